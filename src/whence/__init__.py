@@ -1,0 +1,1 @@
+"""Training data attribution for diffusion models."""

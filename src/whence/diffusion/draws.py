@@ -1,0 +1,166 @@
+"""Draws: the (timestep, noise) pairs at which a denoiser is evaluated, as a pure function.
+
+A draw depends on (seed, example id, draw index) and on nothing else: not on the batch, its order,
+the worker or the device. The random bits come from the counter-based generator Philox-4x32-10
+(Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"): the key is a hash of
+(stream, seed, example id), the counter is (block, draw index).
+
+* noise: Box-Muller on the bits, float64 inside, float32 out;
+* timestep: van der Corput's sequence in base 2 over the draw index, its digits shifted by the
+  example's random bits. Any prefix of 2^k draws has one timestep in each 2^-k part of [0, T), so
+  10 draws grow into 100 without being redone and each prefix is well spread.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+_MULTIPLIERS = (np.uint64(0xD2511F53), np.uint64(0xCD9E8D57))
+_WEYL = (0x9E3779B9, 0xBB67AE85)
+_LOW = np.uint64(0xFFFFFFFF)
+_HALF = np.uint64(32)
+
+
+def philox(counter: np.ndarray, key: np.ndarray) -> np.ndarray:
+    """Philox-4x32 with 10 rounds.
+
+    Args:
+        counter: uint64 array [..., 4] of 32-bit words.
+        key: uint64 array [..., 2] of 32-bit words, broadcast against the counter.
+
+    Returns:
+        uint64 array [..., 4] of 32 random bits each.
+
+    Example:
+        >>> [hex(int(word)) for word in philox(np.zeros(4, np.uint64), np.zeros(2, np.uint64))]
+        ['0x6627e8d5', '0xe169c58d', '0xbc57ac4c', '0x9b00dbd8']
+    """
+    c0, c1, c2, c3 = (counter[..., i] for i in range(4))
+    k0, k1 = key[..., 0], key[..., 1]
+    for i in range(10):
+        product0, product1 = c0 * _MULTIPLIERS[0], c2 * _MULTIPLIERS[1]
+        round0, round1 = np.uint64(i * _WEYL[0] & 0xFFFFFFFF), np.uint64(i * _WEYL[1] & 0xFFFFFFFF)
+        c0, c1, c2, c3 = (
+            (product1 >> _HALF) ^ c1 ^ ((k0 + round0) & _LOW),
+            product1 & _LOW,
+            (product0 >> _HALF) ^ c3 ^ ((k1 + round1) & _LOW),
+            product0 & _LOW,
+        )
+    return np.stack(np.broadcast_arrays(c0, c1, c2, c3), axis=-1)
+
+
+def keys(stream: str, seed: int, names: Sequence[str]) -> np.ndarray:
+    """One 64-bit Philox key for every name: uint64 array [len(names), 2] of 32-bit words."""
+    hashes = (hashlib.blake2b(f"{stream}\0{seed}\0{name}".encode(), digest_size=8).digest() for name in names)
+    return np.frombuffer(b"".join(hashes), dtype="<u4").reshape(-1, 2).astype(np.uint64)
+
+
+def bits(key: np.ndarray, index: np.ndarray, words: int) -> np.ndarray:
+    """Random 32-bit words of each (key, draw index).
+
+    Args:
+        key: uint64 array [n, 2].
+        index: Draw index of every key, int array [n].
+        words: Words per key.
+
+    Returns:
+        uint64 array [n, words].
+    """
+    blocks = -(-words // 4)
+    counter = np.zeros((len(key), blocks, 4), np.uint64)
+    counter[..., 0] = np.arange(blocks, dtype=np.uint64)
+    counter[..., 1] = np.asarray(index, np.uint64)[:, None]
+    return philox(counter, key[:, None, :]).reshape(len(key), -1)[:, :words]
+
+
+def normals(key: np.ndarray, index: np.ndarray, shape: Sequence[int]) -> torch.Tensor:
+    """Standard normal noise of each (key, draw index), float32 [n, *shape] (Box-Muller)."""
+    count = math.prod(shape)
+    pairs = -(-count // 2)
+    words = bits(key, index, 2 * pairs).reshape(len(key), pairs, 2)
+    radius = np.sqrt(-2.0 * np.log((words[..., 0].astype(np.float64) + 0.5) / 2.0**32))
+    angle = (2.0 * np.pi / 2.0**32) * words[..., 1].astype(np.float64)
+    values = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=-1)
+    return torch.from_numpy(values.reshape(len(key), -1)[:, :count].astype(np.float32)).reshape(-1, *shape)
+
+
+def order(seed: int, epoch: int, names: Sequence[str]) -> np.ndarray:
+    """A random order of the examples for one epoch, int array [N].
+
+    Every name gets random bits and the names are sorted by them, so leaving a name out doesn't
+    change the order of the others.
+
+    Example:
+        >>> full = order(0, 3, ["a", "b", "c", "d"])
+        >>> less = order(0, 3, ["a", "b", "d"])
+        >>> [["a", "b", "d"][i] for i in less] == [n for i in full if (n := "abcd"[i]) != "c"]
+        True
+    """
+    words = bits(keys("order", seed, names), np.full(len(names), epoch), 2)
+    return np.argsort((words[:, 0] << _HALF) | words[:, 1], kind="stable")
+
+
+@dataclass(frozen=True)
+class Draws:
+    """The draws of one seed.
+
+    Attributes:
+        seed: Names the whole set of draws.
+        timesteps: Number T of timesteps of the diffusion process.
+        shared: Use the same draws for every example instead of each example's own.
+        antithetic: Draws 2k and 2k+1 share the timestep and have opposite noise.
+
+    Example:
+        >>> draws = Draws(seed=0, timesteps=1000)
+        >>> t, noise = draws(["a", "b", "a"], [0, 0, 1], shape=(1, 8, 8))
+        >>> alone = draws(["b"], [0], shape=(1, 8, 8))
+        >>> bool(t[1] == alone[0][0] and torch.equal(noise[1], alone[1][0]))
+        True
+    """
+
+    seed: int
+    timesteps: int = 1000
+    shared: bool = False
+    antithetic: bool = False
+
+    def __call__(
+        self, ids: Sequence[str], index: Sequence[int] | np.ndarray, shape: Sequence[int]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The draws of (example id, draw index) pairs.
+
+        Args:
+            ids: Example ids, n of them.
+            index: Draw index of every id, [n].
+            shape: Shape of one example, usually (C, H, W).
+
+        Returns:
+            Timesteps int64 [n] in 0 .. T-1 and noise float32 [n, *shape].
+        """
+        names = [""] * len(ids) if self.shared else ids
+        at = np.asarray(index, np.int64)
+        sign = torch.ones(len(ids))
+        if self.antithetic:
+            sign = torch.from_numpy(1.0 - 2.0 * (at % 2)).float()
+            at = at // 2
+        noise = normals(keys("noise", self.seed, names), at, shape)
+        return self._timesteps(names, at), noise * sign.reshape(-1, *[1] * len(shape))
+
+    def _timesteps(self, names: Sequence[str], index: np.ndarray) -> torch.Tensor:
+        """Floor of T times the shifted van der Corput point, in exact integers."""
+        shift = bits(keys("timestep", self.seed, names), np.zeros(len(names), np.int64), 1)[:, 0]
+        points = _reverse32(index.astype(np.uint64)) ^ shift
+        return torch.from_numpy(((points * np.uint64(self.timesteps)) >> _HALF).astype(np.int64))
+
+
+def _reverse32(values: np.ndarray) -> np.ndarray:
+    """Reverse the order of the low 32 bits."""
+    for width, mask in ((1, 0x55555555), (2, 0x33333333), (4, 0x0F0F0F0F), (8, 0x00FF00FF), (16, 0x0000FFFF)):
+        w, m = np.uint64(width), np.uint64(mask)
+        values = ((values >> w) & m) | ((values & m) << w)
+    return values & _LOW

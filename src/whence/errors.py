@@ -1,0 +1,37 @@
+"""What Whence says when it cannot go on: what was given, what was expected, and the way out."""
+
+
+class WhenceError(Exception):
+    """A problem that the user can act on; the command line prints it and exits with 1."""
+
+
+class DataError(WhenceError):
+    """The data set cannot be read, or what was asked of it is not in it."""
+
+
+class ConfigError(WhenceError):
+    """A setting is unknown, of the wrong type or out of range."""
+
+
+class ArtefactError(WhenceError):
+    """A directory is not the artefact that was expected, or is damaged."""
+
+
+class MismatchError(ArtefactError):
+    """Two artefacts were not made from the same thing."""
+
+
+class LockedError(ArtefactError):
+    """Another process is writing the same directory."""
+
+
+class NoSurvivorsError(WhenceError):
+    """No member of the ensemble is free of all the units that were to be removed."""
+
+
+class NotFiniteError(WhenceError):
+    """A NaN or an infinity appeared; the message names the layer and the examples."""
+
+
+class InterruptedRunError(WhenceError):
+    """Work stopped before its end; what was finished is kept and the same command continues."""
