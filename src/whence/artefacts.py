@@ -8,6 +8,7 @@ complete. This is the only module that touches the disk on behalf of the others.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import hashlib
 import json
@@ -225,6 +226,17 @@ def verify(path: Path, manifest: Manifest) -> None:
         found = file_digest(path / name)
         if found != expected:
             raise ArtefactError(f"{path / name} is damaged: its SHA-256 is {found}, recorded was {expected}.")
+
+
+def reseal(path: Path, manifest: Manifest) -> None:
+    """Write the manifest of an artefact whose own files were changed on purpose, under its lock."""
+    write_manifest(path, dataclasses.replace(manifest, files=_hash_files(path)))
+
+
+def discard(path: Path) -> None:
+    """Remove an artefact, its unfinished form included."""
+    for directory in (path, Path(f"{path}.part")):
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 def read_json(path: Path) -> Any:

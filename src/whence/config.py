@@ -1,0 +1,158 @@
+"""The settings of a run: small frozen records, one sentence per field, checked when made.
+
+The command line sets the few that matter most; the rest come from a TOML file given with
+``--config`` and are kept, resolved, in the run's manifest and in its ``config.toml``.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from whence.errors import ConfigError
+
+Count = Annotated[int, Field(ge=1)]
+
+
+class Settings(BaseModel):
+    """Base of all settings: frozen; unknown names are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def __init__(self, **values: Any) -> None:
+        """Check the values.
+
+        Raises:
+            ConfigError: A name is unknown or a value is of the wrong type or out of range.
+        """
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise ConfigError(_explain(error)) from None
+
+    def record(self) -> dict[str, Any]:
+        """The settings as JSON values, for a manifest."""
+        return self.model_dump(mode="json")
+
+
+class ModelConfig(Settings):
+    """The denoiser and its diffusion process."""
+
+    channels: tuple[Count, ...] | None = Field(
+        None, description="Channels of each level of the UNet; each level halves the side. Default: by image size."
+    )
+    layers: Count = Field(1, description="Residual blocks per level.")
+    attention: Annotated[int, Field(ge=0)] | None = Field(
+        None, description="Largest side of a feature map that gets self-attention; 0 for none. Default: by size."
+    )
+    groups: Count = Field(8, description="Groups of the group normalisations.")
+    dropout: Annotated[float, Field(ge=0, lt=1)] = Field(0.0, description="Dropout in the residual blocks.")
+    prediction: Literal["epsilon", "v_prediction", "sample"] = Field(
+        "v_prediction", description="What the network predicts: the noise, the velocity or the clean picture."
+    )
+    timesteps: Annotated[int, Field(ge=2)] = Field(1000, description="Timesteps T of the diffusion process.")
+    schedule: Literal["linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid"] = Field(
+        "squaredcos_cap_v2", description="Noise schedule, by its name in diffusers."
+    )
+
+
+class TrainingConfig(Settings):
+    """The training loop."""
+
+    steps: Count = Field(1000, description="Optimiser steps.")
+    batch_size: Count = Field(64, description="Examples per step; part of what the weights depend on.")
+    learning_rate: Annotated[float, Field(gt=0)] = Field(2e-3, description="Peak learning rate of AdamW.")
+    warmup: Annotated[int, Field(ge=0)] = Field(50, description="Steps of linear warm-up before the cosine decay.")
+    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = Field(
+        (0.9, 0.99), description="AdamW's averaging constants."
+    )
+    weight_decay: Annotated[float, Field(ge=0)] = Field(1e-6, description="AdamW's weight decay.")
+    clip_norm: Annotated[float, Field(gt=0)] = Field(1.0, description="Largest norm of a step's gradient.")
+    ema: Annotated[float, Field(ge=0, lt=1)] = Field(0.99, description="Decay of the averaged weights.")
+    flip: bool = Field(False, description="Flip each visit's image left to right with probability 1/2; recorded.")
+    antithetic: bool = Field(False, description="Visits 2k and 2k+1 of an example get opposite noise.")
+    shared_noise: bool = Field(False, description="All examples share the draws of their k-th visit.")
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32", description="Arithmetic of the forward pass (bfloat16: autocast)."
+    )
+    checkpoints: Annotated[int, Field(ge=0)] = Field(4, description="Raw weights kept at this many steps, evenly.")
+    save_every: Count = Field(100, description="Steps between saves that an interrupted run continues from.")
+    seed: int = Field(0, description="Seed of weights, order, draws and augmentation.")
+
+    @model_validator(mode="after")
+    def _within_steps(self) -> Self:
+        if self.checkpoints > self.steps:
+            raise ValueError(f"checkpoints is {self.checkpoints}, more than the {self.steps} steps")
+        return self
+
+
+class SamplerConfig(Settings):
+    """How pictures are drawn."""
+
+    method: Literal["ddpm", "ddim"] = Field(
+        "ddpm", description="ddpm: ancestral sampling, with noise at each step; ddim: noise only at the start."
+    )
+    steps: Count = Field(50, description="Denoising steps, spread over the timesteps of training.")
+    clip: bool = Field(True, description="Clip the predicted clean picture to [-1, 1] at every step.")
+    batch_size: Count = Field(16, description="Canonical batch; part of what the pixels' last bits depend on.")
+
+
+class Config(Settings):
+    """All settings of a run."""
+
+    model: ModelConfig = ModelConfig()
+    training: TrainingConfig = TrainingConfig()
+    sampler: SamplerConfig = SamplerConfig()
+
+    def to_toml(self) -> str:
+        """The settings as TOML; fields left to their default of "by size" are absent."""
+        return tomli_w.dumps(self.model_dump(mode="json", exclude_none=True))
+
+    def updated(self, section: str, **values: Any) -> Self:
+        """A copy with some settings of one section replaced; None leaves a setting as it is.
+
+        Example:
+            >>> Config().updated("training", steps=10, checkpoints=None).training.steps
+            10
+        """
+        changed = {name: value for name, value in values.items() if value is not None}
+        fields = self.model_dump()
+        fields[section] |= changed
+        return type(self)(**fields)
+
+
+def read_config(path: Path | None) -> Config:
+    """Read settings from a TOML file; None gives the defaults.
+
+    Raises:
+        ConfigError: The file is missing, is not TOML, or a setting in it is wrong.
+
+    Example:
+        >>> read_config(None).training.steps
+        1000
+    """
+    if path is None:
+        return Config()
+    try:
+        values = tomllib.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"The configuration file {path} does not exist.") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{path} is not a readable TOML file: {error}.") from None
+    try:
+        return Config(**values)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
+
+
+def _explain(error: ValidationError) -> str:
+    lines = []
+    for problem in error.errors():
+        name = ".".join(str(part) for part in problem["loc"])
+        given = "" if problem["type"] == "extra_forbidden" else f" (given: {problem['input']!r})"
+        lines.append(f"{name}: {problem['msg']}{given}" if name else f"{problem['msg']}")
+    return "; ".join(lines)

@@ -1,0 +1,57 @@
+"""Where a NaN or an infinity came from: the first layer and the examples."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from whence.diffusion.process import DiffusionModel
+from whence.errors import NotFiniteError
+
+
+def require_finite(
+    model: DiffusionModel, x: Tensor, t: Tensor, noise: Tensor, ids: Sequence[str], where: str
+) -> None:
+    """Run the batch again layer by layer and say which layer and which examples are not finite.
+
+    Args:
+        model: The model at fault.
+        x: Clean images [n, C, H, W].
+        t: Timesteps [n].
+        noise: Noise [n, C, H, W].
+        ids: Example ids, n of them.
+        where: What was going on, for the message.
+
+    Raises:
+        NotFiniteError: A loss is not finite.
+    """
+    first: list[str] = []
+
+    def watch(name: str) -> object:
+        def hook(_layer: nn.Module, _inputs: object, output: object) -> None:
+            if not first and isinstance(output, Tensor) and not torch.isfinite(output).all():
+                first.append(name)
+
+        return hook
+
+    place = next(model.network.parameters()).device
+    leaves = [(n, m) for n, m in model.network.named_modules() if n and not list(m.children())]
+    handles = [layer.register_forward_hook(watch(name)) for name, layer in leaves]  # type: ignore[arg-type]
+    try:
+        with torch.no_grad():
+            losses = model.loss(x.to(place), t.to(place), noise.to(place)).cpu()
+    finally:
+        for handle in handles:
+            handle.remove()
+    bad = [name for name, value in zip(ids, losses, strict=True) if not torch.isfinite(value)]
+    if bad:
+        shown = ", ".join(bad[:5]) + (f" and {len(bad) - 5} more" if len(bad) > 5 else "")
+        weights = [n for n, p in model.network.named_parameters() if not torch.isfinite(p).all()]
+        cause = f"the weights of {weights[0]} are not finite" if weights else "its weights are finite"
+        raise NotFiniteError(
+            f"Not a finite loss in {where}, for {shown}. The first layer whose output is not finite is "
+            f"{first[0] if first else 'none (the images themselves)'}; {cause}. "
+            "A lower training.learning_rate usually helps."
+        )

@@ -1,0 +1,120 @@
+"""What every step of a training run saw, as it happened.
+
+``record/`` in a run directory holds one safetensors file for each stretch of steps between two
+saves: rows (into ``examples.parquet``), visit counts, timesteps, flips and losses, each [steps, B],
+and the learning rates [steps]. The noise is not stored: it is `Draws` of (seed, id, visit).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from whence import artefacts
+from whence.config import TrainingConfig
+from whence.diffusion.draws import Draws
+from whence.errors import ArtefactError
+
+
+@dataclass
+class Recorder:
+    """Collects the steps since the last save and writes them as one file."""
+
+    path: Path
+    first: int = 0
+    steps: list[dict[str, Tensor]] = field(default_factory=list)
+
+    def add(
+        self, rows: np.ndarray, visits: np.ndarray, timesteps: Tensor, flipped: np.ndarray, losses: Tensor, rate: float
+    ) -> None:
+        """Note one step: its batch ([B] each) and learning rate."""
+        self.steps.append(
+            {
+                "rows": torch.from_numpy(rows).int(),
+                "visits": torch.from_numpy(visits).int(),
+                "timesteps": timesteps.int(),
+                "flipped": torch.from_numpy(flipped),
+                "losses": losses.float(),
+                "learning_rate": torch.tensor(rate, dtype=torch.float64),
+            }
+        )
+
+    def write(self, step: int) -> None:
+        """Write the steps from the last save up to `step`; written again after a crash, it is the same."""
+        if self.steps:
+            stacked = {name: torch.stack([one[name] for one in self.steps]) for name in self.steps[0]}
+            artefacts.write_tensors(self.path / "record" / f"{self.first:08d}.safetensors", stacked)
+        self.first, self.steps = step, []
+
+
+@dataclass(frozen=True)
+class Record:
+    """The record of a finished run.
+
+    Attributes:
+        path: The run directory.
+    """
+
+    path: Path
+
+    @cached_property
+    def training(self) -> TrainingConfig:
+        """The settings of the run."""
+        manifest = artefacts.read_manifest(self.path, "model")
+        return TrainingConfig(**manifest.made["training"])
+
+    @cached_property
+    def timesteps(self) -> int:
+        """Number T of timesteps of the run's process."""
+        return int(artefacts.read_manifest(self.path, "model").made["model"]["timesteps"])
+
+    @cached_property
+    def ids(self) -> tuple[str, ...]:
+        """Ids of the examples that the run could see."""
+        return tuple(artefacts.read_table(self.path / "examples.parquet")["id"])
+
+    @cached_property
+    def _steps(self) -> dict[str, Tensor]:
+        files = sorted((self.path / "record").glob("*.safetensors"))
+        if not files:
+            raise ArtefactError(f"{self.path} has no record of its training.")
+        parts = [artefacts.read_tensors(file) for file in files]
+        steps = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+        if len(steps["rows"]) != self.training.steps:
+            raise ArtefactError(
+                f"The record in {self.path} has {len(steps['rows'])} steps, the run {self.training.steps}."
+            )
+        return steps
+
+    def __len__(self) -> int:
+        return self.training.steps
+
+    def __getitem__(self, name: str) -> Tensor:
+        """One column: rows, visits, timesteps, flipped, losses ([steps, B]) or learning_rate ([steps])."""
+        return self._steps[name]
+
+    def batch(self, step: int) -> list[str]:
+        """Ids of the examples in the batch of a step."""
+        return [self.ids[row] for row in self["rows"][step].tolist()]
+
+    def noise(self, step: int, shape: tuple[int, int, int]) -> Tensor:
+        """The noise of a step's batch, float32 [B, *shape], made again from the seed.
+
+        Raises:
+            ArtefactError: The recorded timesteps are not those of the seed.
+        """
+        config = self.training
+        draws = Draws(config.seed, self.timesteps, config.shared_noise, config.antithetic)
+        t, noise = draws(self.batch(step), self["visits"][step].numpy(), shape)
+        if not torch.equal(t.int(), self["timesteps"][step]):
+            raise ArtefactError(f"The record in {self.path} is not of its seed: step {step} has other timesteps.")
+        return noise
+
+    def seen(self) -> set[str]:
+        """Ids of all examples that were in a batch."""
+        return {self.ids[row] for row in self["rows"].unique().tolist()}

@@ -1,0 +1,122 @@
+"""Drawing pictures with noise that can be derived again.
+
+One step from timestep t to an earlier s, with x̂0 the predicted clean picture (clipped if asked) and
+ε̂ = (x_t - √ᾱ_t x̂0) / √(1 - ᾱ_t):
+
+    σ²  = η² (1 - ᾱ_s) / (1 - ᾱ_t) · (1 - ᾱ_t / ᾱ_s)
+    x_s = √ᾱ_s x̂0 + √(1 - ᾱ_s - σ²) ε̂ + σ ξ          (Song et al. 2021, eq. 12 and 16)
+
+η = 1 is ancestral sampling (Ho et al. 2020, eq. 6 and 7), η = 0 is DDIM. The noise of picture
+SEED/INDEX before the first and after the k-th step is the k-th draw of the stream "picture" for
+that name. The network sees canonical batches in float32; everything else is float64.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from diffusers import DDPMScheduler
+from torch import Tensor
+
+from whence.config import SamplerConfig
+from whence.diffusion.draws import keys, normals
+from whence.diffusion.process import DiffusionModel
+from whence.engine import Report, device, silent
+from whence.errors import ConfigError, NotFiniteError
+
+#: From x_t (float32 [B, C, H, W]) and t (int64 [B]) to the network output, float64 [B, C, H, W].
+Predict = Callable[[Tensor, Tensor], Tensor]
+
+
+def sampling_steps(model: DiffusionModel, config: SamplerConfig) -> list[tuple[int, int]]:
+    """The (t, s) of every step, from the noisiest; the last s is -1, where ᾱ = 1.
+
+    Raises:
+        ConfigError: More steps than the model has timesteps.
+
+    Example:
+        >>> from whence.config import ModelConfig
+        >>> model = DiffusionModel.new(ModelConfig(channels=(8,)), (1, 4, 4), seed=0)
+        >>> sampling_steps(model, SamplerConfig(steps=4))
+        [(999, 749), (749, 499), (499, 249), (249, -1)]
+    """
+    if config.steps > model.timesteps:
+        raise ConfigError(f"{config.steps} sampling steps were asked for; the model has {model.timesteps} timesteps.")
+    scheduler = DDPMScheduler.from_config(model.scheduler.config)
+    scheduler.set_timesteps(config.steps)
+    t = [int(step) for step in scheduler.timesteps]
+    return list(zip(t, [*t[1:], -1], strict=True))
+
+
+def picture_noise(seed: int, indices: Sequence[int], step: int, shape: Sequence[int]) -> Tensor:
+    """Noise of pictures SEED/INDEX at a step (0: the start), float32 [n, *shape]."""
+    key = keys("picture", seed, [str(index) for index in indices])
+    return normals(key, torch.full((len(indices),), step).numpy(), shape)
+
+
+def draw(
+    predict: Predict,
+    model: DiffusionModel,
+    config: SamplerConfig,
+    seed: int,
+    indices: Sequence[int],
+    report: Report = silent,
+) -> Tensor:
+    """Draw the pictures SEED/INDEX.
+
+    Args:
+        predict: The network or the mean of several.
+        model: Gives the schedule and the size of the pictures.
+        config: Method, steps, clipping and canonical batch size.
+        seed: The SEED of the pictures' names.
+        indices: The INDEX of each picture.
+        report: Called with (sampling steps done, steps in all).
+
+    Returns:
+        Pictures float32 [n, C, H, W] in [-1, 1]. A picture depends on its name and the batch size,
+        not on which others are drawn beside it.
+    """
+    steps = sampling_steps(model, config)
+    batches = [indices[i : i + config.batch_size] for i in range(0, len(indices), config.batch_size)]
+    pictures = []
+    for number, batch in enumerate(batches):
+        x = _start(seed, batch, model.size, config.batch_size)
+        for k, (t, s) in enumerate(steps):
+            output = predict(x.float(), torch.full((config.batch_size,), t, device=x.device))
+            noise = _pad(picture_noise(seed, batch, k + 1, model.size), config.batch_size).to(x) if s >= 0 else None
+            x = step(model, config, x, output, t, s, noise)
+            report(number * len(steps) + k + 1, len(batches) * len(steps))
+        pictures.append(x[: len(batch)].clamp(-1, 1).float().cpu())
+    return _require_finite(torch.cat(pictures), seed, indices)
+
+
+def step(
+    model: DiffusionModel, config: SamplerConfig, x: Tensor, output: Tensor, t: int, s: int, noise: Tensor | None
+) -> Tensor:
+    """One step from timestep t to s: x_s of x_t and the network output, float64 [B, C, H, W]."""
+    alpha = model.alphas_cumprod
+    a_t, a_s = alpha[t].item(), alpha[s].item() if s >= 0 else 1.0
+    clean = model.clean(output, x, torch.full((len(x),), t, device=x.device))
+    if config.clip:
+        clean = clean.clamp(-1, 1)
+    residual = (x - a_t**0.5 * clean) / (1 - a_t) ** 0.5
+    eta = 1.0 if config.method == "ddpm" else 0.0
+    variance = eta**2 * (1 - a_s) / (1 - a_t) * (1 - a_t / a_s)
+    x = a_s**0.5 * clean + max(0.0, 1 - a_s - variance) ** 0.5 * residual
+    return x if noise is None else x + variance**0.5 * noise
+
+
+def _start(seed: int, indices: Sequence[int], shape: Sequence[int], batch_size: int) -> Tensor:
+    return _pad(picture_noise(seed, indices, 0, shape), batch_size).double().to(device())
+
+
+def _pad(x: Tensor, batch_size: int) -> Tensor:
+    return torch.cat([x, x.new_zeros(batch_size - len(x), *x.shape[1:])])
+
+
+def _require_finite(pictures: Tensor, seed: int, indices: Sequence[int]) -> Tensor:
+    bad = [i for i, picture in zip(indices, pictures, strict=True) if not torch.isfinite(picture).all()]
+    if bad:
+        raise NotFiniteError(f"Picture {seed}/{bad[0]} is not finite ({len(bad)} of {len(indices)} pictures).")
+    return pictures

@@ -1,0 +1,221 @@
+"""The one training loop: recorded, resumable to the last bit, with per-example weights.
+
+Step s minimises  Σ_n w_n ℓ_n / B  over its batch of B examples (never divided by Σ w), so that
+"without unit u" can mean the same run with weight 0. Batches, draws and flips are pure functions of
+the seed; the weights after step s are a function of the weights, the optimiser's moments and s.
+That is all a save holds, and a run that was killed goes on from it to the same weights.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers.training_utils import EMAModel
+from torch import Tensor
+
+from whence import artefacts
+from whence.artefacts import Manifest
+from whence.config import Config, TrainingConfig
+from whence.data import Dataset
+from whence.diffusion.batches import Batches, flips
+from whence.diffusion.diagnose import require_finite
+from whence.diffusion.draws import Draws
+from whence.diffusion.process import DiffusionModel
+from whence.diffusion.record import Recorder
+from whence.engine import Report, device, silent
+
+STATE = "state.safetensors"
+
+
+def train(
+    data: Dataset,
+    path: Path,
+    config: Config,
+    *,
+    weights: Mapping[str, float] | None = None,
+    report: Report = silent,
+    patience: float = 0.0,
+) -> Manifest:
+    """Train one model and record the run; if it was interrupted, continue; if it is whole, do nothing.
+
+    The directory is a diffusers folder with the averaged weights, plus ``record/`` (what every
+    step saw), ``checkpoints/`` (raw weights with their step and learning rate), ``examples.parquet``
+    and ``config.toml``.
+
+    Args:
+        data: The training examples.
+        path: The run directory.
+        config: Settings; `config.model` and `config.training` matter here.
+        weights: Weight w_n in the loss by example id; 1 where absent.
+        report: Called with (steps done, steps in all).
+        patience: Seconds to wait for another writer of the same directory.
+
+    Returns:
+        The manifest of the run.
+
+    Raises:
+        MismatchError: The directory holds a run on other data or with other settings.
+        LockedError: Another process is writing the directory.
+        DataError: `weights` names an example that is not in the data.
+        NotFiniteError: The loss became NaN or infinite.
+    """
+    w = np.ones(len(data))
+    for name, value in (weights or {}).items():
+        w[data.index_of(name)] = value
+    inputs = {"data": data.fingerprint, "weights": artefacts.digest(dict(weights)) if weights else None}
+    made = {"model": config.model.record(), "training": config.training.record()}
+    whole = artefacts.existing(path, "model", inputs=inputs, made=made)
+    if whole is not None:
+        report(config.training.steps, config.training.steps)
+        return whole
+    facts: dict[str, Any] = {"examples": len(data), "device": str(device())}
+    with artefacts.create(path, "model", inputs=inputs, made=made, facts=facts, patience=patience) as part:
+        artefacts.write_table(part / "examples.parquet", {"id": list(data.ids), "weight": w})
+        artefacts.write_bytes(part / "config.toml", config.to_toml().encode())
+        loop = _Loop.start(data, w, config, part)
+        loop.run(report)
+        facts |= loop.finish()
+    return artefacts.read_manifest(path, "model")
+
+
+def learning_rate(config: TrainingConfig, step: int) -> float:
+    """Learning rate of a step: linear warm-up, then half a cosine down to 0.
+
+    Example:
+        >>> config = TrainingConfig(steps=100, warmup=10, learning_rate=1.0, checkpoints=0)
+        >>> [round(learning_rate(config, step), 2) for step in (0, 9, 55, 99)]
+        [0.1, 1.0, 0.5, 0.0]
+    """
+    if step < config.warmup:
+        return config.learning_rate * (step + 1) / config.warmup
+    progress = (step - config.warmup) / max(1, config.steps - config.warmup)
+    return config.learning_rate * 0.5 * (1.0 + math.cos(math.pi * progress))
+
+
+def checkpoint_steps(config: TrainingConfig) -> list[int]:
+    """Steps after which the raw weights are kept, evenly spread, the last one included."""
+    return [config.steps * (k + 1) // config.checkpoints for k in range(config.checkpoints)]
+
+
+@dataclass
+class _Loop:
+    """A training run in progress."""
+
+    data: Dataset
+    weights: Tensor
+    config: TrainingConfig
+    part: Path
+    model: DiffusionModel
+    optimiser: torch.optim.AdamW
+    ema: EMAModel
+    step: int
+    recorder: Recorder
+
+    @classmethod
+    def start(cls, data: Dataset, weights: np.ndarray, config: Config, part: Path) -> _Loop:
+        """A new run, or the interrupted one whose save is in `part`."""
+        training = config.training
+        model = DiffusionModel.new(config.model, data.size, training.seed)
+        model.network.to(device()).train()
+        optimiser = torch.optim.AdamW(
+            model.network.parameters(),
+            lr=training.learning_rate,
+            betas=training.betas,
+            weight_decay=training.weight_decay,
+            fused=True,
+        )
+        ema = EMAModel(model.network.parameters(), decay=training.ema, foreach=True)
+        w = torch.from_numpy(weights).float().to(device())
+        loop = cls(data, w, training, part, model, optimiser, ema, 0, Recorder(part))
+        if (part / STATE).exists():
+            loop._restore()
+        return loop
+
+    def run(self, report: Report) -> None:
+        """Train from the current step to the last, saving on the way."""
+        batches = Batches(self.data.ids, self.config.batch_size, self.config.seed)
+        draws = Draws(self.config.seed, self.model.timesteps, self.config.shared_noise, self.config.antithetic)
+        keep = set(checkpoint_steps(self.config))
+        report(self.step, self.config.steps)
+        while self.step < self.config.steps:
+            self._one_step(batches, draws)
+            if self.step in keep:
+                self._checkpoint()
+            if self.step % self.config.save_every == 0 or self.step == self.config.steps:
+                self._save()
+            report(self.step, self.config.steps)
+
+    def finish(self) -> dict[str, Any]:
+        """Write the diffusers folder; returns what the manifest should state."""
+        self.ema.copy_to(self.model.network.parameters())
+        self.model.network.eval().cpu()
+        self.model.save(self.part)
+        (self.part / STATE).unlink()
+        return {"parameters": sum(p.numel() for p in self.model.network.parameters())}
+
+    def _one_step(self, batches: Batches, draws: Draws) -> None:
+        rows, visits = batches(self.step)
+        ids = [self.data.ids[row] for row in rows]
+        x = self.data.images(rows)
+        flipped = flips(self.config.seed, ids, visits) if self.config.flip else np.zeros(len(ids), bool)
+        x[flipped] = x[flipped].flip(-1)
+        t, noise = draws(ids, visits, x.shape[1:])
+        place = device()
+        with torch.autocast(place.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
+            losses = self.model.loss(x.to(place), t.to(place), noise.to(place))
+        loss = (self.weights[torch.from_numpy(rows)] * losses).sum() / len(rows)
+        if not torch.isfinite(loss):
+            require_finite(self.model, x, t, noise, ids, f"training step {self.step}")
+        self.optimiser.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(
+            self.model.network.parameters(), self.config.clip_norm, error_if_nonfinite=True
+        )
+        rate = learning_rate(self.config, self.step)
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        self.optimiser.step()
+        self.ema.step(self.model.network.parameters())
+        self.recorder.add(rows, visits, t, flipped, losses.detach().cpu(), rate)
+        self.step += 1
+
+    def _tensors(self) -> dict[str, Callable[[], Tensor]]:
+        """Where each tensor of the state lives, by its name in the save."""
+        places: dict[str, Callable[[], Tensor]] = {}
+        for i, (name, parameter) in enumerate(self.model.network.named_parameters()):
+            places[f"weights/{name}"] = lambda parameter=parameter: parameter.data  # type: ignore[misc]
+            places[f"ema/{name}"] = lambda i=i: self.ema.shadow_params[i]  # type: ignore[misc]
+            for moment in ("exp_avg", "exp_avg_sq"):
+                places[f"{moment}/{name}"] = (  # type: ignore[misc]
+                    lambda parameter=parameter, moment=moment: self.optimiser.state[parameter][moment]
+                )
+        return places
+
+    def _save(self) -> None:
+        self.recorder.write(self.step)
+        tensors = {name: tensor() for name, tensor in self._tensors().items()}
+        artefacts.write_tensors(self.part / STATE, tensors | {"step": torch.tensor(self.step)})
+
+    def _restore(self) -> None:
+        saved = artefacts.read_tensors(self.part / STATE)
+        self.step = int(saved["step"])
+        for parameter in self.model.network.parameters():
+            self.optimiser.state[parameter] = {
+                "step": torch.tensor(float(self.step)),
+                "exp_avg": torch.zeros_like(parameter),
+                "exp_avg_sq": torch.zeros_like(parameter),
+            }
+        for name, tensor in self._tensors().items():
+            tensor().copy_(saved[name])
+        self.ema.optimization_step = self.step
+        self.recorder.first = self.step
+
+    def _checkpoint(self) -> None:
+        weights = {name: p.data for name, p in self.model.network.named_parameters()}
+        artefacts.write_tensors(self.part / "checkpoints" / f"{self.step:08d}.safetensors", weights)

@@ -1,0 +1,171 @@
+"""Run tasks in this process or in several on this machine.
+
+A task is a module-level function with small arguments; what it makes is an artefact on disk. Every
+process computes with one thread: small models are slower with more, and the last bits of a result
+depend on the number of threads.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import queue
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from whence.errors import InterruptedRunError
+
+#: Called with (done, total) as work goes on.
+Report = Callable[[int, int], None]
+
+
+def silent(_done: int, _total: int) -> None:
+    """A report that goes nowhere."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """A piece of work.
+
+    Attributes:
+        name: For messages; unique among the tasks of one run.
+        function: A module-level function; called with `arguments` and ``report=``.
+        arguments: Small values that can be sent to another process.
+        size: How much work it is, in the units that it reports.
+    """
+
+    name: str
+    function: Callable[..., object]
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    size: int = 1
+
+
+def workers_here() -> int:
+    """Number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def device() -> torch.device:
+    """Where networks run: the GPU if there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute with one thread, deterministically, and restore the settings afterwards."""
+    threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.set_num_threads(1)
+    torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        torch.use_deterministic_algorithms(deterministic)
+
+
+def run(tasks: Sequence[Task], *, workers: int | None = None, report: Report = silent) -> None:
+    """Run all tasks; returns when each has ended well.
+
+    Args:
+        tasks: The work, started in this order.
+        workers: Processes; default one for each core. With one, or one task, everything runs in
+            this process.
+        report: Called with (done, total), summed over the tasks in their units.
+
+    Raises:
+        InterruptedRunError: A worker process died.
+    """
+    workers = min(workers or workers_here(), len(tasks))
+    done = dict.fromkeys((task.name for task in tasks), 0)
+    total = sum(task.size for task in tasks)
+
+    def note(name: str, amount: int) -> None:
+        done[name] = amount
+        report(sum(done.values()), total)
+
+    if workers <= 1:
+        with one_thread():
+            for task in tasks:
+                task.function(**task.arguments, report=lambda d, _t, n=task.name: note(n, d))
+        return
+    _run_in_processes(tasks, workers, note)
+
+
+def _run_in_processes(tasks: Sequence[Task], workers: int, note: Callable[[str, int], None]) -> None:
+    context = multiprocessing.get_context("spawn")
+    news = context.Queue()
+    pool = ProcessPoolExecutor(workers, context, _start_worker, (news, os.getpid()))
+    reader = threading.Thread(target=_forward, args=(news, note), daemon=True)
+    reader.start()
+    try:
+        futures = {pool.submit(_call, task): task for task in tasks}
+        wait(futures, return_when=FIRST_EXCEPTION)
+        _raise_first_error(futures)
+    except BaseException:
+        _kill(pool)
+        raise
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+        news.put(None)
+        reader.join()
+
+
+def _raise_first_error(futures: Mapping[Future[None], Task]) -> None:
+    for future, task in futures.items():
+        if not future.done():
+            continue
+        try:
+            future.result()
+        except BrokenProcessPool:
+            raise InterruptedRunError(
+                f"A worker process was killed or ran out of memory (around {task.name}). What was finished is kept: "
+                "run the same command again to continue, with fewer --workers if memory was short."
+            ) from None
+
+
+def _forward(news: Any, note: Callable[[str, int], None]) -> None:
+    """Pass on the workers' reports, until None."""
+    while (item := news.get()) is not None:
+        note(*item)
+
+
+def _kill(pool: ProcessPoolExecutor) -> None:
+    """End the workers at once; their work on disk continues from its last save."""
+    for process in list((pool._processes or {}).values()):
+        process.kill()
+
+
+_news: Any = None
+_parent = 0
+
+
+def _start_worker(news: Any, parent: int) -> None:
+    """Prepare a worker process; the parent alone answers Ctrl-C."""
+    global _news, _parent  # noqa: PLW0603
+    _news, _parent = news, parent
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _call(task: Task) -> None:
+    """Run a task in a worker; the worker ends itself when its parent is gone."""
+
+    def tell(amount: int, _total: int) -> None:
+        if os.getppid() != _parent:
+            os._exit(1)
+        with_patience = queue.Full
+        try:
+            _news.put_nowait((task.name, amount))
+        except with_patience:
+            return
+
+    with one_thread():
+        task.function(**task.arguments, report=tell)

@@ -1,0 +1,192 @@
+"""The codebook of an encoded ensemble: which member may see which unit (Dai & Gifford 2023).
+
+Every unit u has a code word: M bits, w of them set, no two units the same. Member m trains on an
+example only if the bits of all the example's units are set in row m. The members whose bits are 0
+for a unit have never seen it: they survive its ablation.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from whence import artefacts
+from whence.data import Dataset
+from whence.errors import ArtefactError, ConfigError, DataError, NoSurvivorsError, WhenceError
+
+
+@dataclass(frozen=True)
+class Codebook:
+    """Code words of all units.
+
+    Attributes:
+        bits: bool [M, U].
+        units: Unit ids, U of them.
+        seed: What the words were drawn with.
+
+    Example:
+        >>> book = Codebook.random(("ann", "bob", "cy"), members=4, seed=0)
+        >>> book.bits.sum(axis=0).tolist()
+        [2, 2, 2]
+        >>> sorted([*book.survivors(["ann"]), *book.survivors(["ann"], keep_only=True)])
+        [0, 1, 2, 3]
+    """
+
+    bits: np.ndarray
+    units: tuple[str, ...]
+    seed: int
+
+    @classmethod
+    def random(cls, units: Sequence[str], members: int, seed: int) -> Codebook:
+        """Unique random code words with half the bits set.
+
+        Raises:
+            ConfigError: `members` is odd or below 2, or there are fewer code words than units.
+        """
+        if members < 2 or members % 2:
+            raise ConfigError(f"An ensemble needs an even number of members, at least 2; given {members}.")
+        capacity = math.comb(members, members // 2)
+        if capacity < len(units):
+            enough = next(m for m in range(members, 2 * len(units) + 4, 2) if math.comb(m, m // 2) >= len(units))
+            raise ConfigError(
+                f"{members} members have {capacity:,} balanced code words, too few for {len(units):,} units. "
+                f"Use at least {enough} members (--members {enough}), or larger units (--unit-column)."
+            )
+        words: dict[tuple[int, ...], None] = {}
+        for word in _words(members, members // 2, seed):
+            words[word] = None
+            if len(words) == len(units):
+                break
+        bits = np.zeros((members, len(units)), bool)
+        for u, word in enumerate(words):
+            bits[list(word), u] = True
+        return cls(bits, tuple(units), seed)
+
+    @property
+    def members(self) -> int:
+        """Number M of members."""
+        return len(self.bits)
+
+    @property
+    def weight(self) -> int:
+        """Bits set in each code word, w."""
+        return int(self.bits[:, 0].sum())
+
+    @cached_property
+    def _column(self) -> dict[str, int]:
+        return {unit: u for u, unit in enumerate(self.units)}
+
+    def columns(self, units: Sequence[str]) -> list[int]:
+        """Columns of the units.
+
+        Raises:
+            DataError: A unit is not in the codebook, or none is given.
+        """
+        unknown = [unit for unit in units if unit not in self._column]
+        if unknown or not units:
+            raise DataError(
+                f"There is no unit {unknown[0]!r} in the ensemble's training data." if unknown else "No unit is given."
+            )
+        return [self._column[unit] for unit in dict.fromkeys(units)]
+
+    def survivors(self, units: Sequence[str], *, keep_only: bool = False) -> list[int]:
+        """Members that never saw any of the units; with `keep_only`, those that saw all of them.
+
+        Raises:
+            DataError: A unit is unknown.
+            NoSurvivorsError: There is no such member.
+        """
+        columns = self.columns(units)
+        found = np.flatnonzero((self.bits[:, columns] == keep_only).all(axis=1)).tolist()
+        if not found:
+            named = ", ".join(map(repr, dict.fromkeys(units)))
+            saw = "saw all of" if keep_only else "never saw any of"
+            raise NoSurvivorsError(
+                f"None of the {self.members} members {saw} the units {named}. Each further unit halves the members "
+                f"that are left on average, so about {max(1, int(math.log2(self.members)) - 1)} units at once are safe "
+                "here. Ablate fewer units together, make them one unit (--unit-column) or train more members."
+            )
+        return found
+
+    def placebo(self, removed: int, survivors: int, seed: int, *, keep_only: bool = False) -> list[int]:
+        """Survivors of the ablation of code words that no unit has.
+
+        Args:
+            removed: Number of code words to ablate together.
+            survivors: Number of members that must be left, so that the averaging is the same.
+            seed: Which placebo.
+            keep_only: Keep the members with the bits set instead.
+
+        Returns:
+            `survivors` members; leaving out the others removes no unit in particular.
+
+        Raises:
+            WhenceError: No unassigned code words with as many survivors were found.
+        """
+        taken = {tuple(np.flatnonzero(column)) for column in self.bits.T}
+        fresh = (word for word in _words(self.members, self.weight, seed, tries=20_000) if word not in taken)
+        for words in zip(*[fresh] * removed, strict=False):
+            bits = np.zeros((self.members, removed), bool)
+            for k, word in enumerate(words):
+                bits[list(word), k] = True
+            found = np.flatnonzero((bits == keep_only).all(axis=1)).tolist()
+            if len(found) == survivors:
+                return found
+        raise WhenceError(
+            f"No placebo: of the {math.comb(self.members, self.weight):,} code words of {self.members} members, "
+            f"{len(self.units):,} belong to units, and no {removed} of the others leave {survivors} members. "
+            "Train more members."
+        )
+
+    def examples(self, member: int, data: Dataset) -> np.ndarray:
+        """Indices of the examples that a member trains on: those with the bits of all their units set.
+
+        Raises:
+            ConfigError: The member would have nothing to train on.
+        """
+        seen = self.bits[member]
+        rows = [n for n, units in enumerate(data.units) if all(seen[u] for u in self.columns(units))]
+        if not rows:
+            raise ConfigError(
+                f"Member {member} would train on nothing: {len(self.units)} units are too few for {self.members} "
+                "members with this --codebook-seed. Use fewer members, smaller units or another seed."
+            )
+        return np.array(rows)
+
+    def write(self, path: Path, data_fingerprint: str) -> None:
+        """Write the codebook as an artefact, or check that it is already there."""
+        inputs, made = {"data": data_fingerprint}, {"members": self.members, "weight": self.weight, "seed": self.seed}
+        if artefacts.existing(path, "codebook", inputs=inputs, made=made):
+            return
+        with artefacts.create(path, "codebook", inputs=inputs, made=made) as part:
+            artefacts.write_tensors(part / "codebook.safetensors", {"bits": artefacts.to_tensor(self.bits)})
+            artefacts.write_table(part / "units.parquet", {"unit": list(self.units)})
+
+    @classmethod
+    def read(cls, path: Path) -> Codebook:
+        """Read a codebook.
+
+        Raises:
+            ArtefactError: It is missing or damaged.
+        """
+        manifest = artefacts.read_manifest(path, "codebook")
+        artefacts.verify(path, manifest)
+        bits = artefacts.read_tensors(path / "codebook.safetensors")["bits"].numpy()
+        units = tuple(artefacts.read_table(path / "units.parquet")["unit"])
+        if bits.shape != (manifest.made["members"], len(units)):
+            raise ArtefactError(f"{path} is damaged: bits {bits.shape} for {len(units)} units.")
+        return cls(bits, units, manifest.made["seed"])
+
+
+def _words(members: int, weight: int, seed: int, tries: int | None = None) -> Iterator[tuple[int, ...]]:
+    """Random code words as sorted tuples of the members whose bit is set; the same may come again."""
+    source = random.Random(f"code words {seed}")
+    while tries is None or tries > 0:
+        yield tuple(sorted(source.sample(range(members), weight)))
+        tries = None if tries is None else tries - 1

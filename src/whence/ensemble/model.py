@@ -1,0 +1,120 @@
+"""An encoded ensemble on disk, and the mean prediction of some of its members.
+
+    mean(x_t, t) = Σ_m w_m network_m(x_t, t),   w_m = 1/|S| on the members S, accumulated in float64
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from whence import artefacts
+from whence.artefacts import Manifest
+from whence.config import Config
+from whence.data import Dataset, read
+from whence.diffusion.process import DiffusionModel
+from whence.diffusion.sampling import Predict
+from whence.engine import device
+from whence.ensemble.codebook import Codebook
+from whence.errors import ArtefactError
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """A whole ensemble.
+
+    Attributes:
+        path: Its run directory.
+        manifest: What it says of itself; its fingerprint covers every member.
+        codebook: Which member saw which unit.
+    """
+
+    path: Path
+    manifest: Manifest
+    codebook: Codebook
+
+    @classmethod
+    def open(cls, path: str | Path) -> Ensemble:
+        """Open an ensemble; every member's weights are checked by hash before they are used.
+
+        Raises:
+            ArtefactError: It is missing, unfinished or damaged; the message names the member.
+        """
+        path = Path(path)
+        manifest = artefacts.read_manifest(path, "ensemble")
+        artefacts.verify(path, manifest)
+        damaged = damaged_members(path)
+        if damaged:
+            member, problem = next(iter(damaged.items()))
+            raise ArtefactError(
+                f"{len(damaged)} of {manifest.made['members']} members can't be used; member {member}: {problem} "
+                "Run the command that trained the ensemble again: it trains only these members anew."
+            )
+        return cls(path, manifest, Codebook.read(path / "codebook"))
+
+    @property
+    def config(self) -> Config:
+        """The settings that it was trained with."""
+        return Config(**self.manifest.made["config"])
+
+    @cached_property
+    def data(self) -> Dataset:
+        """The training examples."""
+        return read(self.path / "data")
+
+    @cached_property
+    def schedule(self) -> DiffusionModel:
+        """The first member, for what all members share: noise schedule, prediction type and size."""
+        return DiffusionModel.load(member_path(self.path, 0))
+
+    def mean(self, members: Sequence[int]) -> Predict:
+        """Mean prediction of some members."""
+        return mean_prediction([DiffusionModel.load(member_path(self.path, m)).network for m in members])
+
+
+def mean_prediction(networks: Sequence[nn.Module]) -> Predict:
+    """The mean of the networks' outputs with equal weights, accumulated in float64, in the order given.
+
+    Example:
+        >>> from whence.config import ModelConfig
+        >>> network = DiffusionModel.new(ModelConfig(channels=(8,)), (1, 4, 4), seed=0).network
+        >>> x, t = torch.ones(2, 1, 4, 4), torch.tensor([1, 2])
+        >>> mean_prediction([network] * 3)(x, t).dtype
+        torch.float64
+    """
+    placed = [network.eval().to(device()) for network in networks]
+
+    @torch.inference_mode()
+    def predict(x: Tensor, t: Tensor) -> Tensor:
+        total = torch.zeros(x.shape, dtype=torch.float64, device=x.device)
+        for network in placed:
+            total += network(x, t).sample
+        return total / len(placed)
+
+    return predict
+
+
+def member_path(path: Path, member: int) -> Path:
+    """Where a member is."""
+    return path / "members" / f"{member:02d}"
+
+
+def damaged_members(path: Path) -> dict[int, str]:
+    """Members that are missing or not what the ensemble recorded, and what is wrong with them."""
+    found: dict[int, str] = {}
+    for member, expected in enumerate(artefacts.read_json(path / "members.json")):
+        folder = member_path(path, member)
+        try:
+            manifest = artefacts.read_manifest(folder, "model")
+            if manifest.fingerprint != expected:
+                raise ArtefactError(f"{folder} is another model than the ensemble recorded.")
+            artefacts.verify(folder, manifest)
+        except ArtefactError as error:
+            found[member] = str(error)
+    return found
+

@@ -1,0 +1,124 @@
+"""Training an encoded ensemble: one recorded model for each row of the codebook.
+
+    runs/ens/data/         the training images, once for all members
+    runs/ens/codebook/     which member may see which unit
+    runs/ens/members/03/   a run directory like that of `whence train`
+    runs/ens/members.json  fingerprint of every member
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from whence import artefacts
+from whence.config import Config
+from whence.data import Dataset, read, write
+from whence.diffusion.training import train as train_model
+from whence.engine import Report, Task, run, silent
+from whence.ensemble.codebook import Codebook
+from whence.ensemble.model import Ensemble, damaged_members, member_path
+from whence.ensemble.seeds import derived_seed
+
+#: Seconds to wait for a worker of an interrupted run to notice that it is alone, and end.
+PATIENCE = 60.0
+
+
+def train(
+    data: Dataset,
+    path: Path,
+    *,
+    members: int = 16,
+    config: Config | None = None,
+    codebook_seed: int = 0,
+    workers: int | None = None,
+    report: Report = silent,
+) -> Ensemble:
+    """Train an encoded ensemble, continue an interrupted one, or mend one with damaged members.
+
+    Args:
+        data: The training examples with their units.
+        path: The run directory.
+        members: Number M of members, even.
+        config: Settings of every member; each gets its own seed, derived from ``training.seed``.
+        codebook_seed: Seed of the code words.
+        workers: Processes; default one for each core.
+        report: Called with (training steps done, steps in all).
+
+    Returns:
+        The whole ensemble, every member checked by hash.
+
+    Raises:
+        ConfigError: The codebook is impossible, or a setting doesn't fit the data.
+        MismatchError: The directory holds an ensemble of other data or settings.
+        LockedError: Another process is writing the directory.
+    """
+    config = config or Config()
+    codebook = Codebook.random(data.unit_ids, members, codebook_seed)
+    for member in range(members):
+        codebook.examples(member, data)
+    inputs = {"data": data.fingerprint}
+    made = {"members": members, "codebook_seed": codebook_seed, "config": config.record()}
+    if artefacts.existing(path, "ensemble", inputs=inputs, made=made):
+        with artefacts.lock(path):
+            _mend(path, config, workers, report)
+        return Ensemble.open(path)
+    facts = {"units": len(codebook.units), "examples": len(data), "notes": list(data.notes)}
+    with artefacts.create(path, "ensemble", inputs=inputs, made=made, facts=facts) as part:
+        if not (part / "data").exists():
+            write(data, part / "data")
+        codebook.write(part / "codebook", data.fingerprint)
+        artefacts.write_bytes(part / "config.toml", config.to_toml().encode())
+        _train_members(part, range(members), config, workers, report)
+        _write_fingerprints(part, members)
+    return Ensemble.open(path)
+
+
+def train_member(path: str, member: int, config: Config, report: Report) -> None:
+    """Train one member of the ensemble in `path`; a task for the engine."""
+    root = Path(path)
+    data = read(root / "data")
+    rows = Codebook.read(root / "codebook").examples(member, data)
+    train_model(data.select(rows), member_path(root, member), config, report=report, patience=PATIENCE)
+
+
+def member_config(config: Config, member: int) -> Config:
+    """The settings of one member: the ensemble's, with a seed of its own."""
+    return config.updated("training", seed=derived_seed(config.training.seed, f"member {member}"))
+
+
+def _train_members(
+    path: Path, members: range | list[int], config: Config, workers: int | None, report: Report
+) -> None:
+    size = config.training.steps
+    run(
+        [
+            Task(
+                f"member {m}",
+                train_member,
+                {"path": str(path), "member": m, "config": member_config(config, m)},
+                size,
+            )
+            for m in members
+        ],
+        workers=workers,
+        report=report,
+    )
+
+
+def _mend(path: Path, config: Config, workers: int | None, report: Report) -> None:
+    """Train damaged members again; on the same machine they come out the same to the last bit."""
+    damaged = damaged_members(path)
+    if not damaged:
+        report(1, 1)
+        return
+    for member in damaged:
+        artefacts.discard(member_path(path, member))
+    _train_members(path, list(damaged), config, workers, report)
+    manifest = artefacts.read_manifest(path, "ensemble")
+    _write_fingerprints(path, manifest.made["members"])
+    artefacts.reseal(path, manifest)
+
+
+def _write_fingerprints(path: Path, members: int) -> None:
+    found = [artefacts.read_manifest(member_path(path, m), "model").fingerprint for m in range(members)]
+    artefacts.write_json(path / "members.json", found)
