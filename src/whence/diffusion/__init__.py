@@ -1,0 +1,1 @@
+"""The process being explained: denoiser, schedule, draws, training and samplers."""

@@ -8,13 +8,14 @@ One step from timestep t to an earlier s, with x̂0 the predicted clean picture 
 
 η = 1 is ancestral sampling (Ho et al. 2020, eq. 6 and 7), η = 0 is DDIM. The noise of picture
 SEED/INDEX before the first and after the k-th step is the k-th draw of the stream "picture" for
-that name. The network sees canonical batches in float32; everything else is float64.
+that name. The network works in float32; everything else is float64.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
 from diffusers import DDPMScheduler
 from torch import Tensor
@@ -25,7 +26,7 @@ from whence.diffusion.process import DiffusionModel
 from whence.engine import Report, device, silent
 from whence.errors import ConfigError, NotFiniteError
 
-#: From x_t (float32 [B, C, H, W]) and t (int64 [B]) to the network output, float64 [B, C, H, W].
+#: From x_t (float32 [n, C, H, W]) and t (int64 [n]) to the network output, float64 [n, C, H, W].
 Predict = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -49,52 +50,52 @@ def sampling_steps(model: DiffusionModel, config: SamplerConfig) -> list[tuple[i
     return list(zip(t, [*t[1:], -1], strict=True))
 
 
-def picture_noise(seed: int, indices: Sequence[int], step: int, shape: Sequence[int]) -> Tensor:
-    """Noise of pictures SEED/INDEX at a step (0: the start), float32 [n, *shape]."""
-    key = keys("picture", seed, [str(index) for index in indices])
-    return normals(key, torch.full((len(indices),), step).numpy(), shape)
+def picture_noise(names: Sequence[tuple[int, int]], step: int, shape: Sequence[int]) -> Tensor:
+    """Noise of the pictures (SEED, INDEX) at a step (0: the start), float32 [n, *shape]."""
+    key = np.concatenate([keys("picture", seed, [str(index)]) for seed, index in names])
+    return normals(key, np.full(len(names), step), shape)
 
 
 def draw(
     predict: Predict,
     model: DiffusionModel,
     config: SamplerConfig,
-    seed: int,
-    indices: Sequence[int],
+    names: Sequence[tuple[int, int]],
     report: Report = silent,
 ) -> Tensor:
-    """Draw the pictures SEED/INDEX.
+    """Draw one picture for each name; names may repeat where `predict` treats the rows differently.
 
     Args:
-        predict: The network or the mean of several.
+        predict: The network or the mean of several, in canonical batches.
         model: Gives the schedule and the size of the pictures.
-        config: Method, steps, clipping and canonical batch size.
-        seed: The SEED of the pictures' names.
-        indices: The INDEX of each picture.
+        config: Method, steps and clipping.
+        names: (SEED, INDEX) of each picture, n of them.
         report: Called with (sampling steps done, steps in all).
 
     Returns:
-        Pictures float32 [n, C, H, W] in [-1, 1]. A picture depends on its name and the batch size,
-        not on which others are drawn beside it.
+        Pictures float32 [n, C, H, W] in [-1, 1].
+
+    Raises:
+        NotFiniteError: A picture is not finite.
     """
     steps = sampling_steps(model, config)
-    batches = [indices[i : i + config.batch_size] for i in range(0, len(indices), config.batch_size)]
-    pictures = []
-    for number, batch in enumerate(batches):
-        x = _start(seed, batch, model.size, config.batch_size)
-        for k, (t, s) in enumerate(steps):
-            output = predict(x.float(), torch.full((config.batch_size,), t, device=x.device))
-            noise = _pad(picture_noise(seed, batch, k + 1, model.size), config.batch_size).to(x) if s >= 0 else None
-            x = step(model, config, x, output, t, s, noise)
-            report(number * len(steps) + k + 1, len(batches) * len(steps))
-        pictures.append(x[: len(batch)].clamp(-1, 1).float().cpu())
-    return _require_finite(torch.cat(pictures), seed, indices)
+    place = device()
+    x = picture_noise(names, 0, model.size).double().to(place)
+    for k, (t, s) in enumerate(steps):
+        output = predict(x.float(), torch.full((len(x),), t, device=place))
+        noise = picture_noise(names, k + 1, model.size).double().to(place) if s >= 0 else None
+        x = step(model, config, x, output, t, s, noise)
+        report(k + 1, len(steps))
+    bad = [name for name, picture in zip(names, x, strict=True) if not torch.isfinite(picture).all()]
+    if bad:
+        raise NotFiniteError(f"Picture {bad[0][0]}/{bad[0][1]} is not finite ({len(bad)} of {len(names)} pictures).")
+    return x.clamp(-1, 1).float().cpu()
 
 
 def step(
     model: DiffusionModel, config: SamplerConfig, x: Tensor, output: Tensor, t: int, s: int, noise: Tensor | None
 ) -> Tensor:
-    """One step from timestep t to s: x_s of x_t and the network output, float64 [B, C, H, W]."""
+    """One step from timestep t to s: x_s of x_t and the network output, float64 [n, C, H, W]."""
     alpha = model.alphas_cumprod
     a_t, a_s = alpha[t].item(), alpha[s].item() if s >= 0 else 1.0
     clean = model.clean(output, x, torch.full((len(x),), t, device=x.device))
@@ -105,18 +106,3 @@ def step(
     variance = eta**2 * (1 - a_s) / (1 - a_t) * (1 - a_t / a_s)
     x = a_s**0.5 * clean + max(0.0, 1 - a_s - variance) ** 0.5 * residual
     return x if noise is None else x + variance**0.5 * noise
-
-
-def _start(seed: int, indices: Sequence[int], shape: Sequence[int], batch_size: int) -> Tensor:
-    return _pad(picture_noise(seed, indices, 0, shape), batch_size).double().to(device())
-
-
-def _pad(x: Tensor, batch_size: int) -> Tensor:
-    return torch.cat([x, x.new_zeros(batch_size - len(x), *x.shape[1:])])
-
-
-def _require_finite(pictures: Tensor, seed: int, indices: Sequence[int]) -> Tensor:
-    bad = [i for i, picture in zip(indices, pictures, strict=True) if not torch.isfinite(picture).all()]
-    if bad:
-        raise NotFiniteError(f"Picture {seed}/{bad[0]} is not finite ({len(bad)} of {len(indices)} pictures).")
-    return pictures

@@ -1,0 +1,10 @@
+"""Encoded ensembles: exact counterfactual pictures by leaving out the members that saw a unit."""
+
+from whence.ensemble.ablation import Ablation, ablate, ablate_each, ablations
+from whence.ensemble.codebook import Codebook
+from whence.ensemble.mean import MeanPrediction
+from whence.ensemble.model import Ensemble
+from whence.ensemble.sampling import Samples, sample
+from whence.ensemble.train import train
+
+__all__ = ["Ablation", "Codebook", "Ensemble", "MeanPrediction", "Samples", "ablate", "ablate_each", "ablations", "sample", "train"]

@@ -1,24 +1,19 @@
-"""An encoded ensemble on disk, and the mean prediction of some of its members.
-
-    mean(x_t, t) = Σ_m w_m network_m(x_t, t),   w_m = 1/|S| on the members S, accumulated in float64
-"""
+"""An encoded ensemble on disk."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from whence import artefacts
 from whence.artefacts import Manifest
 from whence.config import Config
 from whence.data import Dataset, read
 from whence.diffusion.process import DiffusionModel
-from whence.diffusion.sampling import Predict
 from whence.engine import device
 from whence.ensemble.codebook import Codebook
 from whence.errors import ArtefactError
@@ -72,31 +67,9 @@ class Ensemble:
         """The first member, for what all members share: noise schedule, prediction type and size."""
         return DiffusionModel.load(member_path(self.path, 0))
 
-    def mean(self, members: Sequence[int]) -> Predict:
-        """Mean prediction of some members."""
-        return mean_prediction([DiffusionModel.load(member_path(self.path, m)).network for m in members])
-
-
-def mean_prediction(networks: Sequence[nn.Module]) -> Predict:
-    """The mean of the networks' outputs with equal weights, accumulated in float64, in the order given.
-
-    Example:
-        >>> from whence.config import ModelConfig
-        >>> network = DiffusionModel.new(ModelConfig(channels=(8,)), (1, 4, 4), seed=0).network
-        >>> x, t = torch.ones(2, 1, 4, 4), torch.tensor([1, 2])
-        >>> mean_prediction([network] * 3)(x, t).dtype
-        torch.float64
-    """
-    placed = [network.eval().to(device()) for network in networks]
-
-    @torch.inference_mode()
-    def predict(x: Tensor, t: Tensor) -> Tensor:
-        total = torch.zeros(x.shape, dtype=torch.float64, device=x.device)
-        for network in placed:
-            total += network(x, t).sample
-        return total / len(placed)
-
-    return predict
+    def networks(self, members: Iterable[int]) -> dict[int, nn.Module]:
+        """The networks of some members, by member, on the device where they run."""
+        return {m: DiffusionModel.load(member_path(self.path, m)).network.to(device()) for m in sorted(set(members))}
 
 
 def member_path(path: Path, member: int) -> Path:

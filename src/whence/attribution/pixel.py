@@ -1,0 +1,55 @@
+"""Pixel distance: which training images look most like the query. A similarity, not an influence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from whence.attribution.scores import Estimand, Scores
+from whence.data import Dataset
+from whence.errors import DataError
+
+
+def pixel(pictures: Tensor, names: Sequence[str], data: Dataset, *, chunk: int = 4096) -> Scores:
+    """Negative Euclidean distance over pixels in [0, 1]: score[q, n] = -‖x_q - x_n‖₂.
+
+    Args:
+        pictures: Queries float32 [Q, C, H, W] in [-1, 1].
+        names: Query ids, Q.
+        data: Training examples, N.
+        chunk: Training examples held as floats at a time.
+
+    Returns:
+        Unsigned scores [Q, N]; a unit's score is that of its closest image.
+
+    Raises:
+        DataError: The queries have another size than the training images.
+
+    Example:
+        >>> from whence.data import load
+        >>> digits = load("digits")
+        >>> pixel(digits.images([5]), ["q"], digits).top("q", 1) == [(digits.ids[5], 0.0)]
+        True
+    """
+    if tuple(pictures.shape[1:]) != tuple(data.size):
+        raise DataError(f"The queries are {tuple(pictures.shape[1:])}, the training images {data.size} (C, H, W).")
+    queries = pictures.double().flatten(1) / 2
+    scores = torch.empty(len(queries), len(data), dtype=torch.float32)
+    for start in range(0, len(data), chunk):
+        rows = range(start, min(start + chunk, len(data)))
+        examples = data.images(rows).double().flatten(1) / 2
+        scores[:, start : start + len(rows)] = -torch.cdist(
+            queries, examples, compute_mode="donot_use_mm_for_euclid_dist"
+        ).float()
+    return Scores(
+        scores=scores,
+        queries=tuple(names),
+        examples=data.ids,
+        units=data.units,
+        method="pixel",
+        estimand=Estimand("likeness of pixels", "none: a similarity", "none", "none", "example"),
+        sign="unsigned",
+        combine="max",
+    )

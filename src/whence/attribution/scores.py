@@ -1,0 +1,192 @@
+"""Scores: how strongly each training example is tied to each query, with what the number means.
+
+On disk: ``scores.safetensors`` (tensors ``scores`` and, where it is known, ``standard_error``, both
+[Q, N]), the ids in ``queries.parquet`` and ``examples.parquet`` (with the units), the rest in the manifest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from whence import artefacts
+from whence.artefacts import Manifest
+from whence.errors import DataError, WhenceError
+
+
+@dataclass(frozen=True)
+class Estimand:
+    """What a score estimates.
+
+    Attributes:
+        behaviour: The quantity of the query that is explained.
+        intervention: What is imagined to change.
+        process: The training process over which it is imagined.
+        model: The model, by fingerprint, or "none".
+        units: What one column stands for.
+    """
+
+    behaviour: str
+    intervention: str
+    process: str
+    model: str
+    units: str
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores of N training examples for Q queries.
+
+    Attributes:
+        scores: float32 [Q, N].
+        queries: Query ids, Q.
+        examples: Example ids, N.
+        units: Units of every example, N.
+        method: Name of the method.
+        estimand: What the scores estimate.
+        sign: "positive is proponent": training on the example pulled the model towards the query;
+            "unsigned": larger is closer, and the sign means nothing.
+        combine: How examples make a unit: their sum, or their largest where sums mean nothing.
+        standard_error: Monte Carlo error of every score [Q, N]; None for methods without draws.
+        draws: Draws per example and query; None for methods without draws.
+
+    Example:
+        >>> estimand = Estimand("pixels", "none", "none", "none", "example")
+        >>> scores = Scores(torch.tensor([[1.0, 3.0, 2.0]]), ("q",), ("a", "b", "c"), (("u",), ("v",), ("u",)),
+        ...                 "pixel", estimand, "unsigned", "max")
+        >>> scores.top("q", 2)
+        [('b', 3.0), ('c', 2.0)]
+        >>> scores.by_unit().top("q", 2)
+        [('v', 3.0), ('u', 2.0)]
+    """
+
+    scores: Tensor
+    queries: tuple[str, ...]
+    examples: tuple[str, ...]
+    units: tuple[tuple[str, ...], ...]
+    method: str
+    estimand: Estimand
+    sign: Literal["positive is proponent", "unsigned"]
+    combine: Literal["sum", "max"]
+    standard_error: Tensor | None = None
+    draws: int | None = None
+
+    def __post_init__(self) -> None:
+        """Check that everything fits.
+
+        Raises:
+            WhenceError: A shape doesn't fit the ids, ids repeat, or a score is not finite.
+        """
+        shape = (len(self.queries), len(self.examples))
+        for name, tensor in (("scores", self.scores), ("standard_error", self.standard_error)):
+            if tensor is None:
+                continue
+            if tuple(tensor.shape) != shape:
+                raise WhenceError(f"{name} is {tuple(tensor.shape)}; {shape[0]} queries and {shape[1]} examples.")
+            if not torch.isfinite(tensor).all():
+                q, n = (~torch.isfinite(tensor)).nonzero()[0].tolist()
+                raise WhenceError(f"{name} of query {self.queries[q]!r}, example {self.examples[n]!r} is not finite.")
+        if len(self.units) != len(self.examples) or len(set(self.examples)) < shape[1] or len(set(self.queries)) < shape[0]:
+            raise WhenceError("Scores need distinct query ids, distinct example ids and units for every example.")
+
+    def row(self, query: str) -> Tensor:
+        """Scores of one query, [N].
+
+        Raises:
+            DataError: There is no such query.
+        """
+        if query not in self.queries:
+            raise DataError(f"There is no query {query!r} in these scores; they have {', '.join(self.queries[:5])} ...")
+        return self.scores[self.queries.index(query)]
+
+    def top(self, query: str, count: int) -> list[tuple[str, float]]:
+        """The `count` examples with the largest scores for a query, best first; ties by position."""
+        row = self.row(query)
+        best = torch.argsort(row, descending=True, stable=True)[:count].tolist()
+        return [(self.examples[n], row[n].item()) for n in best]
+
+    def by_unit(self) -> Scores:
+        """Scores of units instead of examples, in order of the units' first appearance.
+
+        Standard errors of sums add in quadrature, as if the examples' draws were independent.
+        """
+        names = tuple(dict.fromkeys(unit for units in self.units for unit in units))
+        rows = [[n for n, units in enumerate(self.units) if name in units] for name in names]
+        error = None
+        if self.combine == "sum":
+            scores = torch.stack([self.scores[:, r].sum(1) for r in rows], dim=1)
+            if self.standard_error is not None:
+                error = torch.stack([self.standard_error[:, r].square().sum(1).sqrt() for r in rows], dim=1)
+        else:
+            best = [self.scores[:, r].max(1) for r in rows]
+            scores = torch.stack([one.values for one in best], dim=1)
+            if self.standard_error is not None:
+                pairs = zip(rows, best, strict=True)
+                error = torch.stack(
+                    [self.standard_error[:, r].gather(1, one.indices[:, None])[:, 0] for r, one in pairs], dim=1
+                )
+        return Scores(
+            scores=scores,
+            queries=self.queries,
+            examples=names,
+            units=tuple((name,) for name in names),
+            method=self.method,
+            estimand=Estimand(**{**vars(self.estimand), "units": "unit"}),
+            sign=self.sign,
+            combine=self.combine,
+            standard_error=error,
+            draws=self.draws,
+        )
+
+    def write(self, path: Path, inputs: Mapping[str, str]) -> Manifest:
+        """Write the scores as an artefact; `inputs` are the fingerprints of what they were made from."""
+        made = {
+            "method": self.method,
+            "estimand": vars(self.estimand),
+            "sign": self.sign,
+            "combine": self.combine,
+            "draws": self.draws,
+        }
+        found = artefacts.existing(path, "scores", inputs=inputs, made=made)
+        if found is not None:
+            return found
+        with artefacts.create(path, "scores", inputs=inputs, made=made) as part:
+            tensors = {"scores": self.scores.float()}
+            if self.standard_error is not None:
+                tensors["standard_error"] = self.standard_error.float()
+            artefacts.write_tensors(part / "scores.safetensors", tensors)
+            artefacts.write_table(part / "queries.parquet", {"id": list(self.queries)})
+            artefacts.write_table(
+                part / "examples.parquet", {"id": list(self.examples), "units": [list(u) for u in self.units]}
+            )
+        return artefacts.read_manifest(path, "scores")
+
+    @classmethod
+    def read(cls, path: Path) -> Scores:
+        """Read scores, checking every file by hash.
+
+        Raises:
+            ArtefactError: They are missing, unfinished or damaged.
+        """
+        manifest = artefacts.read_manifest(path, "scores")
+        artefacts.verify(path, manifest)
+        tensors = artefacts.read_tensors(path / "scores.safetensors")
+        examples = artefacts.read_table(path / "examples.parquet")
+        made = manifest.made
+        return cls(
+            scores=tensors["scores"],
+            queries=tuple(artefacts.read_table(path / "queries.parquet")["id"]),
+            examples=tuple(examples["id"]),
+            units=tuple(tuple(units) for units in examples["units"]),
+            method=made["method"],
+            estimand=Estimand(**made["estimand"]),
+            sign=made["sign"],
+            combine=made["combine"],
+            standard_error=tensors.get("standard_error"),
+            draws=made["draws"],
+        )

@@ -1,0 +1,233 @@
+"""Ablation: the same noise, drawn by the members that never saw some units.
+
+The counterfactual picture is exact: it is, bit for bit, what the ensemble of the surviving members
+draws from this noise, and none of them was trained on the units. What it shows mixes two causes,
+the units' absence and the smaller number of members, so a placebo is drawn beside it: code words that
+no unit has are ablated, with as many survivors.
+
+    runs/ens/ablations/0-3/17/    picture 0/3 without unit 17
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from whence import artefacts, images
+from whence.artefacts import Manifest
+from whence.config import SamplerConfig
+from whence.engine import Report, silent
+from whence.ensemble.model import Ensemble
+from whence.ensemble.sampling import Samples, Trajectory, draw_trajectories, find_sample, units_key
+from whence.ensemble.seeds import derived_seed
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """A picture, its counterfactual and a placebo.
+
+    Attributes:
+        path: Their directory.
+        manifest: Sample, units, survivors and distances.
+    """
+
+    path: Path
+    manifest: Manifest
+
+    @classmethod
+    def open(cls, path: Path) -> Ablation:
+        """Open an ablation, checking every file by hash.
+
+        Raises:
+            ArtefactError: It is missing, unfinished or damaged.
+        """
+        manifest = artefacts.read_manifest(path, "ablation")
+        artefacts.verify(path, manifest)
+        return cls(path, manifest)
+
+    @property
+    def sample(self) -> str:
+        """SEED/INDEX of the picture."""
+        return str(self.manifest.made["sample"])
+
+    @property
+    def units(self) -> list[str]:
+        """The units that are gone, or with `keep_only` the units that every member saw."""
+        return list(self.manifest.made["units"])
+
+    @property
+    def keep_only(self) -> bool:
+        """Whether the members that saw the units drew it, instead of those that did not."""
+        return bool(self.manifest.made["keep_only"])
+
+    @property
+    def survivors(self) -> list[int]:
+        """The members that drew the counterfactual."""
+        return list(self.manifest.made["survivors"])
+
+    @cached_property
+    def pictures(self) -> dict[str, Tensor]:
+        """The pictures ``factual``, ``counterfactual`` and ``placebo``, float32 [C, H, W] in [-1, 1]."""
+        return artefacts.read_tensors(self.path / "pictures.safetensors")
+
+    @property
+    def distance(self) -> float:
+        """Euclidean distance from the factual to the counterfactual picture, pixels in [0, 1]."""
+        return images.distance(self.pictures["factual"], self.pictures["counterfactual"]).item()
+
+    @property
+    def placebo_distance(self) -> float:
+        """Distance from the factual to the placebo picture."""
+        return images.distance(self.pictures["factual"], self.pictures["placebo"]).item()
+
+
+def ablate(
+    ensemble: Ensemble,
+    samples: str | Sequence[str],
+    units: Sequence[str],
+    *,
+    keep_only: bool = False,
+    workers: int | None = None,
+    report: Report = silent,
+) -> list[Ablation]:
+    """Draw pictures again without some units, and a placebo beside each.
+
+    Args:
+        ensemble: A whole ensemble.
+        samples: SEED/INDEX of one or more pictures that it has drawn.
+        units: The units to leave out together.
+        keep_only: The reverse: only members that saw all of the units.
+        workers: Processes; default one for each core.
+        report: Called with (network evaluations done, evaluations in all).
+
+    Returns:
+        One ablation for each sample; drawn only if it is not there yet.
+
+    Raises:
+        DataError: A unit is unknown.
+        NoSurvivorsError: Every member saw one of the units.
+        ArtefactError: A sample has not been drawn.
+        WhenceError: No placebo with as many survivors exists.
+    """
+    names = [samples] if isinstance(samples, str) else list(samples)
+    return ablate_each(ensemble, [(name, units) for name in names], keep_only=keep_only, workers=workers, report=report)
+
+
+def ablate_each(
+    ensemble: Ensemble,
+    requests: Sequence[tuple[str, Sequence[str]]],
+    *,
+    keep_only: bool = False,
+    workers: int | None = None,
+    report: Report = silent,
+) -> list[Ablation]:
+    """Like `ablate`, with units of its own for each sample: all are drawn together in full batches.
+
+    Args:
+        ensemble: A whole ensemble.
+        requests: (SEED/INDEX, units) of each ablation.
+        keep_only: The reverse: only members that saw all of the units.
+        workers: Processes; default one for each core.
+        report: Called with (network evaluations done, evaluations in all).
+
+    Returns:
+        One ablation for each request, in that order.
+    """
+    plans = [_Plan.make(ensemble, sample, units, keep_only) for sample, units in requests]
+    missing = list({plan.path: plan for plan in plans if not plan.is_there()}.values())
+    for sampler in dict.fromkeys(plan.samples.sampler for plan in missing):
+        _draw(ensemble, [plan for plan in missing if plan.samples.sampler == sampler], sampler, workers, report)
+    report(1, 1)
+    return [Ablation.open(plan.path) for plan in plans]
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """One ablation to be drawn."""
+
+    path: Path
+    samples: Samples
+    index: int
+    survivors: list[int]
+    placebo: list[int]
+    inputs: dict[str, str]
+    made: dict[str, Any]
+
+    @classmethod
+    def make(cls, ensemble: Ensemble, sample: str, units: Sequence[str], keep_only: bool) -> _Plan:
+        units = list(dict.fromkeys(units))
+        survivors = ensemble.codebook.survivors(units, keep_only=keep_only)
+        samples, index = find_sample(ensemble, sample)
+        seed = derived_seed(samples.seed, f"placebo {index} {units} {keep_only}")
+        placebo = ensemble.codebook.placebo(len(units), len(survivors), seed, keep_only=keep_only)
+        made = {
+            "sample": sample,
+            "units": units,
+            "keep_only": keep_only,
+            "survivors": survivors,
+            "placebo": placebo,
+            "sampler": samples.sampler.record(),
+        }
+        # The picture, not the whole set: drawing more samples later leaves this ablation valid.
+        inputs = {
+            "ensemble": ensemble.manifest.fingerprint,
+            "factual": artefacts.digest(samples.pictures[index].numpy().tobytes()),
+        }
+        path = ablation_path(ensemble, sample, units, keep_only)
+        return cls(path, samples, index, survivors, placebo, inputs, made)
+
+    def is_there(self) -> bool:
+        return artefacts.existing(self.path, "ablation", inputs=self.inputs, made=self.made) is not None
+
+    def trajectories(self) -> list[Trajectory]:
+        return [Trajectory(self.samples.seed, self.index, tuple(who)) for who in (self.survivors, self.placebo)]
+
+    def write(self, counterfactual: Tensor, placebo: Tensor) -> None:
+        pictures = {
+            "factual": self.samples.pictures[self.index],
+            "counterfactual": counterfactual,
+            "placebo": placebo,
+        }
+        with artefacts.create(self.path, "ablation", inputs=self.inputs, made=self.made) as part:
+            artefacts.write_tensors(part / "pictures.safetensors", pictures)
+            images.write_png(part / "picture.png", _strip(pictures))
+
+
+def _draw(
+    ensemble: Ensemble, plans: list[_Plan], sampler: SamplerConfig, workers: int | None, report: Report
+) -> None:
+    trajectories = [one for plan in plans for one in plan.trajectories()]
+    scratch = ensemble.path / "ablations" / f".{artefacts.digest([repr(one) for one in trajectories])[:12]}"
+    with artefacts.lock(scratch):
+        pictures = draw_trajectories(ensemble, trajectories, sampler, scratch, workers, report)
+        for k, plan in enumerate(plans):
+            plan.write(pictures[2 * k], pictures[2 * k + 1])
+        artefacts.discard(scratch)
+
+
+def ablations(ensemble: Ensemble) -> list[Ablation]:
+    """All ablations of this ensemble that have been drawn, by sample and then by units."""
+    found = [Ablation.open(file.parent) for file in (ensemble.path / "ablations").glob("*/*/manifest.json")]
+    mine = [one for one in found if one.manifest.inputs["ensemble"] == ensemble.manifest.fingerprint]
+    return sorted(mine, key=lambda one: ([int(part) for part in one.sample.split("/")], one.path.name))
+
+
+def ablation_path(ensemble: Ensemble, sample: str, units: Sequence[str], keep_only: bool) -> Path:
+    """Where an ablation is."""
+    key = units_key(units)
+    return ensemble.path / "ablations" / sample.replace("/", "-") / (f"only-{key}" if keep_only else key)
+
+
+def _strip(pictures: dict[str, Tensor]) -> np.ndarray:
+    """Factual, counterfactual, difference, placebo, difference, in a row."""
+    factual = pictures["factual"]
+    row = [images.to_pixels(factual)]
+    for name in ("counterfactual", "placebo"):
+        row += [images.to_pixels(pictures[name]), images.difference(factual, pictures[name])]
+    return images.sheet(np.stack(row))

@@ -1,0 +1,71 @@
+"""Between tensors and pictures that a person looks at."""
+
+from __future__ import annotations
+
+import io
+import math
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from whence import artefacts
+
+
+def to_pixels(pictures: Tensor) -> np.ndarray:
+    """uint8 [..., C, H, W] of pictures in [-1, 1].
+
+    Example:
+        >>> to_pixels(torch.tensor([-1.0, 0.0, 1.0])).tolist()
+        [0, 128, 255]
+    """
+    return ((pictures.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).numpy()
+
+
+def difference(a: Tensor, b: Tensor) -> np.ndarray:
+    """uint8 picture of b - a: mid grey where they agree, brighter where b is brighter, darker where darker."""
+    return ((b - a).clamp(-2, 2) * 63.75 + 127.5).round().to(torch.uint8).numpy()
+
+
+def distance(a: Tensor, b: Tensor) -> Tensor:
+    """Euclidean distance over the pixels in [0, 1] of pictures [..., C, H, W] in [-1, 1].
+
+    Example:
+        >>> distance(-torch.ones(1, 2, 2), torch.ones(1, 2, 2)).item()
+        2.0
+    """
+    return (a.double() - b.double()).flatten(-3).norm(dim=-1) / 2
+
+
+def enlarge(pixels: np.ndarray, side: int = 96) -> np.ndarray:
+    """Repeat pixels by a whole number so that the longer side is at least `side`; uint8 [..., C, h, w]."""
+    factor = max(1, math.ceil(side / max(pixels.shape[-2:])))
+    return pixels.repeat(factor, axis=-2).repeat(factor, axis=-1)
+
+
+def sheet(pixels: np.ndarray, columns: int = 8, side: int = 96, gap: int = 4) -> np.ndarray:
+    """A grid of pictures uint8 [K, C, H, W], row by row on white, as one uint8 [C, h, w]."""
+    large = enlarge(pixels, side)
+    count, channels, height, width = large.shape
+    columns = min(columns, count)
+    rows = math.ceil(count / columns)
+    page = np.full((channels, rows * (height + gap) + gap, columns * (width + gap) + gap), 255, np.uint8)
+    for k, picture in enumerate(large):
+        top, left = gap + (k // columns) * (height + gap), gap + (k % columns) * (width + gap)
+        page[:, top : top + height, left : left + width] = picture
+    return page
+
+
+def png(pixels: np.ndarray) -> bytes:
+    """PNG of one picture uint8 [C, H, W], C = 1 or 3."""
+    array = pixels[0] if len(pixels) == 1 else np.moveaxis(pixels, 0, -1)
+    stream = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(array)).save(stream, format="PNG")
+    return stream.getvalue()
+
+
+def write_png(path: Path, pixels: np.ndarray) -> None:
+    """Write one picture uint8 [C, H, W] as a PNG file."""
+    artefacts.write_bytes(path, png(pixels))
