@@ -1,0 +1,37 @@
+"""The files of a folder: the same list on every file system, and nothing from outside."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from whence.errors import DataError
+
+
+def list_files(base: Path, root: Path) -> list[str]:
+    """List the files below `base`, hidden ones left out.
+
+    Args:
+        base: The folder to list.
+        root: The folder that no link may lead out of; `base` or a folder above it.
+
+    Returns:
+        Paths relative to `base`, with ``/``, in byte order.
+
+    Raises:
+        DataError: A link points out of `root`, or to a directory; or a folder can't be listed.
+    """
+    outermost = root.resolve()
+    found: list[str] = []
+    for folder, folders, files in os.walk(base, onerror=_fail):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        shown = [Path(folder, name) for name in files if not name.startswith(".")]
+        for path in (*(Path(folder, name) for name in folders), *shown):
+            if path.is_symlink() and (path.is_dir() or not path.resolve().is_relative_to(outermost)):
+                raise DataError(f"{path} is a link to {path.readlink()}. Put a copy in its place.")
+        found += [path.relative_to(base).as_posix() for path in shown]
+    return sorted(found, key=os.fsencode)
+
+
+def _fail(error: OSError) -> None:
+    raise DataError(f"{error.filename} cannot be listed: {error.strerror}.")

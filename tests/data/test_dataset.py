@@ -1,0 +1,197 @@
+import re
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from whence import artefacts
+from whence.data import NO_UNIT, Dataset, read, write
+from whence.errors import ArtefactError, DataError, MismatchError
+
+
+def small() -> Dataset:
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 3, 5, 6), dtype=np.uint8)
+    pixels[0, 0, 0, :3] = (0, 255, 127)
+    units = (("anna",), ("anna", "ben"), (NO_UNIT,), ("ben",))
+    return Dataset(("a", "b", "c", "ü/d"), pixels, units, ("one", None, "", "drei ö"), ("a note",))
+
+
+INVALID = {
+    "too few units": ({"units": (("x",),) * 3}, "There are 4 ids, but 3 units."),
+    "too few captions": ({"captions": ()}, "There are 4 ids, but 0 captions."),
+    "too few pixels": ({"pixels": np.zeros((3, 1, 2, 2), np.uint8)}, "There are 4 ids, but 3 pixels."),
+    "floats": ({"pixels": np.zeros((4, 1, 2, 2), np.float32)}, "not float32 [4, 1, 2, 2]"),
+    "no channel axis": ({"pixels": np.zeros((4, 2, 2), np.uint8)}, "not uint8 [4, 2, 2]"),
+    "two channels": ({"pixels": np.zeros((4, 2, 2, 2), np.uint8)}, "not [2, 2, 2]"),
+    "no height": ({"pixels": np.zeros((4, 1, 0, 2), np.uint8)}, "not [1, 0, 2]"),
+    "empty": ({"ids": (), "pixels": np.zeros((0, 1, 2, 2), np.uint8)}, "no training example"),
+    "no unit": ({"units": (("x",), ("x",), (), ("x",))}, "'c' has no unit; use '(none)'"),
+    "a number as id": ({"ids": ("a", "b", "c", 4)}, "4 of the training example 4 is not text"),
+    "a lone surrogate": ({"captions": ("\ud800", None, None, None)}, r"'\ud800' of the training example 'a'"),
+    "repeated ids": ({"ids": ("a", "b", "a", "b")}, "2 of them are used more than once: a, b."),
+}
+
+
+@pytest.mark.parametrize(("changes", "message"), INVALID.values(), ids=INVALID)
+def test_what_is_not_a_data_set_is_refused(changes, message):
+    with pytest.raises(DataError, match=re.escape(message)):
+        replace(small(), **changes)
+
+
+def test_images_are_in_minus_one_to_one_by_the_formula():
+    data = small()
+    images = data.images([0, 3])
+    assert images.dtype == torch.float32
+    assert images.shape == (2, 3, 5, 6)
+    assert images[0, 0, 0, :3].tolist() == pytest.approx([-1, 1, 127 / 127.5 - 1])
+    expected = torch.from_numpy(data.pixels[[0, 3]]).float() / 127.5 - 1
+    assert torch.equal(images, expected)
+    assert data.images([]).shape == (0, 3, 5, 6)
+
+
+def test_images_leave_the_pixels_as_they_were():
+    data = small()
+    before = data.pixels.copy()
+    data.images(np.arange(4)).zero_()
+    assert np.array_equal(data.pixels, before)
+
+
+def test_units_and_their_examples():
+    data = small()
+    assert data.unit_ids == ("anna", "ben", NO_UNIT)
+    assert data.examples_of("anna").tolist() == [0, 1]
+    assert data.examples_of("ben").tolist() == [1, 3]
+    assert data.examples_of(NO_UNIT).tolist() == [2]
+
+
+def test_an_unknown_unit_or_id_is_named_with_close_matches():
+    with pytest.raises(DataError, match=re.escape("no unit 'ana' among the 3. Did you mean anna?")):
+        small().examples_of("ana")
+    with pytest.raises(
+        DataError, match=re.escape("no training example 'z' among the 4. Did you mean a, b, c?")
+    ):
+        small().index_of("z")
+
+
+def test_index_of_is_the_place_of_an_id():
+    data = small()
+    assert [data.index_of(example) for example in data.ids] == [0, 1, 2, 3]
+    assert (len(data), data.size) == (4, (3, 5, 6))
+
+
+@pytest.mark.parametrize("chosen", [[3, 1], np.array([3, 1]), [-1, 1]])
+def test_select_keeps_the_order_that_was_asked_for(chosen):
+    data = small()
+    part = data.select(chosen)
+    assert (part.ids, part.units, part.captions) == (
+        ("ü/d", "b"),
+        (("ben",), ("anna", "ben")),
+        ("drei ö", None),
+    )
+    assert np.array_equal(part.pixels, data.pixels[[3, 1]])
+    assert part.fingerprints == (data.fingerprints[3], data.fingerprints[1])
+
+
+def test_select_takes_a_mask_and_refuses_what_is_out_of_range():
+    data = small()
+    assert data.select(np.array([False, True, False, True])).ids == ("b", "ü/d")
+    with pytest.raises(IndexError):
+        data.select([4])
+    with pytest.raises(IndexError):
+        data.select([0.5])
+
+
+CHANGES = {
+    "ids": {"ids": ("a", "b", "c", "e")},
+    "units": {"units": (("anna",), ("ben", "anna"), (NO_UNIT,), ("ben",))},
+    "captions": {"captions": ("one", None, None, "drei ö")},
+    "pixels": {"pixels": small().pixels ^ np.uint8(1)},
+    "shape": {"pixels": small().pixels.reshape(4, 3, 6, 5)},
+}
+
+
+@pytest.mark.parametrize("changes", CHANGES.values(), ids=CHANGES)
+def test_the_fingerprint_changes_with(changes):
+    assert replace(small(), **changes).fingerprint != small().fingerprint
+
+
+def test_the_fingerprint_does_not_depend_on_notes_or_memory_layout():
+    data = small()
+    strided = np.asfortranarray(data.pixels)
+    assert replace(data, notes=(), pixels=strided).fingerprint == data.fingerprint
+
+
+def test_write_and_read_round_trip(tmp_path):
+    data = small()
+    manifest = write(data, tmp_path / "data")
+    back = read(tmp_path / "data")
+    assert manifest.inputs == {"data": data.fingerprint}
+    assert (back.ids, back.units, back.captions, back.notes) == (
+        data.ids,
+        data.units,
+        data.captions,
+        data.notes,
+    )
+    assert np.array_equal(back.pixels, data.pixels)
+    assert (back.fingerprint, back.fingerprints) == (data.fingerprint, data.fingerprints)
+    assert replace(back).fingerprint == data.fingerprint, "hashed again"
+
+
+def test_writing_again_does_nothing_and_another_data_set_is_refused(tmp_path):
+    manifest = write(small(), tmp_path / "data")
+    written = (tmp_path / "data" / "manifest.json").stat().st_mtime_ns
+    assert write(small(), tmp_path / "data") == manifest
+    assert (tmp_path / "data" / "manifest.json").stat().st_mtime_ns == written
+    with pytest.raises(MismatchError, match=small().fingerprint[:20]):
+        write(small().select([0]), tmp_path / "data")
+
+
+def _drop_a_row(path):
+    table = pq.read_table(path / "examples.parquet")
+    pq.write_table(table.slice(1), path / "examples.parquet")
+
+
+def _rename_a_unit(path):
+    table = pq.read_table(path / "examples.parquet")
+    units = pa.array([["eve"], *table["units"].to_pylist()[1:]])
+    pq.write_table(table.set_column(1, "units", units), path / "examples.parquet")
+
+
+def _drop_a_column(path):
+    table = pq.read_table(path / "examples.parquet")
+    pq.write_table(table.drop_columns(["units"]), path / "examples.parquet")
+
+
+def _cut_the_pixels(path):
+    file = path / "pixels.safetensors"
+    file.write_bytes(file.read_bytes()[:-10])
+
+
+TAMPERED = {
+    "a row is gone": (_drop_a_row, "There are 3 ids, but 4 pixels"),
+    "a unit is renamed": (_rename_a_unit, small().fingerprint),
+    "a column is gone": (_drop_a_column, "'units'"),
+    "pixels are cut": (_cut_the_pixels, "pixels.safetensors is damaged"),
+    "pixels are gone": (lambda path: (path / "pixels.safetensors").unlink(), "does not exist"),
+    "the manifest is gone": (lambda path: (path / "manifest.json").unlink(), "is not a Whence dataset"),
+}
+
+
+@pytest.mark.parametrize(("tamper", "message"), TAMPERED.values(), ids=TAMPERED)
+def test_a_tampered_artefact_is_refused(tmp_path, tamper, message):
+    write(small(), tmp_path / "data")
+    tamper(tmp_path / "data")
+    with pytest.raises(ArtefactError, match=re.escape(message)):
+        read(tmp_path / "data")
+
+
+def test_changed_pixels_are_found_by_verify(tmp_path):
+    manifest = write(small(), tmp_path / "data")
+    file = tmp_path / "data" / "pixels.safetensors"
+    content = file.read_bytes()
+    file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(ArtefactError, match=r"pixels.safetensors is damaged"):
+        artefacts.verify(tmp_path / "data", manifest)

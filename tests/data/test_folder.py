@@ -1,0 +1,274 @@
+import json
+import os
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from whence.data import NO_UNIT, load
+from whence.data.files import list_files
+from whence.errors import DataError
+
+
+def jsonl(*rows) -> str:
+    return "\n".join(map(json.dumps, rows))
+
+
+def test_a_flat_folder(fill, picture):
+    data = load(fill({"b.png": picture(1), "a.PNG": picture(0), "B.png": picture(2)}))
+    assert data.ids == ("B.png", "a.PNG", "b.png")
+    assert data.size == (3, 4, 6)
+    assert np.array_equal(data.pixels[1], np.asarray(picture(0)).transpose(2, 0, 1))
+    assert data.captions == (None, None, None)
+    assert data.units == (("B.png",), ("a.PNG",), ("b.png",))
+    assert data.notes == ()
+
+
+def test_class_folders_are_labels(fill, picture):
+    files = {"horse/2.png": picture(0), "cat/1.png": picture(1), "horse/1.png": picture(2)}
+    data = load(str(fill(files)), unit_column="label")
+    assert data.ids == ("cat/1.png", "horse/1.png", "horse/2.png")
+    assert data.captions == ("cat", "horse", "horse")
+    assert data.units == (("cat",), ("horse",), ("horse",))
+
+
+def test_files_that_are_not_images_are_ignored(fill, picture):
+    files = {
+        "a.png": picture(0),
+        "README.md": "hello",
+        ".hidden.png": "no",
+        ".cache/b.png": "no",
+        "c.txt": "",
+    }
+    assert load(fill(files)).ids == ("a.png",)
+
+
+@pytest.mark.parametrize("wanted", ["validation", "valid", "val"])
+@pytest.mark.parametrize("folder", ["validation", "valid", "val"])
+def test_splits_go_by_all_their_names(fill, picture, folder, wanted):
+    path = fill({"train/cat/1.png": picture(0), f"{folder}/dog/2.png": picture(1)})
+    assert load(path).ids == ("cat/1.png",)
+    assert load(path, split=wanted).ids == load(f"{path}:{wanted}").ids == ("dog/2.png",)
+    assert load(path, split=wanted).captions == ("dog",)
+
+
+def test_images_beside_the_splits_are_reported(fill, picture):
+    data = load(fill({"train/1.png": picture(0), "old/2.png": picture(1)}))
+    assert data.notes == ("Images outside the folders train were left out: old/2.png.",)
+
+
+def test_metadata_gives_captions_ids_and_units(fill, picture):
+    table = "file_name,id,text,artist\n./x/1.png,second,a cat,anna\n2.png,first,,ben;carl\n"
+    path = fill({"x/1.png": picture(0), "2.png": picture(1), "metadata.csv": table})
+    data = load(path, unit_column="artist")
+    assert data.ids == ("first", "second")
+    assert data.captions == (None, "a cat")
+    assert data.units == (("ben;carl",), ("anna",))
+    assert np.array_equal(data.pixels[1], np.asarray(picture(0)).transpose(2, 0, 1))
+
+
+def test_metadata_beside_the_splits_names_them_in_its_paths(fill, picture):
+    table = "file_name,caption\ntrain/1.png,one\ntest/2.png,two\n"
+    path = fill({"train/1.png": picture(0), "test/2.png": picture(1), "metadata.csv": table})
+    assert (load(path).ids, load(path).captions) == (("1.png",), ("one",))
+    assert load(path, split="test").captions == ("two",)
+
+
+def test_missing_units_are_reported(fill, picture):
+    values = [["anna", "ben", "anna"], [], None, float("nan"), " ", 7, "Nan"]
+    rows = [{"file_name": f"{n}.png", "artist": value} for n, value in enumerate(values)]
+    files = {f"{n}.png": picture(n) for n in range(8)}
+    data = load(fill({**files, "metadata.jsonl": jsonl(*rows, {"file_name": "7.png"})}), unit_column="artist")
+    assert data.units == (("anna", "ben"), *((NO_UNIT,),) * 4, ("7",), ("Nan",), (NO_UNIT,))
+    note = "5 of 8 training examples have no value in 'artist' and belong to the unit (none)."
+    assert data.notes == (note,)
+
+
+def test_metadata_can_be_parquet(fill, picture, tmp_path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = fill({"1.png": picture(0)})
+    pq.write_table(pa.table({"file_name": ["1.png"], "artist": [["anna", "ben"]]}), path / "metadata.parquet")
+    assert load(path, unit_column="artist").units == (("anna", "ben"),)
+
+
+def test_the_order_of_files_and_rows_does_not_matter(fill, picture):
+    names = [f"{kind}/{n}.png" for kind in ("b", "a", "é") for n in (10, 9)]
+    pictures = {name: picture(n) for n, name in enumerate(names)}
+    rows = [{"file_name": name, "text": name} for name in names]
+    found = [
+        load(
+            fill({name: pictures[name] for name in order} | {"metadata.jsonl": jsonl(*order_of_rows)}, folder)
+        )
+        for folder, order, order_of_rows in (("one", names, rows), ("two", names[::-1], rows[3:] + rows[:3]))
+    ]
+    assert found[0].fingerprint == found[1].fingerprint
+    assert found[0].ids == ("a/10.png", "a/9.png", "b/10.png", "b/9.png", "é/10.png", "é/9.png")
+
+
+def test_duplicate_images_are_kept_and_named(fill, picture):
+    files = {f"{n}.png": picture(n // 2) for n in range(10)}
+    data = load(fill(files))
+    assert len(data) == 10
+    expected = "0.png = 1.png, 2.png = 3.png, 4.png = 5.png and 2 more"
+    assert data.notes == (f"Images that occur more than once and were all kept: {expected}.",)
+
+
+def test_grey_images_have_one_channel_and_mixed_ones_three(fill, picture):
+    grey = {"a.png": picture(0, "L"), "b.png": picture(1, "LA"), "c.png": picture(2, "1")}
+    assert load(fill(grey, "grey")).size == (1, 4, 6)
+    mixed = load(fill({**grey, "d.png": picture(3), "e.png": picture(4, "P")}, "mixed"))
+    assert mixed.size == (3, 4, 6)
+    note = "Images converted to RGB: 1 (1), L (1), LA (1), P (1); transparent parts are white."
+    assert mixed.notes == (note,)
+    assert load(fill({}, "mixed"), grey=True).size == (1, 4, 6)
+
+
+def test_animations_are_reported(fill, picture):
+    path = fill({"a.png": picture(0)})
+    picture(1).save(path / "b.gif", save_all=True, append_images=[picture(2)])
+    assert load(path).notes[-1] == (
+        f"Images with several frames, of which the first is used: {path / 'b.gif'}."
+    )
+
+
+def test_a_resolution_settles_mixed_sizes(fill, picture):
+    path = fill({"a.png": picture(0, size=(9, 5)), "b.png": picture(1), "c.png": picture(2)})
+    with pytest.raises(DataError, match=re.escape("2 sizes: 6x4 (2), 9x5 (1). Pass --resolution")):
+        load(path)
+    assert load(path, resolution=4).size == (3, 4, 4)
+
+
+GOOD = {"a.png": Image.new("RGB", (6, 4)), "b.png": Image.new("RGB", (6, 4), "red")}
+ROWS = "file_name,artist\na.png,anna\nb.png,ben\n"
+REFUSED = {
+    "empty": ({".keep": ""}, {}, "images has no images (0 other files). Images are files that end in .bmp"),
+    "no images": ({"a.txt": "", "b.jp2": ""}, {}, "has no images (2 other files)"),
+    "a damaged image": ({**GOOD, "c.jpg": "hello"}, {}, "c.jpg is not an image in one of the formats"),
+    "no such split": (GOOD, {"split": "test"}, "images has no split 'test'; it has train."),
+    "no train split": ({"test/a.png": GOOD["a.png"]}, {}, "images has no split 'train'; it has test."),
+    "two names for a split": (
+        {"val/a.png": GOOD["a.png"], "valid/a.png": ""},
+        {},
+        "valid and val for one split",
+    ),
+    "no unit columns": (GOOD, {"unit_column": "artist"}, "no unit column 'artist'; there is none at all."),
+    "an unknown unit column": (
+        {**GOOD, "metadata.csv": ROWS},
+        {"unit_column": "person"},
+        "no unit column 'person'; there is file_name, artist.",
+    ),
+    "units with structure": (
+        {"a.png": GOOD["a.png"], "metadata.jsonl": jsonl({"file_name": "a.png", "artist": {"name": "x"}})},
+        {"unit_column": "artist"},
+        "training example 'a.png' has dict as a value in 'artist'",
+    ),
+    "a list of captions": (
+        {"a.png": GOOD["a.png"], "metadata.jsonl": jsonl({"file_name": "a.png", "text": ["x", "y"]})},
+        {},
+        "training example 'a.png' has list as a value in 'text'",
+    ),
+    "rows without a file": (
+        {**GOOD, "metadata.csv": ROWS + "c.png,x\nd.png,y\n"},
+        {},
+        "metadata.csv has rows for files that are not among the images (2): c.png, d.png.",
+    ),
+    "a file without a row": (
+        {**GOOD, "c.png": GOOD["a.png"], "metadata.csv": ROWS},
+        {},
+        "has no row for some images (1): c.png. Add a row or remove the file.",
+    ),
+    "two rows for a file": (
+        {**GOOD, "metadata.csv": ROWS + "./b.png,x\n"},
+        {},
+        "has several rows for b.png.",
+    ),
+    "repeated ids": (
+        {**GOOD, "metadata.csv": "file_name,id\na.png,1\nb.png,1\n"},
+        {},
+        "Ids must be unique; 1 of them are used more than once: 1.",
+    ),
+    "a row without an id": (
+        {**GOOD, "metadata.csv": "file_name,id\na.png,1\nb.png,\n"},
+        {},
+        "The column 'id' has no value for b.png.",
+    ),
+    "an id that UTF-8 cannot hold": (
+        {"a.png": GOOD["a.png"], "metadata.jsonl": '{"file_name": "a.png", "id": "\\ud800"}'},
+        {},
+        r"'\ud800' of the training example '\ud800' is not text in UTF-8",
+    ),
+    "a path upwards": (
+        {**GOOD, "metadata.csv": "file_name\n../x.png\n"},
+        {},
+        "../x.png points out of the folder",
+    ),
+    "a path inside and out": ({**GOOD, "metadata.csv": "file_name\na/../../x.png\n"}, {}, "points out"),
+    "an absolute path": ({**GOOD, "metadata.csv": "file_name\n/etc/x.png\n"}, {}, "/etc/x.png points out"),
+    "two metadata files": (
+        {**GOOD, "metadata.csv": ROWS, "metadata.jsonl": ""},
+        {},
+        "has metadata.csv and metadata.jsonl. Keep one of them.",
+    ),
+    "metadata in a sub-folder": (
+        {"x/a.png": GOOD["a.png"], "x/metadata.csv": ROWS},
+        {},
+        "x/metadata.csv is in a sub-folder. Move its rows to",
+    ),
+}
+
+
+@pytest.mark.parametrize(("files", "arguments", "message"), REFUSED.values(), ids=REFUSED)
+def test_what_cannot_be_read_is_refused(fill, files, arguments, message):
+    with pytest.raises(DataError, match=re.escape(message)):
+        load(fill(files), **arguments)
+
+
+def test_links_out_of_the_folder_are_refused(fill, picture, tmp_path):
+    picture(0).save(tmp_path / "outside.png")
+    path = fill({"a.png": picture(1)})
+    (path / "b.png").symlink_to("a.png")
+    assert load(path).ids == ("a.png", "b.png")
+    (path / "c.png").symlink_to(tmp_path / "outside.png")
+    with pytest.raises(DataError, match=r"c.png is a link to .*outside.png. Put a copy in its place."):
+        load(path)
+
+
+def test_links_to_folders_are_refused(fill, picture):
+    path = fill({"a/1.png": picture(1)})
+    (path / "b").symlink_to("a")
+    with pytest.raises(DataError, match=r"b is a link to a"):
+        load(path)
+
+
+def test_what_is_not_there_is_refused(tmp_path):
+    (tmp_path / "notes.txt").write_text("hello")
+    with pytest.raises(
+        DataError, match=r"nowhere does not exist. Data is 'digits', a folder, or a Parquet file."
+    ):
+        load(tmp_path / "nowhere")
+    with pytest.raises(DataError, match=r"notes.txt is neither a folder nor a Parquet file."):
+        load(tmp_path / "notes.txt")
+
+
+def test_a_folder_that_cannot_be_listed_is_refused(tmp_path):
+    with pytest.raises(DataError, match=r"nowhere cannot be listed: No such file or directory."):
+        list_files(tmp_path / "nowhere", tmp_path)
+
+
+def test_names_that_look_like_something_else(fill, picture, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    fill({"a.png": picture(0)}, "digits")
+    fill({"b.png": picture(0)}, "with:colon")
+    assert load("./digits").ids == ("a.png",)
+    assert load("with:colon").ids == ("b.png",)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="file names are bytes on POSIX only")
+def test_a_file_name_that_is_not_utf_8_is_refused(fill, picture):
+    path = fill({"a.png": picture(0)})
+    os.rename(path / "a.png", os.fsencode(path) + b"/\xff.png")
+    with pytest.raises(DataError, match=r"is not text in UTF-8"):
+        load(path)

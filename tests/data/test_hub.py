@@ -1,0 +1,215 @@
+import io
+import re
+
+import datasets
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from whence.data import NO_UNIT, load
+from whence.errors import DataError
+
+datasets.disable_progress_bars()
+
+
+def encode(image) -> bytes:
+    stream = io.BytesIO()
+    image.save(stream, "PNG")
+    return stream.getvalue()
+
+
+@pytest.fixture
+def saved(picture):
+    """Six images with a class, captions, a list of artists and their own ids."""
+    features = datasets.Features(
+        {
+            "pic": datasets.Image(),
+            "label": datasets.ClassLabel(names=["cat", "dog"]),
+            "tags": datasets.List(datasets.ClassLabel(names=["sea", "sky"])),
+            "artists": datasets.List(datasets.Value("string")),
+            "year": datasets.Value("int64"),
+        }
+    )
+    columns = {
+        "pic": [picture(n) for n in range(6)],
+        "label": [0, 1, -1, 0, 1, 0],
+        "tags": [[0], [1], [0, 1], [], [0], [1]],
+        "artists": [["anna"], ["anna", "ben"], [], None, ["ben"], ["ben"]],
+        "year": [1900, 1901, 1900, None, 1902, 1900],
+    }
+    return datasets.Dataset.from_dict(columns, features=features)
+
+
+UNITS = {
+    "label": (("cat",), ("dog",), (NO_UNIT,), ("cat",), ("dog",), ("cat",)),
+    "tags": (("sea",), ("sky",), ("sea", "sky"), (NO_UNIT,), ("sea",), ("sky",)),
+    "artists": (("anna",), ("anna", "ben"), (NO_UNIT,), (NO_UNIT,), ("ben",), ("ben",)),
+    "year": (("1900",), ("1901",), ("1900",), (NO_UNIT,), ("1902",), ("1900",)),
+}
+
+
+@pytest.mark.parametrize("column", UNITS)
+def test_units_are_the_same_saved_and_as_parquet(saved, tmp_path, column):
+    saved.save_to_disk(tmp_path / "saved")
+    saved.to_parquet(tmp_path / "file.parquet", batch_size=4)
+    found = [load(tmp_path / name, unit_column=column) for name in ("saved", "file.parquet")]
+    assert found[0].units == found[1].units == UNITS[column]
+    assert found[0].fingerprint == found[1].fingerprint
+
+
+def test_ids_captions_and_pixels(saved, picture, tmp_path):
+    saved.save_to_disk(tmp_path / "saved")
+    data = load(tmp_path / "saved")
+    assert data.ids == ("0", "1", "2", "3", "4", "5")
+    assert data.captions == ("cat", "dog", None, "cat", "dog", "cat")
+    assert np.array_equal(data.pixels[5], np.asarray(picture(5)).transpose(2, 0, 1))
+
+
+def test_a_text_column_is_the_caption_and_an_id_column_the_id(saved, tmp_path):
+    texts = [f"text {n}" for n in range(6)]
+    saved.add_column("text", texts).add_column("id", [60, 50, 40, 30, 20, 10]).to_parquet(
+        tmp_path / "x.parquet"
+    )
+    data = load(tmp_path / "x.parquet")
+    assert data.ids == ("60", "50", "40", "30", "20", "10")
+    assert data.captions == tuple(texts)
+
+
+def test_splits_of_a_saved_data_set(saved, tmp_path):
+    splits = {"train": saved, "validation": saved.select([4, 2])}
+    datasets.DatasetDict(splits).save_to_disk(tmp_path / "saved")
+    assert len(load(tmp_path / "saved")) == 6
+    assert load(f"{tmp_path}/saved:val", unit_column="year").units == (("1902",), ("1900",))
+    with pytest.raises(DataError, match=re.escape("saved has no split 'test'; it has train, validation.")):
+        load(tmp_path / "saved", split="test")
+
+
+@pytest.mark.parametrize(
+    "names", [("data/train-0.parquet", "data/test-0.parquet"), ("x/train/0.parquet", "x/test/0.parquet")]
+)
+def test_splits_of_parquet_files(saved, tmp_path, names):
+    for name, rows in zip(names, ([0, 1, 2], [5]), strict=True):
+        (tmp_path / "set" / name).parent.mkdir(parents=True, exist_ok=True)
+        saved.select(rows).to_parquet(tmp_path / "set" / name)
+    assert load(tmp_path / "set").captions == ("cat", "dog", None)
+    assert load(tmp_path / "set:test").captions == ("cat",)
+    saved.to_parquet(tmp_path / "set" / "extra.parquet")
+    with pytest.raises(DataError, match=r"others whose names tell no split: extra.parquet"):
+        load(tmp_path / "set")
+
+
+def test_images_beside_parquet_files_are_refused(saved, picture, tmp_path):
+    (tmp_path / "set").mkdir()
+    saved.to_parquet(tmp_path / "set" / "x.parquet")
+    picture(0).save(tmp_path / "set" / "logo.png")
+    with pytest.raises(DataError, match=r"set has both Parquet files and images \(logo.png\)."):
+        load(tmp_path / "set")
+    assert len(load(tmp_path / "set" / "x.parquet")) == 6
+
+
+def test_shards_are_read_in_the_order_of_their_names(saved, tmp_path):
+    (tmp_path / "set").mkdir()
+    for shard in (2, 0, 1):
+        saved.select([shard, shard + 3]).to_parquet(tmp_path / "set" / f"{shard}.parquet")
+    shuffled = saved.select([0, 3, 1, 4, 2, 5])
+    shuffled.to_parquet(tmp_path / "whole.parquet")
+    assert load(tmp_path / "set").fingerprint == load(tmp_path / "whole.parquet").fingerprint
+
+
+def test_many_small_row_groups_stay_in_order(picture, tmp_path):
+    images = [{"bytes": encode(picture(n, size=(2, 2))), "path": None} for n in range(150)]
+    table = pa.table({"image": images, "text": [str(n) for n in range(150)]})
+    pq.write_table(table, tmp_path / "x.parquet", row_group_size=7)
+    data = load(tmp_path / "x.parquet")
+    assert data.captions == data.ids
+    expected = np.stack([np.asarray(picture(n, size=(2, 2))).transpose(2, 0, 1) for n in range(150)])
+    assert np.array_equal(data.pixels, expected)
+
+
+def test_plain_bytes_in_a_column_called_image_do(picture, tmp_path):
+    pq.write_table(pa.table({"image": [encode(picture(0, "L"))]}), tmp_path / "x.parquet")
+    assert load(tmp_path / "x.parquet").size == (1, 4, 6)
+
+
+def test_nothing_is_written(saved, tmp_path, monkeypatch):
+    saved.save_to_disk(tmp_path / "saved")
+    saved.to_parquet(tmp_path / "x.parquet")
+    before = sorted(tmp_path.rglob("*"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    load(tmp_path / "saved")
+    load(tmp_path / "x.parquet")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+REFUSED = {
+    "no image column": (
+        {"text": ["a"], "n": [1]},
+        {},
+        "has no image column; it has text, n. Name one of them",
+    ),
+    "no rows": ({"image": pa.array([], pa.binary())}, {}, "The data set has no training example."),
+    "a path alone": (
+        {"image": [{"bytes": None, "path": "x.png"}]},
+        {},
+        "row 0: the column 'image' holds no image",
+    ),
+    "a missing image": (
+        {"image": pa.array([None], pa.binary())},
+        {},
+        "row 0: the column 'image' holds no image",
+    ),
+    "text as image": ({"image": ["x.png"]}, {}, "row 0: the column 'image' holds no image bytes"),
+    "a damaged image": ({"image": [b"hello"]}, {}, "x.parquet, row 0 is not an image"),
+    "a missing id": ({"image": [b"", b""], "id": ["a", None]}, {}, "row 1 has no value in the column 'id'."),
+    "repeated ids": ({"image": "good", "id": ["a", "a"]}, {}, "1 of them are used more than once: a."),
+    "an unknown unit column": (
+        {"image": "good", "n": [1, 2]},
+        {"unit_column": "x"},
+        "column 'x'; there is n.",
+    ),
+    "an image as unit": ({"image": "good", "n": [1, 2]}, {"unit_column": "image"}, "'image'; there is n."),
+    "no such split": ({"image": "good"}, {"split": "test"}, "has no split 'test'; it has train."),
+}
+
+
+@pytest.mark.parametrize(("columns", "arguments", "message"), REFUSED.values(), ids=REFUSED)
+def test_what_cannot_be_read_is_refused(tmp_path, picture, columns, arguments, message):
+    good = [encode(picture(n)) for n in range(2)]
+    columns = {name: good if values == "good" else values for name, values in columns.items()}
+    pq.write_table(pa.table(columns), tmp_path / "x.parquet")
+    with pytest.raises(DataError, match=re.escape(message)):
+        load(tmp_path / "x.parquet", **arguments)
+
+
+def test_several_image_columns_are_refused(saved, picture, tmp_path):
+    both = datasets.Dataset.from_dict(
+        {"a": [picture(0)], "b": [picture(1)]},
+        features=datasets.Features({"a": datasets.Image(), "b": datasets.Image()}),
+    )
+    both.to_parquet(tmp_path / "x.parquet")
+    with pytest.raises(DataError, match=r"has several image columns; it has a, b. Name one of them 'image'."):
+        load(tmp_path / "x.parquet")
+
+
+@pytest.mark.parametrize("noted", [b"{", b"[]", b'{"info": {"features": 3}}'])
+def test_damaged_features_are_as_good_as_none(picture, tmp_path, noted):
+    table = pa.table({"image": [encode(picture(0))], "label": [3]}).replace_schema_metadata(
+        {"huggingface": noted}
+    )
+    pq.write_table(table, tmp_path / "x.parquet")
+    assert load(tmp_path / "x.parquet", unit_column="label").units == (("3",),)
+
+
+def test_damaged_files_are_refused(saved, tmp_path):
+    saved.save_to_disk(tmp_path / "saved")
+    (tmp_path / "x.parquet").write_bytes(b"PAR1 hello")
+    (tmp_path / "saved" / "state.json").write_text("{")
+    for name in ("saved", "x.parquet"):
+        with pytest.raises(DataError, match=rf"{name} cannot be read"):
+            load(tmp_path / name)
+    saved.save_to_disk(tmp_path / "cut")
+    file = next((tmp_path / "cut").glob("*.arrow"))
+    file.write_bytes(file.read_bytes()[:600])
+    with pytest.raises(DataError, match=r"cut cannot be read"):
+        load(tmp_path / "cut")
