@@ -64,7 +64,7 @@ class Manifest:
 
 
 def digest(value: Any) -> str:
-    """SHA-256 (hex) of bytes, or of the canonical JSON of anything else.
+    """Return SHA-256 (hex) of bytes, or of the canonical JSON of anything else.
 
     Example:
         >>> digest({"b": 1, "a": 2}) == digest({"a": 2, "b": 1})
@@ -152,9 +152,7 @@ def create(
         (path / _REQUEST).unlink()
 
 
-def existing(
-    path: Path, kind: str, *, inputs: Mapping[str, Any], made: Mapping[str, Any]
-) -> Manifest | None:
+def existing(path: Path, kind: str, *, inputs: Mapping[str, Any], made: Mapping[str, Any]) -> Manifest | None:
     """The manifest of the whole artefact at `path` if it is what this request would make.
 
     Returns:
@@ -172,7 +170,7 @@ def existing(
 
 
 def read_manifest(path: Path, kind: str) -> Manifest:
-    """Read the manifest of the artefact at `path`.
+    """Return the manifest of the artefact at `path`.
 
     Raises:
         ArtefactError: There is no such artefact, it is unfinished, damaged, of another kind or
@@ -240,7 +238,7 @@ def discard(path: Path) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file.
+    """Return the content of a JSON file.
 
     Raises:
         ArtefactError: The file is missing or is not JSON.
@@ -275,7 +273,7 @@ def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
 
 
 def read_tensors(path: Path) -> dict[str, torch.Tensor]:
-    """Read a safetensors file; the tensors are mapped from disk, not copied.
+    """Return the content of a safetensors file; the tensors are mapped from disk, not copied.
 
     Raises:
         ArtefactError: The file is missing or damaged.
@@ -297,17 +295,18 @@ def write_table(path: Path, columns: Mapping[str, Any]) -> None:
 
 
 def read_table(path: Path) -> dict[str, list[Any]]:
-    """Read a Parquet file as named columns.
+    """Return the content of a Parquet file as named columns.
 
     Raises:
         ArtefactError: The file is missing or damaged.
     """
     try:
-        return pq.read_table(path).to_pydict()
+        columns: dict[str, list[Any]] = pq.read_table(path).to_pydict()
     except FileNotFoundError:
         raise ArtefactError(f"{path} does not exist.") from None
     except (pa.ArrowInvalid, OSError) as error:
         raise ArtefactError(f"{path} is damaged: {error}.") from None
+    return columns
 
 
 @functools.cache

@@ -43,11 +43,13 @@ class ModelConfig(Settings):
     """The denoiser and its diffusion process."""
 
     channels: tuple[Count, ...] | None = Field(
-        None, description="Channels of each level of the UNet; each level halves the side. Default: by image size."
+        None,
+        description="Channels of each level of the UNet; each level halves the side. Default: by image size.",
     )
     layers: Count = Field(1, description="Residual blocks per level.")
     attention: Annotated[int, Field(ge=0)] | None = Field(
-        None, description="Largest side of a feature map that gets self-attention; 0 for none. Default: by size."
+        None,
+        description="Largest side of a feature map that gets self-attention; 0 for none. Default: by size.",
     )
     groups: Count = Field(8, description="Groups of the group normalisations.")
     dropout: Annotated[float, Field(ge=0, lt=1)] = Field(0.0, description="Dropout in the residual blocks.")
@@ -94,7 +96,8 @@ class SamplerConfig(Settings):
     """How pictures are drawn."""
 
     method: Literal["ddpm", "ddim"] = Field(
-        "ddpm", description="ddpm: ancestral sampling, with noise at each step; ddim: noise only at the start."
+        "ddpm",
+        description="ddpm: ancestral sampling, with noise at each step; ddim: noise only at the start.",
     )
     steps: Count = Field(50, description="Denoising steps, spread over the timesteps of training.")
     clip: bool = Field(True, description="Clip the predicted clean picture to [-1, 1] at every step.")
@@ -113,7 +116,7 @@ class Config(Settings):
         return tomli_w.dumps(self.model_dump(mode="json", exclude_none=True))
 
     def updated(self, section: str, **values: Any) -> Self:
-        """A copy with some settings of one section replaced; None leaves a setting as it is.
+        """Return a copy with some settings of one section replaced; None leaves a setting as it is.
 
         Example:
             >>> Config().updated("training", steps=10, checkpoints=None).training.steps
@@ -126,7 +129,7 @@ class Config(Settings):
 
 
 def read_config(path: Path | None) -> Config:
-    """Read settings from a TOML file; None gives the defaults.
+    """Return the settings from a TOML file; None gives the defaults.
 
     Raises:
         ConfigError: The file is missing, is not TOML, or a setting in it is wrong.

@@ -15,7 +15,7 @@ from whence import artefacts
 
 
 def to_pixels(pictures: Tensor) -> np.ndarray:
-    """uint8 [..., C, H, W] of pictures in [-1, 1].
+    """Return uint8 [..., C, H, W] of pictures in [-1, 1].
 
     Example:
         >>> to_pixels(torch.tensor([-1.0, 0.0, 1.0])).tolist()
@@ -30,13 +30,14 @@ def difference(a: Tensor, b: Tensor) -> np.ndarray:
 
 
 def distance(a: Tensor, b: Tensor) -> Tensor:
-    """Euclidean distance over the pixels in [0, 1] of pictures [..., C, H, W] in [-1, 1].
+    """Return Euclidean distance over the pixels in [0, 1] of pictures [..., C, H, W] in [-1, 1].
 
     Example:
         >>> distance(-torch.ones(1, 2, 2), torch.ones(1, 2, 2)).item()
         2.0
     """
-    return (a.double() - b.double()).flatten(-3).norm(dim=-1) / 2
+    norm: Tensor = torch.linalg.vector_norm((a.double() - b.double()).flatten(-3), dim=-1)
+    return norm / 2
 
 
 def enlarge(pixels: np.ndarray, side: int = 96) -> np.ndarray:

@@ -91,11 +91,15 @@ class Scores:
             if not torch.isfinite(tensor).all():
                 q, n = (~torch.isfinite(tensor)).nonzero()[0].tolist()
                 raise WhenceError(f"{name} of query {self.queries[q]!r}, example {self.examples[n]!r} is not finite.")
-        if len(self.units) != len(self.examples) or len(set(self.examples)) < shape[1] or len(set(self.queries)) < shape[0]:
+        if (
+            len(self.units) != len(self.examples)
+            or len(set(self.examples)) < shape[1]
+            or len(set(self.queries)) < shape[0]
+        ):
             raise WhenceError("Scores need distinct query ids, distinct example ids and units for every example.")
 
     def row(self, query: str) -> Tensor:
-        """Scores of one query, [N].
+        """Return the scores of one query, [N].
 
         Raises:
             DataError: There is no such query.
@@ -111,7 +115,7 @@ class Scores:
         return [(self.examples[n], row[n].item()) for n in best]
 
     def by_unit(self) -> Scores:
-        """Scores of units instead of examples, in order of the units' first appearance.
+        """Return scores of units instead of examples, in order of the units' first appearance.
 
         Standard errors of sums add in quadrature, as if the examples' draws were independent.
         """
@@ -128,7 +132,8 @@ class Scores:
             if self.standard_error is not None:
                 pairs = zip(rows, best, strict=True)
                 error = torch.stack(
-                    [self.standard_error[:, r].gather(1, one.indices[:, None])[:, 0] for r, one in pairs], dim=1
+                    [self.standard_error[:, r].gather(1, one.indices[:, None])[:, 0] for r, one in pairs],
+                    dim=1,
                 )
         return Scores(
             scores=scores,
@@ -168,7 +173,7 @@ class Scores:
 
     @classmethod
     def read(cls, path: Path) -> Scores:
-        """Read scores, checking every file by hash.
+        """Return scores read from disk, checking every file by hash.
 
         Raises:
             ArtefactError: They are missing, unfinished or damaged.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -11,9 +11,7 @@ from whence.diffusion.process import DiffusionModel
 from whence.errors import NotFiniteError
 
 
-def require_finite(
-    model: DiffusionModel, x: Tensor, t: Tensor, noise: Tensor, ids: Sequence[str], where: str
-) -> None:
+def require_finite(model: DiffusionModel, x: Tensor, t: Tensor, noise: Tensor, ids: Sequence[str], where: str) -> None:
     """Run the batch again layer by layer and say which layer and which examples are not finite.
 
     Args:
@@ -29,7 +27,7 @@ def require_finite(
     """
     first: list[str] = []
 
-    def watch(name: str) -> object:
+    def watch(name: str) -> Callable[[nn.Module, object, object], None]:
         def hook(_layer: nn.Module, _inputs: object, output: object) -> None:
             if not first and isinstance(output, Tensor) and not torch.isfinite(output).all():
                 first.append(name)
@@ -38,7 +36,7 @@ def require_finite(
 
     place = next(model.network.parameters()).device
     leaves = [(n, m) for n, m in model.network.named_modules() if n and not list(m.children())]
-    handles = [layer.register_forward_hook(watch(name)) for name, layer in leaves]  # type: ignore[arg-type]
+    handles = [layer.register_forward_hook(watch(name)) for name, layer in leaves]
     try:
         with torch.no_grad():
             losses = model.loss(x.to(place), t.to(place), noise.to(place)).cpu()

@@ -91,7 +91,7 @@ def normals(key: np.ndarray, index: np.ndarray, shape: Sequence[int]) -> torch.T
 
 
 def order(seed: int, epoch: int, names: Sequence[str]) -> np.ndarray:
-    """A random order of the examples for one epoch, int array [N].
+    """Return a random order of the examples for one epoch, int array [N].
 
     Every name gets random bits and the names are sorted by them, so leaving a name out doesn't
     change the order of the others.

@@ -44,7 +44,7 @@ class DiffusionModel:
 
     @classmethod
     def new(cls, config: ModelConfig, size: tuple[int, int, int], seed: int) -> DiffusionModel:
-        """An untrained model for images of `size` (C, H, W); the weights depend on `seed` only.
+        """Return an untrained model for images of `size` (C, H, W); the weights depend on `seed` only.
 
         Raises:
             ConfigError: The levels don't fit the image.
@@ -82,7 +82,7 @@ class DiffusionModel:
 
     @classmethod
     def load(cls, folder: Path) -> DiffusionModel:
-        """Open a diffusers folder with a ``UNet2DModel``.
+        """Return the model in a diffusers folder with a ``UNet2DModel``.
 
         Raises:
             ArtefactError: The folder is not one, or its weights are missing, damaged or pickled.
@@ -126,7 +126,8 @@ class DiffusionModel:
     @property
     def alphas_cumprod(self) -> Tensor:
         """ᾱ of every timestep, float64 [T]."""
-        return self.scheduler.alphas_cumprod.double()
+        alphas: Tensor = self.scheduler.alphas_cumprod
+        return alphas.double()
 
     def _signal_and_noise(self, t: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
         """√ᾱ_t and √(1-ᾱ_t), shaped to multiply `like` [n, C, H, W]."""
@@ -156,7 +157,7 @@ class DiffusionModel:
 
     def loss(self, x: Tensor, t: Tensor, noise: Tensor) -> Tensor:
         """ℓ of each example, [n]: mean squared error over the elements."""
-        output = self.network(self.noised(x, t, noise), t).sample.float()
+        output: Tensor = self.network(self.noised(x, t, noise), t).sample.float()
         return (output - self.target(x, t, noise)).square().flatten(1).mean(1)
 
     def require_size(self, size: tuple[int, int, int]) -> None:

@@ -30,7 +30,13 @@ class Recorder:
     steps: list[dict[str, Tensor]] = field(default_factory=list)
 
     def add(
-        self, rows: np.ndarray, visits: np.ndarray, timesteps: Tensor, flipped: np.ndarray, losses: Tensor, rate: float
+        self,
+        rows: np.ndarray,
+        visits: np.ndarray,
+        timesteps: Tensor,
+        flipped: np.ndarray,
+        losses: Tensor,
+        rate: float,
     ) -> None:
         """Note one step: its batch ([B] each) and learning rate."""
         self.steps.append(
@@ -103,7 +109,7 @@ class Record:
         return [self.ids[row] for row in self["rows"][step].tolist()]
 
     def noise(self, step: int, shape: tuple[int, int, int]) -> Tensor:
-        """The noise of a step's batch, float32 [B, *shape], made again from the seed.
+        """Return the noise of a step's batch, float32 [B, *shape], made again from the seed.
 
         Raises:
             ArtefactError: The recorded timesteps are not those of the seed.
@@ -117,4 +123,4 @@ class Record:
 
     def seen(self) -> set[str]:
         """Ids of all examples that were in a batch."""
-        return {self.ids[row] for row in self["rows"].unique().tolist()}
+        return {self.ids[row] for row in np.unique(self["rows"].numpy())}

@@ -31,7 +31,7 @@ Predict = Callable[[Tensor, Tensor], Tensor]
 
 
 def sampling_steps(model: DiffusionModel, config: SamplerConfig) -> list[tuple[int, int]]:
-    """The (t, s) of every step, from the noisiest; the last s is -1, where ᾱ = 1.
+    """Return the (t, s) of every step, from the noisiest; the last s is -1, where ᾱ = 1.
 
     Raises:
         ConfigError: More steps than the model has timesteps.
@@ -93,7 +93,13 @@ def draw(
 
 
 def step(
-    model: DiffusionModel, config: SamplerConfig, x: Tensor, output: Tensor, t: int, s: int, noise: Tensor | None
+    model: DiffusionModel,
+    config: SamplerConfig,
+    x: Tensor,
+    output: Tensor,
+    t: int,
+    s: int,
+    noise: Tensor | None,
 ) -> Tensor:
     """One step from timestep t to s: x_s of x_t and the network output, float64 [n, C, H, W]."""
     alpha = model.alphas_cumprod

@@ -9,8 +9,9 @@ That is all a save holds, and a run that was killed goes on from it to the same 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +36,8 @@ STATE = "state.safetensors"
 
 def train(
     data: Dataset,
-    path: Path,
-    config: Config,
+    path: str | Path,
+    config: Config | None = None,
     *,
     weights: Mapping[str, float] | None = None,
     report: Report = silent,
@@ -65,6 +66,7 @@ def train(
         DataError: `weights` names an example that is not in the data.
         NotFiniteError: The loss became NaN or infinite.
     """
+    path, config = Path(path), config or Config()
     w = np.ones(len(data))
     for name, value in (weights or {}).items():
         w[data.index_of(name)] = value
@@ -78,14 +80,14 @@ def train(
     with artefacts.create(path, "model", inputs=inputs, made=made, facts=facts, patience=patience) as part:
         artefacts.write_table(part / "examples.parquet", {"id": list(data.ids), "weight": w})
         artefacts.write_bytes(part / "config.toml", config.to_toml().encode())
-        loop = _Loop.start(data, w, config, part)
+        loop = Loop.start(data, w, config, part)
         loop.run(report)
         facts |= loop.finish()
     return artefacts.read_manifest(path, "model")
 
 
 def learning_rate(config: TrainingConfig, step: int) -> float:
-    """Learning rate of a step: linear warm-up, then half a cosine down to 0.
+    """Return the learning rate of a step: linear warm-up, then half a cosine down to 0.
 
     Example:
         >>> config = TrainingConfig(steps=100, warmup=10, learning_rate=1.0, checkpoints=0)
@@ -104,7 +106,7 @@ def checkpoint_steps(config: TrainingConfig) -> list[int]:
 
 
 @dataclass
-class _Loop:
+class Loop:
     """A training run in progress."""
 
     data: Dataset
@@ -117,8 +119,19 @@ class _Loop:
     step: int
     recorder: Recorder
 
+    @cached_property
+    def batches(self) -> Batches:
+        """Which examples each step sees."""
+        return Batches(self.data.ids, self.config.batch_size, self.config.seed)
+
+    @cached_property
+    def draws(self) -> Draws:
+        """The timestep and noise of each visit."""
+        config = self.config
+        return Draws(config.seed, self.model.timesteps, config.shared_noise, config.antithetic)
+
     @classmethod
-    def start(cls, data: Dataset, weights: np.ndarray, config: Config, part: Path) -> _Loop:
+    def start(cls, data: Dataset, weights: np.ndarray, config: Config, part: Path) -> Loop:
         """A new run, or the interrupted one whose save is in `part`."""
         training = config.training
         model = DiffusionModel.new(config.model, data.size, training.seed)
@@ -139,12 +152,10 @@ class _Loop:
 
     def run(self, report: Report) -> None:
         """Train from the current step to the last, saving on the way."""
-        batches = Batches(self.data.ids, self.config.batch_size, self.config.seed)
-        draws = Draws(self.config.seed, self.model.timesteps, self.config.shared_noise, self.config.antithetic)
         keep = set(checkpoint_steps(self.config))
         report(self.step, self.config.steps)
         while self.step < self.config.steps:
-            self._one_step(batches, draws)
+            self.one_step()
             if self.step in keep:
                 self._checkpoint()
             if self.step % self.config.save_every == 0 or self.step == self.config.steps:
@@ -159,13 +170,18 @@ class _Loop:
         (self.part / STATE).unlink()
         return {"parameters": sum(p.numel() for p in self.model.network.parameters())}
 
-    def _one_step(self, batches: Batches, draws: Draws) -> None:
-        rows, visits = batches(self.step)
+    def one_step(self) -> None:
+        """One optimiser step.
+
+        Raises:
+            NotFiniteError: The loss is NaN or infinite.
+        """
+        rows, visits = self.batches(self.step)
         ids = [self.data.ids[row] for row in rows]
         x = self.data.images(rows)
         flipped = flips(self.config.seed, ids, visits) if self.config.flip else np.zeros(len(ids), bool)
         x[flipped] = x[flipped].flip(-1)
-        t, noise = draws(ids, visits, x.shape[1:])
+        t, noise = self.draws(ids, visits, x.shape[1:])
         place = device()
         with torch.autocast(place.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
             losses = self.model.loss(x.to(place), t.to(place), noise.to(place))
@@ -173,10 +189,8 @@ class _Loop:
         if not torch.isfinite(loss):
             require_finite(self.model, x, t, noise, ids, f"training step {self.step}")
         self.optimiser.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(
-            self.model.network.parameters(), self.config.clip_norm, error_if_nonfinite=True
-        )
+        torch.autograd.backward(loss)
+        torch.nn.utils.clip_grad_norm_(self.model.network.parameters(), self.config.clip_norm, error_if_nonfinite=True)
         rate = learning_rate(self.config, self.step)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
@@ -185,22 +199,22 @@ class _Loop:
         self.recorder.add(rows, visits, t, flipped, losses.detach().cpu(), rate)
         self.step += 1
 
-    def _tensors(self) -> dict[str, Callable[[], Tensor]]:
-        """Where each tensor of the state lives, by its name in the save."""
-        places: dict[str, Callable[[], Tensor]] = {}
-        for i, (name, parameter) in enumerate(self.model.network.named_parameters()):
-            places[f"weights/{name}"] = lambda parameter=parameter: parameter.data  # type: ignore[misc]
-            places[f"ema/{name}"] = lambda i=i: self.ema.shadow_params[i]  # type: ignore[misc]
-            for moment in ("exp_avg", "exp_avg_sq"):
-                places[f"{moment}/{name}"] = (  # type: ignore[misc]
-                    lambda parameter=parameter, moment=moment: self.optimiser.state[parameter][moment]
-                )
-        return places
+    def _tensors(self) -> dict[str, Tensor]:
+        """Every tensor of the state, by its name in the save; valid once the optimiser has its moments."""
+        found: dict[str, Tensor] = {}
+        for (name, parameter), shadow in zip(
+            self.model.network.named_parameters(), self.ema.shadow_params, strict=True
+        ):
+            moments = self.optimiser.state[parameter]
+            found[f"weights/{name}"] = parameter.data
+            found[f"ema/{name}"] = shadow
+            found[f"exp_avg/{name}"] = moments["exp_avg"]
+            found[f"exp_avg_sq/{name}"] = moments["exp_avg_sq"]
+        return found
 
     def _save(self) -> None:
         self.recorder.write(self.step)
-        tensors = {name: tensor() for name, tensor in self._tensors().items()}
-        artefacts.write_tensors(self.part / STATE, tensors | {"step": torch.tensor(self.step)})
+        artefacts.write_tensors(self.part / STATE, self._tensors() | {"step": torch.tensor(self.step)})
 
     def _restore(self) -> None:
         saved = artefacts.read_tensors(self.part / STATE)
@@ -212,7 +226,7 @@ class _Loop:
                 "exp_avg_sq": torch.zeros_like(parameter),
             }
         for name, tensor in self._tensors().items():
-            tensor().copy_(saved[name])
+            tensor.copy_(saved[name])
         self.ema.optimization_step = self.step
         self.recorder.first = self.step
 

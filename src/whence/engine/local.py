@@ -150,7 +150,7 @@ _parent = 0
 
 def _start_worker(news: Any, parent: int) -> None:
     """Prepare a worker process; the parent alone answers Ctrl-C."""
-    global _news, _parent  # noqa: PLW0603
+    global _news, _parent
     _news, _parent = news, parent
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 

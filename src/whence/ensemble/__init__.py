@@ -5,6 +5,17 @@ from whence.ensemble.codebook import Codebook
 from whence.ensemble.mean import MeanPrediction
 from whence.ensemble.model import Ensemble
 from whence.ensemble.sampling import Samples, sample
-from whence.ensemble.train import train
+from whence.ensemble.train import train_ensemble
 
-__all__ = ["Ablation", "Codebook", "Ensemble", "MeanPrediction", "Samples", "ablate", "ablate_each", "ablations", "sample", "train"]
+__all__ = [
+    "Ablation",
+    "Codebook",
+    "Ensemble",
+    "MeanPrediction",
+    "Samples",
+    "ablate",
+    "ablate_each",
+    "ablations",
+    "sample",
+    "train_ensemble",
+]

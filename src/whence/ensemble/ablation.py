@@ -42,7 +42,7 @@ class Ablation:
 
     @classmethod
     def open(cls, path: Path) -> Ablation:
-        """Open an ablation, checking every file by hash.
+        """Return an ablation, checking every file by hash.
 
         Raises:
             ArtefactError: It is missing, unfinished or damaged.
@@ -140,11 +140,19 @@ def ablate_each(
         One ablation for each request, in that order.
     """
     plans = [_Plan.make(ensemble, sample, units, keep_only) for sample, units in requests]
-    missing = list({plan.path: plan for plan in plans if not plan.is_there()}.values())
+    missing = _missing(plans)
     for sampler in dict.fromkeys(plan.samples.sampler for plan in missing):
         _draw(ensemble, [plan for plan in missing if plan.samples.sampler == sampler], sampler, workers, report)
     report(1, 1)
     return [Ablation.open(plan.path) for plan in plans]
+
+
+def missing_trajectories(
+    ensemble: Ensemble, requests: Sequence[tuple[str, Sequence[str]]], *, keep_only: bool = False
+) -> list[Trajectory]:
+    """What `ablate_each` would draw."""
+    plans = [_Plan.make(ensemble, sample, units, keep_only) for sample, units in requests]
+    return [one for plan in _missing(plans) for one in plan.trajectories()]
 
 
 @dataclass(frozen=True)
@@ -199,9 +207,12 @@ class _Plan:
             images.write_png(part / "picture.png", _strip(pictures))
 
 
-def _draw(
-    ensemble: Ensemble, plans: list[_Plan], sampler: SamplerConfig, workers: int | None, report: Report
-) -> None:
+def _missing(plans: list[_Plan]) -> list[_Plan]:
+    """The ablations that are not there yet, each once."""
+    return list({plan.path: plan for plan in plans if not plan.is_there()}.values())
+
+
+def _draw(ensemble: Ensemble, plans: list[_Plan], sampler: SamplerConfig, workers: int | None, report: Report) -> None:
     trajectories = [one for plan in plans for one in plan.trajectories()]
     scratch = ensemble.path / "ablations" / f".{artefacts.digest([repr(one) for one in trajectories])[:12]}"
     with artefacts.lock(scratch):

@@ -44,7 +44,7 @@ class Codebook:
 
     @classmethod
     def random(cls, units: Sequence[str], members: int, seed: int) -> Codebook:
-        """Unique random code words with half the bits set.
+        """Return unique random code words with half the bits set.
 
         Raises:
             ConfigError: `members` is odd or below 2, or there are fewer code words than units.
@@ -83,7 +83,7 @@ class Codebook:
         return {unit: u for u, unit in enumerate(self.units)}
 
     def columns(self, units: Sequence[str]) -> list[int]:
-        """Columns of the units.
+        """Return the columns of the units.
 
         Raises:
             DataError: A unit is not in the codebook, or none is given.
@@ -96,7 +96,7 @@ class Codebook:
         return [self._column[unit] for unit in dict.fromkeys(units)]
 
     def survivors(self, units: Sequence[str], *, keep_only: bool = False) -> list[int]:
-        """Members that never saw any of the units; with `keep_only`, those that saw all of them.
+        """Return the members that never saw any of the units; with `keep_only`, those that saw all of them.
 
         Raises:
             DataError: A unit is unknown.
@@ -145,7 +145,7 @@ class Codebook:
         )
 
     def examples(self, member: int, data: Dataset) -> np.ndarray:
-        """Indices of the examples that a member trains on: those with the bits of all their units set.
+        """Return the indices of the examples that a member trains on: those with the bits of all their units set.
 
         Raises:
             ConfigError: The member would have nothing to train on.
@@ -161,7 +161,10 @@ class Codebook:
 
     def write(self, path: Path, data_fingerprint: str) -> None:
         """Write the codebook as an artefact, or check that it is already there."""
-        inputs, made = {"data": data_fingerprint}, {"members": self.members, "weight": self.weight, "seed": self.seed}
+        inputs, made = (
+            {"data": data_fingerprint},
+            {"members": self.members, "weight": self.weight, "seed": self.seed},
+        )
         if artefacts.existing(path, "codebook", inputs=inputs, made=made):
             return
         with artefacts.create(path, "codebook", inputs=inputs, made=made) as part:
@@ -170,7 +173,7 @@ class Codebook:
 
     @classmethod
     def read(cls, path: Path) -> Codebook:
-        """Read a codebook.
+        """Return the content of a codebook.
 
         Raises:
             ArtefactError: It is missing or damaged.

@@ -47,7 +47,7 @@ class MeanPrediction:
         total = torch.zeros(x.shape, dtype=torch.float64, device=x.device)
         for member in sorted(self.networks):
             rows = torch.tensor([n for n, among in enumerate(self.members) if member in among], dtype=torch.long)
-            for batch in rows.to(x.device).split(self.batch_size):
+            for batch in torch.split(rows.to(x.device), self.batch_size):
                 output = self.networks[member](self._pad(x[batch]), self._pad(t[batch])).sample
                 total[batch] += output[: len(batch)]
         counts = torch.tensor([len(among) for among in self.members], dtype=torch.float64, device=x.device)

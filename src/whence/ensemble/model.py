@@ -35,7 +35,7 @@ class Ensemble:
 
     @classmethod
     def open(cls, path: str | Path) -> Ensemble:
-        """Open an ensemble; every member's weights are checked by hash before they are used.
+        """Return an ensemble; every member's weights are checked by hash before they are used.
 
         Raises:
             ArtefactError: It is missing, unfinished or damaged; the message names the member.
@@ -90,4 +90,3 @@ def damaged_members(path: Path) -> dict[int, str]:
         except ArtefactError as error:
             found[member] = str(error)
     return found
-

@@ -1,7 +1,7 @@
 """Pictures of an ensemble, as artefacts.
 
-    runs/ens/samples/0/               pictures 0/0, 0/1, ... by all members
-    runs/ens/samples/1-without-17/    pictures 1/0, ... by the members that never saw unit 17
+runs/ens/samples/0/               pictures 0/0, 0/1, ... by all members
+runs/ens/samples/1-without-17/    pictures 1/0, ... by the members that never saw unit 17
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -43,7 +44,7 @@ class Samples:
 
     @classmethod
     def open(cls, path: Path) -> Samples:
-        """Open samples, checking every file by hash.
+        """Return samples, checking every file by hash.
 
         Raises:
             ArtefactError: They are missing, unfinished or damaged.
@@ -115,7 +116,13 @@ def sample(
     members = ensemble.codebook.survivors(without) if without else list(range(ensemble.codebook.members))
     path = samples_path(ensemble, seed, without)
     inputs = {"ensemble": ensemble.manifest.fingerprint}
-    made = {"seed": seed, "count": count, "without": without, "members": members, "sampler": sampler.record()}
+    made: dict[str, Any] = {
+        "seed": seed,
+        "count": count,
+        "without": without,
+        "members": members,
+        "sampler": sampler.record(),
+    }
     if path.exists():
         found = artefacts.read_manifest(path, "samples")
         made["count"] = max(count, found.made["count"])
@@ -179,6 +186,11 @@ def draw_trajectories(
     return torch.cat([artefacts.read_tensors(file)["pictures"] for file in files])
 
 
+def part_count(pictures: int, sampler: SamplerConfig) -> int:
+    """Tasks into which the drawing of so many pictures is divided."""
+    return -(-pictures // (PART * sampler.batch_size))
+
+
 def evaluations(trajectories: Sequence[Trajectory], sampler: SamplerConfig) -> int:
     """Canonical batches that networks evaluate in order to draw these trajectories together."""
     rows = Counter(member for one in trajectories for member in one.members)
@@ -194,14 +206,18 @@ def draw_part(path: str, trajectories: list[Trajectory], sampler: SamplerConfig,
         predict = MeanPrediction(ensemble.networks(m for one in sets for m in one), sets, sampler.batch_size)
         names = [(one.seed, one.index) for one in trajectories]
         pictures = draw(
-            predict, ensemble.schedule, sampler, names, lambda done, steps: report(done * total // steps, total)
+            predict,
+            ensemble.schedule,
+            sampler,
+            names,
+            lambda done, steps: report(done * total // steps, total),
         )
         artefacts.write_tensors(Path(file), {"pictures": pictures})
     report(total, total)
 
 
 def find_sample(ensemble: Ensemble, name: str) -> tuple[Samples, int]:
-    """The samples that the picture SEED/INDEX belongs to, and its index.
+    """Return the samples that the picture SEED/INDEX belongs to, and its index.
 
     Raises:
         ConfigError: The name is not SEED/INDEX.
@@ -235,7 +251,7 @@ def samples_path(ensemble: Ensemble, seed: int, without: Sequence[str]) -> Path:
 
 
 def units_key(units: Sequence[str]) -> str:
-    """A name for a set of units that can be part of a path.
+    """Return a name for a set of units that can be part of a path.
 
     Example:
         >>> units_key(["17", "230"])

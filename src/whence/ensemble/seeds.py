@@ -6,7 +6,7 @@ import hashlib
 
 
 def derived_seed(seed: int, purpose: str) -> int:
-    """A 31-bit seed for one purpose.
+    """Return a 31-bit seed for one purpose.
 
     Example:
         >>> derived_seed(0, "member 1") == derived_seed(0, "member 1") != derived_seed(0, "member 2")

@@ -1,9 +1,9 @@
 """Training an encoded ensemble: one recorded model for each row of the codebook.
 
-    runs/ens/data/         the training images, once for all members
-    runs/ens/codebook/     which member may see which unit
-    runs/ens/members/03/   a run directory like that of `whence train`
-    runs/ens/members.json  fingerprint of every member
+runs/ens/data/         the training images, once for all members
+runs/ens/codebook/     which member may see which unit
+runs/ens/members/03/   a run directory like that of `whence train`
+runs/ens/members.json  fingerprint of every member
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from whence import artefacts
 from whence.config import Config
 from whence.data import Dataset, read, write
-from whence.diffusion.training import train as train_model
+from whence.diffusion.training import train
 from whence.engine import Report, Task, run, silent
 from whence.ensemble.codebook import Codebook
 from whence.ensemble.model import Ensemble, damaged_members, member_path
@@ -23,9 +23,9 @@ from whence.ensemble.seeds import derived_seed
 PATIENCE = 60.0
 
 
-def train(
+def train_ensemble(
     data: Dataset,
-    path: Path,
+    path: str | Path,
     *,
     members: int = 16,
     config: Config | None = None,
@@ -52,7 +52,7 @@ def train(
         MismatchError: The directory holds an ensemble of other data or settings.
         LockedError: Another process is writing the directory.
     """
-    config = config or Config()
+    path, config = Path(path), config or Config()
     codebook = Codebook.random(data.unit_ids, members, codebook_seed)
     for member in range(members):
         codebook.examples(member, data)
@@ -78,7 +78,7 @@ def train_member(path: str, member: int, config: Config, report: Report) -> None
     root = Path(path)
     data = read(root / "data")
     rows = Codebook.read(root / "codebook").examples(member, data)
-    train_model(data.select(rows), member_path(root, member), config, report=report, patience=PATIENCE)
+    train(data.select(rows), member_path(root, member), config, report=report, patience=PATIENCE)
 
 
 def member_config(config: Config, member: int) -> Config:
@@ -86,9 +86,7 @@ def member_config(config: Config, member: int) -> Config:
     return config.updated("training", seed=derived_seed(config.training.seed, f"member {member}"))
 
 
-def _train_members(
-    path: Path, members: range | list[int], config: Config, workers: int | None, report: Report
-) -> None:
+def _train_members(path: Path, members: range | list[int], config: Config, workers: int | None, report: Report) -> None:
     size = config.training.steps
     run(
         [

@@ -1,0 +1,101 @@
+"""The command `whence`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from whence.cli import ensemble
+from whence.cli.options import CONFIG, DATA, GREY, PLAN, RESOLUTION, SEED, SPLIT, STEPS, UNIT_COLUMN, WORKERS
+from whence.cli.show import say, show_notes, show_plan
+from whence.errors import WhenceError
+
+app = typer.Typer(
+    help="Training data attribution for diffusion models: which training images is a picture made of, and what "
+    "would have been drawn without them.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+app.add_typer(ensemble.app, name="ensemble")
+
+
+@app.command()
+def train(
+    data: DATA,
+    out: Annotated[Path, typer.Option(help="The run directory; also an ordinary diffusers folder.")],
+    steps: STEPS = None,
+    seed: SEED = None,
+    split: SPLIT = None,
+    unit_column: UNIT_COLUMN = None,
+    resolution: RESOLUTION = None,
+    grey: GREY = False,
+    config: CONFIG = None,
+    plan: PLAN = False,
+) -> None:
+    """Train one diffusion model, recorded step by step.
+
+    Interrupted at any moment, the same command continues and ends with the same weights to the last bit.
+    `DDPMPipeline.from_pretrained(OUT)` opens the result.
+
+    Example: [bold]whence train digits --steps 1000 --out runs/single[/bold]
+    """
+    from whence.cli.progress import progress
+    from whence.config import read_config
+    from whence.data import load
+    from whence.diffusion.training import train as train_model
+    from whence.engine.local import one_thread
+    from whence.plan import plan_training
+
+    settings = read_config(config).updated("training", steps=steps, seed=seed)
+    images = load(data, split=split, unit_column=unit_column, resolution=resolution, grey=grey)
+    show_notes(images.notes)
+    if plan:
+        show_plan(plan_training(images, settings))
+        return
+    with progress("training") as report, one_thread():
+        train_model(images, out, settings, report=report)
+    say(f"{out} is trained: {settings.training.steps:,} steps on {len(images):,} images.")
+    say(f'Open it with  diffusers.DDPMPipeline.from_pretrained("{out}")')
+
+
+@app.command()
+def report(
+    run: Annotated[Path, typer.Argument(help="The directory of an ensemble.")],
+    out: Annotated[Path | None, typer.Option(help="The HTML file; default RUN/report.html.")] = None,
+) -> None:
+    """Write one self-contained HTML file with the pictures, their counterfactuals and placebos.
+
+    It opens offline, needs no server, and shows what `ensemble sample` and `ensemble ablate` have drawn so far.
+    """
+    from whence.ensemble import Ensemble
+    from whence.report import write_report
+
+    say(f"The report: {write_report(Ensemble.open(run), out)}")
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Where everything goes.")] = Path("runs/demo"),
+    workers: WORKERS = None,
+) -> None:
+    """The whole story on real handwritten digits: train, draw, leave training images out, look."""
+    from whence.cli.demo import run_demo
+
+    run_demo(out, workers)
+
+
+def main() -> None:
+    """Run the command line; what a user can act on is printed as one message, without a traceback."""
+    try:
+        app()
+    except WhenceError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("\nInterrupted. What was finished is kept: the same command continues.", file=sys.stderr)
+        sys.exit(130)

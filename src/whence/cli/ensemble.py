@@ -1,0 +1,175 @@
+"""The commands `whence ensemble ...`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from whence.cli.options import (
+    CONFIG,
+    DATA,
+    GREY,
+    PLAN,
+    RESOLUTION,
+    RUN,
+    SEED,
+    SPLIT,
+    STEPS,
+    UNIT_COLUMN,
+    WORKERS,
+)
+from whence.cli.show import say, show_ablation, show_notes, show_plan
+
+app = typer.Typer(
+    help="Encoded ensembles: exact counterfactual pictures, by leaving out the members that saw a training image.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+)
+
+
+@app.command()
+def train(
+    data: DATA,
+    out: Annotated[Path, typer.Option(help="The directory of the ensemble.")],
+    members: Annotated[int, typer.Option(help="Models to train, an even number.")] = 16,
+    steps: STEPS = None,
+    seed: SEED = None,
+    codebook_seed: Annotated[int, typer.Option(help="Seed of the code words.")] = 0,
+    split: SPLIT = None,
+    unit_column: UNIT_COLUMN = None,
+    resolution: RESOLUTION = None,
+    grey: GREY = False,
+    config: CONFIG = None,
+    workers: WORKERS = None,
+    plan: PLAN = False,
+) -> None:
+    """Train the members of an encoded ensemble, in parallel.
+
+    Each unit (image, artist ...) gets a code word with half of its bits set, and each member trains on the units
+    whose bit it has. Interrupted at any moment, the same command continues; run again later, it checks every member
+    by hash and trains anew only those that are lost or damaged.
+
+    Example: [bold]whence ensemble train digits --members 16 --steps 1000 --out runs/ens[/bold]
+    """
+    from whence.cli.progress import progress
+    from whence.config import read_config
+    from whence.data import load
+    from whence.ensemble import Codebook, train_ensemble
+    from whence.plan import plan_training
+
+    settings = read_config(config).updated("training", steps=steps, seed=seed)
+    images = load(data, split=split, unit_column=unit_column, resolution=resolution, grey=grey)
+    show_notes(images.notes)
+    if plan:
+        Codebook.random(images.unit_ids, members, codebook_seed)
+        show_plan(plan_training(images, settings, members=members, workers=workers))
+        return
+    with progress(f"training {members} members") as report:
+        ensemble = train_ensemble(
+            images,
+            out,
+            members=members,
+            config=settings,
+            codebook_seed=codebook_seed,
+            workers=workers,
+            report=report,
+        )
+    units = len(ensemble.codebook.units)
+    say(f"{out} is whole: {members} members on {len(images):,} images in {units:,} units, every member checked.")
+    say(f"Next: whence ensemble sample {out} --count 16 --seed 0")
+
+
+@app.command()
+def sample(
+    run: RUN,
+    count: Annotated[int, typer.Option(help="Pictures SEED/0 ... SEED/COUNT-1.")] = 16,
+    seed: Annotated[int, typer.Option(help="The SEED of the pictures' names; it gives their noise.")] = 0,
+    without: Annotated[
+        list[str] | None, typer.Option(help="Draw only by members that never saw this unit; may be repeated.")
+    ] = None,
+    method: Annotated[
+        Literal["ddpm", "ddim"] | None,
+        typer.Option(help="Ancestral sampling or DDIM; default the run's setting."),
+    ] = None,
+    steps: Annotated[int | None, typer.Option(help="Denoising steps; default the run's setting.")] = None,
+    workers: WORKERS = None,
+    plan: PLAN = False,
+) -> None:
+    """Draw pictures from the mean prediction of the members.
+
+    A picture is named SEED/INDEX; the same name is the same picture, however many are drawn beside it. With --without,
+    no member that draws was trained on the unit: the opt-out.
+
+    Example: [bold]whence ensemble sample runs/ens --count 16 --seed 1 --without 17[/bold]
+    """
+    from whence.cli.progress import progress
+    from whence.ensemble import Ensemble
+    from whence.ensemble import sample as draw_samples
+    from whence.ensemble.sampling import Trajectory
+    from whence.plan import plan_drawing
+
+    ensemble = Ensemble.open(run)
+    units = without or []
+    sampler = ensemble.config.updated("sampler", method=method, steps=steps).sampler
+    if plan:
+        members = ensemble.codebook.survivors(units) if units else range(ensemble.codebook.members)
+        trajectories = [Trajectory(seed, index, tuple(members)) for index in range(count)]
+        show_plan(plan_drawing(ensemble, trajectories, sampler, workers=workers))
+        return
+    with progress(f"drawing {count} pictures") as report:
+        samples = draw_samples(
+            ensemble, count=count, seed=seed, without=units, sampler=sampler, workers=workers, report=report
+        )
+    names = samples.names
+    say(f"Pictures {names[0]} to {names[-1]}, by {len(samples.manifest.made['members'])} members: {samples.path}")
+    say(f"All at a glance: {samples.path / 'sheet.png'}")
+
+
+@app.command()
+def ablate(
+    run: RUN,
+    sample: Annotated[list[str], typer.Option(help="SEED/INDEX or SEED/FIRST-LAST; may be repeated.")],
+    unit: Annotated[
+        list[str] | None,
+        typer.Option(help="The unit to leave out; repeated, all of them are left out together."),
+    ] = None,
+    nearest: Annotated[
+        int | None,
+        typer.Option(min=1, help="Instead of --unit: leave out, one at a time, the units closest by pixels."),
+    ] = None,
+    keep_only: Annotated[
+        bool, typer.Option("--keep-only", help="The reverse: only members that saw all of the units.")
+    ] = False,
+    workers: WORKERS = None,
+    plan: PLAN = False,
+) -> None:
+    """Draw a picture again, from the same noise, by the members that never saw a unit.
+
+    The counterfactual is exact: bit for bit what the ensemble of these members draws. A placebo is drawn beside it: as
+    many members, chosen by a code word that no unit has. Only where the counterfactual is further away than placebos
+    are is there a reason to credit the unit.
+
+    Example: [bold]whence ensemble ablate runs/ens --sample 0/3 --unit 17 --unit 230[/bold]
+    """
+    from whence.cli.progress import progress
+    from whence.ensemble import Ensemble, ablate_each
+    from whence.ensemble.ablation import missing_trajectories
+    from whence.ensemble.suspects import expand_names, nearest_units
+    from whence.plan import plan_drawing
+
+    ensemble = Ensemble.open(run)
+    names = expand_names(sample)
+    if bool(unit) == bool(nearest):
+        raise ConfigError("Say what to leave out: --unit ID (repeated: together) or --nearest COUNT, not both.")
+    requests = [(name, unit or []) for name in names] if unit else nearest_units(ensemble, names, nearest or 1)
+    if plan:
+        trajectories = missing_trajectories(ensemble, requests, keep_only=keep_only)
+        show_plan(plan_drawing(ensemble, trajectories, ensemble.config.sampler, workers=workers))
+        return
+    with progress(f"drawing {len(requests)} counterfactuals and placebos") as report:
+        found = ablate_each(ensemble, requests, keep_only=keep_only, workers=workers, report=report)
+    for ablation in found:
+        show_ablation(ablation)
+    say(f"All of them on one page: whence report {run}")

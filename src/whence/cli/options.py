@@ -1,0 +1,32 @@
+"""Options that several commands share, each described once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+DATA = Annotated[
+    str,
+    typer.Argument(
+        help="[bold]digits[/bold] (built in: 1,500 training and 297 held-out images), a folder of images (flat, class "
+        "folders, metadata.csv or .jsonl), a Hugging Face data set saved on disk, or Parquet. NAME:SPLIT picks a split."
+    ),
+]
+RUN = Annotated[Path, typer.Argument(help="The directory of an ensemble.", metavar="RUN")]
+STEPS = Annotated[int | None, typer.Option(help="Optimiser steps per model; default 1000.")]
+SEED = Annotated[int | None, typer.Option(help="Seed of weights, order and draws; default 0.")]
+SPLIT = Annotated[str | None, typer.Option(help="Which split of the data; default train, where there are splits.")]
+UNIT_COLUMN = Annotated[
+    str | None,
+    typer.Option(
+        help="Column that says whose an image is (artist, licence, label ...): what is left out as one. "
+        "Default: every image by itself."
+    ),
+]
+RESOLUTION = Annotated[int | None, typer.Option(help="Crop to the centre square and resize to this many pixels.")]
+GREY = Annotated[bool, typer.Option("--grey", help="Turn the images to grey.")]
+CONFIG = Annotated[Path | None, typer.Option(help="TOML file with more settings; a run's config.toml is one.")]
+PLAN = Annotated[bool, typer.Option("--plan", help="Say what it would cost in time, memory and disk, and stop.")]
+WORKERS = Annotated[int | None, typer.Option(min=1, help="Processes; default one for each core.")]

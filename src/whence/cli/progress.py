@@ -1,0 +1,85 @@
+"""Progress with the time left: a bar on a terminal, now and then a line elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+#: Seconds between lines where the output is not a terminal.
+INTERVAL = 15.0
+
+
+@contextmanager
+def progress(title: str) -> Iterator[Callable[[int, int], None]]:
+    """Yield a function of (done, total) that shows how far the work is."""
+    if sys.stderr.isatty():
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TaskProgressColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+        )
+        from rich.console import Console
+
+        with Progress(*columns, console=Console(stderr=True)) as bar:
+            task = bar.add_task(title, total=None)
+            yield lambda done, total: bar.update(task, completed=done, total=total)
+        return
+    yield _Lines(title)
+
+
+class _Lines:
+    """A line every `INTERVAL` seconds."""
+
+    def __init__(self, title: str) -> None:
+        self.title = title
+        self.start: tuple[float, int] | None = None
+        self.last = 0.0
+
+    def __call__(self, done: int, total: int) -> None:
+        now = time.monotonic()
+        self.start = self.start or (now, done)
+        if done < total and now - self.last < INTERVAL:
+            return
+        self.last = now
+        begun, first = self.start
+        left = (now - begun) / (done - first) * (total - done) if done > first else None
+        print(f"{self.title}: {done / total:4.0%}{remaining(left)}", file=sys.stderr, flush=True)
+
+
+def remaining(seconds: float | None) -> str:
+    """Return the time left in words.
+
+    Example:
+        >>> remaining(75.0)
+        ', 1 min 15 s left'
+    """
+    return "" if not seconds else f", {duration(seconds)} left"
+
+
+def duration(seconds: float) -> str:
+    """Return a time span in words.
+
+    Example:
+        >>> duration(7), duration(75), duration(7500)
+        ('7 s', '1 min 15 s', '2 h 5 min')
+    """
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"

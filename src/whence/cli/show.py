@@ -1,0 +1,58 @@
+"""What commands print."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from whence.cli.progress import duration
+
+if TYPE_CHECKING:
+    from whence.ensemble import Ablation
+    from whence.plan import Plan
+
+
+def say(text: str) -> None:
+    """Print a line."""
+    print(text, flush=True)
+
+
+def show_notes(notes: Sequence[str]) -> None:
+    """Print what was noticed in the data."""
+    for note in notes:
+        say(f"Note: {note}")
+
+
+def show_plan(plan: Plan) -> None:
+    """Print the cost of a command."""
+    free = shutil.disk_usage(Path.cwd()).free
+    say(f"Work:   {plan.work}")
+    say(f"Time:   about {duration(plan.seconds)} on this machine")
+    say(f"Memory: about {size(plan.memory)}")
+    say(f"Disk:   about {size(plan.disk)} ({size(free)} free here)")
+    say("Nothing was started. Leave out --plan to start.")
+
+
+def show_ablation(ablation: Ablation) -> None:
+    """Print what an ablation found and where its picture is."""
+    units = ", ".join(ablation.units)
+    who = f"members that saw {units}" if ablation.keep_only else f"members that never saw {units}"
+    say(f"Picture {ablation.sample}, drawn again by the {len(ablation.survivors)} {who}:")
+    say(f"  distance {ablation.distance:.3f}, placebo {ablation.placebo_distance:.3f}")
+    say(f"  {ablation.path / 'picture.png'}  (picture, without, difference, placebo, difference)")
+
+
+def size(count: float) -> str:
+    """Return bytes in words.
+
+    Example:
+        >>> size(1536), size(3 * 2**30)
+        ('1.5 KiB', '3.0 GiB')
+    """
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if count < 1024 or unit == "GiB":
+            break
+        count /= 1024
+    return f"{count:.1f} {unit}"

@@ -1,0 +1,112 @@
+"""What a command will cost, before paying: time by measuring a little of it, memory and disk by counting."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import psutil
+import torch
+
+from whence.config import Config, SamplerConfig
+from whence.data import Dataset
+from whence.diffusion.process import DiffusionModel
+from whence.diffusion.training import Loop
+from whence.engine import device, workers_here
+from whence.engine.local import one_thread
+from whence.ensemble.mean import MeanPrediction
+from whence.ensemble.model import Ensemble
+from whence.ensemble.sampling import Trajectory, evaluations, part_count
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The cost of a command.
+
+    Attributes:
+        seconds: Estimated time.
+        memory: Estimated bytes of memory, all processes together.
+        disk: Estimated bytes on disk when it is done.
+        work: What it consists of, in words.
+    """
+
+    seconds: float
+    memory: int
+    disk: int
+    work: str
+
+
+def plan_training(data: Dataset, config: Config, *, members: int = 1, workers: int | None = None) -> Plan:
+    """Cost of training `members` models, measured on a few steps of one.
+
+    Args:
+        data: The training examples.
+        config: Settings of every model.
+        members: Models to train.
+        workers: Processes; default one for each core.
+
+    Returns:
+        The plan. Steps run with one thread in this process, while nothing else runs beside them.
+    """
+    workers = min(workers or workers_here(), members)
+    with TemporaryDirectory() as scratch, one_thread():
+        loop = Loop.start(data, torch.ones(len(data)).numpy(), config, Path(scratch))
+        step = _median_seconds(loop.one_step, 5)
+    weights = sum(p.numel() for p in loop.model.network.parameters()) * 4
+    rounds = -(-members // workers)
+    record = config.training.steps * config.training.batch_size * 17
+    kept = members * (weights * (1 + config.training.checkpoints) + record)
+    return Plan(
+        seconds=rounds * config.training.steps * step,
+        memory=psutil.Process().memory_info().rss * workers,
+        disk=kept + workers * 4 * weights + data.pixels.nbytes,
+        work=f"{members} x {config.training.steps:,} steps of {step * 1000:.0f} ms, {weights // 4:,} parameters each, "
+        f"in {workers} process{'es' if workers > 1 else ''}",
+    )
+
+
+def plan_drawing(
+    ensemble: Ensemble, trajectories: list[Trajectory], sampler: SamplerConfig, *, workers: int | None = None
+) -> Plan:
+    """Cost of drawing pictures, measured on a few canonical batches of one member.
+
+    Args:
+        ensemble: A whole ensemble.
+        trajectories: What is to be drawn.
+        sampler: Method, steps and canonical batch.
+        workers: Processes; default one for each core.
+
+    Returns:
+        The plan.
+    """
+    parts = part_count(len(trajectories), sampler)
+    workers = min(workers or workers_here(), max(1, parts))
+    total = evaluations(trajectories, sampler)
+    model: DiffusionModel = ensemble.schedule
+    x = torch.zeros(sampler.batch_size, *model.size, device=device())
+    t = torch.zeros(sampler.batch_size, dtype=torch.long, device=device())
+    with one_thread():
+        predict = MeanPrediction(ensemble.networks([0]), [(0,)] * len(x), sampler.batch_size)
+        batch = _median_seconds(lambda: predict(x, t), 5)
+    weights = sum(p.numel() for p in model.network.parameters()) * 4
+    return Plan(
+        seconds=-(-parts // workers) * (total / max(1, parts)) * batch,
+        memory=(psutil.Process().memory_info().rss + weights * ensemble.codebook.members) * workers,
+        disk=x[0].numel() * 5 * len(trajectories),
+        work=f"{len(trajectories)} pictures, {total:,} network evaluations of {batch * 1000:.0f} ms "
+        f"({sampler.batch_size} pictures each) in {workers} process{'es' if workers > 1 else ''}",
+    )
+
+
+def _median_seconds(work: Callable[[], object], repeats: int) -> float:
+    """Median time of a call, after one that is not counted."""
+    times = []
+    for _ in range(repeats + 1):
+        start = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times[1:])
