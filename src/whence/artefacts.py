@@ -86,14 +86,14 @@ def lock(path: Path, patience: float = 0.0) -> Iterator[None]:
     """Hold the only right to write `path`; the lock is freed when this process ends, however it ends.
 
     Args:
-        path: The directory to be written; the lock is the file ``PATH.lock`` beside it.
+        path: The directory to be written; the lock is a hidden file ``.NAME.lock`` beside it.
         patience: Seconds to wait for another writer.
 
     Raises:
         LockedError: Another process holds the lock.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    held = filelock.FileLock(f"{path}.lock")
+    held = filelock.FileLock(path.with_name(f".{path.name}.lock"))
     try:
         held.acquire(timeout=patience)
     except filelock.Timeout:

@@ -17,7 +17,7 @@ app = typer.Typer(
     help="Training data attribution for diffusion models: which training images is a picture made of, and what "
     "would have been drawn without them.",
     no_args_is_help=True,
-    rich_markup_mode="rich",
+    rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
     add_completion=False,
 )
@@ -42,7 +42,7 @@ def train(
     Interrupted at any moment, the same command continues and ends with the same weights to the last bit.
     `DDPMPipeline.from_pretrained(OUT)` opens the result.
 
-    Example: [bold]whence train digits --steps 1000 --out runs/single[/bold]
+    Example: `whence train digits --steps 1000 --out runs/single`
     """
     from whence.cli.progress import progress
     from whence.config import read_config

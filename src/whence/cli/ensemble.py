@@ -25,7 +25,7 @@ from whence.cli.show import say, show_ablation, show_notes, show_plan
 app = typer.Typer(
     help="Encoded ensembles: exact counterfactual pictures, by leaving out the members that saw a training image.",
     no_args_is_help=True,
-    rich_markup_mode="rich",
+    rich_markup_mode="markdown",
 )
 
 
@@ -51,7 +51,7 @@ def train(
     whose bit it has. Interrupted at any moment, the same command continues; run again later, it checks every member
     by hash and trains anew only those that are lost or damaged.
 
-    Example: [bold]whence ensemble train digits --members 16 --steps 1000 --out runs/ens[/bold]
+    Example: `whence ensemble train digits --members 16 --steps 1000 --out runs/ens`
     """
     from whence.cli.progress import progress
     from whence.config import read_config
@@ -102,7 +102,7 @@ def sample(
     A picture is named SEED/INDEX; the same name is the same picture, however many are drawn beside it. With --without,
     no member that draws was trained on the unit: the opt-out.
 
-    Example: [bold]whence ensemble sample runs/ens --count 16 --seed 1 --without 17[/bold]
+    Example: `whence ensemble sample runs/ens --count 16 --seed 1 --without 17`
     """
     from whence.cli.progress import progress
     from whence.ensemble import Ensemble
@@ -151,7 +151,7 @@ def ablate(
     many members, chosen by a code word that no unit has. Only where the counterfactual is further away than placebos
     are is there a reason to credit the unit.
 
-    Example: [bold]whence ensemble ablate runs/ens --sample 0/3 --unit 17 --unit 230[/bold]
+    Example: `whence ensemble ablate runs/ens --sample 0/3 --unit 17 --unit 230`
     """
     from whence.cli.progress import progress
     from whence.ensemble import Ensemble, ablate_each
@@ -162,7 +162,7 @@ def ablate(
     ensemble = Ensemble.open(run)
     names = expand_names(sample)
     if bool(unit) == bool(nearest):
-        raise ConfigError("Say what to leave out: --unit ID (repeated: together) or --nearest COUNT, not both.")
+        raise typer.BadParameter("say what to leave out: --unit ID (repeated: together) or --nearest COUNT, not both")
     requests = [(name, unit or []) for name in names] if unit else nearest_units(ensemble, names, nearest or 1)
     if plan:
         trajectories = missing_trajectories(ensemble, requests, keep_only=keep_only)

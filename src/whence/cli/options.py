@@ -10,7 +10,7 @@ import typer
 DATA = Annotated[
     str,
     typer.Argument(
-        help="[bold]digits[/bold] (built in: 1,500 training and 297 held-out images), a folder of images (flat, class "
+        help="`digits` (built in: 1,500 training and 297 held-out images), a folder of images (flat, class "
         "folders, metadata.csv or .jsonl), a Hugging Face data set saved on disk, or Parquet. NAME:SPLIT picks a split."
     ),
 ]

@@ -48,9 +48,12 @@ class _Lines:
         self.title = title
         self.start: tuple[float, int] | None = None
         self.last = 0.0
+        self.ended = False
 
     def __call__(self, done: int, total: int) -> None:
-        now = time.monotonic()
+        if self.ended:
+            return
+        now, self.ended = time.monotonic(), done >= total
         self.start = self.start or (now, done)
         if done < total and now - self.last < INTERVAL:
             return

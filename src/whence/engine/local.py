@@ -104,7 +104,8 @@ def _run_in_processes(tasks: Sequence[Task], workers: int, note: Callable[[str, 
     context = multiprocessing.get_context("spawn")
     news = context.Queue()
     pool = ProcessPoolExecutor(workers, context, _start_worker, (news, os.getpid()))
-    reader = threading.Thread(target=_forward, args=(news, note), daemon=True)
+    ended = threading.Event()
+    reader = threading.Thread(target=_forward, args=(news, note, ended), daemon=True)
     reader.start()
     try:
         futures = {pool.submit(_call, task): task for task in tasks}
@@ -115,7 +116,7 @@ def _run_in_processes(tasks: Sequence[Task], workers: int, note: Callable[[str, 
         raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
-        news.put(None)
+        ended.set()
         reader.join()
 
 
@@ -132,10 +133,14 @@ def _raise_first_error(futures: Mapping[Future[None], Task]) -> None:
             ) from None
 
 
-def _forward(news: Any, note: Callable[[str, int], None]) -> None:
-    """Pass on the workers' reports, until None."""
-    while (item := news.get()) is not None:
-        note(*item)
+def _forward(news: Any, note: Callable[[str, int], None], ended: threading.Event) -> None:
+    """Pass on the workers' reports until all is quiet after the end; a killed worker can't block this."""
+    while True:
+        try:
+            note(*news.get(timeout=0.2))
+        except queue.Empty:
+            if ended.is_set():
+                return
 
 
 def _kill(pool: ProcessPoolExecutor) -> None:
@@ -161,11 +166,7 @@ def _call(task: Task) -> None:
     def tell(amount: int, _total: int) -> None:
         if os.getppid() != _parent:
             os._exit(1)
-        with_patience = queue.Full
-        try:
-            _news.put_nowait((task.name, amount))
-        except with_patience:
-            return
+        _news.put((task.name, amount))
 
     with one_thread():
         task.function(**task.arguments, report=tell)

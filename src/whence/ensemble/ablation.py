@@ -214,7 +214,7 @@ def _missing(plans: list[_Plan]) -> list[_Plan]:
 
 def _draw(ensemble: Ensemble, plans: list[_Plan], sampler: SamplerConfig, workers: int | None, report: Report) -> None:
     trajectories = [one for plan in plans for one in plan.trajectories()]
-    scratch = ensemble.path / "ablations" / f".{artefacts.digest([repr(one) for one in trajectories])[:12]}"
+    scratch = ensemble.path / "ablations" / f"parts-{artefacts.digest([repr(one) for one in trajectories])[:12]}"
     with artefacts.lock(scratch):
         pictures = draw_trajectories(ensemble, trajectories, sampler, scratch, workers, report)
         for k, plan in enumerate(plans):
