@@ -156,6 +156,10 @@ def _explain(error: ValidationError) -> str:
     lines = []
     for problem in error.errors():
         name = ".".join(str(part) for part in problem["loc"])
+        inner = problem.get("ctx", {}).get("error")
+        if isinstance(inner, ConfigError):
+            lines.append(f"{name}.{inner}")
+            continue
         given = "" if problem["type"] == "extra_forbidden" else f" (given: {problem['input']!r})"
         lines.append(f"{name}: {problem['msg']}{given}" if name else f"{problem['msg']}")
     return "; ".join(lines)

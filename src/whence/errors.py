@@ -9,7 +9,7 @@ class DataError(WhenceError):
     """The data set cannot be read, or what was asked of it is not in it."""
 
 
-class ConfigError(WhenceError):
+class ConfigError(WhenceError, ValueError):
     """A setting is unknown, of the wrong type or out of range."""
 
 

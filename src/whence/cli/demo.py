@@ -39,7 +39,7 @@ def run_demo(out: Path, workers: int | None) -> None:
         show_ablation(ablation)
     _opt_out(ensemble, found[0].units, workers)
     page = write_report(ensemble)
-    further = sum(one.distance > one.placebo_distance for one in found)
+    further = sum(one.distance > (one.placebo_distance or 0) for one in found)
     say(f"\nDone in {duration(time.monotonic() - start)}. Open {page.resolve()}")
     say(f"It shows {COUNT} drawn digits and, for {SHOWN} of them, the digit drawn without its most similar training")
     say("image, beside that image and a placebo. The counterfactual moved further than its placebo in")

@@ -40,7 +40,9 @@ def show_ablation(ablation: Ablation) -> None:
     units = ", ".join(ablation.units)
     who = f"members that saw {units}" if ablation.keep_only else f"members that never saw {units}"
     say(f"Picture {ablation.sample}, drawn again by the {len(ablation.survivors)} {who}:")
-    say(f"  distance {ablation.distance:.3f}, placebo {ablation.placebo_distance:.3f}")
+    placebo = ablation.placebo_distance
+    beside = "no placebo: every code word belongs to a unit" if placebo is None else f"placebo {placebo:.3f}"
+    say(f"  distance {ablation.distance:.3f}, {beside}")
     say(f"  {ablation.path / 'picture.png'}  (picture, without, difference, placebo, difference)")
 
 

@@ -30,8 +30,9 @@ from whence.diffusion.draws import Draws
 from whence.diffusion.process import DiffusionModel
 from whence.diffusion.record import Recorder
 from whence.engine import Report, device, silent
+from whence.errors import ArtefactError
 
-STATE = "state.safetensors"
+STATE = "state.json"
 
 
 def train(
@@ -146,8 +147,7 @@ class Loop:
         ema = EMAModel(model.network.parameters(), decay=training.ema, foreach=True)
         w = torch.from_numpy(weights).float().to(device())
         loop = cls(data, w, training, part, model, optimiser, ema, 0, Recorder(part))
-        if (part / STATE).exists():
-            loop._restore()
+        loop._restore()
         return loop
 
     def run(self, report: Report) -> None:
@@ -167,7 +167,8 @@ class Loop:
         self.ema.copy_to(self.model.network.parameters())
         self.model.network.eval().cpu()
         self.model.save(self.part)
-        (self.part / STATE).unlink()
+        for file in [self.part / STATE, *self.part.glob("state-*.safetensors")]:
+            file.unlink(missing_ok=True)
         return {"parameters": sum(p.numel() for p in self.model.network.parameters())}
 
     def one_step(self) -> None:
@@ -213,12 +214,27 @@ class Loop:
         return found
 
     def _save(self) -> None:
+        """Write the state under a new name, then point to it: a kill in between leaves the last save in force."""
         self.recorder.write(self.step)
-        artefacts.write_tensors(self.part / STATE, self._tensors() | {"step": torch.tensor(self.step)})
+        file = self.part / f"state-{self.step:08d}.safetensors"
+        artefacts.write_tensors(file, self._tensors())
+        pointer = {"file": file.name, "step": self.step, "sha256": artefacts.file_digest(file)}
+        artefacts.write_json(self.part / STATE, pointer)
+        for old in self.part.glob("state-*.safetensors"):
+            if old != file:
+                old.unlink()
 
     def _restore(self) -> None:
-        saved = artefacts.read_tensors(self.part / STATE)
-        self.step = int(saved["step"])
+        """Go on from the last save; a save that is damaged is passed over, and the run starts again."""
+        try:
+            pointer = artefacts.read_json(self.part / STATE)
+            file = self.part / pointer["file"]
+            if artefacts.file_digest(file) != pointer["sha256"]:
+                return
+            saved = artefacts.read_tensors(file)
+        except (ArtefactError, OSError, KeyError, TypeError):
+            return
+        self.step = self.recorder.first = int(pointer["step"])
         for parameter in self.model.network.parameters():
             self.optimiser.state[parameter] = {
                 "step": torch.tensor(float(self.step)),
@@ -228,7 +244,6 @@ class Loop:
         for name, tensor in self._tensors().items():
             tensor.copy_(saved[name])
         self.ema.optimization_step = self.step
-        self.recorder.first = self.step
 
     def _checkpoint(self) -> None:
         weights = {name: p.data for name, p in self.model.network.named_parameters()}

@@ -10,7 +10,7 @@ no unit has are ablated, with as many survivors.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -73,7 +73,7 @@ class Ablation:
 
     @cached_property
     def pictures(self) -> dict[str, Tensor]:
-        """The pictures ``factual``, ``counterfactual`` and ``placebo``, float32 [C, H, W] in [-1, 1]."""
+        """The pictures ``factual``, ``counterfactual`` and, if there is one, ``placebo``; float32 [C, H, W]."""
         return artefacts.read_tensors(self.path / "pictures.safetensors")
 
     @property
@@ -82,8 +82,10 @@ class Ablation:
         return images.distance(self.pictures["factual"], self.pictures["counterfactual"]).item()
 
     @property
-    def placebo_distance(self) -> float:
-        """Distance from the factual to the placebo picture."""
+    def placebo_distance(self) -> float | None:
+        """Distance from the factual to the placebo picture; None where the codebook has no word left for one."""
+        if "placebo" not in self.pictures:
+            return None
         return images.distance(self.pictures["factual"], self.pictures["placebo"]).item()
 
 
@@ -96,7 +98,7 @@ def ablate(
     workers: int | None = None,
     report: Report = silent,
 ) -> list[Ablation]:
-    """Draw pictures again without some units, and a placebo beside each.
+    """Draw pictures again without some units, and a placebo beside each where the codebook has words left.
 
     Args:
         ensemble: A whole ensemble.
@@ -113,7 +115,6 @@ def ablate(
         DataError: A unit is unknown.
         NoSurvivorsError: Every member saw one of the units.
         ArtefactError: A sample has not been drawn.
-        WhenceError: No placebo with as many survivors exists.
     """
     names = [samples] if isinstance(samples, str) else list(samples)
     return ablate_each(ensemble, [(name, units) for name in names], keep_only=keep_only, workers=workers, report=report)
@@ -152,7 +153,7 @@ def missing_trajectories(
 ) -> list[Trajectory]:
     """What `ablate_each` would draw."""
     plans = [_Plan.make(ensemble, sample, units, keep_only) for sample, units in requests]
-    return [one for plan in _missing(plans) for one in plan.trajectories()]
+    return [one for plan in _missing(plans) for one in plan.trajectories().values()]
 
 
 @dataclass(frozen=True)
@@ -163,7 +164,7 @@ class _Plan:
     samples: Samples
     index: int
     survivors: list[int]
-    placebo: list[int]
+    placebo: list[int] | None
     inputs: dict[str, str]
     made: dict[str, Any]
 
@@ -193,15 +194,12 @@ class _Plan:
     def is_there(self) -> bool:
         return artefacts.existing(self.path, "ablation", inputs=self.inputs, made=self.made) is not None
 
-    def trajectories(self) -> list[Trajectory]:
-        return [Trajectory(self.samples.seed, self.index, tuple(who)) for who in (self.survivors, self.placebo)]
+    def trajectories(self) -> dict[str, Trajectory]:
+        sets = {"counterfactual": self.survivors} | ({"placebo": self.placebo} if self.placebo else {})
+        return {name: Trajectory(self.samples.seed, self.index, tuple(who)) for name, who in sets.items()}
 
-    def write(self, counterfactual: Tensor, placebo: Tensor) -> None:
-        pictures = {
-            "factual": self.samples.pictures[self.index],
-            "counterfactual": counterfactual,
-            "placebo": placebo,
-        }
+    def write(self, drawn: Mapping[str, Tensor]) -> None:
+        pictures = {"factual": self.samples.pictures[self.index], **drawn}
         with artefacts.create(self.path, "ablation", inputs=self.inputs, made=self.made) as part:
             artefacts.write_tensors(part / "pictures.safetensors", pictures)
             images.write_png(part / "picture.png", _strip(pictures))
@@ -213,12 +211,12 @@ def _missing(plans: list[_Plan]) -> list[_Plan]:
 
 
 def _draw(ensemble: Ensemble, plans: list[_Plan], sampler: SamplerConfig, workers: int | None, report: Report) -> None:
-    trajectories = [one for plan in plans for one in plan.trajectories()]
+    trajectories = [one for plan in plans for one in plan.trajectories().values()]
     scratch = ensemble.path / "ablations" / f"parts-{artefacts.digest([repr(one) for one in trajectories])[:12]}"
     with artefacts.lock(scratch):
-        pictures = draw_trajectories(ensemble, trajectories, sampler, scratch, workers, report)
-        for k, plan in enumerate(plans):
-            plan.write(pictures[2 * k], pictures[2 * k + 1])
+        pictures = iter(draw_trajectories(ensemble, trajectories, sampler, scratch, workers, report))
+        for plan in plans:
+            plan.write({name: next(pictures) for name in plan.trajectories()})
         artefacts.discard(scratch)
 
 
@@ -239,6 +237,6 @@ def _strip(pictures: dict[str, Tensor]) -> np.ndarray:
     """Factual, counterfactual, difference, placebo, difference, in a row."""
     factual = pictures["factual"]
     row = [images.to_pixels(factual)]
-    for name in ("counterfactual", "placebo"):
+    for name in [name for name in ("counterfactual", "placebo") if name in pictures]:
         row += [images.to_pixels(pictures[name]), images.difference(factual, pictures[name])]
     return images.sheet(np.stack(row))

@@ -18,7 +18,7 @@ import numpy as np
 
 from whence import artefacts
 from whence.data import Dataset
-from whence.errors import ArtefactError, ConfigError, DataError, NoSurvivorsError, WhenceError
+from whence.errors import ArtefactError, ConfigError, DataError, NoSurvivorsError
 
 
 @dataclass(frozen=True)
@@ -82,6 +82,10 @@ class Codebook:
     def _column(self) -> dict[str, int]:
         return {unit: u for u, unit in enumerate(self.units)}
 
+    @cached_property
+    def _taken(self) -> set[tuple[int, ...]]:
+        return {tuple(np.flatnonzero(column).tolist()) for column in self.bits.T}
+
     def columns(self, units: Sequence[str]) -> list[int]:
         """Return the columns of the units.
 
@@ -114,7 +118,7 @@ class Codebook:
             )
         return found
 
-    def placebo(self, removed: int, survivors: int, seed: int, *, keep_only: bool = False) -> list[int]:
+    def placebo(self, removed: int, survivors: int, seed: int, *, keep_only: bool = False) -> list[int] | None:
         """Survivors of the ablation of code words that no unit has.
 
         Args:
@@ -124,13 +128,10 @@ class Codebook:
             keep_only: Keep the members with the bits set instead.
 
         Returns:
-            `survivors` members; leaving out the others removes no unit in particular.
-
-        Raises:
-            WhenceError: No unassigned code words with as many survivors were found.
+            `survivors` members; leaving out the others removes no unit in particular. None where no unassigned
+            code words with as many survivors were found, which happens when the units use up the code words.
         """
-        taken = {tuple(np.flatnonzero(column)) for column in self.bits.T}
-        fresh = (word for word in _words(self.members, self.weight, seed, tries=20_000) if word not in taken)
+        fresh = (word for word in _words(self.members, self.weight, seed, tries=20_000) if word not in self._taken)
         for words in zip(*[fresh] * removed, strict=False):
             bits = np.zeros((self.members, removed), bool)
             for k, word in enumerate(words):
@@ -138,11 +139,7 @@ class Codebook:
             found = np.flatnonzero((bits == keep_only).all(axis=1)).tolist()
             if len(found) == survivors:
                 return found
-        raise WhenceError(
-            f"No placebo: of the {math.comb(self.members, self.weight):,} code words of {self.members} members, "
-            f"{len(self.units):,} belong to units, and no {removed} of the others leave {survivors} members. "
-            "Train more members."
-        )
+        return None
 
     def examples(self, member: int, data: Dataset) -> np.ndarray:
         """Return the indices of the examples that a member trains on: those with the bits of all their units set.
