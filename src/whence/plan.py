@@ -20,7 +20,7 @@ from whence.engine import device, workers_here
 from whence.engine.local import one_thread
 from whence.ensemble.mean import MeanPrediction
 from whence.ensemble.model import Ensemble
-from whence.ensemble.sampling import Trajectory, evaluations, part_count
+from whence.ensemble.trajectories import Trajectory, evaluations, part_count
 
 
 @dataclass(frozen=True)

@@ -107,7 +107,7 @@ def sample(
     from whence.cli.progress import progress
     from whence.ensemble import Ensemble
     from whence.ensemble import sample as draw_samples
-    from whence.ensemble.sampling import Trajectory
+    from whence.ensemble.trajectories import Trajectory
     from whence.plan import plan_drawing
 
     ensemble = Ensemble.open(run)

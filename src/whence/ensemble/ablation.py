@@ -24,8 +24,9 @@ from whence.artefacts import Manifest
 from whence.config import SamplerConfig
 from whence.engine import Report, silent
 from whence.ensemble.model import Ensemble
-from whence.ensemble.sampling import Samples, Trajectory, draw_trajectories, find_sample, units_key
+from whence.ensemble.sampling import Samples, find_sample, units_key
 from whence.ensemble.seeds import derived_seed
+from whence.ensemble.trajectories import Trajectory, draw_trajectories
 
 
 @dataclass(frozen=True)

@@ -7,27 +7,22 @@ runs/ens/samples/1-without-17/    pictures 1/0, ... by the members that never sa
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from whence import artefacts, images
 from whence.artefacts import Manifest
 from whence.config import SamplerConfig
-from whence.diffusion.sampling import draw, sampling_steps
-from whence.engine import Report, Task, run, silent
-from whence.ensemble.mean import MeanPrediction
+from whence.diffusion.sampling import sampling_steps
+from whence.engine import Report, silent
 from whence.ensemble.model import Ensemble
+from whence.ensemble.trajectories import Trajectory, draw_trajectories
 from whence.errors import ArtefactError, ConfigError
-
-#: Canonical batches per member in one task.
-PART = 4
 
 
 @dataclass(frozen=True)
@@ -138,82 +133,6 @@ def sample(
         images.write_png(part / "sheet.png", images.sheet(images.to_pixels(pictures)))
         artefacts.discard(part / "parts")
     return Samples.open(path)
-
-
-@dataclass(frozen=True)
-class Trajectory:
-    """One picture to draw: its name SEED/INDEX, which gives the noise, and the members that draw it."""
-
-    seed: int
-    index: int
-    members: tuple[int, ...]
-
-
-def draw_trajectories(
-    ensemble: Ensemble,
-    trajectories: Sequence[Trajectory],
-    sampler: SamplerConfig,
-    scratch: Path,
-    workers: int | None = None,
-    report: Report = silent,
-) -> Tensor:
-    """Draw pictures by any members each, together: a member evaluates all that include it in full batches.
-
-    Args:
-        ensemble: A whole ensemble.
-        trajectories: What to draw, n pictures.
-        sampler: Method, steps and canonical batch.
-        scratch: A directory for finished parts, from which interrupted work continues.
-        workers: Processes; default one for each core.
-        report: Called with (network evaluations done, evaluations in all).
-
-    Returns:
-        Pictures float32 [n, C, H, W] in [-1, 1].
-    """
-    size = PART * sampler.batch_size
-    parts = [list(trajectories[i : i + size]) for i in range(0, len(trajectories), size)]
-    files = [scratch / f"{k:05d}.safetensors" for k in range(len(parts))]
-    tasks = [
-        Task(
-            f"pictures {k}",
-            draw_part,
-            {"path": str(ensemble.path), "trajectories": part, "sampler": sampler, "file": str(file)},
-            evaluations(part, sampler),
-        )
-        for k, (part, file) in enumerate(zip(parts, files, strict=True))
-    ]
-    run(tasks, workers=workers, report=report)
-    return torch.cat([artefacts.read_tensors(file)["pictures"] for file in files])
-
-
-def part_count(pictures: int, sampler: SamplerConfig) -> int:
-    """Tasks into which the drawing of so many pictures is divided."""
-    return -(-pictures // (PART * sampler.batch_size))
-
-
-def evaluations(trajectories: Sequence[Trajectory], sampler: SamplerConfig) -> int:
-    """Canonical batches that networks evaluate in order to draw these trajectories together."""
-    rows = Counter(member for one in trajectories for member in one.members)
-    return sampler.steps * sum(-(-count // sampler.batch_size) for count in rows.values())
-
-
-def draw_part(path: str, trajectories: list[Trajectory], sampler: SamplerConfig, file: str, report: Report) -> None:
-    """Draw some trajectories together and write them to `file`; a task for the engine."""
-    total = evaluations(trajectories, sampler)
-    if not Path(file).exists():
-        ensemble = Ensemble.open(path)
-        sets = [one.members for one in trajectories]
-        predict = MeanPrediction(ensemble.networks(m for one in sets for m in one), sets, sampler.batch_size)
-        names = [(one.seed, one.index) for one in trajectories]
-        pictures = draw(
-            predict,
-            ensemble.schedule,
-            sampler,
-            names,
-            lambda done, steps: report(done * total // steps, total),
-        )
-        artefacts.write_tensors(Path(file), {"pictures": pictures})
-    report(total, total)
 
 
 def find_sample(ensemble: Ensemble, name: str) -> tuple[Samples, int]:
