@@ -66,8 +66,10 @@ class TrainingConfig(Settings):
     """The training loop."""
 
     steps: Count = Field(1000, description="Optimiser steps.")
-    batch_size: Count = Field(64, description="Examples per step; part of what the weights depend on.")
-    learning_rate: Annotated[float, Field(gt=0)] = Field(2e-3, description="Peak learning rate of AdamW.")
+    batch_size: Count = Field(128, description="Examples per step; part of what the weights depend on.")
+    learning_rate: Annotated[float, Field(gt=0)] | None = Field(
+        None, description="Peak learning rate of AdamW. Default: by image size."
+    )
     warmup: Annotated[int, Field(ge=0)] = Field(50, description="Steps of linear warm-up before the cosine decay.")
     betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = Field(
         (0.9, 0.99), description="AdamW's averaging constants."

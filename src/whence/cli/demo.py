@@ -5,12 +5,15 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import numpy as np
+
+from whence import images
 from whence.attribution import pixel
 from whence.cli.progress import duration, progress
 from whence.cli.show import say, show_ablation
 from whence.config import Config
-from whence.data import load
-from whence.ensemble import Ensemble, ablate_each, sample, train_ensemble
+from whence.data import Dataset, load
+from whence.ensemble import Ablation, Ensemble, ablate_each, sample, train_ensemble
 from whence.ensemble.suspects import nearest_units
 from whence.report import write_report
 
@@ -38,6 +41,7 @@ def run_demo(out: Path, workers: int | None) -> None:
     for ablation in found:
         show_ablation(ablation)
     _opt_out(ensemble, found[0].units, workers)
+    _figure(out / "demo.png", digits, found)
     page = write_report(ensemble)
     further = sum(one.distance > (one.placebo_distance or 0) for one in found)
     say(f"\nDone in {duration(time.monotonic() - start)}. Open {page.resolve()}")
@@ -45,6 +49,17 @@ def run_demo(out: Path, workers: int | None) -> None:
     say("image, beside that image and a placebo. The counterfactual moved further than its placebo in")
     say(f"{further} of {SHOWN}. Where it didn't, the change comes from averaging fewer members, and likeness alone is")
     say("no reason to credit an image.")
+
+
+def _figure(path: Path, digits: Dataset, found: list[Ablation]) -> None:
+    """A row for each ablation: picture, training image, counterfactual, difference, placebo, difference."""
+    rows = []
+    for ablation in found:
+        factual, closest = ablation.pictures["factual"], digits.images(digits.examples_of(ablation.units[0]))[0]
+        rows += [images.to_pixels(factual), images.to_pixels(closest)]
+        for name in ("counterfactual", "placebo"):
+            rows += [images.to_pixels(ablation.pictures[name]), images.difference(factual, ablation.pictures[name])]
+    images.write_png(path, images.sheet(np.stack(rows), columns=6, side=64))
 
 
 def _opt_out(ensemble: Ensemble, units: list[str], workers: int | None) -> None:

@@ -94,11 +94,7 @@ def _left_out(path: Path, splits: Mapping[str, Path]) -> tuple[str, ...]:
     if path in splits.values():
         return ()
     folders = {folder.name for folder in splits.values()}
-    beside = [
-        name
-        for name in list_files(path, path)
-        if PurePosixPath(name).parts[0] not in folders and is_image(name)
-    ]
+    beside = [name for name in list_files(path, path) if PurePosixPath(name).parts[0] not in folders and is_image(name)]
     if not beside:
         return ()
     return (f"Images outside the folders {', '.join(sorted(folders))} were left out: {shorten(beside)}.",)
@@ -127,8 +123,7 @@ def _columns(listing: _Listing, metadata: Path) -> dict[str, list[object]]:
     bare = [name for name in listing.images if name not in by_file]
     if bare:
         raise DataError(
-            f"{metadata} has no row for some images ({len(bare)}): {shorten(bare)}. "
-            "Add a row or remove the file."
+            f"{metadata} has no row for some images ({len(bare)}): {shorten(bare)}. Add a row or remove the file."
         )
     rows = [by_file[name] for name in listing.images]
     return {column: [row[column] for row in rows] for column in rows[0]}

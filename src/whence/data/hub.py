@@ -112,7 +112,5 @@ def _read(table: Table, options: Options) -> Dataset:
         if None in given:
             raise DataError(f"{table.where}: row {given.index(None)} has no value in the column 'id'.")
         ids = [str(own) for own in given]
-    found = Found(
-        ids=ids, names=names, sources=Images(table), captions=captions_of(ids, table), columns=table
-    )
+    found = Found(ids=ids, names=names, sources=Images(table), captions=captions_of(ids, table), columns=table)
     return build(found, options)

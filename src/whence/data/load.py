@@ -68,8 +68,7 @@ def _require_no_images(path: Path) -> None:
     images = [name for name in list_files(path, path) if is_image(name)] if path.is_dir() else []
     if images:
         raise DataError(
-            f"{path} has both Parquet files and images ({shorten(images)}). "
-            "Give the folder or file that is meant."
+            f"{path} has both Parquet files and images ({shorten(images)}). Give the folder or file that is meant."
         )
 
 

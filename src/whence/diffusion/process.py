@@ -18,15 +18,9 @@ from torch import Tensor
 
 from whence.artefacts import read_json
 from whence.config import ModelConfig
-from whence.errors import ArtefactError, ConfigError, DataError
+from whence.diffusion.sizes import suit_model
+from whence.errors import ArtefactError, DataError
 
-#: Largest side, channels per level, largest side with attention.
-SIZES = (
-    (8, (32, 64), 0),
-    (16, (32, 64, 64), 0),
-    (32, (64, 128, 128), 8),
-    (64, (64, 128, 192, 256), 8),
-)
 NETWORK_FILE = "unet/diffusion_pytorch_model.safetensors"
 
 
@@ -54,9 +48,9 @@ class DiffusionModel:
             >>> model.size
             (1, 8, 8)
         """
-        channels, attention = _shape(config, size)
-        sides = [max(size[1:]) >> level for level in range(len(channels))]
-        attends = [side <= attention for side in sides]
+        suited = suit_model(config, size)
+        channels, attention = suited.channels or (), suited.attention or 0
+        attends = [max(size[1:]) >> level <= attention for level in range(len(channels))]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             network = UNet2DModel(
@@ -168,22 +162,6 @@ class DiffusionModel:
         """
         if tuple(size) != self.size:
             raise DataError(f"The images are {_words(size)}, the model is for {_words(self.size)} (C x H x W).")
-
-
-def _shape(config: ModelConfig, size: tuple[int, int, int]) -> tuple[tuple[int, ...], int]:
-    """Channels and attention side: from the configuration, or suited to the image."""
-    side = max(size[1:])
-    suited = next((row for row in SIZES if side <= row[0]), SIZES[-1])
-    channels = config.channels or suited[1]
-    divisor = 1 << (len(channels) - 1)
-    if any(length % divisor for length in size[1:]):
-        raise ConfigError(
-            f"{len(channels)} levels need sides divisible by {divisor}; the images are {_words(size)} (C x H x W). "
-            "Set model.channels to fewer levels, or give --resolution."
-        )
-    if any(width % config.groups for width in channels):
-        raise ConfigError(f"Every level of model.channels {channels} must be divisible by groups {config.groups}.")
-    return channels, suited[2] if config.attention is None else config.attention
 
 
 def _words(size: tuple[int, ...]) -> str:

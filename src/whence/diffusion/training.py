@@ -29,6 +29,7 @@ from whence.diffusion.diagnose import require_finite
 from whence.diffusion.draws import Draws
 from whence.diffusion.process import DiffusionModel
 from whence.diffusion.record import Recorder
+from whence.diffusion.sizes import suit
 from whence.engine import Report, device, silent
 from whence.errors import ArtefactError
 
@@ -67,7 +68,7 @@ def train(
         DataError: `weights` names an example that is not in the data.
         NotFiniteError: The loss became NaN or infinite.
     """
-    path, config = Path(path), config or Config()
+    path, config = Path(path), suit(config or Config(), data.size)
     w = np.ones(len(data))
     for name, value in (weights or {}).items():
         w[data.index_of(name)] = value
@@ -95,10 +96,11 @@ def learning_rate(config: TrainingConfig, step: int) -> float:
         >>> [round(learning_rate(config, step), 2) for step in (0, 9, 55, 99)]
         [0.1, 1.0, 0.5, 0.0]
     """
+    peak = config.learning_rate or 0.0
     if step < config.warmup:
-        return config.learning_rate * (step + 1) / config.warmup
+        return peak * (step + 1) / config.warmup
     progress = (step - config.warmup) / max(1, config.steps - config.warmup)
-    return config.learning_rate * 0.5 * (1.0 + math.cos(math.pi * progress))
+    return peak * 0.5 * (1.0 + math.cos(math.pi * progress))
 
 
 def checkpoint_steps(config: TrainingConfig) -> list[int]:
@@ -139,7 +141,6 @@ class Loop:
         model.network.to(device()).train()
         optimiser = torch.optim.AdamW(
             model.network.parameters(),
-            lr=training.learning_rate,
             betas=training.betas,
             weight_decay=training.weight_decay,
             fused=True,

@@ -13,6 +13,7 @@ from pathlib import Path
 from whence import artefacts
 from whence.config import Config
 from whence.data import Dataset, read, write
+from whence.diffusion.sizes import suit
 from whence.diffusion.training import train
 from whence.engine import Report, Task, run, silent
 from whence.ensemble.codebook import Codebook
@@ -52,7 +53,7 @@ def train_ensemble(
         MismatchError: The directory holds an ensemble of other data or settings.
         LockedError: Another process is writing the directory.
     """
-    path, config = Path(path), config or Config()
+    path, config = Path(path), suit(config or Config(), data.size)
     codebook = Codebook.random(data.unit_ids, members, codebook_seed)
     for member in range(members):
         codebook.examples(member, data)

@@ -1,0 +1,77 @@
+"""Writing the report: everything that was drawn, on one page that needs no network, server or script."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+
+from jinja2 import Environment, StrictUndefined, Template
+
+from whence import artefacts
+from whence.ensemble import Ensemble, ablations
+from whence.report.cards import ABLATIONS, cards, comparison
+from whence.report.examples import TrainingImages
+from whence.report.gallery import SETS, gallery, sample_sets
+from whence.report.overview import commands, making, overview
+from whence.report.pictures import CRISP, LARGE
+from whence.report.words import HINT, counted, listed
+
+
+def write_report(ensemble: Ensemble, out: Path | None = None) -> Path:
+    """Write the report of an ensemble: one self-contained HTML file.
+
+    Args:
+        ensemble: A whole ensemble.
+        out: The file; default ``report.html`` in the ensemble's directory. One that is there is replaced.
+
+    Returns:
+        The file.
+
+    Raises:
+        ArtefactError: Training images, pictures or ablations are damaged.
+    """
+    out = out or ensemble.path / "report.html"
+    artefacts.write_bytes(out, render(ensemble).encode("utf-8"))
+    return out
+
+
+def render(ensemble: Ensemble) -> str:
+    """The report as HTML."""
+    data = ensemble.path / "data"
+    artefacts.verify(data, artefacts.read_manifest(data, "dataset"))
+    training = TrainingImages(ensemble.data, ensemble.codebook)
+    sets, found = sample_sets(ensemble), ablations(ensemble)
+    figures = [comparison(one) for one in found]
+    told = cards(found[:ABLATIONS], training)
+    longest = max(ensemble.data.size[1:])
+    links = {card.name: f"#{card.anchor}" for card in reversed(told)}
+    return _template().render(
+        css=_read("report.css"),
+        about=overview(ensemble, sets, training.grouped),
+        grouped=training.grouped,
+        pictures=sum(len(samples.names) for samples in sets),
+        ablatable=any(not samples.without for samples in sets),
+        galleries=[gallery(samples, ensemble.codebook.members, links) for samples in sets[:SETS]],
+        sets_left_out=max(0, len(sets) - SETS),
+        cards=told,
+        ablations=len(found),
+        ablations_left_out=max(0, len(found) - ABLATIONS),
+        hints=sum(one.is_hint for one in figures),
+        unmatched=sum(one.placebo is None for one in figures),
+        hint=HINT,
+        notes=[str(note) for note in ensemble.manifest.facts.get("notes", [])],
+        making=making(ensemble),
+        commands=commands(ensemble, sets),
+        crisp=longest <= CRISP,
+        shrunk=longest > LARGE,
+    )
+
+
+def _template() -> Template:
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.globals |= {"counted": counted, "listed": listed}
+    return environment.from_string(_read("report.html.j2"))
+
+
+def _read(name: str) -> str:
+    return resources.files(__package__).joinpath(name).read_text("utf-8")

@@ -1,0 +1,56 @@
+"""Pictures as the page holds them: inside the file, as PNG data URIs, each with words for it."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from whence import images
+
+#: Longest side in pixels of a picture that the page compares, and of a small one.
+LARGE, SMALL = 256, 128
+#: Pictures up to this side are enlarged with sharp pixels.
+CRISP = 64
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture with what is written below it.
+
+    Attributes:
+        source: Data URI.
+        text: What it shows, for those who can't see it.
+        name: First line below it.
+        details: Further lines below it.
+        link: Place on the page that it leads to, or empty.
+    """
+
+    source: str
+    text: str
+    name: str
+    details: tuple[str, ...] = ()
+    link: str = ""
+
+
+def data_uri(pixels: np.ndarray, longest: int = LARGE) -> str:
+    """Return the PNG data URI of a picture uint8 [C, H, W], shrunk where a side is above `longest`.
+
+    Example:
+        >>> data_uri(np.zeros((1, 8, 8), np.uint8)).startswith("data:image/png;base64,iVBOR")
+        True
+    """
+    return "data:image/png;base64," + base64.b64encode(images.png(_shrink(pixels, longest))).decode("ascii")
+
+
+def _shrink(pixels: np.ndarray, longest: int) -> np.ndarray:
+    """The picture uint8 [C, H, W] with its longer side at most `longest`; small ones as they are."""
+    height, width = pixels.shape[-2:]
+    factor = longest / max(height, width)
+    if factor >= 1:
+        return pixels
+    size = (max(1, round(width * factor)), max(1, round(height * factor)))
+    planes = [Image.fromarray(plane).resize(size, Image.Resampling.BOX) for plane in pixels]
+    return np.stack([np.asarray(plane) for plane in planes])

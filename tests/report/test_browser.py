@@ -1,0 +1,159 @@
+"""The report as a person sees it: in headless Chromium, from a file, without network."""
+
+import shutil
+import warnings
+
+import pytest
+
+from whence.ensemble import Ensemble
+from whence.report import write_report
+
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+#: Text on the page with its colour and that of the nearest painted background.
+COLOURS = """() => [...document.querySelectorAll("body, body *")]
+  .filter(e => [...e.childNodes].some(n => n.nodeType === 3 && n.textContent.trim()))
+  .map(e => {
+    let back = e;
+    const clear = () => getComputedStyle(back).backgroundColor === "rgba(0, 0, 0, 0)";
+    while (back.parentElement && clear()) back = back.parentElement;
+    const style = getComputedStyle(e);
+    return [e.tagName + "." + e.className, style.color, getComputedStyle(back).backgroundColor];
+  })"""
+
+
+@pytest.fixture(scope="session")
+def browser(request):
+    """Headless Chromium. Without one its tests are skipped, and the end of the run says so."""
+    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        found = None
+    if not found:
+        count = sum("browser" in getattr(item, "fixturenames", ()) for item in request.session.items)
+        reason = f"NO BROWSER: {count} browser tests of the report were skipped; install chromium and playwright."
+        warnings.warn(reason, stacklevel=1)
+        pytest.skip(reason)
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=found, args=ARGUMENTS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def visit(browser, page):
+    """Open a report and return the tab; what the browser complained of or asked for must be nothing."""
+    contexts, complaints, asked = [], [], []
+
+    def open_page(width: int = 1280, scheme: str = "light", file=page):
+        context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, offline=True)
+        contexts.append(context)
+        tab = context.new_page()
+        tab.on("console", lambda message: complaints.append(message.text))
+        tab.on("pageerror", lambda error: complaints.append(str(error)))
+        tab.on("requestfailed", lambda call: complaints.append(f"failed: {call.url[:80]}"))
+        tab.on("request", lambda call: asked.append(call.url))
+        tab.on("dialog", lambda dialog: complaints.append(dialog.message))
+        tab.goto(file.as_uri())
+        return tab
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert complaints == []
+    assert {url.partition(":")[0] for url in asked} <= {"file", "data"}
+    assert len({url for url in asked if url.startswith("file:")}) == 1
+
+
+@pytest.fixture(scope="session")
+def empty_page(tiny_ensemble: Ensemble, tmp_path_factory: pytest.TempPathFactory):
+    """The report of an ensemble whose pictures have not been drawn again."""
+    return write_report(tiny_ensemble, tmp_path_factory.mktemp("empty") / "report.html")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1280])
+def test_it_fits_the_width_and_shows_every_picture(visit, tmp_path, width, scheme):
+    tab = visit(width, scheme)
+    tab.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
+    assert tab.evaluate("document.documentElement.scrollWidth") <= width
+    overflowing = (
+        "[...document.querySelectorAll('body *')].filter(e => e.getBoundingClientRect().right > innerWidth + 1)"
+    )
+    assert tab.evaluate(f"{overflowing}.map(e => e.outerHTML.slice(0, 80))") == []
+    sizes = tab.evaluate("[...document.images].map(e => [e.complete, e.naturalWidth, e.width >= 60])")
+    assert len(sizes) > 40
+    assert all(complete and natural == 8 and large for complete, natural, large in sizes)
+    shot = tmp_path / f"{width}-{scheme}.png"
+    tab.screenshot(path=shot, full_page=True)
+    assert shot.stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_all_text_can_be_read(visit, scheme):
+    tab = visit(scheme=scheme)
+    tab.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
+    ratios = {(name, *colours): contrast(*colours) for name, *colours in tab.evaluate(COLOURS)}
+    assert len(ratios) > 10
+    assert {found: ratio for found, ratio in ratios.items() if ratio < 4.5} == {}
+    body = tab.evaluate("[getComputedStyle(document.body).color, getComputedStyle(document.body).backgroundColor]")
+    assert contrast(*body) >= 7
+
+
+def test_light_and_dark_differ(visit):
+    backgrounds = [
+        visit(scheme=scheme).evaluate("getComputedStyle(document.body).backgroundColor") for scheme in ("light", "dark")
+    ]
+    assert luminance(backgrounds[0]) > 0.8
+    assert luminance(backgrounds[1]) < 0.05
+
+
+def test_what_is_folded_opens_by_click(visit):
+    tab = visit(390)
+    inside = tab.get_by_text("training.learning_rate")
+    assert not inside.is_visible()
+    tab.get_by_text("Settings, versions and fingerprints").click()
+    assert inside.is_visible()
+
+
+def test_a_picture_leads_to_its_card(visit):
+    tab = visit()
+    tab.locator(".gallery a", has_text="0/4").click()
+    card = tab.locator(".card", has=tab.get_by_role("heading", name="Picture 0/4", exact=True))
+    assert 0 <= card.bounding_box()["y"] < 900
+
+
+def test_the_pictures_of_a_comparison_stand_side_by_side(visit):
+    for width in (390, 1280):
+        boxes = [one.bounding_box() for one in visit(width).locator(".counterfactual").first.locator("img").all()]
+        assert len(boxes) == 3
+        assert len({round(box["y"]) for box in boxes}) == 1
+        assert all(a["x"] + a["width"] < b["x"] for a, b in zip(boxes, boxes[1:], strict=False))
+
+
+def test_a_page_without_ablations_is_whole(visit, empty_page):
+    tab = visit(390, file=empty_page)
+    assert tab.get_by_text("--nearest 3").first.is_visible()
+    assert tab.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance of "rgb(r, g, b)" after WCAG 2."""
+    parts = [float(part) / 255 for part in colour[colour.index("(") + 1 : -1].split(",")[:3]]
+    red, green, blue = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def contrast(a: str, b: str) -> float:
+    """Contrast ratio of two colours after WCAG 2."""
+    light, dark = sorted((luminance(a), luminance(b)), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
