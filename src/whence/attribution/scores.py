@@ -119,8 +119,11 @@ class Scores:
 
         Standard errors of sums add in quadrature, as if the examples' draws were independent.
         """
-        names = tuple(dict.fromkeys(unit for units in self.units for unit in units))
-        rows = [[n for n, units in enumerate(self.units) if name in units] for name in names]
+        members: dict[str, list[int]] = {}
+        for n, units in enumerate(self.units):
+            for unit in dict.fromkeys(units):
+                members.setdefault(unit, []).append(n)
+        names, rows = tuple(members), list(members.values())
         error = None
         if self.combine == "sum":
             scores = torch.stack([self.scores[:, r].sum(1) for r in rows], dim=1)
