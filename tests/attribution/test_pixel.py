@@ -1,0 +1,50 @@
+import numpy as np
+import pytest
+import torch
+
+from whence.attribution import pixel
+from whence.errors import DataError
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 40, 4096])
+def test_against_numpy(tiny_data, chunk):
+    source = np.random.default_rng(0)
+    queries = source.uniform(-1, 1, (3, 1, 8, 8)).astype(np.float32)
+    scores = pixel(torch.from_numpy(queries), ["a", "b", "c"], tiny_data, chunk=chunk)
+    images = tiny_data.pixels.astype(np.float64) / 255
+    for q in range(3):
+        unit_range = (queries[q].astype(np.float64) + 1) / 2
+        expected = [-np.sqrt(((unit_range - image) ** 2).sum()) for image in images]
+        assert scores.scores[q].tolist() == pytest.approx(expected, rel=1e-6)
+    assert scores.scores.dtype == torch.float32
+
+
+def test_the_chunk_does_not_matter(tiny_data):
+    queries = tiny_data.images([3, 9]) * 0.9
+    found = [pixel(queries, ["a", "b"], tiny_data, chunk=chunk).scores for chunk in (3, 4096)]
+    assert torch.equal(*found)
+
+
+def test_a_training_image_is_closest_to_itself_at_distance_zero(tiny_data):
+    scores = pixel(tiny_data.images(range(40)), tiny_data.ids, tiny_data)
+    for name in tiny_data.ids:
+        assert scores.top(name, 1) == [(name, 0.0)]
+    assert (scores.scores <= 0).all()
+
+
+def test_what_the_scores_say_of_themselves(tiny_data):
+    scores = pixel(tiny_data.images([0]), ["q"], tiny_data)
+    assert (scores.method, scores.sign, scores.combine, scores.draws) == ("pixel", "unsigned", "max", None)
+    assert scores.examples == tiny_data.ids
+    assert scores.standard_error is None
+
+
+def test_a_units_score_is_that_of_its_closest_image(tiny_data):
+    scores = pixel(tiny_data.images([0]), ["q"], tiny_data)
+    for unit, value in scores.by_unit().top("q", 10):
+        assert value == scores.scores[0][tiny_data.examples_of(unit)].max().item()
+
+
+def test_another_size_is_refused(tiny_data):
+    with pytest.raises(DataError, match=r"queries are \(3, 8, 8\), the training images \(1, 8, 8\)"):
+        pixel(torch.zeros(1, 3, 8, 8), ["q"], tiny_data)

@@ -1,0 +1,137 @@
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from whence.config import Config, ModelConfig, SamplerConfig, TrainingConfig
+from whence.data import Dataset, load
+from whence.ensemble import Ensemble, sample, train_ensemble
+
+TINY = Config(
+    model=ModelConfig(channels=(8, 16), attention=0),
+    training=TrainingConfig(steps=6, batch_size=8, learning_rate=2e-3, save_every=2, checkpoints=2, warmup=2, seed=3),
+    sampler=SamplerConfig(steps=4, batch_size=4),
+)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread():
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def tiny_config() -> Config:
+    """A network of 40k parameters, six steps, four sampling steps."""
+    return TINY
+
+
+def _grouped(count: int, group: int) -> Dataset:
+    digits = load("digits").select(range(count))
+    units = tuple((f"u{n % group}",) for n in range(count))
+    return Dataset(digits.ids, digits.pixels, units, digits.captions)
+
+
+@pytest.fixture(scope="session")
+def tiny_data() -> Dataset:
+    """40 digits in the ten units u0 ... u9 of four images each."""
+    return _grouped(40, 10)
+
+
+@pytest.fixture(scope="session")
+def tiny_ensemble(tiny_data: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Ensemble:
+    """Six members on `tiny_data`, with the pictures 0/0 ... 0/3; only to be read."""
+    path = tmp_path_factory.mktemp("ensemble") / "ens"
+    ensemble = train_ensemble(tiny_data, path, members=6, config=TINY, workers=1)
+    sample(ensemble, count=4, workers=1)
+    return ensemble
+
+
+@pytest.fixture
+def ensemble(tiny_ensemble: Ensemble, tmp_path: Path) -> Ensemble:
+    """A copy of `tiny_ensemble` that a test may change."""
+    return Ensemble.open(shutil.copytree(tiny_ensemble.path, tmp_path / "ens"))
+
+
+@pytest.fixture
+def start(tmp_path: Path):
+    """Start a Python script of this folder in a process group of its own; what is left ends with the test."""
+    begun: list[subprocess.Popen] = []
+
+    def begin(script: Path, *arguments: object) -> subprocess.Popen:
+        process = subprocess.Popen(
+            [sys.executable, str(script), *map(str, arguments)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+        )
+        begun.append(process)
+        return process
+
+    yield begin
+    for process in begun:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        process.stdout.close()
+
+
+@pytest.fixture
+def run_script(start):
+    """Run a script to its end; it must end well. Returns what it printed."""
+
+    def run(script: Path, *arguments: object) -> str:
+        process = start(script, *arguments)
+        printed, _ = process.communicate(timeout=90)
+        assert process.returncode == 0, printed
+        return printed
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def wait_until():
+    """Wait for a condition; fail when it doesn't come true."""
+
+    def wait(condition: Callable[[], object], patience: float = 120.0) -> None:
+        end = time.monotonic() + patience
+        while not condition():
+            assert time.monotonic() < end, "this did not happen in time"
+            time.sleep(0.02)
+
+    return wait
+
+
+@pytest.fixture(scope="session")
+def contents():
+    """The bytes of every file below a directory, by path; manifests and locks left out."""
+
+    def read(path: Path) -> dict[str, bytes]:
+        return {
+            str(file.relative_to(path)): file.read_bytes()
+            for file in sorted(path.rglob("*"))
+            if file.is_file() and file.name != "manifest.json" and file.suffix != ".lock"
+        }
+
+    return read
+
+
+@pytest.fixture(scope="session")
+def flip_byte():
+    """Change one byte of a file, in the middle unless said otherwise."""
+
+    def flip(file: Path, at: int | None = None) -> None:
+        data = bytearray(file.read_bytes())
+        data[len(data) // 2 if at is None else at] ^= 1
+        file.write_bytes(bytes(data))
+
+    return flip

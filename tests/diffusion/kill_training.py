@@ -1,0 +1,70 @@
+"""Begin runs on a data set and kill each at its own point: python kill_training.py ROOT CONFIG.
+
+Each run is a child of this process, forked after the slow imports, and ends by SIGKILL: after a step, just
+before or just after the K-th file is put in place, or just after the K-th file is removed.
+"""
+
+import os
+import signal
+import sys
+from itertools import count
+from pathlib import Path
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def arm(kind: str, point: int):
+    """Arrange for death at the point; returns the report that the run should get."""
+    left, replace, unlink = point, os.replace, os.unlink
+
+    def fatal_replace(source, target):
+        nonlocal left
+        left -= 1
+        if left == 0 and kind == "before":
+            die()
+        replace(source, target)
+        if left == 0:
+            die()
+
+    def fatal_unlink(path, **options):
+        nonlocal left
+        unlink(path, **options)
+        left -= str(path).endswith(".safetensors") or str(path).endswith(".json")
+        if left == 0:
+            die()
+
+    if kind in ("before", "after"):
+        os.replace = fatal_replace
+    elif kind == "removed":
+        os.unlink = fatal_unlink
+    return lambda done, total: die() if kind == "step" and done == point else None
+
+
+def main() -> None:
+    import torch
+
+    from whence.config import read_config
+    from whence.data import read
+    from whence.diffusion.training import train
+
+    torch.set_num_threads(1)
+    root, config = Path(sys.argv[1]), read_config(Path(sys.argv[2]))
+    data = read(root / "data")
+    for kind, first, stride in (("step", 1, 2), ("before", 3, 4), ("after", 5, 4), ("removed", 1, 1)):
+        for point in count(first, stride):
+            path = root / f"{kind}-{point}"
+            child = os.fork()
+            if child == 0:
+                train(data, path, config, report=arm(kind, point))
+                os._exit(0)
+            status = os.waitpid(child, 0)[1]
+            assert status in (0, signal.SIGKILL), status
+            if status == 0:
+                break
+            print(path.name)
+
+
+if __name__ == "__main__":
+    main()

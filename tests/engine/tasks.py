@@ -1,0 +1,81 @@
+"""Tasks that a worker process can import, and a run of them: python tasks.py SCENARIO FOLDER."""
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+
+def mark(file, text="done", report=None):
+    """Write a file that says which process did it."""
+    time.sleep(0.05)
+    Path(file).write_text(f"{text} {os.getpid()}")
+    report(1, 1)
+
+
+def fail(report=None):
+    from whence.errors import DataError
+
+    report(1, 2)
+    raise DataError("task fail: this picture can't be read")
+
+
+def die(report=None):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def chatter(report=None):
+    """Report without end."""
+    done = 0
+    while True:
+        done += 1
+        report(done, 10**9)
+
+
+def wait_long(file, report=None):
+    """Say who this is, then be busy without reporting for a long time."""
+    Path(file).write_text(str(os.getpid()))
+    for k in range(6000):
+        time.sleep(0.1)
+        if k % 10 == 0:
+            report(k, 6000)
+
+
+def settings(file, report=None):
+    import torch
+
+    Path(file).write_text(f"{torch.get_num_threads()} {torch.are_deterministic_algorithms_enabled()}")
+    report(1, 1)
+
+
+def main() -> None:
+    sys.path.insert(0, str(Path(__file__).parent))
+    import tasks
+
+    from whence.engine import Task, run
+    from whence.errors import WhenceError
+
+    scenario, folder = sys.argv[1], Path(sys.argv[2])
+    some = [Task(f"mark {k}", tasks.mark, {"file": str(folder / f"{k}")}) for k in range(6)]
+    hold = Task("hold", tasks.wait_long, {"file": str(folder / "hold")}, 6000)
+    work = {
+        "marks": some,
+        "error": [Task("fail", tasks.fail, size=2), Task("chatter", tasks.chatter)],
+        "death": [Task("die", tasks.die), Task("chatter", tasks.chatter)],
+        "busy": [hold, Task("also", tasks.wait_long, {"file": str(folder / "also")}, 6000)],
+        "idle": [hold, *some[:2]],
+        "settings": [Task(f"s{k}", tasks.settings, {"file": str(folder / f"{k}")}) for k in range(2)],
+    }[scenario]
+    seen = []
+    try:
+        run(work, workers=2, report=lambda done, total: seen.append((done, total)))
+    except WhenceError as error:
+        print(f"{type(error).__name__}: {error}")
+    else:
+        print("well", seen[-1])
+        assert seen == sorted(seen)
+
+
+if __name__ == "__main__":
+    main()

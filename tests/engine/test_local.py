@@ -1,0 +1,127 @@
+import os
+import signal
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+
+from whence.engine import Task, run, workers_here
+from whence.engine.local import one_thread
+from whence.errors import DataError
+
+SCRIPT = Path(__file__).parent / "tasks.py"
+
+
+def children_of(pid: int) -> list[psutil.Process]:
+    """The worker processes, without Python's resource tracker."""
+    return [p for p in psutil.Process(pid).children(recursive=True) if "resource_tracker" not in str(p.cmdline())]
+
+
+def at_work(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def test_tasks_run_in_order_in_this_process():
+    done: list[int] = []
+
+    def work(k, report):
+        done.append(k)
+        report(1, 1)
+
+    run([Task(f"{k}", work, {"k": k}) for k in (3, 1, 2)], workers=1)
+    assert done == [3, 1, 2]
+
+
+def test_reports_add_up_over_tasks():
+    seen: list[tuple[int, int]] = []
+
+    def work(size, report):
+        for k in range(size):
+            report(k + 1, size)
+
+    sizes = (2, 3, 1)
+    tasks = [Task(f"{k}", work, {"size": size}, size) for k, size in enumerate(sizes)]
+    run(tasks, workers=1, report=lambda *progress: seen.append(progress))
+    assert seen == [(k + 1, 6) for k in range(6)]
+
+
+def test_an_error_propagates_as_itself_and_stops_the_rest():
+    done: list[str] = []
+
+    def good(report):
+        done.append("good")
+
+    def bad(report):
+        raise DataError("as it was")
+
+    with pytest.raises(DataError, match="as it was"):
+        run([Task("a", good), Task("b", bad), Task("c", good)], workers=1)
+    assert done == ["good"]
+
+
+def test_no_tasks():
+    run([], workers=2)
+
+
+def test_tasks_compute_with_one_thread_and_the_settings_come_back():
+    torch.set_num_threads(2)
+    seen: list[tuple[int, bool]] = []
+
+    def work(report):
+        seen.append((torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()))
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run([Task("a", work)], workers=1)
+    assert seen == [(1, True)]
+    assert torch.get_num_threads() == 2
+    assert not torch.are_deterministic_algorithms_enabled()
+    torch.set_num_threads(1)
+    with one_thread():
+        assert torch.are_deterministic_algorithms_enabled()
+
+
+def test_cores_of_this_process():
+    assert 1 <= workers_here() <= os.cpu_count()
+
+
+def test_processes_do_all_tasks(tmp_path, run_script):
+    assert run_script(SCRIPT, "marks", tmp_path) == "well (6, 6)\n"
+    files = sorted(tmp_path.iterdir())
+    assert [file.name for file in files] == list("012345")
+    workers = {file.read_text().split()[1] for file in files}
+    assert 1 <= len(workers) <= 2
+    assert str(os.getpid()) not in workers
+
+
+def test_workers_compute_with_one_thread(tmp_path, run_script):
+    run_script(SCRIPT, "settings", tmp_path)
+    assert [file.read_text() for file in tmp_path.iterdir()] == ["1 True", "1 True"]
+
+
+def test_an_error_in_a_worker_propagates_as_itself_and_ends_the_others(tmp_path, run_script):
+    """The other worker reports all the time: ending it in the middle of that must not block the end."""
+    assert run_script(SCRIPT, "error", tmp_path) == "DataError: task fail: this picture can't be read\n"
+
+
+def test_a_killed_worker_is_an_interrupted_run(tmp_path, run_script):
+    printed = run_script(SCRIPT, "death", tmp_path)
+    assert printed.startswith("InterruptedRunError: A worker process was killed or ran out of memory")
+    assert "run the same command again to continue, with fewer --workers" in printed
+
+
+@pytest.mark.parametrize("scenario", ["busy", "idle"])
+def test_workers_end_when_their_parent_is_killed(tmp_path, start, wait_until, scenario):
+    """Also the worker that waits for a task that will never come."""
+    names = {"busy": ("hold", "also"), "idle": ("hold", "0", "1")}[scenario]
+    process = start(SCRIPT, scenario, tmp_path)
+    wait_until(lambda: all((tmp_path / name).exists() for name in names))
+    workers = children_of(process.pid)
+    assert len(workers) == 2
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    wait_until(lambda: not any(map(at_work, workers)), 15)
