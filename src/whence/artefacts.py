@@ -141,12 +141,14 @@ def create(
     request = json.loads(json.dumps({"kind": kind, "inputs": inputs, "made": made}))
     with lock(path, patience):
         if (part / _REQUEST).exists():
-            _require_same(path, "was begun", read_json(part / _REQUEST), request)
+            _require_same(part, "was begun", read_json(part / _REQUEST), request)
         else:
             shutil.rmtree(part, ignore_errors=True)
             part.mkdir(parents=True)
             write_json(part / _REQUEST, request)
         yield part
+        for leftover in part.rglob(".*.tmp"):
+            leftover.unlink()
         write_manifest(part, Manifest(kind, inputs, made, _hash_files(part), facts or {}, environment()))
         _replace(part, path)
         (path / _REQUEST).unlink()
@@ -182,7 +184,7 @@ def read_manifest(path: Path, kind: str) -> Manifest:
             raise ArtefactError(f"{path} is unfinished. Run the command that makes it again: it continues.")
         raise ArtefactError(f"{path} is not a Whence {kind}: {file} does not exist.")
     raw = read_json(file)
-    if raw.get("format") != "whence" or not isinstance(raw.get("version"), int):
+    if not isinstance(raw, dict) or raw.get("format") != "whence" or not isinstance(raw.get("version"), int):
         raise ArtefactError(f"{file} is not a Whence manifest.")
     if raw["version"] > FORMAT_VERSION:
         raise ArtefactError(
@@ -228,13 +230,13 @@ def verify(path: Path, manifest: Manifest) -> None:
 
 def reseal(path: Path, manifest: Manifest) -> None:
     """Write the manifest of an artefact whose own files were changed on purpose, under its lock."""
-    write_manifest(path, dataclasses.replace(manifest, files=_hash_files(path)))
+    files = {name: file_digest(path / name) for name in manifest.files}
+    write_manifest(path, dataclasses.replace(manifest, files=files))
 
 
 def discard(path: Path) -> None:
-    """Remove an artefact, its unfinished form included."""
-    for directory in (path, Path(f"{path}.part")):
-        shutil.rmtree(directory, ignore_errors=True)
+    """Remove a directory, if it is there."""
+    shutil.rmtree(path, ignore_errors=True)
 
 
 def read_json(path: Path) -> Any:
@@ -331,7 +333,7 @@ def _hash_files(path: Path) -> dict[str, str]:
     for entry in sorted(path.iterdir()):
         if entry.is_dir() and not (entry / MANIFEST).exists():
             found.update({f"{entry.name}/{name}": value for name, value in _hash_files(entry).items()})
-        elif entry.is_file() and entry.name not in (MANIFEST, _REQUEST) and entry.suffix not in (".lock", ".tmp"):
+        elif entry.is_file() and entry.name not in (MANIFEST, _REQUEST) and entry.suffix != ".lock":
             found[entry.name] = file_digest(entry)
     return found
 

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from whence.errors import ConfigError
 
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1, strict=True)]
 
 
 class Settings(BaseModel):
@@ -85,7 +85,9 @@ class TrainingConfig(Settings):
     )
     checkpoints: Annotated[int, Field(ge=0)] = Field(4, description="Raw weights kept at this many steps, evenly.")
     save_every: Count = Field(100, description="Steps between saves that an interrupted run continues from.")
-    seed: int = Field(0, description="Seed of weights, order, draws and augmentation.")
+    seed: Annotated[int, Field(ge=0, lt=2**63, strict=True)] = Field(
+        0, description="Seed of weights, order, draws and augmentation."
+    )
 
     @model_validator(mode="after")
     def _within_steps(self) -> Self:

@@ -14,8 +14,8 @@ import torch
 
 from whence.config import Config, SamplerConfig
 from whence.data import Dataset
+from whence.diffusion.loop import Loop
 from whence.diffusion.process import DiffusionModel
-from whence.diffusion.training import Loop
 from whence.engine import device, workers_here
 from whence.engine.local import one_thread
 from whence.ensemble.mean import MeanPrediction

@@ -70,9 +70,7 @@ def test_units_and_their_examples():
 def test_an_unknown_unit_or_id_is_named_with_close_matches():
     with pytest.raises(DataError, match=re.escape("no unit 'ana' among the 3. Did you mean anna?")):
         small().examples_of("ana")
-    with pytest.raises(
-        DataError, match=re.escape("no training example 'z' among the 4. Did you mean a, b, c?")
-    ):
+    with pytest.raises(DataError, match=re.escape("no training example 'z' among the 4. Did you mean a, b, c?")):
         small().index_of("z")
 
 

@@ -99,9 +99,7 @@ def test_the_order_of_files_and_rows_does_not_matter(fill, picture):
     pictures = {name: picture(n) for n, name in enumerate(names)}
     rows = [{"file_name": name, "text": name} for name in names]
     found = [
-        load(
-            fill({name: pictures[name] for name in order} | {"metadata.jsonl": jsonl(*order_of_rows)}, folder)
-        )
+        load(fill({name: pictures[name] for name in order} | {"metadata.jsonl": jsonl(*order_of_rows)}, folder))
         for folder, order, order_of_rows in (("one", names, rows), ("two", names[::-1], rows[3:] + rows[:3]))
     ]
     assert found[0].fingerprint == found[1].fingerprint
@@ -129,9 +127,7 @@ def test_grey_images_have_one_channel_and_mixed_ones_three(fill, picture):
 def test_animations_are_reported(fill, picture):
     path = fill({"a.png": picture(0)})
     picture(1).save(path / "b.gif", save_all=True, append_images=[picture(2)])
-    assert load(path).notes[-1] == (
-        f"Images with several frames, of which the first is used: {path / 'b.gif'}."
-    )
+    assert load(path).notes[-1] == (f"Images with several frames, of which the first is used: {path / 'b.gif'}.")
 
 
 def test_a_resolution_settles_mixed_sizes(fill, picture):
@@ -245,9 +241,7 @@ def test_links_to_folders_are_refused(fill, picture):
 
 def test_what_is_not_there_is_refused(tmp_path):
     (tmp_path / "notes.txt").write_text("hello")
-    with pytest.raises(
-        DataError, match=r"nowhere does not exist. Data is 'digits', a folder, or a Parquet file."
-    ):
+    with pytest.raises(DataError, match=r"nowhere does not exist. Data is 'digits', a folder, or a Parquet file."):
         load(tmp_path / "nowhere")
     with pytest.raises(DataError, match=r"notes.txt is neither a folder nor a Parquet file."):
         load(tmp_path / "notes.txt")

@@ -68,9 +68,7 @@ def test_ids_captions_and_pixels(saved, picture, tmp_path):
 
 def test_a_text_column_is_the_caption_and_an_id_column_the_id(saved, tmp_path):
     texts = [f"text {n}" for n in range(6)]
-    saved.add_column("text", texts).add_column("id", [60, 50, 40, 30, 20, 10]).to_parquet(
-        tmp_path / "x.parquet"
-    )
+    saved.add_column("text", texts).add_column("id", [60, 50, 40, 30, 20, 10]).to_parquet(tmp_path / "x.parquet")
     data = load(tmp_path / "x.parquet")
     assert data.ids == ("60", "50", "40", "30", "20", "10")
     assert data.captions == tuple(texts)
@@ -194,9 +192,7 @@ def test_several_image_columns_are_refused(saved, picture, tmp_path):
 
 @pytest.mark.parametrize("noted", [b"{", b"[]", b'{"info": {"features": 3}}'])
 def test_damaged_features_are_as_good_as_none(picture, tmp_path, noted):
-    table = pa.table({"image": [encode(picture(0))], "label": [3]}).replace_schema_metadata(
-        {"huggingface": noted}
-    )
+    table = pa.table({"image": [encode(picture(0))], "label": [3]}).replace_schema_metadata({"huggingface": noted})
     pq.write_table(table, tmp_path / "x.parquet")
     assert load(tmp_path / "x.parquet", unit_column="label").units == (("3",),)
 

@@ -57,9 +57,7 @@ def test_malformed_metadata_is_refused(tmp_path, kind, content, message):
         read_metadata(path)
 
 
-SNIPPETS = st.sampled_from(
-    ["file_name", "a.png", ",", "\n", '"', "\r\n", "\x00", '{"file_name": "a"}', "[", "NaN"]
-)
+SNIPPETS = st.sampled_from(["file_name", "a.png", ",", "\n", '"', "\r\n", "\x00", '{"file_name": "a"}', "[", "NaN"])
 TEXTS = st.lists(SNIPPETS | st.text(max_size=5), max_size=12).map("".join)
 
 

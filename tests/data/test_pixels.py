@@ -133,9 +133,7 @@ def test_a_decompression_bomb_is_refused(monkeypatch, share):
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @given(
-    st.sampled_from(
-        [b"", *(encode(noise(8), kind) for kind in ("PNG", "JPEG", "GIF", "TIFF", "WEBP", "BMP"))]
-    ),
+    st.sampled_from([b"", *(encode(noise(8), kind) for kind in ("PNG", "JPEG", "GIF", "TIFF", "WEBP", "BMP"))]),
     st.data(),
 )
 @settings(max_examples=150, deadline=None)

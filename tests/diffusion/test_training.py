@@ -11,9 +11,10 @@ from whence.config import Config, TrainingConfig
 from whence.data import write
 from whence.diffusion.batches import Batches, flips
 from whence.diffusion.draws import Draws
+from whence.diffusion.loop import checkpoint_steps, learning_rate
 from whence.diffusion.process import NETWORK_FILE, DiffusionModel
 from whence.diffusion.record import Record
-from whence.diffusion.training import checkpoint_steps, learning_rate, train
+from whence.diffusion.training import train
 from whence.errors import ArtefactError, DataError, MismatchError, NotFiniteError, WhenceError
 
 

@@ -159,6 +159,7 @@ class Scores:
             "sign": self.sign,
             "combine": self.combine,
             "draws": self.draws,
+            "values": artefacts.digest(self.scores.float().numpy().tobytes()),
         }
         found = artefacts.existing(path, "scores", inputs=inputs, made=made)
         if found is not None:

@@ -51,7 +51,7 @@ class DiffusionModel:
         suited = suit_model(config, size)
         channels, attention = suited.channels or (), suited.attention or 0
         attends = [max(size[1:]) >> level <= attention for level in range(len(channels))]
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng():
             torch.manual_seed(seed)
             network = UNet2DModel(
                 sample_size=size[1] if size[1] == size[2] else size[1:],

@@ -17,6 +17,7 @@ from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from multiprocessing import connection
 from typing import Any
 
 import torch
@@ -103,7 +104,7 @@ def run(tasks: Sequence[Task], *, workers: int | None = None, report: Report = s
 def _run_in_processes(tasks: Sequence[Task], workers: int, note: Callable[[str, int], None]) -> None:
     context = multiprocessing.get_context("spawn")
     news = context.Queue()
-    pool = ProcessPoolExecutor(workers, context, _start_worker, (news, os.getpid()))
+    pool = ProcessPoolExecutor(workers, context, _start_worker, (news,))
     ended = threading.Event()
     reader = threading.Thread(target=_forward, args=(news, note, ended), daemon=True)
     reader.start()
@@ -150,23 +151,25 @@ def _kill(pool: ProcessPoolExecutor) -> None:
 
 
 _news: Any = None
-_parent = 0
 
 
-def _start_worker(news: Any, parent: int) -> None:
+def _start_worker(news: Any) -> None:
     """Prepare a worker process; the parent alone answers Ctrl-C."""
-    global _news, _parent
-    _news, _parent = news, parent
+    global _news
+    _news = news
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """End this worker at once when its parent is gone, however it went."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        connection.wait([parent.sentinel])
+        os._exit(1)
 
 
 def _call(task: Task) -> None:
-    """Run a task in a worker; the worker ends itself when its parent is gone."""
-
-    def tell(amount: int, _total: int) -> None:
-        if os.getppid() != _parent:
-            os._exit(1)
-        _news.put((task.name, amount))
-
+    """Run a task in a worker."""
     with one_thread():
-        task.function(**task.arguments, report=tell)
+        task.function(**task.arguments, report=lambda amount, _total: _news.put((task.name, amount)))

@@ -25,8 +25,8 @@ from whence.config import SamplerConfig
 from whence.engine import Report, silent
 from whence.ensemble.model import Ensemble
 from whence.ensemble.sampling import Samples, find_sample, units_key
-from whence.ensemble.seeds import derived_seed
 from whence.ensemble.trajectories import Trajectory, draw_trajectories
+from whence.seeds import derived_seed
 
 
 @dataclass(frozen=True)
@@ -171,11 +171,12 @@ class _Plan:
 
     @classmethod
     def make(cls, ensemble: Ensemble, sample: str, units: Sequence[str], keep_only: bool) -> _Plan:
-        units = list(dict.fromkeys(units))
+        units = ensemble.codebook.in_order(units)
         survivors = ensemble.codebook.survivors(units, keep_only=keep_only)
         samples, index = find_sample(ensemble, sample)
+        sample = samples.names[index]
         seed = derived_seed(samples.seed, f"placebo {index} {units} {keep_only}")
-        placebo = ensemble.codebook.placebo(len(units), len(survivors), seed, keep_only=keep_only)
+        placebo = ensemble.codebook.placebo(len(units), survivors, seed, keep_only=keep_only)
         made = {
             "sample": sample,
             "units": units,
@@ -213,7 +214,8 @@ def _missing(plans: list[_Plan]) -> list[_Plan]:
 
 def _draw(ensemble: Ensemble, plans: list[_Plan], sampler: SamplerConfig, workers: int | None, report: Report) -> None:
     trajectories = [one for plan in plans for one in plan.trajectories().values()]
-    scratch = ensemble.path / "ablations" / f"parts-{artefacts.digest([repr(one) for one in trajectories])[:12]}"
+    request = [ensemble.manifest.fingerprint, sampler.record(), *map(repr, trajectories)]
+    scratch = ensemble.path / "ablations" / f"parts-{artefacts.digest(request)[:12]}"
     with artefacts.lock(scratch):
         pictures = iter(draw_trajectories(ensemble, trajectories, sampler, scratch, workers, report))
         for plan in plans:

@@ -97,7 +97,11 @@ class Codebook:
             raise DataError(
                 f"There is no unit {unknown[0]!r} in the ensemble's training data." if unknown else "No unit is given."
             )
-        return [self._column[unit] for unit in dict.fromkeys(units)]
+        return sorted(self._column[unit] for unit in dict.fromkeys(units))
+
+    def in_order(self, units: Sequence[str]) -> list[str]:
+        """The units in the order of the codebook, without repeats: one name for one set."""
+        return [self.units[u] for u in self.columns(units)]
 
     def survivors(self, units: Sequence[str], *, keep_only: bool = False) -> list[int]:
         """Return the members that never saw any of the units; with `keep_only`, those that saw all of them.
@@ -118,17 +122,19 @@ class Codebook:
             )
         return found
 
-    def placebo(self, removed: int, survivors: int, seed: int, *, keep_only: bool = False) -> list[int] | None:
+    def placebo(
+        self, removed: int, survivors: Sequence[int], seed: int, *, keep_only: bool = False
+    ) -> list[int] | None:
         """Survivors of the ablation of code words that no unit has.
 
         Args:
             removed: Number of code words to ablate together.
-            survivors: Number of members that must be left, so that the averaging is the same.
+            survivors: Members left by the ablation of the units; the placebo leaves as many, but not the same.
             seed: Which placebo.
             keep_only: Keep the members with the bits set instead.
 
         Returns:
-            `survivors` members; leaving out the others removes no unit in particular. None where no unassigned
+            Other members, as many; leaving out the others removes no unit in particular. None where no unassigned
             code words with as many survivors were found, which happens when the units use up the code words.
         """
         fresh = (word for word in _words(self.members, self.weight, seed, tries=20_000) if word not in self._taken)
@@ -137,7 +143,7 @@ class Codebook:
             for k, word in enumerate(words):
                 bits[list(word), k] = True
             found = np.flatnonzero((bits == keep_only).all(axis=1)).tolist()
-            if len(found) == survivors:
+            if len(found) == len(survivors) and found != list(survivors):
                 return found
         return None
 

@@ -47,6 +47,8 @@ class MeanPrediction:
         total = torch.zeros(x.shape, dtype=torch.float64, device=x.device)
         for member in sorted(self.networks):
             rows = torch.tensor([n for n, among in enumerate(self.members) if member in among], dtype=torch.long)
+            if not len(rows):
+                continue
             for batch in torch.split(rows.to(x.device), self.batch_size):
                 output = self.networks[member](self._pad(x[batch]), self._pad(t[batch])).sample
                 total[batch] += output[: len(batch)]

@@ -107,7 +107,7 @@ def sample(
         raise ConfigError(f"--count must be at least 1 and --seed at least 0; given {count} and {seed}.")
     sampler = sampler or ensemble.config.sampler
     sampling_steps(ensemble.schedule, sampler)
-    without = list(dict.fromkeys(without))
+    without = ensemble.codebook.in_order(without) if without else []
     members = ensemble.codebook.survivors(without) if without else list(range(ensemble.codebook.members))
     path = samples_path(ensemble, seed, without)
     inputs = {"ensemble": ensemble.manifest.fingerprint}
@@ -179,5 +179,5 @@ def units_key(units: Sequence[str]) -> str:
         'set-032c8707dc60'
     """
     joined = "+".join(units)
-    plain = re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._+-]{0,60}", joined) and not any("+" in unit for unit in units)
-    return joined if plain else "set-" + artefacts.digest(list(units))[:12]
+    plain = re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_+-]{0,60}", joined) and not joined.startswith(("only-", "set-"))
+    return joined if plain and not any("+" in unit for unit in units) else "set-" + artefacts.digest(list(units))[:12]

@@ -18,7 +18,7 @@ from whence.diffusion.training import train
 from whence.engine import Report, Task, run, silent
 from whence.ensemble.codebook import Codebook
 from whence.ensemble.model import Ensemble, damaged_members, member_path
-from whence.ensemble.seeds import derived_seed
+from whence.seeds import derived_seed
 
 #: Seconds to wait for a worker of an interrupted run to notice that it is alone, and end.
 PATIENCE = 60.0
@@ -88,6 +88,7 @@ def member_config(config: Config, member: int) -> Config:
 
 
 def _train_members(path: Path, members: range | list[int], config: Config, workers: int | None, report: Report) -> None:
+    artefacts.verify(path / "data", artefacts.read_manifest(path / "data", "dataset"))
     size = config.training.steps
     run(
         [
@@ -106,6 +107,8 @@ def _train_members(path: Path, members: range | list[int], config: Config, worke
 
 def _mend(path: Path, config: Config, workers: int | None, report: Report) -> None:
     """Train damaged members again; on the same machine they come out the same to the last bit."""
+    manifest = artefacts.read_manifest(path, "ensemble")
+    artefacts.verify(path, manifest)
     damaged = damaged_members(path)
     if not damaged:
         report(1, 1)
@@ -113,7 +116,6 @@ def _mend(path: Path, config: Config, workers: int | None, report: Report) -> No
     for member in damaged:
         artefacts.discard(member_path(path, member))
     _train_members(path, list(damaged), config, workers, report)
-    manifest = artefacts.read_manifest(path, "ensemble")
     _write_fingerprints(path, manifest.made["members"])
     artefacts.reseal(path, manifest)
 

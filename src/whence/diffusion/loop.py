@@ -1,0 +1,221 @@
+"""The steps of a training run, and the save from which a killed run goes on to the same weights.
+
+Batches, draws, flips and dropout are pure functions of the seed and the step, so the weights after step s are a
+function of the weights, the optimiser's moments and s. That is all a save holds.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers.training_utils import EMAModel
+from torch import Tensor
+
+from whence import artefacts
+from whence.config import Config, TrainingConfig
+from whence.data import Dataset
+from whence.diffusion.batches import Batches, flips
+from whence.diffusion.diagnose import require_finite
+from whence.diffusion.draws import Draws
+from whence.diffusion.process import DiffusionModel
+from whence.diffusion.record import Recorder
+from whence.engine import Report, device
+from whence.errors import ArtefactError, NotFiniteError
+from whence.seeds import derived_seed
+
+STATE = "state.json"
+
+
+def learning_rate(config: TrainingConfig, step: int) -> float:
+    """Return the learning rate of a step: linear warm-up, then half a cosine down to 0.
+
+    Example:
+        >>> config = TrainingConfig(steps=100, warmup=10, learning_rate=1.0, checkpoints=0)
+        >>> [round(learning_rate(config, step), 2) for step in (0, 9, 55, 99)]
+        [0.1, 1.0, 0.5, 0.0]
+    """
+    peak = config.learning_rate or 0.0
+    if step < config.warmup:
+        return peak * (step + 1) / config.warmup
+    progress = (step - config.warmup) / max(1, config.steps - config.warmup)
+    return peak * 0.5 * (1.0 + math.cos(math.pi * progress))
+
+
+def checkpoint_steps(config: TrainingConfig) -> list[int]:
+    """Steps after which the raw weights are kept, evenly spread, the last one included."""
+    return [config.steps * (k + 1) // config.checkpoints for k in range(config.checkpoints)]
+
+
+@dataclass
+class Loop:
+    """A training run in progress."""
+
+    data: Dataset
+    weights: Tensor
+    config: TrainingConfig
+    part: Path
+    model: DiffusionModel
+    optimiser: torch.optim.AdamW
+    ema: EMAModel
+    step: int
+    recorder: Recorder
+
+    @cached_property
+    def dropout(self) -> bool:
+        """Whether the network has dropout."""
+        return bool(self.model.network.config.dropout)
+
+    @cached_property
+    def batches(self) -> Batches:
+        """Which examples each step sees."""
+        return Batches(self.data.ids, self.config.batch_size, self.config.seed)
+
+    @cached_property
+    def draws(self) -> Draws:
+        """The timestep and noise of each visit."""
+        config = self.config
+        return Draws(config.seed, self.model.timesteps, config.shared_noise, config.antithetic)
+
+    @classmethod
+    def start(cls, data: Dataset, weights: np.ndarray, config: Config, part: Path) -> Loop:
+        """A new run, or the interrupted one whose save is in `part`."""
+        training = config.training
+        model = DiffusionModel.new(config.model, data.size, training.seed)
+        model.network.to(device()).train()
+        optimiser = torch.optim.AdamW(
+            model.network.parameters(),
+            betas=training.betas,
+            weight_decay=training.weight_decay,
+            fused=True,
+        )
+        ema = EMAModel(model.network.parameters(), decay=training.ema, foreach=True)
+        w = torch.from_numpy(weights).float().to(device())
+        loop = cls(data, w, training, part, model, optimiser, ema, 0, Recorder(part))
+        loop._restore()
+        return loop
+
+    def run(self, report: Report) -> None:
+        """Train from the current step to the last, saving on the way."""
+        keep = set(checkpoint_steps(self.config))
+        report(self.step, self.config.steps)
+        while self.step < self.config.steps:
+            self.one_step()
+            if self.step in keep:
+                self._checkpoint()
+            if self.step % self.config.save_every == 0 or self.step == self.config.steps:
+                self._save()
+            report(self.step, self.config.steps)
+
+    def finish(self) -> dict[str, Any]:
+        """Write the diffusers folder; returns what the manifest should state."""
+        self.ema.copy_to(self.model.network.parameters())
+        self.model.network.eval().cpu()
+        self.model.save(self.part)
+        for file in [self.part / STATE, *self.part.glob("state-*.safetensors")]:
+            file.unlink(missing_ok=True)
+        return {"parameters": sum(p.numel() for p in self.model.network.parameters())}
+
+    def one_step(self) -> None:
+        """One optimiser step.
+
+        Raises:
+            NotFiniteError: The loss is NaN or infinite.
+        """
+        rows, visits = self.batches(self.step)
+        ids = [self.data.ids[row] for row in rows]
+        x = self.data.images(rows)
+        flipped = flips(self.config.seed, ids, visits) if self.config.flip else np.zeros(len(ids), bool)
+        x[flipped] = x[flipped].flip(-1)
+        t, noise = self.draws(ids, visits, x.shape[1:])
+        losses = self._losses(x, t, noise, ids)
+        loss = (self.weights[torch.from_numpy(rows)] * losses).sum() / len(rows)
+        self.optimiser.zero_grad()
+        torch.autograd.backward(loss)
+        self._clip(ids)
+        rate = learning_rate(self.config, self.step)
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        self.optimiser.step()
+        self.ema.step(self.model.network.parameters())
+        self.recorder.add(rows, visits, t, flipped, losses.detach().cpu(), rate)
+        self.step += 1
+
+    def _losses(self, x: Tensor, t: Tensor, noise: Tensor, ids: list[str]) -> Tensor:
+        """Losses of the step's batch, [B]; dropout, where there is any, is a function of seed and step too."""
+        place, config = device(), self.config
+        with (
+            torch.random.fork_rng(enabled=self.dropout),
+            torch.autocast(place.type, torch.bfloat16, enabled=config.precision == "bfloat16"),
+        ):
+            if self.dropout:
+                torch.manual_seed(derived_seed(config.seed, f"dropout {self.step}"))
+            losses = self.model.loss(x.to(place), t.to(place), noise.to(place))
+            if not torch.isfinite(losses).all():
+                require_finite(self.model, x, t, noise, ids, f"training step {self.step}")
+        return losses
+
+    def _clip(self, ids: list[str]) -> None:
+        """Clip the gradient, which must be finite."""
+        parameters = dict(self.model.network.named_parameters())
+        norm = torch.nn.utils.clip_grad_norm_(parameters.values(), self.config.clip_norm)
+        if not torch.isfinite(norm):
+            bad = [name for name, p in parameters.items() if p.grad is not None and not torch.isfinite(p.grad).all()]
+            raise NotFiniteError(
+                f"The gradient of {bad[0] if bad else 'all weights together'} is not finite in training step "
+                f"{self.step} ({len(ids)} examples from {ids[0]} on). A lower training.learning_rate usually helps."
+            )
+
+    def _tensors(self) -> dict[str, Tensor]:
+        """Every tensor of the state, by its name in the save; valid once the optimiser has its moments."""
+        found: dict[str, Tensor] = {}
+        for (name, parameter), shadow in zip(
+            self.model.network.named_parameters(), self.ema.shadow_params, strict=True
+        ):
+            moments = self.optimiser.state[parameter]
+            found[f"weights/{name}"] = parameter.data
+            found[f"ema/{name}"] = shadow
+            found[f"exp_avg/{name}"] = moments["exp_avg"]
+            found[f"exp_avg_sq/{name}"] = moments["exp_avg_sq"]
+        return found
+
+    def _save(self) -> None:
+        """Write the state under a new name, then point to it: a kill in between leaves the last save in force."""
+        self.recorder.write(self.step)
+        file = self.part / f"state-{self.step:08d}.safetensors"
+        artefacts.write_tensors(file, self._tensors())
+        pointer = {"file": file.name, "step": self.step, "sha256": artefacts.file_digest(file)}
+        artefacts.write_json(self.part / STATE, pointer)
+        for old in self.part.glob("state-*.safetensors"):
+            if old != file:
+                old.unlink()
+
+    def _restore(self) -> None:
+        """Go on from the last save; a save that is damaged is passed over, and the run starts again."""
+        try:
+            pointer = artefacts.read_json(self.part / STATE)
+            file = self.part / pointer["file"]
+            if artefacts.file_digest(file) != pointer["sha256"]:
+                return
+            saved = artefacts.read_tensors(file)
+        except (ArtefactError, OSError, KeyError, TypeError):
+            return
+        self.step = self.recorder.first = int(pointer["step"])
+        for parameter in self.model.network.parameters():
+            self.optimiser.state[parameter] = {
+                "step": torch.tensor(float(self.step)),
+                "exp_avg": torch.zeros_like(parameter),
+                "exp_avg_sq": torch.zeros_like(parameter),
+            }
+        for name, tensor in self._tensors().items():
+            tensor.copy_(saved[name])
+        self.ema.optimization_step = self.step
+
+    def _checkpoint(self) -> None:
+        weights = {name: p.data for name, p in self.model.network.named_parameters()}
+        artefacts.write_tensors(self.part / "checkpoints" / f"{self.step:08d}.safetensors", weights)
