@@ -6,7 +6,7 @@ Two measurements on digits that no model was trained on:
   one unit ablated (all 1,500 of them, exactly: with R the Gram matrix of the members' residuals, the loss of the
   mean of the members S is wᵀRw, w = 1/|S| on S), and one model trained on all digits for as many steps as a member;
 * recognisability: the share of 200 pictures to which a support vector classifier, trained on the training digits,
-  gives a probability of at least .9, and how many of the ten digits it sees; for held-out digits beside it (the
+  gives a probability of at least .9, and how many of the ten digits are among them; for held-out digits beside it (the
   ceiling) and for pictures of noise (the floor).
 
 Everything continues after an interruption. Settings of the classifier are scikit-learn's defaults.
@@ -30,6 +30,8 @@ from whence.diffusion.draws import Draws
 from whence.engine.local import one_thread
 
 DRAWS, PICTURES, CHUNK = 100, 200, 99
+#: Pictures of no other seed are reported; settings were chosen while looking at pictures of seed 0.
+SEED = 7
 
 
 def main() -> None:
@@ -45,7 +47,7 @@ def main() -> None:
         ensemble = whence.train_ensemble(
             digits, given.out / "ensemble", members=given.members, config=config, report=report
         )
-    with progress("training one model on all digits") as report, one_thread():
+    with progress("training one model on all digits") as report:
         whence.train(digits, given.out / "single", config, report=report)
     results = {"members": given.members, "steps": config.training.steps}
     results |= {"loss": losses(ensemble, given.out / "single", held_out)}
@@ -111,17 +113,17 @@ def recognisable(
             "share": sure / len(p),
             "low": interval.low,
             "high": interval.high,
-            "digits": len(set(p.argmax(1).tolist())),
+            "digits": len(set(p.argmax(1)[p.max(1) >= 0.9].tolist())),
         }
 
     with progress("drawing") as report:
-        full = whence.sample(ensemble, count=PICTURES, seed=0, report=report)
+        full = whence.sample(ensemble, count=PICTURES, seed=SEED, report=report)
     with progress("drawing without one unit") as report:
-        without = whence.sample(ensemble, count=PICTURES, seed=1, without=[digits.ids[0]], report=report)
+        without = whence.sample(ensemble, count=PICTURES, seed=SEED, without=[digits.ids[0]], report=report)
     noise = torch.from_numpy(np.random.default_rng(0).uniform(-1, 1, full.pictures.shape)).float()
     return {
         "full ensemble": judge(full.pictures),
-        "one unit ablated": judge(without.pictures),
+        f"without unit {digits.ids[0]}": judge(without.pictures),
         "held-out digits": judge(held_out.images(range(len(held_out)))),
         "noise": judge(noise),
     }
@@ -136,7 +138,7 @@ def show(results: dict) -> None:
     print(f"  one unit ablated, mean   {loss['ablated']:.4f}  ({loss['ablated_to_single']:.3f} of the one model)")
     print(f"  one unit ablated, worst  {loss['ablated_worst']:.4f}")
     print(f"  one member, mean         {loss['member']:.4f}")
-    print("Share of pictures that the classifier gives p >= .9 (95% interval), digits seen:")
+    print("Share of pictures that the classifier gives p >= .9 (95% interval), digits among them:")
     for name, row in results["recognisable"].items():
         print(f"  {name:17} {row['share']:.3f} ({row['low']:.3f} to {row['high']:.3f}), {row['digits']} of 10")
 

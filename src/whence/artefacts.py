@@ -1,9 +1,9 @@
 """Reading and writing artefacts: directories that are whole or do not exist.
 
-An artefact is a directory with a ``manifest.json`` that says what it is, from which inputs it
-was made (by fingerprint), how, and the SHA-256 of every file in it. It is written as
-``NAME.part`` under a lock and renamed when whole, so a directory without the suffix is always
-complete. This is the only module that touches the disk on behalf of the others.
+An artefact is a directory with a ``manifest.json`` that says what it is, from which inputs it was made (by
+fingerprint), how, the SHA-256 of its files and the fingerprints of the artefacts inside it. It is written as
+``NAME.part`` under a lock and renamed when whole. What an interrupted run needs to go on is in ``resume/``, which is
+no part of the artefact and goes when it is whole.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import json
 import os
 import platform
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -28,13 +28,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors.torch import save_file
 
 from whence.errors import ArtefactError, LockedError, MismatchError
 
 FORMAT_VERSION = 1
+_WAY_OUT = "Delete {} and run the command that makes it again."
 MANIFEST = "manifest.json"
-_REQUEST = "request.json"
+#: Directory inside ``NAME.part`` for what only an interrupted run needs.
+RESUME = "resume"
+_REQUEST = f"{RESUME}/request.json"
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,7 @@ class Manifest:
         inputs: Fingerprints of what it was made from, by role.
         made: How it was made: the resolved settings.
         files: SHA-256 of every file, by path relative to the directory.
+        parts: Fingerprints of the artefacts inside that belong to it, by path.
         facts: What was found while making it (counts, notes); not part of the fingerprint.
         environment: Versions and platform that made it; not part of the fingerprint.
     """
@@ -54,13 +58,14 @@ class Manifest:
     inputs: Mapping[str, Any]
     made: Mapping[str, Any]
     files: Mapping[str, str]
+    parts: Mapping[str, str] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
     environment: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of kind, inputs, settings and file hashes."""
-        return digest({"kind": self.kind, "inputs": self.inputs, "made": self.made, "files": self.files})
+        """SHA-256 of kind, inputs, settings, file hashes and the fingerprints of the parts."""
+        return digest({name: getattr(self, name) for name in ("kind", "inputs", "made", "files", "parts")})
 
 
 def digest(value: Any) -> str:
@@ -149,9 +154,10 @@ def create(
         yield part
         for leftover in part.rglob(".*.tmp"):
             leftover.unlink()
-        write_manifest(part, Manifest(kind, inputs, made, _hash_files(part), facts or {}, environment()))
+        files, parts = _content(part)
+        write_manifest(part, Manifest(kind, inputs, made, files, parts, facts or {}, environment()))
         _replace(part, path)
-        (path / _REQUEST).unlink()
+        discard(path / RESUME)
 
 
 def existing(path: Path, kind: str, *, inputs: Mapping[str, Any], made: Mapping[str, Any]) -> Manifest | None:
@@ -162,13 +168,21 @@ def existing(path: Path, kind: str, *, inputs: Mapping[str, Any], made: Mapping[
 
     Raises:
         MismatchError: The artefact there is of other inputs or settings.
+        ArtefactError: It is damaged.
     """
     if not path.exists():
         return None
     found = read_manifest(path, kind)
     request = json.loads(json.dumps({"kind": kind, "inputs": inputs, "made": made}))
     _require_same(path, "was made", {"kind": found.kind, "inputs": found.inputs, "made": found.made}, request)
+    verify(path, found)
     return found
+
+
+def whole(root: Path, pattern: str) -> list[Path]:
+    """The whole artefacts whose directories below `root` match, sorted by path."""
+    found = [file.parent for file in root.glob(f"{pattern}/{MANIFEST}")]
+    return sorted(path for path in found if not any(part.endswith((".part", ".old")) for part in path.parts))
 
 
 def read_manifest(path: Path, kind: str) -> Manifest:
@@ -214,24 +228,40 @@ def write_manifest(path: Path, manifest: Manifest) -> None:
     )
 
 
-def verify(path: Path, manifest: Manifest) -> None:
-    """Check every file of an artefact against the hash in its manifest.
+def verify(path: Path, manifest: Manifest, within: str = "") -> None:
+    """Check the files of an artefact, or those whose path begins with `within`, against the hashes in its manifest.
 
     Raises:
         ArtefactError: A file is missing, or has another hash.
     """
-    for name, expected in manifest.files.items():
+    for name in sorted(name for name in manifest.files if name.startswith(within)):
         if not (path / name).is_file():
-            raise ArtefactError(f"{path / name} is missing.")
-        found = file_digest(path / name)
+            raise ArtefactError(f"{path / name} is missing. {_WAY_OUT.format(path)}")
+        found, expected = file_digest(path / name), manifest.files[name]
         if found != expected:
-            raise ArtefactError(f"{path / name} is damaged: its SHA-256 is {found}, recorded was {expected}.")
+            raise ArtefactError(
+                f"{path / name} is damaged: its SHA-256 is {found}, recorded was {expected}. {_WAY_OUT.format(path)}"
+            )
 
 
-def reseal(path: Path, manifest: Manifest) -> None:
-    """Write the manifest of an artefact whose own files were changed on purpose, under its lock."""
-    files = {name: file_digest(path / name) for name in manifest.files}
-    write_manifest(path, dataclasses.replace(manifest, files=files))
+def require_part(path: Path, manifest: Manifest, name: str, kind: str) -> None:
+    """Check that an artefact inside another is the one that the outer one was sealed with.
+
+    Raises:
+        ArtefactError: It is missing, damaged, or another one.
+    """
+    found = read_manifest(path / name, kind).fingerprint
+    if manifest.parts.get(name) != found:
+        raise ArtefactError(
+            f"{path / name} is another {kind} than {path} was made with: fingerprint {found[:12]}, "
+            f"recorded was {str(manifest.parts.get(name))[:12]}."
+        )
+
+
+def reseal(path: Path, manifest: Manifest, parts: Iterable[str]) -> None:
+    """Write the manifest again with the artefacts inside it as they now are, in one go, under its lock."""
+    now = {name: read_json(path / name / MANIFEST)["fingerprint"] for name in parts}
+    write_manifest(path, dataclasses.replace(manifest, parts=now))
 
 
 def discard(path: Path) -> None:
@@ -260,18 +290,29 @@ def write_json(path: Path, value: Any) -> None:
 
 def write_bytes(path: Path, data: bytes) -> None:
     """Write a file, whole or not at all: a reader sees the old content or the new."""
+    with _replacing(path) as temporary:
+        temporary.write_bytes(data)
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary file to fill, then put it where `path` is."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with temporary.open("wb") as stream:
-        stream.write(data)
-        stream.flush()
-        os.fsync(stream.fileno())
-    os.replace(temporary, path)
+    try:
+        yield temporary
+        with temporary.open("rb") as stream:
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
     """Write named tensors as a safetensors file."""
-    write_bytes(path, save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}))
+    with _replacing(path) as temporary:
+        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, temporary)
 
 
 def read_tensors(path: Path) -> dict[str, torch.Tensor]:
@@ -322,20 +363,20 @@ def environment() -> dict[str, str]:
     }
 
 
-def size_of(path: Path) -> int:
-    """Bytes of all files below `path`."""
-    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
-
-
-def _hash_files(path: Path) -> dict[str, str]:
-    """SHA-256 of every file below `path`, leaving out artefacts inside it, which have their own manifest."""
-    found: dict[str, str] = {}
+def _content(path: Path, prefix: str = "") -> tuple[dict[str, str], dict[str, str]]:
+    """SHA-256 of every file below `path`, and the fingerprints of the artefacts inside it."""
+    files: dict[str, str] = {}
+    parts: dict[str, str] = {}
     for entry in sorted(path.iterdir()):
-        if entry.is_dir() and not (entry / MANIFEST).exists():
-            found.update({f"{entry.name}/{name}": value for name, value in _hash_files(entry).items()})
-        elif entry.is_file() and entry.name not in (MANIFEST, _REQUEST) and entry.suffix != ".lock":
-            found[entry.name] = file_digest(entry)
-    return found
+        name = prefix + entry.name
+        if entry.is_dir() and (entry / MANIFEST).exists():
+            parts[name] = read_json(entry / MANIFEST)["fingerprint"]
+        elif entry.is_dir() and name != RESUME:
+            inner = _content(entry, f"{name}/")
+            files, parts = files | inner[0], parts | inner[1]
+        elif entry.is_file() and name != MANIFEST and entry.suffix != ".lock":
+            files[name] = file_digest(entry)
+    return files, parts
 
 
 def _replace(part: Path, path: Path) -> None:

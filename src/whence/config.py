@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from whence.errors import ConfigError
 
@@ -83,17 +83,13 @@ class TrainingConfig(Settings):
     precision: Literal["float32", "bfloat16"] = Field(
         "float32", description="Arithmetic of the forward pass (bfloat16: autocast)."
     )
-    checkpoints: Annotated[int, Field(ge=0)] = Field(4, description="Raw weights kept at this many steps, evenly.")
+    checkpoints: Annotated[int, Field(ge=0)] = Field(
+        4, description="Raw weights kept after at most this many steps, evenly."
+    )
     save_every: Count = Field(100, description="Steps between saves that an interrupted run continues from.")
     seed: Annotated[int, Field(ge=0, lt=2**63, strict=True)] = Field(
         0, description="Seed of weights, order, draws and augmentation."
     )
-
-    @model_validator(mode="after")
-    def _within_steps(self) -> Self:
-        if self.checkpoints > self.steps:
-            raise ValueError(f"checkpoints is {self.checkpoints}, more than the {self.steps} steps")
-        return self
 
 
 class SamplerConfig(Settings):
@@ -162,7 +158,7 @@ def _explain(error: ValidationError) -> str:
         name = ".".join(str(part) for part in problem["loc"])
         inner = problem.get("ctx", {}).get("error")
         if isinstance(inner, ConfigError):
-            lines.append(f"{name}.{inner}")
+            lines.append(f"{name}.{inner}" if name else str(inner))
             continue
         given = "" if problem["type"] == "extra_forbidden" else f" (given: {problem['input']!r})"
         lines.append(f"{name}: {problem['msg']}{given}" if name else f"{problem['msg']}")

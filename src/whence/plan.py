@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -15,9 +17,8 @@ import torch
 from whence.config import Config, SamplerConfig
 from whence.data import Dataset
 from whence.diffusion.loop import Loop
-from whence.diffusion.process import DiffusionModel
-from whence.engine import device, workers_here
-from whence.engine.local import one_thread
+from whence.diffusion.sizes import suit
+from whence.engine import device, one_thread, workers_here
 from whence.ensemble.mean import MeanPrediction
 from whence.ensemble.model import Ensemble
 from whence.ensemble.trajectories import Trajectory, evaluations, part_count
@@ -52,7 +53,7 @@ def plan_training(data: Dataset, config: Config, *, members: int = 1, workers: i
     Returns:
         The plan. Steps run with one thread in this process, while nothing else runs beside them.
     """
-    workers = min(workers or workers_here(), members)
+    workers, config = min(workers or workers_here(), members), suit(config, data.size)
     with TemporaryDirectory() as scratch, one_thread():
         loop = Loop.start(data, torch.ones(len(data)).numpy(), config, Path(scratch))
         step = _median_seconds(loop.one_step, 5)
@@ -65,41 +66,54 @@ def plan_training(data: Dataset, config: Config, *, members: int = 1, workers: i
         memory=psutil.Process().memory_info().rss * workers,
         disk=kept + workers * 4 * weights + data.pixels.nbytes,
         work=f"{members} x {config.training.steps:,} steps of {step * 1000:.0f} ms, {weights // 4:,} parameters each, "
-        f"in {workers} process{'es' if workers > 1 else ''}",
+        f"in {counted(workers)}",
     )
 
 
 def plan_drawing(
-    ensemble: Ensemble, trajectories: list[Trajectory], sampler: SamplerConfig, *, workers: int | None = None
+    ensemble: Ensemble, missing: Mapping[SamplerConfig, Sequence[Trajectory]], *, workers: int | None = None
 ) -> Plan:
     """Cost of drawing pictures, measured on a few canonical batches of one member.
 
     Args:
         ensemble: A whole ensemble.
-        trajectories: What is to be drawn.
-        sampler: Method, steps and canonical batch.
+        missing: What is still to be drawn, by sampler.
         workers: Processes; default one for each core.
 
     Returns:
         The plan.
     """
-    parts = part_count(len(trajectories), sampler)
-    workers = min(workers or workers_here(), max(1, parts))
-    total = evaluations(trajectories, sampler)
-    model: DiffusionModel = ensemble.schedule
-    x = torch.zeros(sampler.batch_size, *model.size, device=device())
-    t = torch.zeros(sampler.batch_size, dtype=torch.long, device=device())
-    with one_thread():
-        predict = MeanPrediction(ensemble.networks([0]), [(0,)] * len(x), sampler.batch_size)
-        batch = _median_seconds(lambda: predict(x, t), 5)
-    weights = sum(p.numel() for p in model.network.parameters()) * 4
+    model, network = ensemble.schedule, ensemble.networks([0])
+    seconds, processes, work = 0.0, 1, []
+    for sampler, trajectories in missing.items():
+        if not trajectories:
+            continue
+        parts = part_count(len(trajectories), sampler)
+        used = min(workers or workers_here(), parts)
+        x = torch.zeros(sampler.batch_size, *model.size, device=device())
+        t = torch.zeros(sampler.batch_size, dtype=torch.long, device=device())
+        predict = MeanPrediction(network, [(0,)] * len(x), sampler.batch_size)
+        with one_thread():
+            batch = _median_seconds(partial(predict, x, t), 5)
+        total = evaluations(trajectories, sampler)
+        seconds += -(-parts // used) * (total / parts) * batch
+        processes = max(processes, used)
+        work.append(
+            f"{len(trajectories)} pictures in {sampler.steps} steps: {total:,} network evaluations of "
+            f"{batch * 1000:.0f} ms ({sampler.batch_size} pictures each) in {counted(used)}"
+        )
+    weights = sum(p.numel() for p in network[0].parameters()) * 4
     return Plan(
-        seconds=-(-parts // workers) * (total / max(1, parts)) * batch,
-        memory=(psutil.Process().memory_info().rss + weights * ensemble.codebook.members) * workers,
-        disk=x[0].numel() * 5 * len(trajectories),
-        work=f"{len(trajectories)} pictures, {total:,} network evaluations of {batch * 1000:.0f} ms "
-        f"({sampler.batch_size} pictures each) in {workers} process{'es' if workers > 1 else ''}",
+        seconds=seconds,
+        memory=(psutil.Process().memory_info().rss + weights * ensemble.codebook.members) * processes,
+        disk=sum(len(trajectories) for trajectories in missing.values()) * math.prod(model.size) * 10,
+        work="; ".join(work) or "nothing: all of it is there already",
     )
+
+
+def counted(processes: int) -> str:
+    """A number of processes in words."""
+    return f"{processes} process{'es' if processes > 1 else ''}"
 
 
 def _median_seconds(work: Callable[[], object], repeats: int) -> float:

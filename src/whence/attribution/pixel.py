@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -11,15 +12,17 @@ from whence.attribution.scores import Estimand, Scores
 from whence.data import Dataset
 from whence.errors import DataError
 
+#: Pixels of training images that are held as floats at a time.
+CHUNK = 2**23
 
-def pixel(pictures: Tensor, names: Sequence[str], data: Dataset, *, chunk: int = 4096) -> Scores:
+
+def pixel(pictures: Tensor, names: Sequence[str], data: Dataset) -> Scores:
     """Negative Euclidean distance over pixels in [0, 1]: score[q, n] = -‖x_q - x_n‖₂.
 
     Args:
         pictures: Queries float32 [Q, C, H, W] in [-1, 1].
         names: Query ids, Q.
         data: Training examples, N.
-        chunk: Training examples held as floats at a time.
 
     Returns:
         Unsigned scores [Q, N]; a unit's score is that of its closest image.
@@ -35,6 +38,7 @@ def pixel(pictures: Tensor, names: Sequence[str], data: Dataset, *, chunk: int =
     """
     if tuple(pictures.shape[1:]) != tuple(data.size):
         raise DataError(f"The queries are {tuple(pictures.shape[1:])}, the training images {data.size} (C, H, W).")
+    chunk = max(1, CHUNK // math.prod(data.size))
     queries = pictures.double().flatten(1) / 2
     scores = torch.empty(len(queries), len(data), dtype=torch.float32)
     for start in range(0, len(data), chunk):

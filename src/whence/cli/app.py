@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -12,6 +12,9 @@ from whence.cli import ensemble
 from whence.cli.options import CONFIG, DATA, GREY, PLAN, RESOLUTION, SEED, SPLIT, STEPS, UNIT_COLUMN, WORKERS
 from whence.cli.show import say, show_notes, show_plan
 from whence.errors import WhenceError
+
+#: Exit code after Ctrl-C.
+INTERRUPTED = 130
 
 app = typer.Typer(
     help="Training data attribution for diffusion models: which training images is a picture made of, and what "
@@ -48,16 +51,15 @@ def train(
     from whence.config import read_config
     from whence.data import load
     from whence.diffusion.training import train as train_model
-    from whence.engine.local import one_thread
     from whence.plan import plan_training
 
     settings = read_config(config).updated("training", steps=steps, seed=seed)
     images = load(data, split=split, unit_column=unit_column, resolution=resolution, grey=grey)
     show_notes(images.notes)
     if plan:
-        show_plan(plan_training(images, settings))
+        show_plan(plan_training(images, settings), out)
         return
-    with progress("training") as report, one_thread():
+    with progress("training") as report:
         train_model(images, out, settings, report=report)
     say(f"{out} is trained: {settings.training.steps:,} steps on {len(images):,} images.")
     say(f'Open it with  diffusers.DDPMPipeline.from_pretrained("{out}")')
@@ -82,11 +84,15 @@ def report(
 def demo(
     out: Annotated[Path, typer.Option(help="Where everything goes.")] = Path("runs/demo"),
     workers: WORKERS = None,
+    plan: PLAN = False,
 ) -> None:
     """The whole story on real handwritten digits: train, draw, leave training images out, look."""
-    from whence.cli.demo import run_demo
+    from whence.cli.demo import plan_demo, run_demo
 
-    run_demo(out, workers)
+    if plan:
+        show_plan(plan_demo(workers), out)
+    else:
+        run_demo(out, workers)
 
 
 def main() -> None:
@@ -94,8 +100,15 @@ def main() -> None:
     try:
         app()
     except WhenceError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        print("\nInterrupted. What was finished is kept: the same command continues.", file=sys.stderr)
-        sys.exit(130)
+        _end(f"Error: {error}", 1)
+    except OSError as error:
+        _end(f"Error: {error.filename or 'a file'}: {error.strerror or error}. What was finished is kept.", 1)
+    except SystemExit as end:
+        if end.code != INTERRUPTED:
+            raise
+        _end("Interrupted. What was finished is kept: the same command continues.", INTERRUPTED)
+
+
+def _end(message: str, code: int) -> NoReturn:
+    print(message, file=sys.stderr)
+    sys.exit(code)

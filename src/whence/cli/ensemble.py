@@ -64,7 +64,7 @@ def train(
     show_notes(images.notes)
     if plan:
         Codebook.random(images.unit_ids, members, codebook_seed)
-        show_plan(plan_training(images, settings, members=members, workers=workers))
+        show_plan(plan_training(images, settings, members=members, workers=workers), out)
         return
     with progress(f"training {members} members") as report:
         ensemble = train_ensemble(
@@ -107,16 +107,15 @@ def sample(
     from whence.cli.progress import progress
     from whence.ensemble import Ensemble
     from whence.ensemble import sample as draw_samples
-    from whence.ensemble.trajectories import Trajectory
+    from whence.ensemble.sampling import SampleRequest
     from whence.plan import plan_drawing
 
     ensemble = Ensemble.open(run)
     units = without or []
     sampler = ensemble.config.updated("sampler", method=method, steps=steps).sampler
     if plan:
-        members = ensemble.codebook.survivors(units) if units else range(ensemble.codebook.members)
-        trajectories = [Trajectory(seed, index, tuple(members)) for index in range(count)]
-        show_plan(plan_drawing(ensemble, trajectories, sampler, workers=workers))
+        missing = SampleRequest.make(ensemble, count, seed, units, sampler).missing()
+        show_plan(plan_drawing(ensemble, {sampler: missing}, workers=workers), run)
         return
     with progress(f"drawing {count} pictures") as report:
         samples = draw_samples(
@@ -165,8 +164,8 @@ def ablate(
         raise typer.BadParameter("say what to leave out: --unit ID (repeated: together) or --nearest COUNT, not both")
     requests = [(name, unit or []) for name in names] if unit else nearest_units(ensemble, names, nearest or 1)
     if plan:
-        trajectories = missing_trajectories(ensemble, requests, keep_only=keep_only)
-        show_plan(plan_drawing(ensemble, trajectories, ensemble.config.sampler, workers=workers))
+        missing = missing_trajectories(ensemble, requests, keep_only=keep_only)
+        show_plan(plan_drawing(ensemble, missing, workers=workers), run)
         return
     with progress(f"drawing {len(requests)} counterfactuals and placebos") as report:
         found = ablate_each(ensemble, requests, keep_only=keep_only, workers=workers, report=report)

@@ -25,9 +25,10 @@ def show_notes(notes: Sequence[str]) -> None:
         say(f"Note: {note}")
 
 
-def show_plan(plan: Plan) -> None:
-    """Print the cost of a command."""
-    free = shutil.disk_usage(Path.cwd()).free
+def show_plan(plan: Plan, place: Path) -> None:
+    """Print the cost of a command that writes to `place`."""
+    there = next(folder for folder in (place.resolve(), *place.resolve().parents) if folder.exists())
+    free = shutil.disk_usage(there).free
     say(f"Work:   {plan.work}")
     say(f"Time:   about {duration(plan.seconds)} on this machine")
     say(f"Memory: about {size(plan.memory)}")

@@ -29,7 +29,7 @@ from whence.engine import Report, device
 from whence.errors import ArtefactError, NotFiniteError
 from whence.seeds import derived_seed
 
-STATE = "state.json"
+STATE = f"{artefacts.RESUME}/state.json"
 
 
 def learning_rate(config: TrainingConfig, step: int) -> float:
@@ -49,7 +49,8 @@ def learning_rate(config: TrainingConfig, step: int) -> float:
 
 def checkpoint_steps(config: TrainingConfig) -> list[int]:
     """Steps after which the raw weights are kept, evenly spread, the last one included."""
-    return [config.steps * (k + 1) // config.checkpoints for k in range(config.checkpoints)]
+    count = min(config.checkpoints, config.steps)
+    return [config.steps * (k + 1) // count for k in range(count)]
 
 
 @dataclass
@@ -117,8 +118,6 @@ class Loop:
         self.ema.copy_to(self.model.network.parameters())
         self.model.network.eval().cpu()
         self.model.save(self.part)
-        for file in [self.part / STATE, *self.part.glob("state-*.safetensors")]:
-            file.unlink(missing_ok=True)
         return {"parameters": sum(p.numel() for p in self.model.network.parameters())}
 
     def one_step(self) -> None:
@@ -187,11 +186,11 @@ class Loop:
     def _save(self) -> None:
         """Write the state under a new name, then point to it: a kill in between leaves the last save in force."""
         self.recorder.write(self.step)
-        file = self.part / f"state-{self.step:08d}.safetensors"
+        file = self.part / artefacts.RESUME / f"state-{self.step:08d}.safetensors"
         artefacts.write_tensors(file, self._tensors())
         pointer = {"file": file.name, "step": self.step, "sha256": artefacts.file_digest(file)}
         artefacts.write_json(self.part / STATE, pointer)
-        for old in self.part.glob("state-*.safetensors"):
+        for old in file.parent.glob("state-*.safetensors"):
             if old != file:
                 old.unlink()
 
@@ -199,7 +198,7 @@ class Loop:
         """Go on from the last save; a save that is damaged is passed over, and the run starts again."""
         try:
             pointer = artefacts.read_json(self.part / STATE)
-            file = self.part / pointer["file"]
+            file = self.part / artefacts.RESUME / pointer["file"]
             if artefacts.file_digest(file) != pointer["sha256"]:
                 return
             saved = artefacts.read_tensors(file)
@@ -208,7 +207,7 @@ class Loop:
         self.step = self.recorder.first = int(pointer["step"])
         for parameter in self.model.network.parameters():
             self.optimiser.state[parameter] = {
-                "step": torch.tensor(float(self.step)),
+                "step": torch.tensor(float(self.step), device=parameter.device),
                 "exp_avg": torch.zeros_like(parameter),
                 "exp_avg_sq": torch.zeros_like(parameter),
             }
@@ -217,5 +216,7 @@ class Loop:
         self.ema.optimization_step = self.step
 
     def _checkpoint(self) -> None:
-        weights = {name: p.data for name, p in self.model.network.named_parameters()}
-        artefacts.write_tensors(self.part / "checkpoints" / f"{self.step:08d}.safetensors", weights)
+        tensors = {f"weights/{name}": p.data for name, p in self.model.network.named_parameters()}
+        rate = torch.tensor(learning_rate(self.config, self.step - 1), dtype=torch.float64)
+        file = self.part / "checkpoints" / f"{self.step:08d}.safetensors"
+        artefacts.write_tensors(file, tensors | {"step": torch.tensor(self.step), "learning_rate": rate})

@@ -19,7 +19,7 @@ from torch import Tensor
 from whence.artefacts import read_json
 from whence.config import ModelConfig
 from whence.diffusion.sizes import suit_model
-from whence.errors import ArtefactError, DataError
+from whence.errors import ArtefactError
 
 NETWORK_FILE = "unet/diffusion_pytorch_model.safetensors"
 
@@ -153,16 +153,3 @@ class DiffusionModel:
         """ℓ of each example, [n]: mean squared error over the elements."""
         output: Tensor = self.network(self.noised(x, t, noise), t).sample.float()
         return (output - self.target(x, t, noise)).square().flatten(1).mean(1)
-
-    def require_size(self, size: tuple[int, int, int]) -> None:
-        """Refuse images of another size.
-
-        Raises:
-            DataError: `size` is not what the model was made for.
-        """
-        if tuple(size) != self.size:
-            raise DataError(f"The images are {_words(size)}, the model is for {_words(self.size)} (C x H x W).")
-
-
-def _words(size: tuple[int, ...]) -> str:
-    return "x".join(map(str, size))

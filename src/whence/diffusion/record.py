@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from whence import artefacts
+from whence.artefacts import Manifest
 from whence.config import TrainingConfig
 from whence.diffusion.draws import Draws
 from whence.errors import ArtefactError
@@ -60,7 +61,7 @@ class Recorder:
 
 @dataclass(frozen=True)
 class Record:
-    """The record of a finished run.
+    """The record of a finished run, checked by hash when it is first read.
 
     Attributes:
         path: The run directory.
@@ -69,23 +70,28 @@ class Record:
     path: Path
 
     @cached_property
+    def _manifest(self) -> Manifest:
+        return artefacts.read_manifest(self.path, "model")
+
+    @cached_property
     def training(self) -> TrainingConfig:
         """The settings of the run."""
-        manifest = artefacts.read_manifest(self.path, "model")
-        return TrainingConfig(**manifest.made["training"])
+        return TrainingConfig(**self._manifest.made["training"])
 
     @cached_property
     def timesteps(self) -> int:
         """Number T of timesteps of the run's process."""
-        return int(artefacts.read_manifest(self.path, "model").made["model"]["timesteps"])
+        return int(self._manifest.made["model"]["timesteps"])
 
     @cached_property
     def ids(self) -> tuple[str, ...]:
         """Ids of the examples that the run could see."""
+        artefacts.verify(self.path, self._manifest, "examples.parquet")
         return tuple(artefacts.read_table(self.path / "examples.parquet")["id"])
 
     @cached_property
     def _steps(self) -> dict[str, Tensor]:
+        artefacts.verify(self.path, self._manifest, "record/")
         files = sorted((self.path / "record").glob("*.safetensors"))
         if not files:
             raise ArtefactError(f"{self.path} has no record of its training.")

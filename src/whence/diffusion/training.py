@@ -19,7 +19,7 @@ from whence.config import Config
 from whence.data import Dataset
 from whence.diffusion.loop import Loop
 from whence.diffusion.sizes import suit
-from whence.engine import Report, device, silent
+from whence.engine import Report, device, one_thread, silent
 from whence.errors import DataError
 
 
@@ -67,9 +67,10 @@ def train(
     with artefacts.create(path, "model", inputs=inputs, made=made, facts=facts, patience=patience) as part:
         artefacts.write_table(part / "examples.parquet", {"id": list(data.ids), "weight": w})
         artefacts.write_bytes(part / "config.toml", config.to_toml().encode())
-        loop = Loop.start(data, w, config, part)
-        loop.run(report)
-        facts |= loop.finish()
+        with one_thread():
+            loop = Loop.start(data, w, config, part)
+            loop.run(report)
+            facts |= loop.finish()
     return artefacts.read_manifest(path, "model")
 
 

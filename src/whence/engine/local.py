@@ -11,6 +11,7 @@ import multiprocessing
 import os
 import queue
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
@@ -109,7 +110,8 @@ def _run_in_processes(tasks: Sequence[Task], workers: int, note: Callable[[str, 
     reader = threading.Thread(target=_forward, args=(news, note, ended), daemon=True)
     reader.start()
     try:
-        futures = {pool.submit(_call, task): task for task in tasks}
+        with _no_main():
+            futures = {pool.submit(_call, task): task for task in tasks}
         wait(futures, return_when=FIRST_EXCEPTION)
         _raise_first_error(futures)
     except BaseException:
@@ -119,6 +121,18 @@ def _run_in_processes(tasks: Sequence[Task], workers: int, note: Callable[[str, 
         pool.shutdown(wait=True, cancel_futures=True)
         ended.set()
         reader.join()
+
+
+@contextmanager
+def _no_main() -> Iterator[None]:
+    """Start workers that don't import the caller's script: tasks live in modules, and a script needs no guard."""
+    main = sys.modules["__main__"]
+    hidden: dict[str, Any] = {name: vars(main).pop(name) for name in ("__file__", "__spec__") if name in vars(main)}
+    main.__spec__ = None
+    try:
+        yield
+    finally:
+        vars(main).update(hidden)
 
 
 def _raise_first_error(futures: Mapping[Future[None], Task]) -> None:

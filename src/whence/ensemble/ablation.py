@@ -141,20 +141,28 @@ def ablate_each(
     Returns:
         One ablation for each request, in that order.
     """
-    plans = [_Plan.make(ensemble, sample, units, keep_only) for sample, units in requests]
-    missing = _missing(plans)
-    for sampler in dict.fromkeys(plan.samples.sampler for plan in missing):
-        _draw(ensemble, [plan for plan in missing if plan.samples.sampler == sampler], sampler, workers, report)
+    plans = _plans(ensemble, requests, keep_only)
+    with artefacts.lock(ensemble.path / "ablations"):
+        missing = _missing(plans)
+        for sampler in dict.fromkeys(plan.samples.sampler for plan in missing):
+            _draw(ensemble, [plan for plan in missing if plan.samples.sampler == sampler], sampler, workers, report)
     report(1, 1)
     return [Ablation.open(plan.path) for plan in plans]
 
 
 def missing_trajectories(
     ensemble: Ensemble, requests: Sequence[tuple[str, Sequence[str]]], *, keep_only: bool = False
-) -> list[Trajectory]:
-    """What `ablate_each` would draw."""
-    plans = [_Plan.make(ensemble, sample, units, keep_only) for sample, units in requests]
-    return [one for plan in _missing(plans) for one in plan.trajectories().values()]
+) -> dict[SamplerConfig, list[Trajectory]]:
+    """What `ablate_each` would draw, by sampler."""
+    found: dict[SamplerConfig, list[Trajectory]] = {}
+    for plan in _missing(_plans(ensemble, requests, keep_only)):
+        found.setdefault(plan.samples.sampler, []).extend(plan.trajectories().values())
+    return found
+
+
+def _plans(ensemble: Ensemble, requests: Sequence[tuple[str, Sequence[str]]], keep_only: bool) -> list[_Plan]:
+    opened: dict[int, Samples] = {}
+    return [_Plan.make(ensemble, sample, units, keep_only, opened) for sample, units in requests]
 
 
 @dataclass(frozen=True)
@@ -170,10 +178,12 @@ class _Plan:
     made: dict[str, Any]
 
     @classmethod
-    def make(cls, ensemble: Ensemble, sample: str, units: Sequence[str], keep_only: bool) -> _Plan:
+    def make(
+        cls, ensemble: Ensemble, sample: str, units: Sequence[str], keep_only: bool, opened: dict[int, Samples]
+    ) -> _Plan:
         units = ensemble.codebook.in_order(units)
         survivors = ensemble.codebook.survivors(units, keep_only=keep_only)
-        samples, index = find_sample(ensemble, sample)
+        samples, index = find_sample(ensemble, sample, opened)
         sample = samples.names[index]
         seed = derived_seed(samples.seed, f"placebo {index} {units} {keep_only}")
         placebo = ensemble.codebook.placebo(len(units), survivors, seed, keep_only=keep_only)
@@ -215,18 +225,18 @@ def _missing(plans: list[_Plan]) -> list[_Plan]:
 def _draw(ensemble: Ensemble, plans: list[_Plan], sampler: SamplerConfig, workers: int | None, report: Report) -> None:
     trajectories = [one for plan in plans for one in plan.trajectories().values()]
     request = [ensemble.manifest.fingerprint, sampler.record(), *map(repr, trajectories)]
-    scratch = ensemble.path / "ablations" / f"parts-{artefacts.digest(request)[:12]}"
-    with artefacts.lock(scratch):
-        pictures = iter(draw_trajectories(ensemble, trajectories, sampler, scratch, workers, report))
-        for plan in plans:
-            plan.write({name: next(pictures) for name in plan.trajectories()})
-        artefacts.discard(scratch)
+    scratch = ensemble.path / "ablations" / artefacts.RESUME / artefacts.digest(request)[:12]
+    pictures = iter(draw_trajectories(ensemble, trajectories, sampler, scratch, workers, report))
+    for plan in plans:
+        plan.write({name: next(pictures) for name in plan.trajectories()})
+    artefacts.discard(scratch.parent)
 
 
 def ablations(ensemble: Ensemble) -> list[Ablation]:
     """All ablations of this ensemble that have been drawn, by sample and then by units."""
-    found = [Ablation.open(file.parent) for file in (ensemble.path / "ablations").glob("*/*/manifest.json")]
-    mine = [one for one in found if one.manifest.inputs["ensemble"] == ensemble.manifest.fingerprint]
+    paths = artefacts.whole(ensemble.path / "ablations", "*/*")
+    inputs = {path: artefacts.read_manifest(path, "ablation").inputs for path in paths}
+    mine = [Ablation.open(path) for path in paths if inputs[path]["ensemble"] == ensemble.manifest.fingerprint]
     return sorted(mine, key=lambda one: ([int(part) for part in one.sample.split("/")], one.path.name))
 
 

@@ -157,8 +157,9 @@ class Codebook:
         rows = [n for n, units in enumerate(data.units) if all(seen[u] for u in self.columns(units))]
         if not rows:
             raise ConfigError(
-                f"Member {member} would train on nothing: {len(self.units)} units are too few for {self.members} "
-                "members with this --codebook-seed. Use fewer members, smaller units or another seed."
+                f"Member {member} would train on nothing: {len(self.units)} unit(s) are too few for {self.members} "
+                "members. Use more and smaller units, of which there must be at least two; with few of them, fewer "
+                "members or another --codebook-seed may do."
             )
         return np.array(rows)
 

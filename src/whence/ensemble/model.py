@@ -43,7 +43,9 @@ class Ensemble:
         path = Path(path)
         manifest = artefacts.read_manifest(path, "ensemble")
         artefacts.verify(path, manifest)
-        damaged = damaged_members(path)
+        artefacts.require_part(path, manifest, "data", "dataset")
+        artefacts.require_part(path, manifest, "codebook", "codebook")
+        damaged = damaged_members(path, manifest)
         if damaged:
             member, problem = next(iter(damaged.items()))
             raise ArtefactError(
@@ -74,19 +76,21 @@ class Ensemble:
 
 def member_path(path: Path, member: int) -> Path:
     """Where a member is."""
-    return path / "members" / f"{member:02d}"
+    return path / member_name(member)
 
 
-def damaged_members(path: Path) -> dict[int, str]:
-    """Members that are missing or not what the ensemble recorded, and what is wrong with them."""
+def member_name(member: int) -> str:
+    """Path of a member inside its ensemble."""
+    return f"members/{member:02d}"
+
+
+def damaged_members(path: Path, manifest: Manifest) -> dict[int, str]:
+    """Members that are missing or not what the ensemble was sealed with, and what is wrong with them."""
     found: dict[int, str] = {}
-    for member, expected in enumerate(artefacts.read_json(path / "members.json")):
-        folder = member_path(path, member)
+    for member in range(manifest.made["members"]):
         try:
-            manifest = artefacts.read_manifest(folder, "model")
-            if manifest.fingerprint != expected:
-                raise ArtefactError(f"{folder} is another model than the ensemble recorded.")
-            artefacts.verify(folder, manifest)
+            artefacts.require_part(path, manifest, member_name(member), "model")
+            artefacts.verify(member_path(path, member), artefacts.read_manifest(member_path(path, member), "model"))
         except ArtefactError as error:
             found[member] = str(error)
     return found

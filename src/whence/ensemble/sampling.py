@@ -103,65 +103,110 @@ def sample(
         MismatchError: Pictures of this seed were drawn by another sampler or ensemble.
         ConfigError: A number is out of range.
     """
-    if count < 1 or seed < 0:
-        raise ConfigError(f"--count must be at least 1 and --seed at least 0; given {count} and {seed}.")
-    sampler = sampler or ensemble.config.sampler
-    sampling_steps(ensemble.schedule, sampler)
-    without = ensemble.codebook.in_order(without) if without else []
-    members = ensemble.codebook.survivors(without) if without else list(range(ensemble.codebook.members))
-    path = samples_path(ensemble, seed, without)
-    inputs = {"ensemble": ensemble.manifest.fingerprint}
-    made: dict[str, Any] = {
-        "seed": seed,
-        "count": count,
-        "without": without,
-        "members": members,
-        "sampler": sampler.record(),
-    }
-    if path.exists():
-        there = artefacts.read_manifest(path, "samples").made["count"]
-        artefacts.existing(path, "samples", inputs=inputs, made=made | {"count": there})
-        if there >= count:
+    request = SampleRequest.make(ensemble, count, seed, without, sampler)
+    with artefacts.lock(request.path.with_name(f"{request.path.name}-request")):
+        missing = request.missing()
+        if not missing:
             report(1, 1)
-            return Samples.open(path)
-    with artefacts.create(path, "samples", inputs=inputs, made=made) as part:
-        trajectories = [Trajectory(seed, index, tuple(members)) for index in range(made["count"])]
-        pictures = draw_trajectories(ensemble, trajectories, sampler, part / "parts", workers, report)
-        artefacts.write_tensors(part / "pictures.safetensors", {"pictures": pictures})
-        for index, picture in enumerate(pictures):
-            images.write_png(part / f"{index:05d}.png", images.to_pixels(picture))
-        images.write_png(part / "sheet.png", images.sheet(images.to_pixels(pictures)))
-        artefacts.discard(part / "parts")
-    return Samples.open(path)
+            return Samples.open(request.path)
+        with artefacts.create(request.path, "samples", inputs=request.inputs, made=request.made) as part:
+            scratch = part / artefacts.RESUME / "parts"
+            pictures = draw_trajectories(ensemble, missing, request.sampler, scratch, workers, report)
+            artefacts.write_tensors(part / "pictures.safetensors", {"pictures": pictures})
+            for index, picture in enumerate(pictures):
+                images.write_png(part / f"{index:05d}.png", images.to_pixels(picture))
+            images.write_png(part / "sheet.png", images.sheet(images.to_pixels(pictures)))
+    return Samples.open(request.path)
 
 
-def find_sample(ensemble: Ensemble, name: str) -> tuple[Samples, int]:
+@dataclass(frozen=True)
+class SampleRequest:
+    """Pictures that are wanted.
+
+    Attributes:
+        path: Where they belong.
+        sampler: How they are drawn.
+        inputs: Fingerprint of the ensemble.
+        made: Everything else that they depend on.
+    """
+
+    path: Path
+    sampler: SamplerConfig
+    inputs: dict[str, str]
+    made: dict[str, Any]
+
+    @classmethod
+    def make(
+        cls, ensemble: Ensemble, count: int, seed: int, without: Sequence[str], sampler: SamplerConfig | None
+    ) -> SampleRequest:
+        """Return what `sample` is asked for, checked and resolved.
+
+        Raises:
+            ConfigError: A number is out of range.
+        """
+        if count < 1 or seed < 0:
+            raise ConfigError(f"--count must be at least 1 and --seed at least 0; given {count} and {seed}.")
+        sampler = sampler or ensemble.config.sampler
+        sampling_steps(ensemble.schedule, sampler)
+        units = ensemble.codebook.in_order(without) if without else []
+        members = ensemble.codebook.survivors(units) if units else list(range(ensemble.codebook.members))
+        made = {"seed": seed, "count": count, "without": units, "members": members, "sampler": sampler.record()}
+        path = samples_path(ensemble, seed, units)
+        return cls(path, sampler, {"ensemble": ensemble.manifest.fingerprint}, made)
+
+    def missing(self) -> list[Trajectory]:
+        """Return what must be drawn: nothing if as many pictures are there already.
+
+        Raises:
+            MismatchError: Pictures of this seed were drawn by another sampler or ensemble.
+        """
+        if self.path.exists():
+            there = artefacts.read_manifest(self.path, "samples").made["count"]
+            artefacts.existing(self.path, "samples", inputs=self.inputs, made=self.made | {"count": there})
+            if there >= self.made["count"]:
+                return []
+        members = tuple(self.made["members"])
+        return [Trajectory(self.made["seed"], index, members) for index in range(self.made["count"])]
+
+
+def find_sample(ensemble: Ensemble, name: str, opened: dict[int, Samples] | None = None) -> tuple[Samples, int]:
     """Return the samples that the picture SEED/INDEX belongs to, and its index.
+
+    Args:
+        ensemble: A whole ensemble.
+        name: SEED/INDEX.
+        opened: Samples by seed that were opened and checked before; new ones are added.
 
     Raises:
         ConfigError: The name is not SEED/INDEX.
         ArtefactError: It has not been drawn by this ensemble.
     """
-    match = re.fullmatch(r"(\d+)/(\d+)", name)
+    match = re.fullmatch(r"(\d{1,9})/(\d{1,9})", name)
     if not match:
         raise ConfigError(f"A sample is named SEED/INDEX, like 0/3; given {name!r}.")
     seed, index = int(match[1]), int(match[2])
-    path = samples_path(ensemble, seed, [])
-    count = 0
-    if path.exists():
-        samples = Samples.open(path)
-        if samples.manifest.inputs["ensemble"] != ensemble.manifest.fingerprint:
-            raise ArtefactError(
-                f"{path} was drawn by another ensemble (fingerprint {samples.manifest.inputs['ensemble'][:12]}, "
-                f"this one is {ensemble.manifest.fingerprint[:12]}). Delete it and draw it again."
-            )
-        count = samples.manifest.made["count"]
-        if index < count:
-            return samples, index
+    opened = {} if opened is None else opened
+    if seed not in opened and samples_path(ensemble, seed, []).exists():
+        opened[seed] = _open_own(ensemble, samples_path(ensemble, seed, []))
+    count = len(opened[seed].names) if seed in opened else 0
+    if index < count:
+        return opened[seed], index
     raise ArtefactError(
         f"Picture {name} has not been drawn yet ({count} pictures of seed {seed} are there). "
         f"First: whence ensemble sample {ensemble.path} --seed {seed} --count {index + 1}"
     )
+
+
+def _open_own(ensemble: Ensemble, path: Path) -> Samples:
+    """Open samples that this very ensemble drew."""
+    samples = Samples.open(path)
+    drawn_by = samples.manifest.inputs["ensemble"]
+    if drawn_by != ensemble.manifest.fingerprint:
+        raise ArtefactError(
+            f"{path} was drawn by another ensemble (fingerprint {drawn_by[:12]}, this one is "
+            f"{ensemble.manifest.fingerprint[:12]}). Delete it and draw it again."
+        )
+    return samples
 
 
 def samples_path(ensemble: Ensemble, seed: int, without: Sequence[str]) -> Path:

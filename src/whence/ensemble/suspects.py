@@ -9,7 +9,7 @@ import torch
 
 from whence.attribution import pixel
 from whence.ensemble.model import Ensemble
-from whence.ensemble.sampling import find_sample
+from whence.ensemble.sampling import Samples, find_sample
 from whence.errors import ConfigError
 
 
@@ -25,7 +25,7 @@ def expand_names(names: Sequence[str]) -> list[str]:
     """
     found: list[str] = []
     for name in names:
-        match = re.fullmatch(r"(\d{1,9})/(\d{1,9})(?:-(\d{1,9}))?", name)
+        match = re.fullmatch(r"(\d{1,9})/(\d{1,6})(?:-(\d{1,6}))?", name)
         if not match or (match[3] and int(match[3]) < int(match[2])):
             raise ConfigError(
                 f"A sample is named SEED/INDEX, like 0/3, or SEED/FIRST-LAST, like 0/0-15; given {name!r}."
@@ -39,7 +39,8 @@ def nearest_units(ensemble: Ensemble, names: Sequence[str], count: int) -> list[
 
     They are the obvious suspects, not the influential ones.
     """
-    found = [find_sample(ensemble, name) for name in names]
+    opened: dict[int, Samples] = {}
+    found = [find_sample(ensemble, name, opened) for name in names]
     pictures = torch.stack([samples.pictures[index] for samples, index in found])
     scores = pixel(pictures, names, ensemble.data).by_unit()
     return [(name, [unit]) for name in names for unit, _ in scores.top(name, count)]

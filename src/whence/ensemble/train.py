@@ -3,7 +3,7 @@
 runs/ens/data/         the training images, once for all members
 runs/ens/codebook/     which member may see which unit
 runs/ens/members/03/   a run directory like that of `whence train`
-runs/ens/members.json  fingerprint of every member
+runs/ens/manifest.json the fingerprints of all of these
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from whence.diffusion.sizes import suit
 from whence.diffusion.training import train
 from whence.engine import Report, Task, run, silent
 from whence.ensemble.codebook import Codebook
-from whence.ensemble.model import Ensemble, damaged_members, member_path
+from whence.ensemble.model import Ensemble, damaged_members, member_name, member_path
+from whence.errors import ArtefactError
 from whence.seeds import derived_seed
 
 #: Seconds to wait for a worker of an interrupted run to notice that it is alone, and end.
@@ -70,7 +71,6 @@ def train_ensemble(
         codebook.write(part / "codebook", data.fingerprint)
         artefacts.write_bytes(part / "config.toml", config.to_toml().encode())
         _train_members(part, range(members), config, workers, report)
-        _write_fingerprints(part, members)
     return Ensemble.open(path)
 
 
@@ -79,7 +79,19 @@ def train_member(path: str, member: int, config: Config, report: Report) -> None
     root = Path(path)
     data = read(root / "data")
     rows = Codebook.read(root / "codebook").examples(member, data)
-    train(data.select(rows), member_path(root, member), config, report=report, patience=PATIENCE)
+    folder = member_path(root, member)
+    if folder.exists() and not _is_sound(folder):
+        artefacts.discard(folder)
+    train(data.select(rows), folder, config, report=report, patience=PATIENCE)
+
+
+def _is_sound(folder: Path) -> bool:
+    """Whether a finished member is what its own manifest says."""
+    try:
+        artefacts.verify(folder, artefacts.read_manifest(folder, "model"))
+    except ArtefactError:
+        return False
+    return True
 
 
 def member_config(config: Config, member: int) -> Config:
@@ -106,20 +118,22 @@ def _train_members(path: Path, members: range | list[int], config: Config, worke
 
 
 def _mend(path: Path, config: Config, workers: int | None, report: Report) -> None:
-    """Train damaged members again; on the same machine they come out the same to the last bit."""
+    """Train damaged members again; on the same machine they come out the same to the last bit.
+
+    First they are struck from the manifest, so that a kill leaves an ensemble that says which members it lacks.
+    """
     manifest = artefacts.read_manifest(path, "ensemble")
-    artefacts.verify(path, manifest)
-    damaged = damaged_members(path)
-    if not damaged:
+    artefacts.require_part(path, manifest, "data", "dataset")
+    artefacts.require_part(path, manifest, "codebook", "codebook")
+    for member in damaged_members(path, manifest):
+        if member_name(member) in manifest.parts:
+            artefacts.discard(member_path(path, member))
+    sound = [name for name in manifest.parts if (path / name).exists()]
+    members = manifest.made["members"]
+    lacking = [member for member in range(members) if member_name(member) not in sound]
+    if not lacking:
         report(1, 1)
         return
-    for member in damaged:
-        artefacts.discard(member_path(path, member))
-    _train_members(path, list(damaged), config, workers, report)
-    _write_fingerprints(path, manifest.made["members"])
-    artefacts.reseal(path, manifest)
-
-
-def _write_fingerprints(path: Path, members: int) -> None:
-    found = [artefacts.read_manifest(member_path(path, m), "model").fingerprint for m in range(members)]
-    artefacts.write_json(path / "members.json", found)
+    artefacts.reseal(path, manifest, sound)
+    _train_members(path, lacking, config, workers, report)
+    artefacts.reseal(path, manifest, ["codebook", "data", *map(member_name, range(members))])

@@ -20,6 +20,7 @@ from whence.diffusion.sampling import draw
 from whence.engine import Report, Task, run, silent
 from whence.ensemble.mean import MeanPrediction
 from whence.ensemble.model import Ensemble
+from whence.errors import MismatchError
 
 #: Canonical batches per member in one task.
 PART = 4
@@ -62,7 +63,13 @@ def draw_trajectories(
         Task(
             f"pictures {k}",
             draw_part,
-            {"path": str(ensemble.path), "trajectories": part, "sampler": sampler, "file": str(file)},
+            {
+                "path": str(ensemble.path),
+                "fingerprint": ensemble.manifest.fingerprint,
+                "trajectories": part,
+                "sampler": sampler,
+                "file": str(file),
+            },
             evaluations(part, sampler),
         )
         for k, (part, file) in enumerate(zip(parts, files, strict=True))
@@ -82,11 +89,19 @@ def evaluations(trajectories: Sequence[Trajectory], sampler: SamplerConfig) -> i
     return sampler.steps * sum(-(-count // sampler.batch_size) for count in rows.values())
 
 
-def draw_part(path: str, trajectories: list[Trajectory], sampler: SamplerConfig, file: str, report: Report) -> None:
-    """Draw some trajectories together and write them to `file`; a task for the engine."""
+def draw_part(
+    path: str, fingerprint: str, trajectories: list[Trajectory], sampler: SamplerConfig, file: str, report: Report
+) -> None:
+    """Draw some trajectories together and write them to `file`; a task for the engine.
+
+    Raises:
+        MismatchError: The ensemble changed since it was opened.
+    """
     total = evaluations(trajectories, sampler)
     if not Path(file).exists():
         ensemble = Ensemble.open(path)
+        if ensemble.manifest.fingerprint != fingerprint:
+            raise MismatchError(f"{path} changed while pictures were drawn. Run the command again.")
         sets = [one.members for one in trajectories]
         predict = MeanPrediction(ensemble.networks(m for one in sets for m in one), sets, sampler.batch_size)
         names = [(one.seed, one.index) for one in trajectories]

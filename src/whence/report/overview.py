@@ -9,8 +9,9 @@ from typing import Any
 
 import torch
 
-from whence import artefacts, images
+from whence import images
 from whence.ensemble import Ensemble, Samples
+from whence.ensemble.model import member_name
 from whence.report.words import counted, number
 
 #: Pictures between which the typical distance is taken.
@@ -82,7 +83,7 @@ def making(ensemble: Ensemble) -> dict[str, dict[str, str]]:
     """How the ensemble was made: titled tables of names and values."""
     manifest = ensemble.manifest
     book = ensemble.codebook
-    members = artefacts.read_json(ensemble.path / "members.json")
+    members = [manifest.parts[member_name(m)] for m in range(book.members)]
     return {
         "Fingerprints": {
             "ensemble": manifest.fingerprint,
