@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 from pathlib import Path
 
@@ -166,17 +167,44 @@ def test_nested_artefacts_are_not_hashed_by_the_outer(tmp_path):
     assert read_manifest(path / "members" / "00", "model").files
 
 
-def test_reseal_covers_the_files_of_the_artefact_and_nothing_that_came_later(tmp_path):
+def test_reseal_takes_the_parts_as_they_are_and_nothing_that_came_later(tmp_path):
     """Unfinished work inside (a scratch folder, a .part) must not become a file of the outer artefact."""
     path = tmp_path / "outer"
     with create(path, "ensemble", inputs={}, made={}) as part:
         artefacts.write_bytes(part / "own", b"1")
+        with create(part / "inner", "model", inputs={}, made={"try": 1}):
+            pass
     before = read_manifest(path, "ensemble")
     artefacts.write_bytes(path / "samples" / "0.part" / "half", b"unfinished")
-    artefacts.write_bytes(path / "own", b"2")
-    artefacts.reseal(path, before)
+    artefacts.discard(path / "inner")
+    with create(path / "inner", "model", inputs={}, made={"try": 2}):
+        pass
+    with pytest.raises(ArtefactError, match="another model than"):
+        artefacts.require_part(path, before, "inner", "model")
+    artefacts.reseal(path, before, ["inner"])
     after = read_manifest(path, "ensemble")
-    assert after.files == {"own": artefacts.digest(b"2")}
+    assert after.files == before.files
+    assert list(after.parts) == ["inner"]
+    assert after.parts != before.parts
+    assert after.fingerprint != before.fingerprint
+    artefacts.require_part(path, after, "inner", "model")
+
+
+def test_what_an_interrupted_run_needs_is_no_part_of_the_artefact(tmp_path):
+    with create(tmp_path / "a", "model", inputs={}, made={}) as part:
+        artefacts.write_bytes(part / artefacts.RESUME / "state", b"half")
+        artefacts.write_bytes(part / "result", b"whole")
+    assert list(read_manifest(tmp_path / "a", "model").files) == ["result"]
+    assert not (tmp_path / "a" / artefacts.RESUME).exists()
+
+
+def test_only_whole_artefacts_are_found(tmp_path):
+    for name in ("b", "a"):
+        with create(tmp_path / name / "x", "model", inputs={}, made={}):
+            pass
+    for suffix in (".part", ".old"):
+        shutil.copytree(tmp_path / "a" / "x", tmp_path / "a" / f"y{suffix}")
+    assert artefacts.whole(tmp_path, "*/*") == [tmp_path / "a" / "x", tmp_path / "b" / "x"]
 
 
 def edit(**changes: object):

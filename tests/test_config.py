@@ -19,10 +19,6 @@ BAD = {
     "one timestep": ("[model]\ntimesteps = 1", "timesteps"),
     "unknown prediction": ("[model]\nprediction = 'x0'", "prediction.*'epsilon', 'v_prediction' or 'sample'"),
     "unknown method": ("[sampler]\nmethod = 'euler'", "method.*'ddpm' or 'ddim'"),
-    "more checkpoints than steps": (
-        "[training]\nsteps = 2\ncheckpoints = 3",
-        "checkpoints is 3, more than the 2 steps",
-    ),
     "not TOML": ("[training", "not a readable TOML file"),
 }
 

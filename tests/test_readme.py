@@ -4,29 +4,37 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import typer
 
-import whence
 from whence.cli.app import app
 
 README = (Path(__file__).parent.parent / "README.md").read_text("utf-8")
-TINY = whence.Config(
-    model={"channels": [8]},
-    training={"steps": 2, "batch_size": 8, "checkpoints": 1},
-    sampler={"steps": 2},
-)
+TINY = """
+[model]
+channels = [8]
+[training]
+steps = 2
+batch_size = 8
+[sampler]
+steps = 2
+"""
 
 
-def test_python_example_runs(tmp_path, monkeypatch, capsys):
+def test_python_example_runs_as_a_plain_script(tmp_path):
+    """With worker processes, and without an `if __name__` guard, as a reader would save it."""
     [code] = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     assert "members=16)" in code
-    monkeypatch.chdir(tmp_path)
-    exec(code.replace("members=16)", "members=16, config=TINY, workers=1)"), {"TINY": TINY})
-    printed = capsys.readouterr().out
-    assert len(re.findall(r"\d+\.\d+", printed)) >= 2 + 5
+    (tmp_path / "tiny.toml").write_text(TINY)
+    tiny = 'members=16, config=whence.read_config(Path("tiny.toml")), workers=2)'
+    (tmp_path / "example.py").write_text("from pathlib import Path\n" + code.replace("members=16)", tiny))
+    done = subprocess.run([sys.executable, "example.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert len(re.findall(r"\d+\.\d+", done.stdout)) >= 2 + 5
     assert (tmp_path / "runs" / "ens" / "report.html").exists()
 
 

@@ -19,7 +19,9 @@ from whence.errors import ArtefactError, DataError, MismatchError, NotFiniteErro
 
 
 def checkpoint(path: Path, step: int) -> dict[str, torch.Tensor]:
-    return artefacts.read_tensors(path / "checkpoints" / f"{step:08d}.safetensors")
+    """The raw weights after a step."""
+    saved = artefacts.read_tensors(path / "checkpoints" / f"{step:08d}.safetensors")
+    return {name.removeprefix("weights/"): tensor for name, tensor in saved.items() if name.startswith("weights/")}
 
 
 def averaged(path: Path) -> dict[str, torch.Tensor]:
@@ -282,9 +284,24 @@ def test_checkpoints_are_the_raw_weights_at_their_steps(tiny_data, tiny_config, 
         assert torch.allclose(raw[name][clear[name]], tensor[clear[name]], atol=5e-5), name
 
 
+def test_a_checkpoint_states_its_step_and_learning_rate(tiny_config, run):
+    for step in (3, 6):
+        saved = artefacts.read_tensors(run / "checkpoints" / f"{step:08d}.safetensors")
+        assert int(saved["step"]) == step
+        assert saved["learning_rate"].item() == learning_rate(tiny_config.training, step - 1)
+        assert saved["learning_rate"].item() == Record(run)["learning_rate"][step - 1].item()
+
+
+def test_the_record_is_checked_by_hash_before_it_is_believed(run, tmp_path, flip_byte):
+    copy = shutil.copytree(run, tmp_path / "copy")
+    flip_byte(next((copy / "record").iterdir()))
+    with pytest.raises(ArtefactError, match="is damaged"):
+        Record(copy).seen()
+
+
 @pytest.mark.parametrize(
     ("steps", "count", "expected"),
-    [(6, 2, [3, 6]), (10, 4, [2, 5, 7, 10]), (5, 5, [1, 2, 3, 4, 5]), (7, 1, [7]), (3, 0, [])],
+    [(6, 2, [3, 6]), (10, 4, [2, 5, 7, 10]), (5, 5, [1, 2, 3, 4, 5]), (7, 1, [7]), (3, 0, []), (2, 4, [1, 2])],
 )
 def test_checkpoint_steps_are_even_and_end_with_the_last(steps, count, expected):
     assert checkpoint_steps(TrainingConfig(steps=steps, checkpoints=count)) == expected

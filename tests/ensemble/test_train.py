@@ -11,7 +11,7 @@ from whence import artefacts
 from whence.data import write
 from whence.diffusion.process import NETWORK_FILE, DiffusionModel
 from whence.diffusion.record import Record
-from whence.ensemble import Ensemble, sample, train_ensemble
+from whence.ensemble import Codebook, Ensemble, sample, train_ensemble
 from whence.ensemble.model import member_path
 from whence.errors import ArtefactError, ConfigError, LockedError, MismatchError
 
@@ -159,10 +159,25 @@ def test_the_ensembles_own_files_are_checked(ensemble, flip_byte):
         Ensemble.open(ensemble.path)
 
 
-@pytest.mark.parametrize("name", ["members.json", "codebook/units.parquet", "codebook/codebook.safetensors"])
+@pytest.mark.parametrize("name", ["config.toml", "codebook/units.parquet", "codebook/codebook.safetensors"])
 def test_a_damaged_part_of_the_ensemble_is_refused(ensemble, flip_byte, name):
     flip_byte(ensemble.path / name)
     with pytest.raises(ArtefactError, match=f"{Path(name).name} is damaged"):
+        Ensemble.open(ensemble.path)
+
+
+def test_another_codebook_in_its_place_is_refused(ensemble, tiny_data):
+    """A codebook of another seed, whole by itself, would name members as survivors that saw the unit."""
+    shutil.rmtree(ensemble.path / "codebook")
+    Codebook.random(tiny_data.unit_ids, 6, seed=99).write(ensemble.path / "codebook", tiny_data.fingerprint)
+    with pytest.raises(ArtefactError, match="another codebook than"):
+        Ensemble.open(ensemble.path)
+
+
+def test_other_data_in_its_place_is_refused(ensemble, tiny_data):
+    shutil.rmtree(ensemble.path / "data")
+    write(tiny_data.select(range(len(tiny_data) - 1)), ensemble.path / "data")
+    with pytest.raises(ArtefactError, match="another dataset than"):
         Ensemble.open(ensemble.path)
 
 
