@@ -340,9 +340,3 @@ def test_digest_is_of_the_canonical_json():
     assert artefacts.digest({"b": (1, 2), "a": "é"}) == artefacts.digest({"a": "é", "b": [1, 2]})
     assert artefacts.digest({"a": 1}) != artefacts.digest({"a": "1"})
     assert artefacts.digest(b"") == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
-
-
-def test_size_of_counts_every_file(tmp_path):
-    artefacts.write_bytes(tmp_path / "a" / "b", b"12345")
-    artefacts.write_bytes(tmp_path / "c", b"1")
-    assert artefacts.size_of(tmp_path) == 6

@@ -176,6 +176,7 @@ def existing(path: Path, kind: str, *, inputs: Mapping[str, Any], made: Mapping[
     request = json.loads(json.dumps({"kind": kind, "inputs": inputs, "made": made}))
     _require_same(path, "was made", {"kind": found.kind, "inputs": found.inputs, "made": found.made}, request)
     verify(path, found)
+    discard(path / RESUME)
     return found
 
 

@@ -1,3 +1,5 @@
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -6,11 +8,19 @@ from whence.attribution import pixel
 from whence.errors import DataError
 
 
+@pytest.fixture
+def hold_at_a_time(monkeypatch):
+    """Set how many 8x8 training images are held as floats at a time."""
+    module = sys.modules["whence.attribution.pixel"]
+    return lambda count: monkeypatch.setattr(module, "CHUNK", count * 64)
+
+
 @pytest.mark.parametrize("chunk", [1, 7, 40, 4096])
-def test_against_numpy(tiny_data, chunk):
+def test_against_numpy(tiny_data, hold_at_a_time, chunk):
+    hold_at_a_time(chunk)
     source = np.random.default_rng(0)
     queries = source.uniform(-1, 1, (3, 1, 8, 8)).astype(np.float32)
-    scores = pixel(torch.from_numpy(queries), ["a", "b", "c"], tiny_data, chunk=chunk)
+    scores = pixel(torch.from_numpy(queries), ["a", "b", "c"], tiny_data)
     images = tiny_data.pixels.astype(np.float64) / 255
     for q in range(3):
         unit_range = (queries[q].astype(np.float64) + 1) / 2
@@ -19,9 +29,11 @@ def test_against_numpy(tiny_data, chunk):
     assert scores.scores.dtype == torch.float32
 
 
-def test_the_chunk_does_not_matter(tiny_data):
-    queries = tiny_data.images([3, 9]) * 0.9
-    found = [pixel(queries, ["a", "b"], tiny_data, chunk=chunk).scores for chunk in (3, 4096)]
+def test_the_chunk_does_not_matter(tiny_data, hold_at_a_time):
+    queries, found = tiny_data.images([3, 9]) * 0.9, []
+    for chunk in (3, 4096):
+        hold_at_a_time(chunk)
+        found.append(pixel(queries, ["a", "b"], tiny_data).scores)
     assert torch.equal(*found)
 
 

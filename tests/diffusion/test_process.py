@@ -7,7 +7,7 @@ from diffusers import DDPMPipeline, DDPMScheduler
 from whence.config import ModelConfig
 from whence.diffusion.diagnose import require_finite
 from whence.diffusion.process import NETWORK_FILE, DiffusionModel
-from whence.errors import ArtefactError, ConfigError, DataError, NotFiniteError
+from whence.errors import ArtefactError, ConfigError, NotFiniteError
 
 PREDICTIONS = ["epsilon", "v_prediction", "sample"]
 SCHEDULES = ["linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid"]
@@ -86,7 +86,6 @@ def test_sizes_build_and_run(size, settings):
     assert output.shape == (1, *size)
     assert torch.isfinite(output).all()
     assert made.size == size
-    made.require_size(size)
 
 
 @pytest.mark.parametrize(
@@ -119,11 +118,6 @@ def test_a_new_model_leaves_the_global_random_state_alone():
     before = torch.get_rng_state()
     model(seed=4)
     assert torch.equal(before, torch.get_rng_state())
-
-
-def test_another_size_is_refused():
-    with pytest.raises(DataError, match=r"images are 1x8x8, the model is for 3x16x16"):
-        model(size=(3, 16, 16)).require_size((1, 8, 8))
 
 
 @pytest.mark.parametrize("prediction", PREDICTIONS)

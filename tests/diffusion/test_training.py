@@ -169,7 +169,7 @@ def test_a_damaged_save_is_never_gone_on_from(tiny_data, tiny_config, run, tmp_p
     path = tmp_path / "run"
     with pytest.raises(KeyboardInterrupt):
         train(tiny_data, path, tiny_config, report=interrupt_at(5))
-    saves = list(Path(f"{path}.part").glob("state*.safetensors"))
+    saves = list(Path(f"{path}.part").rglob("state*.safetensors"))
     assert saves
     for file in saves:
         flip_byte(file)
@@ -181,7 +181,7 @@ def test_nothing_is_left_of_killed_writes(tiny_data, tiny_config, tmp_path):
     path = tmp_path / "run"
     with pytest.raises(KeyboardInterrupt):
         train(tiny_data, path, tiny_config, report=interrupt_at(3))
-    leftover = Path(f"{path}.part") / ".state.safetensors.123.tmp"
+    leftover = Path(f"{path}.part") / ".examples.parquet.123.tmp"
     leftover.write_bytes(b"half a save")
     manifest = train(tiny_data, path, tiny_config)
     assert not [name for name in manifest.files if name.endswith(".tmp")]
@@ -363,10 +363,7 @@ def test_a_record_of_another_seed_is_noticed(run, tmp_path):
 def test_a_record_that_lacks_steps_is_noticed(run, tmp_path):
     path = shutil.copytree(run, tmp_path / "run")
     (path / "record" / "00000002.safetensors").unlink()
-    with pytest.raises(ArtefactError, match="has 4 steps, the run 6"):
-        Record(path)["rows"]
-    shutil.rmtree(path / "record")
-    with pytest.raises(ArtefactError, match="no record"):
+    with pytest.raises(ArtefactError, match=r"00000002.safetensors is missing"):
         Record(path)["rows"]
 
 

@@ -203,7 +203,7 @@ def test_interrupted_sampling_continues_with_the_parts_that_are_there(ensemble, 
     with pytest.raises(StoppedError):
         sample(ensemble, count=20, seed=4, workers=1, report=stop_at_5)
     assert not (ensemble.path / "samples" / "4").exists()
-    parts = ensemble.path / "samples" / "4.part" / "parts"
+    parts = ensemble.path / "samples" / "4.part" / "resume" / "parts"
     first = {file: file.stat().st_mtime_ns for file in parts.iterdir()}
     assert len(first) == 1
     steps = []
@@ -217,7 +217,7 @@ def test_interrupted_sampling_continues_with_the_parts_that_are_there(ensemble, 
     again = sample(ensemble, count=20, seed=4, workers=1)
     assert steps == [4] * 4
     assert torch.equal(again.pictures, whole)
-    assert not (again.path / "parts").exists()
+    assert not (again.path / "resume").exists()
 
 
 def test_units_key_is_a_safe_and_distinct_name():
