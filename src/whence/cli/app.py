@@ -102,7 +102,8 @@ def main() -> None:
     except WhenceError as error:
         _end(f"Error: {error}", 1)
     except OSError as error:
-        _end(f"Error: {error.filename or 'a file'}: {error.strerror or error}. What was finished is kept.", 1)
+        place = error.filename2 or error.filename or "a file"
+        _end(f"Error: {place}: {error.strerror or error}. What was finished is kept.", 1)
     except SystemExit as end:
         if end.code != INTERRUPTED:
             raise

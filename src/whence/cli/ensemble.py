@@ -56,14 +56,14 @@ def train(
     from whence.cli.progress import progress
     from whence.config import read_config
     from whence.data import load
-    from whence.ensemble import Codebook, train_ensemble
+    from whence.ensemble.train import make_codebook, train_ensemble
     from whence.plan import plan_training
 
     settings = read_config(config).updated("training", steps=steps, seed=seed)
     images = load(data, split=split, unit_column=unit_column, resolution=resolution, grey=grey)
     show_notes(images.notes)
     if plan:
-        Codebook.random(images.unit_ids, members, codebook_seed)
+        make_codebook(images, members, codebook_seed)
         show_plan(plan_training(images, settings, members=members, workers=workers), out)
         return
     with progress(f"training {members} members") as report:

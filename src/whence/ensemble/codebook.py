@@ -94,8 +94,12 @@ class Codebook:
         """
         unknown = [unit for unit in units if unit not in self._column]
         if unknown or not units:
+            some = ", ".join(self.units[:3])
             raise DataError(
-                f"There is no unit {unknown[0]!r} in the ensemble's training data." if unknown else "No unit is given."
+                f"There is no unit {unknown[0]!r} in the ensemble's training data, whose {len(self.units):,} units begin "
+                f"with {some}."
+                if unknown
+                else "No unit is given."
             )
         return sorted(self._column[unit] for unit in dict.fromkeys(units))
 

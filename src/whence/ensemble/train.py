@@ -55,9 +55,7 @@ def train_ensemble(
         LockedError: Another process is writing the directory.
     """
     path, config = Path(path), suit(config or Config(), data.size)
-    codebook = Codebook.random(data.unit_ids, members, codebook_seed)
-    for member in range(members):
-        codebook.examples(member, data)
+    codebook = make_codebook(data, members, codebook_seed)
     inputs = {"data": data.fingerprint}
     made = {"members": members, "codebook_seed": codebook_seed, "config": config.record()}
     if artefacts.existing(path, "ensemble", inputs=inputs, made=made):
@@ -72,6 +70,18 @@ def train_ensemble(
         artefacts.write_bytes(part / "config.toml", config.to_toml().encode())
         _train_members(part, range(members), config, workers, report)
     return Ensemble.open(path)
+
+
+def make_codebook(data: Dataset, members: int, seed: int) -> Codebook:
+    """Return code words for all units of the data.
+
+    Raises:
+        ConfigError: There are fewer code words than units, or a member would train on nothing.
+    """
+    codebook = Codebook.random(data.unit_ids, members, seed)
+    for member in range(members):
+        codebook.examples(member, data)
+    return codebook
 
 
 def train_member(path: str, member: int, config: Config, report: Report) -> None:
