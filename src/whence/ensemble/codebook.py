@@ -96,7 +96,7 @@ class Codebook:
         if unknown or not units:
             some = ", ".join(self.units[:3])
             raise DataError(
-                f"There is no unit {unknown[0]!r} in the ensemble's training data, whose {len(self.units):,} units begin "
+                f"There is no unit {unknown[0]!r} in the training data, whose {len(self.units):,} units begin "
                 f"with {some}."
                 if unknown
                 else "No unit is given."
