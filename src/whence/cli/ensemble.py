@@ -154,7 +154,7 @@ def ablate(
     """
     from whence.cli.progress import progress
     from whence.ensemble import Ensemble, ablate_each
-    from whence.ensemble.ablation import missing_trajectories
+    from whence.ensemble.counterfactuals import missing_trajectories
     from whence.ensemble.suspects import expand_names, nearest_units
     from whence.plan import plan_drawing
 
