@@ -131,15 +131,14 @@ def _run_in_processes(tasks: Sequence[Task], workers: int, note: Callable[[str, 
     try:
         with _no_main():
             futures = {pool.submit(_call, task): task for task in tasks}
-        wait(futures, return_when=FIRST_EXCEPTION)
-        _raise_first_error(futures)
+        _wait(pool, futures)
     except BaseException:
         _kill(pool)
         raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
         ended.set()
-        reader.join()
+        reader.join(timeout=5.0)  # A worker that was killed while it wrote leaves half a message to wait for.
 
 
 @contextmanager
@@ -154,17 +153,23 @@ def _no_main() -> Iterator[None]:
         vars(main).update(hidden)
 
 
-def _raise_first_error(futures: Mapping[Future[None], Task]) -> None:
-    for future, task in futures.items():
-        if not future.done():
-            continue
-        try:
-            future.result()
-        except BrokenProcessPool:
+def _wait(pool: ProcessPoolExecutor, futures: Mapping[Future[None], Task]) -> None:
+    """Wait for all tasks or the first error. The pool may overlook the death of its youngest worker: look ourselves."""
+    pending, broken = set(futures), False
+    while pending:
+        dead = any(not process.is_alive() for process in list((pool._processes or {}).values()))
+        done, pending = wait(pending, timeout=0.5, return_when=FIRST_EXCEPTION)
+        for future in done:
+            try:
+                future.result()
+            except BrokenProcessPool:
+                broken = True
+        if broken or (dead and pending):
+            names = sorted(futures[future].name for future in (pending or done))
             raise InterruptedRunError(
-                f"A worker process was killed or ran out of memory (around {task.name}). What was finished is kept: "
+                f"A worker process was killed or ran out of memory (around {names[0]}). What was finished is kept: "
                 "run the same command again to continue, with fewer --workers if memory was short."
-            ) from None
+            )
 
 
 def _forward(news: Any, note: Callable[[str, int], None], ended: threading.Event) -> None:
