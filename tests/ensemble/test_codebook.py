@@ -102,7 +102,7 @@ def test_one_unit_leaves_half_of_the_members():
 
 def test_unknown_units_and_none():
     book = Codebook.random(names(5), 4, seed=0)
-    with pytest.raises(DataError, match="no unit 'bob' in the ensemble's training data"):
+    with pytest.raises(DataError, match="no unit 'bob' in the training data"):
         book.survivors(["u1", "bob"])
     with pytest.raises(DataError, match="No unit is given"):
         book.survivors([])
