@@ -55,8 +55,8 @@ def run_demo(out: Path, workers: int | None) -> None:
     say(f"\nDone in {duration(time.monotonic() - start)}. Open {page.resolve()}")
     say(f"It shows {COUNT} drawn digits and, for {SHOWN} of them, the digit drawn without its most similar training")
     say("image, beside that image and a placebo. The counterfactual moved further than its placebo in")
-    say(f"{further} of {SHOWN}. Where it didn't, the change comes from averaging fewer members, and likeness alone is")
-    say("no reason to credit an image.")
+    say(f"{further} of {SHOWN}. Where it didn't, averaging fewer members explains the change as well, and likeness")
+    say("alone is no reason to credit an image. One placebo each is a comparison, not a test.")
 
 
 def _figure(path: Path, digits: Dataset, found: list[Ablation]) -> None:
