@@ -245,6 +245,17 @@ def verify(path: Path, manifest: Manifest, within: str = "") -> None:
             )
 
 
+def read_verified(path: Path, kind: str) -> Manifest:
+    """Return the manifest of the artefact at `path` after checking every file against it.
+
+    Raises:
+        ArtefactError: There is no such artefact, or it or one of its files is missing or damaged.
+    """
+    manifest = read_manifest(path, kind)
+    verify(path, manifest)
+    return manifest
+
+
 def require_part(path: Path, manifest: Manifest, name: str, kind: str) -> None:
     """Check that an artefact inside another is the one that the outer one was sealed with.
 

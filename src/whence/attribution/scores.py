@@ -182,8 +182,7 @@ class Scores:
         Raises:
             ArtefactError: They are missing, unfinished or damaged.
         """
-        manifest = artefacts.read_manifest(path, "scores")
-        artefacts.verify(path, manifest)
+        manifest = artefacts.read_verified(path, "scores")
         tensors = artefacts.read_tensors(path / "scores.safetensors")
         examples = artefacts.read_table(path / "examples.parquet")
         made = manifest.made

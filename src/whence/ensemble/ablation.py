@@ -42,8 +42,7 @@ class Ablation:
         Raises:
             ArtefactError: It is missing, unfinished or damaged.
         """
-        manifest = artefacts.read_manifest(path, "ablation")
-        artefacts.verify(path, manifest)
+        manifest = artefacts.read_verified(path, "ablation")
         return cls(path, manifest)
 
     @property

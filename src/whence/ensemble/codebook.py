@@ -186,8 +186,7 @@ class Codebook:
         Raises:
             ArtefactError: It is missing or damaged.
         """
-        manifest = artefacts.read_manifest(path, "codebook")
-        artefacts.verify(path, manifest)
+        manifest = artefacts.read_verified(path, "codebook")
         bits = artefacts.read_tensors(path / "codebook.safetensors")["bits"].numpy()
         units = tuple(artefacts.read_table(path / "units.parquet")["unit"])
         if bits.shape != (manifest.made["members"], len(units)):

@@ -41,8 +41,7 @@ class Ensemble:
             ArtefactError: It is missing, unfinished or damaged; the message names the member.
         """
         path = Path(path)
-        manifest = artefacts.read_manifest(path, "ensemble")
-        artefacts.verify(path, manifest)
+        manifest = artefacts.read_verified(path, "ensemble")
         artefacts.require_part(path, manifest, "data", "dataset")
         artefacts.require_part(path, manifest, "codebook", "codebook")
         damaged = damaged_members(path, manifest)
@@ -90,7 +89,7 @@ def damaged_members(path: Path, manifest: Manifest) -> dict[int, str]:
     for member in range(manifest.made["members"]):
         try:
             artefacts.require_part(path, manifest, member_name(member), "model")
-            artefacts.verify(member_path(path, member), artefacts.read_manifest(member_path(path, member), "model"))
+            artefacts.read_verified(member_path(path, member), "model")
         except ArtefactError as error:
             found[member] = str(error)
     return found

@@ -44,8 +44,7 @@ class Samples:
         Raises:
             ArtefactError: They are missing, unfinished or damaged.
         """
-        manifest = artefacts.read_manifest(path, "samples")
-        artefacts.verify(path, manifest)
+        manifest = artefacts.read_verified(path, "samples")
         return cls(path, manifest)
 
     @property

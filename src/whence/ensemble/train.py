@@ -98,7 +98,7 @@ def train_member(path: str, member: int, config: Config, report: Report) -> None
 def _is_sound(folder: Path) -> bool:
     """Whether a finished member is what its own manifest says."""
     try:
-        artefacts.verify(folder, artefacts.read_manifest(folder, "model"))
+        artefacts.read_verified(folder, "model")
     except ArtefactError:
         return False
     return True
@@ -110,7 +110,7 @@ def member_config(config: Config, member: int) -> Config:
 
 
 def _train_members(path: Path, members: range | list[int], config: Config, workers: int | None, report: Report) -> None:
-    artefacts.verify(path / "data", artefacts.read_manifest(path / "data", "dataset"))
+    artefacts.read_verified(path / "data", "dataset")
     size = config.training.steps
     run(
         [

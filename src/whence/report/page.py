@@ -38,7 +38,7 @@ def write_report(ensemble: Ensemble, out: Path | None = None) -> Path:
 def render(ensemble: Ensemble) -> str:
     """The report as HTML."""
     data = ensemble.path / "data"
-    artefacts.verify(data, artefacts.read_manifest(data, "dataset"))
+    artefacts.read_verified(data, "dataset")
     training = TrainingImages(ensemble.data, ensemble.codebook)
     sets, found = sample_sets(ensemble), ablations(ensemble)
     figures = [comparison(one) for one in found]
