@@ -8,6 +8,7 @@ import pytest
 from whence import artefacts
 from whence.data import Dataset
 from whence.ensemble.codebook import Codebook
+from whence.ensemble.placebos import placebo
 from whence.errors import ArtefactError, ConfigError, DataError, MismatchError, NoSurvivorsError
 
 
@@ -71,7 +72,10 @@ def test_too_small_a_capacity_says_how_many_members_are_enough(members, units, e
     with pytest.raises(ConfigError) as caught:
         Codebook.random(names(units), members, 0)
     message = str(caught.value)
-    assert f"{members} members have {capacity:,} balanced code words, too few for {units:,} units" in message
+    assert (
+        f"{members} members have {capacity:,} code words of weight {members // 2}, too few for {units:,} units"
+        in message
+    )
     assert f"--members {enough})" in message
     assert Codebook.random(names(units), enough, 0).bits.shape == (enough, units)
     assert math.comb(enough - 2, enough // 2 - 1) < units
@@ -130,7 +134,7 @@ def test_a_placebo_removes_words_that_no_unit_has(removed, wanted, keep_only):
         tuple(m for m in range(8) if all((m in word) == keep_only for word in words))
         for words in combinations(free, removed)
     }
-    found = {tuple(book.placebo(removed, range(wanted), seed, keep_only=keep_only)) for seed in range(20)}
+    found = {tuple(placebo(book, removed, range(wanted), seed, keep_only=keep_only)) for seed in range(20)}
     assert found <= possible
     assert all(len(one) == wanted for one in found)
     assert len(found) > 1
@@ -139,16 +143,16 @@ def test_a_placebo_removes_words_that_no_unit_has(removed, wanted, keep_only):
 @pytest.mark.parametrize("seed", range(30))
 def test_the_placebo_of_one_unit_is_the_ablation_of_no_unit(seed):
     book = Codebook.random(names(30), 8, seed=4)
-    assert book.placebo(1, range(4), seed) == book.placebo(1, range(4), seed)
-    assert book.placebo(1, range(4), seed) not in [book.survivors([unit]) for unit in book.units]
+    assert placebo(book, 1, range(4), seed) == placebo(book, 1, range(4), seed)
+    assert placebo(book, 1, range(4), seed) not in [book.survivors([unit]) for unit in book.units]
 
 
 def test_no_placebo_where_every_word_belongs_to_a_unit():
-    assert Codebook.random(names(6), 4, seed=0).placebo(1, range(2), seed=0) is None
+    assert placebo(Codebook.random(names(6), 4, seed=0), 1, range(2), seed=0) is None
 
 
 def test_no_placebo_with_an_impossible_number_of_survivors():
-    assert Codebook.random(names(10), 8, seed=0).placebo(1, range(3), seed=0) is None
+    assert placebo(Codebook.random(names(10), 8, seed=0), 1, range(3), seed=0) is None
 
 
 def test_an_example_of_several_units_needs_all_their_bits():
@@ -201,3 +205,25 @@ def test_bits_that_do_not_fit_the_units_are_refused(tmp_path):
         artefacts.write_table(part / "units.parquet", {"unit": ["a", "b"]})
     with pytest.raises(ArtefactError, match=r"bits \(4, 3\) for 2 units"):
         Codebook.read(tmp_path / "c")
+
+
+@pytest.mark.parametrize(("members", "weight"), [(5, 2), (9, 3), (16, 7)])
+def test_a_weight_leaves_the_guaranteed_survivors(members, weight):
+    """With w <= (M - s) / r, removing any r units leaves at least s members."""
+    book = Codebook.random(names(10), members, 0, weight)
+    assert book.weight == weight
+    assert (book.bits.sum(axis=0) == weight).all()
+    for removed in range(1, (members - 1) // weight + 1):
+        left = [len(book.survivors([f"u{u}" for u in some])) for some in combinations(range(10), removed)]
+        assert min(left) >= members - removed * weight
+
+
+@pytest.mark.parametrize(("members", "weight"), [(4, 0), (4, 4), (4, 5), (4, -1)])
+def test_an_impossible_weight(members, weight):
+    with pytest.raises(ConfigError, match="--weight must be from 1 to 3"):
+        Codebook.random(names(2), members, 0, weight)
+
+
+def test_too_few_words_of_a_weight():
+    with pytest.raises(ConfigError, match="5 members have 10 code words of weight 2, too few for 12 units.*members 6"):
+        Codebook.random(names(12), 5, 0, 2)

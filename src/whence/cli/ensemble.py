@@ -33,7 +33,10 @@ app = typer.Typer(
 def train(
     data: DATA,
     out: Annotated[Path, typer.Option(help="The directory of the ensemble.")],
-    members: Annotated[int, typer.Option(help="Models to train, an even number.")] = 16,
+    members: Annotated[int, typer.Option(help="Models to train; `whence ensemble codebook` helps to choose.")] = 16,
+    weight: Annotated[
+        int | None, typer.Option(help="How many of them see each unit; default half, of an even number.")
+    ] = None,
     steps: STEPS = None,
     seed: SEED = None,
     codebook_seed: Annotated[int, typer.Option(help="Seed of the code words.")] = 0,
@@ -47,8 +50,8 @@ def train(
 ) -> None:
     """Train the members of an encoded ensemble, in parallel.
 
-    Each unit (image, artist ...) gets a code word with half of its bits set, and each member trains on the units
-    whose bit it has. Interrupted at any moment, the same command continues; run again later, it checks every member
+    Each unit (image, artist ...) gets a code word, half of its bits set unless --weight says otherwise, and each member
+    trains on the units whose bit it has. Interrupted at any moment, the same command continues; run again later, it checks every member
     by hash and trains anew only those that are lost or damaged.
 
     Example: `whence ensemble train digits --members 16 --steps 1000 --out runs/ens`
@@ -63,7 +66,7 @@ def train(
     images = load(data, split=split, unit_column=unit_column, resolution=resolution, grey=grey)
     show_notes(images.notes)
     if plan:
-        make_codebook(images, members, codebook_seed)
+        make_codebook(images, members, codebook_seed, weight)
         show_plan(plan_training(images, settings, members=members, workers=workers), out)
         return
     with progress(f"training {members} members") as report:
@@ -71,6 +74,7 @@ def train(
             images,
             out,
             members=members,
+            weight=weight,
             config=settings,
             codebook_seed=codebook_seed,
             workers=workers,

@@ -7,6 +7,7 @@ for a unit have never seen it: they survive its ablation.
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 from collections.abc import Iterator, Sequence
@@ -43,23 +44,29 @@ class Codebook:
     seed: int
 
     @classmethod
-    def random(cls, units: Sequence[str], members: int, seed: int) -> Codebook:
-        """Return unique random code words with half the bits set.
+    def random(cls, units: Sequence[str], members: int, seed: int, weight: int | None = None) -> Codebook:
+        """Return unique random code words with `weight` of their bits set; default half of them.
 
         Raises:
-            ConfigError: `members` is odd or below 2, or there are fewer code words than units.
+            ConfigError: `members` is below 2 or odd without a weight, the weight leaves nobody on one side, or there
+                are fewer code words than units.
         """
-        if members < 2 or members % 2:
+        half = weight is None
+        if members < 2 or (half and members % 2):
             raise ConfigError(f"An ensemble needs an even number of members, at least 2; given {members}.")
-        capacity = math.comb(members, members // 2)
+        weight = members // 2 if weight is None else weight
+        if not 0 < weight < members:
+            raise ConfigError(f"--weight must be from 1 to {members - 1}: some members see a unit, some don't.")
+        capacity = math.comb(members, weight)
         if capacity < len(units):
-            enough = next(m for m in range(members, 2 * len(units) + 4, 2) if math.comb(m, m // 2) >= len(units))
+            larger = itertools.count(members, 2 if half else 1)
+            enough = next(m for m in larger if math.comb(m, m // 2 if half else weight) >= len(units))
             raise ConfigError(
-                f"{members} members have {capacity:,} balanced code words, too few for {len(units):,} units. "
+                f"{members} members have {capacity:,} code words of weight {weight}, too few for {len(units):,} units. "
                 f"Use at least {enough} members (--members {enough}), or larger units (--unit-column)."
             )
         words: dict[tuple[int, ...], None] = {}
-        for word in _words(members, members // 2, seed):
+        for word in random_words(members, weight, seed):
             words[word] = None
             if len(words) == len(units):
                 break
@@ -83,7 +90,8 @@ class Codebook:
         return {unit: u for u, unit in enumerate(self.units)}
 
     @cached_property
-    def _taken(self) -> set[tuple[int, ...]]:
+    def taken(self) -> set[tuple[int, ...]]:
+        """The code words that units have, as tuples of the members whose bit is set."""
         return {tuple(np.flatnonzero(column).tolist()) for column in self.bits.T}
 
     def columns(self, units: Sequence[str]) -> list[int]:
@@ -125,31 +133,6 @@ class Codebook:
                 "here. Ablate fewer units together, make them one unit (--unit-column) or train more members."
             )
         return found
-
-    def placebo(
-        self, removed: int, survivors: Sequence[int], seed: int, *, keep_only: bool = False
-    ) -> list[int] | None:
-        """Survivors of the ablation of code words that no unit has.
-
-        Args:
-            removed: Number of code words to ablate together.
-            survivors: Members left by the ablation of the units; the placebo leaves as many, but not the same.
-            seed: Which placebo.
-            keep_only: Keep the members with the bits set instead.
-
-        Returns:
-            Other members, as many; leaving out the others removes no unit in particular. None where no unassigned
-            code words with as many survivors were found, which happens when the units use up the code words.
-        """
-        fresh = (word for word in _words(self.members, self.weight, seed, tries=20_000) if word not in self._taken)
-        for words in zip(*[fresh] * removed, strict=False):
-            bits = np.zeros((self.members, removed), bool)
-            for k, word in enumerate(words):
-                bits[list(word), k] = True
-            found = np.flatnonzero((bits == keep_only).all(axis=1)).tolist()
-            if len(found) == len(survivors) and found != list(survivors):
-                return found
-        return None
 
     def examples(self, member: int, data: Dataset) -> np.ndarray:
         """Return the indices of the examples that a member trains on: those with the bits of all their units set.
@@ -194,9 +177,8 @@ class Codebook:
         return cls(bits, units, manifest.made["seed"])
 
 
-def _words(members: int, weight: int, seed: int, tries: int | None = None) -> Iterator[tuple[int, ...]]:
+def random_words(members: int, weight: int, seed: int) -> Iterator[tuple[int, ...]]:
     """Random code words as sorted tuples of the members whose bit is set; the same may come again."""
     source = random.Random(f"code words {seed}")
-    while tries is None or tries > 0:
+    while True:
         yield tuple(sorted(source.sample(range(members), weight)))
-        tries = None if tries is None else tries - 1

@@ -15,6 +15,7 @@ from whence.config import SamplerConfig
 from whence.engine import Report, silent
 from whence.ensemble.ablation import Ablation, ablation_path
 from whence.ensemble.model import Ensemble
+from whence.ensemble.placebos import placebo
 from whence.ensemble.sampling import Samples, find_sample
 from whence.ensemble.trajectories import Trajectory, draw_trajectories
 from whence.seeds import derived_seed
@@ -116,13 +117,13 @@ class _Plan:
         samples, index = find_sample(ensemble, sample, opened)
         sample = samples.names[index]
         seed = derived_seed(samples.seed, f"placebo {index} {units} {keep_only}")
-        placebo = ensemble.codebook.placebo(len(units), survivors, seed, keep_only=keep_only)
+        beside = placebo(ensemble.codebook, len(units), survivors, seed, keep_only=keep_only)
         made = {
             "sample": sample,
             "units": units,
             "keep_only": keep_only,
             "survivors": survivors,
-            "placebo": placebo,
+            "placebo": beside,
             "sampler": samples.sampler.record(),
         }
         # The picture, not the whole set: drawing more samples later leaves this ablation valid.
@@ -131,7 +132,7 @@ class _Plan:
             "factual": artefacts.digest(samples.pictures[index].numpy().tobytes()),
         }
         path = ablation_path(ensemble, sample, units, keep_only)
-        return cls(path, samples, index, survivors, placebo, inputs, made)
+        return cls(path, samples, index, survivors, beside, inputs, made)
 
     def is_there(self) -> bool:
         return artefacts.existing(self.path, "ablation", inputs=self.inputs, made=self.made) is not None

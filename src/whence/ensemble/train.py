@@ -30,6 +30,7 @@ def train_ensemble(
     path: str | Path,
     *,
     members: int = 16,
+    weight: int | None = None,
     config: Config | None = None,
     codebook_seed: int = 0,
     workers: int | None = None,
@@ -40,7 +41,8 @@ def train_ensemble(
     Args:
         data: The training examples with their units.
         path: The run directory.
-        members: Number M of members, even.
+        members: Number M of members.
+        weight: How many of them see each unit, w; default half of an even number.
         config: Settings of every member; each gets its own seed, derived from ``training.seed``.
         codebook_seed: Seed of the code words.
         workers: Processes; default one for each core.
@@ -55,9 +57,14 @@ def train_ensemble(
         LockedError: Another process is writing the directory.
     """
     path, config = Path(path), suit(config or Config(), data.size)
-    codebook = make_codebook(data, members, codebook_seed)
+    codebook = make_codebook(data, members, codebook_seed, weight)
     inputs = {"data": data.fingerprint}
-    made = {"members": members, "codebook_seed": codebook_seed, "config": config.record()}
+    made = {
+        "members": members,
+        "weight": codebook.weight,
+        "codebook_seed": codebook_seed,
+        "config": config.record(),
+    }
     if artefacts.existing(path, "ensemble", inputs=inputs, made=made):
         with artefacts.lock(path):
             _mend(path, config, workers, report)
@@ -72,13 +79,13 @@ def train_ensemble(
     return Ensemble.open(path)
 
 
-def make_codebook(data: Dataset, members: int, seed: int) -> Codebook:
+def make_codebook(data: Dataset, members: int, seed: int, weight: int | None = None) -> Codebook:
     """Return code words for all units of the data.
 
     Raises:
         ConfigError: There are fewer code words than units, or a member would train on nothing.
     """
-    codebook = Codebook.random(data.unit_ids, members, seed)
+    codebook = Codebook.random(data.unit_ids, members, seed, weight)
     for member in range(members):
         codebook.examples(member, data)
     return codebook
