@@ -52,8 +52,9 @@ def sampling_steps(model: DiffusionModel, config: SamplerConfig) -> list[tuple[i
 
 def picture_noise(names: Sequence[tuple[int, int]], step: int, shape: Sequence[int]) -> Tensor:
     """Noise of the pictures (SEED, INDEX) at a step (0: the start), float32 [n, *shape]."""
-    key = np.concatenate([keys("picture", seed, [str(index)]) for seed, index in names])
-    return normals(key, np.full(len(names), step), shape)
+    places = {name: k for k, name in enumerate(dict.fromkeys(names))}
+    key = np.concatenate([keys("picture", seed, [str(index)]) for seed, index in places])
+    return normals(key, np.full(len(places), step), shape)[[places[name] for name in names]]
 
 
 def draw(

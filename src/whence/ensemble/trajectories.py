@@ -59,23 +59,24 @@ def draw_trajectories(
     size = PART * sampler.batch_size
     parts = [list(trajectories[i : i + size]) for i in range(0, len(trajectories), size)]
     files = [scratch / f"{k:05d}.safetensors" for k in range(len(parts))]
-    tasks = [
-        Task(
-            f"pictures {k}",
-            draw_part,
-            {
-                "path": str(ensemble.path),
-                "fingerprint": ensemble.manifest.fingerprint,
-                "trajectories": part,
-                "sampler": sampler,
-                "file": str(file),
-            },
-            evaluations(part, sampler),
-        )
-        for k, (part, file) in enumerate(zip(parts, files, strict=True))
-    ]
+    tasks = [drawing_task(ensemble, [one], sampler) for one in zip(files, parts, strict=True)]
     run(tasks, workers=workers, report=report)
     return torch.cat([artefacts.read_tensors(file)["pictures"] for file in files])
+
+
+def drawing_task(ensemble: Ensemble, files: Sequence[tuple[Path, list[Trajectory]]], sampler: SamplerConfig) -> Task:
+    """The work of drawing trajectories together and writing them to one or more files."""
+    return Task(
+        str(files[0][0]),
+        draw_files,
+        {
+            "path": str(ensemble.path),
+            "fingerprint": ensemble.manifest.fingerprint,
+            "files": [(str(file), trajectories) for file, trajectories in files],
+            "sampler": sampler,
+        },
+        evaluations([one for _, trajectories in files for one in trajectories], sampler),
+    )
 
 
 def part_count(pictures: int, sampler: SamplerConfig) -> int:
@@ -89,28 +90,31 @@ def evaluations(trajectories: Sequence[Trajectory], sampler: SamplerConfig) -> i
     return sampler.steps * sum(-(-count // sampler.batch_size) for count in rows.values())
 
 
-def draw_part(
-    path: str, fingerprint: str, trajectories: list[Trajectory], sampler: SamplerConfig, file: str, report: Report
+def draw_files(
+    path: str, fingerprint: str, files: list[tuple[str, list[Trajectory]]], sampler: SamplerConfig, report: Report
 ) -> None:
-    """Draw some trajectories together and write them to `file`; a task for the engine.
+    """Draw the trajectories of all files that are not there yet, together, and write them; a task for the engine.
 
     Raises:
         MismatchError: The ensemble changed since it was opened.
     """
-    total = evaluations(trajectories, sampler)
-    if not Path(file).exists():
+    total = evaluations([one for _, trajectories in files for one in trajectories], sampler)
+    missing = [(file, trajectories) for file, trajectories in files if not Path(file).exists()]
+    if missing:
         ensemble = Ensemble.open(path)
         if ensemble.manifest.fingerprint != fingerprint:
             raise MismatchError(f"{path} changed while pictures were drawn. Run the command again.")
-        sets = [one.members for one in trajectories]
+        rows = [one for _, trajectories in missing for one in trajectories]
+        sets = [one.members for one in rows]
         predict = MeanPrediction(ensemble.networks(m for one in sets for m in one), sets, sampler.batch_size)
-        names = [(one.seed, one.index) for one in trajectories]
         pictures = draw(
             predict,
             ensemble.schedule,
             sampler,
-            names,
+            [(one.seed, one.index) for one in rows],
             lambda done, steps: report(done * total // steps, total),
         )
-        artefacts.write_tensors(Path(file), {"pictures": pictures})
+        sizes = [len(trajectories) for _, trajectories in missing]
+        for (file, _), block in zip(missing, torch.split(pictures, sizes), strict=True):
+            artefacts.write_tensors(Path(file), {"pictures": block})
     report(total, total)

@@ -1,0 +1,125 @@
+"""The counterfactual landscape of a picture: what would have been drawn without each unit, and placebos beside it.
+
+runs/ens/landscapes/0-3/shards/00000.safetensors    pictures in blocks: the factual one, U counterfactuals, P placebos
+runs/ens/landscapes/0-3/distances.safetensors       how far each is from the factual one
+
+The units' counterfactuals are exact. How far one moves is no measure of its unit by itself: units with similar code
+words are ablated by similar members and share their distance, and fewer members alone move a picture. What placebos
+don't reach is a reason to credit a unit (`whence.ensemble.influence`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from torch import Tensor
+
+from whence import artefacts
+from whence.artefacts import Manifest
+from whence.ensemble.model import Ensemble
+from whence.errors import DataError
+
+
+@dataclass(frozen=True)
+class Landscape:
+    """All counterfactuals of one picture, beside placebos.
+
+    Attributes:
+        path: Their directory.
+        manifest: Sample, sampler, number of placebos, and how many network evaluations they took.
+    """
+
+    path: Path
+    manifest: Manifest
+
+    @classmethod
+    def open(cls, path: Path) -> Landscape:
+        """Return a landscape, checking every file by hash.
+
+        Raises:
+            ArtefactError: It is missing, unfinished or damaged.
+        """
+        return cls(path, artefacts.read_verified(path, "landscape"))
+
+    @property
+    def sample(self) -> str:
+        """SEED/INDEX of the picture."""
+        return str(self.manifest.made["sample"])
+
+    @cached_property
+    def units(self) -> tuple[str, ...]:
+        """The units, U of them, in the order of the codebook."""
+        return tuple(artefacts.read_table(self.path / "units.parquet")["unit"])
+
+    @cached_property
+    def _distances(self) -> dict[str, Tensor]:
+        return artefacts.read_tensors(self.path / "distances.safetensors")
+
+    @property
+    def distances(self) -> Tensor:
+        """Euclidean distance of every unit's counterfactual from the factual picture, pixels in [0, 1]; float64 [U]."""
+        return self._distances["units"]
+
+    @property
+    def placebo_distances(self) -> Tensor:
+        """Likewise of the placebos, float64 [P]."""
+        return self._distances["placebos"]
+
+    @property
+    def factual(self) -> Tensor:
+        """The picture by all members, in the landscape's own canonical batch; float32 [C, H, W] in [-1, 1]."""
+        return self._block(0)[0]
+
+    def counterfactual(self, unit: str) -> Tensor:
+        """Return the picture without a unit, float32 [C, H, W] in [-1, 1].
+
+        Raises:
+            DataError: There is no such unit.
+        """
+        if unit not in self._position:
+            raise DataError(f"There is no unit {unit!r} in the landscape of {self.sample}: {len(self.units):,} units.")
+        block, row = divmod(self._position[unit], self.manifest.made["block"])
+        return self._block(block)[row]
+
+    def counterfactuals(self) -> Iterator[Tensor]:
+        """All counterfactuals in the order of the units, in blocks float32 [k, C, H, W]."""
+        return self._stream(1, 1 + len(self.units))
+
+    def placebos(self) -> Iterator[Tensor]:
+        """All placebos, in blocks float32 [k, C, H, W]."""
+        return self._stream(1 + len(self.units), 1 + len(self.units) + self.manifest.made["placebos"])
+
+    @cached_property
+    def _position(self) -> dict[str, int]:
+        return {unit: 1 + u for u, unit in enumerate(self.units)}
+
+    def _block(self, block: int) -> Tensor:
+        return artefacts.read_tensors(self.path / shard(block))["pictures"]
+
+    def _stream(self, start: int, stop: int) -> Iterator[Tensor]:
+        """The pictures from position `start` to `stop`, shard by shard."""
+        size = self.manifest.made["block"]
+        for block in range(start // size, -(-stop // size)):
+            first = block * size
+            yield self._block(block)[max(0, start - first) : stop - first]
+
+
+def landscapes(ensemble: Ensemble) -> list[Landscape]:
+    """All landscapes that this ensemble has drawn, by sample."""
+    paths = artefacts.whole(ensemble.path / "landscapes", "*")
+    inputs = {path: artefacts.read_manifest(path, "landscape").inputs for path in paths}
+    mine = [Landscape.open(path) for path in paths if inputs[path]["ensemble"] == ensemble.manifest.fingerprint]
+    return sorted(mine, key=lambda one: [int(part) for part in one.sample.split("/")])
+
+
+def landscape_path(ensemble: Ensemble, sample: str) -> Path:
+    """Where a landscape is."""
+    return ensemble.path / "landscapes" / sample.replace("/", "-")
+
+
+def shard(block: int) -> str:
+    """Path of a shard inside its landscape."""
+    return f"shards/{block:05d}.safetensors"

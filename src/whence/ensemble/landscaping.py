@@ -1,0 +1,171 @@
+"""Drawing landscapes: U counterfactuals and P placebos of each picture, in full canonical batches.
+
+At every sampler step each member evaluates all trajectories that include it. That is U·(M - w)·T evaluations of single
+pictures for the units, w the weight of their code words, (M - w)·P·T for the placebos and M·T for the factual picture.
+Finished shards are kept, so an interrupted landscape continues; a shard holds the same bytes whatever was drawn
+beside it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from whence import artefacts, images
+from whence.config import SamplerConfig
+from whence.engine import Report, Task, run, silent
+from whence.ensemble.landscape import Landscape, landscape_path, shard
+from whence.ensemble.model import Ensemble
+from whence.ensemble.placebos import placebos as unassigned
+from whence.ensemble.sampling import Samples, find_sample
+from whence.ensemble.suspects import expand_names
+from whence.ensemble.trajectories import Trajectory, drawing_task
+from whence.errors import ConfigError
+from whence.seeds import derived_seed
+
+#: Pixels in a canonical batch of landscapes, for nearly the throughput of the largest batch; and its bounds.
+PIXELS, SMALLEST, LARGEST = 2**13, 16, 128
+#: Canonical batches of pictures in one shard, of which a member evaluates about half.
+BATCHES = 8
+
+
+def landscape(
+    ensemble: Ensemble,
+    samples: str | Sequence[str],
+    *,
+    placebos: int = 200,
+    workers: int | None = None,
+    report: Report = silent,
+) -> list[Landscape]:
+    """Draw all counterfactuals of pictures, and placebos beside them.
+
+    Args:
+        ensemble: A whole ensemble.
+        samples: SEED/INDEX or SEED/FIRST-LAST of pictures that it has drawn.
+        placebos: Code words without a unit to ablate as well; fewer where the codebook has no more.
+        workers: Processes; default one for each core.
+        report: Called with (network evaluations done, evaluations in all).
+
+    Returns:
+        One landscape for each picture; drawn only if it is not there yet.
+
+    Raises:
+        ArtefactError: A sample has not been drawn.
+        ConfigError: The number of placebos is negative, or a name is not one.
+        MismatchError: A landscape of this picture has other placebos.
+    """
+    plans = plan_landscapes(ensemble, samples, placebos)
+    missing = [plan for plan in plans if not plan.is_there()]
+    with ExitStack() as stack:
+        for plan in missing:
+            stack.enter_context(plan.create())
+        run(drawing_tasks(ensemble, missing), workers=workers, report=report)
+        for plan in missing:
+            plan.finish()
+    report(1, 1)
+    return [Landscape.open(plan.path) for plan in plans]
+
+
+@dataclass(frozen=True)
+class LandscapePlan:
+    """One landscape to be drawn.
+
+    Attributes:
+        path: Where it belongs.
+        trajectories: The factual picture, the units, the placebos.
+        units: The units, U.
+        sampler: How they are drawn.
+        inputs: Fingerprints of the ensemble and of the picture.
+        made: Everything else that it depends on.
+    """
+
+    path: Path
+    trajectories: list[Trajectory]
+    units: tuple[str, ...]
+    sampler: SamplerConfig
+    inputs: dict[str, str]
+    made: dict[str, Any]
+
+    def is_there(self) -> bool:
+        """Return whether it has been drawn.
+
+        Raises:
+            MismatchError: Another one is in its place.
+        """
+        return artefacts.existing(self.path, "landscape", inputs=self.inputs, made=self.made) is not None
+
+    @property
+    def part(self) -> Path:
+        """Where it grows."""
+        return Path(f"{self.path}.part")
+
+    def create(self) -> Any:
+        """Begin or continue to write it."""
+        facts = {"evaluations": self.sampler.steps * sum(len(one.members) for one in self.trajectories)}
+        return artefacts.create(self.path, "landscape", inputs=self.inputs, made=self.made, facts=facts)
+
+    def blocks(self) -> list[tuple[Path, list[Trajectory]]]:
+        """The shards, and what is in each."""
+        size = self.made["block"]
+        starts = range(0, len(self.trajectories), size)
+        return [(self.part / shard(k), self.trajectories[i : i + size]) for k, i in enumerate(starts)]
+
+    def finish(self) -> None:
+        """Write the distances of the pictures in the shards."""
+        factual = artefacts.read_tensors(self.part / shard(0))["pictures"][0]
+        blocks = [artefacts.read_tensors(file)["pictures"] for file, _ in self.blocks()]
+        distances = torch.cat([images.distance(factual, block) for block in blocks])
+        middle = 1 + len(self.units)
+        artefacts.write_tensors(
+            self.part / "distances.safetensors",
+            {"units": distances[1:middle].clone(), "placebos": distances[middle:].clone()},
+        )
+        artefacts.write_table(self.part / "units.parquet", {"unit": list(self.units)})
+
+
+def plan_landscapes(ensemble: Ensemble, samples: str | Sequence[str], placebos: int) -> list[LandscapePlan]:
+    """Return what `landscape` is asked for, checked and resolved."""
+    if placebos < 0:
+        raise ConfigError(f"--placebos must be at least 0; given {placebos}.")
+    names = expand_names([samples] if isinstance(samples, str) else samples)
+    book, opened = ensemble.codebook, dict[int, Samples]()
+    units = [tuple(book.survivors([unit])) for unit in book.units]
+    seed = derived_seed(book.seed, "landscape placebos")
+    beside = list(islice(unassigned(book, 1, book.members - book.weight, seed), placebos))
+    sets = [tuple(range(book.members)), *units, *beside]
+    batch = min(LARGEST, max(SMALLEST, PIXELS // math.prod(ensemble.schedule.size[1:])))
+    plans = []
+    for name in names:
+        found, index = find_sample(ensemble, name, opened)
+        sampler = found.sampler.model_copy(update={"batch_size": batch})
+        made = {"sample": name, "placebos": len(beside), "block": BATCHES * batch, "sampler": sampler.record()}
+        picture = artefacts.digest(found.pictures[index].numpy().tobytes())
+        inputs = {"ensemble": ensemble.manifest.fingerprint, "factual": picture}
+        trajectories = [Trajectory(found.seed, index, members) for members in sets]
+        plans.append(LandscapePlan(landscape_path(ensemble, name), trajectories, book.units, sampler, inputs, made))
+    return plans
+
+
+def drawing_tasks(ensemble: Ensemble, plans: Sequence[LandscapePlan]) -> list[Task]:
+    """The shards that are not there yet, small ones of several pictures together so that batches are full."""
+    groups: list[list[tuple[Path, list[Trajectory]]]] = []
+    samplers: list[SamplerConfig] = []
+    room = 0
+    for plan in plans:
+        for file, trajectories in plan.blocks():
+            if file.exists():
+                continue
+            if not groups or room < len(trajectories) or samplers[-1] != plan.sampler:
+                groups.append([])
+                samplers.append(plan.sampler)
+                room = plan.made["block"]
+            groups[-1].append((file, trajectories))
+            room -= len(trajectories)
+    return [drawing_task(ensemble, group, sampler) for group, sampler in zip(groups, samplers, strict=True)]
