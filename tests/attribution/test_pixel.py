@@ -60,3 +60,24 @@ def test_a_units_score_is_that_of_its_closest_image(tiny_data):
 def test_another_size_is_refused(tiny_data):
     with pytest.raises(DataError, match=r"queries are \(3, 8, 8\), the training images \(1, 8, 8\)"):
         pixel(torch.zeros(1, 3, 8, 8), ["q"], tiny_data)
+
+
+def test_with_flips_a_mirror_image_is_at_distance_zero(tiny_data):
+    rows = [5, 6, 7]
+    mirrored = tiny_data.images(rows).flip(-1)
+    names = [tiny_data.ids[n] for n in rows]
+    scores = pixel(mirrored, names, tiny_data, flips=True)
+    for name in names:
+        assert scores.top(name, 1) == [(name, 0.0)]
+    assert all(pixel(mirrored, names, tiny_data).top(name, 1)[0][1] < 0 for name in names)
+    assert scores.method == "pixel with flips"
+
+
+def test_flips_against_numpy(tiny_data):
+    queries = np.random.default_rng(0).uniform(-1, 1, (3, 1, 8, 8)).astype(np.float32)
+    scores = pixel(torch.from_numpy(queries), ["a", "b", "c"], tiny_data, flips=True).scores
+    for q in range(3):
+        unit_range = (queries[q].astype(np.float64) + 1) / 2
+        for n, image in enumerate(tiny_data.pixels.astype(np.float64) / 255):
+            distances = [np.sqrt(((unit_range - one) ** 2).sum()) for one in (image, image[..., ::-1])]
+            assert scores[q, n].item() == pytest.approx(-min(distances), rel=1e-6)

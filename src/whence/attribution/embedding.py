@@ -1,0 +1,155 @@
+"""Embeddings of pictures by a vision model in a local folder, such as CLIP or DINO."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from whence import artefacts, images
+from whence.engine import device
+from whence.errors import ArtefactError, ConfigError, NotFiniteError
+
+#: Pictures in a canonical batch; the last one is padded, so a result doesn't depend on the pictures beside it.
+BATCH = 16
+
+
+def embed(pictures: Tensor, folder: str | Path) -> Tensor:
+    """Return what a vision model sees in pictures: float32 [n, d], each row of Euclidean length 1.
+
+    For two rows a and b, ‖a - b‖² = 2 - 2 cos(a, b).
+
+    Args:
+        pictures: Float32 [n, C, H, W] in [-1, 1], C = 1 or 3; seen as 8-bit RGB.
+        folder: A folder that transformers wrote, such as a clone of a model on the hub.
+
+    Raises:
+        ConfigError: transformers is not installed.
+        ArtefactError: The folder holds no vision model that can be used.
+        NotFiniteError: An embedding is not finite.
+    """
+    return Embedder.load(folder)(pictures)
+
+
+@dataclass(frozen=True, eq=False)
+class Embedder:
+    """A vision model and the way it wants pictures to be prepared.
+
+    Attributes:
+        folder: Where it came from.
+        network: CLIP's image tower with its projection, or any vision model with a pooled output.
+        processor: Resizes, crops and normalises: the folder's own, or else CLIP's without a crop.
+        first_token: Whether the embedding is the first token, because the folder has no weights for pooling.
+    """
+
+    folder: Path
+    network: nn.Module
+    processor: Any
+    first_token: bool
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Embedder:
+        """Return the model in a local folder; nothing is downloaded, unpickled or run from it.
+
+        Raises:
+            ConfigError: transformers is not installed.
+            ArtefactError: The folder holds no vision model that can be used.
+        """
+        folder = Path(folder)
+        try:
+            import transformers
+        except ImportError:
+            raise ConfigError("Embeddings need transformers: pip install whence[embeddings]") from None
+        if not (folder / "config.json").is_file():
+            raise ArtefactError(f"{folder} is not a folder of a transformers model: it has no config.json.")
+        local = {"local_files_only": True, "trust_remote_code": False}
+        with _loading(folder):
+            network, info = transformers.AutoModel.from_pretrained(
+                folder, use_safetensors=True, dtype=torch.float32, output_loading_info=True, **local
+            )
+        missing = sorted(info["missing_keys"])
+        if not hasattr(network, "get_image_features") and network.main_input_name != "pixel_values":
+            raise ArtefactError(f"{folder} holds a {type(network).__name__}, which doesn't look at pictures.")
+        if any(not name.startswith("pooler.") for name in missing):
+            raise ArtefactError(f"{folder} lacks the weights {', '.join(missing[:3])} ... of {type(network).__name__}.")
+        with _loading(folder):
+            processor = _processor(folder, network, local)
+        return cls(folder, network.eval().to(device()), processor, bool(missing))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) of the weights and the configuration."""
+        files = [*self.folder.glob("*.safetensors"), *self.folder.glob("*config.json")]
+        return artefacts.digest({file.name: artefacts.file_digest(file) for file in files})
+
+    @torch.inference_mode()
+    def __call__(self, pictures: Tensor) -> Tensor:
+        """Return embeddings of length 1, float32 [n, d], of pictures float32 [n, C, H, W] in [-1, 1].
+
+        Raises:
+            ArtefactError: The model refuses the pictures, or has no pooled output.
+            NotFiniteError: An embedding is not finite.
+        """
+        rows = torch.cat([self._batch(batch) for batch in torch.split(pictures, BATCH)])
+        if not torch.isfinite(rows).all():
+            n = int((~torch.isfinite(rows)).any(1).nonzero()[0])
+            raise NotFiniteError(f"The embedding of picture {n} by {self.folder} is not finite.")
+        return nn.functional.normalize(rows.double(), dim=1).float()
+
+    def _batch(self, pictures: Tensor) -> Tensor:
+        count, channels = pictures.shape[:2]
+        padded = torch.cat([pictures, pictures.new_zeros(BATCH - count, *pictures.shape[1:])])
+        rgb = images.to_pixels(padded.expand(-1, 3, -1, -1) if channels == 1 else padded)
+        try:
+            ready = self.processor(images=list(rgb), input_data_format="channels_first", return_tensors="pt")
+            found = self._features(ready["pixel_values"].to(device()))
+        except ValueError as error:
+            raise ArtefactError(
+                f"{self.folder} refuses pictures of size {tuple(pictures.shape[1:])}: {error}"
+            ) from None
+        if found is None:
+            raise ArtefactError(f"{self.folder} holds a {type(self.network).__name__}, which has no pooled output.")
+        return found.flatten(1)[:count].cpu()
+
+    def _features(self, pixels: Tensor) -> Tensor | None:
+        network: Any = self.network
+        if hasattr(network, "get_image_features"):
+            output = network.get_image_features(pixel_values=pixels)
+        else:
+            output = network(pixel_values=pixels)
+        found: Tensor | None = output.last_hidden_state[:, 0] if self.first_token else output.get("pooler_output")
+        return found
+
+
+def _processor(folder: Path, network: Any, local: dict[str, Any]) -> Any:
+    """The folder's image processor; without one, CLIP's normalisation of the whole picture at the model's size."""
+    from transformers import AutoImageProcessor, CLIPImageProcessorPil
+
+    if (folder / "preprocessor_config.json").is_file():
+        return AutoImageProcessor.from_pretrained(folder, backend="pil", **local)
+    side = getattr(network.config, "vision_config", network.config).image_size
+    return CLIPImageProcessorPil(size={"height": side, "width": side}, do_center_crop=False)
+
+
+@contextmanager
+def _loading(folder: Path) -> Iterator[None]:
+    """Say what goes wrong in one message, without the progress bars and load reports of transformers."""
+    from transformers.utils import logging
+
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    except Exception as error:
+        raise ArtefactError(f"{folder} can't be used as a vision model: {error}") from error
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
