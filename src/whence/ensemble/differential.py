@@ -14,7 +14,7 @@ similar code words get similar numbers whatever is in their images.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -39,8 +39,7 @@ def tangents(
     """Draw pictures by the mean of all networks, without any clipping, and their tangents J_m = ∂x_0/∂w_m.
 
     At each step a network is evaluated once on every picture and the M tangents are pushed through it together, so a
-    picture costs M(M + 1) forward-mode evaluations per step (`evaluations`). The last bits depend on which pictures
-    are drawn together.
+    picture costs M(M + 1) forward-mode evaluations per step. The last bits depend on which pictures are drawn together.
 
     Args:
         model: Gives the schedule and the size of the pictures.
@@ -104,7 +103,7 @@ def unclipped(sampler: SamplerConfig) -> SamplerConfig:
     return sampler.model_copy(update={"clip": False})
 
 
-def evaluations(members: int, sampler: SamplerConfig) -> int:
+def forward_evaluations(members: int, sampler: SamplerConfig) -> int:
     """Forward-mode evaluations for a picture: M networks and M directions through each of them, at every step."""
     return sampler.steps * members * (members + 1)
 
@@ -114,21 +113,21 @@ def _mean(networks: Sequence[nn.Module], x: Tensor, d: Tensor, t: int) -> tuple[
     total, d_total = torch.zeros_like(x), torch.zeros_like(d)
     at = torch.full((len(x),), t, device=x.device)
     for m, network in enumerate(networks):
-        output, pushed = _push(lambda y, network=network: network(y, at).sample, x.float(), d.float())
+        output, pushed = _push(network, x, d, at)
         total += output / len(networks)
         d_total += pushed / len(networks)
         d_total[m] += output
     return total, d_total
 
 
-def _push(function: Callable[[Tensor], Tensor], x: Tensor, d: Tensor) -> tuple[Tensor, Tensor]:
-    """f(x) and (∂f/∂x) d_k for all k; only the tangents are batched, so that f(x) is evaluated once."""
+def _push(network: nn.Module, x: Tensor, d: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+    """f(x) and (∂f/∂x) d_k for all k, float64; only the tangents are batched, so that f(x) is evaluated once."""
 
     def along(direction: Tensor) -> tuple[Tensor, Tensor]:
-        value, tangent = jvp(function, (x,), (direction,))
-        return value, tangent
+        pair = jvp(lambda y: network(y, t).sample, (x.float(),), (direction,))
+        return pair[0], pair[1]
 
-    value, tangent = vmap(along, out_dims=(None, 0))(d)
+    value, tangent = vmap(along, out_dims=(None, 0))(d.float())  # type: ignore[arg-type]
     return value.double(), tangent.double()
 
 

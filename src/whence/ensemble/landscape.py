@@ -10,7 +10,7 @@ don't reach is a reason to credit a unit (`whence.ensemble.influence`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,7 +19,9 @@ from torch import Tensor
 
 from whence import artefacts
 from whence.artefacts import Manifest
+from whence.ensemble.influence import LEVEL, Influence
 from whence.ensemble.model import Ensemble
+from whence.ensemble.sampling import units_key
 from whence.errors import DataError
 
 
@@ -68,13 +70,17 @@ class Landscape:
         """Likewise of the placebos, float64 [P]."""
         return self._distances["placebos"]
 
+    def reading(self, level: float = LEVEL) -> Influence:
+        """Who mattered, by distance, against the placebos."""
+        return Influence(self.sample, self.units, self.distances, self.placebo_distances, level)
+
     @property
     def factual(self) -> Tensor:
         """The picture by all members, in the landscape's own canonical batch; float32 [C, H, W] in [-1, 1]."""
         return self._block(0)[0]
 
     def counterfactual(self, unit: str) -> Tensor:
-        """Return the picture without a unit, float32 [C, H, W] in [-1, 1].
+        """Return the picture without a unit (or without units together, "17+230"), float32 [C, H, W] in [-1, 1].
 
         Raises:
             DataError: There is no such unit.
@@ -108,16 +114,17 @@ class Landscape:
 
 
 def landscapes(ensemble: Ensemble) -> list[Landscape]:
-    """All landscapes that this ensemble has drawn, by sample."""
-    paths = artefacts.whole(ensemble.path / "landscapes", "*")
+    """All landscapes over all units that this ensemble has drawn, by sample."""
+    paths = [path for path in artefacts.whole(ensemble.path / "landscapes", "*") if "-without-" not in path.name]
     inputs = {path: artefacts.read_manifest(path, "landscape").inputs for path in paths}
     mine = [Landscape.open(path) for path in paths if inputs[path]["ensemble"] == ensemble.manifest.fingerprint]
     return sorted(mine, key=lambda one: [int(part) for part in one.sample.split("/")])
 
 
-def landscape_path(ensemble: Ensemble, sample: str) -> Path:
-    """Where a landscape is."""
-    return ensemble.path / "landscapes" / sample.replace("/", "-")
+def landscape_path(ensemble: Ensemble, sample: str, together: Sequence[str] = ()) -> Path:
+    """Where a landscape is: of all units, or of some that are left out together."""
+    name = sample.replace("/", "-")
+    return ensemble.path / "landscapes" / (f"{name}-without-{units_key(together)}" if together else name)
 
 
 def shard(block: int) -> str:

@@ -30,6 +30,8 @@ from whence.ensemble.trajectories import Trajectory, drawing_task
 from whence.errors import ConfigError
 from whence.seeds import derived_seed
 
+#: Code words without a unit that are ablated beside the units.
+PLACEBOS = 200
 #: Pixels in a canonical batch of landscapes, for nearly the throughput of the largest batch; and its bounds.
 PIXELS, SMALLEST, LARGEST = 2**13, 16, 128
 #: Canonical batches of pictures in one shard, of which a member evaluates about half.
@@ -40,7 +42,8 @@ def landscape(
     ensemble: Ensemble,
     samples: str | Sequence[str],
     *,
-    placebos: int = 200,
+    placebos: int = PLACEBOS,
+    together: Sequence[str] = (),
     workers: int | None = None,
     report: Report = silent,
 ) -> list[Landscape]:
@@ -50,6 +53,7 @@ def landscape(
         ensemble: A whole ensemble.
         samples: SEED/INDEX or SEED/FIRST-LAST of pictures that it has drawn.
         placebos: Code words without a unit to ablate as well; fewer where the codebook has no more.
+        together: Instead of each unit by itself, these together; the placebos are then as many words together.
         workers: Processes; default one for each core.
         report: Called with (network evaluations done, evaluations in all).
 
@@ -59,9 +63,11 @@ def landscape(
     Raises:
         ArtefactError: A sample has not been drawn.
         ConfigError: The number of placebos is negative, or a name is not one.
+        DataError: A unit is unknown.
+        NoSurvivorsError: Every member saw one of the units that are left out together.
         MismatchError: A landscape of this picture has other placebos.
     """
-    plans = plan_landscapes(ensemble, samples, placebos)
+    plans = plan_landscapes(ensemble, samples, placebos, together)
     missing = [plan for plan in plans if not plan.is_there()]
     with ExitStack() as stack:
         for plan in missing:
@@ -130,26 +136,38 @@ class LandscapePlan:
         artefacts.write_table(self.part / "units.parquet", {"unit": list(self.units)})
 
 
-def plan_landscapes(ensemble: Ensemble, samples: str | Sequence[str], placebos: int) -> list[LandscapePlan]:
+def plan_landscapes(
+    ensemble: Ensemble, samples: str | Sequence[str], placebos: int, together: Sequence[str] = ()
+) -> list[LandscapePlan]:
     """Return what `landscape` is asked for, checked and resolved."""
     if placebos < 0:
         raise ConfigError(f"--placebos must be at least 0; given {placebos}.")
     names = expand_names([samples] if isinstance(samples, str) else samples)
     book, opened = ensemble.codebook, dict[int, Samples]()
-    units = [tuple(book.survivors([unit])) for unit in book.units]
+    together = book.in_order(together) if together else []
+    units = ("+".join(together),) if together else book.units
+    survivors = [tuple(book.survivors(group)) for group in ([together] if together else [[u] for u in book.units])]
     seed = derived_seed(book.seed, "landscape placebos")
-    beside = list(islice(unassigned(book, 1, book.members - book.weight, seed), placebos))
-    sets = [tuple(range(book.members)), *units, *beside]
+    beside = list(islice(unassigned(book, max(1, len(together)), len(survivors[0]), seed), placebos))
+    sets = [tuple(range(book.members)), *survivors, *beside]
     batch = min(LARGEST, max(SMALLEST, PIXELS // math.prod(ensemble.schedule.size[1:])))
     plans = []
     for name in names:
         found, index = find_sample(ensemble, name, opened)
         sampler = found.sampler.model_copy(update={"batch_size": batch})
-        made = {"sample": name, "placebos": len(beside), "block": BATCHES * batch, "sampler": sampler.record()}
+        made = {
+            "sample": name,
+            "together": together,
+            "placebos": len(beside),
+            "block": BATCHES * batch,
+            "sampler": sampler.record(),
+        }
         picture = artefacts.digest(found.pictures[index].numpy().tobytes())
         inputs = {"ensemble": ensemble.manifest.fingerprint, "factual": picture}
         trajectories = [Trajectory(found.seed, index, members) for members in sets]
-        plans.append(LandscapePlan(landscape_path(ensemble, name), trajectories, book.units, sampler, inputs, made))
+        plans.append(
+            LandscapePlan(landscape_path(ensemble, name, together), trajectories, units, sampler, inputs, made)
+        )
     return plans
 
 

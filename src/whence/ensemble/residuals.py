@@ -1,0 +1,159 @@
+"""Measuring the losses of all ablations at once: M forward passes per draw and picture."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import product
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from whence import artefacts
+from whence.diffusion.draws import Draws
+from whence.engine import Report, Task, device, run, silent
+from whence.ensemble.losses import Losses, draw_groups
+from whence.ensemble.model import Ensemble
+from whence.errors import ConfigError, DataError, MismatchError, NotFiniteError
+from whence.seeds import derived_seed
+
+#: Canonical batch of (picture, draw) pairs; part of what the last bits depend on.
+BATCH = 128
+#: Pictures in one task.
+BLOCK = 16
+
+
+def losses(
+    ensemble: Ensemble,
+    pictures: Tensor,
+    names: Sequence[str],
+    *,
+    draws: int = 100,
+    seed: int = 0,
+    workers: int | None = None,
+    report: Report = silent,
+) -> Losses:
+    """Measure the exact loss of the full ensemble, of every ablation and of any group, on pictures.
+
+    Args:
+        ensemble: A whole ensemble.
+        pictures: Any pictures, drawn by it or not; float32 [Q, C, H, W] in [-1, 1].
+        names: Their ids, Q; a draw depends on the id, the seed and its index alone.
+        draws: Draws (timestep, noise) per picture.
+        seed: Seed of the draws.
+        workers: Processes; default one for each core.
+        report: Called with (network evaluations done, evaluations in all).
+
+    Returns:
+        The losses; measured only if they are not there yet.
+
+    Raises:
+        DataError: The pictures have another size than the training images, or ids repeat.
+        ConfigError: There are no draws.
+        NotFiniteError: A loss is not finite.
+    """
+    _check(ensemble, pictures, names, draws)
+    queries = artefacts.digest([list(names), artefacts.digest(pictures.float().contiguous().numpy().tobytes())])
+    inputs = {"ensemble": ensemble.manifest.fingerprint, "queries": queries}
+    made = {"draws": draws, "seed": seed, "batch": BATCH, "count": len(names)}
+    path = ensemble.path / "losses" / artefacts.digest([inputs, made])[:12]
+    if artefacts.existing(path, "losses", inputs=inputs, made=made) is None:
+        with artefacts.create(path, "losses", inputs=inputs, made=made) as part:
+            artefacts.write_tensors(part / "queries.safetensors", {"pictures": pictures.float()})
+            artefacts.write_table(part / "queries.parquet", {"id": list(names)})
+            files = [part / artefacts.RESUME / f"{k:05d}.safetensors" for k in range(-(-len(names) // BLOCK))]
+            run([_task(ensemble, part, k, file, made) for k, file in enumerate(files)], workers=workers, report=report)
+            grams = torch.cat([artefacts.read_tensors(file)["grams"] for file in files])
+            artefacts.write_tensors(part / "grams.safetensors", {"grams": grams})
+    report(1, 1)
+    return Losses.open(path, ensemble.codebook)
+
+
+def _check(ensemble: Ensemble, pictures: Tensor, names: Sequence[str], draws: int) -> None:
+    if draws < 1:
+        raise ConfigError(f"--draws must be at least 1; given {draws}.")
+    if tuple(pictures.shape[1:]) != ensemble.schedule.size or not len(pictures):
+        raise DataError(
+            f"{len(pictures)} pictures of size {tuple(pictures.shape[1:])} were given, at least one of "
+            f"{ensemble.schedule.size} (C, H, W) was expected, like the training images."
+        )
+    if len(names) != len(pictures) or len(set(names)) < len(names):
+        raise DataError(f"{len(pictures)} pictures need as many distinct names; given {len(set(names))}.")
+
+
+def _task(ensemble: Ensemble, part: Path, block: int, file: Path, made: dict[str, int]) -> Task:
+    count = min(BLOCK, made["count"] - block * BLOCK)
+    arguments = {
+        "path": str(ensemble.path),
+        "fingerprint": ensemble.manifest.fingerprint,
+        "queries": str(part),
+        "first": block * BLOCK,
+        "draws": made["draws"],
+        "seed": made["seed"],
+        "file": str(file),
+    }
+    return Task(f"losses {block}", measure, arguments, count * made["draws"] * ensemble.codebook.members)
+
+
+def measure(
+    path: str, fingerprint: str, queries: str, first: int, draws: int, seed: int, file: str, report: Report
+) -> None:
+    """Measure the Gram matrices of a block of pictures and write them; a task for the engine.
+
+    Raises:
+        MismatchError: The ensemble changed since it was opened.
+    """
+    folder = Path(queries)
+    names = artefacts.read_table(folder / "queries.parquet")["id"][first : first + BLOCK]
+    if not Path(file).exists():
+        ensemble = Ensemble.open(path)
+        if ensemble.manifest.fingerprint != fingerprint:
+            raise MismatchError(f"{path} changed while losses were measured. Run the command again.")
+        x = artefacts.read_tensors(folder / "queries.safetensors")["pictures"][first : first + BLOCK]
+        found = gram_matrices(
+            ensemble, x, names, Draws(derived_seed(seed, "losses"), ensemble.schedule.timesteps), draws
+        )
+        artefacts.write_tensors(Path(file), {"grams": found})
+    report(1, 1)
+
+
+@torch.inference_mode()
+def gram_matrices(ensemble: Ensemble, x: Tensor, names: Sequence[str], draws: Draws, count: int) -> Tensor:
+    """Mean Gram matrices of the members' residuals by picture and group of draws, float64 [Q, G, M, M].
+
+    Args:
+        ensemble: A whole ensemble.
+        x: Pictures float32 [Q, C, H, W].
+        names: Their ids, Q.
+        draws: Gives timesteps and noise.
+        count: Draws per picture, T.
+
+    Returns:
+        R[q, g, m, m'] = mean over the draws of group g of ⟨r_m, r_m'⟩ / D.
+
+    Raises:
+        NotFiniteError: A residual is not finite.
+    """
+    model, members = ensemble.schedule, ensemble.codebook.members
+    networks = ensemble.networks(range(members))
+    groups = draw_groups(count)
+    total = torch.zeros(len(x), int(groups.max()) + 1, members, members, dtype=torch.float64)
+    pairs = list(product(range(len(x)), range(count)))
+    for start in range(0, len(pairs), BATCH):
+        here = pairs[start : start + BATCH]
+        padded = here + [here[0]] * (BATCH - len(here))
+        q, k = (torch.tensor(side) for side in zip(*padded, strict=True))
+        t, noise = draws([names[row] for row in q], k.numpy(), model.size)
+        noised, target = model.noised(x[q], t, noise), model.target(x[q], t, noise)
+        place = device()
+        outputs = [networks[m](noised.to(place), t.to(place)).sample.cpu() for m in range(members)]
+        residuals = torch.stack([(output - target).double().flatten(1)[: len(here)] for output in outputs], 1)
+        found = residuals @ residuals.transpose(1, 2) / math.prod(model.size)
+        for row, gram in enumerate(found):
+            if not torch.isfinite(gram).all():
+                raise NotFiniteError(
+                    f"The loss of picture {names[here[row][0]]!r} is not finite at draw {here[row][1]}."
+                )
+        total.index_put_((q[: len(here)], groups[k[: len(here)]]), found, accumulate=True)
+    return total / torch.bincount(groups).double()[None, :, None, None]
