@@ -302,13 +302,13 @@ def write_json(path: Path, value: Any) -> None:
 
 def write_bytes(path: Path, data: bytes) -> None:
     """Write a file, whole or not at all: a reader sees the old content or the new."""
-    with _replacing(path) as temporary:
+    with replacing(path) as temporary:
         temporary.write_bytes(data)
 
 
 @contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary file to fill, then put it where `path` is."""
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary file to fill; when the block ends well, put it where `path` is, else remove it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -323,7 +323,7 @@ def _replacing(path: Path) -> Iterator[Path]:
 
 def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
     """Write named tensors as a safetensors file."""
-    with _replacing(path) as temporary:
+    with replacing(path) as temporary:
         save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, temporary)
 
 
