@@ -8,7 +8,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from whence.cli import ensemble
+from whence.cli import ensemble, evaluate
 from whence.cli import universe as _universe  # noqa: F401  adds a command to `ensemble`
 from whence.cli.options import CONFIG, DATA, GREY, PLAN, RESOLUTION, SEED, SPLIT, STEPS, UNIT_COLUMN, WORKERS
 from whence.cli.show import say, show_notes, show_plan
@@ -26,6 +26,7 @@ app = typer.Typer(
     add_completion=False,
 )
 app.add_typer(ensemble.app, name="ensemble")
+app.add_typer(evaluate.app, name="evaluate")
 
 
 @app.command()

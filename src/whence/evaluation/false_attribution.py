@@ -1,0 +1,166 @@
+"""False attribution rate: does an attribution follow the removal of the unit that it names?
+
+An attributor names u = a(x), its top unit for the picture x. Leave u out, draw the same noise again and ask once more;
+u stays among the candidates. Over the samples x,
+
+    FA  = mean of [a(x without u) = u]    the attribution stayed although its unit is gone
+    B   = mean of [a(x without r) = u]    the control: r is another unit, drawn at random
+    FAR = FA / B
+
+(Ablation based counterfactuals, arXiv 2406.07908, as in its demo.) 0: the attribution follows the removal. 1: removing
+the "source" changes the attribution no more than removing a random unit does. Undefined where B = 0.
+
+    RUN/evaluations/false-attribution/KEY/    the result
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from whence import artefacts
+from whence.attribution.attributors import Attributor
+from whence.attribution.scores import Scores
+from whence.config import SamplerConfig
+from whence.engine import Report, silent
+from whence.ensemble.model import Ensemble
+from whence.ensemble.sampling import Samples, find_sample
+from whence.ensemble.trajectories import Trajectory
+from whence.errors import ConfigError, DataError
+from whence.evaluation.false_rate import FalseAttribution, Row
+from whence.evaluation.removals import Removals
+from whence.seeds import derived_seed
+
+
+def false_attribution(
+    ensemble: Ensemble,
+    samples: Sequence[str],
+    attributor: Attributor,
+    *,
+    controls: int = 1,
+    seed: int = 0,
+    workers: int | None = None,
+    report: Report = silent,
+) -> FalseAttribution:
+    """Measure how often an attribution stays when the unit that it names was never seen.
+
+    The pictures without u and without r are drawn together and kept, and so is the result: the same call draws and
+    writes nothing again. The order of the samples doesn't matter.
+
+    Args:
+        ensemble: A whole ensemble.
+        samples: SEED/INDEX of pictures that it has drawn.
+        attributor: From pictures float32 [Q, C, H, W] in [-1, 1] and their names to scores of examples or units.
+        controls: Random units removed, one at a time, for each sample.
+        seed: Seed of the controls and of the bootstrap.
+        workers: Processes; default one for each core.
+        report: Called with (network evaluations done, evaluations in all).
+
+    Returns:
+        The rate, its interval and what was said of every sample.
+
+    Raises:
+        ConfigError: No sample is given, or there are fewer other units than controls.
+        DataError: The attributor answers other queries, or names a unit that is not in the training data.
+        ArtefactError: A sample has not been drawn.
+    """
+    asked = _Asked.make(ensemble, samples, attributor, controls, seed)
+    pictures, drawn = asked.removals.draw(workers, report)
+    names = [f"{sample} without {unit}" for sample, unit in pictures]
+    after = dict(zip(pictures, top_units(attributor(torch.stack(list(pictures.values())), names), names), strict=True))
+    rows = [
+        Row(name, unit, after[name, unit], others, tuple(after[name, other] for other in others))
+        for name, unit, others in zip(asked.names, asked.units, asked.controls, strict=True)
+    ]
+    return FalseAttribution(asked.scores.method, tuple(rows), seed).write(
+        ensemble.path / "evaluations" / "false-attribution",
+        {"ensemble": ensemble.manifest.fingerprint, "factual": asked.factual, "removals": drawn.fingerprint},
+        {"estimand": vars(asked.scores.estimand), "controls": controls},
+    )
+
+
+def missing_trajectories(
+    ensemble: Ensemble, samples: Sequence[str], attributor: Attributor, *, controls: int = 1, seed: int = 0
+) -> dict[SamplerConfig, list[Trajectory]]:
+    """What `false_attribution` would draw, by sampler."""
+    return _Asked.make(ensemble, samples, attributor, controls, seed).removals.missing()
+
+
+def top_units(scores: Scores, names: Sequence[str]) -> list[str]:
+    """Return the unit with the largest score for every query; ties go to the unit that comes first in the data.
+
+    Raises:
+        DataError: The scores are of other queries.
+    """
+    if tuple(scores.queries) != tuple(names):
+        raise DataError(
+            f"The attributor {scores.method!r} was asked about {len(names)} pictures ({', '.join(names[:2])} ...) and "
+            f"answered about {len(scores.queries)} ({', '.join(scores.queries[:2])} ...)."
+        )
+    units = scores.by_unit()
+    return [units.top(name, 1)[0][0] for name in names]
+
+
+def control_units(units: Sequence[str], sample: str, attributed: str, count: int, seed: int) -> tuple[str, ...]:
+    """Return `count` distinct random units other than the attributed one.
+
+    They are a function of the seed and the sample's name; of two attributors that name different units, the controls
+    are the same unless one of them is named.
+
+    Raises:
+        ConfigError: There are not that many other units.
+
+    Example:
+        >>> control_units(["a", "b"], "0/3", "a", 1, seed=0)
+        ('b',)
+    """
+    others = len(set(units) - {attributed})
+    if not 1 <= count <= others:
+        raise ConfigError(f"--controls must be from 1 to {others}, the units other than {attributed!r}; given {count}.")
+    found: list[str] = []
+    for k in range(count):
+        source = random.Random(derived_seed(seed, f"control {k} of {sample}"))
+        unit = attributed
+        while unit in (attributed, *found):
+            unit = source.choice(units)
+        found.append(unit)
+    return tuple(found)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """The samples in order, what the attributor says of them, and the pictures that this calls for."""
+
+    names: list[str]
+    factual: str
+    scores: Scores
+    units: list[str]
+    controls: list[tuple[str, ...]]
+    removals: Removals
+
+    @classmethod
+    def make(
+        cls, ensemble: Ensemble, samples: Sequence[str], attributor: Attributor, controls: int, seed: int
+    ) -> _Asked:
+        opened: dict[int, Samples] = {}
+        factual: dict[tuple[int, int], Tensor] = {}
+        for name in samples:
+            of, index = find_sample(ensemble, name, opened)
+            factual[of.seed, index] = of.pictures[index]
+        if not factual:
+            raise ConfigError("No sample is given; name at least one picture that the ensemble has drawn.")
+        names = [f"{seed}/{index}" for seed, index in sorted(factual)]
+        pictures = torch.stack([factual[key] for key in sorted(factual)])
+        scores = attributor(pictures, names)
+        units = top_units(scores, names)
+        others = [
+            control_units(ensemble.codebook.units, name, unit, controls, seed)
+            for name, unit in zip(names, units, strict=True)
+        ]
+        pairs = [(name, one) for name, unit, some in zip(names, units, others, strict=True) for one in (unit, *some)]
+        removals = Removals.make(ensemble, pairs, opened)
+        return cls(names, artefacts.digest(pictures.numpy().tobytes()), scores, units, others, removals)
