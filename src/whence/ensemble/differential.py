@@ -8,8 +8,9 @@ forwards, beside the picture (Dai & Gifford 2024, arXiv 2406.07908; forward mode
 
 Leaving members out is one change of the weights, so ΔX = Σ_m Δw_m J_m estimates every ablation at once. The weights
 change a lot (from 1/M to 0 or 2/M) and pictures are not linear in them: this is an estimate of the ablation, which
-`ablate` draws exactly. As Σ_m Δw_m = 0, the estimates of any number of units have rank M-1 at most: units with
-similar code words get similar numbers whatever is in their images.
+`ablate` draws exactly. As Σ_m Δw_m = 0, the estimates of any number of units have rank M-1 at most: units with similar
+code words get similar numbers whatever is in their images. The picture is drawn without clipping, and where ᾱ_t is
+nearly zero at the noisiest step, networks that predict "epsilon" may then end far from the clipped one.
 """
 
 from __future__ import annotations
