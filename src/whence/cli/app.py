@@ -9,6 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from whence.cli import ensemble, evaluate
+from whence.cli import screen as _screen  # noqa: F401  adds a command to `ensemble`
 from whence.cli import universe as _universe  # noqa: F401  adds a command to `ensemble`
 from whence.cli.options import CONFIG, DATA, GREY, PLAN, RESOLUTION, SEED, SPLIT, STEPS, UNIT_COLUMN, WORKERS
 from whence.cli.show import say, show_notes, show_plan
