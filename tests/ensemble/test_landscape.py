@@ -100,7 +100,7 @@ def test_what_is_drawn_beside_it_does_not_change_a_landscape(drawn, ensemble):
 
 
 def test_small_shards_hold_the_same_pictures(drawn, ensemble, monkeypatch):
-    monkeypatch.setattr("whence.ensemble.landscaping.BATCHES", 1)
+    monkeypatch.setattr("whence.ensemble.landscaping.SHARD", 1)
     monkeypatch.setattr("whence.ensemble.landscaping.LARGEST", 7)
     monkeypatch.setattr("whence.ensemble.landscaping.SMALLEST", 7)
     (small,) = landscape(ensemble, "0/0", placebos=6, workers=1)
@@ -116,7 +116,8 @@ def test_small_shards_hold_the_same_pictures(drawn, ensemble, monkeypatch):
 def test_interrupted_three_times_it_ends_with_the_same_bytes(drawn, ensemble, monkeypatch):
     _, whole = drawn
     monkeypatch.setattr("whence.ensemble.landscaping.LARGEST", 16)
-    monkeypatch.setattr("whence.ensemble.landscaping.BATCHES", 1)
+    monkeypatch.setattr("whence.ensemble.landscaping.TASK", 1)
+    monkeypatch.setattr("whence.ensemble.landscaping.SHARD", 1)
     expected = landscape(Ensemble.open(shutil.copytree(ensemble.path, ensemble.path.parent / "b")), "0/0-3", workers=1)
     assert len(list((expected[0].path / "shards").iterdir())) == 2
     budget = [0]

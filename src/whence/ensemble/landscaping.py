@@ -12,7 +12,7 @@ import math
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from itertools import islice
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ import torch
 
 from whence import artefacts, images
 from whence.config import SamplerConfig
-from whence.engine import Report, Task, run, silent
+from whence.engine import Report, Task, run, silent, workers_here
 from whence.ensemble.landscape import Landscape, landscape_path, shard
 from whence.ensemble.model import Ensemble
 from whence.ensemble.placebos import placebos as unassigned
@@ -33,9 +33,9 @@ from whence.seeds import derived_seed
 #: Code words without a unit that are ablated beside the units.
 PLACEBOS = 200
 #: Pixels in a canonical batch of landscapes, for nearly the throughput of the largest batch; and its bounds.
-PIXELS, SMALLEST, LARGEST = 2**13, 16, 128
-#: Canonical batches of pictures in one shard, of which a member evaluates about half.
-BATCHES = 8
+PIXELS, SMALLEST, LARGEST = 2**14, 16, 256
+#: Canonical batches of pictures in one shard, and in one task at most. A member evaluates about half of a task's.
+SHARD, TASK = 4, 16
 
 
 def landscape(
@@ -72,7 +72,7 @@ def landscape(
     with ExitStack() as stack:
         for plan in missing:
             stack.enter_context(plan.create())
-        run(drawing_tasks(ensemble, missing), workers=workers, report=report)
+        run(drawing_tasks(ensemble, missing, workers), workers=workers, report=report)
         for plan in missing:
             plan.finish()
     report(1, 1)
@@ -159,7 +159,7 @@ def plan_landscapes(
             "sample": name,
             "together": together,
             "placebos": len(beside),
-            "block": BATCHES * batch,
+            "block": SHARD * batch,
             "sampler": sampler.record(),
         }
         picture = artefacts.digest(found.pictures[index].numpy().tobytes())
@@ -171,19 +171,18 @@ def plan_landscapes(
     return plans
 
 
-def drawing_tasks(ensemble: Ensemble, plans: Sequence[LandscapePlan]) -> list[Task]:
-    """The shards that are not there yet, small ones of several pictures together so that batches are full."""
-    groups: list[list[tuple[Path, list[Trajectory]]]] = []
-    samplers: list[SamplerConfig] = []
-    room = 0
-    for plan in plans:
-        for file, trajectories in plan.blocks():
-            if file.exists():
-                continue
-            if not groups or room < len(trajectories) or samplers[-1] != plan.sampler:
-                groups.append([])
-                samplers.append(plan.sampler)
-                room = plan.made["block"]
-            groups[-1].append((file, trajectories))
-            room -= len(trajectories)
-    return [drawing_task(ensemble, group, sampler) for group, sampler in zip(groups, samplers, strict=True)]
+def drawing_tasks(ensemble: Ensemble, plans: Sequence[LandscapePlan], workers: int | None = None) -> list[Task]:
+    """The shards that are not there yet, several in one task so that batches are full, but work for every worker."""
+    missing = [(plan.sampler, *block) for plan in plans for block in plan.blocks() if not block[0].exists()]
+    rows = sum(len(trajectories) for _, _, trajectories in missing)
+    found: list[Task] = []
+    for sampler, group in groupby(missing, key=lambda one: one[0]):
+        most = min(TASK * sampler.batch_size, -(-rows // (workers or workers_here())))
+        files: list[tuple[Path, list[Trajectory]]] = []
+        for _, file, trajectories in group:
+            if files and sum(len(inside) for _, inside in files) + len(trajectories) > most:
+                found.append(drawing_task(ensemble, files, sampler))
+                files = []
+            files.append((file, trajectories))
+        found.append(drawing_task(ensemble, files, sampler))
+    return found
