@@ -19,9 +19,9 @@ RUNS = Path("runs/landscapes")
 SIZES, POWER_SIZES = (128, 256, 512, 1024, 1500), (150, 500, 1500)
 POWER_MEMBERS = (8, 16, 32)
 #: Optimiser steps of all members together, for every cell of the power table.
-POWER_STEPS = 9600
+POWER_STEPS = 6400
 SEEDS = range(10)
-ALIKE_SEEDS = range(5)
+ALIKE_SEEDS = range(2)
 
 
 def config(steps: int, seed: int = 0) -> whence.Config:
@@ -104,8 +104,8 @@ def main() -> None:
     """Train everything."""
     argparse.ArgumentParser(description=__doc__.split("\n")[0]).parse_args()
     work: list[tuple[Callable[..., whence.Ensemble], tuple[int, ...]]] = []
-    work += [(law, (256,)), (second, (256,)), *((planted, (seed,)) for seed in SEEDS)]
-    work += [(law, (count,)) for count in SIZES]
+    work += [*((law, (count,)) for count in SIZES), (second, (256,))]
+    work += [(planted, (seed,)) for seed in SEEDS]
     work += [(power, (members, count)) for count in POWER_SIZES for members in POWER_MEMBERS]
     work += [(alike, (seed,)) for seed in ALIKE_SEEDS]
     for make, arguments in work:

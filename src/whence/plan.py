@@ -21,6 +21,7 @@ from whence.diffusion.sizes import suit
 from whence.engine import device, one_thread, workers_here
 from whence.ensemble.mean import MeanPrediction
 from whence.ensemble.model import Ensemble
+from whence.ensemble.residuals import BATCH, BLOCK
 from whence.ensemble.trajectories import Trajectory, evaluations, part_count
 
 
@@ -108,6 +109,36 @@ def plan_drawing(
         memory=(psutil.Process().memory_info().rss + weights * ensemble.codebook.members) * processes,
         disk=sum(len(trajectories) for trajectories in missing.values()) * math.prod(model.size) * 10,
         work="; ".join(work) or "nothing: all of it is there already",
+    )
+
+
+def plan_losses(ensemble: Ensemble, pictures: int, draws: int, *, workers: int | None = None) -> Plan:
+    """Cost of measuring the losses of pictures, measured on a few canonical batches of one member.
+
+    Args:
+        ensemble: A whole ensemble.
+        pictures: How many.
+        draws: Draws for each of them.
+        workers: Processes; default one for each core.
+
+    Returns:
+        The plan.
+    """
+    model, networks, members = ensemble.schedule, ensemble.networks([0]), ensemble.codebook.members
+    tasks = -(-pictures // BLOCK)
+    used = min(workers or workers_here(), tasks)
+    x = torch.zeros(BATCH, *model.size, device=device())
+    predict = MeanPrediction(networks, [(0,)] * BATCH, BATCH)
+    with one_thread():
+        batch = _median_seconds(partial(predict, x, torch.zeros(BATCH, dtype=torch.long, device=device())), 5)
+    total = members * tasks * -(-min(BLOCK, pictures) * draws // BATCH)
+    weights = sum(p.numel() for p in networks[0].parameters()) * 4
+    return Plan(
+        seconds=total * batch / used,
+        memory=(psutil.Process().memory_info().rss + weights * members) * used,
+        disk=pictures * (8 * members**2 * 8 + 4 * math.prod(model.size)),
+        work=f"{pictures} pictures, {draws} draws each: about {total:,} network evaluations of {batch * 1000:.0f} ms "
+        f"({BATCH} pairs each) in {counted(used)}",
     )
 
 

@@ -8,7 +8,8 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from whence.cli import ensemble, evaluate
+from whence.cli import ensemble, evaluate, proof
+from whence.cli import landscape as _landscape  # noqa: F401  adds commands to `ensemble`
 from whence.cli import screen as _screen  # noqa: F401  adds a command to `ensemble`
 from whence.cli import universe as _universe  # noqa: F401  adds a command to `ensemble`
 from whence.cli.options import CONFIG, DATA, GREY, PLAN, RESOLUTION, SEED, SPLIT, STEPS, UNIT_COLUMN, WORKERS
@@ -28,6 +29,7 @@ app = typer.Typer(
 )
 app.add_typer(ensemble.app, name="ensemble")
 app.add_typer(evaluate.app, name="evaluate")
+app.command()(proof.verify)
 
 
 @app.command()

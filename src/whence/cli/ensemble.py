@@ -51,8 +51,8 @@ def train(
     """Train the members of an encoded ensemble, in parallel.
 
     Each unit (image, artist ...) gets a code word, half of its bits set unless --weight says otherwise, and each member
-    trains on the units whose bit it has. Interrupted at any moment, the same command continues; run again later, it checks every member
-    by hash and trains anew only those that are lost or damaged.
+    trains on the units whose bit it has. Interrupted at any moment, the same command continues; run again later, it
+    checks every member by hash and trains anew only those that are lost or damaged.
 
     Example: `whence ensemble train digits --members 16 --steps 1000 --out runs/ens`
     """

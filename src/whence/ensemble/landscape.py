@@ -22,7 +22,7 @@ from whence.artefacts import Manifest
 from whence.ensemble.influence import LEVEL, Influence
 from whence.ensemble.model import Ensemble
 from whence.ensemble.sampling import units_key
-from whence.errors import DataError
+from whence.errors import ArtefactError, DataError
 
 
 @dataclass(frozen=True)
@@ -119,6 +119,22 @@ def landscapes(ensemble: Ensemble) -> list[Landscape]:
     inputs = {path: artefacts.read_manifest(path, "landscape").inputs for path in paths}
     mine = [Landscape.open(path) for path in paths if inputs[path]["ensemble"] == ensemble.manifest.fingerprint]
     return sorted(mine, key=lambda one: [int(part) for part in one.sample.split("/")])
+
+
+def open_landscapes(ensemble: Ensemble, samples: Sequence[str]) -> list[Landscape]:
+    """Return the landscapes of some pictures, in that order.
+
+    Raises:
+        ArtefactError: One has not been drawn, by this ensemble; or is damaged.
+    """
+    there = {one.sample: one for one in landscapes(ensemble)}
+    for sample in samples:
+        if sample not in there:
+            raise ArtefactError(
+                f"The landscape of {sample} has not been drawn yet. First: whence ensemble landscape {ensemble.path} "
+                f"--samples {sample}"
+            )
+    return [there[sample] for sample in samples]
 
 
 def landscape_path(ensemble: Ensemble, sample: str, together: Sequence[str] = ()) -> Path:

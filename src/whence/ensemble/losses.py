@@ -26,15 +26,18 @@ from whence import artefacts
 from whence.artefacts import Manifest
 from whence.attribution import Estimand, Scores
 from whence.ensemble.codebook import Codebook
-from whence.ensemble.influence import LEVEL, Influence
+from whence.ensemble.influence import LEVEL, Influence, placebos_needed
 from whence.ensemble.placebos import placebos
 from whence.errors import DataError
 from whence.seeds import derived_seed
 
 #: Groups of draws from which standard errors are made.
 GROUPS = 8
-#: Code words without a unit that losses are compared with, at most: they cost nothing but arithmetic.
+#: Code words without a unit that losses are compared with: this many, or as many as it takes to name one of all units.
+#: They cost nothing but arithmetic.
 PLACEBOS = 20_000
+#: Numbers that are held at a time.
+HELD = 2**24
 
 
 @dataclass(frozen=True)
@@ -170,18 +173,22 @@ class Losses:
         """
         if query not in self.queries:
             raise DataError(f"There is no picture {query!r} here; there are {', '.join(self.queries[:5])} ...")
-        q, book = self.queries.index(query), self.codebook
-        names = ("+".join(book.in_order(units)),) if units else book.units
-        sets = [book.survivors(units)] if units else [book.survivors([unit]) for unit in book.units]
-        removed, left = max(1, len(set(units))), len(sets[0])
-        expected = self.expected(left)[q]
-        return Influence(
-            query=query,
-            units=names,
-            effects=self.of(_one_hot(sets, book.members))[q] - expected,
-            placebos=self.placebos(removed, left)[q] - expected,
-            level=level,
-        )
+        q = self.queries.index(query)
+        if not units:
+            effects, beside = self._by_unit
+            return Influence(query, self.codebook.units, effects[q], beside[q], level)
+        together = self.codebook.in_order(units)
+        left = len(self.codebook.survivors(together))
+        beside = self.placebos(len(together), left) - self.expected(left)[:, None]
+        return Influence(query, ("+".join(together),), self.influence(together)[q : q + 1], beside[q], level)
+
+    @cached_property
+    def _by_unit(self) -> tuple[Tensor, Tensor]:
+        """Influences of all units [Q, U] and of single words that no unit has [Q, P]."""
+        left = self.codebook.members - self.codebook.weight
+        effects = self._influences(self.gram, torch.from_numpy(~self.codebook.bits.T))
+        count = max(PLACEBOS, placebos_needed(len(self.codebook.units)))
+        return effects, self.placebos(1, left, count) - self.expected(left)[:, None]
 
     def _error(self, survivors: Tensor) -> Tensor | None:
         """Jackknife over the groups of draws, float32 [Q, U]."""
@@ -227,7 +234,8 @@ def _weights(members: Tensor) -> Tensor:
 
 def _quadratic(gram: Tensor, weights: Tensor) -> Tensor:
     """wᵀRw of each row of weights [k, M] and each matrix [Q, M, M]: [Q, k]."""
-    return ((weights @ gram) * weights).sum(-1)
+    rows = max(1, HELD // max(1, gram.shape[0] * gram.shape[-1]))
+    return torch.cat([((some @ gram) * some).sum(-1) for some in torch.split(weights, rows)], dim=1)
 
 
 def _one_hot(sets: Sequence[Sequence[int]], members: int) -> Tensor:
