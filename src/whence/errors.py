@@ -35,3 +35,7 @@ class NotFiniteError(WhenceError):
 
 class InterruptedRunError(WhenceError):
     """Work stopped before its end; what was finished is kept and the same command continues."""
+
+
+class ProofError(WhenceError):
+    """A certificate or proof is malformed, or what it states does not hold."""

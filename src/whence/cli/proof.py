@@ -1,0 +1,154 @@
+"""The commands `whence ensemble root`, `certify` and `prove`, and `whence verify`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from whence.cli.ensemble import app
+from whence.cli.options import PLAN, RUN, WORKERS
+from whence.cli.show import say, show_plan
+from whence.errors import WhenceError
+
+if TYPE_CHECKING:
+    from whence.proof import Verification
+
+_OUT = Annotated[Path, typer.Option(help="The JSON file to write.")]
+
+
+@app.command()
+def root(run: RUN) -> None:
+    """Print the root hash of an ensemble: publish it, so that certificates can be checked against it later.
+
+    It stands for the settings, every file of every member, the code words and the training data, of which it shows
+    nothing. Every file is checked first.
+
+    Example: `whence ensemble root runs/ens`
+    """
+    from whence.ensemble import Ensemble
+    from whence.proof import commit
+
+    found = commit(Ensemble.open(run)).root
+    say(f"ensemble  {found.ensemble}")
+    say(f"images    {found.images.root}  ({found.images.leaves:,} of {'x'.join(map(str, found.size))})")
+    say(f"units     {found.units.root}  ({found.units.leaves:,})")
+    say(f"root      {found.hash}")
+
+
+@app.command()
+def certify(
+    run: RUN,
+    sample: Annotated[str, typer.Option(help="SEED/INDEX of a picture that was drawn.")],
+    without: Annotated[list[str], typer.Option(help="The unit to leave out; repeated, all are left out together.")],
+    out: _OUT,
+    workers: WORKERS = None,
+    plan: PLAN = False,
+) -> None:
+    """Draw a picture without some units and write the certificate that its members never trained on them.
+
+    Anyone with the root hash can check most of it, and with the run directory all of it: `whence verify`.
+
+    Example: `whence ensemble certify runs/ens --sample 0/3 --without 17 --out cert.json`
+    """
+    from whence.cli.progress import progress
+    from whence.ensemble import Ensemble
+    from whence.ensemble.counterfactuals import missing_trajectories
+    from whence.plan import plan_drawing
+    from whence.proof import certify as make
+
+    ensemble = Ensemble.open(run)
+    if plan:
+        show_plan(plan_drawing(ensemble, missing_trajectories(ensemble, [(sample, without)]), workers=workers), run)
+        return
+    with progress("drawing") as report:
+        certificate = make(ensemble, sample, without, workers=workers, report=report)
+    certificate.write(out)
+    say(certificate.statement)
+    for line in certificate.not_proven:
+        say(f"Not proven: {line}")
+    say(f"The certificate: {out}")
+    say(f"Its root, to be published by another way: {certificate.root}")
+    say(f"To check it: whence verify {out} --run {run} --root {certificate.root}")
+
+
+@app.command()
+def prove(
+    run: RUN,
+    image: Annotated[Path, typer.Option(help="An image file.")],
+    out: _OUT,
+) -> None:
+    """Write the proof that an image is, or is not, among the training images, without showing the others.
+
+    It is about the pixels as training would have read them: the central square of the file, scaled to the size of the
+    training images.
+
+    Example: `whence ensemble prove runs/ens --image mine.png --out proof.json`
+    """
+    from whence.ensemble import Ensemble
+    from whence.proof import prove as make
+
+    proof = make(Ensemble.open(run), image)
+    proof.write(out)
+    say(proof.statement)
+    say(f"To check it: whence verify {out} --image {image} --root {proof.root}")
+
+
+def verify(
+    proof: Annotated[Path, typer.Argument(help="A certificate, or a proof about one image.", metavar="FILE")],
+    run: Annotated[Path | None, typer.Option(help="The directory of the ensemble.")] = None,
+    root: Annotated[str | None, typer.Option(help="The root hash that was published, from elsewhere.")] = None,
+    retrain_one: Annotated[
+        bool, typer.Option("--retrain-one", help="Train one member again, chosen at random, and compare.")
+    ] = False,
+    member: Annotated[int | None, typer.Option(help="Train this member again.")] = None,
+    image: Annotated[Path | None, typer.Option(help="The image that a proof should be about.")] = None,
+    plan: PLAN = False,
+) -> None:
+    """Check a certificate or a proof about one image; the last line is VERIFIED or REFUSED with the reason.
+
+    Without --run, everything is checked that needs no run: that it belongs to the root and agrees with itself. With
+    it, all files, records and data are checked too, and the picture is drawn again: it must be the same bit for bit, or
+    on another machine within one grey level of 255 per pixel. With --retrain-one, a member's record is checked by
+    training it again. The exit code is 0 only for VERIFIED.
+
+    Example: `whence verify cert.json --run runs/ens --root HASH`
+    """
+    from whence.cli.progress import progress
+    from whence.proof import verify as check
+
+    if plan:
+        _show_plan(run, retrain_one or member is not None)
+        return
+    try:
+        with progress("verifying") as report:
+            found = check(proof, run=run, root=root, retrain_one=retrain_one, member=member, image=image, report=report)
+    except WhenceError as error:
+        say(f"REFUSED: {error}")
+        raise typer.Exit(1) from None
+    _show(found)
+    if not found.ok:
+        raise typer.Exit(1)
+
+
+def _show(found: Verification) -> None:
+    """The checklist and the verdict; a document that is refused does not get its words printed."""
+    for check in found.checks:
+        say(str(check))
+    for line in [found.statement, *(f"Not proven: {line}" for line in found.not_proven)] if found.ok else []:
+        say(line)
+    say(found.verdict)
+
+
+def _show_plan(run: Path | None, retrain: bool) -> None:
+    """Cost of a verification: training a member again is nearly all of it."""
+    from whence.ensemble import Ensemble
+    from whence.plan import plan_training
+
+    if run is None or not retrain:
+        say("Reading every file once and drawing one picture: seconds. Nothing was started.")
+        return
+    ensemble = Ensemble.open(run)
+    rows = ensemble.codebook.examples(0, ensemble.data)
+    show_plan(plan_training(ensemble.data.select(rows), ensemble.config), Path.cwd())
