@@ -29,7 +29,6 @@ app = typer.Typer(
 )
 app.add_typer(ensemble.app, name="ensemble")
 app.add_typer(evaluate.app, name="evaluate")
-app.command()(proof.verify)
 
 
 @app.command()
@@ -98,6 +97,9 @@ def demo(
         show_plan(plan_demo(workers), out)
     else:
         run_demo(out, workers)
+
+
+app.command()(proof.verify)
 
 
 def main() -> None:
