@@ -21,7 +21,7 @@ from itertools import count, islice
 import numpy as np
 
 from whence.ensemble.codebook import random_words
-from whence.ensemble.influence import LEVEL
+from whence.ensemble.influence import LEVEL, placebos_needed
 from whence.errors import ConfigError
 
 #: Images that are simulated, and code words that stand for all others at most.
@@ -78,7 +78,7 @@ class Design:
 
     def can_name(self, level: float = LEVEL) -> bool:
         """Whether enough words are left for anybody of all units to be named at a family-wise error of `level`."""
-        return self.placebos + 1 >= self.units / level
+        return self.placebos >= placebos_needed(self.units, level)
 
 
 def designs(units: int, remove: int = 1, survivors: int = 1) -> Iterator[Design]:

@@ -74,7 +74,7 @@ class Influence:
     @property
     def needed(self) -> int:
         """Placebos without which nobody of so large a family could be named."""
-        return int(np.ceil(len(self.units) / self.level - 1e-9)) - 1
+        return placebos_needed(len(self.units), self.level)
 
     @property
     def threshold(self) -> float | None:
@@ -129,6 +129,16 @@ class Influence:
             raise DataError(f"There is no unit {unknown[0]!r} here." if unknown else "No unit is given.")
         chosen = [places[unit] for unit in dict.fromkeys(units)]
         return replace(self, units=tuple(self.units[u] for u in chosen), effects=self.effects[chosen])
+
+
+def placebos_needed(units: int, level: float = LEVEL) -> int:
+    """Return without how many placebos nobody could be named among so many units: the least P with U/(1 + P) <= level.
+
+    Example:
+        >>> placebos_needed(10), placebos_needed(1500)
+        (199, 29999)
+    """
+    return int(np.ceil(units / level - 1e-9)) - 1
 
 
 def p_values(effects: Tensor, placebos: Tensor) -> Tensor:
