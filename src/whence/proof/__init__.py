@@ -1,11 +1,11 @@
 """Certificates and proofs: what anyone can check of an ensemble whose root hash was published."""
 
 from whence.proof.certificate import Certificate
-from whence.proof.certify import certify
+from whence.proof.certifying import certify
 from whence.proof.image import Absence, Membership, prove
 from whence.proof.root import Root, commit
 from whence.proof.verification import Check, Verification
-from whence.proof.verify import parse_proof, read_proof, verify
+from whence.proof.verifying import parse_proof, read_proof, verify
 
 __all__ = [
     "Absence",
