@@ -18,6 +18,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from whence.attribution.attributors import Attributor, attributor
     from whence.attribution.pixel import pixel
     from whence.attribution.scores import Estimand, Scores
     from whence.config import Config, ModelConfig, SamplerConfig, TrainingConfig, read_config
@@ -37,8 +38,23 @@ if TYPE_CHECKING:
         sample,
         train_ensemble,
     )
+    from whence.ensemble.influence import Influence
+    from whence.ensemble.landscape import Landscape, landscapes
+    from whence.ensemble.landscaping import landscape
+    from whence.ensemble.losses import Losses
+    from whence.ensemble.residuals import losses
+    from whence.ensemble.screening import screen
     from whence.errors import WhenceError
+    from whence.evaluation.false_attribution import false_attribution
+    from whence.evaluation.false_rate import FalseAttribution
+    from whence.proof.certificate import Certificate
+    from whence.proof.certifying import certify
+    from whence.proof.root import commit
+    from whence.proof.verification import Verification
+    from whence.proof.verifying import verify
     from whence.report import write_report
+    from whence.universe.read import Universe
+    from whence.universe.write import write_universe
 
 _HOMES = {
     "whence.attribution": ("Estimand", "Scores", "pixel"),
@@ -58,7 +74,23 @@ _HOMES = {
         "sample",
         "train_ensemble",
     ),
+    "whence.attribution.attributors": ("Attributor", "attributor"),
+    "whence.ensemble.influence": ("Influence",),
+    "whence.ensemble.landscape": ("Landscape", "landscapes"),
+    "whence.ensemble.landscaping": ("landscape",),
+    "whence.ensemble.losses": ("Losses",),
+    "whence.ensemble.residuals": ("losses",),
+    "whence.ensemble.screening": ("screen",),
     "whence.errors": ("WhenceError",),
+    "whence.evaluation.false_attribution": ("false_attribution",),
+    "whence.evaluation.false_rate": ("FalseAttribution",),
+    "whence.proof.certificate": ("Certificate",),
+    "whence.proof.certifying": ("certify",),
+    "whence.proof.root": ("commit",),
+    "whence.proof.verification": ("Verification",),
+    "whence.proof.verifying": ("verify",),
+    "whence.universe.read": ("Universe",),
+    "whence.universe.write": ("write_universe",),
     "whence.report": ("write_report",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
@@ -66,6 +98,8 @@ _HOME = {name: module for module, names in _HOMES.items() for name in names}
 __all__ = [
     "NO_UNIT",
     "Ablation",
+    "Attributor",
+    "Certificate",
     "Codebook",
     "Config",
     "Dataset",
@@ -73,22 +107,38 @@ __all__ = [
     "Draws",
     "Ensemble",
     "Estimand",
+    "FalseAttribution",
+    "Influence",
+    "Landscape",
+    "Losses",
     "ModelConfig",
     "Record",
     "SamplerConfig",
     "Samples",
     "Scores",
     "TrainingConfig",
+    "Universe",
+    "Verification",
     "WhenceError",
     "ablate",
     "ablate_each",
+    "attributor",
+    "certify",
+    "commit",
+    "false_attribution",
+    "landscape",
+    "landscapes",
     "load",
+    "losses",
     "pixel",
     "read_config",
     "sample",
+    "screen",
     "train",
     "train_ensemble",
+    "verify",
     "write_report",
+    "write_universe",
 ]
 
 

@@ -61,6 +61,7 @@ def train(
     from whence.data import load
     from whence.ensemble.train import make_codebook, train_ensemble
     from whence.plan import plan_training
+    from whence.proof.root import commit
 
     settings = read_config(config).updated("training", steps=steps, seed=seed)
     images = load(data, split=split, unit_column=unit_column, resolution=resolution, grey=grey)
@@ -82,6 +83,7 @@ def train(
         )
     units = len(ensemble.codebook.units)
     say(f"{out} is whole: {members} members on {len(images):,} images in {units:,} units, every member checked.")
+    say(f"Its root, to be published before anything is certified: {commit(ensemble).root.hash}")
     say(f"Next: whence ensemble sample {out} --count 16 --seed 0")
 
 
