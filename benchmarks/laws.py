@@ -155,7 +155,7 @@ def table(rows: list[dict[str, Any]]) -> str:
     lines += [
         "",
         f"Units named by exact losses of the same {PICTURES} drawn pictures (family-wise error 5%: at most",
-        f"{PICTURES * 0.05:.0f} expected if nobody mattered), and how many of these units are the one most like the picture by",
+        f"{PICTURES * 0.05:.0f} expected if nobody mattered), and how many of these units are the one most like it by",
         "pixels, or among the ten most like it. With 16 members nobody can be named among more than 612 units.",
         "",
         "| N | pictures with a named unit | most alike | among the ten | among the ten by chance |",

@@ -14,13 +14,13 @@ import json
 import numpy as np
 import recipes
 import torch
-from scipy.stats import spearmanr
 
 import whence
 from whence.cli.progress import progress
 from whence.ensemble.landscaping import landscape
 from whence.ensemble.residuals import losses
 from whence.ensemble.screening import screen
+from whence.evaluation.agreement import agreement
 
 UNITS, SAMPLES, PLACEBOS, QUERIES = 256, 16, 200, 100
 
@@ -40,8 +40,8 @@ def main() -> None:
     order = [estimate.examples.index(unit) for unit in ensembles[0].codebook.units]
     quick = estimate.scores[:, order].numpy()
     results = {
-        "screen, pictures": agreement(quick, exact[0]),
-        "second codebook, pictures": agreement(exact[1], exact[0]),
+        "screen, pictures": summary(quick, exact[0]),
+        "second codebook, pictures": summary(exact[1], exact[0]),
         "second codebook, losses of training images": loss_agreement(ensembles, held_out=False),
         "second codebook, losses of held-out images": loss_agreement(ensembles, held_out=True),
     }
@@ -59,19 +59,14 @@ def loss_agreement(ensembles: list[whence.Ensemble], held_out: bool) -> tuple[fl
         with progress("losses") as report:
             some = losses(ensemble, data.images(range(QUERIES)), data.ids[:QUERIES], report=report)
         found.append(some.scores().scores.numpy())
-    return agreement(found[1], found[0])
+    return summary(found[1], found[0])
 
 
-def agreement(a: np.ndarray, b: np.ndarray) -> tuple[float, float, float, float]:
-    """Median, smallest and largest rank correlation over pictures, and mean recall@10; a and b [Q, U]."""
-    correlations = [float(spearmanr(x, y).statistic) for x, y in zip(a, b, strict=True)]
-    top = [set(np.argsort(-x)[:10]) & set(np.argsort(-y)[:10]) for x, y in zip(a, b, strict=True)]
-    return (
-        float(np.median(correlations)),
-        min(correlations),
-        max(correlations),
-        float(np.mean([len(both) / 10 for both in top])),
-    )
+def summary(a: np.ndarray, b: np.ndarray) -> tuple[float, float, float, float]:
+    """Median, smallest and largest rank correlation over pictures, and mean recall@10."""
+    found = agreement([str(q) for q in range(len(a))], a, b)
+    ranks = found.correlations
+    return float(np.median(ranks)), float(ranks.min()), float(ranks.max()), float(found.recalls.mean())
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -23,9 +24,32 @@ app = typer.Typer(
 )
 
 
-@app.callback()
-def evaluate() -> None:
-    """Keep `false-attribution` a subcommand while it is the only one."""
+@app.command()
+def ceiling(
+    run: RUN,
+    second: Annotated[Path, typer.Argument(help="An ensemble on the same data with other code words and weights.")],
+) -> None:
+    """How far two independent codebooks agree on who mattered: the ceiling of any agreement with a landscape.
+
+    Compares the distances of all units in the landscapes of the same pictures. Train the second ensemble with another
+    --codebook-seed and another --seed, and draw the same --samples of both.
+
+    Example: `whence evaluate ceiling runs/ens runs/second`
+    """
+    import numpy as np
+
+    from whence.ensemble import Ensemble
+    from whence.evaluation.agreement import TOP
+    from whence.evaluation.agreement import ceiling as measure
+
+    found = measure(Ensemble.open(run), Ensemble.open(second))
+    for name, correlation, recall in zip(found.queries, found.correlations, found.recalls, strict=True):
+        say(f"Picture {name}: Spearman {correlation:6.2f}, top {TOP} shared {recall:.0%}")
+    say(
+        f"Median of {len(found.queries)}: Spearman {np.nanmedian(found.correlations):.2f}; top {TOP} shared "
+        f"{found.recalls.mean():.0%} on average, {found.chance:.0%} by chance."
+    )
+    say("No estimate of these landscapes can be expected to say more about the images than this.")
 
 
 @app.command("false-attribution")
