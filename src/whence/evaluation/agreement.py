@@ -1,7 +1,7 @@
 """Agreement of two rankings of units, and the ceiling that a second codebook sets for it.
 
 A landscape says how far each unit's ablation moves a picture of *this* ensemble. Another ensemble on the same data,
-with other code words and other weights, has a landscape of its own. What is true of the images is in both; what the two do
+with other code words and other weights, has a landscape of its own. What is true of the images is in both; what they do
 not share is chance, and no estimate can be expected to agree with one of them better than the other does.
 """
 
