@@ -51,9 +51,14 @@ class Landscape:
         """SEED/INDEX of the picture."""
         return str(self.manifest.made["sample"])
 
+    @property
+    def together(self) -> tuple[str, ...]:
+        """The units that are left out together; empty where each is left out by itself."""
+        return tuple(self.manifest.made["together"])
+
     @cached_property
     def units(self) -> tuple[str, ...]:
-        """The units, U of them, in the order of the codebook."""
+        """The units, U of them, in the order of the codebook; left out together they are one: "17+230"."""
         return tuple(artefacts.read_table(self.path / "units.parquet")["unit"])
 
     @cached_property
@@ -113,9 +118,10 @@ class Landscape:
             yield self._block(block)[max(0, start - first) : stop - first]
 
 
-def landscapes(ensemble: Ensemble) -> list[Landscape]:
-    """All landscapes over all units that this ensemble has drawn, by sample."""
-    paths = [path for path in artefacts.whole(ensemble.path / "landscapes", "*") if "-without-" not in path.name]
+def landscapes(ensemble: Ensemble, *, groups: bool = False) -> list[Landscape]:
+    """All landscapes over all units that this ensemble has drawn, by sample; or those of units left out together."""
+    found = artefacts.whole(ensemble.path / "landscapes", "*")
+    paths = [path for path in found if ("-without-" in path.name) == groups]
     inputs = {path: artefacts.read_manifest(path, "landscape").inputs for path in paths}
     mine = [Landscape.open(path) for path in paths if inputs[path]["ensemble"] == ensemble.manifest.fingerprint]
     return sorted(mine, key=lambda one: [int(part) for part in one.sample.split("/")])

@@ -96,5 +96,9 @@ def geometric_mean_radius(readings: Sequence[Influence]) -> float:
         >>> geometric_mean_radius(two)
         2.0
     """
-    radii = [one.radius for one in readings]
-    return math.exp(sum(map(math.log, radii)) / len(radii)) if all(radii) else 0.0
+    return geometric_mean([one.radius for one in readings])
+
+
+def geometric_mean(values: Sequence[float]) -> float:
+    """(Π v)^(1/n) of numbers that are not negative; 0 if one of them is 0."""
+    return math.exp(sum(map(math.log, values)) / len(values)) if all(values) else 0.0
