@@ -1,11 +1,19 @@
 import dataclasses
+import itertools
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+import torch
 
+from whence import artefacts
 from whence.config import Config
 from whence.data import Dataset
 from whence.ensemble import Ensemble, ablate, ablate_each, sample, train_ensemble
+from whence.ensemble.landscape import Landscape, landscape_path, shard
+from whence.ensemble.landscaping import landscape
+from whence.ensemble.sampling import find_sample
+from whence.errors import NoSurvivorsError
 from whence.report import write_report
 
 SCRIPT = "<script>alert(1)</script>"
@@ -27,9 +35,48 @@ def hostile(data: Dataset) -> Dataset:
     )
 
 
+def write_landscape(
+    ensemble: Ensemble, sample: str, units: Sequence[float], placebos: Sequence[float], together: Sequence[str] = ()
+) -> Landscape:
+    """A landscape with these distances, in shards of four pictures, instead of one that the ensemble drew."""
+    found, index = find_sample(ensemble, sample, {})
+    factual = found.pictures[index]
+    step = torch.zeros_like(factual)
+    step[0, 0, 0] = 2.0
+    pictures = torch.stack([factual, *(factual + step * far for far in (*units, *placebos))])
+    path = landscape_path(ensemble, sample, together)
+    made = {"sample": sample, "together": list(together), "placebos": len(placebos), "block": 4, "sampler": {}}
+    inputs = {"ensemble": ensemble.manifest.fingerprint, "factual": artefacts.digest(factual.numpy().tobytes())}
+    with artefacts.create(path, "landscape", inputs=inputs, made=made) as part:
+        for k, block in enumerate(pictures.split(4)):
+            artefacts.write_tensors(part / shard(k), {"pictures": block.clone()})
+        distances = {"units": units, "placebos": placebos}
+        artefacts.write_tensors(
+            part / "distances.safetensors",
+            {name: torch.tensor(list(values), dtype=torch.float64) for name, values in distances.items()},
+        )
+        names = ["+".join(together)] if together else list(ensemble.codebook.units)
+        artefacts.write_table(part / "units.parquet", {"unit": names})
+    return Landscape.open(path)
+
+
+def pair(ensemble: Ensemble) -> list[str]:
+    """Two units that some member never saw."""
+    for units in itertools.combinations(ensemble.codebook.units, 2):
+        try:
+            ensemble.codebook.survivors(units)
+        except NoSurvivorsError:
+            continue
+        return list(units)
+    raise AssertionError("no pair has survivors")
+
+
 @pytest.fixture(scope="session")
 def full(tiny_data: Dataset, tiny_config: Config, tmp_path_factory: pytest.TempPathFactory) -> Ensemble:
-    """An ensemble on hostile data with two sets of pictures and five ablations; only to be read."""
+    """An ensemble on hostile data with two sets of pictures, five ablations and four landscapes; only to be read.
+
+    Two of the landscapes are drawn; of the others one names the two units with markup in their names, one nobody.
+    """
     path = tmp_path_factory.mktemp("report") / "my <i>ensemble"
     ensemble = train_ensemble(hostile(tiny_data), path, members=6, config=tiny_config, workers=1)
     sample(ensemble, count=5, workers=1)
@@ -37,6 +84,11 @@ def full(tiny_data: Dataset, tiny_config: Config, tmp_path_factory: pytest.TempP
     first, second = ensemble.codebook.units[:2]
     ablate_each(ensemble, [("0/1", [first]), ("0/1", [second]), ("0/1", ["u2"]), ("0/4", ["u3"])], workers=1)
     ablate(ensemble, "0/4", ["u3"], keep_only=True, workers=1)
+    landscape(ensemble, "0/2", placebos=10, workers=1)
+    landscape(ensemble, "0/2", placebos=10, together=pair(ensemble), workers=1)
+    beside = [k / 500 for k in range(499)]
+    write_landscape(ensemble, "0/0", [2.5, 2.1, *(k / 10 for k in range(8))], beside)
+    write_landscape(ensemble, "0/3", [0.95 - k / 12 for k in range(10)], beside)
     return ensemble
 
 
@@ -44,3 +96,8 @@ def full(tiny_data: Dataset, tiny_config: Config, tmp_path_factory: pytest.TempP
 def page(full: Ensemble, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The report of `full`."""
     return write_report(full, tmp_path_factory.mktemp("page") / "report.html")
+
+
+@pytest.fixture(scope="session", name="write_landscape")
+def _write_landscape():
+    return write_landscape

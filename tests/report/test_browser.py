@@ -1,9 +1,13 @@
 """The report as a person sees it: in headless Chromium, from a file, without network."""
 
+import io
+import itertools
 import shutil
 import warnings
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from whence.ensemble import Ensemble
 from whence.report import write_report
@@ -80,6 +84,13 @@ def empty_page(tiny_ensemble: Ensemble, tmp_path_factory: pytest.TempPathFactory
     return write_report(tiny_ensemble, tmp_path_factory.mktemp("empty") / "report.html")
 
 
+@pytest.fixture(scope="session")
+def page(full: Ensemble, tmp_path_factory: pytest.TempPathFactory):
+    """The report of `full`, beside itself under another name."""
+    other = Ensemble.open(shutil.copytree(full.path, tmp_path_factory.mktemp("beside") / "the other run"))
+    return write_report(full, tmp_path_factory.mktemp("page") / "report.html", beside=[other])
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1280])
 def test_it_fits_the_width_and_shows_every_picture(visit, tmp_path, width, scheme):
@@ -138,6 +149,49 @@ def test_the_pictures_of_a_comparison_stand_side_by_side(visit):
         assert len(boxes) == 3
         assert len({round(box["y"]) for box in boxes}) == 1
         assert all(a["x"] + a["width"] < b["x"] for a, b in zip(boxes, boxes[1:], strict=False))
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_no_text_of_a_plot_overlaps_another(visit, width):
+    tab = visit(width)
+    plots = tab.locator(".plot").all()
+    assert len(plots) == 5
+    for plot in plots:
+        boxes = [(one.text_content(), one.bounding_box()) for one in plot.locator("text").all()]
+        assert len(boxes) >= 5
+        for (_, a), (_, b) in itertools.combinations(boxes, 2):
+            apart = a["x"] + a["width"] <= b["x"] or b["x"] + b["width"] <= a["x"]
+            assert apart or a["y"] + a["height"] <= b["y"] or b["y"] + b["height"] <= a["y"], boxes
+        outside = plot.evaluate("e => e.parentElement.getBoundingClientRect().toJSON()")
+        for _, box in boxes:
+            assert outside["left"] - 1 <= box["x"]
+            assert box["x"] + box["width"] <= outside["right"] + 1
+            assert outside["top"] <= box["y"]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1280])
+def test_named_units_stand_out_of_the_plot(visit, width, scheme):
+    """Two dots of ten pixels in the colour of a hint; where nobody is named only the line of the threshold has it."""
+    tab = visit(width, scheme)
+    colour = tab.evaluate("getComputedStyle(document.documentElement).getPropertyValue('--hint')")
+    wanted = [int(colour.strip()[k : k + 2], 16) for k in (1, 3, 5)]
+    found = []
+    for heading in ("Picture 0/0", "Picture 0/3"):
+        card = tab.locator(".landscape", has=tab.get_by_role("heading", name=heading, exact=True))
+        pixels = np.asarray(Image.open(io.BytesIO(card.locator(".plot").screenshot())).convert("RGB")).astype(int)
+        found.append((abs(pixels - wanted).max(axis=2) < 12).sum(axis=1))
+    named, nobody = found
+    assert 120 < (named - np.where(named > 40, named, 0)).sum() < 180
+    assert (nobody[nobody < 40]).sum() == 0
+
+
+def test_a_plot_is_read_to_those_who_cannot_see_it(visit):
+    tab = visit()
+    plot = tab.get_by_role("img", name="Picture 0/0: distances and placebos", exact=True)
+    assert plot.count() == 1
+    assert "family-wise error" in plot.locator("desc").text_content()
+    assert tab.get_by_role("img", name="Radius and placebo radius against the number of training images").count() == 1
 
 
 def test_a_page_without_ablations_is_whole(visit, empty_page):

@@ -73,15 +73,23 @@ def train(
 def report(
     run: Annotated[Path, typer.Argument(help="The directory of an ensemble.")],
     out: Annotated[Path | None, typer.Option(help="The HTML file; default RUN/report.html.")] = None,
+    beside: Annotated[
+        list[Path] | None,
+        typer.Option(help="Compare the radii of landscapes with those of this run; may be repeated."),
+    ] = None,
 ) -> None:
-    """Write one self-contained HTML file with the pictures, their counterfactuals and placebos.
+    """Write one self-contained HTML file with the pictures, their landscapes, counterfactuals and placebos.
 
-    It opens offline, needs no server, and shows what `ensemble sample` and `ensemble ablate` have drawn so far.
+    It opens offline, needs no server, and shows what `ensemble sample`, `ensemble landscape` and `ensemble ablate` have
+    drawn so far.
+
+    Example: `whence report runs/digits-256 --beside runs/digits-512 --beside runs/digits-1024`
     """
     from whence.ensemble import Ensemble
     from whence.report import write_report
 
-    say(f"The report: {write_report(Ensemble.open(run), out)}")
+    others = [Ensemble.open(path) for path in beside or []]
+    say(f"The report: {write_report(Ensemble.open(run), out, beside=others)}")
 
 
 @app.command()

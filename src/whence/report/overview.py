@@ -11,6 +11,8 @@ import torch
 
 from whence import images
 from whence.ensemble import Ensemble, Samples
+from whence.ensemble.influence import placebos_needed
+from whence.ensemble.landscaping import PLACEBOS
 from whence.ensemble.model import member_name
 from whence.report.words import counted, number
 
@@ -126,6 +128,8 @@ def commands(ensemble: Ensemble, sets: Sequence[Samples]) -> dict[str, str]:
         "suspects": f"whence ensemble ablate {path} --sample {name} --nearest 3",
         "ablate": f"whence ensemble ablate {path} --sample {name} --unit {unit}",
         "keep": f"whence ensemble ablate {path} --sample {name} --unit {unit} --keep-only",
+        "landscape": f"whence ensemble landscape {path} --samples {name} --placebos "
+        f"{max(PLACEBOS, placebos_needed(len(ensemble.codebook.units)))}",
         "without": f"whence ensemble sample {path} --count 16 --seed 1 --without {unit}",
         "report": f"whence report {path}",
     }

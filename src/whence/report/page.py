@@ -2,40 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 
-from jinja2 import Environment, StrictUndefined, Template
+from jinja2 import Environment, FunctionLoader, StrictUndefined, Template
 
 from whence import artefacts
 from whence.ensemble import Ensemble, ablations
+from whence.ensemble.influence import LEVEL
+from whence.ensemble.verdict import shared
+from whence.report.beside import beside as runs_beside
 from whence.report.cards import ABLATIONS, cards, comparison
 from whence.report.examples import TrainingImages
 from whence.report.gallery import SETS, gallery, sample_sets
+from whence.report.landscapes import LANDSCAPES, ask_nearest, drawn_landscapes, landscape_cards, outcomes
 from whence.report.overview import commands, making, overview
 from whence.report.pictures import CRISP, LARGE
 from whence.report.words import HINT, counted, listed
 
 
-def write_report(ensemble: Ensemble, out: Path | None = None) -> Path:
+def write_report(ensemble: Ensemble, out: Path | None = None, beside: Sequence[Ensemble] = ()) -> Path:
     """Write the report of an ensemble: one self-contained HTML file.
 
     Args:
         ensemble: A whole ensemble.
         out: The file; default ``report.html`` in the ensemble's directory. One that is there is replaced.
+        beside: Ensembles whose radii are compared with this one's.
 
     Returns:
         The file.
 
     Raises:
-        ArtefactError: Training images, pictures or ablations are damaged.
+        ArtefactError: Training images, pictures, ablations or landscapes are damaged; or with `beside`, an ensemble has
+            no landscapes.
+        MismatchError: An ensemble beside this one draws pictures of another size.
     """
     out = out or ensemble.path / "report.html"
-    artefacts.write_bytes(out, render(ensemble).encode("utf-8"))
+    artefacts.write_bytes(out, render(ensemble, beside).encode("utf-8"))
     return out
 
 
-def render(ensemble: Ensemble) -> str:
+def render(ensemble: Ensemble, beside: Sequence[Ensemble] = ()) -> str:
     """The report as HTML."""
     data = ensemble.path / "data"
     artefacts.read_verified(data, "dataset")
@@ -43,8 +51,11 @@ def render(ensemble: Ensemble) -> str:
     sets, found = sample_sets(ensemble), ablations(ensemble)
     figures = [comparison(one) for one in found]
     told = cards(found[:ABLATIONS], training)
+    drawn = drawn_landscapes(ensemble)
+    landscapes = list(landscape_cards(drawn[:LANDSCAPES], training))
     longest = max(ensemble.data.size[1:])
-    links = {card.name: f"#{card.anchor}" for card in reversed(told)}
+    links = {card.name: f"#{card.anchor}" for card in reversed(landscapes)}
+    links |= {card.name: f"#{card.anchor}" for card in reversed(told)}
     return _template().render(
         css=_read("report.css"),
         about=overview(ensemble, sets, training.grouped),
@@ -56,6 +67,13 @@ def render(ensemble: Ensemble) -> str:
         cards=told,
         ablations=len(found),
         ablations_left_out=max(0, len(found) - ABLATIONS),
+        landscapes=landscapes,
+        landscapes_left_out=max(0, len(drawn) - LANDSCAPES),
+        outcomes=outcomes([one.reading() for one in drawn]),
+        ask=ask_nearest(ensemble, drawn),
+        shared=shared(ensemble.codebook.members),
+        level=f"{LEVEL:.0%}",
+        beside=runs_beside([ensemble, *beside]) if beside else None,
         hints=sum(one.is_hint for one in figures),
         unmatched=sum(one.placebo is None for one in figures),
         hint=HINT,
@@ -68,9 +86,15 @@ def render(ensemble: Ensemble) -> str:
 
 
 def _template() -> Template:
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        loader=FunctionLoader(_read),
+    )
     environment.globals |= {"counted": counted, "listed": listed}
-    return environment.from_string(_read("report.html.j2"))
+    return environment.get_template("report.html.j2")
 
 
 def _read(name: str) -> str:
