@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test test-slow check bench format clean
+.PHONY: demo test test-slow check bench bench-ensemble bench-landscape format clean
 
 demo: $(VENV)/.whence
 	$(BIN)/whence demo --out runs/demo
@@ -19,9 +19,18 @@ check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(VENV)/.dev
+bench: bench-ensemble bench-landscape
+
+bench-ensemble: $(VENV)/.dev
 	$(BIN)/python benchmarks/quality.py
 	$(BIN)/python benchmarks/parallel.py
+
+bench-landscape: $(VENV)/.dev
+	$(BIN)/python benchmarks/laws.py
+	$(BIN)/python benchmarks/power.py
+	$(BIN)/python benchmarks/planted.py
+	$(BIN)/python benchmarks/screening.py
+	$(BIN)/python benchmarks/landscape_cost.py
 
 format: $(VENV)/.dev
 	$(BIN)/ruff format .
