@@ -16,11 +16,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import count, islice
+from itertools import combinations
 
 import numpy as np
 
-from whence.ensemble.codebook import random_words
 from whence.ensemble.influence import LEVEL, placebos_needed
 from whence.errors import ConfigError
 
@@ -93,7 +92,7 @@ def designs(units: int, remove: int = 1, survivors: int = 1) -> Iterator[Design]
         For each M the heaviest weight up to M/2 that keeps the guarantee, if it has words for all units.
 
     Raises:
-        ConfigError: A number is not positive.
+        ConfigError: A number is not positive, or no codebook of at most 200 members does it.
 
     Example:
         >>> next(designs(1500, remove=2, survivors=2))
@@ -103,12 +102,17 @@ def designs(units: int, remove: int = 1, survivors: int = 1) -> Iterator[Design]
         raise ConfigError(
             f"--units, --remove and --survivors must be at least 1; given {units}, {remove} and {survivors}."
         )
-    for members in count(2):
+    found = False
+    for members in range(2, LARGEST + 1):
         design = Design(units, members, min(members // 2, (members - survivors) // remove), remove)
         if design.weight > 0 and design.capacity >= units:
+            found = True
             yield design
-        if members >= LARGEST:
-            return
+    if not found:
+        raise ConfigError(
+            f"No codebook of at most {LARGEST} members has words for {units:,} units and leaves {survivors} members "
+            f"when any {remove} are removed. Ask for less, or for larger units."
+        )
 
 
 @dataclass(frozen=True)
@@ -136,31 +140,39 @@ def predicted_power(design: Design, effect: float, level: float = LEVEL, seed: i
     Returns:
         Shares of 400 simulated images. Where the codebook has more than 20,000 words, so many stand for all of them.
 
+    Raises:
+        ConfigError: The codebook has fewer words than units.
+
     Example:
         >>> predicted_power(Design(100, 16, 8, 1), effect=9.0)
         Power(first=1.0, named=1.0)
     """
-    others = _words(design, seed)
+    if design.placebos < 0:
+        raise ConfigError(f"{design.capacity:,} code words are too few for {design.units:,} units: more --members.")
     source = np.random.default_rng(seed)
-    share = (design.units - 1) / max(1, design.capacity - 1)
-    smallest = 1 / (1 + max(0, design.placebos))
-    own = others[:TRIALS]
+    words = _words(design, source)
+    own = words[source.integers(len(words), size=TRIALS)]
     better = source.standard_normal(own.shape) + effect * own
-    above = ((others @ better.T > (own * better).sum(1) + 1e-9).mean(0) * (design.capacity - 1)).astype(float)
-    chances = (1 + above * (1 - share)) * smallest * design.units
-    return Power(float(((1 - share) ** above).mean()), float((chances <= level).mean()))
+    above = (words @ better.T > (own * better).sum(1) + 1e-9).mean(0) * design.capacity
+    others, taken = max(1, design.capacity - 1), design.units - 1
+    chances = (1 + above * design.placebos / others) / (1 + design.placebos) * design.units
+    return Power(float(_all_below(above, taken, others).mean()), float((chances <= level).mean()))
 
 
-def _words(design: Design, seed: int) -> np.ndarray:
-    """Different code words in random order, as rows of 0 and 1; [k, M]."""
-    wanted = min(WORDS, design.capacity)
-    found = dict[tuple[int, ...], None]()
-    tries = 64 * wanted
-    for word in islice(random_words(design.members, design.weight, seed), tries):
-        found[word] = None
-        if len(found) == wanted:
-            break
-    rows = np.zeros((len(found), design.members))
-    for k, word in enumerate(found):
-        rows[k, list(word)] = 1
+def _all_below(above: np.ndarray, taken: int, others: int) -> np.ndarray:
+    """C(N - a, k) / C(N, k): the chance that of N others the k that are taken are none of the a above; nearly exact."""
+    few, many = np.minimum(above, taken), np.maximum(above, taken)
+    ratio = np.minimum(many / (others - (few - 1) / 2), 1 - 1e-9)
+    found: np.ndarray = np.where(few + many > others, few == 0, np.exp(few * np.log1p(-ratio)))
+    return found
+
+
+def _words(design: Design, source: np.random.Generator) -> np.ndarray:
+    """All code words, or as many random ones as may stand for them, as rows of 0 and 1; [k, M]."""
+    if design.capacity <= WORDS:
+        chosen = np.array(list(combinations(range(design.members), design.weight)))
+    else:
+        chosen = source.random((WORDS, design.members)).argsort(1)[:, : design.weight]
+    rows = np.zeros((len(chosen), design.members))
+    np.put_along_axis(rows, chosen, 1.0, axis=1)
     return rows
