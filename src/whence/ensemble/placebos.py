@@ -29,7 +29,7 @@ def placebos(
         keep_only: Keep the members with the bits set instead.
 
     Yields:
-        Members in ascending order, in random order of placebos, until no more are found in many tries.
+        Members in ascending order, in random order of placebos, until there is no more or none is found in many tries.
 
     Example:
         >>> book = Codebook.random(("ann", "bob", "cy"), members=4, seed=0)
@@ -40,7 +40,8 @@ def placebos(
     found: set[tuple[int, ...]] = set()
     patience = max(PATIENCE, ROUNDS * min(math.comb(book.members, book.weight), LARGE))
     words, group, misses = random_words(book.members, book.weight, seed), set[tuple[int, ...]](), 0
-    while misses < patience:
+    most = math.comb(book.members, left) - (len(book.taken) if removed == 1 else 0)
+    while misses < patience and len(found) < most:
         misses += 1
         word = next(words)
         if word in book.taken:
