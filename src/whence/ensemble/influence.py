@@ -12,6 +12,7 @@ F / level nobody can be named, however large the effect, and that is said.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -22,7 +23,7 @@ from scipy.special import gammaln
 from scipy.stats import mannwhitneyu
 from torch import Tensor
 
-from whence.errors import DataError
+from whence.errors import DataError, NotFiniteError
 
 #: Probability of naming anybody wrongly in one picture.
 LEVEL = 0.05
@@ -51,6 +52,15 @@ class Influence:
     placebos: Tensor
     level: float = LEVEL
 
+    def __post_init__(self) -> None:
+        """Check that effects can be compared.
+
+        Raises:
+            NotFiniteError: One is not a finite number.
+        """
+        if not (torch.isfinite(self.effects).all() and torch.isfinite(self.placebos).all()):
+            raise NotFiniteError(f"An effect of a unit or placebo on picture {self.query} is not finite.")
+
     @cached_property
     def p_values(self) -> Tensor:
         """Chance of an effect as large for a unit that doesn't matter, float64 [F]; one-sided."""
@@ -69,7 +79,7 @@ class Influence:
     @property
     def influential(self) -> list[str]:
         """The units above placebos at the level, from the largest effect; empty: nobody in particular."""
-        return [self.units[u] for u in self.order if self.adjusted[u] <= self.level]
+        return [self.units[u] for u in self.order if self.adjusted[u] <= self.level * (1 + 1e-9)]
 
     @property
     def needed(self) -> int:
@@ -86,15 +96,18 @@ class Influence:
 
     @property
     def expected_by_chance(self) -> float:
-        """How many units have an uncorrected chance below the level if none matters."""
-        return len(self.units) * self.level
+        """How many units have an uncorrected chance of at most the level if none matters."""
+        chances = 1 + len(self.placebos)
+        return len(self.units) * math.floor(self.level * chances + 1e-9) / chances
 
     @cached_property
     def overall(self) -> float:
         """Chance that effects of units lie above those of placebos as a whole as they do, if nobody matters.
 
-        Mann-Whitney's test. It says whether units matter at all and not which.
+        Mann-Whitney's test. It says whether units matter at all and not which. 1 without placebos.
         """
+        if not len(self.placebos):
+            return 1.0
         return float(mannwhitneyu(self.effects.numpy(), self.placebos.numpy(), alternative="greater").pvalue)
 
     @property

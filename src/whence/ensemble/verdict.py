@@ -18,20 +18,21 @@ def verdict(reading: Influence, noun: str = "distance") -> str:
         Nobody in particular: none of 2 units rises above 100 placebos at a family-wise error of 5%. One distance of
         more than 0.98 would have been named; the largest is 0.2.
     """
+    error = f"a family-wise error of {percent(reading.level)}"
     family, beside = _units(len(reading.units)), f"{len(reading.placebos):,} placebos"
     if reading.influential:
         shown = ", ".join(reading.influential[:5])
         more = len(reading.influential) - 5
         many = f" and {more} more" if more > 0 else ""
-        return f"Above {beside} at a family-wise error of {reading.level:.0%}, of {family}: {shown}{many}."
+        return f"Above {beside} at {error}, of {family}: {shown}{many}."
     if reading.threshold is None:
         return (
-            f"Nobody can be named: among {family} at a family-wise error of {reading.level:.0%} it takes "
-            f"{reading.needed:,} placebos, and there are {len(reading.placebos):,}."
+            f"Nobody can be named: among {family} at {error} it takes {reading.needed:,} placebos, and there are "
+            f"{len(reading.placebos):,}."
         )
     return (
-        f"Nobody in particular: none of {family} rises above {beside} at a family-wise error of {reading.level:.0%}. "
-        f"One {noun} of more than {reading.threshold:.3g} would have been named; the largest is {reading.radius:.3g}."
+        f"Nobody in particular: none of {family} rises above {beside} at {error}. One {noun} of more than "
+        f"{reading.threshold:.3g} would have been named; the largest is {reading.radius:.3g}."
     )
 
 
@@ -42,16 +43,26 @@ def background(reading: Influence) -> str:
         >>> import torch
         >>> both = torch.arange(100) / 100
         >>> print(background(Influence("0/0", tuple(map(str, range(100))), both, both)))
-        4 units lie above 95% of the placebos by themselves; 5 of 100 do by chance. As a whole they do not lie above
+        4 units lie above 95% of the placebos by themselves; 4.95 of 100 do by chance. As a whole they do not lie above
         them (p = .50).
     """
     alone = int((reading.p_values <= reading.level).sum())
     whole = "lie above them" if reading.overall <= reading.level else "do not lie above them"
     return (
-        f"{_units(alone)} {'lies' if alone == 1 else 'lie'} above {1 - reading.level:.0%} of the placebos by "
+        f"{_units(alone)} {'lies' if alone == 1 else 'lie'} above {percent(1 - reading.level)} of the placebos by "
         f"{'itself' if alone == 1 else 'themselves'}; {reading.expected_by_chance:.3g} of {len(reading.units):,} do by "
         f"chance. As a whole they {whole} (p = {chance(reading.overall)})."
     )
+
+
+def percent(share: float) -> str:
+    """Return a share in words, to as many digits as it takes.
+
+    Example:
+        >>> percent(0.05), percent(0.001), percent(1 - 0.001)
+        ('5%', '0.1%', '99.9%')
+    """
+    return f"{100 * share:.6g}%"
 
 
 def chance(p: float) -> str:
