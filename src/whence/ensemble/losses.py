@@ -13,9 +13,9 @@ influence, whoever of them caused it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import islice
 from pathlib import Path
 
@@ -28,7 +28,7 @@ from whence.attribution import Estimand, Scores
 from whence.ensemble.codebook import Codebook
 from whence.ensemble.influence import LEVEL, Influence, placebos_needed
 from whence.ensemble.placebos import placebos
-from whence.errors import DataError
+from whence.errors import ConfigError, DataError, NoSurvivorsError
 from whence.seeds import derived_seed
 
 #: Groups of draws from which standard errors are made.
@@ -89,7 +89,13 @@ class Losses:
         return torch.bincount(draw_groups(self.draws)).double()
 
     def of(self, members: Tensor) -> Tensor:
-        """Losses of means of members, float64 [Q, k]; `members` bool [k, M]."""
+        """Return the losses of means of members, float64 [Q, k]; `members` bool [k, M].
+
+        Raises:
+            NoSurvivorsError: A set is empty.
+        """
+        if not members.any(1).all():
+            raise NoSurvivorsError("A mean is of at least one member; a set of members is empty.")
         return _quadratic(self.gram, _weights(members))
 
     def full(self) -> Tensor:
@@ -106,8 +112,14 @@ class Losses:
         return self.of(_one_hot([self.codebook.survivors(units)], self.codebook.members))[:, 0]
 
     def expected(self, left: int) -> Tensor:
-        """Mean loss over all ways to keep `left` members, [Q]: what fewer members cost by themselves."""
-        return self._expected(self.gram, left)
+        """Return the mean loss over all ways to keep `left` members, [Q]: what fewer members cost by themselves.
+
+        Raises:
+            ConfigError: There are not so many members.
+        """
+        if not 1 <= left <= self.codebook.members:
+            raise ConfigError(f"From 1 to {self.codebook.members} members can be left; given {left}.")
+        return self._expected(self.gram, torch.tensor([left]))[:, 0]
 
     def influence(self, units: Sequence[str]) -> Tensor:
         """Return how much higher the loss is without some units than without as many members, [Q].
@@ -155,9 +167,7 @@ class Losses:
             left: Members left.
             count: How many at most; fewer where there are no more.
         """
-        seed = derived_seed(self.codebook.seed, "loss placebos")
-        sets = list(islice(placebos(self.codebook, removed, left, seed), count))
-        return self.of(_one_hot(sets, self.codebook.members))
+        return self.of(self._placebos(removed, left, count))
 
     def reading(self, query: str, units: Sequence[str] = (), level: float = LEVEL) -> Influence:
         """Return the influence of every unit on one picture, or of some units together, against placebos.
@@ -174,21 +184,25 @@ class Losses:
         if query not in self.queries:
             raise DataError(f"There is no picture {query!r} here; there are {', '.join(self.queries[:5])} ...")
         q = self.queries.index(query)
-        if not units:
-            effects, beside = self._by_unit
-            return Influence(query, self.codebook.units, effects[q], beside[q], level)
-        together = self.codebook.in_order(units)
-        left = len(self.codebook.survivors(together))
-        beside = self.placebos(len(together), left) - self.expected(left)[:, None]
-        return Influence(query, ("+".join(together),), self.influence(together)[q : q + 1], beside[q], level)
+        groups = [self.codebook.in_order(units)] if units else [[unit] for unit in self.codebook.units]
+        survivors = _one_hot([self.codebook.survivors(group) for group in groups], self.codebook.members)
+        count = max(PLACEBOS, placebos_needed(len(groups), level))
+        beside = self._placebos(len(groups[0]), int(survivors[0].sum()), count)
+        if units:
+            beside = beside[(beside != survivors).any(1)]  # Other words together may leave the very same members.
+        effects, others = (self._influences(self.gram[q : q + 1], members)[0] for members in (survivors, beside))
+        return Influence(query, tuple("+".join(group) for group in groups), effects, others, level)
 
     @cached_property
-    def _by_unit(self) -> tuple[Tensor, Tensor]:
-        """Influences of all units [Q, U] and of single words that no unit has [Q, P]."""
-        left = self.codebook.members - self.codebook.weight
-        effects = self._influences(self.gram, torch.from_numpy(~self.codebook.bits.T))
-        count = max(PLACEBOS, placebos_needed(len(self.codebook.units)))
-        return effects, self.placebos(1, left, count) - self.expected(left)[:, None]
+    def _placebos(self) -> Callable[[int, int, int], Tensor]:
+        """Members that are left of so many placebos, bool [P, M], by words ablated together, members left and count."""
+        seed = derived_seed(self.codebook.seed, "loss placebos")
+
+        @cache
+        def find(removed: int, left: int, count: int) -> Tensor:
+            return _one_hot(list(islice(placebos(self.codebook, removed, left, seed), count)), self.codebook.members)
+
+        return find
 
     def _error(self, survivors: Tensor) -> Tensor | None:
         """Jackknife over the groups of draws, float32 [Q, U]."""
@@ -204,17 +218,13 @@ class Losses:
 
     def _influences(self, gram: Tensor, survivors: Tensor) -> Tensor:
         """Losses of means minus their expectation for as many members, [Q, k]; `survivors` bool [k, M]."""
-        left = survivors.sum(1)
-        sizes = torch.unique(left)
-        expected = torch.stack([self._expected(gram, int(size)) for size in sizes], dim=1)
-        places = torch.searchsorted(sizes, left)
-        return _quadratic(gram, _weights(survivors)) - expected[:, places]
+        return _quadratic(gram, _weights(survivors)) - self._expected(gram, survivors.sum(1))
 
-    def _expected(self, gram: Tensor, left: int) -> Tensor:
-        """Mean of wᵀRw over all sets of `left` members: (mean diagonal + (left - 1) mean off-diagonal) / left."""
+    def _expected(self, gram: Tensor, left: Tensor) -> Tensor:
+        """Mean of wᵀRw over sets of left[k] members, [Q, k]: (mean diagonal + (left - 1) mean off-diagonal) / left."""
         members = gram.shape[-1]
-        diagonal = gram.diagonal(dim1=-2, dim2=-1).sum(-1)
-        others = (gram.sum((-2, -1)) - diagonal) / max(1, members * (members - 1))
+        diagonal = gram.diagonal(dim1=-2, dim2=-1).sum(-1, keepdim=True)
+        others = (gram.sum((-2, -1))[:, None] - diagonal) / max(1, members * (members - 1))
         return (diagonal / members + (left - 1) * others) / left
 
 
