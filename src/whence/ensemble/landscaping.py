@@ -126,8 +126,9 @@ class LandscapePlan:
     def finish(self) -> None:
         """Write the distances of the pictures in the shards."""
         factual = artefacts.read_tensors(self.part / shard(0))["pictures"][0]
-        blocks = [artefacts.read_tensors(file)["pictures"] for file, _ in self.blocks()]
-        distances = torch.cat([images.distance(factual, block) for block in blocks])
+        distances = torch.cat(
+            [images.distance(factual, artefacts.read_tensors(file)["pictures"]) for file, _ in self.blocks()]
+        )
         middle = 1 + len(self.units)
         artefacts.write_tensors(
             self.part / "distances.safetensors",
@@ -148,7 +149,9 @@ def plan_landscapes(
     units = ("+".join(together),) if together else book.units
     survivors = [tuple(book.survivors(group)) for group in ([together] if together else [[u] for u in book.units])]
     seed = derived_seed(book.seed, "landscape placebos")
-    beside = list(islice(unassigned(book, max(1, len(together)), len(survivors[0]), seed), placebos))
+    others = unassigned(book, max(1, len(together)), len(survivors[0]), seed)
+    # Other words together may leave the very same members as the units do.
+    beside = list(islice((one for one in others if one != survivors[0]), placebos))
     sets = [tuple(range(book.members)), *survivors, *beside]
     batch = min(LARGEST, max(SMALLEST, PIXELS // math.prod(ensemble.schedule.size[1:])))
     plans = []
