@@ -134,7 +134,7 @@ def plan_losses(ensemble: Ensemble, pictures: int, draws: int, *, workers: int |
     total = members * tasks * -(-min(BLOCK, pictures) * draws // BATCH)
     weights = sum(p.numel() for p in networks[0].parameters()) * 4
     return Plan(
-        seconds=total * batch / used,
+        seconds=-(-tasks // used) * (total / tasks) * batch,
         memory=(psutil.Process().memory_info().rss + weights * members) * used,
         disk=pictures * (8 * members**2 * 8 + 4 * math.prod(model.size)),
         work=f"{pictures} pictures, {draws} draws each: about {total:,} network evaluations of {batch * 1000:.0f} ms "

@@ -72,12 +72,17 @@ def losses(
     from whence.cli.progress import progress
     from whence.ensemble import Ensemble
     from whence.ensemble.queries import read_queries
+    from whence.ensemble.residuals import check_request
     from whence.ensemble.residuals import losses as measure
     from whence.ensemble.verdict import shared
     from whence.plan import plan_losses
 
     ensemble = Ensemble.open(run)
+    together = ensemble.codebook.in_order(unit) if unit else []
+    if together:
+        ensemble.codebook.survivors(together)  # Refused now rather than when all is measured.
     names, pictures = read_queries(ensemble, queries)
+    check_request(ensemble, pictures, names, draws)
     if plan:
         show_plan(plan_losses(ensemble, len(names), draws, workers=workers), run)
         return
@@ -86,7 +91,7 @@ def losses(
     full, scores = found.full(), found.scores()
     for name in names[:TOLD]:
         say(f"Picture {name}: loss {full[names.index(name)]:.4f} by all members, mean over {draws} draws")
-        _show_reading(found.reading(name, unit or []), top, "increase of the loss", "loss without")
+        _show_reading(found.reading(name, together), top, "increase of the loss")
     if len(names) > TOLD:
         say(f"... and {len(names) - TOLD} more pictures.")
     path = found.path.with_name(f"{found.path.name}-scores")
@@ -133,9 +138,14 @@ def landscape(
         found = draw_landscape(
             ensemble, samples, placebos=placebos, together=unit or [], workers=workers, report=report
         )
-    for one in found:
-        _show_radius(one)
-    say(f"Next: whence ensemble influence {run} --sample {found[0].sample} --top 10, and whence report {run}")
+    if unit:
+        for one in found:
+            say(f"Picture {one.sample}")
+            _show_reading(one.reading(), 1, "distance")
+    else:
+        for one in found:
+            _show_radius(one)
+        say(f"Next: whence ensemble influence {run} --sample {found[0].sample} --top 10, and whence report {run}")
 
 
 @app.command()
@@ -168,6 +178,8 @@ def influence(
     from whence.ensemble.suspects import expand_names, nearest_units
     from whence.ensemble.verdict import shared
 
+    if binarise and (nearest or embedding):
+        raise typer.BadParameter("--binarise asks about all units by pixels: without --nearest and --embedding")
     ensemble = Ensemble.open(run)
     names, readings = expand_names(sample), []
     suspects = nearest_units(ensemble, names, nearest) if nearest else []
@@ -179,21 +191,21 @@ def influence(
         if nearest:
             reading = reading.among([unit for name, units in suspects if name == one.sample for unit in units])
         say(f"Picture {one.sample}")
-        _show_reading(reading, top, "distance", "distance without")
+        _show_reading(reading, top, "distance")
         readings.append(reading)
     if len(readings) > 1:
         say(f"Geometric mean of the {len(readings)} radii: {geometric_mean_radius(readings):.3g}")
     say(shared(ensemble.codebook.members))
 
 
-def _show_reading(reading: Influence, top: int, noun: str, column: str) -> None:
-    """Print a verdict and the first units."""
+def _show_reading(reading: Influence, top: int, noun: str) -> None:
+    """Print a verdict and the first units with their effects, which are of this kind."""
     from whence.ensemble.verdict import background, chance, verdict
 
     say(f"  {verdict(reading, noun)}")
-    if len(reading.units) > 1:
+    if len(reading.units) > 1 and len(reading.placebos):
         say(f"  {background(reading)}")
-    say(f"  {'unit':24} {column:>22} {'p alone':>9} {'p of all':>9}")
+    say(f"  {'unit':24} {noun:>22} {'p alone':>9} {'p of all':>9}")
     for u in reading.order[:top]:
         alone, corrected = chance(float(reading.p_values[u])), chance(float(reading.adjusted[u]))
         say(f"  {reading.units[u]:24} {reading.effects[u]:22.5g} {alone:>9} {corrected:>9}")

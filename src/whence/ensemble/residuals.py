@@ -53,7 +53,7 @@ def losses(
         ConfigError: There are no draws.
         NotFiniteError: A loss is not finite.
     """
-    _check(ensemble, pictures, names, draws)
+    check_request(ensemble, pictures, names, draws)
     queries = artefacts.digest([list(names), artefacts.digest(pictures.float().contiguous().numpy().tobytes())])
     inputs = {"ensemble": ensemble.manifest.fingerprint, "queries": queries}
     made = {"draws": draws, "seed": seed, "batch": BATCH, "count": len(names)}
@@ -70,7 +70,13 @@ def losses(
     return Losses.open(path, ensemble.codebook)
 
 
-def _check(ensemble: Ensemble, pictures: Tensor, names: Sequence[str], draws: int) -> None:
+def check_request(ensemble: Ensemble, pictures: Tensor, names: Sequence[str], draws: int) -> None:
+    """Check what `losses` is asked for.
+
+    Raises:
+        ConfigError: There are no draws.
+        DataError: There are no pictures, they have another size than the training images, or ids repeat.
+    """
     if draws < 1:
         raise ConfigError(f"--draws must be at least 1; given {draws}.")
     if tuple(pictures.shape[1:]) != ensemble.schedule.size or not len(pictures):
@@ -111,15 +117,17 @@ def measure(
         if ensemble.manifest.fingerprint != fingerprint:
             raise MismatchError(f"{path} changed while losses were measured. Run the command again.")
         x = artefacts.read_tensors(folder / "queries.safetensors")["pictures"][first : first + BLOCK]
-        found = gram_matrices(
-            ensemble, x, names, Draws(derived_seed(seed, "losses"), ensemble.schedule.timesteps), draws
-        )
+        source = Draws(derived_seed(seed, "losses"), ensemble.schedule.timesteps)
+        found = gram_matrices(ensemble, x, names, source, draws, report)
         artefacts.write_tensors(Path(file), {"grams": found})
-    report(1, 1)
+    done = len(names) * draws * artefacts.read_tensors(Path(file))["grams"].shape[-1]
+    report(done, done)
 
 
 @torch.inference_mode()
-def gram_matrices(ensemble: Ensemble, x: Tensor, names: Sequence[str], draws: Draws, count: int) -> Tensor:
+def gram_matrices(
+    ensemble: Ensemble, x: Tensor, names: Sequence[str], draws: Draws, count: int, report: Report = silent
+) -> Tensor:
     """Mean Gram matrices of the members' residuals by picture and group of draws, float64 [Q, G, M, M].
 
     Args:
@@ -128,6 +136,7 @@ def gram_matrices(ensemble: Ensemble, x: Tensor, names: Sequence[str], draws: Dr
         names: Their ids, Q.
         draws: Gives timesteps and noise.
         count: Draws per picture, T.
+        report: Called with (network evaluations done, evaluations in all).
 
     Returns:
         R[q, g, m, m'] = mean over the draws of group g of ⟨r_m, r_m'⟩ / D.
@@ -156,4 +165,5 @@ def gram_matrices(ensemble: Ensemble, x: Tensor, names: Sequence[str], draws: Dr
                     f"The loss of picture {names[here[row][0]]!r} is not finite at draw {here[row][1]}."
                 )
         total.index_put_((q[: len(here)], groups[k[: len(here)]]), found, accumulate=True)
+        report((start + len(here)) * members, len(pairs) * members)
     return total / torch.bincount(groups).double()[None, :, None, None]
