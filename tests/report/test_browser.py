@@ -11,6 +11,7 @@ from PIL import Image
 
 from whence.ensemble import Ensemble
 from whence.report import write_report
+from whence.report.scatter import Column, radius_plot
 
 ARGUMENTS = [
     "--no-sandbox",
@@ -56,7 +57,7 @@ def browser(request):
 @pytest.fixture
 def visit(browser, page):
     """Open a report and return the tab; what the browser complained of or asked for must be nothing."""
-    contexts, complaints, asked = [], [], []
+    contexts, complaints, asked, opened = [], [], [], set()
 
     def open_page(width: int = 1280, scheme: str = "light", file=page):
         context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, offline=True)
@@ -67,6 +68,7 @@ def visit(browser, page):
         tab.on("requestfailed", lambda call: complaints.append(f"failed: {call.url[:80]}"))
         tab.on("request", lambda call: asked.append(call.url))
         tab.on("dialog", lambda dialog: complaints.append(dialog.message))
+        opened.add(file)
         tab.goto(file.as_uri())
         return tab
 
@@ -75,7 +77,7 @@ def visit(browser, page):
         context.close()
     assert complaints == []
     assert {url.partition(":")[0] for url in asked} <= {"file", "data"}
-    assert len({url for url in asked if url.startswith("file:")}) == 1
+    assert len({url for url in asked if url.startswith("file:")}) == len(opened)
 
 
 @pytest.fixture(scope="session")
@@ -157,16 +159,23 @@ def test_no_text_of_a_plot_overlaps_another(visit, width):
     plots = tab.locator(".plot").all()
     assert len(plots) == 5
     for plot in plots:
-        boxes = [(one.text_content(), one.bounding_box()) for one in plot.locator("text").all()]
-        assert len(boxes) >= 5
-        for (_, a), (_, b) in itertools.combinations(boxes, 2):
-            apart = a["x"] + a["width"] <= b["x"] or b["x"] + b["width"] <= a["x"]
-            assert apart or a["y"] + a["height"] <= b["y"] or b["y"] + b["height"] <= a["y"], boxes
-        outside = plot.evaluate("e => e.parentElement.getBoundingClientRect().toJSON()")
-        for _, box in boxes:
-            assert outside["left"] - 1 <= box["x"]
-            assert box["x"] + box["width"] <= outside["right"] + 1
-            assert outside["top"] <= box["y"]
+        assert_no_text_overlaps(plot)
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_no_text_overlaps_whatever_runs_are_compared(visit, page, tmp_path, width):
+    for k, sizes in enumerate([[128, 256, 256, 512, 1024, 1500], [1, 1_000_000], [40] * 6, [100, 101, 102, 103]]):
+        columns = [
+            Column(chr(65 + n), size, {"radius": 3.0 / (n + 1), "matched": None, "placebo": 1e-3})
+            for n, size in enumerate(sizes)
+        ]
+        source = page.read_text("utf-8")
+        end = source.index("</svg>\n<figcaption>", source.index('aria-labelledby="beside-plot'))
+        start = source.rindex('<svg class="plot"', 0, end)
+        file = tmp_path / f"{k}.html"
+        file.write_text(source[:start] + str(radius_plot(columns, "runs", "Runs", "")) + source[end + 6 :], "utf-8")
+        context = visit(width, file=file)
+        assert_no_text_overlaps(context.get_by_role("img", name="Runs", exact=True))
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -198,6 +207,20 @@ def test_a_page_without_ablations_is_whole(visit, empty_page):
     tab = visit(390, file=empty_page)
     assert tab.get_by_text("--nearest 3").first.is_visible()
     assert tab.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def assert_no_text_overlaps(plot) -> None:
+    """No two texts of a plot touch, and none leaves its figure at the sides or above."""
+    boxes = [(one.text_content(), one.bounding_box()) for one in plot.locator("text").all()]
+    assert len(boxes) >= 5
+    for (_, a), (_, b) in itertools.combinations(boxes, 2):
+        apart = a["x"] + a["width"] <= b["x"] or b["x"] + b["width"] <= a["x"]
+        assert apart or a["y"] + a["height"] <= b["y"] or b["y"] + b["height"] <= a["y"], boxes
+    outside = plot.evaluate("e => e.parentElement.getBoundingClientRect().toJSON()")
+    for _, box in boxes:
+        assert outside["left"] - 1 <= box["x"]
+        assert box["x"] + box["width"] <= outside["right"] + 1
+        assert outside["top"] <= box["y"]
 
 
 def luminance(colour: str) -> float:

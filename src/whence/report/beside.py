@@ -58,7 +58,7 @@ def beside(ensembles: Sequence[Ensemble]) -> Beside:
         ensembles: Ensembles with landscapes, of pictures of one size; one given twice counts once.
 
     Returns:
-        One row and one column of marks for each.
+        One row and one column of marks for each, from the fewest training images.
 
     Raises:
         ArtefactError: One has no landscapes.
@@ -71,7 +71,7 @@ def beside(ensembles: Sequence[Ensemble]) -> Beside:
         raise MismatchError(
             f"Distances of pictures of different sizes can't be compared: {given}. Leave out all but one size."
         )
-    runs = tuple(_run(_letter(k), one) for k, one in enumerate(different))
+    runs = tuple(_run(_letter(k), one) for k, one in enumerate(sorted(different, key=lambda one: len(one.data))))
     return Beside(runs, _plot(runs))
 
 

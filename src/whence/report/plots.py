@@ -71,7 +71,7 @@ def frame(parts: Sequence[Markup], anchor: str, title: str, description: str, ax
     return Markup(
         '<svg class="plot" role="img" aria-labelledby="{0}-title" aria-describedby="{0}-desc">'
         '<title id="{0}-title">{1}</title><desc id="{0}-desc">{2}</desc>{3}'
-        '<text class="axis" x="-40" y="-14">{4}</text>'
+        '<text class="axis" x="-40" y="-24">{4}</text>'
         '<text class="axis middle" x="50%" y="100%" dy="40">{5}</text></svg>'
     ).format(anchor, title, description, Markup("").join(parts), *axes)
 

@@ -71,7 +71,7 @@ def radius_plot(columns: Sequence[Column], anchor: str, title: str, description:
     drawn = [height for column in columns for height in column.heights.values() if height]
     (left, right), (low, high) = _range([column.images for column in columns]), _range(drawn or [1.0])
     parts = [tick_y(_along(tick, low, high), f"{tick:g}") for tick in log_ticks(low, high)]
-    parts += [tick_x(_along(tick, left, right), f"{tick:,.0f}") for tick in log_ticks(left, right)]
+    parts += [tick_x(_along(tick, left, right), short(tick)) for tick in log_ticks(left, right)]
     places = {}
     for column in columns:
         same = [one.letter for one in columns if one.images == column.images]
@@ -84,6 +84,18 @@ def radius_plot(columns: Sequence[Column], anchor: str, title: str, description:
         ]
         parts.append(place.put(Markup("").join(marks)))
     return frame([*parts, *_letters(places)], anchor, title, description, ("geometric mean radius", "training images"))
+
+
+def short(count: float) -> str:
+    """Return a round number that needs little room.
+
+    Example:
+        >>> short(1000), short(15_000), short(1_500_000)
+        ('1,000', '15k', '1.5M')
+    """
+    if count < 10_000:
+        return f"{count:,.0f}"
+    return f"{count / 1e3:g}k" if count < 1_000_000 else f"{count / 1e6:g}M"
 
 
 def _letters(places: Mapping[str, Place]) -> list[Markup]:
@@ -110,9 +122,9 @@ def _centre(group: Sequence[str], places: Mapping[str, Place]) -> Place:
 
 
 def _range(values: Sequence[float]) -> tuple[float, float]:
-    """From where to where a logarithmic axis goes: beyond the values, and SPAN at least."""
+    """From where to where a logarithmic axis goes: beyond the values on both sides, and SPAN at least."""
     low, high = min(values), max(values)
-    more = max(1.25, math.sqrt(SPAN * low / high))
+    more = max(1.25, (high / low) ** 0.1, math.sqrt(SPAN * low / high))
     return low / more, high * more
 
 
