@@ -1,5 +1,6 @@
 import itertools
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -182,10 +183,55 @@ def test_requests_that_are_refused(ensemble, names, placebos, error, message):
     assert not (ensemble.path / "landscapes").exists()
 
 
-def test_another_number_of_placebos_is_refused(ensemble):
+def test_more_placebos_later_extend_a_landscape(ensemble, monkeypatch):
+    """Full shards are taken over, and the bytes are those of a landscape drawn with as many at once."""
+    for name, value in (("SHARD", 1), ("LARGEST", 4), ("SMALLEST", 4)):
+        monkeypatch.setattr(f"whence.ensemble.landscaping.{name}", value)
+    other = Ensemble.open(shutil.copytree(ensemble.path, ensemble.path.parent / "b"))
+    (at_once,) = landscape(other, "0/0", placebos=6, workers=1)
+    files: list[str] = []
+
+    def watching(**arguments):
+        files.extend(file for file, _ in arguments["files"])
+        draw_files(**arguments)
+
+    monkeypatch.setattr("whence.ensemble.trajectories.draw_files", watching)
     landscape(ensemble, "0/0", placebos=2, workers=1)
-    with pytest.raises(MismatchError, match="placebos"):
-        landscape(ensemble, "0/0", placebos=3, workers=1)
+    assert len(files) == 4
+    (extended,) = landscape(ensemble, "0/0", placebos=6, workers=1)
+    assert [Path(file).stem for file in files[4:]] == ["00003", "00004"]
+    assert extended.manifest.fingerprint == at_once.manifest.fingerprint
+    assert len(landscape(ensemble, "0/0", placebos=3, workers=1)[0].placebo_distances) == 6
+    assert len(files) == 6
+
+
+def test_a_landscape_of_another_picture_is_refused(ensemble):
+    landscape(ensemble, "0/0", placebos=2, workers=1)
+    artefacts.discard(ensemble.path / "samples")
+    sampler = ensemble.config.updated("sampler", method="ddim").sampler
+    sample(ensemble, count=1, sampler=sampler, workers=1)
+    with pytest.raises(MismatchError, match="method"):
+        landscape(ensemble, "0/0", placebos=2, workers=1)
+
+
+def test_groups_stand_against_groups_that_leave_other_members(ensemble):
+    pairs = [pair for pair in itertools.combinations(UNITS, 2) if _left(ensemble, pair)]
+    for pair in pairs[:8]:
+        (plan,) = plan_landscapes(ensemble, "0/0", 100, pair)
+        _, own, *beside = [one.members for one in plan.trajectories]
+        assert own == tuple(ensemble.codebook.survivors(pair))
+        assert own not in beside
+        assert {len(members) for members in beside} == {_left(ensemble, pair)}
+    (one,) = landscape(ensemble, "0/0", placebos=3, together=pairs[0][::-1], workers=1)
+    assert one.units == one.reading().units == ("+".join(pairs[0]),)
+    (alone,) = ablate(ensemble, "0/0", pairs[0], workers=1)
+    assert torch.allclose(one.counterfactual(one.units[0]), alone.pictures["counterfactual"], atol=1e-4)
+    assert len(one.placebo_distances) == 3
+    assert landscapes(ensemble) == []
+
+
+def _left(ensemble: Ensemble, units: tuple[str, ...]) -> int:
+    return int((~ensemble.codebook.bits[:, ensemble.codebook.columns(units)]).all(axis=1).sum())
 
 
 def test_damage_is_noticed(ensemble, flip_byte):

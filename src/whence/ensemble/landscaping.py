@@ -58,20 +58,21 @@ def landscape(
         report: Called with (network evaluations done, evaluations in all).
 
     Returns:
-        One landscape for each picture; drawn only if it is not there yet.
+        One landscape for each picture; drawn only if it is not there yet, and extended if more placebos are asked for.
 
     Raises:
         ArtefactError: A sample has not been drawn.
         ConfigError: The number of placebos is negative, or a name is not one.
         DataError: A unit is unknown.
         NoSurvivorsError: Every member saw one of the units that are left out together.
-        MismatchError: A landscape of this picture has other placebos.
+        MismatchError: A landscape in this place is of another picture or ensemble.
     """
     plans = plan_landscapes(ensemble, samples, placebos, together)
     missing = [plan for plan in plans if not plan.is_there()]
     with ExitStack() as stack:
         for plan in missing:
             stack.enter_context(plan.create())
+            plan.take_over()
         run(drawing_tasks(ensemble, missing, workers), workers=workers, report=report)
         for plan in missing:
             plan.finish()
@@ -100,12 +101,23 @@ class LandscapePlan:
     made: dict[str, Any]
 
     def is_there(self) -> bool:
-        """Return whether it has been drawn.
+        """Return whether it has been drawn, with at least as many placebos.
 
         Raises:
             MismatchError: Another one is in its place.
         """
-        return artefacts.existing(self.path, "landscape", inputs=self.inputs, made=self.made) is not None
+        if not self.path.exists():
+            return False
+        there = artefacts.read_manifest(self.path, "landscape").made.get("placebos")
+        artefacts.existing(self.path, "landscape", inputs=self.inputs, made=self.made | {"placebos": there})
+        return there >= self.made["placebos"]
+
+    def take_over(self) -> None:
+        """Begin with the full shards of the landscape that is there, if it has fewer placebos; they are the same."""
+        if self.path.exists():
+            there = artefacts.read_manifest(self.path, "landscape").made["placebos"]
+            for block in range((1 + len(self.units) + there) // self.made["block"]):
+                artefacts.write_bytes(self.part / shard(block), (self.path / shard(block)).read_bytes())
 
     @property
     def part(self) -> Path:
