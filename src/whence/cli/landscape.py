@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +13,7 @@ from whence.cli.options import PLAN, RUN, WORKERS
 from whence.cli.show import say, show_plan
 
 if TYPE_CHECKING:
+    from whence.ensemble import Ensemble
     from whence.ensemble.influence import Influence
     from whence.ensemble.landscape import Landscape
     from whence.ensemble.reading import Binarised
@@ -196,6 +198,20 @@ def influence(
     if len(readings) > 1:
         say(f"Geometric mean of the {len(readings)} radii: {geometric_mean_radius(readings):.3g}")
     say(shared(ensemble.codebook.members))
+    if any(reading.threshold is None for reading in readings):
+        say(_way_out(ensemble, readings[0].needed))
+
+
+def _way_out(ensemble: Ensemble, needed: int) -> str:
+    """What to do when there are too few placebos to name anybody."""
+    book = ensemble.codebook
+    left = math.comb(book.members, book.weight) - len(book.units)
+    more = f"`ensemble landscape --placebos {needed}` extends a landscape to enough placebos"
+    none = f"The codebook has only {left:,} words left for placebos; `ensemble codebook` finds one with enough"
+    return (
+        f"{more if left >= needed else none}. Fewer units need fewer: --nearest 10\nasks about the ten most alike. Exact "
+        "losses have placebos for nothing: `ensemble losses`."
+    )
 
 
 def _show_reading(reading: Influence, top: int, noun: str) -> None:

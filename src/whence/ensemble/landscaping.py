@@ -108,9 +108,9 @@ class LandscapePlan:
         """
         if not self.path.exists():
             return False
-        there = artefacts.read_manifest(self.path, "landscape").made.get("placebos")
+        there = int(artefacts.read_manifest(self.path, "landscape").made["placebos"])
         artefacts.existing(self.path, "landscape", inputs=self.inputs, made=self.made | {"placebos": there})
-        return there >= self.made["placebos"]
+        return there >= int(self.made["placebos"])
 
     def take_over(self) -> None:
         """Begin with the full shards of the landscape that is there, if it has fewer placebos; they are the same."""
