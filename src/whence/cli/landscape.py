@@ -209,8 +209,8 @@ def _way_out(ensemble: Ensemble, needed: int) -> str:
     more = f"`ensemble landscape --placebos {needed}` extends a landscape to enough placebos"
     none = f"The codebook has only {left:,} words left for placebos; `ensemble codebook` finds one with enough"
     return (
-        f"{more if left >= needed else none}. Fewer units need fewer: --nearest 10\nasks about the ten most alike. Exact "
-        "losses have placebos for nothing: `ensemble losses`."
+        f"{more if left >= needed else none}.\nFewer units need fewer: --nearest 10 asks about the ten most alike. "
+        "Exact losses have placebos for nothing: `ensemble losses`."
     )
 
 
