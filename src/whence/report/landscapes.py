@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
@@ -41,6 +41,8 @@ class LandscapeCard:
         radii: The largest distance, and what it is to be compared with: number and words.
         rows: Some units.
         unnamed: How many more units are named than shown.
+        losses: What exact losses of the same picture say; empty where they were not measured.
+        loss_rows: The units that they name.
     """
 
     anchor: str
@@ -54,6 +56,8 @@ class LandscapeCard:
     radii: tuple[tuple[str, str], ...]
     rows: tuple[UnitRow, ...]
     unnamed: int
+    losses: str
+    loss_rows: tuple[UnitRow, ...]
 
     @property
     def label(self) -> str:
@@ -82,18 +86,22 @@ def drawn_landscapes(ensemble: Ensemble) -> list[Landscape]:
     return [*landscapes(ensemble), *landscapes(ensemble, groups=True)]
 
 
-def landscape_cards(found: Sequence[Landscape], training: TrainingImages) -> Iterator[LandscapeCard]:
+def landscape_cards(
+    found: Sequence[Landscape], training: TrainingImages, losses: Mapping[str, tuple[int, Influence]] | None = None
+) -> Iterator[LandscapeCard]:
     """A card for each landscape, one at a time; of its pictures only those that are shown are read.
 
     Args:
         found: The landscapes.
         training: The training images.
+        losses: Draws and reading of exact losses, by picture.
 
     Yields:
         The cards.
     """
     for k, landscape in enumerate(found):
-        yield _card(f"landscape-{k}", landscape, training)
+        measured = None if landscape.together else (losses or {}).get(landscape.sample)
+        yield _card(f"landscape-{k}", landscape, training, measured)
 
 
 def outcomes(readings: Sequence[Influence]) -> str:
@@ -118,7 +126,9 @@ def ask_nearest(ensemble: Ensemble, found: Sequence[Landscape]) -> str:
     return ""
 
 
-def _card(anchor: str, landscape: Landscape, training: TrainingImages) -> LandscapeCard:
+def _card(
+    anchor: str, landscape: Landscape, training: TrainingImages, measured: tuple[int, Influence] | None
+) -> LandscapeCard:
     reading, factual = landscape.reading(), landscape.factual
     sentences = [verdict(reading)]
     if len(reading.placebos) and len(reading.units) > 1:
@@ -140,6 +150,11 @@ def _card(anchor: str, landscape: Landscape, training: TrainingImages) -> Landsc
         radii=tuple(_radii(reading)),
         rows=tuple(unit_row(landscape, unit, factual, reading, training) for unit in shown),
         unnamed=max(0, len(reading.influential) - NAMED),
+        losses=f"By exact losses over {measured[0]:,} draws. {verdict(measured[1], 'increase')}" if measured else "",
+        loss_rows=tuple(
+            unit_row(landscape, unit, factual, reading, training)
+            for unit in (measured[1].influential[:NAMED] if measured else ())
+        ),
     )
 
 

@@ -17,6 +17,7 @@ from whence.report.cards import ABLATIONS, cards, comparison
 from whence.report.examples import TrainingImages
 from whence.report.gallery import SETS, gallery, sample_sets
 from whence.report.landscapes import LANDSCAPES, ask_nearest, drawn_landscapes, landscape_cards, outcomes
+from whence.report.losses import loss_readings
 from whence.report.overview import commands, making, overview
 from whence.report.pictures import CRISP, LARGE
 from whence.report.words import HINT, counted, listed
@@ -52,7 +53,7 @@ def render(ensemble: Ensemble, beside: Sequence[Ensemble] = ()) -> str:
     figures = [comparison(one) for one in found]
     told = cards(found[:ABLATIONS], training)
     drawn = drawn_landscapes(ensemble)
-    landscapes = list(landscape_cards(drawn[:LANDSCAPES], training))
+    landscapes = list(landscape_cards(drawn[:LANDSCAPES], training, loss_readings(ensemble)))
     longest = max(ensemble.data.size[1:])
     links = {card.name: f"#{card.anchor}" for card in reversed(landscapes)}
     links |= {card.name: f"#{card.anchor}" for card in reversed(told)}
