@@ -6,8 +6,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from whence.ensemble.influence import Influence, expected_maximum, holm, p_values
-from whence.errors import DataError
+from whence.ensemble.influence import Influence, expected_maximum, holm, p_values, placebos_needed
+from whence.errors import DataError, NotFiniteError
 
 values = st.lists(st.integers(0, 6).map(float), min_size=1, max_size=8)
 
@@ -111,3 +111,39 @@ def test_units_that_matter_a_little_all_together():
     assert one.overall < 1e-3
     assert Influence("q", units, torch.from_numpy(beside), torch.from_numpy(effects)).overall > 0.5
     assert one.expected_by_chance == pytest.approx(300 * 15 / 301)
+
+
+@pytest.mark.parametrize(("level", "units"), [(0.01, 1307), (0.01, 2601), (0.05, 3), (0.001, 7)])
+def test_with_just_enough_placebos_rounding_costs_nobody_a_name(level, units):
+    """1307 · 1/130700 is above 0.01 in floating point."""
+    one = reading([2.0] + [-1.0] * (units - 1), placebos_needed(units, level), level)
+    assert one.influential == ["u0"]
+
+
+@pytest.mark.parametrize(("units", "beside"), [(1, 4), (2, 5), (4, 3), (3, 0)])
+def test_the_whole_against_all_orders(units, beside):
+    """If nobody matters, every choice of places for the units among all effects is as likely."""
+    source = np.random.default_rng(units)
+    drawn = source.normal(size=units + beside)
+    one = Influence("q", tuple("abcd"[:units]), torch.from_numpy(drawn[:units]), torch.from_numpy(drawn[units:]))
+
+    def above(places) -> int:
+        rest = [k for k in range(units + beside) if k not in places]
+        return sum(drawn[k] > drawn[other] for k in places for other in rest)
+
+    every = [above(places) for places in itertools.combinations(range(units + beside), units)]
+    assert one.overall == pytest.approx(np.mean([other >= above(range(units)) for other in every]))
+
+
+@pytest.mark.parametrize(("placebos", "expected"), [(0, 0.0), (18, 0.0), (19, 0.15), (38, 3 / 39), (39, 0.15)])
+def test_how_many_lie_above_by_chance(placebos, expected):
+    """With 18 placebos nobody can have a chance of 5 %."""
+    assert reading([0.0] * 3, placebos).expected_by_chance == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_effects_that_are_not_finite_are_refused(value):
+    with pytest.raises(NotFiniteError, match="picture q"):
+        Influence("q", ("u",), torch.tensor([value]), torch.zeros(3))
+    with pytest.raises(NotFiniteError, match="picture q"):
+        Influence("q", ("u",), torch.zeros(1), torch.tensor([0.0, value]))

@@ -234,6 +234,54 @@ def test_pairs_stand_against_pairs_of_unassigned_words(measured):
     )
 
 
+def test_a_group_is_not_its_own_placebo(measured):
+    """Other words together may leave the very same members: that is no other ablation."""
+    for pair in itertools.combinations(UNITS[:6], 2):
+        if not (left := _left(measured, pair)):
+            continue
+        reading, own = measured.reading(NAMES[2], pair), measured.influence(pair)[2].item()
+        assert not np.isclose(reading.placebos.numpy(), own, rtol=1e-12, atol=0).any()
+        assert len(measured.placebos(2, left)[2]) - len(reading.placebos) in (0, 1)
+
+
+def test_as_many_placebos_as_the_level_takes(measured, monkeypatch):
+    """Ten words are left here; as many are taken as it needs to name one of ten at the level."""
+    monkeypatch.setattr("whence.ensemble.losses.PLACEBOS", 1)
+    assert [len(measured.reading(NAMES[0], level=level).placebos) for level in (5.0, 2.0, 0.05)] == [1, 4, 10]
+    more, fewer = measured.reading(NAMES[0], level=0.05), measured.reading(NAMES[0], level=2.0)
+    assert torch.equal(more.placebos[:4], fewer.placebos)
+
+
+def test_a_reading_without_any_word_left(measured, monkeypatch):
+    monkeypatch.setattr("whence.ensemble.losses.placebos", lambda *_: iter(()))
+    monkeypatch.delitem(measured.__dict__, "_placebos", raising=False)
+    for units in ((), ("u0",)):
+        reading = measured.reading(NAMES[0], units)
+        assert len(reading.placebos) == 0
+        assert reading.p_values.tolist() == [1.0] * len(reading.units)
+    monkeypatch.delitem(measured.__dict__, "_placebos")
+
+
+def test_progress_is_counted_in_evaluations(ensemble, foreign, monkeypatch):
+    monkeypatch.setattr("whence.ensemble.residuals.BLOCK", 2)
+    monkeypatch.setattr("whence.ensemble.residuals.BATCH", 16)
+    seen = []
+    losses(ensemble, foreign, NAMES, draws=8, workers=1, report=lambda *progress: seen.append(progress))
+    assert seen[-1] == (1, 1)
+    done, totals = zip(*seen[:-1], strict=True)
+    assert set(totals) == {5 * 8 * 6}
+    assert list(done) == sorted(done)
+    assert set(done) == {96, 192, 240}
+
+
+@pytest.mark.parametrize("left", [0, -1, 7])
+def test_as_many_members_as_there_are(measured, left):
+    with pytest.raises(ConfigError, match=f"From 1 to 6 members can be left; given {left}"):
+        measured.expected(left)
+    with pytest.raises(NoSurvivorsError, match="at least one member"):
+        measured.of(torch.zeros(2, 6, dtype=torch.bool))
+
+
 def _left(measured: Losses, units: tuple[str, ...]) -> int:
     return int((~measured.codebook.bits[:, measured.codebook.columns(units)]).all(axis=1).sum())
 

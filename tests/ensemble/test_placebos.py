@@ -1,4 +1,5 @@
 from itertools import combinations, islice
+from math import comb
 
 import pytest
 
@@ -34,6 +35,29 @@ def test_words_of_any_weight(members, weight, removed, left):
     words = [tuple(m for m in range(members) if m not in left) for left in placebos(one, 1, members - weight, seed=0)]
     assert not set(words) & one.taken
     assert all(len(found) == left for found in islice(placebos(one, removed, left, seed=0), 10))
+
+
+@pytest.mark.parametrize(
+    ("removed", "left", "keep_only"), [(1, 4, False), (1, 4, True), (2, 1, False), (2, 3, False), (3, 1, True)]
+)
+def test_all_groups_of_unassigned_words_are_found(monkeypatch, removed, left, keep_only):
+    """Against trying every group of them; where all members can be left, the search ends with the last."""
+    one = book()
+    every = set(combinations(range(8), 4)) - one.taken
+    made = {
+        tuple(m for m in range(8) if (all if keep_only else any)(m in word for word in group) == keep_only)
+        for group in combinations(every, removed)
+    }
+    expected = {found for found in made if len(found) == left}
+    if len(expected) == comb(8, left) or removed == 1:
+        monkeypatch.setattr("whence.ensemble.placebos.PATIENCE", 10**9)
+    assert set(placebos(one, removed, left, seed=3, keep_only=keep_only)) == expected
+
+
+@pytest.mark.parametrize(("removed", "left"), [(1, 5), (1, 9), (2, 9)])
+def test_no_group_leaves_so_many(monkeypatch, removed, left):
+    monkeypatch.setattr("whence.ensemble.placebos.ROUNDS", 1)
+    assert list(placebos(book(), removed, left, seed=0)) == []
 
 
 def test_none_where_no_word_is_left():
