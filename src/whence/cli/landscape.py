@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from whence.cli.ensemble import app
 from whence.cli.options import PLAN, RUN, WORKERS
+from whence.cli.readings import show_binarised, show_radius, show_reading, way_out
 from whence.cli.show import say, show_plan
-
-if TYPE_CHECKING:
-    from whence.ensemble import Ensemble
-    from whence.ensemble.influence import Influence
-    from whence.ensemble.landscape import Landscape
-    from whence.ensemble.reading import Binarised
 
 TOP = Annotated[int, typer.Option(min=1, help="How many units to show for each picture.")]
 LEVEL_HELP = "Family-wise error: the probability of naming anybody wrongly in one picture."
@@ -93,7 +87,7 @@ def losses(
     full, scores = found.full(), found.scores()
     for name in names[:TOLD]:
         say(f"Picture {name}: loss {full[names.index(name)]:.4f} by all members, mean over {draws} draws")
-        _show_reading(found.reading(name, together), top, "increase of the loss")
+        show_reading(found.reading(name, together), top, "increase of the loss")
     if len(names) > TOLD:
         say(f"... and {len(names) - TOLD} more pictures.")
     path = found.path.with_name(f"{found.path.name}-scores")
@@ -143,10 +137,10 @@ def landscape(
     if unit:
         for one in found:
             say(f"Picture {one.sample}")
-            _show_reading(one.reading(), 1, "distance")
+            show_reading(one.reading(), 1, "distance")
     else:
         for one in found:
-            _show_radius(one)
+            show_radius(one)
         say(f"Next: whence ensemble influence {run} --sample {found[0].sample} --top 10, and whence report {run}")
 
 
@@ -187,68 +181,16 @@ def influence(
     suspects = nearest_units(ensemble, names, nearest) if nearest else []
     for one in open_landscapes(ensemble, names):
         if binarise:
-            _show_binarised(binarised(one))
+            show_binarised(binarised(one))
             continue
         reading = embedded(one, embedding, level) if embedding else one.reading(level)
         if nearest:
             reading = reading.among([unit for name, units in suspects if name == one.sample for unit in units])
         say(f"Picture {one.sample}")
-        _show_reading(reading, top, "distance")
+        show_reading(reading, top, "distance")
         readings.append(reading)
     if len(readings) > 1:
         say(f"Geometric mean of the {len(readings)} radii: {geometric_mean_radius(readings):.3g}")
     say(shared(ensemble.codebook.members))
     if any(reading.threshold is None for reading in readings):
-        say(_way_out(ensemble, readings[0].needed))
-
-
-def _way_out(ensemble: Ensemble, needed: int) -> str:
-    """What to do when there are too few placebos to name anybody."""
-    book = ensemble.codebook
-    left = math.comb(book.members, book.weight) - len(book.units)
-    more = f"`ensemble landscape --placebos {needed}` extends a landscape to enough placebos"
-    none = f"The codebook has only {left:,} words left for placebos; `ensemble codebook` finds one with enough"
-    return (
-        f"{more if left >= needed else none}.\nFewer units need fewer: --nearest 10 asks about the ten most alike. "
-        "Exact losses have placebos for nothing: `ensemble losses`."
-    )
-
-
-def _show_reading(reading: Influence, top: int, noun: str) -> None:
-    """Print a verdict and the first units with their effects, which are of this kind."""
-    from whence.ensemble.verdict import background, chance, verdict
-
-    say(f"  {verdict(reading, noun)}")
-    if len(reading.units) > 1 and len(reading.placebos):
-        say(f"  {background(reading)}")
-    say(f"  {'unit':24} {noun:>22} {'p alone':>9} {'p of all':>9}")
-    for u in reading.order[:top]:
-        alone, corrected = chance(float(reading.p_values[u])), chance(float(reading.adjusted[u]))
-        say(f"  {reading.units[u]:24} {reading.effects[u]:22.5g} {alone:>9} {corrected:>9}")
-
-
-def _show_radius(one: Landscape) -> None:
-    """Print the radius of a landscape beside that of its placebos."""
-    from whence.ensemble.reading import published_scale
-
-    reading = one.reading()
-    channels, height, width = one.factual.shape
-    published = f"{reading.radius * published_scale((channels, height, width)):.1f} at 256x256x3"
-    text = f"Picture {one.sample}: radius {reading.radius:.3f} ({published}) over {len(reading.units):,} units"
-    if len(reading.placebos):
-        text += (
-            f"; of {reading.matched:,} units {reading.matched_radius:.3f}, of as many placebos "
-            f"{reading.placebo_radius:.3f}"
-        )
-    say(text)
-
-
-def _show_binarised(one: Binarised) -> None:
-    """Print whether anybody is needed for a picture in black and white."""
-    count = len(one.changed)
-    if one.unattributable:
-        say(f"Picture {one.sample} in black and white is unattributable: {count:,} of {count:,} units certify it, each")
-        say("  left out by itself changes no pixel.")
-        return
-    say(f"Picture {one.sample} in black and white: radius {one.radius:.3f}; {one.certifying:,} of {count:,} units")
-    say("  left out by themselves change no pixel.")
+        say(way_out(ensemble, readings[0].needed))
