@@ -19,7 +19,7 @@ RUNS = Path("runs/landscapes")
 SIZES, POWER_SIZES = (128, 256, 512, 1024, 1500), (150, 500, 1500)
 POWER_MEMBERS = (8, 16, 32)
 #: Optimiser steps of all members together, for every cell of the power table.
-POWER_STEPS = 6400
+POWER_STEPS = 4800
 SEEDS = range(10)
 ALIKE_SEEDS = range(2)
 
