@@ -195,6 +195,7 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
     for axis in (left, right):
         axis.set_xticks(counts, [str(count) for count in counts])
         axis.minorticks_off()
+    left.set_yticks([0.1, 0.2, 0.5, 1, 1.5], ["0.1", "0.2", "0.5", "1", "1.5"])
     left.legend(fontsize=8)
     figure.savefig(path, dpi=110)
 
