@@ -6,6 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from whence.ensemble.codebook import Codebook
 from whence.ensemble.influence import Influence, expected_maximum, holm, p_values, placebos_needed
 from whence.errors import DataError, NotFiniteError
 
@@ -101,6 +102,27 @@ def test_error_rate_over_a_thousand_families_of_inert_units(family):
         wrong += bool(Influence("q", units, drawn[:family], drawn[family:]).influential)
     assert wrong <= 50 + 3 * np.sqrt(1000 * 0.05 * 0.95)
     assert wrong >= 20  # and the test is not merely blind
+
+
+@pytest.mark.parametrize("planted", [0.0, 1.0])
+def test_error_rate_where_effects_are_losses_of_ablations(planted):
+    """Units share members, so their effects go together; the first may matter, and its neighbours in code with it."""
+    source, wrong, right = np.random.default_rng(3), 0, 0
+    every = np.array([[m in word for m in range(8)] for word in itertools.combinations(range(8), 4)])
+    for seed in range(400):
+        book = Codebook.random(("u0", "u1", "u2"), 8, seed)
+        residuals = source.normal(1, 0.5, (8, 5)) - planted * book.bits[:, :1]
+
+        def effects(words: np.ndarray, residuals=residuals) -> torch.Tensor:
+            means = (~words @ residuals) / (~words).sum(1, keepdims=True)
+            return torch.from_numpy((means**2).mean(1))
+
+        unassigned = np.array([word for word in every if tuple(np.flatnonzero(word)) not in book.taken])
+        named = set(Influence("q", book.units, effects(book.bits.T), effects(unassigned)).influential)
+        right += "u0" in named
+        wrong += bool(named - ({"u0"} if planted else set()))
+    assert wrong <= 20 + 3 * np.sqrt(400 * 0.05 * 0.95)
+    assert (right > 380) == bool(planted)
 
 
 def test_units_that_matter_a_little_all_together():
