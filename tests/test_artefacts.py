@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import SafetensorError
 
 from whence import artefacts
 from whence.artefacts import create, existing, read_manifest, verify
@@ -340,3 +341,15 @@ def test_digest_is_of_the_canonical_json():
     assert artefacts.digest({"b": (1, 2), "a": "é"}) == artefacts.digest({"a": "é", "b": [1, 2]})
     assert artefacts.digest({"a": 1}) != artefacts.digest({"a": "1"})
     assert artefacts.digest(b"") == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+
+
+def test_a_full_disk_is_an_error_of_the_system(tmp_path, monkeypatch):
+    """The command line tells OSErrors in one line; nothing is left behind."""
+
+    def full(_tensors, _path):
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(artefacts, "save_file", full)
+    with pytest.raises(OSError, match="No space left on device"):
+        artefacts.write_tensors(tmp_path / "a.safetensors", {"a": torch.zeros(1)})
+    assert list(tmp_path.iterdir()) == []

@@ -9,6 +9,7 @@ no part of the artefact and goes when it is whole.
 from __future__ import annotations
 
 import dataclasses
+import errno
 import functools
 import hashlib
 import json
@@ -322,9 +323,16 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
-    """Write named tensors as a safetensors file."""
+    """Write named tensors as a safetensors file.
+
+    Raises:
+        OSError: The file can't be written, as on a full disk.
+    """
     with replacing(path) as temporary:
-        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, temporary)
+        try:
+            save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, temporary)
+        except SafetensorError as error:
+            raise OSError(errno.EIO, str(error), str(path)) from None
 
 
 def read_tensors(path: Path) -> dict[str, torch.Tensor]:
