@@ -54,7 +54,7 @@ class NormLayer(ABC):
 
     def by_parameter(self, gradient: Tensor) -> dict[str, Tensor]:
         """A gradient [..., size] split into those of ``weight`` and ``bias``."""
-        parts = torch.split(gradient, self.channels, -1)  # type: ignore[no-untyped-call]
+        parts = torch.split(gradient, self.channels, -1)
         return dict(zip(("weight", "bias"), parts, strict=False))
 
 

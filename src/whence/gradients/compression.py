@@ -1,0 +1,220 @@
+"""Compression: what is kept of every layer's gradient.
+
+    two-sided    P_oᵀ ∇W P_i for every linear layer, convolution and embedding; Pᵀ g for every normalisation
+    dense        Σ over layers of Pᵀ vec(g), P [p, width]: the slow reference
+    none         the gradient itself: its inner products are the exact Gram matrix
+
+The entries of every P are independent with mean 0 and variance 1/k for k columns, so that E[P Pᵀ] = I and inner
+products of features are unbiased:
+
+    E⟨P_oᵀ G P_i, P_oᵀ H P_i⟩ = ⟨G, H⟩
+
+A matrix that would be square is the identity instead, which adds no error. The matrices are a pure function of (seed,
+layer name), so features of training examples and of queries that were made apart fit together.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from whence.config import Count, Settings
+from whence.diffusion.draws import bits, keys, normals
+from whence.errors import ConfigError
+from whence.gradients.coverage import Coverage, Layer
+from whence.gradients.layers import ProductLayer, multiply
+from whence.gradients.norms import NormLayer
+from whence.gradients.widths import sides, widths
+
+_STREAM = "projection"
+
+
+class Compression(Settings):
+    """What is kept of a gradient."""
+
+    kind: Literal["two-sided", "dense", "none"] = Field(
+        "two-sided",
+        description="two-sided: both sides of each layer projected before they meet; dense: a projection of the whole "
+        "gradient, slow; none: the gradient itself.",
+    )
+    width: Count = Field(4096, description="Number of features, p, at most; all parameters with none.")
+    entries: Literal["rademacher", "gaussian"] = Field("rademacher", description="Entries of the random matrices.")
+    seed: int = Field(0, ge=0, description="Seed of the random matrices.")
+
+    def matrix(self, name: str, rows: int, columns: int) -> Tensor:
+        """Return P [rows, columns] of a name, float32, with E[P Pᵀ] = I.
+
+        Example:
+            >>> Compression().matrix("conv_in", 2, 4).abs().tolist()
+            [[0.5, 0.5, 0.5, 0.5], [0.5, 0.5, 0.5, 0.5]]
+        """
+        key, index = keys(_STREAM, self.seed, [name]), np.zeros(1, np.int64)
+        if self.entries == "gaussian":
+            values = normals(key, index, (rows, columns))[0]
+        else:
+            words = bits(key, index, -(-rows * columns // 32))[0]
+            signs = (words[:, None] >> np.arange(32, dtype=np.uint64)) & np.uint64(1)
+            values = torch.from_numpy(1 - 2 * signs.reshape(-1)[: rows * columns].astype(np.float32))
+        return torch.div(values.reshape(rows, columns), columns**0.5)
+
+
+@dataclass(frozen=True)
+class ProductMap:
+    """The features of a layer whose gradient is Σ_s δ_os a_is: P_oᵀ ∇W P_i, flattened.
+
+    Attributes:
+        layer: Gives the two sides.
+        outputs: P_o [O, k_o]; None for the identity.
+        inputs: P_i [groups, I, k_i].
+    """
+
+    layer: ProductLayer
+    outputs: Tensor | None
+    inputs: Tensor
+
+    @property
+    def width(self) -> int:
+        """Number of features."""
+        return (self.layer.outputs if self.outputs is None else self.outputs.shape[1]) * self.inputs.shape[2]
+
+    def prepare(self, x: Tensor) -> Tensor:
+        """What is kept of the layer's input until its cotangent is known."""
+        return self.layer.input_side(x, self.inputs)
+
+    def features(self, prepared: Tensor, cotangent: Tensor, rows: int) -> Tensor:
+        """Features summed over each `rows` rows that follow one another, [n / rows, width]."""
+        return multiply(self.layer.output_side(cotangent, self.outputs), prepared, rows).flatten(1)
+
+
+@dataclass(frozen=True)
+class NormMap:
+    """The features of a normalisation: Pᵀ g.
+
+    Attributes:
+        layer: Gives g.
+        project: P [size, k]; None for the identity.
+    """
+
+    layer: NormLayer
+    project: Tensor | None
+
+    @property
+    def width(self) -> int:
+        """Number of features."""
+        return self.layer.size if self.project is None else self.project.shape[1]
+
+    def prepare(self, x: Tensor) -> Tensor:
+        """The normalised input."""
+        return self.layer.normalised(x)
+
+    def features(self, prepared: Tensor, cotangent: Tensor, rows: int) -> Tensor:
+        """Features summed over each `rows` rows that follow one another, [n / rows, width]."""
+        gradient = self.layer.explicit(prepared, cotangent).reshape(-1, rows, self.layer.size).sum(1)
+        return gradient if self.project is None else gradient @ self.project
+
+
+@dataclass(frozen=True)
+class DenseMap:
+    """A dense projection of a layer's whole gradient: Pᵀ vec(g).
+
+    Attributes:
+        whole: Gives the whole gradient.
+        project: P [size, k].
+    """
+
+    whole: ProductMap | NormMap
+    project: Tensor
+
+    @property
+    def width(self) -> int:
+        """Number of features."""
+        return self.project.shape[1]
+
+    def prepare(self, x: Tensor) -> Tensor:
+        """What the whole gradient needs of the layer's input."""
+        return self.whole.prepare(x)
+
+    def features(self, prepared: Tensor, cotangent: Tensor, rows: int) -> Tensor:
+        """Features summed over each `rows` rows that follow one another, [n / rows, width]."""
+        return self.whole.features(prepared, cotangent, rows) @ self.project
+
+
+LayerMap = ProductMap | NormMap | DenseMap
+
+
+@dataclass(frozen=True)
+class Maps:
+    """The maps of all layers and where their features go.
+
+    Attributes:
+        by_layer: The map of every layer and its columns among the features; several may share columns and add up.
+        width: Number of features, p.
+    """
+
+    by_layer: dict[str, tuple[LayerMap, slice]]
+    width: int
+
+
+def maps(cover: Coverage, compression: Compression, device: torch.device | None = None) -> Maps:
+    """Make the map of every layer.
+
+    Args:
+        cover: The layers.
+        compression: What is kept.
+        device: Where the matrices live.
+
+    Returns:
+        Maps in the order of the layers.
+
+    Raises:
+        ConfigError: The width is too small for one feature per layer.
+    """
+    names = list(cover.layers)
+    if compression.kind == "dense":
+        shared = slice(0, compression.width)
+        dense = {
+            name: (
+                DenseMap(_whole(layer, device), compression.matrix(name, layer.size, shared.stop).to(device)),
+                shared,
+            )
+            for name, layer in cover.layers.items()
+        }
+        return Maps(dict(dense), compression.width)
+    if compression.kind == "none":
+        made = [_whole(layer, device) for layer in cover.layers.values()]
+    else:
+        if compression.width < len(names):
+            raise ConfigError(f"{len(names)} layers need as many features at least; width is {compression.width}.")
+        split = widths([layer.size for layer in cover.layers.values()], compression.width)
+        made = [
+            _small(cover.layers[name], width, compression, device) for name, width in zip(names, split, strict=True)
+        ]
+    ends = np.cumsum([part.width for part in made]).tolist()
+    places = [slice(end - part.width, end) for end, part in zip(ends, made, strict=True)]
+    return Maps(dict(zip(names, zip(made, places, strict=True), strict=True)), ends[-1])
+
+
+def _whole(layer: Layer, device: torch.device | None) -> ProductMap | NormMap:
+    if isinstance(layer, NormLayer):
+        return NormMap(layer, None)
+    return ProductMap(layer, None, torch.eye(layer.inputs, device=device).expand(layer.groups, -1, -1))
+
+
+def _small(layer: Layer, width: int, compression: Compression, device: torch.device | None) -> ProductMap | NormMap:
+    """The two-sided map of a layer to at most `width` features."""
+    name = layer.name
+    if width >= layer.size and layer.size > 0:
+        return _whole(layer, device)
+    if isinstance(layer, NormLayer):
+        return NormMap(layer, compression.matrix(name, layer.size, width).to(device))
+    k_o, k_i = sides(layer.outputs, layer.inputs, width)
+    outputs = None if k_o == layer.outputs else compression.matrix(f"{name} outputs", layer.outputs, k_o).to(device)
+    if k_i == layer.inputs and (layer.groups == 1 or outputs is None):
+        return ProductMap(layer, outputs, torch.eye(k_i, device=device).expand(layer.groups, -1, -1))
+    inputs = compression.matrix(f"{name} inputs", layer.groups * layer.inputs, k_i)
+    return ProductMap(layer, outputs, inputs.reshape(layer.groups, layer.inputs, k_i).to(device))
