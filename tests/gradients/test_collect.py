@@ -4,9 +4,10 @@ from torch import nn
 
 from whence.errors import ConfigError, ModelError
 from whence.gradients.collect import Collector
-from whence.gradients.compression import Compression, DenseMap, maps
+from whence.gradients.compression import Compression, maps
 from whence.gradients.coverage import coverage
 from whence.gradients.layers import ProductLayer
+from whence.gradients.maps import DenseMap
 
 READOUTS = {"squared": torch.square, "mean": lambda o: o, "sine": torch.sin}
 COTANGENTS = {"squared": lambda o: 2 * o, "mean": torch.ones_like, "sine": torch.cos}
@@ -50,7 +51,16 @@ def _projected(layer, found, gradient):
     p_o = torch.eye(layer.outputs) if found.outputs is None else found.outputs
     parts = gradient.reshape(len(gradient), layer.groups, -1, layer.inputs)
     p_o = p_o.reshape(layer.groups, -1, p_o.shape[1])
-    return torch.einsum("ngoi,gok,gil->nkl", parts, p_o, found.inputs).flatten(1)
+    return torch.einsum("ngoi,gok,gil->nkl", parts, p_o, _input_matrix(found)).flatten(1)
+
+
+def _input_matrix(found):
+    """P_i; (P_c ⊗ 1) Q where channels are mixed first."""
+    if found.squeeze is None:
+        return found.inputs
+    q = found.inputs[0][: found.squeeze.shape[1] * found.layer.taps]
+    mixed = torch.einsum("cm,mtk->ctk", found.squeeze, q.reshape(found.squeeze.shape[1], found.layer.taps, -1))
+    return torch.cat([mixed.flatten(0, 1), found.inputs[0][len(q) :]])[None]
 
 
 def _reference(case, made, f):

@@ -3,13 +3,16 @@ import pytest
 import torch
 from torch import nn
 
-from whence.errors import ConfigError
-from whence.gradients.compression import Compression, ProductMap, maps
+from whence.errors import ConfigError, NotFiniteError
+from whence.gradients.calibrate import shares
+from whence.gradients.compression import Compression, maps
 from whence.gradients.coverage import coverage
 from whence.gradients.layers import explicit
+from whence.gradients.maps import ProductMap
 from whence.gradients.widths import sides, widths
 
 CONVOLUTION = nn.Conv2d(4, 6, 3, padding=1)
+WIDE = nn.Conv2d(40, 5, 3, padding=1)
 GROUPED = nn.Conv2d(4, 6, 3, padding=1, groups=2)
 LINEAR = nn.Linear(30, 20)
 
@@ -20,7 +23,7 @@ def _product(layer):
 
 def _batch(layer):
     torch.manual_seed(1)
-    x = torch.randn(2, 5, 30) if isinstance(layer, nn.Linear) else torch.randn(2, 4, 5, 5)
+    x = torch.randn(2, 5, 30) if isinstance(layer, nn.Linear) else torch.randn(2, layer.in_channels, 5, 5)
     return x, torch.randn_like(layer(x)).detach()
 
 
@@ -40,10 +43,10 @@ def _exact(layer):
     return float(a @ b), float(a.norm() * b.norm())
 
 
-SEEDS = 400
+SEEDS = 300
 
 
-@pytest.mark.parametrize("layer", [CONVOLUTION, GROUPED, LINEAR], ids=lambda layer: type(layer).__name__)
+@pytest.mark.parametrize("layer", [CONVOLUTION, WIDE, GROUPED, LINEAR], ids=["conv", "wide", "grouped", "linear"])
 @pytest.mark.parametrize("kind", ["two-sided", "dense"])
 @pytest.mark.parametrize("entries", ["rademacher", "gaussian"])
 def test_inner_products_are_unbiased(layer, kind, entries):
@@ -100,6 +103,29 @@ def test_matrices_depend_on_seed_and_name_alone():
     assert abs(float(signs.mean())) < 0.02
 
 
+def test_channels_are_mixed_first_where_there_are_many():
+    found, _ = maps(coverage(nn.Sequential(WIDE)), Compression(width=24)).by_layer["0"]
+    assert found.squeeze.shape == (40, 8)
+    assert found.inputs.shape == (1, 8 * 9 + 1, 4)
+
+
+def test_widths_follow_measured_shares():
+    network = nn.Sequential(nn.Linear(20, 20, bias=False), nn.Linear(20, 20, bias=False))
+    cover = coverage(network)
+    trial = maps(cover, Compression(width=40))
+    features = torch.ones(3, 40) * torch.cat([torch.full((20,), 3.0), torch.ones(20)])
+    found = shares(trial, [features, features])
+    assert found == pytest.approx({"0": 0.9, "1": 0.1})
+    made = maps(cover, Compression(width=100), found)
+    assert [part.width for part, _ in made.by_layer.values()] == [90, 9]
+
+
+def test_a_gradient_that_is_not_finite_has_no_shares():
+    trial = maps(coverage(nn.Sequential(nn.Linear(2, 2))), Compression(kind="none"))
+    with pytest.raises(NotFiniteError, match="'0'"):
+        shares(trial, [torch.full((1, 6), torch.nan)])
+
+
 def test_a_width_below_one_feature_per_layer_is_refused():
     cover = coverage(nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2), nn.Linear(2, 2)))
     with pytest.raises(ConfigError, match="3 layers need as many features at least; width is 2"):
@@ -107,19 +133,19 @@ def test_a_width_below_one_feature_per_layer_is_refused():
 
 
 @pytest.mark.parametrize(
-    ("sizes", "total", "expected"),
+    ("sizes", "shares", "total", "expected"),
     [
-        ([100, 100], 50, [25, 25]),
-        ([10, 1000], 2000, [10, 1000]),
-        ([1, 10_000, 10_000], 101, [1, 50, 50]),
-        ([10_000, 40_000], 300, [100, 200]),
-        ([1_000_000, 1], 10, [9, 1]),
+        ([100, 100], [0.5, 0.5], 50, [25, 25]),
+        ([10, 1000], [1, 1], 2000, [10, 1000]),
+        ([1, 10_000, 10_000], [5, 5, 5], 101, [1, 50, 50]),
+        ([10_000, 40_000], [0.2, 0.4], 300, [100, 200]),
+        ([145, 1000, 1000], [0.9, 0.08, 0.02], 245, [145, 80, 20]),
+        ([100, 100, 100], [0.0, 1.0, 1.0], 100, [1, 50, 50]),
+        ([100, 100], [0.0, 0.0], 100, [1, 1]),
     ],
 )
-def test_widths(sizes, total, expected):
-    found = widths(sizes, total)
-    assert found == expected
-    assert sum(found) <= total
+def test_widths(sizes, shares, total, expected):
+    assert widths(sizes, shares, total) == expected
 
 
 @pytest.mark.parametrize("width", [1, 7, 64, 144, 1000])

@@ -21,8 +21,8 @@ import torch
 from torch import Tensor, nn
 
 from whence.errors import ConfigError, ModelError
-from whence.gradients.compression import LayerMap, Maps
 from whence.gradients.coverage import Coverage
+from whence.gradients.maps import LayerMap, Maps
 
 
 class Collector:

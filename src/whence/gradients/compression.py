@@ -15,7 +15,7 @@ layer name), so features of training examples and of queries that were made apar
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Literal
 
 import numpy as np
@@ -27,7 +27,8 @@ from whence.config import Count, Settings
 from whence.diffusion.draws import bits, keys, normals
 from whence.errors import ConfigError
 from whence.gradients.coverage import Coverage, Layer
-from whence.gradients.layers import ProductLayer, multiply
+from whence.gradients.layers import ConvolutionLayer, ProductLayer
+from whence.gradients.maps import DenseMap, Maps, NormMap, ProductMap
 from whence.gradients.norms import NormLayer
 from whence.gradients.widths import sides, widths
 
@@ -63,109 +64,18 @@ class Compression(Settings):
         return torch.div(values.reshape(rows, columns), columns**0.5)
 
 
-@dataclass(frozen=True)
-class ProductMap:
-    """The features of a layer whose gradient is Σ_s δ_os a_is: P_oᵀ ∇W P_i, flattened.
-
-    Attributes:
-        layer: Gives the two sides.
-        outputs: P_o [O, k_o]; None for the identity.
-        inputs: P_i [groups, I, k_i].
-    """
-
-    layer: ProductLayer
-    outputs: Tensor | None
-    inputs: Tensor
-
-    @property
-    def width(self) -> int:
-        """Number of features."""
-        return (self.layer.outputs if self.outputs is None else self.outputs.shape[1]) * self.inputs.shape[2]
-
-    def prepare(self, x: Tensor) -> Tensor:
-        """What is kept of the layer's input until its cotangent is known."""
-        return self.layer.input_side(x, self.inputs)
-
-    def features(self, prepared: Tensor, cotangent: Tensor, rows: int) -> Tensor:
-        """Features summed over each `rows` rows that follow one another, [n / rows, width]."""
-        return multiply(self.layer.output_side(cotangent, self.outputs), prepared, rows).flatten(1)
-
-
-@dataclass(frozen=True)
-class NormMap:
-    """The features of a normalisation: Pᵀ g.
-
-    Attributes:
-        layer: Gives g.
-        project: P [size, k]; None for the identity.
-    """
-
-    layer: NormLayer
-    project: Tensor | None
-
-    @property
-    def width(self) -> int:
-        """Number of features."""
-        return self.layer.size if self.project is None else self.project.shape[1]
-
-    def prepare(self, x: Tensor) -> Tensor:
-        """The normalised input."""
-        return self.layer.normalised(x)
-
-    def features(self, prepared: Tensor, cotangent: Tensor, rows: int) -> Tensor:
-        """Features summed over each `rows` rows that follow one another, [n / rows, width]."""
-        gradient = self.layer.explicit(prepared, cotangent).reshape(-1, rows, self.layer.size).sum(1)
-        return gradient if self.project is None else gradient @ self.project
-
-
-@dataclass(frozen=True)
-class DenseMap:
-    """A dense projection of a layer's whole gradient: Pᵀ vec(g).
-
-    Attributes:
-        whole: Gives the whole gradient.
-        project: P [size, k].
-    """
-
-    whole: ProductMap | NormMap
-    project: Tensor
-
-    @property
-    def width(self) -> int:
-        """Number of features."""
-        return self.project.shape[1]
-
-    def prepare(self, x: Tensor) -> Tensor:
-        """What the whole gradient needs of the layer's input."""
-        return self.whole.prepare(x)
-
-    def features(self, prepared: Tensor, cotangent: Tensor, rows: int) -> Tensor:
-        """Features summed over each `rows` rows that follow one another, [n / rows, width]."""
-        return self.whole.features(prepared, cotangent, rows) @ self.project
-
-
-LayerMap = ProductMap | NormMap | DenseMap
-
-
-@dataclass(frozen=True)
-class Maps:
-    """The maps of all layers and where their features go.
-
-    Attributes:
-        by_layer: The map of every layer and its columns among the features; several may share columns and add up.
-        width: Number of features, p.
-    """
-
-    by_layer: dict[str, tuple[LayerMap, slice]]
-    width: int
-
-
-def maps(cover: Coverage, compression: Compression, device: torch.device | None = None) -> Maps:
+def maps(
+    cover: Coverage,
+    compression: Compression,
+    shares: Mapping[str, float] | None = None,
+    device: torch.device | None = None,
+) -> Maps:
     """Make the map of every layer.
 
     Args:
         cover: The layers.
         compression: What is kept.
+        shares: What the widths of the layers are proportional to, by name; equal if not given. See `calibrate.py`.
         device: Where the matrices live.
 
     Returns:
@@ -190,7 +100,8 @@ def maps(cover: Coverage, compression: Compression, device: torch.device | None 
     else:
         if compression.width < len(names):
             raise ConfigError(f"{len(names)} layers need as many features at least; width is {compression.width}.")
-        split = widths([layer.size for layer in cover.layers.values()], compression.width)
+        share = [1.0 if shares is None else shares[name] for name in names]
+        split = widths([layer.size for layer in cover.layers.values()], share, compression.width)
         made = [
             _small(cover.layers[name], width, compression, device) for name, width in zip(names, split, strict=True)
         ]
@@ -208,7 +119,7 @@ def _whole(layer: Layer, device: torch.device | None) -> ProductMap | NormMap:
 def _small(layer: Layer, width: int, compression: Compression, device: torch.device | None) -> ProductMap | NormMap:
     """The two-sided map of a layer to at most `width` features."""
     name = layer.name
-    if width >= layer.size and layer.size > 0:
+    if width >= layer.size:
         return _whole(layer, device)
     if isinstance(layer, NormLayer):
         return NormMap(layer, compression.matrix(name, layer.size, width).to(device))
@@ -216,5 +127,17 @@ def _small(layer: Layer, width: int, compression: Compression, device: torch.dev
     outputs = None if k_o == layer.outputs else compression.matrix(f"{name} outputs", layer.outputs, k_o).to(device)
     if k_i == layer.inputs and (layer.groups == 1 or outputs is None):
         return ProductMap(layer, outputs, torch.eye(k_i, device=device).expand(layer.groups, -1, -1))
+    squeeze = _squeeze(layer, k_i, compression)
+    if squeeze is not None and isinstance(layer, ConvolutionLayer):
+        inputs = compression.matrix(f"{name} inputs", squeeze.shape[1] * layer.taps + int(layer.bias), k_i)
+        return ProductMap(layer, outputs, inputs[None].to(device), squeeze.to(device))
     inputs = compression.matrix(f"{name} inputs", layer.groups * layer.inputs, k_i)
     return ProductMap(layer, outputs, inputs.reshape(layer.groups, layer.inputs, k_i).to(device))
+
+
+def _squeeze(layer: ProductLayer, k_i: int, compression: Compression) -> Tensor | None:
+    """P_c [C, m] with m the next multiple of 8 from k_i, for a convolution of at least twice as many channels."""
+    if not isinstance(layer, ConvolutionLayer) or layer.groups > 1 or layer.taps == 1:
+        return None
+    m = -(-k_i // 8) * 8
+    return compression.matrix(f"{layer.name} channels", layer.channels, m) if layer.channels >= 2 * m else None

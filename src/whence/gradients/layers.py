@@ -11,14 +11,16 @@ is the last column. With P_o [O, k_o] and P_i [I, k_i] on the two sides,
     P_oᵀ ∇W P_i = Σ_s (P_oᵀ δ_s) (P_iᵀ a_s)ᵀ        [k_o, k_i]
 
 so both sides are made small before they meet and ∇W is never formed. For a convolution P_iᵀ a is itself a convolution
-of the layer's input, with the columns of P_i as kernels. A convolution in groups is a sum over groups as well: group
-and position together are the position, and each group has its own rows of P_o and its own P_i.
+of the layer's input, with the columns of P_i as kernels; where there are many channels, they are mixed into a few
+first, P_i = (P_c ⊗ 1) Q with P_c [C, m], which costs less and is as unbiased. A convolution in groups is a sum over
+groups as well: group and position together are the position, and each group has its own rows of P_o and its own P_i.
 
 Normalisations, whose gradient is one number per channel, are in `norms.py`.
 """
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from typing import Any
 
@@ -117,7 +119,7 @@ class ConvolutionLayer(ProductLayer):
         bias = kernels[..., -1].reshape(-1) if self.bias else None
         if self.bias:
             kernels = kernels[..., :-1]
-        kernels = kernels.reshape(-1, *self._kernel).to(x.dtype)
+        kernels = kernels.reshape(-1, x.shape[1] // self.groups, *self._kernel[1:])
         small = F.conv2d(x, kernels, bias, groups=self.groups, **self._how)
         small = small.reshape(len(x), self.groups, project.shape[-1], -1)
         return small[:, 0].transpose(1, 2) if self.groups == 1 else small.transpose(2, 3).flatten(1, 2)
@@ -126,10 +128,24 @@ class ConvolutionLayer(ProductLayer):
         """P_oᵀ δ_s, group by group."""
         maps = cotangent.flatten(2)
         if self.groups == 1:
-            return (maps if project is None else project.T @ maps).transpose(1, 2)
+            return (maps if project is None else mix(maps, project)).transpose(1, 2)
         parts = maps.reshape(len(maps), self.groups, -1, maps.shape[-1])
         matrix = torch.eye(self.outputs, dtype=maps.dtype, device=maps.device) if project is None else project
         return torch.einsum("ngos,gok->ngsk", parts, matrix.reshape(self.groups, -1, matrix.shape[-1])).flatten(1, 2)
+
+    def squeezed(self, x: Tensor, project: Tensor) -> Tensor:
+        """The input's channels mixed into fewer, [n, m, H, W], with P_c [C, m]."""
+        return mix(x.flatten(2), project).reshape(len(x), -1, *x.shape[2:])
+
+    @property
+    def channels(self) -> int:
+        """Input channels of a group."""
+        return self._kernel[0]
+
+    @property
+    def taps(self) -> int:
+        """Positions under the kernel."""
+        return math.prod(self._kernel[1:])
 
     def _weight(self, gradient: Tensor) -> Tensor:
         return gradient.reshape(*gradient.shape[:-1], *self._kernel)
@@ -159,6 +175,11 @@ class EmbeddingLayer(ProductLayer):
 
     def _weight(self, gradient: Tensor) -> Tensor:
         return gradient.transpose(-1, -2)
+
+
+def mix(maps: Tensor, project: Tensor) -> Tensor:
+    """Pᵀ maps of every row, [n, k, S], for maps [n, C, S] and P [C, k]."""
+    return torch.bmm(project.T.expand(len(maps), -1, -1), maps)
 
 
 def multiply(output_side: Tensor, input_side: Tensor, rows: int = 1) -> Tensor:
