@@ -7,7 +7,7 @@ from whence.gradients.collect import Collector
 from whence.gradients.compression import Compression, maps
 from whence.gradients.coverage import coverage
 from whence.gradients.layers import ProductLayer
-from whence.gradients.maps import DenseMap
+from whence.gradients.maps import DenseMap, PatchMap
 
 READOUTS = {"squared": torch.square, "mean": lambda o: o, "sine": torch.sin}
 COTANGENTS = {"squared": lambda o: 2 * o, "mean": torch.ones_like, "sine": torch.cos}
@@ -46,6 +46,8 @@ def _projected(layer, found, gradient):
     """The slow reference: the explicit gradient times the matrices of the map."""
     if isinstance(found, DenseMap):
         return _projected(layer, found.whole, gradient) @ found.project
+    if isinstance(found, PatchMap):
+        return gradient.flatten(1)
     if not isinstance(layer, ProductLayer):
         return gradient if found.project is None else gradient @ found.project
     p_o = torch.eye(layer.outputs) if found.outputs is None else found.outputs
@@ -82,6 +84,7 @@ def _close(found, expected):
     "compression",
     [
         Compression(width=600),
+        Compression(width=3000),
         Compression(width=300, entries="gaussian", seed=3),
         Compression(kind="dense", width=40),
         Compression(kind="none"),

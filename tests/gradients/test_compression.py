@@ -110,14 +110,15 @@ def test_channels_are_mixed_first_where_there_are_many():
 
 
 def test_widths_follow_measured_shares():
-    network = nn.Sequential(nn.Linear(20, 20, bias=False), nn.Linear(20, 20, bias=False))
-    cover = coverage(network)
-    trial = maps(cover, Compression(width=40))
-    features = torch.ones(3, 40) * torch.cat([torch.full((20,), 3.0), torch.ones(20)])
+    cover = coverage(nn.Sequential(*[nn.Linear(20, 20, bias=False) for _ in range(10)]))
+    trial = maps(cover, Compression(width=10))
+    features = torch.ones(3, 10)
+    features[:, :2] = 2
     found = shares(trial, [features, features])
-    assert found == pytest.approx({"0": 0.9, "1": 0.1})
-    made = maps(cover, Compression(width=100), found)
-    assert [part.width for part, _ in made.by_layer.values()] == [90, 9]
+    assert found["0"] == found["1"] == pytest.approx(0.25)
+    assert found["9"] == pytest.approx(0.0625)
+    made = maps(cover, Compression(width=1600), found)
+    assert [part.width for part, _ in made.by_layer.values()] == [400, 400] + [96] * 8
 
 
 def test_a_gradient_that_is_not_finite_has_no_shares():
@@ -142,6 +143,7 @@ def test_a_width_below_one_feature_per_layer_is_refused():
         ([145, 1000, 1000], [0.9, 0.08, 0.02], 245, [145, 80, 20]),
         ([100, 100, 100], [0.0, 1.0, 1.0], 100, [1, 50, 50]),
         ([100, 100], [0.0, 0.0], 100, [1, 1]),
+        ([1000] * 40, [10.0] + [1.0] * 39, 800, [100] + [17] * 39),
     ],
 )
 def test_widths(sizes, shares, total, expected):

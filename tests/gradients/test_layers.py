@@ -5,6 +5,7 @@ from torch import nn
 from whence.errors import ModelError
 from whence.gradients.coverage import coverage
 from whence.gradients.layers import ProductLayer, explicit, multiply
+from whence.gradients.maps import PatchMap
 
 N = 4
 LAYERS = {
@@ -99,6 +100,23 @@ def test_sums_over_rows_that_follow_one_another(name, contiguous):
         outputs, inputs = outputs.contiguous(), inputs.contiguous()
     expected = multiply(outputs, inputs).reshape(N // 2, 2, -1, 2).sum(1)
     torch.testing.assert_close(multiply(outputs, inputs, rows=2), expected)
+
+
+@pytest.mark.parametrize("name", [name for name in PRODUCTS if isinstance(LAYERS[name][0](), nn.Conv2d)])
+def test_patches_of_the_cotangent_give_the_same_gradient(name):
+    layer, x, cotangent = _case(name)
+    known = _known(layer)
+    if not known.has_cotangent_patches:
+        assert name in {"stride", "uneven stride and kernel", "padding by name", "groups", "depthwise"}
+        return
+    found = PatchMap(known)
+    gradient = explicit(known, x, cotangent)
+    torch.testing.assert_close(found.features(found.prepare(x), cotangent, 1), gradient.flatten(1))
+    torch.testing.assert_close(found.features(found.prepare(x), cotangent, N)[0], gradient.sum(0).flatten())
+    prepared = found.prepare(x)
+    x += 1
+    with pytest.raises(ModelError, match="'0' was changed in place"):
+        found.features(prepared, cotangent, 1)
 
 
 class _Bare(nn.Module):

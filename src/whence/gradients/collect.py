@@ -144,7 +144,7 @@ class Collector:
             )
         return x
 
-    def _take(self, found: LayerMap, place: slice, prepared: Tensor, cotangent: Tensor) -> None:
+    def _take(self, found: LayerMap, place: slice, prepared: Any, cotangent: Tensor) -> None:
         """Multiply the two sides and add them to the layer's columns."""
         with torch.no_grad():
             self._features[:, place] += found.features(prepared, cotangent, self._rows)

@@ -28,7 +28,7 @@ from whence.diffusion.draws import bits, keys, normals
 from whence.errors import ConfigError
 from whence.gradients.coverage import Coverage, Layer
 from whence.gradients.layers import ConvolutionLayer, ProductLayer
-from whence.gradients.maps import DenseMap, Maps, NormMap, ProductMap
+from whence.gradients.maps import DenseMap, LayerMap, Maps, NormMap, PatchMap, ProductMap
 from whence.gradients.norms import NormLayer
 from whence.gradients.widths import sides, widths
 
@@ -96,7 +96,7 @@ def maps(
         }
         return Maps(dict(dense), compression.width)
     if compression.kind == "none":
-        made = [_whole(layer, device) for layer in cover.layers.values()]
+        made: list[LayerMap] = [_whole(layer, device) for layer in cover.layers.values()]
     else:
         if compression.width < len(names):
             raise ConfigError(f"{len(names)} layers need as many features at least; width is {compression.width}.")
@@ -116,10 +116,12 @@ def _whole(layer: Layer, device: torch.device | None) -> ProductMap | NormMap:
     return ProductMap(layer, None, torch.eye(layer.inputs, device=device).expand(layer.groups, -1, -1))
 
 
-def _small(layer: Layer, width: int, compression: Compression, device: torch.device | None) -> ProductMap | NormMap:
+def _small(layer: Layer, width: int, compression: Compression, device: torch.device | None) -> LayerMap:
     """The two-sided map of a layer to at most `width` features."""
     name = layer.name
     if width >= layer.size:
+        if isinstance(layer, ConvolutionLayer) and layer.has_cotangent_patches and layer.outputs <= layer.channels:
+            return PatchMap(layer)
         return _whole(layer, device)
     if isinstance(layer, NormLayer):
         return NormMap(layer, compression.matrix(name, layer.size, width).to(device))

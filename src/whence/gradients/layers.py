@@ -138,6 +138,30 @@ class ConvolutionLayer(ProductLayer):
         return mix(x.flatten(2), project).reshape(len(x), -1, *x.shape[2:])
 
     @property
+    def has_cotangent_patches(self) -> bool:
+        """Whether `cotangent_patches` is defined: stride 1, no groups, padding within the kernel."""
+        padding = self._how["padding"]
+        return (
+            not isinstance(padding, str)
+            and self.groups == 1
+            and set(self._how["stride"]) == {1}
+            and all(p <= reach for p, reach in zip(padding, self._reach, strict=True))
+        )
+
+    def cotangent_patches(self, cotangent: Tensor) -> Tensor:
+        """δ_o,u-τ at every input position u and tap τ, [n, O·taps, H·W]."""
+        if self.taps == 1 and not any(self._how["padding"]):
+            return cotangent.flatten(2)
+        padding = tuple(reach - p for reach, p in zip(self._reach, self._how["padding"], strict=True))
+        patches = F.unfold(cotangent, self._kernel[1:], self._how["dilation"], padding)
+        return patches.reshape(len(patches), self.outputs, self.taps, -1).flip(2).flatten(1, 2)
+
+    @property
+    def _reach(self) -> tuple[int, ...]:
+        """How far the kernel reaches beyond its first tap, by dimension."""
+        return tuple(d * (k - 1) for d, k in zip(self._how["dilation"], self._kernel[1:], strict=True))
+
+    @property
     def channels(self) -> int:
         """Input channels of a group."""
         return self._kernel[0]

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
+from whence.errors import ModelError
 from whence.gradients.layers import ConvolutionLayer, ProductLayer, multiply
 from whence.gradients.norms import NormLayer
 
@@ -43,6 +45,45 @@ class ProductMap:
     def features(self, prepared: Tensor, cotangent: Tensor, rows: int) -> Tensor:
         """Features summed over each `rows` rows that follow one another, [n / rows, width]."""
         return multiply(self.layer.output_side(cotangent, self.outputs), prepared, rows).flatten(1)
+
+
+@dataclass(frozen=True)
+class PatchMap:
+    """The whole gradient of a convolution with stride 1 and few outputs, from patches of the cotangent.
+
+        ∇W_ocτ = Σ_s δ_os x_c,s+τ = Σ_u x_cu δ_o,u-τ
+
+    costs less than from patches of the input where there are fewer outputs than input channels.
+
+    Attributes:
+        layer: Gives the patches.
+    """
+
+    layer: ConvolutionLayer
+
+    @property
+    def width(self) -> int:
+        """Number of features."""
+        return self.layer.size
+
+    def prepare(self, x: Tensor) -> tuple[Tensor, int]:
+        """The input itself, and its version."""
+        return x, x._version
+
+    def features(self, prepared: tuple[Tensor, int], cotangent: Tensor, rows: int) -> Tensor:
+        """Features summed over each `rows` rows that follow one another, [n / rows, width]."""
+        x, version = prepared
+        if x._version != version:
+            raise ModelError(f"The input of the layer {self.layer.name!r} was changed in place after its use.")
+        patches = self.layer.cotangent_patches(cotangent)
+        products = torch.bmm(patches, x.flatten(2).transpose(1, 2))
+        weight = products.reshape(-1, rows, self.layer.outputs, self.layer.taps, self.layer.channels).sum(1)
+        parts = [weight.transpose(2, 3).flatten(2)]
+        if self.layer.bias:
+            parts.append(
+                cotangent.reshape(-1, rows, self.layer.outputs, cotangent[0, 0].numel()).sum((1, 3))[..., None]
+            )
+        return torch.cat(parts, 2).flatten(1)
 
 
 @dataclass(frozen=True)
@@ -98,7 +139,7 @@ class DenseMap:
         return self.whole.features(prepared, cotangent, rows) @ self.project
 
 
-LayerMap = ProductMap | NormMap | DenseMap
+LayerMap = ProductMap | PatchMap | NormMap | DenseMap
 
 
 @dataclass(frozen=True)

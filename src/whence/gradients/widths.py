@@ -13,9 +13,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
+#: No layer gets more than this part of all features, or four times the mean if that is more.
+LARGEST = 1 / 8
+
 
 def widths(sizes: Sequence[int], shares: Sequence[float], total: int) -> list[int]:
-    """Return w_l = min(p_l, c s_l), at least 1, of every layer, with c such that they add up to the total.
+    """Return w_l = min(p_l, most, c s_l), at least 1, of every layer, with c such that they add up to the total.
+
+    A layer's cost grows with its width, so none gets more than an eighth of the total, or four times the mean width.
 
     Args:
         sizes: Number of parameters of each layer, p_l.
@@ -32,28 +37,29 @@ def widths(sizes: Sequence[int], shares: Sequence[float], total: int) -> list[in
         [4, 5]
     """
     p, s = np.asarray(sizes, np.float64), np.asarray(shares, np.float64)
-    whole = np.zeros(len(p), bool)
+    most = np.minimum(p, max(1.0, total * max(LARGEST, 4 / max(len(p), 1))))
+    full = np.zeros(len(p), bool)
     while True:
-        share = np.where(whole, 0.0, s)
-        left = total - p[whole].sum()
-        ideal = np.where(whole, p, left * share / max(share.sum(), 1e-300))
-        fits = ~whole & (ideal >= p)
+        share = np.where(full, 0.0, s)
+        left = total - most[full].sum()
+        ideal = np.where(full, most, left * share / max(share.sum(), 1e-300))
+        fits = ~full & (ideal >= most)
         if not fits.any():
             return [max(1, int(value + 1e-9)) for value in ideal]
-        whole |= fits
+        full |= fits
 
 
 def sides(outputs: int, inputs: int, width: int) -> tuple[int, int]:
     """Return (k_o, k_i) with k_o k_i ≤ width, as near to a square as O and I allow.
 
-    Above 16 the input side is a multiple of 16, the number of kernels that a convolution computes at once.
+    Above 8 the input side, which costs more, is a multiple of 8: kernels are computed as many at once.
 
     Example:
         >>> sides(64, 577, 144), sides(64, 577, 306), sides(1, 145, 100), sides(16, 10, 144)
-        ((12, 12), (19, 16), (1, 96), (14, 10))
+        ((18, 8), (19, 16), (1, 96), (14, 10))
     """
     k_o = max(1, min(outputs, round(width**0.5)))
     k_i = max(1, min(inputs, width // k_o))
-    if 16 < k_i < inputs:
-        k_i -= k_i % 16
+    if 8 < k_i < inputs:
+        k_i -= k_i % 8
     return max(1, min(outputs, width // k_i)), k_i
