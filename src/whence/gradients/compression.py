@@ -138,8 +138,8 @@ def _small(layer: Layer, width: int, compression: Compression, device: torch.dev
 
 
 def _squeeze(layer: ProductLayer, k_i: int, compression: Compression) -> Tensor | None:
-    """P_c [C, m] with m the next multiple of 8 from k_i, for a convolution of at least twice as many channels."""
+    """P_c [C, m] for a convolution of at least 2 m channels: m is 8 for k_i up to 8, else 16."""
     if not isinstance(layer, ConvolutionLayer) or layer.groups > 1 or layer.taps == 1:
         return None
-    m = -(-k_i // 8) * 8
+    m = 8 if k_i <= 8 else 16
     return compression.matrix(f"{layer.name} channels", layer.channels, m) if layer.channels >= 2 * m else None

@@ -14,13 +14,13 @@ from collections.abc import Sequence
 import numpy as np
 
 #: No layer gets more than this part of all features, or four times the mean if that is more.
-LARGEST = 1 / 8
+LARGEST = 1 / 16
 
 
 def widths(sizes: Sequence[int], shares: Sequence[float], total: int) -> list[int]:
     """Return w_l = min(p_l, most, c s_l), at least 1, of every layer, with c such that they add up to the total.
 
-    A layer's cost grows with its width, so none gets more than an eighth of the total, or four times the mean width.
+    A layer's cost grows with its width, so none gets more than a sixteenth of the total, or four times the mean width.
 
     Args:
         sizes: Number of parameters of each layer, p_l.
@@ -52,7 +52,7 @@ def widths(sizes: Sequence[int], shares: Sequence[float], total: int) -> list[in
 def sides(outputs: int, inputs: int, width: int) -> tuple[int, int]:
     """Return (k_o, k_i) with k_o k_i ≤ width, as near to a square as O and I allow.
 
-    Above 8 the input side, which costs more, is a multiple of 8: kernels are computed as many at once.
+    Above 8 the input side, which costs more, is 8 or a multiple of 16: kernels are computed as many at once.
 
     Example:
         >>> sides(64, 577, 144), sides(64, 577, 306), sides(1, 145, 100), sides(16, 10, 144)
@@ -61,5 +61,5 @@ def sides(outputs: int, inputs: int, width: int) -> tuple[int, int]:
     k_o = max(1, min(outputs, round(width**0.5)))
     k_i = max(1, min(inputs, width // k_o))
     if 8 < k_i < inputs:
-        k_i -= k_i % 8
+        k_i = max(8, k_i - k_i % 16)
     return max(1, min(outputs, width // k_i)), k_i
