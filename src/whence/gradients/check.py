@@ -1,8 +1,8 @@
 """Whether the features are those of autograd: a comparison on one batch, for the network at hand.
 
-Features are linear in the gradient, so those of a batch must add up to what the maps make of the batch's whole gradient.
-This finds what no list of layers can: weights that are used in other ways than by calling their layer, or a forward
-pass that isn't the same twice.
+Features are linear in the gradient, so those of a batch must add up to what the maps make of the batch's whole
+gradient. This finds what no list of layers can: weights that are used in other ways than by calling their layer, or a
+forward pass that isn't the same twice.
 """
 
 from __future__ import annotations
