@@ -31,7 +31,7 @@ def _small(monkeypatch):
 
 
 def _all(features, readout="loss"):
-    return torch.cat(features.shards(readout))
+    return torch.cat(list(features.shards(readout)))
 
 
 def test_a_store_is_sorted_by_id_and_independent_of_the_order_given(parts, tmp_path):
@@ -43,17 +43,16 @@ def test_a_store_is_sorted_by_id_and_independent_of_the_order_given(parts, tmp_p
 
 
 def test_draws_are_added_to_those_that_are_there(parts, tmp_path):
-    once = extend(tmp_path / "a", REQUEST, *parts, X, IDS, 4)
+    once = extend(tmp_path / "a", REQUEST, *parts, X, IDS, 6)
     extend(tmp_path / "b", REQUEST, *parts, X, IDS, 2)
     seen = []
-    twice = extend(tmp_path / "b", REQUEST, *parts, X, IDS, 4, lambda done, total: seen.append((done, total)))
+    twice = extend(tmp_path / "b", REQUEST, *parts, X, IDS, 6, lambda done, total: seen.append((done, total)))
     assert seen == [(1, 3), (2, 3), (3, 3)]
-    assert twice.ranges == (range(2), range(2, 4))
-    assert twice.draws == once.draws == 4
+    assert twice.draws == once.draws == 6
     for readout in REQUEST.readouts:
         assert torch.equal(_all(once, readout), _all(twice, readout))
-    again = extend(tmp_path / "b", REQUEST, *parts, X, IDS, 4, lambda *_: pytest.fail("work was redone"))
-    assert again.ranges == twice.ranges
+    again = extend(tmp_path / "b", REQUEST, *parts, X, IDS, 6, lambda *_: pytest.fail("work was redone"))
+    assert again == twice
 
 
 def test_an_interrupted_run_goes_on_where_it_was(parts, tmp_path):
@@ -66,11 +65,11 @@ def test_an_interrupted_run_goes_on_where_it_was(parts, tmp_path):
 
     with pytest.raises(StopError):
         extend(tmp_path / "a", REQUEST, *parts, X, IDS, 2, stop)
-    part = tmp_path / "a" / "draws-00000-00002.part"
+    part = tmp_path / "a" / "draws-00002.part"
     before = {file.name: file.stat().st_mtime_ns for file in part.glob("shard-*")}
     assert len(before) == 2
     found = extend(tmp_path / "a", REQUEST, *parts, X, IDS, 2)
-    after = {file.name: file.stat().st_mtime_ns for file in (tmp_path / "a" / "draws-00000-00002").glob("shard-*")}
+    after = {file.name: file.stat().st_mtime_ns for file in (tmp_path / "a" / "draws-00002").glob("shard-*")}
     assert before.items() <= after.items()
     assert torch.equal(_all(found), _all(extend(tmp_path / "b", REQUEST, *parts, X, IDS, 2)))
 
@@ -97,10 +96,16 @@ def test_fewer_draws_than_there_are_is_refused(parts, tmp_path):
         extend(tmp_path / "a", REQUEST, *parts, X, IDS, 2)
 
 
+def test_other_examples_are_refused(parts, tmp_path):
+    extend(tmp_path / "a", REQUEST, *parts, X, IDS, 2)
+    with pytest.raises(MismatchError, match="5 other examples; 4 were given"):
+        extend(tmp_path / "a", REQUEST, *parts, X[:4], IDS[:4], 4)
+
+
 def test_an_empty_or_damaged_store_is_refused(parts, tmp_path):
     with pytest.raises(ArtefactError, match="holds no features"):
         Features.open(tmp_path / "a")
     extend(tmp_path / "a", REQUEST, *parts, X, IDS, 2)
-    (tmp_path / "a" / "draws-00000-00002" / "shard-00001.safetensors").write_bytes(b"x")
+    (tmp_path / "a" / "draws-00002" / "shard-00001.safetensors").write_bytes(b"x")
     with pytest.raises(ArtefactError, match="is damaged"):
         Features.open(tmp_path / "a")

@@ -3,13 +3,13 @@
     φ_n = 1/T Σ_t P g_f(x_n, t, ε_nt)        [n, p]
 
 Rows are filled example by example, `rows` draws of one after the other, into batches of a fixed size whose last one is
-padded; padding has the cotangent 0. For T draws the blocks of draws are done one after the other for all examples of a
-batch, so that the features of 10 draws are what those of 100 begin with, bit for bit.
+padded; padding has the cotangent 0. Blocks of draws are added in ascending order, so that the sum over 100 draws can go
+on from that over 10, bit for bit.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 import torch
@@ -38,6 +38,7 @@ def summed_features(
     *,
     batch: int = BATCH,
     rows: int = ROWS,
+    start: Mapping[str, Tensor] | None = None,
 ) -> dict[str, Tensor]:
     """Features of examples summed over draws; divide by their number for the mean.
 
@@ -51,6 +52,7 @@ def summed_features(
         readouts: Names of the readouts.
         batch: Rows of a batch, a multiple of `rows`.
         rows: Draws of one example that follow one another.
+        start: Sums over earlier draws, which these are added to.
 
     Returns:
         Features of each readout, float32 [n, p] on the CPU.
@@ -64,11 +66,11 @@ def summed_features(
             f"{len(indices)} draws in batches of {batch} rows can't be summed {rows} by {rows}: both must be multiples."
         )
     chosen = [readout(name) for name in readouts]
-    total = [torch.zeros(len(x), collector.maps.width) for _ in chosen]
+    total = [start[name].clone() if start else torch.zeros(len(x), collector.maps.width) for name in readouts]
     for first in range(0, len(x), batch // rows):
         here = slice(first, min(first + batch // rows, len(x)))
-        for start in range(0, len(indices), rows):
-            found = _block(model, collector, x[here], ids[here], draws, indices[start : start + rows], chosen, batch)
+        for begin in range(0, len(indices), rows):
+            found = _block(model, collector, x[here], ids[here], draws, indices[begin : begin + rows], chosen, batch)
             for sums, part in zip(total, found, strict=True):
                 sums[here] += part[: here.stop - here.start].cpu()
     for name, sums in zip(readouts, total, strict=True):

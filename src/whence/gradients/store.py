@@ -1,24 +1,21 @@
 """The feature store: features of a set of examples on disk, resumable, extensible by more draws.
 
-    STORE/draws-00000-00010/      an artefact: the features summed over the draws 0 ... 9
+    STORE/draws-00100/            an artefact: the features summed over 100 draws
         shard-00000.safetensors   one tensor [n, p] for each readout, for one shard of examples
         examples.parquet          ids in the order of the rows
-    STORE/draws-00010-00100/      what a later run with 100 draws added
 
-Each artefact states what it was made from (model, data, widths) and how (draws, readouts, compression, batch); ranges
-that were made otherwise are refused. Examples are sorted by id, so that the batches, and with them the last bits, don't
-depend on the order in which examples were given. Features are added up range by range in ascending order.
+It states what it was made from (model, data, widths) and how (draws, readouts, compression, batch). More draws go on
+from the sums that are there and give, bit for bit, what all draws at once give. Examples are sorted by id, so that the
+batches, and with them the last bits, don't depend on the order in which examples were given.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from whence import artefacts
@@ -50,11 +47,11 @@ class Request:
     draws: Draws
     readouts: tuple[str, ...]
 
-    def made(self, indices: range) -> dict[str, Any]:
-        """How the features of a range of draws are made, for its manifest."""
+    def made(self, count: int) -> dict[str, Any]:
+        """How the features of `count` draws are made, for the manifest."""
         draws = {"seed": self.draws.seed, "timesteps": self.draws.timesteps, "shared": self.draws.shared}
         return {
-            "draws": draws | {"antithetic": self.draws.antithetic, "first": indices.start, "last": indices.stop - 1},
+            "draws": draws | {"antithetic": self.draws.antithetic, "count": count},
             "readouts": list(self.readouts),
             "compression": dict(self.compression),
             "batch": [BATCH, ROWS, SHARD],
@@ -87,31 +84,43 @@ def extend(
         The features.
 
     Raises:
-        MismatchError: The store was made from something else.
+        MismatchError: The store was made from something else, or of other examples.
         ConfigError: The store has another number of draws already, which `count` doesn't extend.
     """
-    begun = _ranges(path)
-    done = begun[-1].stop if begun else 0
-    for indices in begun:
-        artefacts.existing(_folder(path, indices), KIND, inputs=request.inputs, made=request.made(indices))
-    if count < done:
-        raise ConfigError(f"{path} holds {done} draws already; ask for as many at least. Given {count}.")
+    done = _counts(path)[-1:]
+    before = None
+    for known in done:
+        artefacts.existing(_folder(path, known), KIND, inputs=request.inputs, made=request.made(known))
+        before = Features.open(path)
+        if count < known:
+            raise ConfigError(f"{path} holds {known} draws already; ask for as many at least. Given {count}.")
+        if count == known:
+            return before
     order = sorted(range(len(ids)), key=lambda n: ids[n])
-    if count > done:
-        indices, inputs = range(done, count), dict(request.inputs)
-        with artefacts.create(_folder(path, indices), KIND, inputs=inputs, made=request.made(indices)) as part:
-            artefacts.write_table(part / "examples.parquet", {"id": [ids[n] for n in order]})
-            shards = range(0, len(ids), SHARD)
-            for number, first in enumerate(shards):
-                file, here = part / f"shard-{number:05d}.safetensors", order[first : first + SHARD]
-                if not file.exists():
-                    names = [ids[n] for n in here]
-                    with one_thread():
-                        found = summed_features(
-                            model, collector, x[here], names, request.draws, indices, request.readouts
-                        )
-                    artefacts.write_tensors(file, found)
-                report(number + 1, len(shards))
+    names = [ids[n] for n in order]
+    if before is not None and before.ids != tuple(names):
+        raise MismatchError(f"{path} holds features of {len(before.ids)} other examples; {len(names)} were given.")
+    with artefacts.create(_folder(path, count), KIND, inputs=request.inputs, made=request.made(count)) as part:
+        artefacts.write_table(part / "examples.parquet", {"id": names})
+        shards = range(0, len(ids), SHARD)
+        for number, first in enumerate(shards):
+            file, here = part / _file(number), slice(first, first + SHARD)
+            if not file.exists():
+                start = before.sums(number) if before else None
+                indices = range(before.draws if before else 0, count)
+                with one_thread():
+                    found = summed_features(
+                        model,
+                        collector,
+                        x[order[here]],
+                        names[here],
+                        request.draws,
+                        indices,
+                        request.readouts,
+                        start=start,
+                    )
+                artefacts.write_tensors(file, found)
+            report(number + 1, len(shards))
     return Features.open(path)
 
 
@@ -120,63 +129,48 @@ class Features:
     """Features on disk.
 
     Attributes:
-        path: The store.
+        path: The artefact with the most draws in the store.
         ids: Example ids, N, in the order of the rows.
-        ranges: The draws of each part, in ascending order.
+        draws: Number of draws.
     """
 
     path: Path
     ids: tuple[str, ...]
-    ranges: tuple[range, ...]
+    draws: int
 
     @classmethod
     def open(cls, path: Path) -> Features:
-        """Return the features at `path`, their files checked against their hashes.
+        """Return the features in the store at `path`, their files checked against their hashes.
 
         Raises:
             ArtefactError: There are none, or they are damaged.
-            MismatchError: Parts hold other examples or were made otherwise.
         """
-        ranges = _ranges(path)
-        if not ranges or ranges[0].start:
+        counts = _counts(path)
+        if not counts:
             raise ArtefactError(f"{path} holds no features. Make them with `whence attribute`.")
-        manifests = [artefacts.read_verified(_folder(path, indices), KIND) for indices in ranges]
-        tables = [artefacts.read_table(_folder(path, indices) / "examples.parquet")["id"] for indices in ranges]
-        for indices, manifest, table in zip(ranges, manifests, tables, strict=True):
-            how = {key: value for key, value in manifest.made.items() if key != "draws"}
-            same = how == {key: value for key, value in manifests[0].made.items() if key != "draws"}
-            if table != tables[0] or manifest.inputs != manifests[0].inputs or not same:
-                raise MismatchError(f"{_folder(path, indices)} was made from something else than the rest of {path}.")
-        return cls(path, tuple(tables[0]), tuple(ranges))
+        folder = _folder(path, counts[-1])
+        artefacts.read_verified(folder, KIND)
+        return cls(folder, tuple(artefacts.read_table(folder / "examples.parquet")["id"]), counts[-1])
 
-    @property
-    def draws(self) -> int:
-        """Number of draws."""
-        return self.ranges[-1].stop
+    def sums(self, number: int) -> dict[str, Tensor]:
+        """Features of the examples of a shard, summed over the draws, float32 [n, p] for each readout."""
+        return artefacts.read_tensors(self.path / _file(number))
 
-    def shards(self, readout: str) -> list[Tensor]:
-        """Mean features over the draws, float32 [n, p] for each shard of examples."""
-        found = []
+    def shards(self, readout: str) -> Iterator[Tensor]:
+        """Mean features over the draws, float32 [n, p] for one shard of examples after the other."""
         for number in range(-(-len(self.ids) // SHARD)):
-            parts = [_folder(self.path, indices) / f"shard-{number:05d}.safetensors" for indices in self.ranges]
-            found.append(torch.stack([artefacts.read_tensors(part)[readout] for part in parts]).sum(0) / self.draws)
-        return found
+            yield self.sums(number)[readout] / self.draws
 
 
-def _folder(path: Path, indices: range) -> Path:
-    return path / f"draws-{indices.start:05d}-{indices.stop:05d}"
+def _folder(path: Path, count: int) -> Path:
+    return path / f"draws-{count:05d}"
 
 
-def _ranges(path: Path) -> list[range]:
-    """The ranges of draws that are whole, in ascending order.
+def _file(number: int) -> str:
+    return f"shard-{number:05d}.safetensors"
 
-    Raises:
-        ArtefactError: There is a gap between them, or they overlap.
-    """
-    names = [folder.name for folder in artefacts.whole(path, "draws-*")] if path.exists() else []
-    matches = [re.fullmatch(r"draws-(\d+)-(\d+)", name) for name in names]
-    found = sorted((range(int(m[1]), int(m[2])) for m in matches if m), key=lambda indices: indices.start)
-    for before, after in zip(found, found[1:], strict=False):
-        if after.start != before.stop:
-            raise ArtefactError(f"{path} lacks the draws {before.stop} to {after.start - 1}.")
-    return found
+
+def _counts(path: Path) -> list[int]:
+    """The numbers of draws whose features are whole, in ascending order."""
+    folders = artefacts.whole(path, "draws-*") if path.exists() else []
+    return sorted(int(folder.name.removeprefix("draws-")) for folder in folders)
