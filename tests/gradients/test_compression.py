@@ -3,6 +3,8 @@ import pytest
 import torch
 from torch import nn
 
+from whence.config import ModelConfig
+from whence.diffusion.process import DiffusionModel
 from whence.errors import ConfigError, NotFiniteError
 from whence.gradients.calibrate import shares
 from whence.gradients.compression import Compression, maps
@@ -119,6 +121,12 @@ def test_widths_follow_measured_shares():
     assert found["9"] == pytest.approx(0.0625)
     made = maps(cover, Compression(width=1600), found)
     assert [part.width for part, _ in made.by_layer.values()] == [400, 400] + [96] * 8
+
+
+def test_features_fill_the_width_but_do_not_exceed_it():
+    network = DiffusionModel.new(ModelConfig(channels=(16, 64)), (1, 8, 8), seed=0).network
+    for width in (256, 1024, 4096):
+        assert 0.85 * width <= maps(coverage(network), Compression(width=width)).width <= width
 
 
 def test_a_gradient_that_is_not_finite_has_no_shares():

@@ -15,6 +15,7 @@ layer name), so features of training examples and of queries that were made apar
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Literal
 
@@ -100,14 +101,31 @@ def maps(
     else:
         if compression.width < len(names):
             raise ConfigError(f"{len(names)} layers need as many features at least; width is {compression.width}.")
-        share = [1.0 if shares is None else shares[name] for name in names]
-        split = widths([layer.size for layer in cover.layers.values()], share, compression.width)
+        split = _split(cover, compression.width, shares)
         made = [
             _small(cover.layers[name], width, compression, device) for name, width in zip(names, split, strict=True)
         ]
     ends = np.cumsum([part.width for part in made]).tolist()
     places = [slice(end - part.width, end) for end, part in zip(ends, made, strict=True)]
     return Maps(dict(zip(names, zip(made, places, strict=True), strict=True)), ends[-1])
+
+
+def _split(cover: Coverage, width: int, shares: Mapping[str, float] | None) -> list[int]:
+    """Features of each layer; what the layers' two sides leave over is given out once more, if it then fits."""
+    layers = list(cover.layers.values())
+    share = [1.0 if shares is None else shares[layer.name] for layer in layers]
+    first = widths([layer.size for layer in layers], share, width)
+    spare = width - sum(_used(layer, part) for layer, part in zip(layers, first, strict=True))
+    more = widths([layer.size for layer in layers], share, width + max(spare, 0))
+    fits = sum(_used(layer, part) for layer, part in zip(layers, more, strict=True)) <= width
+    return more if fits else first
+
+
+def _used(layer: Layer, width: int) -> int:
+    """How many of `width` features a layer uses."""
+    if isinstance(layer, NormLayer) or width >= layer.size:
+        return min(width, layer.size)
+    return math.prod(sides(layer.outputs, layer.inputs, width))
 
 
 def _whole(layer: Layer, device: torch.device | None) -> ProductMap | NormMap:
