@@ -9,6 +9,10 @@ class DataError(WhenceError):
     """The data set cannot be read, or what was asked of it is not in it."""
 
 
+class ModelError(WhenceError):
+    """A network has a part that cannot be differentiated example by example, or is not what was expected."""
+
+
 class ConfigError(WhenceError, ValueError):
     """A setting is unknown, of the wrong type or out of range."""
 

@@ -1,0 +1,1 @@
+"""Compressed per-example gradients of any denoiser: readouts, layer mathematics, compression, collection."""

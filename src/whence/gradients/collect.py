@@ -1,0 +1,150 @@
+"""Features of a batch: one forward pass, and one backward pass through the activations alone for each readout.
+
+The weights are frozen, so their gradients are never formed. Hooks take each layer's input as it passes and reduce it at
+once to what the layer's map keeps of it; as the backward pass brings the layer's cotangent, the two are multiplied and
+written to the layer's columns. A layer that is called twice adds up, as its gradient does.
+
+A row is a pair of example and draw, and rows that belong together follow one another, so that their sum over draws is
+taken where the features are made. What a sum comes to does not depend on the other rows of the batch, to the last bit;
+its last bits do depend on the batch size, on the rows per sum and, where the network multiplies matrices of all rows at
+once, on the place in the batch. So who makes features fixes the three.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from whence.errors import ConfigError, ModelError
+from whence.gradients.coverage import Coverage
+from whence.gradients.maps import LayerMap, Maps
+
+
+class Collector:
+    """Collects the features of batches.
+
+    Args:
+        network: Any denoiser, (x_t, t) -> output or an object with ``.sample``, as in diffusers; in eval mode.
+        cover: Its layers.
+        maps: What is kept of each.
+
+    Example:
+        >>> from whence.gradients.compression import Compression, maps
+        >>> from whence.gradients.coverage import coverage
+        >>> class Scale(nn.Module):
+        ...     def __init__(self):
+        ...         super().__init__()
+        ...         self.scale = nn.Linear(1, 1, bias=False)
+        ...     def forward(self, x, t):
+        ...         return self.scale(x)
+        >>> network = Scale()
+        >>> collector = Collector(network, coverage(network), maps(coverage(network), Compression(kind="none")))
+        >>> x = torch.tensor([[1.0], [2.0], [3.0], [4.0]])
+        >>> collector(x, torch.zeros(4), [torch.ones_like], rows=2)[0].tolist()
+        [[3.0], [7.0]]
+    """
+
+    def __init__(self, network: nn.Module, cover: Coverage, maps: Maps) -> None:
+        self.network, self.cover, self.maps = network, cover, maps
+        self._features = torch.empty(0)
+        self._batch, self._rows = 0, 1
+        self._called: set[str] = set()
+
+    def __call__(
+        self,
+        x_t: Tensor,
+        t: Tensor,
+        cotangents: Sequence[Callable[[Tensor], Tensor]],
+        *,
+        rows: int = 1,
+        conditions: dict[str, Any] | None = None,
+    ) -> list[Tensor]:
+        """Features summed over each `rows` rows that follow one another.
+
+        Args:
+            x_t: Noised images [n, C, H, W].
+            t: Timesteps [n].
+            cotangents: ∂f/∂output [n, C, H, W] as functions of the (detached) output, one per readout.
+            rows: Rows per sum; divides n.
+            conditions: Further arguments of the network.
+
+        Returns:
+            Features of every readout, float32 [n / rows, p].
+
+        Raises:
+            ConfigError: The batch isn't a multiple of `rows`.
+            ModelError: The output's gradient doesn't reach a single layer, or a layer mixes the rows.
+        """
+        if rows < 1 or len(x_t) % rows:
+            raise ConfigError(f"A batch of {len(x_t)} rows can't be summed {rows} by {rows}.")
+        self._batch, self._rows = len(x_t), rows
+        results = []
+        with self._collecting(), torch.enable_grad():
+            returned = self.network(x_t, t, **(conditions or {}))
+            output: Tensor = returned if isinstance(returned, Tensor) else returned.sample
+            if not output.requires_grad:
+                raise ModelError("No layer with parameters leads to the output of the network.")
+            detached = output.detach()
+            for k, cotangent in enumerate(cotangents):
+                self._features = torch.zeros(len(x_t) // rows, self.maps.width, device=x_t.device)
+                torch.autograd.backward([output], [cotangent(detached)], retain_graph=k + 1 < len(cotangents))
+                results.append(self._features)
+        self._features = torch.empty(0)
+        return results
+
+    @property
+    def silent(self) -> tuple[str, ...]:
+        """Layers that no forward pass has called yet: of zero gradient, unless their weights are used elsewhere."""
+        return tuple(name for name in self.maps.by_layer if name not in self._called)
+
+    @contextmanager
+    def _collecting(self) -> Iterator[None]:
+        """Freeze the weights and listen to the layers; undo both afterwards."""
+        with ExitStack() as stack:
+            for parameter in self.network.parameters():
+                stack.callback(parameter.requires_grad_, parameter.requires_grad)
+                parameter.requires_grad_(False)
+            for name in self.maps.by_layer:
+                handle = self.cover.modules[name].register_forward_hook(partial(self._listen, name))
+                stack.callback(handle.remove)
+            yield
+
+    def _listen(self, name: str, _module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor:
+        """Reduce a layer's input, and wait for its cotangent."""
+        x = self._checked(name, inputs, output)
+        self._called.add(name)
+        found, place = self.maps.by_layer[name]
+        with torch.no_grad():
+            prepared = found.prepare(x.detach())
+        if not output.requires_grad:
+            output = output.detach().requires_grad_().clone()
+        output.register_hook(partial(self._take, found, place, prepared))  # type: ignore[no-untyped-call]
+        return output
+
+    def _checked(self, name: str, inputs: tuple[Any, ...], output: Tensor) -> Tensor:
+        """Return the layer's input, if it has the rows of the batch.
+
+        Raises:
+            ModelError: It hasn't, so that the rows can't be told apart.
+        """
+        if len(inputs) != 1:
+            raise ModelError(
+                f"The layer {name!r} was called with {len(inputs)} positional arguments; expected its input."
+            )
+        x: Tensor = inputs[0]
+        if len(x) != self._batch or len(output) != self._batch:
+            raise ModelError(
+                f"The layer {name!r} turns {len(x)} rows into {len(output)}, in a batch of {self._batch}. Gradients of "
+                "single examples need layers that keep the examples apart in their first dimension."
+            )
+        return x
+
+    def _take(self, found: LayerMap, place: slice, prepared: Any, cotangent: Tensor) -> None:
+        """Multiply the two sides and add them to the layer's columns."""
+        with torch.no_grad():
+            self._features[:, place] += found.features(prepared, cotangent, self._rows)

@@ -1,0 +1,155 @@
+"""What a map makes of one layer: from the layer's input and its cotangent to features.
+
+The input is reduced to what is needed as soon as it passes (`prepare`), and meets the cotangent later (`features`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from whence.errors import ModelError
+from whence.gradients.layers import ConvolutionLayer, ProductLayer, multiply
+from whence.gradients.norms import NormLayer
+
+
+@dataclass(frozen=True)
+class ProductMap:
+    """The features of a layer whose gradient is Σ_s δ_os a_is: P_oᵀ ∇W P_i, flattened.
+
+    Attributes:
+        layer: Gives the two sides.
+        outputs: P_o [O, k_o]; None for the identity.
+        inputs: P_i [groups, I, k_i]; with `squeeze` Q [1, m·taps (+ 1 for the bias), k_i].
+        squeeze: P_c [C, m] of a convolution whose channels are mixed first; None where they aren't.
+    """
+
+    layer: ProductLayer
+    outputs: Tensor | None
+    inputs: Tensor
+    squeeze: Tensor | None = None
+
+    @property
+    def width(self) -> int:
+        """Number of features."""
+        return (self.layer.outputs if self.outputs is None else self.outputs.shape[1]) * self.inputs.shape[2]
+
+    def prepare(self, x: Tensor) -> Tensor:
+        """What is kept of the layer's input until its cotangent is known."""
+        if self.squeeze is not None and isinstance(self.layer, ConvolutionLayer):
+            x = self.layer.squeezed(x, self.squeeze)
+        return self.layer.input_side(x, self.inputs)
+
+    def features(self, prepared: Tensor, cotangent: Tensor, rows: int) -> Tensor:
+        """Features summed over each `rows` rows that follow one another, [n / rows, width]."""
+        return multiply(self.layer.output_side(cotangent, self.outputs), prepared, rows).flatten(1)
+
+
+@dataclass(frozen=True)
+class PatchMap:
+    """The whole gradient of a convolution with stride 1 and few outputs, from patches of the cotangent.
+
+        ∇W_ocτ = Σ_s δ_os x_c,s+τ = Σ_u x_cu δ_o,u-τ
+
+    costs less than from patches of the input where there are fewer outputs than input channels.
+
+    Attributes:
+        layer: Gives the patches.
+    """
+
+    layer: ConvolutionLayer
+
+    @property
+    def width(self) -> int:
+        """Number of features."""
+        return self.layer.size
+
+    def prepare(self, x: Tensor) -> tuple[Tensor, int]:
+        """The input itself, and its version."""
+        return x, x._version
+
+    def features(self, prepared: tuple[Tensor, int], cotangent: Tensor, rows: int) -> Tensor:
+        """Features summed over each `rows` rows that follow one another, [n / rows, width]."""
+        x, version = prepared
+        if x._version != version:
+            raise ModelError(f"The input of the layer {self.layer.name!r} was changed in place after its use.")
+        patches = self.layer.cotangent_patches(cotangent)
+        products = torch.bmm(patches, x.flatten(2).transpose(1, 2))
+        weight = products.reshape(-1, rows, self.layer.outputs, self.layer.taps, self.layer.channels).sum(1)
+        parts = [weight.transpose(2, 3).flatten(2)]
+        if self.layer.bias:
+            parts.append(
+                cotangent.reshape(-1, rows, self.layer.outputs, cotangent[0, 0].numel()).sum((1, 3))[..., None]
+            )
+        return torch.cat(parts, 2).flatten(1)
+
+
+@dataclass(frozen=True)
+class NormMap:
+    """The features of a normalisation: Pᵀ g.
+
+    Attributes:
+        layer: Gives g.
+        project: P [size, k]; None for the identity.
+    """
+
+    layer: NormLayer
+    project: Tensor | None
+
+    @property
+    def width(self) -> int:
+        """Number of features."""
+        return self.layer.size if self.project is None else self.project.shape[1]
+
+    def prepare(self, x: Tensor) -> Tensor:
+        """The normalised input."""
+        return self.layer.normalised(x)
+
+    def features(self, prepared: Tensor, cotangent: Tensor, rows: int) -> Tensor:
+        """Features summed over each `rows` rows that follow one another, [n / rows, width]."""
+        gradient = self.layer.explicit(prepared, cotangent).reshape(-1, rows, self.layer.size).sum(1)
+        return gradient if self.project is None else gradient @ self.project
+
+
+@dataclass(frozen=True)
+class DenseMap:
+    """A dense projection of a layer's whole gradient: Pᵀ vec(g).
+
+    Attributes:
+        whole: Gives the whole gradient.
+        project: P [size, k].
+    """
+
+    whole: ProductMap | NormMap
+    project: Tensor
+
+    @property
+    def width(self) -> int:
+        """Number of features."""
+        return self.project.shape[1]
+
+    def prepare(self, x: Tensor) -> Tensor:
+        """What the whole gradient needs of the layer's input."""
+        return self.whole.prepare(x)
+
+    def features(self, prepared: Tensor, cotangent: Tensor, rows: int) -> Tensor:
+        """Features summed over each `rows` rows that follow one another, [n / rows, width]."""
+        return self.whole.features(prepared, cotangent, rows) @ self.project
+
+
+LayerMap = ProductMap | PatchMap | NormMap | DenseMap
+
+
+@dataclass(frozen=True)
+class Maps:
+    """The maps of all layers and where their features go.
+
+    Attributes:
+        by_layer: The map of every layer and its columns among the features; several may share columns and add up.
+        width: Number of features, p.
+    """
+
+    by_layer: dict[str, tuple[LayerMap, slice]]
+    width: int

@@ -1,0 +1,160 @@
+"""Readouts: the scalar f of the network's output that is differentiated, and its cotangent in closed form.
+
+With o the output, y its target (both [n, C, H, W], D = C·H·W elements per example) and t the timestep:
+
+    name           f                        ∂f/∂o               used by
+    loss           ‖o - y‖² / D             2 (o - y) / D       TracIn, TRAK, Journey-TRAK, influence functions
+    squared-norm   ‖o‖² / D                 2 o / D             D-TRAK (Zheng et al. 2024, "mean-squared-l2-norm")
+    mean           Σ o / D                  1 / D               the released code of DAS
+    l1-norm        ‖o‖₁ / D                 sign(o) / D         D-TRAK's ablation
+    l1-loss        ‖o - y‖₁ / D             sign(o - y) / D     the released code of Diffusion-ReTrac
+    elbo           w_t ‖o - y‖² / D         2 w_t (o - y) / D   D-TRAK's ablation
+
+The loss of the picture that a step of a sampling trajectory predicts (Journey-TRAK's query side) is `loss` with that
+picture in the place of the clean image. A readout needs one forward pass together with all others, and a backward
+pass of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from whence.diffusion.process import DiffusionModel
+from whence.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the network said about a batch, and what it should have said.
+
+    Attributes:
+        output: o, [n, C, H, W].
+        target: y, [n, C, H, W].
+        weight: w_t of every row, [n]; see `elbo_weight`.
+    """
+
+    output: Tensor
+    target: Tensor
+    weight: Tensor
+
+    @property
+    def residual(self) -> Tensor:
+        """The residual o - y, [n, C, H, W]."""
+        return self.output - self.target
+
+
+@dataclass(frozen=True)
+class Readout:
+    """A scalar of the output of each row, and its derivative.
+
+    Attributes:
+        name: What it is called in settings and artefacts.
+        value: f of every row, [n].
+        gradient: D ∂f/∂o, [n, C, H, W]; `cotangent` divides by D.
+
+    Example:
+        >>> outcome = Outcome(torch.full((1, 1, 2, 2), 3.0), torch.ones(1, 1, 2, 2), torch.ones(1))
+        >>> READOUTS["loss"].value(outcome).tolist()
+        [4.0]
+        >>> READOUTS["loss"].cotangent(outcome).flatten().tolist()
+        [1.0, 1.0, 1.0, 1.0]
+    """
+
+    name: str
+    value: Callable[[Outcome], Tensor]
+    gradient: Callable[[Outcome], Tensor]
+
+    def cotangent(self, outcome: Outcome) -> Tensor:
+        """∂f/∂o of every row, [n, C, H, W]."""
+        return self.gradient(outcome) / outcome.output[0].numel()
+
+
+def _per_row(values: Tensor) -> Tensor:
+    return values.flatten(1).mean(1)
+
+
+def _like(weight: Tensor, output: Tensor) -> Tensor:
+    return weight.to(output.dtype).reshape(-1, *[1] * (output.dim() - 1))
+
+
+READOUTS: dict[str, Readout] = {
+    readout.name: readout
+    for readout in (
+        Readout("loss", lambda r: _per_row(r.residual.square()), lambda r: 2 * r.residual),
+        Readout("squared-norm", lambda r: _per_row(r.output.square()), lambda r: 2 * r.output),
+        Readout("mean", lambda r: _per_row(r.output), lambda r: torch.ones_like(r.output)),
+        Readout("l1-norm", lambda r: _per_row(r.output.abs()), lambda r: r.output.sign()),
+        Readout("l1-loss", lambda r: _per_row(r.residual.abs()), lambda r: r.residual.sign()),
+        Readout(
+            "elbo",
+            lambda r: r.weight.to(r.output.dtype) * _per_row(r.residual.square()),
+            lambda r: 2 * _like(r.weight, r.output) * r.residual,
+        ),
+    )
+}
+
+
+def readout(name: str) -> Readout:
+    """Return the readout of that name.
+
+    Raises:
+        ConfigError: There is none.
+
+    Example:
+        >>> readout("mean").name
+        'mean'
+    """
+    if name not in READOUTS:
+        raise ConfigError(f"There is no readout {name!r}; there are {', '.join(READOUTS)}.")
+    return READOUTS[name]
+
+
+def elbo_weight(model: DiffusionModel, t: Tensor) -> Tensor:
+    """w_t of timesteps [n], float64 [n]: what the variational bound weighs ‖o - y‖² with.
+
+    For a network that predicts the noise, with σ_t² = β_t (Ho et al. 2020, eq. 12):
+
+        w_t = β_t / (2 α_t (1 - ᾱ_t)),    α_t = 1 - β_t = ᾱ_t / ᾱ_{t-1}
+
+    An error e of a predicted velocity is an error √ᾱ_t e of the noise, and one of a predicted clean image an error
+    √(ᾱ_t / (1 - ᾱ_t)) e, so w_t is multiplied by ᾱ_t or by ᾱ_t / (1 - ᾱ_t).
+
+    Args:
+        model: Gives the schedule and what is predicted.
+        t: Timesteps int64 [n].
+
+    Returns:
+        Weights without unit.
+
+    Example:
+        >>> from whence.config import ModelConfig
+        >>> model = DiffusionModel.new(ModelConfig(channels=(8,), prediction="epsilon"), (1, 8, 8), seed=0)
+        >>> bool((elbo_weight(model, torch.tensor([0, 500])) > 0).all())
+        True
+    """
+    bar = model.alphas_cumprod.to(t.device)
+    step = bar / torch.cat([torch.ones_like(bar[:1]), bar[:-1]])
+    weight = (1 - step) / (2 * step * (1 - bar))
+    factor = {"epsilon": torch.ones_like(bar), "v_prediction": bar, "sample": bar / (1 - bar)}[model.prediction]
+    return (weight * factor)[t]
+
+
+def outcome(model: DiffusionModel, output: Tensor, x: Tensor, t: Tensor, noise: Tensor) -> Outcome:
+    """What the readouts need of a batch.
+
+    Args:
+        model: Gives the target and the schedule.
+        output: What the network returned, [n, C, H, W].
+        x: Clean images [n, C, H, W].
+        t: Timesteps int64 [n].
+        noise: Noise [n, C, H, W].
+
+    Returns:
+        Output (detached, float32), target and weight.
+    """
+    detached = output.detach().float()
+    return Outcome(detached, model.target(x, t, noise), elbo_weight(model, t))

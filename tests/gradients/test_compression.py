@@ -1,0 +1,167 @@
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from whence.config import ModelConfig
+from whence.diffusion.process import DiffusionModel
+from whence.errors import ConfigError, NotFiniteError
+from whence.gradients.calibrate import shares
+from whence.gradients.compression import Compression, maps
+from whence.gradients.coverage import coverage
+from whence.gradients.layers import explicit
+from whence.gradients.maps import ProductMap
+from whence.gradients.widths import sides, widths
+
+CONVOLUTION = nn.Conv2d(4, 6, 3, padding=1)
+WIDE = nn.Conv2d(40, 5, 3, padding=1)
+GROUPED = nn.Conv2d(4, 6, 3, padding=1, groups=2)
+LINEAR = nn.Linear(30, 20)
+
+
+def _product(layer):
+    return coverage(nn.Sequential(layer)).layers["0"]
+
+
+def _batch(layer):
+    torch.manual_seed(1)
+    x = torch.randn(2, 5, 30) if isinstance(layer, nn.Linear) else torch.randn(2, layer.in_channels, 5, 5)
+    return x, torch.randn_like(layer(x)).detach()
+
+
+def _inner_products(layer, compression):
+    """⟨features of row 0, features of row 1⟩."""
+    cover = coverage(nn.Sequential(layer))
+    found, _ = maps(cover, compression).by_layer["0"]
+    x, cotangent = _batch(layer)
+    with torch.no_grad():
+        a, b = found.features(found.prepare(x), cotangent, 1).double()
+    return float(a @ b)
+
+
+def _exact(layer):
+    x, cotangent = _batch(layer)
+    a, b = explicit(_product(layer), x, cotangent).flatten(1).double()
+    return float(a @ b), float(a.norm() * b.norm())
+
+
+SEEDS = 300
+
+
+@pytest.mark.parametrize("layer", [CONVOLUTION, WIDE, GROUPED, LINEAR], ids=["conv", "wide", "grouped", "linear"])
+@pytest.mark.parametrize("kind", ["two-sided", "dense"])
+@pytest.mark.parametrize("entries", ["rademacher", "gaussian"])
+def test_inner_products_are_unbiased(layer, kind, entries):
+    exact, scale = _exact(layer)
+    found = np.array(
+        [_inner_products(layer, Compression(kind=kind, width=24, entries=entries, seed=s)) for s in range(SEEDS)]
+    )
+    standard_error = found.std() / SEEDS**0.5
+    assert standard_error < 0.05 * scale
+    assert abs(found.mean() - exact) < 4 * standard_error
+
+
+@pytest.mark.parametrize("kind", ["two-sided", "dense"])
+def test_the_error_falls_like_the_inverse_root_of_the_width(kind):
+    exact, _ = _exact(LINEAR)
+
+    def error(width):
+        found = [_inner_products(LINEAR, Compression(kind=kind, width=width, seed=s)) - exact for s in range(150)]
+        return float(np.sqrt(np.mean(np.square(found))))
+
+    assert 2.5 < error(16) / error(256) < 7
+
+
+def _orthogonal(size):
+    return torch.linalg.qr(torch.randn(size, size))[0]
+
+
+@pytest.mark.parametrize("layer", [CONVOLUTION, GROUPED, LINEAR], ids=lambda layer: type(layer).__name__)
+def test_an_orthogonal_square_projection_is_exact(layer):
+    known = _product(layer)
+    inputs = torch.stack([_orthogonal(known.inputs) for _ in range(known.groups)])
+    found = ProductMap(known, _orthogonal(known.outputs), inputs)
+    x, cotangent = _batch(layer)
+    with torch.no_grad():
+        a, b = found.features(found.prepare(x), cotangent, 1)
+    exact, scale = _exact(layer)
+    assert float(a @ b) == pytest.approx(exact, abs=1e-5 * scale)
+
+
+@pytest.mark.parametrize("kind", ["two-sided", "none"])
+def test_a_layer_with_room_for_all_its_parameters_is_exact(kind):
+    exact, scale = _exact(LINEAR)
+    found = _inner_products(LINEAR, Compression(kind=kind, width=5000))
+    assert found == pytest.approx(exact, abs=1e-5 * scale)
+
+
+def test_matrices_depend_on_seed_and_name_alone():
+    one = Compression(width=10)
+    assert torch.equal(one.matrix("a", 7, 5), Compression(width=99).matrix("a", 7, 5))
+    assert not torch.equal(one.matrix("a", 7, 5), one.matrix("b", 7, 5))
+    assert not torch.equal(one.matrix("a", 7, 5), Compression(width=10, seed=1).matrix("a", 7, 5))
+    signs = one.matrix("a", 1000, 100) * 10
+    assert set(signs.unique().tolist()) == {-1.0, 1.0}
+    assert abs(float(signs.mean())) < 0.02
+
+
+def test_channels_are_mixed_first_where_there_are_many():
+    found, _ = maps(coverage(nn.Sequential(WIDE)), Compression(width=24)).by_layer["0"]
+    assert found.squeeze.shape == (40, 8)
+    assert found.inputs.shape == (1, 8 * 9 + 1, 4)
+
+
+def test_widths_follow_measured_shares():
+    cover = coverage(nn.Sequential(*[nn.Linear(20, 20, bias=False) for _ in range(10)]))
+    trial = maps(cover, Compression(width=10))
+    features = torch.ones(3, 10)
+    features[:, :2] = 2
+    found = shares(trial, [features, features])
+    assert found["0"] == found["1"] == pytest.approx(0.25)
+    assert found["9"] == pytest.approx(0.0625)
+    made = maps(cover, Compression(width=1600), found)
+    assert [part.width for part, _ in made.by_layer.values()] == [400, 400] + [96] * 8
+
+
+def test_features_fill_the_width_but_do_not_exceed_it():
+    network = DiffusionModel.new(ModelConfig(channels=(16, 64)), (1, 8, 8), seed=0).network
+    for width in (256, 1024, 4096):
+        assert 0.85 * width <= maps(coverage(network), Compression(width=width)).width <= width
+
+
+def test_a_gradient_that_is_not_finite_has_no_shares():
+    trial = maps(coverage(nn.Sequential(nn.Linear(2, 2))), Compression(kind="none"))
+    with pytest.raises(NotFiniteError, match="'0'"):
+        shares(trial, [torch.full((1, 6), torch.nan)])
+
+
+def test_a_width_below_one_feature_per_layer_is_refused():
+    cover = coverage(nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2), nn.Linear(2, 2)))
+    with pytest.raises(ConfigError, match="3 layers need as many features at least; width is 2"):
+        maps(cover, Compression(width=2))
+
+
+@pytest.mark.parametrize(
+    ("sizes", "shares", "total", "expected"),
+    [
+        ([100, 100], [0.5, 0.5], 50, [25, 25]),
+        ([10, 1000], [1, 1], 2000, [10, 1000]),
+        ([1, 10_000, 10_000], [5, 5, 5], 101, [1, 50, 50]),
+        ([10_000, 40_000], [0.2, 0.4], 300, [100, 200]),
+        ([145, 1000, 1000], [0.9, 0.08, 0.02], 245, [145, 80, 20]),
+        ([100, 100, 100], [0.0, 1.0, 1.0], 100, [1, 50, 50]),
+        ([100, 100], [0.0, 0.0], 100, [1, 1]),
+        ([1000] * 80, [10.0] + [1.0] * 79, 1600, [100] + [18] * 79),
+    ],
+)
+def test_widths(sizes, shares, total, expected):
+    assert widths(sizes, shares, total) == expected
+
+
+@pytest.mark.parametrize("width", [1, 7, 64, 144, 1000])
+@pytest.mark.parametrize(("outputs", "inputs"), [(1, 1), (64, 577), (1, 145), (16, 10), (3, 5000)])
+def test_sides_fit_the_width_and_the_layer(outputs, inputs, width):
+    k_o, k_i = sides(outputs, inputs, width)
+    assert 1 <= k_o <= outputs
+    assert 1 <= k_i <= inputs
+    assert k_o * k_i <= width
