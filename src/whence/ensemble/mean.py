@@ -15,6 +15,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from whence.diffusion.denoiser import denoise
+
+from whence.diffusion.prediction import predict
+
 
 @dataclass(frozen=True)
 class MeanPrediction:
@@ -47,13 +51,8 @@ class MeanPrediction:
         total = torch.zeros(x.shape, dtype=torch.float64, device=x.device)
         for member in sorted(self.networks):
             rows = torch.tensor([n for n, among in enumerate(self.members) if member in among], dtype=torch.long)
-            if not len(rows):
-                continue
-            for batch in torch.split(rows.to(x.device), self.batch_size):
-                output = self.networks[member](self._pad(x[batch]), self._pad(t[batch])).sample
-                total[batch] += output[: len(batch)]
+            if len(rows):
+                rows = rows.to(x.device)
+                total[rows] += predict(self.networks[member], x[rows], t[rows], self.batch_size)
         counts = torch.tensor([len(among) for among in self.members], dtype=torch.float64, device=x.device)
         return total / counts.reshape(-1, *[1] * (x.dim() - 1))
-
-    def _pad(self, x: Tensor) -> Tensor:
-        return torch.cat([x, x.new_zeros(self.batch_size - len(x), *x.shape[1:])])

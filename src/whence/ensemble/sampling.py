@@ -18,7 +18,7 @@ from torch import Tensor
 from whence import artefacts, images
 from whence.artefacts import Manifest
 from whence.config import SamplerConfig
-from whence.diffusion.sampling import sampling_steps
+from whence.diffusion.sampling import parse_name, sampling_steps
 from whence.engine import Report, silent
 from whence.ensemble.model import Ensemble
 from whence.ensemble.trajectories import Trajectory, draw_trajectories
@@ -180,10 +180,7 @@ def find_sample(ensemble: Ensemble, name: str, opened: dict[int, Samples] | None
         ConfigError: The name is not SEED/INDEX.
         ArtefactError: It has not been drawn by this ensemble.
     """
-    match = re.fullmatch(r"(\d{1,9})/(\d{1,9})", name)
-    if not match:
-        raise ConfigError(f"A sample is named SEED/INDEX, like 0/3; given {name!r}.")
-    seed, index = int(match[1]), int(match[2])
+    seed, index = parse_name(name)
     opened = {} if opened is None else opened
     if seed not in opened and samples_path(ensemble, seed, []).exists():
         opened[seed] = _open_own(ensemble, samples_path(ensemble, seed, []))

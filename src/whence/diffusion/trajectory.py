@@ -1,0 +1,89 @@
+"""Pictures that one model draws by itself, and the clean pictures that it predicts on the way to them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from whence.config import SamplerConfig
+from whence.diffusion.prediction import predict
+from whence.diffusion.process import DiffusionModel
+from whence.diffusion.sampling import Observe, draw, parse_name
+from whence.engine import Report, device, one_thread, silent
+
+
+def draw_pictures(
+    model: DiffusionModel,
+    config: SamplerConfig,
+    names: Sequence[str],
+    report: Report = silent,
+    observe: Observe | None = None,
+) -> Tensor:
+    """Draw the pictures SEED/INDEX by one model, with one thread; a picture doesn't depend on the others.
+
+    Args:
+        model: The model that draws.
+        config: Method, steps, clipping and canonical batch.
+        names: SEED/INDEX of each picture, n of them.
+        report: Called with (sampling steps done, steps in all).
+        observe: See `draw`.
+
+    Returns:
+        Pictures float32 [n, C, H, W] in [-1, 1].
+
+    Example:
+        >>> from whence.config import ModelConfig
+        >>> model = DiffusionModel.new(ModelConfig(channels=(8,)), (1, 4, 4), seed=0)
+        >>> config = SamplerConfig(method="ddim", steps=2)
+        >>> both = draw_pictures(model, config, ["0/0", "0/1"])
+        >>> torch.equal(both[1:], draw_pictures(model, config, ["0/1"]))
+        True
+    """
+    network = model.network.to(device())
+    with one_thread():
+        return draw(
+            lambda x, t: predict(network, x, t, config.batch_size).double(),
+            model,
+            config,
+            [parse_name(name) for name in names],
+            report,
+            observe,
+        )
+
+
+def predicted_clean(
+    model: DiffusionModel, config: SamplerConfig, names: Sequence[str], report: Report = silent
+) -> tuple[list[int], Tensor]:
+    """Make trajectories again from the noise of their names: x̂0 of every sampling step.
+
+    x̂0 is the clean picture that the network's output at x_t implies, clipped if the sampler clips. The last one,
+    clamped to [-1, 1], is the picture that `draw_pictures` returns. Journey-TRAK (Georgiev et al. 2023) explains
+    the steps by these pictures; the study of D-TRAK (Zheng et al. 2024) averages over them.
+
+    Args:
+        model: The model that drew the pictures.
+        config: How it drew them.
+        names: SEED/INDEX of each picture, Q of them.
+        report: Called with (sampling steps done, steps in all).
+
+    Returns:
+        The timestep t of each of the S steps, from the noisiest, and x̂0 float32 [S, Q, C, H, W].
+
+    Example:
+        >>> from whence.config import ModelConfig
+        >>> model = DiffusionModel.new(ModelConfig(channels=(8,)), (1, 4, 4), seed=0)
+        >>> timesteps, clean = predicted_clean(model, SamplerConfig(method="ddim", steps=2), ["0/0"])
+        >>> timesteps, clean.shape
+        ([999, 499], torch.Size([2, 1, 1, 4, 4]))
+    """
+    timesteps: list[int] = []
+    pictures: list[Tensor] = []
+
+    def observe(t: int, clean: Tensor) -> None:
+        timesteps.append(t)
+        pictures.append(clean.float().cpu())
+
+    draw_pictures(model, config, names, report, observe)
+    return timesteps, torch.stack(pictures)
