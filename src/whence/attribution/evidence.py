@@ -1,0 +1,69 @@
+"""Evidence: the features of one model and readout, from which every gradient method computes its scores."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from torch import Tensor
+
+from whence.attribution.algebra import product, row_norms
+from whence.attribution.kernel import Kernel
+from whence.errors import ConfigError, NotFiniteError
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """What a gradient method looks at; a method is a function ``(evidence, damping) -> scores``, float64 [Q, N].
+
+    The damping c is relative to the mean eigenvalue: λ = c · tr(ΦᵀΦ) / min(N, p). All methods and dampings share the
+    one eigendecomposition of `kernel`.
+
+    Attributes:
+        examples: Φ, features of training examples, means over draws: float32 [N, p].
+        queries: Φ_q, features of queries by the same compression: float32 [Q, p].
+        losses: Mean loss of every training example over its draws [N]; only some methods need it.
+
+    Example:
+        >>> import torch
+        >>> evidence = Evidence(torch.eye(2), torch.tensor([[1.0, 2.0]]))
+        >>> evidence.dot.tolist(), evidence.kernel.scores(1.0).tolist()
+        ([[1.0, 2.0]], [[0.5, 1.0]])
+    """
+
+    examples: Tensor
+    queries: Tensor
+    losses: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        """Check the losses; the kernel checks the features.
+
+        Raises:
+            ConfigError: There isn't one loss per example, or one is negative.
+            NotFiniteError: A loss is not finite.
+        """
+        if self.losses is None:
+            return
+        if tuple(self.losses.shape) != (len(self.examples),) or (self.losses < 0).any():
+            raise ConfigError(
+                f"Evidence needs one mean loss, 0 or more, for each of {len(self.examples)} examples; the losses are "
+                f"{list(self.losses.shape)}, the least {self.losses.min().item() if self.losses.numel() else None}."
+            )
+        if not self.losses.isfinite().all():
+            n = int((~self.losses.isfinite()).nonzero()[0])
+            raise NotFiniteError(f"The loss of example {n} (from 0) is not finite.")
+
+    @cached_property
+    def kernel(self) -> Kernel:
+        """The kernel of the examples and queries."""
+        return Kernel(self.examples, self.queries)
+
+    @property
+    def dot(self) -> Tensor:
+        """Φ_qΦᵀ, float64 [Q, N]; without the kernel."""
+        return product(self.queries.T, self.examples.T)
+
+    @property
+    def norms(self) -> tuple[Tensor, Tensor]:
+        """‖φ_q‖ [Q] and ‖φ_n‖ [N], float64; without the kernel."""
+        return row_norms(self.queries, "query"), row_norms(self.examples, "example")

@@ -1,0 +1,63 @@
+"""Gradient dot and cosine: how far one example's gradient points the way of another's."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from whence.attribution.algebra import divided
+from whence.attribution.evidence import Evidence
+
+
+def gradient_dot(evidence: Evidence, _damping: float) -> Tensor:
+    """Gradient dot: S_qn = φ_q · φ_n.
+
+    Sign: positive is proponent: to first order, a gradient step on n lowers the loss of q. Unit: the readout squared
+    per parameter squared. Summed over checkpoints with their learning rates it is TracInCP, and with the recorded
+    timesteps Diffusion-TracIn. It is also the limit of λ · TRAK at large λ.
+
+    Examples of large gradient norm come out on top of every query. In the diffusion literature TracInCP is a plain mean
+    over checkpoints, without learning rates.
+
+    Source: Pruthi et al. 2020, "Estimating training data influence by tracing gradient descent" (arXiv 2002.08484);
+    for diffusion models, Zheng et al. 2024 (arXiv 2311.00500), baseline "Gradient" and TracInCP.
+
+    Args:
+        evidence: Features of the loss.
+        _damping: Not used.
+
+    Returns:
+        Scores, float64 [Q, N].
+
+    Example:
+        >>> import torch
+        >>> gradient_dot(Evidence(torch.tensor([[1.0, 0.0], [3.0, -4.0]]), torch.tensor([[0.0, 2.0]])), 1.0).tolist()
+        [[0.0, -8.0]]
+    """
+    return evidence.dot
+
+
+def gradient_cosine(evidence: Evidence, _damping: float) -> Tensor:
+    """Gradient cosine: S_qn = φ_q · φ_n / (‖φ_q‖ ‖φ_n‖); 0 where a gradient is 0.
+
+    Sign: positive is proponent. Unit: none, from -1 to 1. Its mean over checkpoints is GAS.
+
+    It normalises the mean over draws. Diffusion-ReTrac normalises every draw before the mean is taken; that is
+    `gradient_dot` of features that were normalised so.
+
+    Source: Hammoudeh & Lowd 2022, "Identifying a training-set attack's target using renormalized influence estimation"
+    (arXiv 2201.10055), GAS; for diffusion models, Zheng et al. 2024 (arXiv 2311.00500).
+
+    Args:
+        evidence: Features of the loss.
+        _damping: Not used.
+
+    Returns:
+        Scores, float64 [Q, N].
+
+    Example:
+        >>> import torch
+        >>> gradient_cosine(Evidence(torch.tensor([[1.0, 0.0], [3.0, -4.0]]), torch.tensor([[0.0, 2.0]])), 1.0).tolist()
+        [[0.0, -0.8]]
+    """
+    queries, examples = evidence.norms
+    return divided(evidence.dot, queries[:, None] * examples)

@@ -1,0 +1,36 @@
+"""Relative influence: influence on the query per change of the whole model."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from whence.attribution.algebra import divided
+from whence.attribution.evidence import Evidence
+
+
+def relative_influence(evidence: Evidence, damping: float) -> Tensor:
+    """Relative influence: S_qn / ‖(ΦᵀΦ + λI)⁻¹φ_n‖ with S as in TRAK; 0 where the gradient of n is 0.
+
+    The divisor is how far the parameters move with the weight of n, so examples that change everything (outliers,
+    wrong labels) lose their lead.
+
+    Sign: positive is proponent. Unit: that of a feature. Scores add up over examples less meaningfully than TRAK's,
+    since each has its own divisor.
+
+    Source: Barshan, Brunet & Dziugaite 2020, "RelatIF: Identifying explanatory training examples via relative
+    influence" (arXiv 2003.11630), θ-RelatIF; for diffusion models, Zheng et al. 2024 (arXiv 2311.00500).
+
+    Args:
+        evidence: Features of the loss.
+        damping: c in λ = c · tr(ΦᵀΦ) / min(N, p).
+
+    Returns:
+        Scores, float64 [Q, N].
+
+    Example:
+        >>> import torch
+        >>> evidence = Evidence(torch.tensor([[3.0, 0.0], [0.0, 1.0]]), torch.tensor([[1.0, 1.0]]))
+        >>> relative_influence(evidence, 1.4).tolist()  # 3/16 divided by 3/16, 1/8 divided by 1/8
+        [[1.0, 1.0]]
+    """
+    return divided(evidence.kernel.scores(damping), evidence.kernel.relative(damping))
