@@ -35,7 +35,7 @@ def _inner_products(layer, compression):
     found, _ = maps(cover, compression).by_layer["0"]
     x, cotangent = _batch(layer)
     with torch.no_grad():
-        a, b = found.features(found.prepare(x), cotangent, 1).double()
+        a, b = found.features(found.prepare(x), cotangent).double()
     return float(a @ b)
 
 
@@ -83,7 +83,7 @@ def test_an_orthogonal_square_projection_is_exact(layer):
     found = ProductMap(known, _orthogonal(known.outputs), inputs)
     x, cotangent = _batch(layer)
     with torch.no_grad():
-        a, b = found.features(found.prepare(x), cotangent, 1)
+        a, b = found.features(found.prepare(x), cotangent)
     exact, scale = _exact(layer)
     assert float(a @ b) == pytest.approx(exact, abs=1e-5 * scale)
 

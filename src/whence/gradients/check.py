@@ -7,7 +7,8 @@ forward pass that isn't the same twice.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +26,7 @@ def check(
     x_t: Tensor,
     t: Tensor,
     cotangent: Callable[[Tensor], Tensor],
+    conditions: Mapping[str, Any] | None = None,
     tolerance: float = 1e-3,
 ) -> None:
     """Compare the gradient that the layers add up to with that of autograd, parameter by parameter.
@@ -35,6 +37,7 @@ def check(
         x_t: Noised images [n, C, H, W]; a few are enough.
         t: Timesteps [n].
         cotangent: ∂f/∂output of an output.
+        conditions: Further arguments of the network, by name.
         tolerance: Largest difference, relative to the norm of the layer's gradient or 1e-3 of the whole one's.
 
     Raises:
@@ -54,12 +57,12 @@ def check(
         whence.errors.ModelError: The gradient of the layer 'layer' is not what autograd says ...
     """
     whole = maps(cover, Compression(kind="none"))
-    (found,) = Collector(network, cover, whole)(x_t, t, [cotangent], rows=len(x_t))
-    expected = _autograd(network, cover, x_t, t, cotangent)
+    (found,) = Collector(network, cover, whole)(x_t, t, [cotangent], conditions=conditions)
+    expected = _autograd(network, cover, x_t, t, cotangent, conditions or {})
     scale = float(torch.cat([part.flatten() for parts in expected.values() for part in parts.values()]).norm())
     for name, (_, place) in whole.by_layer.items():
         layer = cover.layers[name]
-        gradient = found[0, place]
+        gradient = found[:, place].sum(0)
         shape = (layer.outputs, layer.inputs) if isinstance(layer, ProductLayer) else (layer.size,)
         parts = layer.by_parameter(gradient.reshape(shape))
         error = sum(float((parts[key] - value).square().sum()) for key, value in expected[name].items()) ** 0.5
@@ -74,7 +77,12 @@ def check(
 
 
 def _autograd(
-    network: nn.Module, cover: Coverage, x_t: Tensor, t: Tensor, cotangent: Callable[[Tensor], Tensor]
+    network: nn.Module,
+    cover: Coverage,
+    x_t: Tensor,
+    t: Tensor,
+    cotangent: Callable[[Tensor], Tensor],
+    conditions: Mapping[str, Any],
 ) -> dict[str, dict[str, Tensor]]:
     """The batch's gradient, by layer and parameter."""
     owned = {
@@ -87,7 +95,7 @@ def _autograd(
         for parameter in owned.values():
             parameter.requires_grad_(True)
         with torch.enable_grad():
-            returned = network(x_t, t)
+            returned = network(x_t, t, **conditions)
         output: Tensor = returned if isinstance(returned, Tensor) else returned.sample
         gradients = torch.autograd.grad([output], list(owned.values()), [cotangent(output.detach())], allow_unused=True)
     finally:

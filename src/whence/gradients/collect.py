@@ -4,15 +4,14 @@ The weights are frozen, so their gradients are never formed. Hooks take each lay
 once to what the layer's map keeps of it; as the backward pass brings the layer's cotangent, the two are multiplied and
 written to the layer's columns. A layer that is called twice adds up, as its gradient does.
 
-A row is a pair of example and draw, and rows that belong together follow one another, so that their sum over draws is
-taken where the features are made. What a sum comes to does not depend on the other rows of the batch, to the last bit;
-its last bits do depend on the batch size, on the rows per sum and, where the network multiplies matrices of all rows at
-once, on the place in the batch. So who makes features fixes the three.
+A row is a pair of example and draw. Its features don't depend on the other rows of the batch, to the last bit; their
+last bits do depend on the batch size and, where the network multiplies matrices of all rows at once, on the place in
+the batch. So who makes features fixes both.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
@@ -20,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from whence.errors import ConfigError, ModelError
+from whence.errors import ModelError
 from whence.gradients.coverage import Coverage
 from whence.gradients.maps import LayerMap, Maps
 
@@ -32,6 +31,7 @@ class Collector:
         network: Any denoiser, (x_t, t) -> output or an object with ``.sample``, as in diffusers; in eval mode.
         cover: Its layers.
         maps: What is kept of each.
+        autocast: Whether the network runs in bfloat16 where that is safe; the projections stay in float32.
 
     Example:
         >>> from whence.gradients.compression import Compression, maps
@@ -45,14 +45,14 @@ class Collector:
         >>> network = Scale()
         >>> collector = Collector(network, coverage(network), maps(coverage(network), Compression(kind="none")))
         >>> x = torch.tensor([[1.0], [2.0], [3.0], [4.0]])
-        >>> collector(x, torch.zeros(4), [torch.ones_like], rows=2)[0].tolist()
-        [[3.0], [7.0]]
+        >>> collector(x, torch.zeros(4), [torch.ones_like])[0].tolist()
+        [[1.0], [2.0], [3.0], [4.0]]
     """
 
-    def __init__(self, network: nn.Module, cover: Coverage, maps: Maps) -> None:
-        self.network, self.cover, self.maps = network, cover, maps
+    def __init__(self, network: nn.Module, cover: Coverage, maps: Maps, autocast: bool = False) -> None:
+        self.network, self.cover, self.maps, self.autocast = network, cover, maps, autocast
         self._features = torch.empty(0)
-        self._batch, self._rows = 0, 1
+        self._batch = 0
         self._called: set[str] = set()
 
     def __call__(
@@ -61,37 +61,33 @@ class Collector:
         t: Tensor,
         cotangents: Sequence[Callable[[Tensor], Tensor]],
         *,
-        rows: int = 1,
-        conditions: dict[str, Any] | None = None,
+        conditions: Mapping[str, Any] | None = None,
     ) -> list[Tensor]:
-        """Features summed over each `rows` rows that follow one another.
+        """Features of every row.
 
         Args:
             x_t: Noised images [n, C, H, W].
             t: Timesteps [n].
             cotangents: ∂f/∂output [n, C, H, W] as functions of the (detached) output, one per readout.
-            rows: Rows per sum; divides n.
-            conditions: Further arguments of the network.
+            conditions: Further arguments of the network, by name.
 
         Returns:
-            Features of every readout, float32 [n / rows, p].
+            Features of every readout, float32 [n, p].
 
         Raises:
-            ConfigError: The batch isn't a multiple of `rows`.
             ModelError: The output's gradient doesn't reach a single layer, or a layer mixes the rows.
         """
-        if rows < 1 or len(x_t) % rows:
-            raise ConfigError(f"A batch of {len(x_t)} rows can't be summed {rows} by {rows}.")
-        self._batch, self._rows = len(x_t), rows
+        self._batch = len(x_t)
         results = []
         with self._collecting(), torch.enable_grad():
-            returned = self.network(x_t, t, **(conditions or {}))
+            with torch.autocast(x_t.device.type, torch.bfloat16, enabled=self.autocast):
+                returned = self.network(x_t, t, **(conditions or {}))
             output: Tensor = returned if isinstance(returned, Tensor) else returned.sample
             if not output.requires_grad:
                 raise ModelError("No layer with parameters leads to the output of the network.")
             detached = output.detach()
             for k, cotangent in enumerate(cotangents):
-                self._features = torch.zeros(len(x_t) // rows, self.maps.width, device=x_t.device)
+                self._features = torch.zeros(len(x_t), self.maps.width, device=x_t.device)
                 torch.autograd.backward([output], [cotangent(detached)], retain_graph=k + 1 < len(cotangents))
                 results.append(self._features)
         self._features = torch.empty(0)
@@ -119,8 +115,8 @@ class Collector:
         x = self._checked(name, inputs, output)
         self._called.add(name)
         found, place = self.maps.by_layer[name]
-        with torch.no_grad():
-            prepared = found.prepare(x.detach())
+        with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
+            prepared = found.prepare(x.detach().float() if x.is_floating_point() else x)
         if not output.requires_grad:
             output = output.detach().requires_grad_().clone()
         output.register_hook(partial(self._take, found, place, prepared))  # type: ignore[no-untyped-call]
@@ -147,4 +143,4 @@ class Collector:
     def _take(self, found: LayerMap, place: slice, prepared: Any, cotangent: Tensor) -> None:
         """Multiply the two sides and add them to the layer's columns."""
         with torch.no_grad():
-            self._features[:, place] += found.features(prepared, cotangent, self._rows)
+            self._features[:, place] += found.features(prepared, cotangent.float())

@@ -1,123 +1,202 @@
-"""Features of examples: the compressed gradient of a readout, averaged over draws.
+"""Features of examples: the compressed gradient of a readout, summed over draws in groups.
 
-    φ_n = 1/T Σ_t P g_f(x_n, t, ε_nt)        [n, p]
+    φ_n = 1/T Σ_t P g_f(x_n, t, ε_nt)                        [n, p]
+    φ_n = 1/T Σ_t P g_f(x_n, t, ε_nt) / ‖P g_f(x_n, t, ε_nt)‖   normalised draw by draw (Diffusion-ReTrac, DAS)
 
-Rows are filled example by example, `rows` draws of one after the other, into batches of a fixed size whose last one is
-padded; padding has the cotangent 0. Blocks of draws are added in ascending order, so that the sum over 100 draws can go
-on from that over 10, bit for bit.
+The norm is that of the compressed gradient. Rows are the pairs of a batch of examples and a block of draws, in batches
+of a fixed size; padding has the cotangent 0. Draws are added one after the other, each to its group, so that the sum
+over 100 draws can go on from that over 10, bit for bit. From the groups come standard errors (jackknife).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
+from typing import NoReturn
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from whence.diffusion.draws import Draws
 from whence.diffusion.process import DiffusionModel
-from whence.errors import ConfigError, NotFiniteError
+from whence.engine import Report, silent
+from whence.errors import NotFiniteError
 from whence.gradients.collect import Collector
-from whence.gradients.readouts import Readout, outcome, readout
+from whence.gradients.examples import Examples
+from whence.gradients.readouts import READOUTS, Outcome, outcome, readout
+from whence.gradients.sources import Source
 
-#: Rows of a batch; part of what the last bits depend on.
-BATCH = 256
-#: Draws of an example that are summed within a batch; part of what the last bits depend on.
-ROWS = 2
+#: Groups of draws whose sums are kept apart.
+GROUPS = 8
 
 
-def summed_features(
+def group(index: int) -> int:
+    """Return the group of a draw.
+
+    The k-th of 8 draws that follow one another lies in the k-th eighth of the timesteps, in the order of bit reversal;
+    so each group takes another eighth in each eight, and is spread over all of them after 64 draws.
+
+    Example:
+        >>> [group(k) for k in (0, 1, 7, 8, 9, 15)]
+        [0, 1, 7, 1, 2, 0]
+    """
+    return (index + index // GROUPS) % GROUPS
+
+
+@dataclass(frozen=True, order=True)
+class Feature:
+    """One kind of features.
+
+    Attributes:
+        readout: What is differentiated.
+        normalised: Whether each draw's gradient is divided by its norm.
+
+    Example:
+        >>> Feature("loss").name, Feature("mean", normalised=True).name
+        ('loss', 'mean-normalised')
+    """
+
+    readout: str
+    normalised: bool = False
+
+    @property
+    def name(self) -> str:
+        """What it is called on disk."""
+        return f"{self.readout}-normalised" if self.normalised else self.readout
+
+
+@dataclass
+class Sums:
+    """Features of n examples, summed over draws.
+
+    Attributes:
+        sums: float32 [n, 8, p], by group of draws.
+        norms: ‖P g‖ of every draw, float32 [n, T].
+        losses: ℓ of every draw, float32 [n, T].
+    """
+
+    sums: Tensor
+    norms: Tensor
+    losses: Tensor
+
+    @classmethod
+    def empty(cls, count: int, width: int) -> Sums:
+        """Sums over no draws yet."""
+        return cls(torch.zeros(count, GROUPS, width), torch.zeros(count, 0), torch.zeros(count, 0))
+
+
+def batch_shape(count: int, batch: int) -> tuple[int, int]:
+    """Return how many examples and how many draws of each make a batch, for a set of `count` examples.
+
+    Example:
+        >>> batch_shape(1500, 256), batch_shape(16, 256), batch_shape(11, 256)
+        ((256, 1), (16, 16), (16, 16))
+    """
+    examples = min(batch, 1 << (count - 1).bit_length())
+    return examples, batch // examples
+
+
+def add_draws(
     model: DiffusionModel,
     collector: Collector,
-    x: Tensor,
-    ids: Sequence[str],
-    draws: Draws,
+    examples: Examples,
+    source: Source,
     indices: range,
-    readouts: Sequence[str] = ("loss",),
-    *,
-    batch: int = BATCH,
-    rows: int = ROWS,
-    start: Mapping[str, Tensor] | None = None,
-) -> dict[str, Tensor]:
-    """Features of examples summed over draws; divide by their number for the mean.
+    found: dict[Feature, Sums],
+    batch: int,
+    report: Report = silent,
+) -> None:
+    """Add the features of further draws to the sums, in place.
 
     Args:
         model: The model, on the device where the work is done.
         collector: Of its network.
-        x: Clean images float32 [n, C, H, W] in [-1, 1].
-        ids: Their ids, n.
-        draws: Gives timesteps and noise.
-        indices: Indices of the draws to sum over; as many as a multiple of `rows`.
-        readouts: Names of the readouts.
-        batch: Rows of a batch, a multiple of `rows`.
-        rows: Draws of one example that follow one another.
-        start: Sums over earlier draws, which these are added to.
-
-    Returns:
-        Features of each readout, float32 [n, p] on the CPU.
+        examples: At most `batch` of them, sorted.
+        source: Gives timesteps and noise.
+        indices: The draws to add.
+        found: What is wanted, with the sums so far; changed in place.
+        batch: Rows of a batch, a power of 2.
+        report: Called with (draws done, draws in all).
 
     Raises:
-        ConfigError: The numbers don't fit each other.
         NotFiniteError: The features of an example are not finite.
     """
-    if not len(indices) or len(indices) % rows or batch % rows:
-        raise ConfigError(
-            f"{len(indices)} draws in batches of {batch} rows can't be summed {rows} by {rows}: both must be multiples."
-        )
-    chosen = [readout(name) for name in readouts]
-    total = [start[name].clone() if start else torch.zeros(len(x), collector.maps.width) for name in readouts]
-    for first in range(0, len(x), batch // rows):
-        here = slice(first, min(first + batch // rows, len(x)))
-        for begin in range(0, len(indices), rows):
-            found = _block(model, collector, x[here], ids[here], draws, indices[begin : begin + rows], chosen, batch)
-            for sums, part in zip(total, found, strict=True):
-                sums[here] += part[: here.stop - here.start].cpu()
-    for name, sums in zip(readouts, total, strict=True):
-        _require_finite(sums, ids, name, collector)
-    return dict(zip(readouts, total, strict=True))
+    count, per_batch = batch_shape(len(examples), batch)
+    norms: dict[Feature, list[Tensor]] = {feature: [] for feature in found}
+    losses: list[Tensor] = []
+    for first in range(indices.start - indices.start % per_batch, indices.stop, per_batch):
+        block = range(max(first, indices.start), min(first + per_batch, indices.stop))
+        features, loss = _rows(model, collector, examples, source, first, block, found, batch)
+        for index in block:
+            rows = slice((index - first) * count, (index - first) * count + len(examples))
+            for feature, sums in found.items():
+                part = features[feature.readout][rows]
+                norm = torch.linalg.vector_norm(part, dim=1)
+                if not torch.isfinite(norm).all():
+                    _refuse(part, examples.ids, feature.readout, collector)
+                sums.sums[:, group(index)] += _unit(part, norm) if feature.normalised else part
+                norms[feature].append(norm)
+            losses.append(loss[rows])
+        report(block.stop - indices.start, len(indices))
+    for feature, sums in found.items():
+        sums.norms = torch.cat([sums.norms, torch.stack(norms[feature], 1)], 1)
+        sums.losses = torch.cat([sums.losses, torch.stack(losses, 1)], 1)
 
 
-def _block(
+def _unit(features: Tensor, norm: Tensor) -> Tensor:
+    """Features of length 1; those of length 0 stay 0."""
+    return features / norm.clamp_min(torch.finfo(norm.dtype).tiny)[:, None]
+
+
+def _rows(
     model: DiffusionModel,
     collector: Collector,
-    x: Tensor,
-    ids: Sequence[str],
-    draws: Draws,
-    indices: range,
-    readouts: Sequence[Readout],
+    examples: Examples,
+    source: Source,
+    first: int,
+    block: range,
+    found: dict[Feature, Sums],
     batch: int,
-) -> list[Tensor]:
-    """Features of one canonical batch: every example at all of the draws."""
-    rows, place = len(indices), next(model.network.parameters()).device
-    used = len(x) * rows
-    examples = torch.zeros(batch, dtype=torch.long)
-    examples[:used] = torch.arange(len(x)).repeat_interleave(rows)
-    t, noise = draws([ids[n] for n in examples], list(indices) * (batch // rows), model.size)
-    clean, t, noise = x[examples].to(place), t.to(place), noise.to(place)
-    cotangents = [partial(_cotangent, model, clean, t, noise, used, each) for each in readouts]
-    return collector(model.noised(clean, t, noise), t, cotangents, rows=rows)
+) -> tuple[dict[str, Tensor], Tensor]:
+    """Features by readout [batch, p] and losses [batch] of a canonical batch, draw by draw."""
+    count, _ = batch_shape(len(examples), batch)
+    example, index = np.arange(batch) % count, first + np.arange(batch) // count
+    used = torch.from_numpy((example < len(examples)) & (index >= block.start) & (index < block.stop))
+    row = torch.from_numpy(np.where(example < len(examples), example, 0))
+    place = next(model.network.parameters()).device
+    x, t, noise = source(examples.x(row), [examples.ids[n] for n in row.tolist()], index)
+    x, t, noise = x.to(place), t.to(place), noise.to(place)
+    conditions = {name: value.to(place) for name, value in examples.conditions_of(row).items()}
+    outcomes: list[Outcome] = []
+
+    def cotangent(name: str, output: Tensor) -> Tensor:
+        """∂f/∂output of the rows in use, 0 for the padding."""
+        if not outcomes:
+            outcomes.append(outcome(model, output, x, t, noise))
+        values = readout(name).cotangent(outcomes[0])
+        return torch.where(used.to(place).reshape(-1, *[1] * (values.dim() - 1)), values, 0).to(output.dtype)
+
+    names = sorted({feature.readout for feature in found})
+    cotangents = [partial(cotangent, name) for name in names]
+    collected = collector(model.noised(x, t, noise), t, cotangents, conditions=conditions)
+    loss = READOUTS["loss"].value(outcomes[0]).cpu()
+    return {name: values.cpu() for name, values in zip(names, collected, strict=True)}, loss
 
 
-def _cotangent(
-    model: DiffusionModel, x: Tensor, t: Tensor, noise: Tensor, used: int, chosen: Readout, output: Tensor
-) -> Tensor:
-    """∂f/∂output of the rows in use, 0 for the padding."""
-    values = chosen.cotangent(outcome(model, output, x, t, noise))
-    values[used:] = 0
-    return values.to(output.dtype)
+def _refuse(features: Tensor, ids: Sequence[str], name: str, collector: Collector) -> NoReturn:
+    """Say which example and which layer are not finite in the features of one draw.
 
-
-def _require_finite(features: Tensor, ids: Sequence[str], name: str, collector: Collector) -> None:
+    Raises:
+        NotFiniteError: Always.
+    """
     bad = ~torch.isfinite(features)
-    if not bad.any():
-        return
     columns = bad.any(0)
     layers = [layer for layer, (_, place) in collector.maps.by_layer.items() if columns[place].any()]
-    examples = [ids[n] for n in bad.any(1).nonzero().flatten()]
+    examples = [ids[n] for n in bad.any(1).nonzero().flatten()] or list(ids)
     weights = [key for key, value in collector.network.named_parameters() if not torch.isfinite(value).all()]
     cause = f"the weights {weights[0]} are not finite" if weights else "the weights are finite, so look at the images"
     raise NotFiniteError(
         f"The gradient of {name!r} is not finite for {examples[0]!r} ({len(examples)} of {len(ids)} examples), in the "
-        f"layer {layers[0]!r} ({len(layers)} of {len(collector.maps.by_layer)}); {cause}."
+        f"layer {(layers or ['(all together)'])[0]!r} ({len(layers)} of {len(collector.maps.by_layer)}); {cause}."
     )

@@ -206,31 +206,6 @@ def mix(maps: Tensor, project: Tensor) -> Tensor:
     return torch.bmm(project.T.expand(len(maps), -1, -1), maps)
 
 
-def multiply(output_side: Tensor, input_side: Tensor, rows: int = 1) -> Tensor:
-    """Σ_s (output side) x (input side), summed over each `rows` rows that follow one another.
-
-    Args:
-        output_side: [n, S, k_o].
-        input_side: [n, S, k_i].
-        rows: Rows per sum; divides n.
-
-    Returns:
-        [n / rows, k_o, k_i].
-
-    Example:
-        >>> a, b = torch.ones(4, 3, 2), torch.ones(4, 3, 5)
-        >>> multiply(a, b, rows=2).shape, float(multiply(a, b, rows=2)[0, 0, 0])
-        (torch.Size([2, 2, 5]), 6.0)
-    """
-    if output_side.is_contiguous() and input_side.is_contiguous():
-        output_side, input_side = (
-            side.reshape(-1, rows * side.shape[1], side.shape[2]) for side in (output_side, input_side)
-        )
-        return torch.bmm(output_side.transpose(1, 2), input_side)
-    products = torch.bmm(output_side.transpose(1, 2), input_side)
-    return products if rows == 1 else products.reshape(-1, rows, *products.shape[1:]).sum(1)
-
-
 def explicit(layer: ProductLayer, x: Tensor, cotangent: Tensor) -> Tensor:
     """The weight gradient of every row, with the bias in its last column: the slow reference.
 
@@ -249,4 +224,4 @@ def explicit(layer: ProductLayer, x: Tensor, cotangent: Tensor) -> Tensor:
     """
     identity = torch.eye(layer.inputs, dtype=cotangent.dtype, device=cotangent.device)
     inputs = layer.input_side(x, identity.expand(layer.groups, -1, -1))
-    return multiply(layer.output_side(cotangent, None), inputs)
+    return torch.bmm(layer.output_side(cotangent, None).transpose(1, 2), inputs)

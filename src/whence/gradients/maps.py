@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from whence.errors import ModelError
-from whence.gradients.layers import ConvolutionLayer, ProductLayer, multiply
+from whence.gradients.layers import ConvolutionLayer, ProductLayer
 from whence.gradients.norms import NormLayer
 
 
@@ -42,9 +42,9 @@ class ProductMap:
             x = self.layer.squeezed(x, self.squeeze)
         return self.layer.input_side(x, self.inputs)
 
-    def features(self, prepared: Tensor, cotangent: Tensor, rows: int) -> Tensor:
-        """Features summed over each `rows` rows that follow one another, [n / rows, width]."""
-        return multiply(self.layer.output_side(cotangent, self.outputs), prepared, rows).flatten(1)
+    def features(self, prepared: Tensor, cotangent: Tensor) -> Tensor:
+        """Features of every row, [n, width]."""
+        return torch.bmm(self.layer.output_side(cotangent, self.outputs).transpose(1, 2), prepared).flatten(1)
 
 
 @dataclass(frozen=True)
@@ -70,19 +70,17 @@ class PatchMap:
         """The input itself, and its version."""
         return x, x._version
 
-    def features(self, prepared: tuple[Tensor, int], cotangent: Tensor, rows: int) -> Tensor:
-        """Features summed over each `rows` rows that follow one another, [n / rows, width]."""
+    def features(self, prepared: tuple[Tensor, int], cotangent: Tensor) -> Tensor:
+        """Features of every row, [n, width]."""
         x, version = prepared
         if x._version != version:
             raise ModelError(f"The input of the layer {self.layer.name!r} was changed in place after its use.")
         patches = self.layer.cotangent_patches(cotangent)
         products = torch.bmm(patches, x.flatten(2).transpose(1, 2))
-        weight = products.reshape(-1, rows, self.layer.outputs, self.layer.taps, self.layer.channels).sum(1)
+        weight = products.reshape(-1, self.layer.outputs, self.layer.taps, self.layer.channels)
         parts = [weight.transpose(2, 3).flatten(2)]
         if self.layer.bias:
-            parts.append(
-                cotangent.reshape(-1, rows, self.layer.outputs, cotangent[0, 0].numel()).sum((1, 3))[..., None]
-            )
+            parts.append(cotangent.flatten(2).sum(2, keepdim=True))
         return torch.cat(parts, 2).flatten(1)
 
 
@@ -107,9 +105,9 @@ class NormMap:
         """The normalised input."""
         return self.layer.normalised(x)
 
-    def features(self, prepared: Tensor, cotangent: Tensor, rows: int) -> Tensor:
-        """Features summed over each `rows` rows that follow one another, [n / rows, width]."""
-        gradient = self.layer.explicit(prepared, cotangent).reshape(-1, rows, self.layer.size).sum(1)
+    def features(self, prepared: Tensor, cotangent: Tensor) -> Tensor:
+        """Features of every row, [n, width]."""
+        gradient = self.layer.explicit(prepared, cotangent)
         return gradient if self.project is None else gradient @ self.project
 
 
@@ -134,9 +132,9 @@ class DenseMap:
         """What the whole gradient needs of the layer's input."""
         return self.whole.prepare(x)
 
-    def features(self, prepared: Tensor, cotangent: Tensor, rows: int) -> Tensor:
-        """Features summed over each `rows` rows that follow one another, [n / rows, width]."""
-        return self.whole.features(prepared, cotangent, rows) @ self.project
+    def features(self, prepared: Tensor, cotangent: Tensor) -> Tensor:
+        """Features of every row, [n, width]."""
+        return self.whole.features(prepared, cotangent) @ self.project
 
 
 LayerMap = ProductMap | PatchMap | NormMap | DenseMap

@@ -1,137 +1,243 @@
 """The feature store: features of a set of examples on disk, resumable, extensible by more draws.
 
-    STORE/draws-00100/            an artefact: the features summed over 100 draws
-        shard-00000.safetensors   one tensor [n, p] for each readout, for one shard of examples
+    STORE/loss/draws-00100/       an artefact: one kind of features, summed over 100 draws
+        00000.safetensors         sums [n, 8, p] by group of draws, norms and losses [n, T], for one batch of examples
         examples.parquet          ids in the order of the rows
 
-It states what it was made from (model, data, widths) and how (draws, readouts, compression, batch). More draws go on
-from the sums that are there and give, bit for bit, what all draws at once give. Examples are sorted by id, so that the
-batches, and with them the last bits, don't depend on the order in which examples were given.
+It states what it was made from (model, examples, compression) and how (draws, batch). More draws go on from the sums
+that are there and give, bit for bit, what all draws at once give. Examples are sorted by id and a file holds the
+examples of one canonical batch, so the last bits don't depend on the order in which examples were given, on how the
+files are shared among processes, or on interruptions.
 """
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import torch
 from torch import Tensor
 
 from whence import artefacts
-from whence.diffusion.draws import Draws
-from whence.diffusion.process import DiffusionModel
-from whence.engine import Report, one_thread, silent
+from whence.engine import Report, Task, run, silent
 from whence.errors import ArtefactError, ConfigError, MismatchError
-from whence.gradients.collect import Collector
-from whence.gradients.features import BATCH, ROWS, summed_features
+from whence.gradients.examples import Examples
+from whence.gradients.features import GROUPS, Feature, Sums, add_draws, group
+from whence.gradients.sources import Source
+from whence.gradients.subject import Subject
 
 KIND = "features"
-#: Examples in one file; an interrupted run goes on with the first file that is missing.
-SHARD = 512
+#: How the sums are kept on disk.
+Precision = Literal["float32", "float16"]
 
 
 @dataclass(frozen=True)
 class Request:
-    """What features are wanted.
+    """What features are wanted, but for their kind and number of draws.
 
     Attributes:
-        inputs: Fingerprints of what they are made from, by role: model, data.
-        compression: The resolved compression with the shares of the layers, as JSON values.
-        draws: Gives timesteps and noise.
-        readouts: Names of the readouts.
+        subject: The model, its layers and how they are compressed.
+        examples: Where the examples are written.
+        fingerprint: Of the examples.
+        source: Gives timesteps and noise.
+        batch: Rows of a batch.
+        precision: How the sums are kept on disk.
     """
 
-    inputs: Mapping[str, str]
-    compression: Mapping[str, Any]
-    draws: Draws
-    readouts: tuple[str, ...]
+    subject: Subject
+    examples: Path
+    fingerprint: str
+    source: Source
+    batch: int
+    precision: Precision = "float32"
 
-    def made(self, count: int) -> dict[str, Any]:
-        """How the features of `count` draws are made, for the manifest."""
-        draws = {"seed": self.draws.seed, "timesteps": self.draws.timesteps, "shared": self.draws.shared}
+    @property
+    def inputs(self) -> dict[str, str]:
+        """Fingerprints of what the features are made from."""
+        return {"model": self.subject.fingerprint, "examples": self.fingerprint}
+
+    def made(self, feature: Feature, draws: int) -> dict[str, Any]:
+        """How the features are made, for the manifest."""
         return {
-            "draws": draws | {"antithetic": self.draws.antithetic, "count": count},
-            "readouts": list(self.readouts),
-            "compression": dict(self.compression),
-            "batch": [BATCH, ROWS, SHARD],
+            "feature": feature.name,
+            "count": draws,
+            "draws": self.source.record(),
+            "compression": dict(self.subject.compression),
+            "batch": self.batch,
+            "precision": self.precision,
         }
 
 
 def extend(
     path: Path,
     request: Request,
-    model: DiffusionModel,
-    collector: Collector,
-    x: Tensor,
-    ids: Sequence[str],
-    count: int,
+    features: Sequence[Feature],
+    draws: int,
+    *,
+    workers: int | None = None,
     report: Report = silent,
-) -> Features:
-    """Make the features of `count` draws, or add to those that are there what is missing.
+) -> None:
+    """Make the features of so many draws, or add to those that are there what is missing.
 
     Args:
-        path: The store.
+        path: The store of this model and these examples.
         request: What is wanted; must be what the store holds already.
-        model: The model.
-        collector: Of its network, with the maps that the request's compression describes.
-        x: Clean images float32 [N, C, H, W] in [-1, 1].
-        ids: Their ids, N, all different.
-        count: Draws in all, even.
-        report: Called with (shards done, shards in all).
-
-    Returns:
-        The features.
+        features: Their kinds; those that lack the same draws are made in one pass.
+        draws: Draws in all.
+        workers: Processes; default one for each core.
+        report: Called with (rows done, rows in all).
 
     Raises:
-        MismatchError: The store was made from something else, or of other examples.
-        ConfigError: The store has another number of draws already, which `count` doesn't extend.
+        MismatchError: The store was made from something else.
+        ConfigError: The store has more draws already, or can't be extended.
     """
-    done = _counts(path)[-1:]
-    before = None
-    for known in done:
-        artefacts.existing(_folder(path, known), KIND, inputs=request.inputs, made=request.made(known))
-        before = Features.open(path)
-        if count < known:
-            raise ConfigError(f"{path} holds {known} draws already; ask for as many at least. Given {count}.")
-        if count == known:
-            return before
-    order = sorted(range(len(ids)), key=lambda n: ids[n])
-    names = [ids[n] for n in order]
-    if before is not None and before.ids != tuple(names):
-        raise MismatchError(f"{path} holds features of {len(before.ids)} other examples; {len(names)} were given.")
-    with artefacts.create(_folder(path, count), KIND, inputs=request.inputs, made=request.made(count)) as part:
-        artefacts.write_table(part / "examples.parquet", {"id": names})
-        shards = range(0, len(ids), SHARD)
-        for number, first in enumerate(shards):
-            file, here = part / _file(number), slice(first, first + SHARD)
-            if not file.exists():
-                start = before.sums(number) if before else None
-                indices = range(before.draws if before else 0, count)
-                with one_thread():
-                    found = summed_features(
-                        model,
-                        collector,
-                        x[order[here]],
-                        names[here],
-                        request.draws,
-                        indices,
-                        request.readouts,
-                        start=start,
-                    )
-                artefacts.write_tensors(file, found)
-            report(number + 1, len(shards))
-    return Features.open(path)
+    passes = plan_passes(path, request, features, draws)
+    for before, kinds in passes.items():
+        _one_pass(path, request, kinds, before, draws, workers, report)
+
+
+def plan_passes(path: Path, request: Request, features: Sequence[Feature], draws: int) -> dict[int, list[Feature]]:
+    """Return the kinds of features that are missing, by the number of draws that are there already.
+
+    Raises:
+        MismatchError: The store was made from something else.
+        ConfigError: There are more draws already, fewer than one for each group are asked for, or the store can't be
+            extended.
+    """
+    if draws < GROUPS:
+        raise ConfigError(
+            f"At least {GROUPS} draws are needed, one for each group of the standard errors; given {draws}."
+        )
+    missing: dict[int, list[Feature]] = {}
+    for feature in sorted(set(features)):
+        known = counts(path / feature.name)[-1:]
+        for count in known:
+            artefacts.existing(
+                _folder(path, feature, count), KIND, inputs=request.inputs, made=request.made(feature, count)
+            )
+            if count > draws:
+                raise ConfigError(f"{path} holds {count} draws already; ask for as many at least. Given {draws}.")
+            if count < draws and request.precision != "float32":
+                raise ConfigError(
+                    f"{path} holds {count} draws in half precision, which can't be extended to {draws} without "
+                    "rounding twice. Use another folder, or float32."
+                )
+        if known != [draws]:
+            missing.setdefault(known[0] if known else 0, []).append(feature)
+    return missing
+
+
+def _one_pass(
+    path: Path,
+    request: Request,
+    kinds: Sequence[Feature],
+    before: int,
+    draws: int,
+    workers: int | None,
+    report: Report,
+) -> None:
+    """Make some kinds of features together, from the draws that are there to those that are wanted."""
+    ids = Examples.read(request.examples).ids
+    shards = range(-(-len(ids) // request.batch))
+    with ExitStack() as stack:
+        parts = {
+            feature: stack.enter_context(
+                artefacts.create(
+                    _folder(path, feature, draws), KIND, inputs=request.inputs, made=request.made(feature, draws)
+                )
+            )
+            for feature in kinds
+        }
+        for part in parts.values():
+            artefacts.write_table(part / "examples.parquet", {"id": list(ids)})
+        starts = {feature: _folder(path, feature, before) if before else None for feature in kinds}
+        tasks = [
+            Task(
+                f"features {number}",
+                make_shard,
+                {"request": request, "number": number, "before": before, "draws": draws, "parts": parts}
+                | {"starts": starts},
+                min(request.batch, len(ids) - number * request.batch) * (draws - before),
+            )
+            for number in shards
+        ]
+        run(tasks, workers=workers if request.subject.can_travel else 1, report=report)
+    for folder in starts.values():
+        if folder is not None:
+            shutil.rmtree(folder)
+
+
+def make_shard(
+    request: Request,
+    number: int,
+    before: int,
+    draws: int,
+    parts: Mapping[Feature, Path],
+    starts: Mapping[Feature, Path | None],
+    report: Report,
+) -> None:
+    """Make the features of one batch of examples and write them; a task for the engine.
+
+    Raises:
+        MismatchError: Model or examples changed since the work was planned.
+    """
+    files = {feature: part / _file(number) for feature, part in parts.items()}
+    every = Examples.read(request.examples)
+    rows = range(number * request.batch, min((number + 1) * request.batch, len(every)))
+    total = len(rows) * (draws - before)
+    if not all(file.exists() for file in files.values()):
+        if every.fingerprint != request.fingerprint:
+            raise MismatchError(f"{request.examples} changed while features were made. Run the command again.")
+        examples = Examples(
+            tuple(every.ids[n] for n in rows), every.values[rows.start : rows.stop], every.conditions_of(rows)
+        )
+        model, collector = request.subject.opened()
+        found = {
+            feature: _read(folder / _file(number)) if folder else Sums.empty(len(rows), collector.maps.width)
+            for feature, folder in starts.items()
+        }
+        add_draws(
+            model,
+            collector,
+            examples,
+            request.source,
+            range(before, draws),
+            found,
+            request.batch,
+            lambda done, _: report(len(rows) * done, total),
+        )
+        for feature, sums in found.items():
+            _write(files[feature], sums, request.precision)
+    report(total, total)
+
+
+def _write(file: Path, sums: Sums, precision: Precision) -> None:
+    """Half precision keeps each sum divided by its largest entry."""
+    tensors = {"norms": sums.norms, "losses": sums.losses, "sums": sums.sums}
+    if precision == "float16":
+        scale = sums.sums.abs().amax(2, keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
+        tensors |= {"sums": (sums.sums / scale).half(), "scale": scale}
+    artefacts.write_tensors(file, tensors)
+
+
+def _read(file: Path) -> Sums:
+    tensors = artefacts.read_tensors(file)
+    sums = tensors["sums"].float()
+    return Sums(sums * tensors["scale"] if "scale" in tensors else sums, tensors["norms"], tensors["losses"])
 
 
 @dataclass(frozen=True)
 class Features:
-    """Features on disk.
+    """Features of one kind on disk.
 
     Attributes:
-        path: The artefact with the most draws in the store.
+        path: Their artefact.
         ids: Example ids, N, in the order of the rows.
-        draws: Number of draws.
+        draws: Number T of draws.
     """
 
     path: Path
@@ -139,38 +245,57 @@ class Features:
     draws: int
 
     @classmethod
-    def open(cls, path: Path) -> Features:
-        """Return the features in the store at `path`, their files checked against their hashes.
+    def open(cls, path: Path, feature: Feature) -> Features:
+        """Return the features of a kind in the store at `path`, their files checked against their hashes.
 
         Raises:
             ArtefactError: There are none, or they are damaged.
         """
-        counts = _counts(path)
-        if not counts:
-            raise ArtefactError(f"{path} holds no features. Make them with `whence attribute`.")
-        folder = _folder(path, counts[-1])
+        known = counts(path / feature.name)
+        if not known:
+            raise ArtefactError(f"{path} holds no features of {feature.name!r}. Make them with `whence attribute`.")
+        folder = _folder(path, feature, known[-1])
         artefacts.read_verified(folder, KIND)
-        return cls(folder, tuple(artefacts.read_table(folder / "examples.parquet")["id"]), counts[-1])
+        return cls(folder, tuple(artefacts.read_table(folder / "examples.parquet")["id"]), known[-1])
 
-    def sums(self, number: int) -> dict[str, Tensor]:
-        """Features of the examples of a shard, summed over the draws, float32 [n, p] for each readout."""
-        return artefacts.read_tensors(self.path / _file(number))
+    @property
+    def _files(self) -> list[Path]:
+        return sorted(self.path.glob("*.safetensors"))
 
-    def shards(self, readout: str) -> Iterator[Tensor]:
-        """Mean features over the draws, float32 [n, p] for one shard of examples after the other."""
-        for number in range(-(-len(self.ids) // SHARD)):
-            yield self.sums(number)[readout] / self.draws
+    def shards(self) -> Iterator[Sums]:
+        """The sums of one batch of examples after the other."""
+        for file in self._files:
+            yield _read(file)
+
+    def mean(self, without: int | None = None) -> Tensor:
+        """φ_n, float32 [N, p]: the mean over the draws, or over those outside of one group."""
+        groups = [g for g in range(GROUPS) if g != without]
+        count = int(self.in_groups(groups).sum())
+        return torch.cat([shard.sums[:, groups].sum(1) / count for shard in self.shards()])
+
+    def loss(self, without: int | None = None) -> Tensor:
+        """Mean loss of every example over the draws, float32 [N], or over those outside of one group."""
+        kept = self.in_groups([g for g in range(GROUPS) if g != without])
+        return torch.cat([shard.losses[:, kept].mean(1) for shard in self.shards()])
+
+    def norms(self) -> Tensor:
+        """‖P g‖ of every example and draw, float32 [N, T]."""
+        return torch.cat([shard.norms for shard in self.shards()])
+
+    def in_groups(self, groups: Sequence[int]) -> Tensor:
+        """Which draws belong to some groups, bool [T]."""
+        return torch.tensor([group(index) in groups for index in range(self.draws)])
 
 
-def _folder(path: Path, count: int) -> Path:
-    return path / f"draws-{count:05d}"
-
-
-def _file(number: int) -> str:
-    return f"shard-{number:05d}.safetensors"
-
-
-def _counts(path: Path) -> list[int]:
+def counts(path: Path) -> list[int]:
     """The numbers of draws whose features are whole, in ascending order."""
     folders = artefacts.whole(path, "draws-*") if path.exists() else []
     return sorted(int(folder.name.removeprefix("draws-")) for folder in folders)
+
+
+def _folder(path: Path, feature: Feature, count: int) -> Path:
+    return path / feature.name / f"draws-{count:05d}"
+
+
+def _file(number: int) -> str:
+    return f"{number:05d}.safetensors"

@@ -1,0 +1,119 @@
+"""A set of examples as the engine sees it: training images or queries, pictures or latents, with their conditions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from whence import artefacts
+from whence.data import Dataset
+from whence.errors import DataError
+
+KIND = "examples"
+_TENSORS = "examples.safetensors"
+
+
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """Examples whose gradients are taken.
+
+    Attributes:
+        ids: Their ids, N, all different.
+        values: uint8 pixels, or float32 pictures in [-1, 1] or latents, [N, C, H, W].
+        conditions: Further arguments of the network by name, [N, ...] each.
+
+    Example:
+        >>> examples = Examples(("b", "a"), torch.tensor([[[[255]]], [[[0]]]], dtype=torch.uint8))
+        >>> examples.sorted().ids, examples.sorted().x(range(2)).flatten().tolist()
+        (('a', 'b'), [-1.0, 1.0])
+    """
+
+    ids: tuple[str, ...]
+    values: Tensor
+    conditions: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Check that everything is there once.
+
+        Raises:
+            DataError: It isn't.
+        """
+        if not self.ids:
+            raise DataError("There are no examples to take gradients of.")
+        if len(set(self.ids)) < len(self.ids):
+            raise DataError(f"{len(self.ids)} examples have only {len(set(self.ids))} different ids.")
+        for name, tensor in {"values": self.values, **self.conditions}.items():
+            if len(tensor) != len(self.ids):
+                raise DataError(f"There are {len(self.ids)} ids, but {len(tensor)} {name}.")
+
+    @classmethod
+    def of(cls, data: Dataset) -> Examples:
+        """The images of a data set."""
+        return cls(data.ids, artefacts.to_tensor(data.pixels))
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def x(self, rows: Sequence[int] | np.ndarray | Tensor) -> Tensor:
+        """What the model denoises, float32 [n, C, H, W]; pixels become pixel / 127.5 - 1."""
+        chosen = self.values[torch.as_tensor(rows)]
+        return chosen.float().div_(127.5).sub_(1) if chosen.dtype == torch.uint8 else chosen.float()
+
+    def conditions_of(self, rows: Sequence[int] | np.ndarray | Tensor) -> dict[str, Tensor]:
+        """The conditions of some rows."""
+        return {name: tensor[torch.as_tensor(rows)] for name, tensor in self.conditions.items()}
+
+    def sorted(self) -> Examples:
+        """The examples in the order of their ids, on which batches depend."""
+        rows = torch.tensor(sorted(range(len(self)), key=self.ids.__getitem__))
+        return Examples(tuple(self.ids[n] for n in rows.tolist()), self.values[rows], self.conditions_of(rows))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) of ids and values in the order of the ids."""
+        ordered = self.sorted()
+        tensors = {"values": ordered.values, **ordered.conditions}
+        hashes = {
+            name: [str(tensor.dtype), list(tensor.shape), artefacts.digest(tensor.contiguous().numpy().tobytes())]
+            for name, tensor in tensors.items()
+        }
+        return artefacts.digest([ordered.ids, hashes])
+
+    def write(self, path: Path) -> None:
+        """Write the examples, sorted, as an artefact; one that is whole already is left as it is.
+
+        Raises:
+            MismatchError: Other examples are at `path`.
+        """
+        inputs = {"examples": self.fingerprint}
+        if artefacts.existing(path, KIND, inputs=inputs, made={}) is not None:
+            return
+        ordered = self.sorted()
+        with artefacts.create(path, KIND, inputs=inputs, made={}) as part:
+            conditions = {f"conditions/{name}": tensor for name, tensor in ordered.conditions.items()}
+            artefacts.write_tensors(part / _TENSORS, {"values": ordered.values.contiguous(), **conditions})
+            artefacts.write_table(part / "examples.parquet", {"id": list(ordered.ids)})
+
+    @classmethod
+    def read(cls, path: Path) -> Examples:
+        """Return examples that `write` wrote, mapped from disk.
+
+        Raises:
+            ArtefactError: They are missing or unfinished.
+        """
+        manifest = artefacts.read_manifest(path, KIND)
+        tensors = artefacts.read_tensors(path / _TENSORS)
+        conditions = {
+            name.removeprefix("conditions/"): tensor
+            for name, tensor in tensors.items()
+            if name.startswith("conditions/")
+        }
+        found = cls(tuple(artefacts.read_table(path / "examples.parquet")["id"]), tensors["values"], conditions)
+        vars(found)["fingerprint"] = str(manifest.inputs["examples"])
+        return found

@@ -1,0 +1,103 @@
+"""Where the rows of an example come from: at which timestep and with which noise a gradient is taken.
+
+Own          draws of its own, the k-th of example n a function of (seed, n, k)
+Recorded     what training saw, the latest visit before a checkpoint first: timestep, noise and flip
+Trajectory   one fixed timestep for each example, with noise of its own: the steps of a sampling trajectory
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from whence.diffusion.batches import flips
+from whence.diffusion.draws import Draws
+
+
+class Source(Protocol):
+    """Gives the k-th row of an example."""
+
+    def __call__(self, x: Tensor, ids: Sequence[str], index: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
+        """Return x as it is to be noised [n, C, H, W], timesteps int64 [n] and noise [n, C, H, W]."""
+
+    def record(self) -> dict[str, Any]:
+        """Everything that the rows depend on, for a manifest."""
+
+
+@dataclass(frozen=True)
+class Own:
+    """Draws of the example's own, or shared by all of them.
+
+    Example:
+        >>> x, t, noise = Own(Draws(seed=0))(torch.zeros(2, 1, 4, 4), ["a", "b"], np.array([0, 7]))
+        >>> t.shape, noise.shape
+        (torch.Size([2]), torch.Size([2, 1, 4, 4]))
+    """
+
+    draws: Draws
+
+    def __call__(self, x: Tensor, ids: Sequence[str], index: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
+        """The draws of these indices."""
+        t, noise = self.draws(ids, index, x.shape[1:])
+        return x, t, noise
+
+    def record(self) -> dict[str, Any]:
+        """Seed and kind of the draws."""
+        return {"source": "own", **vars(self.draws)}
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """The visits of a training run before a checkpoint: index k is the visit `last` - k.
+
+    Attributes:
+        draws: Those of the run, whose index is the visit.
+        last: The latest visit that every example had before the checkpoint.
+        seed: The run's, for flips.
+        flip: Whether the run flipped images.
+    """
+
+    draws: Draws
+    last: int
+    seed: int
+    flip: bool
+
+    def __call__(self, x: Tensor, ids: Sequence[str], index: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
+        """What training saw at these visits; indices before the first visit repeat it."""
+        visits = np.maximum(self.last - np.asarray(index), 0)
+        if self.flip:
+            flipped = torch.from_numpy(flips(self.seed, ids, visits))
+            x = torch.where(flipped.reshape(-1, *[1] * (x.dim() - 1)), x.flip(-1), x)
+        t, noise = self.draws(ids, visits, x.shape[1:])
+        return x, t, noise
+
+    def record(self) -> dict[str, Any]:
+        """The run's draws and the last visit."""
+        return {"source": "recorded", "last": self.last, "flip": self.flip, **vars(self.draws)}
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """Fixed timesteps: each example is the clean picture that a step of a trajectory predicts, noised to that step.
+
+    Attributes:
+        draws: Give the noise.
+        timesteps: The timestep of each example by id.
+    """
+
+    draws: Draws
+    timesteps: Mapping[str, int]
+
+    def __call__(self, x: Tensor, ids: Sequence[str], index: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
+        """The examples' own timesteps with the noise of these indices."""
+        _, noise = self.draws(ids, index, x.shape[1:])
+        return x, torch.tensor([self.timesteps[name] for name in ids]), noise
+
+    def record(self) -> dict[str, Any]:
+        """The draws and the timesteps."""
+        return {"source": "trajectory", "timesteps": sorted(self.timesteps.items()), "seed": self.draws.seed}

@@ -1,0 +1,102 @@
+"""The subject: a model, the layers that are differentiated and what is kept of them, in a form that can travel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from whence import artefacts
+from whence.diffusion.process import DiffusionModel
+from whence.engine import device
+from whence.errors import MismatchError
+from whence.gradients.collect import Collector
+from whence.gradients.compression import Compression, maps
+from whence.gradients.coverage import Coverage, coverage
+
+
+@dataclass(frozen=True)
+class ModelAt:
+    """A model on disk: a diffusers folder, perhaps with the weights of a checkpoint instead of its own.
+
+    Attributes:
+        folder: The diffusers folder.
+        checkpoint: A safetensors file with tensors ``weights/NAME``; None for the folder's own weights.
+    """
+
+    folder: Path
+    checkpoint: Path | None = None
+
+    def open(self) -> DiffusionModel:
+        """The model, in eval mode, on the CPU."""
+        model = DiffusionModel.load(self.folder)
+        if self.checkpoint is not None:
+            tensors = artefacts.read_tensors(self.checkpoint)
+            weights = {
+                name.removeprefix("weights/"): value for name, value in tensors.items() if name.startswith("weights/")
+            }
+            model.network.load_state_dict(weights)
+        return model
+
+
+def fingerprint(model: DiffusionModel) -> str:
+    """SHA-256 (hex) of the weights, the schedule and what is predicted."""
+    tensors = {
+        name: [
+            str(value.dtype),
+            list(value.shape),
+            artefacts.digest(value.detach().cpu().contiguous().numpy().tobytes()),
+        ]
+        for name, value in sorted(model.network.state_dict().items())
+    }
+    schedule = artefacts.digest(model.alphas_cumprod.numpy().tobytes())
+    return artefacts.digest([tensors, schedule, model.prediction, type(model.network).__name__])
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What features are made with.
+
+    Attributes:
+        model: Where the model is, or the model itself.
+        fingerprint: Of the model.
+        compression: The settings of the compression, the shares of the layers and which layers take part.
+        only: Whether the layer of that name is differentiated; default all of them.
+    """
+
+    model: ModelAt | DiffusionModel
+    fingerprint: str
+    compression: Mapping[str, Any]
+    only: Callable[[str], bool] | None = None
+
+    @property
+    def can_travel(self) -> bool:
+        """Whether another process can open the model."""
+        return isinstance(self.model, ModelAt) and self.only is None
+
+    def opened(self) -> tuple[DiffusionModel, Collector]:
+        """Return the model on the device where networks run, and its collector.
+
+        Raises:
+            MismatchError: The model changed since the work was planned.
+        """
+        if isinstance(self.model, DiffusionModel):
+            model = self.model
+        else:
+            model = _opened(self.model)
+            if fingerprint(model) != self.fingerprint:
+                raise MismatchError(f"{self.model.folder} changed while features were made. Run the command again.")
+        model.network.to(device()).eval()
+        cover = coverage(model.network, self.only)
+        return model, Collector(model.network, cover, self._maps(cover), self.compression["autocast"])
+
+    def _maps(self, cover: Coverage) -> Any:
+        return maps(cover, Compression(**self.compression["settings"]), self.compression["shares"], device())
+
+
+@lru_cache(maxsize=2)
+def _opened(model: ModelAt) -> DiffusionModel:
+    """The model; a worker makes one shard after the other with it."""
+    return model.open()
