@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from whence import images
 from whence.attribution.embedding import BATCH, Embedder, embed
-from whence.attribution.embedding_distance import EmbeddingDistance
+from whence.attribution.embedding_similarity import EmbeddingSimilarity
 from whence.errors import ArtefactError, ConfigError, NotFiniteError
 
 USABLE = ["clip", "clip-vision", "dino", "vit", "vit-without-pooling"]
@@ -178,7 +178,7 @@ def test_without_transformers(model_folder, monkeypatch):
 def test_distances_against_the_embeddings(model_folder, tiny_data):
     folder = model_folder("dino")
     shown = tiny_data.images([3, 9, 20]) * 0.8
-    scores = EmbeddingDistance(tiny_data, Embedder.load(folder))(shown, ["a", "b", "c"])
+    scores = EmbeddingSimilarity(tiny_data, Embedder.load(folder))(shown, ["a", "b", "c"])
     queries, examples = embed(shown, folder).double(), embed(tiny_data.images(range(40)), folder).double()
     for q in range(3):
         for n in range(40):
@@ -189,14 +189,38 @@ def test_distances_against_the_embeddings(model_folder, tiny_data):
     assert scores.estimand.model == Embedder.load(folder).fingerprint
 
 
+@pytest.mark.parametrize("measure", ["dot", "cosine"])
+def test_dot_and_cosine_against_the_model_itself(model_folder, tiny_data, measure):
+    """The plain sums, over embeddings that are not normalised."""
+    import transformers
+
+    folder = model_folder("dino")
+    processor = transformers.CLIPImageProcessorPil(size={"height": 28, "width": 28}, do_center_crop=False)
+    network = transformers.Dinov2Model.from_pretrained(folder)
+
+    def plain(picture):
+        with torch.inference_mode():
+            ready = processor(images=as_image(picture), return_tensors="pt")["pixel_values"]
+            return network(ready).pooler_output[0].double().numpy()
+
+    data = tiny_data.select(range(6))
+    shown = data.images([3, 5]) * 0.8
+    scores = EmbeddingSimilarity(data, Embedder.load(folder), measure)(shown, ["a", "b"])
+    for q, n in np.ndindex(2, 6):
+        a, b = plain(shown[q]), plain(data.images([n])[0])
+        expected = sum(a * b) if measure == "dot" else sum(a * b) / (sum(a * a) * sum(b * b)) ** 0.5
+        assert scores.scores[q, n].item() == pytest.approx(expected, rel=1e-4)
+    assert (scores.method, scores.sign, scores.combine) == (f"embedding-{measure} dino", "unsigned", "max")
+
+
 def test_a_training_image_is_closest_to_itself(model_folder, tiny_data):
-    ask = EmbeddingDistance(tiny_data, Embedder.load(model_folder("clip")))
+    ask = EmbeddingSimilarity(tiny_data, Embedder.load(model_folder("clip")))
     scores = ask(tiny_data.images([7, 30]), ["a", "b"])
     assert [scores.top(name, 1) for name in "ab"] == [[(tiny_data.ids[7], 0.0)], [(tiny_data.ids[30], 0.0)]]
 
 
 def test_training_images_in_chunks(model_folder, tiny_data, monkeypatch):
     embedder = Embedder.load(model_folder("clip"))
-    whole = EmbeddingDistance(tiny_data, embedder).examples
-    monkeypatch.setattr(sys.modules["whence.attribution.embedding_distance"], "CHUNK", 7)
-    assert torch.equal(EmbeddingDistance(tiny_data, embedder).examples, whole)
+    whole = EmbeddingSimilarity(tiny_data, embedder).examples
+    monkeypatch.setattr(sys.modules["whence.attribution.embedding_similarity"], "CHUNK", 7)
+    assert torch.equal(EmbeddingSimilarity(tiny_data, embedder).examples, whole)

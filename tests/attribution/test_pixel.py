@@ -81,3 +81,36 @@ def test_flips_against_numpy(tiny_data):
         for n, image in enumerate(tiny_data.pixels.astype(np.float64) / 255):
             distances = [np.sqrt(((unit_range - one) ** 2).sum()) for one in (image, image[..., ::-1])]
             assert scores[q, n].item() == pytest.approx(-min(distances), rel=1e-6)
+
+
+def by_hand(a, b, measure):
+    """Over pixels in [-1, 1], one product at a time."""
+    product = sum(x * y for x, y in zip(a, b, strict=True))
+    return product if measure == "dot" else product / (sum(x * x for x in a) * sum(y * y for y in b)) ** 0.5
+
+
+@pytest.mark.parametrize("measure", ["dot", "cosine"])
+@pytest.mark.parametrize("flips", [True, False])
+@pytest.mark.parametrize("chunk", [7, 4096])
+def test_dot_and_cosine_against_plain_sums(tiny_data, hold_at_a_time, measure, flips, chunk):
+    hold_at_a_time(chunk)
+    queries = np.random.default_rng(0).uniform(-1, 1, (2, 1, 8, 8)).astype(np.float32)
+    scores = pixel(torch.from_numpy(queries), ["a", "b"], tiny_data, measure=measure, flips=flips)
+    images = tiny_data.pixels.astype(np.float64) / 127.5 - 1
+    for q, n in np.ndindex(2, 40):
+        seen = [images[n], images[n][..., ::-1]] if flips else [images[n]]
+        expected = max(by_hand(queries[q].ravel().astype(float), one.ravel(), measure) for one in seen)
+        assert scores.scores[q, n].item() == pytest.approx(expected, rel=1e-5, abs=1e-6)
+    assert scores.method == f"pixel-{measure}" + (" with flips" if flips else "")
+    assert (scores.sign, scores.combine) == ("unsigned", "max")
+
+
+def test_by_cosine_the_brightness_around_mid_grey_does_not_matter(tiny_data):
+    scores = [pixel(tiny_data.images([5]) * scale, ["q"], tiny_data, measure="cosine").scores for scale in (0.1, 1)]
+    torch.testing.assert_close(*scores)
+    assert scores[1][0, 5].item() == pytest.approx(1)
+    assert scores[1].abs().max() <= 1 + 1e-6
+
+
+def test_the_cosine_with_an_all_grey_query_is_0(tiny_data):
+    assert (pixel(torch.zeros(1, 1, 8, 8), ["q"], tiny_data, measure="cosine").scores == 0).all()

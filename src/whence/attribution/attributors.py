@@ -8,9 +8,10 @@ from functools import partial
 from torch import Tensor
 
 from whence.attribution.embedding import Embedder
-from whence.attribution.embedding_distance import EmbeddingDistance
+from whence.attribution.embedding_similarity import EmbeddingSimilarity
 from whence.attribution.pixel import pixel
 from whence.attribution.scores import Scores
+from whence.attribution.similarity import Measure
 from whence.data import Dataset
 from whence.errors import ConfigError
 
@@ -20,17 +21,19 @@ Attributor = Callable[[Tensor, Sequence[str]], Scores]
 #: Attributors of a data set that need nothing else, by name.
 ATTRIBUTORS: dict[str, Callable[[Dataset], Attributor]] = {
     "pixel": lambda data: partial(pixel, data=data),
+    "pixel-dot": lambda data: partial(pixel, data=data, measure="dot"),
+    "pixel-cosine": lambda data: partial(pixel, data=data, measure="cosine"),
     "pixel-flips": lambda data: partial(pixel, data=data, flips=True),
 }
-#: How the name of an attributor begins that embeds pictures; the folder of its model follows.
-EMBEDDING = "embedding:"
+#: Measures of the attributors that embed pictures, by name; a colon and the folder of a vision model follow.
+EMBEDDINGS: dict[str, Measure] = {"embedding": "euclidean", "embedding-dot": "dot", "embedding-cosine": "cosine"}
 
 
 def attributor(name: str, data: Dataset) -> Attributor:
     """Return an attributor for the training examples of a data set.
 
     Args:
-        name: A key of `ATTRIBUTORS`, or ``embedding:FOLDER`` with the folder of a vision model.
+        name: A key of `ATTRIBUTORS`, or one of `EMBEDDINGS` with a folder, like ``embedding-cosine:FOLDER``.
         data: The training examples.
 
     Raises:
@@ -42,9 +45,10 @@ def attributor(name: str, data: Dataset) -> Attributor:
         >>> attributor("pixel", digits)(digits.images([5]), ["q"]).top("q", 1) == [(digits.ids[5], 0.0)]
         True
     """
-    if name.startswith(EMBEDDING):
-        return EmbeddingDistance(data, Embedder.load(name.removeprefix(EMBEDDING)))
+    kind, colon, folder = name.partition(":")
+    if colon and kind in EMBEDDINGS:
+        return EmbeddingSimilarity(data, Embedder.load(folder), EMBEDDINGS[kind])
     if name not in ATTRIBUTORS:
-        known = ", ".join([*ATTRIBUTORS, f"{EMBEDDING}FOLDER"])
+        known = ", ".join([*ATTRIBUTORS, *(f"{kind}:FOLDER" for kind in EMBEDDINGS)])
         raise ConfigError(f"There is no attributor {name!r}; there are {known}.")
     return ATTRIBUTORS[name](data)

@@ -88,9 +88,13 @@ class Embedder:
         files = [*self.folder.glob("*.safetensors"), *self.folder.glob("*config.json")]
         return artefacts.digest({file.name: artefacts.file_digest(file) for file in files})
 
-    @torch.inference_mode()
     def __call__(self, pictures: Tensor) -> Tensor:
-        """Return embeddings of length 1, float32 [n, d], of pictures float32 [n, C, H, W] in [-1, 1].
+        """Return embeddings of length 1, float32 [n, d], of pictures float32 [n, C, H, W] in [-1, 1]."""
+        return nn.functional.normalize(self.features(pictures).double(), dim=1).float()
+
+    @torch.inference_mode()
+    def features(self, pictures: Tensor) -> Tensor:
+        """Return embeddings as the model gives them, float32 [n, d], of pictures float32 [n, C, H, W] in [-1, 1].
 
         Raises:
             ArtefactError: The model refuses the pictures, or has no pooled output.
@@ -100,7 +104,7 @@ class Embedder:
         if not torch.isfinite(rows).all():
             n = int((~torch.isfinite(rows)).any(1).nonzero()[0])
             raise NotFiniteError(f"The embedding of picture {n} by {self.folder} is not finite.")
-        return nn.functional.normalize(rows.double(), dim=1).float()
+        return rows
 
     def _batch(self, pictures: Tensor) -> Tensor:
         count, channels = pictures.shape[:2]

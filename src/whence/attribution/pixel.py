@@ -1,4 +1,4 @@
-"""Pixel distance: which training images look most like the query. A similarity, not an influence."""
+"""Likeness of pixels: which training images look most like the query. A similarity, not an influence."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from whence.attribution.scores import Estimand, Scores
+from whence.attribution.similarity import Measure, similarity
 from whence.data import Dataset
 from whence.errors import DataError
 
@@ -16,19 +17,24 @@ from whence.errors import DataError
 CHUNK = 2**23
 
 
-def pixel(pictures: Tensor, names: Sequence[str], data: Dataset, *, flips: bool = False) -> Scores:
-    """Negative Euclidean distance over pixels in [0, 1]: score[q, n] = -‖x_q - x_n‖₂.
+def pixel(
+    pictures: Tensor, names: Sequence[str], data: Dataset, *, measure: Measure = "euclidean", flips: bool = False
+) -> Scores:
+    """Likeness of flattened pixels v = 2x - 1 in [-1, 1], x in [0, 1].
 
-    With `flips`, the distance to the nearer of the image and its mirror image: -min(‖x_q - x_n‖₂, ‖x_q - flip x_n‖₂).
+    euclidean: -‖x_q - x_n‖₂ (over [0, 1]);  dot: v_q · v_n;  cosine: v_q · v_n / (‖v_q‖ ‖v_n‖).
+    With `flips`, that of the image or of its mirror image, whichever is more alike. Dot and cosine are the baselines
+    "raw pixel" of D-TRAK's study (Zheng et al. 2024).
 
     Args:
         pictures: Queries float32 [Q, C, H, W] in [-1, 1].
         names: Query ids, Q.
         data: Training examples, N.
+        measure: How likeness is measured.
         flips: Whether an image also stands for its mirror image, left to right.
 
     Returns:
-        Unsigned scores [Q, N]; a unit's score is that of its closest image.
+        Unsigned scores [Q, N]; a unit's score is that of its most similar image.
 
     Raises:
         DataError: The queries have another size than the training images.
@@ -38,34 +44,35 @@ def pixel(pictures: Tensor, names: Sequence[str], data: Dataset, *, flips: bool 
         >>> digits = load("digits")
         >>> pixel(digits.images([5]), ["q"], digits).top("q", 1) == [(digits.ids[5], 0.0)]
         True
+        >>> round(pixel(digits.images([5]), ["q"], digits, measure="cosine").top("q", 1)[0][1], 6)
+        1.0
     """
     if tuple(pictures.shape[1:]) != tuple(data.size):
         raise DataError(f"The queries are {tuple(pictures.shape[1:])}, the training images {data.size} (C, H, W).")
-    distances = _distances(pictures, data)
+    found = _likeness(pictures, data, measure)
     if flips:
         # Turning the query is as good as turning every image.
-        distances = torch.minimum(distances, _distances(pictures.flip(-1), data))
+        found = torch.maximum(found, _likeness(pictures.flip(-1), data, measure))
+    name = "pixel" if measure == "euclidean" else f"pixel-{measure}"
     return Scores(
-        scores=-distances,
+        scores=found,
         queries=tuple(names),
         examples=data.ids,
         units=data.units,
-        method="pixel with flips" if flips else "pixel",
+        method=f"{name} with flips" if flips else name,
         estimand=Estimand("likeness of pixels", "none: a similarity", "none", "none", "example"),
         sign="unsigned",
         combine="max",
     )
 
 
-def _distances(pictures: Tensor, data: Dataset) -> Tensor:
+def _likeness(pictures: Tensor, data: Dataset, measure: Measure) -> Tensor:
     """Float32 [Q, N], computed in float64."""
     chunk = max(1, CHUNK // math.prod(data.size))
-    queries = pictures.double().flatten(1) / 2
+    queries = pictures.flatten(1)
+    scale = 0.5 if measure == "euclidean" else 1.0  # from distances over [-1, 1] to distances over [0, 1]
     found = torch.empty(len(queries), len(data), dtype=torch.float32)
     for start in range(0, len(data), chunk):
         rows = range(start, min(start + chunk, len(data)))
-        examples = data.images(rows).double().flatten(1) / 2
-        found[:, start : start + len(rows)] = torch.cdist(
-            queries, examples, compute_mode="donot_use_mm_for_euclid_dist"
-        ).float()
+        found[:, start : start + len(rows)] = scale * similarity(queries, data.images(rows).flatten(1), measure)
     return found

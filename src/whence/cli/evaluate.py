@@ -58,8 +58,9 @@ def false_attribution(
     attributor: Annotated[
         str,
         typer.Option(
-            help="`pixel`, `pixel-flips` (an image also stands for its mirror image), or `embedding:FOLDER` with the "
-            "folder of a vision model such as CLIP or DINO."
+            help="`pixel`, `pixel-dot`, `pixel-cosine`, `pixel-flips` (an image also stands for its mirror image), or "
+            "`embedding:FOLDER`, `embedding-dot:FOLDER`, `embedding-cosine:FOLDER` with the folder of a vision model "
+            "such as CLIP or DINO."
         ),
     ],
     samples: Annotated[
