@@ -163,10 +163,10 @@ DAMAGE = {
     "another class": (damaged_index, r"has no UNet2DModel; its model_index.json says .*UNet2DConditionModel"),
     "pickled weights": (only_bin, r"safetensors is missing. Weights in .bin files are pickled and not read"),
     "truncated weights": (truncated, "can't be opened by diffusers"),
-    "no network config": (lambda folder: (folder / "unet/config.json").unlink(), "can't be opened"),
+    "no network config": (lambda folder: (folder / "unet/config.json").unlink(), "unet/config.json does not exist"),
     "no scheduler": (
         lambda folder: (folder / "scheduler/scheduler_config.json").unlink(),
-        "can't be opened by diffusers",
+        "has no scheduler .*scheduler_config.json does not exist",
     ),
 }
 

@@ -34,7 +34,7 @@ def require_finite(model: DiffusionModel, x: Tensor, t: Tensor, noise: Tensor, i
 
         return hook
 
-    place = next(model.network.parameters()).device
+    place = model.place
     leaves = [(n, m) for n, m in model.network.named_modules() if n and not list(m.children())]
     handles = [layer.register_forward_hook(watch(name)) for name, layer in leaves]
     try:

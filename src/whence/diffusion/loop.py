@@ -70,7 +70,8 @@ class Loop:
     @cached_property
     def dropout(self) -> bool:
         """Whether the network has dropout."""
-        return bool(self.model.network.config.dropout)
+        layers = self.model.network.modules()
+        return any(layer.p > 0 for layer in layers if isinstance(layer, torch.nn.Dropout))
 
     @cached_property
     def batches(self) -> Batches:

@@ -6,10 +6,10 @@ size, but not on the rows beside it.
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
+
+from whence.diffusion.denoiser import denoise
 
 
 @torch.inference_mode()
@@ -17,7 +17,7 @@ def predict(network: nn.Module, x: Tensor, t: Tensor, batch_size: int) -> Tensor
     """Return network outputs [n, C, H, W] for x_t [n, C, H, W] and t int64 [n].
 
     Args:
-        network: From (x_t, t) to a tensor or an object with the tensor ``sample``.
+        network: A `Denoiser`.
         x: Noised pictures.
         t: Their timesteps.
         batch_size: Rows in a canonical batch.
@@ -31,9 +31,7 @@ def predict(network: nn.Module, x: Tensor, t: Tensor, batch_size: int) -> Tensor
 
 
 def _one(network: nn.Module, x: Tensor, t: Tensor, batch_size: int) -> Tensor:
-    output: Any = network(_pad(x, batch_size), _pad(t, batch_size))
-    outputs: Tensor = output if isinstance(output, Tensor) else output.sample
-    return outputs[: len(x)]
+    return denoise(network, _pad(x, batch_size), _pad(t, batch_size))[: len(x)]
 
 
 def _pad(x: Tensor, batch_size: int) -> Tensor:

@@ -10,16 +10,20 @@ With ᾱ_t the schedule's cumulative product, x a clean image in [-1, 1] and ε 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
-from torch import Tensor
+from torch import Tensor, nn
 
-from whence.artefacts import read_json
 from whence.config import ModelConfig
+from whence.diffusion.denoiser import denoise
+from whence.diffusion.folder import read_network, read_scheduler
+from whence.diffusion.schedule import require_schedule
 from whence.diffusion.sizes import suit_model
-from whence.errors import ArtefactError
+from whence.errors import ModelError
 
 NETWORK_FILE = "unet/diffusion_pytorch_model.safetensors"
 
@@ -29,12 +33,26 @@ class DiffusionModel:
     """A denoiser with its schedule.
 
     Attributes:
-        network: Predicts the target from (x_t, t).
-        scheduler: The diffusers scheduler; here only its configuration and ᾱ are used.
+        network: Predicts the target from (x_t, t) and perhaps conditions, as a `Denoiser`.
+        scheduler: A diffusers scheduler of any class that has ᾱ; of it only ᾱ and the configuration are used.
+        shape: Shape of an example without its batch dimension; None to take it from ``network.config``.
+
+    Raises:
+        ModelError: The scheduler is of another process.
+
+    Example:
+        >>> from diffusers import DDIMScheduler
+        >>> model = DiffusionModel(torch.nn.Identity(), DDIMScheduler(), shape=(4, 32, 32))
+        >>> model.size, model.timesteps, model.prediction
+        ((4, 32, 32), 1000, 'epsilon')
     """
 
-    network: UNet2DModel
-    scheduler: DDPMScheduler
+    network: nn.Module
+    scheduler: Any
+    shape: tuple[int, ...] | None = None
+
+    def __post_init__(self) -> None:
+        require_schedule(self.scheduler)
 
     @classmethod
     def new(cls, config: ModelConfig, size: tuple[int, int, int], seed: int) -> DiffusionModel:
@@ -75,37 +93,58 @@ class DiffusionModel:
         return cls(network.eval(), scheduler)
 
     @classmethod
-    def load(cls, folder: Path) -> DiffusionModel:
-        """Return the model in a diffusers folder with a ``UNet2DModel``.
+    def load(cls, folder: Path, shape: tuple[int, ...] | None = None) -> DiffusionModel:
+        """Return the model in a diffusers folder with a ``UNet2DModel``, whatever its pipeline and scheduler.
+
+        Args:
+            folder: What ``save_pretrained`` of a pipeline wrote, or of a network and its scheduler into one folder.
+            shape: Shape of an example, if the network's configuration leaves it open.
 
         Raises:
             ArtefactError: The folder is not one, or its weights are missing, damaged or pickled.
+            ModelError: The network or the scheduler is of a kind that is not supported; the message says the way out.
+            NotFiniteError: A weight is NaN or infinite.
         """
-        index = read_json(folder / "model_index.json")
-        if index.get("unet", [None, None])[1] != "UNet2DModel":
-            raise ArtefactError(f"{folder} has no UNet2DModel; its model_index.json says {index.get('unet')}.")
-        if not (folder / NETWORK_FILE).exists():
-            raise ArtefactError(
-                f"{folder / NETWORK_FILE} is missing. Weights in .bin files are pickled and not read: load them "
-                "with diffusers once and save them with save_pretrained(..., safe_serialization=True)."
-            )
-        try:
-            network = UNet2DModel.from_pretrained(folder, subfolder="unet", use_safetensors=True)
-            scheduler = DDPMScheduler.from_pretrained(folder, subfolder="scheduler")
-        except Exception as error:
-            raise ArtefactError(f"{folder} can't be opened by diffusers: {error}") from error
-        return cls(network.eval(), scheduler)
+        model = cls(read_network(folder), read_scheduler(folder), shape)
+        model.size  # noqa: B018
+        return model
 
     def save(self, folder: Path) -> None:
-        """Write an ordinary diffusers folder, which ``DDPMPipeline.from_pretrained`` opens."""
+        """Write an ordinary diffusers folder, which ``DDPMPipeline.from_pretrained`` opens.
+
+        Raises:
+            ModelError: The network is no ``UNet2DModel``.
+        """
+        if not isinstance(self.network, UNet2DModel):
+            raise ModelError(
+                f"A {type(self.network).__name__} can't be saved as a diffusers folder; a UNet2DModel can. "
+                "Save its weights yourself."
+            )
         DDPMPipeline(unet=self.network, scheduler=self.scheduler).save_pretrained(folder)
 
-    @property
-    def size(self) -> tuple[int, int, int]:
-        """(C, H, W) of the images."""
-        side = self.network.config.sample_size
+    @cached_property
+    def size(self) -> tuple[int, ...]:
+        """Shape of an example, (C, H, W) of images: `shape`, else that in the network's configuration.
+
+        Raises:
+            ModelError: Neither says it.
+        """
+        if self.shape is not None:
+            return tuple(self.shape)
+        config = getattr(self.network, "config", None)
+        side, channels = getattr(config, "sample_size", None), getattr(config, "in_channels", None)
+        if side is None or channels is None:
+            raise ModelError(
+                f"The shape of an example isn't known: the {type(self.network).__name__} has no config with "
+                "in_channels and sample_size. Give it: DiffusionModel(network, scheduler, shape=(C, H, W))."
+            )
         height, width = (side, side) if isinstance(side, int) else side
-        return self.network.config.in_channels, height, width
+        return channels, height, width
+
+    @property
+    def place(self) -> torch.device:
+        """The device of the network's weights."""
+        return next((p.device for p in self.network.parameters()), torch.device("cpu"))
 
     @property
     def timesteps(self) -> int:
@@ -129,7 +168,7 @@ class DiffusionModel:
         return alpha.sqrt().to(like.dtype), (1 - alpha).sqrt().to(like.dtype)
 
     def noised(self, x: Tensor, t: Tensor, noise: Tensor) -> Tensor:
-        """x_t of clean images x [n, C, H, W], timesteps [n] and noise [n, C, H, W]."""
+        """x_t of clean examples x [n, C, H, W], timesteps [n] and noise [n, C, H, W]."""
         a, s = self._signal_and_noise(t, x)
         return a * x + s * noise
 
@@ -149,7 +188,11 @@ class DiffusionModel:
         a, s = self._signal_and_noise(t, x_t)
         return (x_t - s * output) / a if self.prediction == "epsilon" else a * x_t - s * output
 
-    def loss(self, x: Tensor, t: Tensor, noise: Tensor) -> Tensor:
+    def output(self, x_t: Tensor, t: Tensor, **conditions: Tensor) -> Tensor:
+        """What the network returns for x_t at timesteps [n], of the shape of x_t."""
+        return denoise(self.network, x_t, t, **conditions)
+
+    def loss(self, x: Tensor, t: Tensor, noise: Tensor, **conditions: Tensor) -> Tensor:
         """ℓ of each example, [n]: mean squared error over the elements."""
-        output: Tensor = self.network(self.noised(x, t, noise), t).sample.float()
+        output = self.output(self.noised(x, t, noise), t, **conditions).float()
         return (output - self.target(x, t, noise)).square().flatten(1).mean(1)

@@ -24,6 +24,7 @@ from torch.func import jvp, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from whence.config import SamplerConfig
+from whence.diffusion.denoiser import denoise
 from whence.diffusion.process import DiffusionModel
 from whence.diffusion.sampling import picture_noise, sampling_steps, step
 from whence.engine import Report, device, silent
@@ -125,7 +126,7 @@ def _push(network: nn.Module, x: Tensor, d: Tensor, t: Tensor) -> tuple[Tensor, 
     """f(x) and (∂f/∂x) d_k for all k, float64; only the tangents are batched, so that f(x) is evaluated once."""
 
     def along(direction: Tensor) -> tuple[Tensor, Tensor]:
-        pair = jvp(lambda y: network(y, t).sample, (x.float(),), (direction,))
+        pair = jvp(lambda y: denoise(network, y, t), (x.float(),), (direction,))
         return pair[0], pair[1]
 
     value, tangent = vmap(along, out_dims=(None, 0))(d.float())  # type: ignore[arg-type]

@@ -15,8 +15,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from whence.diffusion.denoiser import denoise
-
 from whence.diffusion.prediction import predict
 
 

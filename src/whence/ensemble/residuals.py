@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from whence import artefacts
+from whence.diffusion.denoiser import denoise
 from whence.diffusion.draws import Draws
 from whence.engine import Report, Task, device, run, silent
 from whence.ensemble.losses import Losses, draw_groups
@@ -156,7 +157,7 @@ def gram_matrices(
         t, noise = draws([names[row] for row in q], k.numpy(), model.size)
         noised, target = model.noised(x[q], t, noise), model.target(x[q], t, noise)
         place = device()
-        outputs = [networks[m](noised.to(place), t.to(place)).sample.cpu() for m in range(members)]
+        outputs = [denoise(networks[m], noised.to(place), t.to(place)).cpu() for m in range(members)]
         residuals = torch.stack([(output - target).double().flatten(1)[: len(here)] for output in outputs], 1)
         found = residuals @ residuals.transpose(1, 2) / math.prod(model.size)
         for row, gram in enumerate(found):
