@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from diffusers import DDPMScheduler
 from PIL import Image
 
 from whence import artefacts
@@ -10,7 +11,7 @@ from whence.data import load
 from whence.diffusion.process import DiffusionModel
 from whence.diffusion.sampling import draw
 from whence.ensemble.mean import MeanPrediction
-from whence.errors import ArtefactError, ConfigError, DataError
+from whence.errors import ArtefactError, ConfigError, DataError, ModelError
 
 DDIM = SamplerConfig(method="ddim", steps=3, batch_size=4)
 
@@ -158,6 +159,14 @@ def test_other_and_damaged_artefacts_are_refused(ensemble, flip_byte):
 def test_more_sampling_steps_than_timesteps_are_refused():
     with pytest.raises(ConfigError, match="50 sampling steps were asked for; the model has 10 timesteps"):
         read_queries(model(timesteps=10), "sample:1")
+
+
+@pytest.mark.parametrize("shape", [(4, 8, 8), (4,), (2, 1, 8, 8)])
+@pytest.mark.parametrize("source", ["sample:2", "digits:test"])
+def test_models_of_something_else_than_pictures_are_refused(shape, source):
+    made = DiffusionModel(torch.nn.Identity(), DDPMScheduler(), shape=shape)
+    with pytest.raises(ModelError, match="1 or 3 channels; the model's examples have the shape"):
+        read_queries(made, source)
 
 
 def test_a_folder_that_is_named_like_samples_needs_its_path(folder, tmp_path, monkeypatch):

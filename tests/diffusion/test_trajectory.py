@@ -66,10 +66,29 @@ def test_observing_changes_nothing():
     assert seen == [(t, torch.float64) for t, _ in sampling_steps(made, config)]
 
 
+def test_dropout_is_off_and_any_module_may_draw():
+    config, made = SamplerConfig(method="ddim", steps=3), model("epsilon")
+    expected = draw_pictures(made, config, NAMES)
+    bare = DiffusionModel(_Bare(made.network), made.scheduler, shape=(1, 8, 8))
+    assert bare.network.training
+    assert torch.equal(draw_pictures(bare, config, NAMES), expected)
+
+
 def test_progress_is_reported():
     seen = []
     predicted_clean(model(), SamplerConfig(steps=2), NAMES, lambda done, total: seen.append((done, total)))
     assert seen == [(1, 2), (2, 2)]
+
+
+class _Bare(nn.Module):
+    """The same network, with dropout before it, that returns a bare tensor."""
+
+    def __init__(self, network) -> None:
+        super().__init__()
+        self.network, self.dropout = network, nn.Dropout(0.5)
+
+    def forward(self, x, t):
+        return self.network(self.dropout(x), t).sample
 
 
 class _Wide(nn.Module):

@@ -15,7 +15,7 @@ from whence.diffusion.process import DiffusionModel
 from whence.diffusion.trajectory import draw_pictures
 from whence.engine import Report, silent
 from whence.ensemble.sampling import Samples
-from whence.errors import ConfigError, DataError
+from whence.errors import ConfigError, DataError, ModelError
 
 _SAMPLE = "sample:"
 
@@ -66,6 +66,7 @@ def read_queries(
         ConfigError: ``sample:`` without a count from 1 on, or more sampling steps than the model has timesteps.
         DataError: There is no such data set, or its pictures have another size than the model's.
         ArtefactError: The directory is a damaged artefact, or no samples.
+        ModelError: The model doesn't draw pictures of 1 or 3 channels.
 
     Example:
         >>> from whence.config import ModelConfig
@@ -74,6 +75,7 @@ def read_queries(
         >>> queries.names, queries.pictures.shape, queries.drawn
         (('7/0', '7/1'), torch.Size([2, 1, 8, 8]), True)
     """
+    _require_pictures(model)
     if source.startswith(_SAMPLE):
         sampler, names = sampler or SamplerConfig(method="ddim"), _names(source)
         return Queries(names, draw_pictures(model, sampler, names, report), sampler, drawn=True)
@@ -82,6 +84,19 @@ def read_queries(
         return Queries(tuple(samples.names), _fitted(samples.pictures, model, source), samples.sampler, drawn=False)
     data = load(source, resolution=resolution, grey=grey)
     return Queries(data.ids, _fitted(data.images(range(len(data))), model, source), sampler=None, drawn=False)
+
+
+def _require_pictures(model: DiffusionModel) -> None:
+    """Check that the model's examples are pictures.
+
+    Raises:
+        ModelError: They are latents or something else.
+    """
+    if len(model.size) != 3 or model.size[0] not in (1, 3):
+        raise ModelError(
+            f"Queries are pictures of 1 or 3 channels; the model's examples have the shape {model.size}. "
+            "Make Queries of your own tensors in Python."
+        )
 
 
 def _names(source: str) -> tuple[str, ...]:

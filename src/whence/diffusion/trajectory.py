@@ -23,6 +23,8 @@ def draw_pictures(
 ) -> Tensor:
     """Draw the pictures SEED/INDEX by one model, with one thread; a picture doesn't depend on the others.
 
+    The network is put where networks run and into evaluation mode, so dropout is off.
+
     Args:
         model: The model that draws.
         config: Method, steps, clipping and canonical batch.
@@ -41,7 +43,7 @@ def draw_pictures(
         >>> torch.equal(both[1:], draw_pictures(model, config, ["0/1"]))
         True
     """
-    network = model.network.to(device())
+    network = model.network.to(device()).eval()
     with one_thread():
         return draw(
             lambda x, t: predict(network, x, t, config.batch_size).double(),
