@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from whence.errors import NotFiniteError
+from whence.errors import ConfigError, NotFiniteError
 
 #: Rows or columns of features that are held in float64 at a time.
 BLOCK = 1024
@@ -29,19 +29,29 @@ def rotated(features: Tensor, basis: Tensor) -> Tensor:
     return found
 
 
-def row_norms(features: Tensor, what: str) -> Tensor:
-    """Return the Euclidean norms of rows, float64 [n], of features [n, p]; `what` names a row in messages.
+def norms(examples: Tensor, queries: Tensor) -> tuple[Tensor, Tensor]:
+    """Return ‖φ_n‖ [N] and ‖φ_q‖ [Q], float64, of features [N, p] and [Q, p], once these are found to be in order.
 
     Raises:
+        ConfigError: There are no examples or no features, or queries have another width than examples.
         NotFiniteError: A feature is not finite.
     """
-    norms: Tensor = torch.linalg.vector_norm(features, dim=1, dtype=torch.float64)
-    bad = (~norms.isfinite()).nonzero().flatten().tolist()
-    if bad:
-        raise NotFiniteError(f"The features of {what} {bad[0]} (from 0) are not finite ({len(bad)} of {len(norms)}).")
-    return norms
+    if examples.ndim != 2 or not examples.numel() or queries.ndim != 2 or queries.shape[1] != examples.shape[1]:
+        raise ConfigError(
+            f"Scores need features of examples [N, p] and of queries [Q, p] with the same p; these are "
+            f"{list(examples.shape)} and {list(queries.shape)}."
+        )
+    return _row_norms(examples, "example"), _row_norms(queries, "query")
 
 
 def divided(scores: Tensor, by: Tensor) -> Tensor:
     """Scores [Q, N] divided in place; 0 where the divisor is 0, as it is for an example without a gradient."""
     return scores.div_(by.masked_fill(by == 0, math.inf))
+
+
+def _row_norms(features: Tensor, what: str) -> Tensor:
+    found: Tensor = torch.linalg.vector_norm(features, dim=1, dtype=torch.float64)
+    bad = (~found.isfinite()).nonzero().flatten().tolist()
+    if bad:
+        raise NotFiniteError(f"The features of {what} {bad[0]} (from 0) are not finite ({len(bad)} of {len(found)}).")
+    return found

@@ -7,7 +7,7 @@ from functools import cached_property
 
 from torch import Tensor
 
-from whence.attribution.algebra import product, row_norms
+from whence.attribution.algebra import norms, product
 from whence.attribution.kernel import Kernel
 from whence.errors import ConfigError, NotFiniteError
 
@@ -36,18 +36,19 @@ class Evidence:
     losses: Tensor | None = None
 
     def __post_init__(self) -> None:
-        """Check the losses; the kernel checks the features.
+        """Check that everything fits.
 
         Raises:
-            ConfigError: There isn't one loss per example, or one is negative.
-            NotFiniteError: A loss is not finite.
+            ConfigError: Features don't fit each other, there isn't one loss per example, or a loss is negative.
+            NotFiniteError: A feature or a loss is not finite.
         """
+        norms(self.examples, self.queries)
         if self.losses is None:
             return
         if tuple(self.losses.shape) != (len(self.examples),) or (self.losses < 0).any():
             raise ConfigError(
                 f"Evidence needs one mean loss, 0 or more, for each of {len(self.examples)} examples; the losses are "
-                f"{list(self.losses.shape)}, the least {self.losses.min().item() if self.losses.numel() else None}."
+                f"{list(self.losses.shape)}, of which {int((self.losses < 0).sum())} below 0."
             )
         if not self.losses.isfinite().all():
             n = int((~self.losses.isfinite()).nonzero()[0])
@@ -60,10 +61,10 @@ class Evidence:
 
     @property
     def dot(self) -> Tensor:
-        """Φ_qΦᵀ, float64 [Q, N]; without the kernel."""
+        """Φ_qΦᵀ, float64 [Q, N], in a new tensor; without the kernel."""
         return product(self.queries.T, self.examples.T)
 
     @property
     def norms(self) -> tuple[Tensor, Tensor]:
-        """‖φ_q‖ [Q] and ‖φ_n‖ [N], float64; without the kernel."""
-        return row_norms(self.queries, "query"), row_norms(self.examples, "example")
+        """‖φ_n‖ [N] and ‖φ_q‖ [Q], float64; without the kernel."""
+        return norms(self.examples, self.queries)

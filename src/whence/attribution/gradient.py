@@ -59,5 +59,5 @@ def gradient_cosine(evidence: Evidence, _damping: float) -> Tensor:
         >>> gradient_cosine(Evidence(torch.tensor([[1.0, 0.0], [3.0, -4.0]]), torch.tensor([[0.0, 2.0]])), 1.0).tolist()
         [[0.0, -0.8]]
     """
-    queries, examples = evidence.norms
+    examples, queries = evidence.norms
     return divided(evidence.dot, queries[:, None] * examples)

@@ -19,7 +19,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from whence.attribution.algebra import BLOCK, product, rotated, row_norms
+from whence.attribution.algebra import BLOCK, norms, product, rotated
 from whence.errors import ConfigError
 
 #: Eigenvalues below this share of the largest one are rounding errors of 0.
@@ -32,7 +32,7 @@ class Kernel:
     """Scores, leverage and relative divisor of N examples for Q queries, at every damping; all float64.
 
     Memory is that of A and B in float64, N r + Q r numbers, the square of the smaller of N and p, and one [Q, N].
-    Rounding errors are about 1e-15 Λ_max / λ of the value.
+    Rounding errors stay below about 1e-15 Λ_max / λ of the largest value, or 1e-6 where p > N for `relative`.
 
     Attributes:
         norms: ‖φ_n‖ of every example [N].
@@ -56,13 +56,7 @@ class Kernel:
     """
 
     def __init__(self, examples: Tensor, queries: Tensor) -> None:
-        if examples.ndim != 2 or not examples.numel() or queries.ndim != 2 or queries.shape[1] != examples.shape[1]:
-            raise ConfigError(
-                f"A kernel needs features of examples [N, p] and of queries [Q, p] with the same p; these are "
-                f"{list(examples.shape)} and {list(queries.shape)}."
-            )
-        self.norms = row_norms(examples, "example")
-        row_norms(queries, "query")
+        self.norms, _ = norms(examples, queries)
         self._features = examples, queries
         self._last: tuple[float, Tensor] | None = None
 
