@@ -17,7 +17,7 @@ from whence.gradients.examples import Examples
 from whence.gradients.features import Feature
 from whence.gradients.preparing import prepare
 from whence.gradients.sources import Own
-from whence.gradients.store import Features, Request, extend, plan_passes
+from whence.gradients.store import Features, Job, Request, plan_passes
 from whence.gradients.subject import ModelAt
 
 IDS = tuple(f"image {n:02d}" for n in range(19))
@@ -42,6 +42,10 @@ def _request(path, folder, order=None, compression=None, **changes):
     return replace(request, **changes)
 
 
+def _make(path, request, kinds, draws, workers=1):
+    store.extend([Job(path, request, kinds, draws)], workers=workers)
+
+
 def _values(path, kind):
     found = Features.open(path, kind)
     return {name: torch.cat([getattr(shard, name) for shard in found.shards()]) for name in FILES}
@@ -55,35 +59,35 @@ def _same(a, b, kinds=KINDS):
 def reference(tmp_path_factory, folder):
     """The features of 16 draws of all kinds, made at once by one process."""
     path = tmp_path_factory.mktemp("reference")
-    extend(path, _request(path, folder), KINDS, 16, workers=1)
+    _make(path, _request(path, folder), KINDS, 16, workers=1)
     return path
 
 
 def test_the_order_of_the_examples_does_not_matter(tmp_path, folder, reference):
     order = torch.randperm(19, generator=torch.Generator().manual_seed(1)).tolist()
-    extend(tmp_path, _request(tmp_path, folder, order), KINDS, 16, workers=1)
+    _make(tmp_path, _request(tmp_path, folder, order), KINDS, 16, workers=1)
     assert Features.open(tmp_path, KINDS[0]).ids == IDS
     assert _same(tmp_path, reference)
 
 
 def test_two_processes_give_what_one_gives(tmp_path, folder, reference):
-    extend(tmp_path, _request(tmp_path, folder), KINDS, 16, workers=2)
+    _make(tmp_path, _request(tmp_path, folder), KINDS, 16, workers=2)
     assert _same(tmp_path, reference)
 
 
 def test_draws_that_are_added_give_what_all_at_once_give(tmp_path, folder, reference):
     request = _request(tmp_path, folder)
     for draws in (8, 11, 16):
-        extend(tmp_path, request, KINDS, draws, workers=1)
+        _make(tmp_path, request, KINDS, draws)
         assert store.counts(tmp_path / "loss") == [draws]
     assert _same(tmp_path, reference)
 
 
 def test_a_kind_that_is_added_later_is_the_same(tmp_path, folder, reference):
     request = _request(tmp_path, folder)
-    extend(tmp_path, request, KINDS[2:], 8, workers=1)
+    _make(tmp_path, request, KINDS[2:], 8, workers=1)
     assert plan_passes(tmp_path, request, KINDS, 16) == {0: list(KINDS[:2]), 8: [KINDS[2]]}
-    extend(tmp_path, request, KINDS, 16, workers=1)
+    _make(tmp_path, request, KINDS, 16, workers=1)
     assert plan_passes(tmp_path, request, KINDS, 16) == {}
     assert _same(tmp_path, reference)
 
@@ -96,7 +100,7 @@ def _slowly(path, folder):
         time.sleep(1)
 
     store.make_shard = slow
-    extend(path, _request(path, folder), KINDS, 16, workers=1)
+    _make(path, _request(path, folder), KINDS, 16, workers=1)
 
 
 def test_features_killed_in_the_middle_go_on_to_the_same_bytes(tmp_path, folder, reference):
@@ -110,7 +114,7 @@ def test_features_killed_in_the_middle_go_on_to_the_same_bytes(tmp_path, folder,
     process.join()
     assert not (part / "00002.safetensors").exists()
     before = (part / "00000.safetensors").stat().st_mtime_ns
-    extend(tmp_path, _request(tmp_path, folder), KINDS, 16, workers=1)
+    _make(tmp_path, _request(tmp_path, folder), KINDS, 16, workers=1)
     assert (tmp_path / "mean" / "draws-00016" / "00000.safetensors").stat().st_mtime_ns == before
     assert _same(tmp_path, reference)
 
@@ -126,12 +130,12 @@ def test_means_are_over_the_draws_that_are_kept(reference):
 
 def test_half_precision_is_near_and_can_not_be_extended(tmp_path, folder, reference):
     request = _request(tmp_path, folder, precision="float16")
-    extend(tmp_path, request, KINDS, 16, workers=1)
+    _make(tmp_path, request, KINDS, 16, workers=1)
     for kind in KINDS:
         exact, found = Features.open(reference, kind).mean(), Features.open(tmp_path, kind).mean()
         assert 0 < (found - exact).norm() / exact.norm() < 1e-3
     with pytest.raises(ConfigError, match="half precision, which can't be extended to 24"):
-        extend(tmp_path, request, KINDS, 24, workers=1)
+        _make(tmp_path, request, KINDS, 24, workers=1)
 
 
 def _other_model(folder, tmp_path):
@@ -158,16 +162,16 @@ def test_a_store_of_another_model_is_refused(tmp_path, folder):
 )
 def test_features_that_were_made_otherwise_are_refused(tmp_path, folder, change, named):
     request = _request(tmp_path, folder)
-    extend(tmp_path, request, KINDS[:1], 8, workers=1)
+    _make(tmp_path, request, KINDS[:1], 8, workers=1)
     with pytest.raises(MismatchError, match=named):
-        extend(tmp_path, replace(request, **change), KINDS[:1], 8, workers=1)
+        _make(tmp_path, replace(request, **change), KINDS[:1], 8, workers=1)
 
 
 def test_a_model_that_changes_in_between_is_refused(tmp_path, folder):
     request = _request(tmp_path, folder)
     changed = replace(request, subject=replace(request.subject, model=ModelAt(_other_model(folder, tmp_path))))
     with pytest.raises(MismatchError, match="changed while features were made"):
-        extend(tmp_path, changed, KINDS[:1], 8, workers=1)
+        _make(tmp_path, changed, KINDS[:1], 8, workers=1)
 
 
 @pytest.mark.parametrize(
@@ -181,7 +185,7 @@ def test_too_few_draws_are_refused(reference, folder, draws, message):
 def test_damage_and_absence_are_told(tmp_path, folder):
     with pytest.raises(ArtefactError, match="holds no features of 'loss'"):
         Features.open(tmp_path, KINDS[0])
-    extend(tmp_path, _request(tmp_path, folder), KINDS[:1], 8, workers=1)
+    _make(tmp_path, _request(tmp_path, folder), KINDS[:1], 8, workers=1)
     file = tmp_path / "loss" / "draws-00008" / "00001.safetensors"
     file.write_bytes(file.read_bytes()[:-1])
     with pytest.raises(ArtefactError, match="damaged"):

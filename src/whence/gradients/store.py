@@ -72,32 +72,47 @@ class Request:
         }
 
 
-def extend(
-    path: Path,
-    request: Request,
-    features: Sequence[Feature],
-    draws: int,
-    *,
-    workers: int | None = None,
-    report: Report = silent,
-) -> None:
-    """Make the features of so many draws, or add to those that are there what is missing.
+@dataclass(frozen=True)
+class Job:
+    """Features that are wanted of one model and one set of examples.
 
-    Args:
+    Attributes:
         path: The store of this model and these examples.
         request: What is wanted; must be what the store holds already.
         features: Their kinds; those that lack the same draws are made in one pass.
         draws: Draws in all.
-        workers: Processes; default one for each core.
+    """
+
+    path: Path
+    request: Request
+    features: Sequence[Feature]
+    draws: int
+
+    def missing(self) -> dict[int, list[Feature]]:
+        """The kinds of features that are missing, by the number of draws that are there already."""
+        return plan_passes(self.path, self.request, self.features, self.draws)
+
+
+def extend(jobs: Sequence[Job], *, workers: int | None = None, report: Report = silent) -> None:
+    """Make the features of so many draws, or add to those that are there what is missing.
+
+    Args:
+        jobs: What is wanted, each in a store of its own.
+        workers: Processes; default one for each core. A model that is not on disk stays in this one.
         report: Called with (rows done, rows in all).
 
     Raises:
-        MismatchError: The store was made from something else.
-        ConfigError: The store has more draws already, or can't be extended.
+        MismatchError: A store was made from something else.
+        ConfigError: A store has more draws already, or can't be extended.
     """
-    passes = plan_passes(path, request, features, draws)
-    for before, kinds in passes.items():
-        _one_pass(path, request, kinds, before, draws, workers, report)
+    passes = [(job, before, kinds) for job in jobs for before, kinds in job.missing().items()]
+    with ExitStack() as stack:
+        tasks = [task for one in passes for task in _tasks(stack, *one)]
+        travel = all(job.request.subject.can_travel for job in jobs)
+        run(tasks, workers=workers if travel else 1, report=report)
+    for job, before, kinds in passes:
+        for feature in kinds if before else ():
+            shutil.rmtree(_folder(job.path, feature, before))
 
 
 def plan_passes(path: Path, request: Request, features: Sequence[Feature], draws: int) -> dict[int, list[Feature]]:
@@ -131,44 +146,28 @@ def plan_passes(path: Path, request: Request, features: Sequence[Feature], draws
     return missing
 
 
-def _one_pass(
-    path: Path,
-    request: Request,
-    kinds: Sequence[Feature],
-    before: int,
-    draws: int,
-    workers: int | None,
-    report: Report,
-) -> None:
-    """Make some kinds of features together, from the draws that are there to those that are wanted."""
+def _tasks(stack: ExitStack, job: Job, before: int, kinds: Sequence[Feature]) -> list[Task]:
+    """Open the artefacts of some kinds of features, and return the tasks that fill them in one pass."""
+    request, draws = job.request, job.draws
     ids = Examples.read(request.examples).ids
+    parts: dict[Feature, Path] = {}
+    for feature in kinds:
+        folder, made = _folder(job.path, feature, draws), request.made(feature, draws)
+        parts[feature] = stack.enter_context(artefacts.create(folder, KIND, inputs=request.inputs, made=made))
+        artefacts.write_table(parts[feature] / "examples.parquet", {"id": list(ids)})
+    arguments: dict[str, Any] = {
+        "request": request,
+        "before": before,
+        "draws": draws,
+        "parts": parts,
+        "starts": {feature: _folder(job.path, feature, before) if before else None for feature in kinds},
+    }
     shards = range(-(-len(ids) // request.batch))
-    with ExitStack() as stack:
-        parts = {
-            feature: stack.enter_context(
-                artefacts.create(
-                    _folder(path, feature, draws), KIND, inputs=request.inputs, made=request.made(feature, draws)
-                )
-            )
-            for feature in kinds
-        }
-        for part in parts.values():
-            artefacts.write_table(part / "examples.parquet", {"id": list(ids)})
-        starts = {feature: _folder(path, feature, before) if before else None for feature in kinds}
-        tasks = [
-            Task(
-                f"features {number}",
-                make_shard,
-                {"request": request, "number": number, "before": before, "draws": draws, "parts": parts}
-                | {"starts": starts},
-                min(request.batch, len(ids) - number * request.batch) * (draws - before),
-            )
-            for number in shards
-        ]
-        run(tasks, workers=workers if request.subject.can_travel else 1, report=report)
-    for folder in starts.values():
-        if folder is not None:
-            shutil.rmtree(folder)
+    rows = [min(request.batch, len(ids) - number * request.batch) * (draws - before) for number in shards]
+    return [
+        Task(f"features {job.path} {before} {number}", make_shard, {**arguments, "number": number}, rows[number])
+        for number in shards
+    ]
 
 
 def make_shard(
