@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib import resources
 from pathlib import Path
-
-from jinja2 import Environment, FunctionLoader, StrictUndefined, Template
 
 from whence import artefacts
 from whence.ensemble import Ensemble, ablations
@@ -20,7 +17,8 @@ from whence.report.landscapes import LANDSCAPES, ask_nearest, drawn_landscapes, 
 from whence.report.losses import loss_readings
 from whence.report.overview import commands, making, overview
 from whence.report.pictures import CRISP, LARGE
-from whence.report.words import HINT, counted, listed
+from whence.report.templates import fill
+from whence.report.words import HINT
 
 
 def write_report(ensemble: Ensemble, out: Path | None = None, beside: Sequence[Ensemble] = ()) -> Path:
@@ -54,12 +52,14 @@ def render(ensemble: Ensemble, beside: Sequence[Ensemble] = ()) -> str:
     told = cards(found[:ABLATIONS], training)
     drawn = drawn_landscapes(ensemble)
     landscapes = list(landscape_cards(drawn[:LANDSCAPES], training, loss_readings(ensemble)))
-    longest = max(ensemble.data.size[1:])
+    about, longest = overview(ensemble, sets, training.grouped), max(ensemble.data.size[1:])
     links = {card.name: f"#{card.anchor}" for card in reversed(landscapes)}
     links |= {card.name: f"#{card.anchor}" for card in reversed(told)}
-    return _template().render(
-        css=_read("report.css"),
-        about=overview(ensemble, sets, training.grouped),
+    return fill(
+        "report.html.j2",
+        name=about.name,
+        version=str(ensemble.manifest.environment["whence"]),
+        about=about,
         grouped=training.grouped,
         pictures=sum(len(samples.names) for samples in sets),
         ablatable=any(not samples.without for samples in sets),
@@ -84,19 +84,3 @@ def render(ensemble: Ensemble, beside: Sequence[Ensemble] = ()) -> str:
         crisp=longest <= CRISP,
         shrunk=longest > LARGE,
     )
-
-
-def _template() -> Template:
-    environment = Environment(
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        loader=FunctionLoader(_read),
-    )
-    environment.globals |= {"counted": counted, "listed": listed}
-    return environment.get_template("report.html.j2")
-
-
-def _read(name: str) -> str:
-    return resources.files(__package__).joinpath(name).read_text("utf-8")

@@ -48,7 +48,7 @@ def distance_plot(reading: Influence, anchor: str, title: str, description: str)
     if reading.threshold is not None:
         parts.append(_level("threshold", reading.threshold / top))
     parts.append(
-        _square(
+        square(
             {
                 "units" if len(units) > 1 else "together": _dots(_places(units, top)[named:]),
                 "beside": "M" + "L".join(dict.fromkeys(_places(beside, top))) if beside else "",
@@ -86,6 +86,11 @@ def tick_y(height: float, label: str) -> Markup:
 def tick_x(place: float, label: str) -> Markup:
     """A label below the plot at a place from 0 to 1."""
     return Markup('<text class="middle" x="{}%" y="100%" dy="19">{}</text>').format(_share(place), label)
+
+
+def along(value: float, low: float, high: float) -> float:
+    """Place on a logarithmic axis, from 0 to 1."""
+    return math.log(value / low) / math.log(high / low)
 
 
 def linear_ticks(top: float, most: int = 5) -> list[float]:
@@ -138,7 +143,8 @@ def _level(name: str, height: float) -> Markup:
     return Markup('<line class="{0}" x2="100%" y1="{1}%" y2="{1}%"/>').format(name, _share(1 - height))
 
 
-def _square(paths: Mapping[str, str]) -> Markup:
+def square(paths: Mapping[str, str]) -> Markup:
+    """Lines in the square that is stretched over the plot: path data by class."""
     lines = [Markup('<path class="{}" d="{}"/>').format(name, path) for name, path in paths.items() if path]
     return Markup('<svg viewBox="0 0 {0} {0}" preserveAspectRatio="none">{1}</svg>').format(
         SIDE, Markup("").join(lines)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from whence.report.plots import frame, log_ticks, tick_x, tick_y
+from whence.report.plots import along, frame, log_ticks, tick_x, tick_y
 
 #: Pixels of a narrow plot, of a letter above it, and between runs of one size.
 NARROW, LETTER, ASIDE = 290, 18, 20
@@ -70,15 +70,15 @@ def radius_plot(columns: Sequence[Column], anchor: str, title: str, description:
     """
     drawn = [height for column in columns for height in column.heights.values() if height]
     (left, right), (low, high) = _range([column.images for column in columns]), _range(drawn or [1.0])
-    parts = [tick_y(_along(tick, low, high), f"{tick:g}") for tick in log_ticks(low, high)]
-    parts += [tick_x(_along(tick, left, right), short(tick)) for tick in log_ticks(left, right)]
+    parts = [tick_y(along(tick, low, high), f"{tick:g}") for tick in log_ticks(low, high)]
+    parts += [tick_x(along(tick, left, right), short(tick)) for tick in log_ticks(left, right)]
     places = {}
     for column in columns:
         same = [one.letter for one in columns if one.images == column.images]
         aside = ASIDE * (same.index(column.letter) - (len(same) - 1) / 2)
-        place = places[column.letter] = Place(_along(column.images, left, right), aside)
+        place = places[column.letter] = Place(along(column.images, left, right), aside)
         marks = [
-            mark.format(100 * (1 - _along(height, low, high)))
+            mark.format(100 * (1 - along(height, low, high)))
             for name, mark in MARKS.items()
             if (height := column.heights[name])
         ]
@@ -126,8 +126,3 @@ def _range(values: Sequence[float]) -> tuple[float, float]:
     low, high = min(values), max(values)
     more = max(1.25, (high / low) ** 0.1, math.sqrt(SPAN * low / high))
     return low / more, high * more
-
-
-def _along(value: float, low: float, high: float) -> float:
-    """Place on a logarithmic axis, from 0 to 1."""
-    return math.log(value / low) / math.log(high / low)

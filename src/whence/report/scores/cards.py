@@ -1,0 +1,163 @@
+"""A card for every query: what each method says of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from whence.attribution.scores import Scores
+from whence.report.examples import shorten
+from whence.report.pictures import LARGE, Picture, data_uri
+from whence.report.scores.entries import Entry, Ranking, sizes_of_units
+from whence.report.scores.folder import Attributions
+from whence.report.scores.shares import share_sentence
+from whence.report.words import counted, named
+
+#: Examples shown at each end of the scores of a query.
+SHOWN = 8
+#: Units shown at each end.
+UNITS = 5
+#: Methods of a query that are unfolded.
+OPEN = 3
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a method says of a query.
+
+    Attributes:
+        method: The method.
+        label: The outcome in a few words.
+        rises: How many examples rise above Monte Carlo noise; None without a standard error.
+        sentences: The outcome, and how concentrated the scores are.
+        power: The scores are written in units of 10 to this power.
+        proponents: Examples with the largest scores.
+        opponents: Those with the smallest scores below 0, from the smallest.
+        signed: Whether there could be opponents.
+        units: Units with the largest scores and, of a method with a sign, the smallest ones below 0.
+        units_power: As `power`, for the units.
+        combined: How units were made of examples.
+    """
+
+    method: str
+    label: str
+    rises: int | None
+    sentences: tuple[str, ...]
+    power: int
+    proponents: tuple[Entry, ...]
+    opponents: tuple[Entry, ...]
+    signed: bool
+    units: tuple[Entry, ...]
+    units_power: int
+    combined: str
+
+
+@dataclass(frozen=True)
+class QueryCard:
+    """A query with what all methods say of it."""
+
+    anchor: str
+    name: str
+    picture: Picture
+    answers: tuple[Answer, ...]
+
+    @property
+    def nothing(self) -> bool:
+        """Whether no method that has standard errors finds an example above noise."""
+        told = [one.rises for one in self.answers if one.rises is not None]
+        return bool(told) and not any(told)
+
+    @property
+    def label(self) -> str:
+        """The outcome over methods, in a few words; empty where none has standard errors."""
+        told = [one.rises for one in self.answers if one.rises is not None]
+        if not told:
+            return ""
+        if len(told) == 1:
+            return f"{counted(told[0], 'example')} above noise" if told[0] else "Nothing above noise"
+        some = sum(map(bool, told))
+        return (
+            f"Something above noise by {some} of {len(told)} methods" if some else "Nothing above noise by any method"
+        )
+
+
+def query_cards(found: Attributions) -> Iterator[QueryCard]:
+    """A card for every query, one at a time."""
+    units = {name: scores.by_unit() for name, scores in found.scores.items()} if found.grouped else {}
+    sizes = sizes_of_units(found.any)
+    for q, query in enumerate(found.any.queries):
+        yield QueryCard(
+            anchor=f"query-{q}",
+            name=query,
+            picture=Picture(data_uri(found.pictures.query(query), LARGE), f"Query {query}", f"Query {query}"),
+            answers=tuple(
+                answer(
+                    name,
+                    Ranking(scores, q),
+                    unit_entries(Ranking(units[name], q, tested=False), sizes) if units else ((), 0),
+                )
+                for name, scores in found.scores.items()
+            ),
+        )
+
+
+def answer(name: str, ranking: Ranking, units: tuple[tuple[Entry, ...], int] = ((), 0)) -> Answer:
+    """What a method says of a query.
+
+    Args:
+        name: The method.
+        ranking: Its scores for the query.
+        units: The same by unit, where units are not examples, with the power of the numbers.
+
+    Returns:
+        The ends of its ranking, in words and with bars.
+    """
+    first, last = ranking.ends(SHOWN)
+    scale, scores = ranking.scale([*first, *last]), ranking.scores
+    shown = {n: ranking.entry(n, scale, *_unit(scores, n)) for n in (*first, *last)}
+    return Answer(
+        method=name,
+        label=_label(ranking),
+        rises=None if ranking.rises is None else int(ranking.rises.sum()),
+        sentences=tuple(filter(None, (_outcome(ranking), share_sentence(ranking.curve, len(scores.examples))))),
+        power=scale.power,
+        proponents=tuple(shown[n] for n in first),
+        opponents=tuple(shown[n] for n in last),
+        signed=ranking.signed,
+        units=units[0],
+        units_power=units[1],
+        combined="sum" if scores.combine == "sum" else "largest",
+    )
+
+
+def unit_entries(ranking: Ranking, sizes: Mapping[str, int]) -> tuple[tuple[Entry, ...], int]:
+    """The units at the ends of a ranking, and the power that their numbers are in units of."""
+    first, last = ranking.ends(UNITS)
+    columns = [*first, *reversed(last)]
+    scale, names = ranking.scale(columns), ranking.scores.examples
+    return tuple(ranking.entry(u, scale, counted(sizes[names[u]], "example")) for u in columns), scale.power
+
+
+def _unit(scores: Scores, n: int) -> tuple[str, ...]:
+    """The units of an example, where they say more than its id."""
+    own = scores.units[n]
+    return () if own == (scores.examples[n],) else (shorten(named(own)),)
+
+
+def _label(ranking: Ranking) -> str:
+    if ranking.rises is None:
+        return "No Monte Carlo error"
+    rows = {"proponent": ranking.rises & (ranking.row > 0), "opponent": ranking.rises & (ranking.row < 0)}
+    told = [counted(count, noun) for noun, those in rows.items() if (count := int(those.sum()))]
+    return f"{' and '.join(told)} above noise" if told else "Nothing above noise"
+
+
+def _outcome(ranking: Ranking) -> str:
+    if ranking.rises is None:
+        return "This method has no standard errors, so its scores have no interval."
+    draws, count = ranking.scores.draws, int(ranking.rises.sum())
+    drawn = counted(draws, "draw") if draws else "these draws"
+    if not count:
+        return f"Nothing rises above Monte Carlo noise for this query with {drawn}; more draws would be needed."
+    verb = "rises" if count == 1 else "rise"
+    return f"{count:,} of {counted(len(ranking.row), 'example')} {verb} above Monte Carlo noise with {drawn}."

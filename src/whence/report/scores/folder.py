@@ -1,0 +1,142 @@
+"""What a report of scores is made from: a folder with the scores of several methods, and pictures beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from whence import artefacts
+from whence.artefacts import Manifest
+from whence.attribution.pictures import Pictures
+from whence.attribution.scores import Scores
+from whence.errors import ArtefactError, MismatchError
+
+#: Queries on the page.
+QUERIES = 50
+#: Inputs that scores of one folder have in common where they state them.
+COMMON = ("data", "queries")
+
+
+@dataclass(frozen=True, eq=False)
+class Attributions:
+    """Scores of the same queries and examples by several methods.
+
+    Attributes:
+        path: The folder.
+        scores: Scores by name of their directory, of the first QUERIES queries; methods with errors first.
+        manifests: Their manifests, by the same names.
+        asked: Number of queries of the whole.
+        pictures: Pictures of the queries, and of the examples at the ends of their scores.
+        told: What the pictures' manifest says beside them, such as ``model`` and ``data``.
+        norms: Timesteps and gradient norms, both [n], by readout.
+    """
+
+    path: Path
+    scores: Mapping[str, Scores]
+    manifests: Mapping[str, Manifest]
+    asked: int
+    pictures: Pictures
+    told: Mapping[str, str]
+    norms: Mapping[str, tuple[Tensor, Tensor]]
+
+    @property
+    def any(self) -> Scores:
+        """The scores of some method, for what all have in common."""
+        return next(iter(self.scores.values()))
+
+    @property
+    def grouped(self) -> bool:
+        """Whether some unit is several examples, or some example in several units."""
+        units = [unit for own in self.any.units for unit in own]
+        return len(set(units)) < len(units) or any(len(own) > 1 for own in self.any.units)
+
+    @classmethod
+    def read(cls, path: Path) -> Attributions:
+        """Return what is in a folder, checking every file by hash.
+
+        Raises:
+            ArtefactError: There are no scores, or something is missing or damaged.
+            MismatchError: The scores, or the pictures, are of different queries or examples.
+        """
+        found = {
+            one.name: one
+            for one in artefacts.whole(path, "*")
+            if artefacts.read_json(one / artefacts.MANIFEST).get("kind") == "scores"
+        }
+        if not found:
+            raise ArtefactError(
+                f"{path} holds no scores. First: whence attribute MODEL DATA --queries ... --out {path}"
+            )
+        manifests = {name: artefacts.read_manifest(one, "scores") for name, one in found.items()}
+        _require_common(path, manifests)
+        whole = {name: Scores.read(one) for name, one in found.items()}
+        first = next(iter(whole))
+        for name, scores in whole.items():
+            if (scores.queries, scores.examples, scores.units) != (
+                whole[first].queries,
+                whole[first].examples,
+                whole[first].units,
+            ):
+                raise MismatchError(
+                    f"{path / name} and {path / first} are of different queries or examples. Write them to different "
+                    "folders, or delete the one that is out of date."
+                )
+        pictures = Pictures.read(path / "pictures")
+        missing = sorted(set(whole[first].queries[:QUERIES]) - set(pictures.queries))
+        if missing:
+            raise MismatchError(
+                f"{path / 'pictures'} has no picture of the query {missing[0]!r}: it was made for other queries. "
+                "Delete it and run the command that made the scores again."
+            )
+        names = sorted(whole, key=lambda name: (whole[name].standard_error is None, name))
+        facts = artefacts.read_manifest(path / "pictures", "pictures").facts
+        return cls(
+            path=path,
+            scores={name: _first(whole[name]) for name in names},
+            manifests={name: manifests[name] for name in names},
+            asked=len(whole[first].queries),
+            pictures=pictures,
+            told={str(name): str(value) for name, value in facts.items()},
+            norms=_norms(path / "norms.parquet"),
+        )
+
+
+def _first(scores: Scores) -> Scores:
+    error = scores.standard_error
+    return replace(
+        scores,
+        scores=scores.scores[:QUERIES],
+        queries=scores.queries[:QUERIES],
+        standard_error=None if error is None else error[:QUERIES],
+    )
+
+
+def _require_common(path: Path, manifests: Mapping[str, Manifest]) -> None:
+    """Check that scores were made from the same thing as far as they say."""
+    for role in COMMON:
+        stated = {one.inputs[role]: name for name, one in manifests.items() if role in one.inputs}
+        if len(stated) > 1:
+            (a, first), (b, second) = list(stated.items())[:2]
+            raise MismatchError(
+                f"{path / first} and {path / second} were made from different {role}: fingerprints {str(a)[:12]} and "
+                f"{str(b)[:12]}. Write them to different folders, or delete the one that is out of date."
+            )
+
+
+def _norms(file: Path) -> dict[str, tuple[Tensor, Tensor]]:
+    """Timesteps and norms by readout; empty where they were not kept."""
+    if not file.exists():
+        return {}
+    table = artefacts.read_table(file)
+    if not {"readout", "timestep", "norm"} <= set(table):
+        raise ArtefactError(f"{file} has the columns {', '.join(table)}; expected readout, timestep and norm.")
+    timesteps, norms = (torch.tensor(table[name], dtype=torch.float64) for name in ("timestep", "norm"))
+    found = {}
+    for readout in dict.fromkeys(table["readout"]):
+        own = torch.tensor([one == readout for one in table["readout"]])
+        found[str(readout)] = (timesteps[own], norms[own])
+    return found
