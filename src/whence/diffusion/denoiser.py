@@ -78,4 +78,4 @@ def denoise(network: Denoiser, x_t: Tensor, t: Tensor, **conditions: Tensor) -> 
 
 
 def _shape(tensor: Tensor) -> str:
-    return "x".join(map(str, tensor.shape))
+    return "x".join(map(str, tensor.shape)) or "a single number"

@@ -42,9 +42,10 @@ class DiffusionModel:
 
     Example:
         >>> from diffusers import DDIMScheduler
-        >>> model = DiffusionModel(torch.nn.Identity(), DDIMScheduler(), shape=(4, 32, 32))
+        >>> network = UNet2DModel(8, 1, 1, block_out_channels=(8,) * 4, norm_num_groups=8)
+        >>> model = DiffusionModel(network, DDIMScheduler())
         >>> model.size, model.timesteps, model.prediction
-        ((4, 32, 32), 1000, 'epsilon')
+        ((1, 8, 8), 1000, 'epsilon')
     """
 
     network: nn.Module
