@@ -1,9 +1,7 @@
 """The report as a person sees it: in headless Chromium, from a file, without network."""
 
 import io
-import itertools
 import shutil
-import warnings
 
 import numpy as np
 import pytest
@@ -12,72 +10,6 @@ from PIL import Image
 from whence.ensemble import Ensemble
 from whence.report import write_report
 from whence.report.scatter import Column, radius_plot
-
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-
-#: Text on the page with its colour and that of the nearest painted background.
-COLOURS = """() => [...document.querySelectorAll("body, body *")]
-  .filter(e => [...e.childNodes].some(n => n.nodeType === 3 && n.textContent.trim()))
-  .map(e => {
-    let back = e;
-    const clear = () => getComputedStyle(back).backgroundColor === "rgba(0, 0, 0, 0)";
-    while (back.parentElement && clear()) back = back.parentElement;
-    const style = getComputedStyle(e);
-    return [e.tagName + "." + e.className, style.color, getComputedStyle(back).backgroundColor];
-  })"""
-
-
-@pytest.fixture(scope="session")
-def browser(request):
-    """Headless Chromium. Without one its tests are skipped, and the end of the run says so."""
-    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        found = None
-    if not found:
-        count = sum("browser" in getattr(item, "fixturenames", ()) for item in request.session.items)
-        reason = f"NO BROWSER: {count} browser tests of the report were skipped; install chromium and playwright."
-        warnings.warn(reason, stacklevel=1)
-        pytest.skip(reason)
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=found, args=ARGUMENTS)
-        yield chromium
-        chromium.close()
-
-
-@pytest.fixture
-def visit(browser, page):
-    """Open a report and return the tab; what the browser complained of or asked for must be nothing."""
-    contexts, complaints, asked, opened = [], [], [], set()
-
-    def open_page(width: int = 1280, scheme: str = "light", file=page):
-        context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, offline=True)
-        contexts.append(context)
-        tab = context.new_page()
-        tab.on("console", lambda message: complaints.append(message.text))
-        tab.on("pageerror", lambda error: complaints.append(str(error)))
-        tab.on("requestfailed", lambda call: complaints.append(f"failed: {call.url[:80]}"))
-        tab.on("request", lambda call: asked.append(call.url))
-        tab.on("dialog", lambda dialog: complaints.append(dialog.message))
-        opened.add(file)
-        tab.goto(file.as_uri())
-        return tab
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert complaints == []
-    assert {url.partition(":")[0] for url in asked} <= {"file", "data"}
-    assert len({url for url in asked if url.startswith("file:")}) == len(opened)
 
 
 @pytest.fixture(scope="session")
@@ -112,17 +44,16 @@ def test_it_fits_the_width_and_shows_every_picture(visit, tmp_path, width, schem
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_all_text_can_be_read(visit, scheme):
+def test_all_text_can_be_read(visit, contrasts, contrast, scheme):
     tab = visit(scheme=scheme)
-    tab.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
-    ratios = {(name, *colours): contrast(*colours) for name, *colours in tab.evaluate(COLOURS)}
+    ratios = contrasts(tab)
     assert len(ratios) > 10
     assert {found: ratio for found, ratio in ratios.items() if ratio < 4.5} == {}
     body = tab.evaluate("[getComputedStyle(document.body).color, getComputedStyle(document.body).backgroundColor]")
     assert contrast(*body) >= 7
 
 
-def test_light_and_dark_differ(visit):
+def test_light_and_dark_differ(visit, luminance):
     backgrounds = [
         visit(scheme=scheme).evaluate("getComputedStyle(document.body).backgroundColor") for scheme in ("light", "dark")
     ]
@@ -154,7 +85,7 @@ def test_the_pictures_of_a_comparison_stand_side_by_side(visit):
 
 
 @pytest.mark.parametrize("width", [390, 1280])
-def test_no_text_of_a_plot_overlaps_another(visit, width):
+def test_no_text_of_a_plot_overlaps_another(visit, assert_no_text_overlaps, width):
     tab = visit(width)
     plots = tab.locator(".plot").all()
     assert len(plots) == 5
@@ -163,7 +94,7 @@ def test_no_text_of_a_plot_overlaps_another(visit, width):
 
 
 @pytest.mark.parametrize("width", [390, 1280])
-def test_no_text_overlaps_whatever_runs_are_compared(visit, page, tmp_path, width):
+def test_no_text_overlaps_whatever_runs_are_compared(visit, page, tmp_path, assert_no_text_overlaps, width):
     for k, sizes in enumerate([[128, 256, 256, 512, 1024, 1500], [1, 1_000_000], [40] * 6, [100, 101, 102, 103]]):
         columns = [
             Column(chr(65 + n), size, {"radius": 3.0 / (n + 1), "matched": None, "placebo": 1e-3})
@@ -207,30 +138,3 @@ def test_a_page_without_ablations_is_whole(visit, empty_page):
     tab = visit(390, file=empty_page)
     assert tab.get_by_text("--nearest 3").first.is_visible()
     assert tab.evaluate("document.documentElement.scrollWidth") <= 390
-
-
-def assert_no_text_overlaps(plot) -> None:
-    """No two texts of a plot touch, and none leaves its figure at the sides or above."""
-    boxes = [(one.text_content(), one.bounding_box()) for one in plot.locator("text").all()]
-    assert len(boxes) >= 5
-    for (_, a), (_, b) in itertools.combinations(boxes, 2):
-        apart = a["x"] + a["width"] <= b["x"] or b["x"] + b["width"] <= a["x"]
-        assert apart or a["y"] + a["height"] <= b["y"] or b["y"] + b["height"] <= a["y"], boxes
-    outside = plot.evaluate("e => e.parentElement.getBoundingClientRect().toJSON()")
-    for _, box in boxes:
-        assert outside["left"] - 1 <= box["x"]
-        assert box["x"] + box["width"] <= outside["right"] + 1
-        assert outside["top"] <= box["y"]
-
-
-def luminance(colour: str) -> float:
-    """Relative luminance of "rgb(r, g, b)" after WCAG 2."""
-    parts = [float(part) / 255 for part in colour[colour.index("(") + 1 : -1].split(",")[:3]]
-    red, green, blue = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts)
-    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
-
-
-def contrast(a: str, b: str) -> float:
-    """Contrast ratio of two colours after WCAG 2."""
-    light, dark = sorted((luminance(a), luminance(b)), reverse=True)
-    return (light + 0.05) / (dark + 0.05)
