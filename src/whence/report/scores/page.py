@@ -51,7 +51,7 @@ def render(folder: Path) -> str:
     cards, (height, width) = list(query_cards(found)), found.pictures.pixels.shape[-2:]
     count, held = len(found.any.examples), _images(found, cards)
     shares = concentrations(found.scores)
-    compared = pairs(found.scores)
+    curves = count > 1 and any(one.curve is not None for one in shares)
     return fill(
         "scores.html.j2",
         styles=("report.css", "scores.css"),
@@ -74,8 +74,8 @@ def render(folder: Path) -> str:
         methods=list(method_rows(found.scores, cards)),
         shares=shares,
         kept=[largest(k, count) for k in kept(count)],
-        share_plot=share_plot(shares, count, "shares-plot") if any(one.curve is not None for one in shares) else "",
-        pairs=compared,
+        share_plot=share_plot(shares, count, "shares-plot") if curves else "",
+        pairs=pairs(found.scores),
         top=top_of(count),
         norms=[
             norm_plot(*own, f"norms-{k}", f"Norm of the gradient against timestep: {readout}")
