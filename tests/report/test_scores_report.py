@@ -373,3 +373,13 @@ def test_methods_beyond_the_first_unfold_by_click(visit, page, folder, monkeypat
     assert not card.locator(".ends").nth(2).is_visible()
     card.locator("summary").nth(1).click()
     assert card.locator(".ends").nth(2).is_visible()
+
+
+def test_many_pairs_of_methods_are_folded(visit, hostile_data, tmp_path):
+    methods = [noisy(hostile_data, method=f"method-{k}") for k in range(6)]
+    file = write_scores_report(write(tmp_path / "many", hostile_data, *methods), tmp_path / "many.html")
+    tab = visit(390, file=file)
+    assert tab.get_by_text("Most alike are").is_visible()
+    assert not tab.locator("#agreement table").is_visible()
+    tab.locator("#agreement summary").click()
+    assert tab.locator("#agreement tbody tr").count() == 15

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median_low
 
 import numpy as np
 
@@ -51,7 +52,7 @@ def method_rows(methods: Mapping[str, Scores], cards: Sequence[QueryCard]) -> It
         counts = [found for card in cards if (found := card.answers[k].rises) is not None]
         some = sum(map(bool, counts))
         outcome = f"Something rises above noise for {some:,} of {len(counts):,} queries" if counts else ""
-        median = f", in the median {np.median(counts):g} of {len(scores.examples):,} examples" if some else ""
+        median = f", in the median {median_low(counts):,} of {len(scores.examples):,} examples" if some else ""
         estimand = scores.estimand
         yield MethodRow(
             name,

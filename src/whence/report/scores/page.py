@@ -16,6 +16,9 @@ from whence.report.scores.norms import norm_plot
 from whence.report.scores.shares import concentrations, kept, largest, share_plot
 from whence.report.templates import fill
 
+#: Pairs of methods that are unfolded.
+PAIRS = 10
+
 
 def write_scores_report(folder: Path, out: Path | None = None) -> Path:
     """Write the report of scores: one self-contained HTML file.
@@ -76,6 +79,7 @@ def render(folder: Path) -> str:
         kept=[largest(k, count) for k in kept(count)],
         share_plot=share_plot(shares, count, "shares-plot") if curves else "",
         pairs=pairs(found.scores),
+        listed_pairs=PAIRS,
         top=top_of(count),
         norms=[
             norm_plot(*own, f"norms-{k}", f"Norm of the gradient against timestep: {readout}")
