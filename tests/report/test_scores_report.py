@@ -196,8 +196,38 @@ def test_agreement_and_norms_stand_where_they_can(tiny_data, tmp_path, text):
     assert "This method gives an estimate" in alone
 
 
-def test_of_many_queries_the_first_are_shown_and_it_is_said(folder, monkeypatch):
+def test_units_whose_errors_are_known_are_tested(tiny_data, tmp_path):
+    source = torch.Generator().manual_seed(0)
+    parts = torch.randn(8, 3, 40, generator=source)
+    parts[:, 0, ::10] += 20
+    without = (parts.sum(0) - parts) / 7
+    error = (7 / 8 * (without - parts.mean(0)).square().sum(0)).sqrt()
+    deviations = (without - parts.mean(0)) / error
+    scores = noisy(tiny_data, scores=parts.mean(0), standard_error=error, deviations=deviations.half())
+    found = render(write(tmp_path / "known", tiny_data, scores))
+    units = section(found, 0)[section(found, 0).index("<h5>Units") :]
+    assert "untested" not in units
+    assert 'aria-label="above' in units[: units.index("u1")]
+    assert "unit: not tested" not in found
+    plain = render(write(tmp_path / "plain", tiny_data, dataclasses.replace(scores, deviations=None)))
+    assert "unit: not tested" in plain
+
+
+def test_scores_of_steps_are_named_and_set_aside(tiny_data, tmp_path):
+    steps = noisy(tiny_data, method="journey-steps", queries=tuple(f"{name}@100" for name in QUERIES))
+    path = write(tmp_path / "scores", tiny_data, noisy(tiny_data))
+    steps.write(path / "journey-steps", {})
+    assert "Not on this page: journey-steps, with scores of every step" in text_of(render(path))
+    (path / "d-trak").rename(tmp_path / "elsewhere")
+    with pytest.raises(ArtefactError, match="scores of steps only"):
+        render(path)
+
+
+def test_of_many_queries_the_first_are_shown_and_it_is_said(folder, tiny_data, tmp_path, monkeypatch):
     monkeypatch.setattr("whence.report.scores.folder.QUERIES", 2)
+    deep = noisy(tiny_data)
+    deep = dataclasses.replace(deep, deviations=torch.zeros(8, *deep.scores.shape))
+    render(write(tmp_path / "deep", tiny_data, deep))
     found = text_of(render(folder))
     assert "the first 2 of 3 queries" in found
     assert "0/2" not in found

@@ -9,7 +9,7 @@ from whence.attribution.scores import Scores
 from whence.report.examples import shorten
 from whence.report.pictures import LARGE, Picture, data_uri
 from whence.report.scores.entries import Entry, Ranking, sizes_of_units
-from whence.report.scores.folder import Attributions
+from whence.report.scores.folder import Attributions, units_tested
 from whence.report.scores.shares import share_sentence
 from whence.report.words import counted, named
 
@@ -94,7 +94,7 @@ def query_cards(found: Attributions) -> Iterator[QueryCard]:
                 answer(
                     name,
                     Ranking(scores, q),
-                    unit_entries(Ranking(units[name], q, tested=False), sizes) if units else ((), 0),
+                    unit_entries(Ranking(units[name], q, units_tested(scores)), sizes) if units else ((), 0),
                 )
                 for name, scores in found.scores.items()
             ),

@@ -29,6 +29,7 @@ class Attributions:
         path: The folder.
         scores: Scores by name of their directory, of the first QUERIES queries; methods with errors first.
         manifests: Their manifests, by the same names.
+        steps: Directories with scores of every step on the way to the queries, which are not read.
         asked: Number of queries of the whole.
         pictures: Pictures of the queries, and of the examples at the ends of their scores.
         told: What the pictures' manifest says beside them, such as ``model`` and ``data``.
@@ -38,6 +39,7 @@ class Attributions:
     path: Path
     scores: Mapping[str, Scores]
     manifests: Mapping[str, Manifest]
+    steps: tuple[str, ...]
     asked: int
     pictures: Pictures
     told: Mapping[str, str]
@@ -47,6 +49,12 @@ class Attributions:
     def any(self) -> Scores:
         """The scores of some method, for what all have in common."""
         return next(iter(self.scores.values()))
+
+    @property
+    def untested(self) -> bool:
+        """Whether there are units of which some method can't tell if they rise above Monte Carlo noise."""
+        with_errors = [one for one in self.scores.values() if one.standard_error is not None]
+        return self.grouped and not all(map(units_tested, with_errors))
 
     @property
     def grouped(self) -> bool:
@@ -62,56 +70,71 @@ class Attributions:
             ArtefactError: There are no scores, or something is missing or damaged.
             MismatchError: The scores, or the pictures, are of different queries or examples.
         """
-        found = {
-            one.name: one
-            for one in artefacts.whole(path, "*")
-            if artefacts.read_json(one / artefacts.MANIFEST).get("kind") == "scores"
-        }
+        found = [one for one in artefacts.whole(path, "*") if artefacts.kind_of(one) == "scores"]
         if not found:
             raise ArtefactError(
                 f"{path} holds no scores. First: whence attribute MODEL DATA --queries ... --out {path}"
             )
-        manifests = {name: artefacts.read_manifest(one, "scores") for name, one in found.items()}
+        manifests = {one.name: artefacts.read_manifest(one, "scores") for one in found}
         _require_common(path, manifests)
-        whole = {name: Scores.read(one) for name, one in found.items()}
-        first = next(iter(whole))
-        for name, scores in whole.items():
-            if (scores.queries, scores.examples, scores.units) != (
-                whole[first].queries,
-                whole[first].examples,
-                whole[first].units,
-            ):
-                raise MismatchError(
-                    f"{path / name} and {path / first} are of different queries or examples. Write them to different "
-                    "folders, or delete the one that is out of date."
-                )
         pictures = Pictures.read(path / "pictures")
-        missing = sorted(set(whole[first].queries[:QUERIES]) - set(pictures.queries))
-        if missing:
-            raise MismatchError(
-                f"{path / 'pictures'} has no picture of the query {missing[0]!r}: it was made for other queries. "
-                "Delete it and run the command that made the scores again."
-            )
+        steps = [one.name for one in found if _are_steps(one, pictures)]
+        whole = {one.name: Scores.read(one) for one in found if one.name not in steps}
+        _require_alike(path, whole, pictures)
         names = sorted(whole, key=lambda name: (whole[name].standard_error is None, name))
         facts = artefacts.read_manifest(path / "pictures", "pictures").facts
         return cls(
             path=path,
             scores={name: _first(whole[name]) for name in names},
             manifests={name: manifests[name] for name in names},
-            asked=len(whole[first].queries),
+            steps=tuple(steps),
+            asked=len(whole[names[0]].queries),
             pictures=pictures,
             told={str(name): str(value) for name, value in facts.items()},
             norms=_norms(path / "norms.parquet"),
         )
 
 
+def units_tested(scores: Scores) -> bool:
+    """Whether the errors of units are known well enough to ask if these rise above noise: not as if independent."""
+    return scores.combine == "sum" and scores.deviations is not None
+
+
+def _are_steps(path: Path, pictures: Pictures) -> bool:
+    """Whether the queries of scores are QUERY@TIMESTEP."""
+    queries = artefacts.read_table(path / "queries.parquet")["id"]
+    known = set(pictures.queries)
+    return bool(queries) and all(one not in known and one.rpartition("@")[0] in known for one in queries)
+
+
+def _require_alike(path: Path, whole: Mapping[str, Scores], pictures: Pictures) -> None:
+    """Check that all scores are of the same queries and examples, and that there are pictures of the queries."""
+    if not whole:
+        raise ArtefactError(f"{path} holds scores of steps only; a report needs scores of whole pictures beside them.")
+    ids = {name: (scores.queries, scores.examples, scores.units) for name, scores in whole.items()}
+    first = next(iter(ids))
+    for name, own in ids.items():
+        if own != ids[first]:
+            raise MismatchError(
+                f"{path / name} and {path / first} are of different queries or examples. Write them to different "
+                "folders, or delete the one that is out of date."
+            )
+    missing = sorted(set(whole[first].queries[:QUERIES]) - set(pictures.queries))
+    if missing:
+        raise MismatchError(
+            f"{path / 'pictures'} has no picture of the query {missing[0]!r}: it was made for other queries. "
+            "Delete it and run the command that made the scores again."
+        )
+
+
 def _first(scores: Scores) -> Scores:
-    error = scores.standard_error
+    error, deviations = scores.standard_error, scores.deviations
     return replace(
         scores,
         scores=scores.scores[:QUERIES],
         queries=scores.queries[:QUERIES],
         standard_error=None if error is None else error[:QUERIES],
+        deviations=None if deviations is None else deviations[:, :QUERIES],
     )
 
 
