@@ -18,9 +18,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from whence.attribution.attribute import attribute
     from whence.attribution.attributors import Attributor, attributor
+    from whence.attribution.method import Method
     from whence.attribution.pixel import pixel
+    from whence.attribution.queries import Queries, read_queries
     from whence.attribution.scores import Estimand, Scores
+    from whence.attribution.work import AttributionConfig
     from whence.config import Config, ModelConfig, SamplerConfig, TrainingConfig, read_config
     from whence.data.dataset import NO_UNIT, Dataset
     from whence.data.load import load
@@ -47,6 +51,8 @@ if TYPE_CHECKING:
     from whence.errors import WhenceError
     from whence.evaluation.false_attribution import false_attribution
     from whence.evaluation.false_rate import FalseAttribution
+    from whence.gradients.compression import Compression
+    from whence.gradients.examples import Examples
     from whence.proof.certificate import Certificate
     from whence.proof.certifying import certify
     from whence.proof.root import commit
@@ -74,7 +80,13 @@ _HOMES = {
         "sample",
         "train_ensemble",
     ),
+    "whence.attribution.attribute": ("attribute",),
     "whence.attribution.attributors": ("Attributor", "attributor"),
+    "whence.attribution.method": ("Method",),
+    "whence.attribution.queries": ("Queries", "read_queries"),
+    "whence.attribution.work": ("AttributionConfig",),
+    "whence.gradients.compression": ("Compression",),
+    "whence.gradients.examples": ("Examples",),
     "whence.ensemble.influence": ("Influence",),
     "whence.ensemble.landscape": ("Landscape", "landscapes"),
     "whence.ensemble.landscaping": ("landscape",),
@@ -98,20 +110,25 @@ _HOME = {name: module for module, names in _HOMES.items() for name in names}
 __all__ = [
     "NO_UNIT",
     "Ablation",
+    "AttributionConfig",
     "Attributor",
     "Certificate",
     "Codebook",
+    "Compression",
     "Config",
     "Dataset",
     "DiffusionModel",
     "Draws",
     "Ensemble",
     "Estimand",
+    "Examples",
     "FalseAttribution",
     "Influence",
     "Landscape",
     "Losses",
+    "Method",
     "ModelConfig",
+    "Queries",
     "Record",
     "SamplerConfig",
     "Samples",
@@ -122,6 +139,7 @@ __all__ = [
     "WhenceError",
     "ablate",
     "ablate_each",
+    "attribute",
     "attributor",
     "certify",
     "commit",
@@ -132,6 +150,7 @@ __all__ = [
     "losses",
     "pixel",
     "read_config",
+    "read_queries",
     "sample",
     "screen",
     "train",

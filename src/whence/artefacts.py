@@ -187,6 +187,22 @@ def whole(root: Path, pattern: str) -> list[Path]:
     return sorted(path for path in found if not any(part.endswith((".part", ".old")) for part in path.parts))
 
 
+def kind_of(path: Path) -> str | None:
+    """Return the kind of the artefact at `path`; None where there is a directory that is none.
+
+    Raises:
+        ArtefactError: There is nothing, or something unfinished.
+    """
+    if not path.is_dir():
+        unfinished = Path(f"{path}.part").exists()
+        way = "It is unfinished: run the command that makes it again." if unfinished else "There is no such directory."
+        raise ArtefactError(f"{path} can't be opened. {way}")
+    if not (path / MANIFEST).exists():
+        return None
+    raw = read_json(path / MANIFEST)
+    return str(raw.get("kind")) if isinstance(raw, dict) and raw.get("format") == "whence" else None
+
+
 def read_manifest(path: Path, kind: str) -> Manifest:
     """Return the manifest of the artefact at `path`.
 

@@ -62,7 +62,7 @@ def test_features_are_sums_over_the_draws_of_each_group(model, collector, exampl
     for n, index in np.ndindex(5, 10):
         features, losses[n, index] = _one(model, collector, examples, kind.readout, n, index)
         norms[n, index] = features.norm()
-        sums[n, group(index)] += features / features.norm() if kind.normalised else features
+        sums[group(index), n] += features / features.norm() if kind.normalised else features
     for part, expected in ((found.sums, sums), (found.norms, norms), (found.losses, losses)):
         torch.testing.assert_close(part, expected, rtol=1e-3, atol=1e-4 * float(expected.abs().max()))
 
@@ -101,7 +101,7 @@ def test_features_do_not_depend_on_the_other_examples(model, collector, examples
     others = Examples(IDS, torch.cat([examples.values[:3], -examples.values[3:]]))
     first, second = _features(model, collector, examples), _features(model, collector, others)
     for kind in KINDS:
-        assert torch.equal(first[kind].sums[:3], second[kind].sums[:3])
+        assert torch.equal(first[kind].sums[:, :3], second[kind].sums[:, :3])
 
 
 def test_an_image_that_is_not_finite_is_named(model, collector, examples):

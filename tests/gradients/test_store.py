@@ -48,7 +48,10 @@ def _make(path, request, kinds, draws, workers=1):
 
 def _values(path, kind):
     found = Features.open(path, kind)
-    return {name: torch.cat([getattr(shard, name) for shard in found.shards()]) for name in FILES}
+    return {
+        name: torch.cat([getattr(shard, name) for shard in found.shards()], 1 if name == "sums" else 0)
+        for name in FILES
+    }
 
 
 def _same(a, b, kinds=KINDS):
@@ -122,8 +125,8 @@ def test_features_killed_in_the_middle_go_on_to_the_same_bytes(tmp_path, folder,
 def test_means_are_over_the_draws_that_are_kept(reference):
     found = Features.open(reference, KINDS[0])
     values = _values(reference, KINDS[0])
-    torch.testing.assert_close(found.mean(), values["sums"].sum(1) / 16)
-    torch.testing.assert_close(found.mean(without=3), (values["sums"].sum(1) - values["sums"][:, 3]) / 14)
+    torch.testing.assert_close(found.mean(), values["sums"].sum(0) / 16)
+    torch.testing.assert_close(found.mean(without=3), (values["sums"].sum(0) - values["sums"][3]) / 14)
     kept = [index for index in range(16) if store.group(index) != 3]
     torch.testing.assert_close(found.loss(without=3), values["losses"][:, kept].mean(1))
 
@@ -146,9 +149,17 @@ def _other_model(folder, tmp_path):
 
 
 def test_a_store_of_another_model_is_refused(tmp_path, folder):
-    _request(tmp_path, folder)
-    with pytest.raises(MismatchError, match="model"):
-        _request(tmp_path, _other_model(folder, tmp_path))
+    _make(tmp_path, _request(tmp_path, folder), KINDS[:1], 8)
+    other = _request(tmp_path, _other_model(folder, tmp_path))
+    with pytest.raises(MismatchError, match=r"inputs\.model"):
+        _make(tmp_path, other, KINDS[:1], 8)
+
+
+def test_a_store_of_other_examples_is_refused(tmp_path, folder):
+    examples = _request(tmp_path, folder).examples
+    with pytest.raises(MismatchError, match=r"inputs\.examples"):
+        prepare(tmp_path, ModelAt(folder), Examples(IDS[1:], X[1:]), Compression(width=300))
+    assert examples.exists()
 
 
 @pytest.mark.parametrize(
@@ -206,7 +217,7 @@ def test_examples_that_do_not_fit_are_refused(ids, values, message):
 
 
 def test_images_of_another_size_are_refused(tmp_path, folder):
-    with pytest.raises(DataError, match=r"are \(1, 4, 4\), the model denoises \(1, 8, 8\)"):
+    with pytest.raises(DataError, match="are 1x4x4; the model takes 1x8x8"):
         prepare(tmp_path, ModelAt(folder), Examples(IDS, X[:, :, :4, :4]), Compression(width=300))
 
 

@@ -29,6 +29,17 @@ ATTRIBUTORS: dict[str, Callable[[Dataset], Attributor]] = {
 EMBEDDINGS: dict[str, Measure] = {"embedding": "euclidean", "embedding-dot": "dot", "embedding-cosine": "cosine"}
 
 
+def is_attributor(name: str) -> bool:
+    """Return whether there is an attributor of that name.
+
+    Example:
+        >>> is_attributor("pixel-cosine"), is_attributor("embedding:clip"), is_attributor("trak")
+        (True, True, False)
+    """
+    kind, colon, _ = name.partition(":")
+    return name in ATTRIBUTORS or bool(colon) and kind in EMBEDDINGS
+
+
 def attributor(name: str, data: Dataset) -> Attributor:
     """Return an attributor for the training examples of a data set.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from whence.attribution.evidence import Evidence
+from whence.attribution.method import Method
 from whence.errors import ConfigError
 
 
@@ -69,3 +70,26 @@ def das_squared(evidence: Evidence, damping: float) -> Tensor:
         [[4.0, 1.0]]
     """
     return das(evidence, damping).square_()
+
+
+_PAPER = "Lin et al. 2025, arXiv 2410.18639"
+DAS = Method(
+    "das",
+    "Diffusion attribution score, linear",
+    _PAPER,
+    das,
+    readout="mean",
+    normalised=True,
+    behaviour="mean output at the query",
+)
+DAS_SQUARED = Method(
+    "das-squared",
+    "Diffusion attribution score",
+    _PAPER,
+    das_squared,
+    readout="mean",
+    normalised=True,
+    signed=False,
+    additive=False,
+    behaviour="squared change of the mean output at the query",
+)

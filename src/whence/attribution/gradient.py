@@ -6,6 +6,7 @@ from torch import Tensor
 
 from whence.attribution.algebra import divided
 from whence.attribution.evidence import Evidence
+from whence.attribution.method import Method
 
 
 def gradient_dot(evidence: Evidence, _damping: float) -> Tensor:
@@ -61,3 +62,32 @@ def gradient_cosine(evidence: Evidence, _damping: float) -> Tensor:
     """
     examples, queries = evidence.norms
     return divided(evidence.dot, queries[:, None] * examples)
+
+
+_STUDY = "Zheng et al. 2024, arXiv 2311.00500"
+GRADIENT_DOT = Method("gradient-dot", "Gradient dot product", _STUDY, gradient_dot, damped=False)
+GRADIENT_COSINE = Method("gradient-cosine", "Gradient cosine", _STUDY, gradient_cosine, damped=False, additive=False)
+TRACIN_CP = Method(
+    "tracin-cp", "TracInCP", "Pruthi et al. 2020, arXiv 2002.08484", gradient_dot, over="checkpoints", damped=False
+)
+GAS = Method(
+    "gas",
+    "GAS",
+    "Hammoudeh & Lowd 2022, arXiv 2201.10055",
+    gradient_cosine,
+    over="checkpoints",
+    damped=False,
+    additive=False,
+)
+TRACIN = Method(
+    "tracin", "Diffusion-TracIn", "Xie et al. 2024, arXiv 2401.09031", gradient_dot, over="record", damped=False
+)
+RETRAC = Method(
+    "retrac",
+    "Diffusion-ReTrac",
+    "Xie et al. 2024, arXiv 2401.09031",
+    gradient_dot,
+    over="record",
+    normalised=True,
+    damped=False,
+)

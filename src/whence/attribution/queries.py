@@ -17,7 +17,8 @@ from whence.engine import Report, silent
 from whence.ensemble.sampling import Samples
 from whence.errors import ConfigError, DataError, ModelError
 
-_SAMPLE = "sample:"
+#: How a request for pictures that are drawn now begins.
+SAMPLE = "sample:"
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,8 +77,9 @@ def read_queries(
         (('7/0', '7/1'), torch.Size([2, 1, 8, 8]), True)
     """
     _require_pictures(model)
-    if source.startswith(_SAMPLE):
-        sampler, names = sampler or SamplerConfig(method="ddim"), _names(source)
+    if source.startswith(SAMPLE):
+        seed, count = sample_request(source)
+        sampler, names = sampler or SamplerConfig(method="ddim"), tuple(f"{seed}/{index}" for index in range(count))
         return Queries(names, draw_pictures(model, sampler, names, report), sampler, drawn=True)
     if (Path(source) / MANIFEST).exists() or Path(f"{source}.part").exists():
         samples = Samples.open(Path(source))
@@ -99,24 +101,23 @@ def _require_pictures(model: DiffusionModel) -> None:
         )
 
 
-def _names(source: str) -> tuple[str, ...]:
-    """Return SEED/0 ... SEED/COUNT-1 of ``sample:COUNT@SEED``.
+def sample_request(source: str) -> tuple[int, int]:
+    """Return SEED and COUNT of ``sample:COUNT@SEED``.
 
     Raises:
         ConfigError: It is written in another way.
 
     Example:
-        >>> _names("sample:2@3")
-        ('3/0', '3/1')
+        >>> sample_request("sample:2@3")
+        (3, 2)
     """
-    match = re.fullmatch(_SAMPLE + r"([1-9][0-9]{0,8})(?:@([0-9]{1,9}))?", source)
+    match = re.fullmatch(SAMPLE + r"([1-9][0-9]{0,8})(?:@([0-9]{1,9}))?", source)
     if not match:
         raise ConfigError(
             f"Pictures to draw are sample:COUNT or sample:COUNT@SEED, like sample:16@0, with a count from 1 on; given "
             f"{source!r}. A folder of that name is ./{source}."
         )
-    seed = int(match[2] or 0)
-    return tuple(f"{seed}/{index}" for index in range(int(match[1])))
+    return int(match[2] or 0), int(match[1])
 
 
 def _fitted(pictures: Tensor, model: DiffusionModel, source: str) -> Tensor:

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from whence.attribution.algebra import divided
 from whence.attribution.evidence import Evidence
+from whence.attribution.method import Method
 
 
 def relative_influence(evidence: Evidence, damping: float) -> Tensor:
@@ -34,3 +35,12 @@ def relative_influence(evidence: Evidence, damping: float) -> Tensor:
         [[1.0, 1.0]]
     """
     return divided(evidence.kernel.scores(damping), evidence.kernel.relative(damping))
+
+
+RELATIVE_IF = Method(
+    "relative-if",
+    "Relative influence",
+    "Barshan et al. 2020, arXiv 2003.11630",
+    relative_influence,
+    additive=False,
+)

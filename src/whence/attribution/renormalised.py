@@ -6,6 +6,7 @@ from torch import Tensor
 
 from whence.attribution.algebra import divided
 from whence.attribution.evidence import Evidence
+from whence.attribution.method import Method
 
 
 def renormalised_influence(evidence: Evidence, damping: float) -> Tensor:
@@ -34,3 +35,12 @@ def renormalised_influence(evidence: Evidence, damping: float) -> Tensor:
         [[0.0625, 0.125]]
     """
     return divided(evidence.kernel.scores(damping), evidence.kernel.norms)
+
+
+RENORMALISED_IF = Method(
+    "renormalised-if",
+    "Renormalised influence",
+    "Hammoudeh & Lowd 2022, arXiv 2201.10055",
+    renormalised_influence,
+    additive=False,
+)

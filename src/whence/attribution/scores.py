@@ -1,7 +1,8 @@
 """Scores: how strongly each training example is tied to each query, with what the number means.
 
-On disk: ``scores.safetensors`` (tensors ``scores`` and, where it is known, ``standard_error``, both
-[Q, N]), the ids in ``queries.parquet`` and ``examples.parquet`` (with the units), the rest in the manifest.
+On disk: ``scores.safetensors`` (tensors ``scores`` and, where they are known, ``standard_error``, both
+[Q, N], and ``deviations``), the ids in ``queries.parquet`` and ``examples.parquet`` (with the units), the rest in the
+manifest.
 """
 
 from __future__ import annotations
@@ -9,14 +10,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from whence import artefacts
 from whence.artefacts import Manifest
-from whence.errors import DataError, WhenceError
+from whence.errors import ArtefactError, DataError, MismatchError, WhenceError
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,8 @@ class Scores:
         combine: How examples make a unit: their sum, or their largest where sums mean nothing.
         standard_error: Monte Carlo error of every score [Q, N]; None for methods without draws.
         draws: Draws per example and query; None for methods without draws.
+        deviations: Of the jackknife: score without a group of draws minus the mean of these, in standard errors,
+            float16 [8, Q, N]; None where they weren't kept. From these come the standard errors of sums.
 
     Example:
         >>> estimand = Estimand("pixels", "none", "none", "none", "example")
@@ -75,6 +78,7 @@ class Scores:
     combine: Literal["sum", "max"]
     standard_error: Tensor | None = None
     draws: int | None = None
+    deviations: Tensor | None = None
 
     def __post_init__(self) -> None:
         """Check that everything fits.
@@ -117,7 +121,8 @@ class Scores:
     def by_unit(self) -> Scores:
         """Return scores of units instead of examples, in order of the units' first appearance.
 
-        Standard errors of sums add in quadrature, as if the examples' draws were independent.
+        Standard errors of sums come from the jackknife's deviations of the sums. Where these weren't kept, errors add
+        in quadrature, as if they were independent.
         """
         members: dict[str, list[int]] = {}
         for n, units in enumerate(self.units):
@@ -128,7 +133,7 @@ class Scores:
         if self.combine == "sum":
             scores = torch.stack([self.scores[:, r].sum(1) for r in rows], dim=1)
             if self.standard_error is not None:
-                error = torch.stack([self.standard_error[:, r].square().sum(1).sqrt() for r in rows], dim=1)
+                error = torch.stack([self._error_of_sum(self.standard_error, r) for r in rows], dim=1)
         else:
             best = [self.scores[:, r].max(1) for r in rows]
             scores = torch.stack([one.values for one in best], dim=1)
@@ -151,8 +156,32 @@ class Scores:
             draws=self.draws,
         )
 
-    def write(self, path: Path, inputs: Mapping[str, str]) -> Manifest:
-        """Write the scores as an artefact; `inputs` are the fingerprints of what they were made from."""
+    def _error_of_sum(self, error: Tensor, columns: list[int]) -> Tensor:
+        """Standard error of the sum over some columns, [Q]."""
+        if self.deviations is None:
+            return error[:, columns].square().sum(1).sqrt()
+        sums = (self.deviations[:, :, columns].float() * error[:, columns]).sum(2)
+        groups = len(sums)
+        return ((groups - 1) / groups * sums.square().sum(0)).sqrt()
+
+    def write(
+        self, path: Path, inputs: Mapping[str, str], settings: Mapping[str, Any] | None = None, *, renew: bool = False
+    ) -> Manifest:
+        """Write the scores as an artefact; one that is the same already is left as it is.
+
+        Args:
+            path: Where.
+            inputs: Fingerprints of what they were made from.
+            settings: Further settings of the method.
+            renew: Whether other scores that are there are replaced.
+
+        Returns:
+            The manifest.
+
+        Raises:
+            MismatchError: Other scores are there, and they are not to be replaced.
+            ArtefactError: What is there is damaged, and not to be replaced.
+        """
         made = {
             "method": self.method,
             "estimand": vars(self.estimand),
@@ -160,14 +189,22 @@ class Scores:
             "combine": self.combine,
             "draws": self.draws,
             "values": artefacts.digest(self.scores.float().numpy().tobytes()),
+            **(settings or {}),
         }
-        found = artefacts.existing(path, "scores", inputs=inputs, made=made)
+        try:
+            found = artefacts.existing(path, "scores", inputs=inputs, made=made)
+        except (MismatchError, ArtefactError):
+            if not renew:
+                raise
+            found = None
         if found is not None:
             return found
         with artefacts.create(path, "scores", inputs=inputs, made=made) as part:
             tensors = {"scores": self.scores.float()}
             if self.standard_error is not None:
                 tensors["standard_error"] = self.standard_error.float()
+            if self.deviations is not None:
+                tensors["deviations"] = self.deviations.half()
             artefacts.write_tensors(part / "scores.safetensors", tensors)
             artefacts.write_table(part / "queries.parquet", {"id": list(self.queries)})
             artefacts.write_table(
@@ -197,4 +234,5 @@ class Scores:
             combine=made["combine"],
             standard_error=tensors.get("standard_error"),
             draws=made["draws"],
+            deviations=tensors.get("deviations"),
         )

@@ -13,9 +13,7 @@ from torch import Tensor
 
 from whence.ensemble.influence import LEVEL, holm
 from whence.errors import ConfigError, DataError
-
-#: Groups of draws that the standard errors of scores come from.
-GROUPS = 8
+from whence.gradients.features import GROUPS
 
 
 def rising(scores: Tensor, standard_error: Tensor, groups: int = GROUPS, level: float = LEVEL) -> Tensor:

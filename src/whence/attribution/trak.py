@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from whence.attribution.evidence import Evidence
+from whence.attribution.method import Method
 
 
 def trak(evidence: Evidence, damping: float) -> Tensor:
@@ -40,3 +41,30 @@ def trak(evidence: Evidence, damping: float) -> Tensor:
         [[0.1875, 0.125]]
     """
     return evidence.kernel.scores(damping)
+
+
+TRAK = Method("trak", "TRAK", "Park et al. 2023, arXiv 2303.14186", trak)
+D_TRAK = Method(
+    "d-trak",
+    "D-TRAK",
+    "Zheng et al. 2024, arXiv 2311.00500",
+    trak,
+    readout="squared-norm",
+    behaviour="squared norm of the output at the query, in place of its loss",
+)
+JOURNEY_TRAK = Method(
+    "journey-trak",
+    "Journey-TRAK, mean over the steps",
+    "Georgiev et al. 2023, arXiv 2312.06205",
+    trak,
+    steps="mean",
+    behaviour="loss of the clean pictures predicted on the way to the query",
+)
+JOURNEY_TRAK_STEPS = Method(
+    "journey-trak-steps",
+    "Journey-TRAK, step by step",
+    "Georgiev et al. 2023, arXiv 2312.06205",
+    trak,
+    steps="each",
+    behaviour="loss of the clean picture predicted at one step on the way to the query",
+)

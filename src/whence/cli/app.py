@@ -8,7 +8,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from whence.cli import ensemble, evaluate, proof
+from whence.cli import attribute, ensemble, evaluate, proof
 from whence.cli import landscape as _landscape  # noqa: F401  adds commands to `ensemble`
 from whence.cli import screen as _screen  # noqa: F401  adds a command to `ensemble`
 from whence.cli import universe as _universe  # noqa: F401  adds a command to `ensemble`
@@ -71,23 +71,29 @@ def train(
 
 @app.command()
 def report(
-    run: Annotated[Path, typer.Argument(help="The directory of an ensemble.")],
+    run: Annotated[Path, typer.Argument(help="The directory of an ensemble, or what `whence attribute` wrote.")],
     out: Annotated[Path | None, typer.Option(help="The HTML file; default RUN/report.html.")] = None,
     beside: Annotated[
         list[Path] | None,
         typer.Option(help="Compare the radii of landscapes with those of this run; may be repeated."),
     ] = None,
 ) -> None:
-    """Write one self-contained HTML file with the pictures, their landscapes, counterfactuals and placebos.
+    """Write one self-contained HTML file that opens offline and needs no server.
 
-    It opens offline, needs no server, and shows what `ensemble sample`, `ensemble landscape` and `ensemble ablate` have
-    drawn so far.
+    Of an ensemble: the pictures, landscapes, counterfactuals and placebos that it has drawn so far. Of scores: the
+    proponents and opponents of each picture with error bars, and where nothing rises above Monte Carlo noise.
 
     Example: `whence report runs/digits-256 --beside runs/digits-512 --beside runs/digits-1024`
     """
     from whence.ensemble import Ensemble
     from whence.report import write_report
+    from whence.report.scores import write_scores_report
 
+    if (run / "request").exists():
+        if beside:
+            raise typer.BadParameter("--beside compares ensembles; these are scores.")
+        say(f"The report: {write_scores_report(run, out)}")
+        return
     others = [Ensemble.open(path) for path in beside or []]
     say(f"The report: {write_report(Ensemble.open(run), out, beside=others)}")
 
@@ -107,6 +113,9 @@ def demo(
         run_demo(out, workers)
 
 
+app.command()(attribute.attribute)
+app.command()(attribute.methods)
+app.command()(attribute.export)
 app.command()(proof.verify)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from whence.diffusion.denoiser import denoise
 from whence.errors import ModelError
 from whence.gradients.collect import Collector
 from whence.gradients.compression import Compression, maps
@@ -95,8 +96,7 @@ def _autograd(
         for parameter in owned.values():
             parameter.requires_grad_(True)
         with torch.enable_grad():
-            returned = network(x_t, t, **conditions)
-        output: Tensor = returned if isinstance(returned, Tensor) else returned.sample
+            output = denoise(network, x_t, t, **conditions)
         gradients = torch.autograd.grad([output], list(owned.values()), [cotangent(output.detach())], allow_unused=True)
     finally:
         for parameter, state in zip(owned.values(), before, strict=True):

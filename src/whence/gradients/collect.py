@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from whence.diffusion.denoiser import denoise
 from whence.errors import ModelError
 from whence.gradients.coverage import Coverage
 from whence.gradients.maps import LayerMap, Maps
@@ -81,8 +82,7 @@ class Collector:
         results = []
         with self._collecting(), torch.enable_grad():
             with torch.autocast(x_t.device.type, torch.bfloat16, enabled=self.autocast):
-                returned = self.network(x_t, t, **(conditions or {}))
-            output: Tensor = returned if isinstance(returned, Tensor) else returned.sample
+                output = denoise(self.network, x_t, t, **(conditions or {}))
             if not output.requires_grad:
                 raise ModelError("No layer with parameters leads to the output of the network.")
             detached = output.detach()

@@ -69,6 +69,15 @@ class Examples:
         """The conditions of some rows."""
         return {name: tensor[torch.as_tensor(rows)] for name, tensor in self.conditions.items()}
 
+    def head(self, count: int) -> Examples:
+        """The first examples, `count` at most."""
+        return self.part(range(min(count, len(self))))
+
+    def part(self, rows: range) -> Examples:
+        """Examples that follow one another."""
+        values = self.values[rows.start : rows.stop]
+        return Examples(self.ids[rows.start : rows.stop], values, self.conditions_of(rows))
+
     def sorted(self) -> Examples:
         """The examples in the order of their ids, on which batches depend."""
         rows = torch.tensor(sorted(range(len(self)), key=self.ids.__getitem__))

@@ -71,7 +71,7 @@ class Sums:
     """Features of n examples, summed over draws.
 
     Attributes:
-        sums: float32 [n, 8, p], by group of draws.
+        sums: float32 [8, n, p], by group of draws.
         norms: ‖P g‖ of every draw, float32 [n, T].
         losses: ℓ of every draw, float32 [n, T].
     """
@@ -83,7 +83,7 @@ class Sums:
     @classmethod
     def empty(cls, count: int, width: int) -> Sums:
         """Sums over no draws yet."""
-        return cls(torch.zeros(count, GROUPS, width), torch.zeros(count, 0), torch.zeros(count, 0))
+        return cls(torch.zeros(GROUPS, count, width), torch.zeros(count, 0), torch.zeros(count, 0))
 
 
 def batch_shape(count: int, batch: int) -> tuple[int, int]:
@@ -135,7 +135,7 @@ def add_draws(
                 norm = torch.linalg.vector_norm(part, dim=1)
                 if not torch.isfinite(norm).all():
                     _refuse(part, examples.ids, feature.readout, collector)
-                sums.sums[:, group(index)] += _unit(part, norm) if feature.normalised else part
+                sums.sums[group(index)] += _unit(part, norm) if feature.normalised else part
                 norms[feature].append(norm)
             losses.append(loss[rows])
         report(block.stop - indices.start, len(indices))
@@ -164,7 +164,7 @@ def _rows(
     example, index = np.arange(batch) % count, first + np.arange(batch) // count
     used = torch.from_numpy((example < len(examples)) & (index >= block.start) & (index < block.stop))
     row = torch.from_numpy(np.where(example < len(examples), example, 0))
-    place = next(model.network.parameters()).device
+    place = model.place
     x, t, noise = source(examples.x(row), [examples.ids[n] for n in row.tolist()], index)
     x, t, noise = x.to(place), t.to(place), noise.to(place)
     conditions = {name: value.to(place) for name, value in examples.conditions_of(row).items()}

@@ -1,23 +1,24 @@
 """From a model to a subject: what is differentiated is checked, and the widths of the layers are measured, once.
 
-STORE/subject/        an artefact: the shares of the layers in the gradient, and which layers there are
+STORE/MODEL/subject/  an artefact: the shares of the layers in the gradient, and which layers there are
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from whence import artefacts
 from whence.diffusion.draws import Draws
 from whence.diffusion.process import DiffusionModel
+from whence.diffusion.ranges import require_range, require_size
 from whence.engine import device, one_thread
-from whence.errors import DataError
 from whence.gradients.calibrate import shares
 from whence.gradients.check import check
 from whence.gradients.collect import Collector
@@ -39,7 +40,7 @@ MEASURED = ("loss", "squared-norm")
 HELD = 2**14
 
 
-def suitable_batch(size: tuple[int, ...]) -> int:
+def suitable_batch(size: Sequence[int]) -> int:
     """Return the rows of a batch for examples of some size: fewer of larger ones.
 
     Example:
@@ -62,7 +63,7 @@ def prepare(
     """Check a model and measure the widths of its layers, or read what was measured before.
 
     Args:
-        path: The store of this model.
+        path: The folder with the stores of all models.
         where: The model, or where it is.
         examples: Training examples on which the widths are measured.
         compression: What is kept of a gradient.
@@ -74,16 +75,16 @@ def prepare(
 
     Raises:
         ModelError: A parameter can't be differentiated example by example, or its gradient isn't that of autograd.
-        DataError: The examples have another size than the model's.
-        MismatchError: The store is of another model, or of other examples or settings.
+        DataError: The examples have another size than the model's, or the model was made for another range of values.
+        MismatchError: The store of this model is of other examples or settings.
     """
     model = where.open() if isinstance(where, ModelAt) else where
-    require_size(model, examples.values, "examples")
+    require_size(model, examples.values, "training images")
     cover = coverage(model.network, only)
     model.network.to(device()).eval()
     inputs = {"model": fingerprint(model), "examples": examples.fingerprint}
     made = {"settings": compression.record(), "autocast": autocast, "left out": list(cover.left_out)}
-    file = path / "subject"
+    file = path / inputs["model"][:12] / "subject"
     if artefacts.existing(file, KIND, inputs=inputs, made=made) is None:
         with artefacts.create(file, KIND, inputs=inputs, made=made) as part, one_thread():
             found = _measure(model, cover, examples.sorted(), compression) if compression.kind == "two-sided" else None
@@ -91,19 +92,6 @@ def prepare(
             artefacts.write_json(part / "coverage.json", cover.report())
     resolved = {**made, "shares": artefacts.read_json(file / "shares.json")}
     return Subject(where, inputs["model"], resolved, only), cover
-
-
-def require_size(model: DiffusionModel, x: Tensor, what: str) -> None:
-    """Refuse examples of another size than the model's.
-
-    Raises:
-        DataError: They are.
-    """
-    if tuple(x.shape[1:]) != tuple(model.size):
-        raise DataError(
-            f"The {what} are {tuple(x.shape[1:])}, the model denoises {tuple(model.size)} (C, H, W). Give images of "
-            "its size; --resolution and --grey change those of a folder."
-        )
 
 
 def _measure(model: DiffusionModel, cover: Coverage, examples: Examples, compression: Compression) -> dict[str, float]:
@@ -121,6 +109,9 @@ def _measure(model: DiffusionModel, cover: Coverage, examples: Examples, compres
 
     x_t, few, every = model.noised(x, t, noise), slice(0, CHECKED), slice(None)
     some = {name: value[few] for name, value in conditions.items()}
+    if examples.values.dtype == torch.uint8:
+        some_rows = rows[:64]
+        require_range(model, examples.x(some_rows), names[:64], **examples.conditions_of(some_rows))
     check(model.network, cover, x_t[few], t[few], partial(cotangent, "loss", few), some)
     trial = maps(cover, compression, device=device())
     cotangents = [partial(cotangent, name, every) for name in MEASURED]

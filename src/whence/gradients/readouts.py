@@ -137,9 +137,10 @@ def elbo_weight(model: DiffusionModel, t: Tensor) -> Tensor:
         True
     """
     bar = model.alphas_cumprod.to(t.device)
-    step = bar / torch.cat([torch.ones_like(bar[:1]), bar[:-1]])
-    weight = (1 - step) / (2 * step * (1 - bar))
-    factor = {"epsilon": torch.ones_like(bar), "v_prediction": bar, "sample": bar / (1 - bar)}[model.prediction]
+    before = torch.cat([torch.ones_like(bar[:1]), bar[:-1]])
+    weight = (1 - bar / before) / (2 * (1 - bar))
+    # ᾱ_t / α_t = ᾱ_{t-1}, which unlike ᾱ_t is never 0.
+    factor = {"epsilon": before / bar, "v_prediction": before, "sample": before / (1 - bar)}[model.prediction]
     return (weight * factor)[t]
 
 

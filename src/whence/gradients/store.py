@@ -1,7 +1,7 @@
 """The feature store: features of a set of examples on disk, resumable, extensible by more draws.
 
     STORE/loss/draws-00100/       an artefact: one kind of features, summed over 100 draws
-        00000.safetensors         sums [n, 8, p] by group of draws, norms and losses [n, T], for one batch of examples
+        00000.safetensors         sums [8, n, p] by group of draws, norms and losses [n, T], for one batch of examples
         examples.parquet          ids in the order of the rows
 
 It states what it was made from (model, examples, compression) and how (draws, batch). More draws go on from the sums
@@ -16,6 +16,7 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -191,9 +192,7 @@ def make_shard(
     if not all(file.exists() for file in files.values()):
         if every.fingerprint != request.fingerprint:
             raise MismatchError(f"{request.examples} changed while features were made. Run the command again.")
-        examples = Examples(
-            tuple(every.ids[n] for n in rows), every.values[rows.start : rows.stop], every.conditions_of(rows)
-        )
+        examples = every.part(rows)
         model, collector = request.subject.opened()
         found = {
             feature: _read(folder / _file(number)) if folder else Sums.empty(len(rows), collector.maps.width)
@@ -257,33 +256,34 @@ class Features:
         artefacts.read_verified(folder, KIND)
         return cls(folder, tuple(artefacts.read_table(folder / "examples.parquet")["id"]), known[-1])
 
-    @property
-    def _files(self) -> list[Path]:
-        return sorted(self.path.glob("*.safetensors"))
-
     def shards(self) -> Iterator[Sums]:
         """The sums of one batch of examples after the other."""
-        for file in self._files:
+        for file in sorted(self.path.glob("*.safetensors")):
             yield _read(file)
+
+    @cached_property
+    def sums(self) -> Tensor:
+        """Sums over all draws, float32 [N, p]."""
+        return torch.cat([shard.sums.sum(0) for shard in self.shards()])
 
     def mean(self, without: int | None = None) -> Tensor:
         """φ_n, float32 [N, p]: the mean over the draws, or over those outside of one group."""
-        groups = [g for g in range(GROUPS) if g != without]
-        count = int(self.in_groups(groups).sum())
-        return torch.cat([shard.sums[:, groups].sum(1) / count for shard in self.shards()])
+        if without is None:
+            return self.sums / self.draws
+        rest = torch.cat([shard.sums[without] for shard in self.shards()]).neg_().add_(self.sums)
+        return rest.div_(int(self._outside(without).sum()))
 
     def loss(self, without: int | None = None) -> Tensor:
         """Mean loss of every example over the draws, float32 [N], or over those outside of one group."""
-        kept = self.in_groups([g for g in range(GROUPS) if g != without])
-        return torch.cat([shard.losses[:, kept].mean(1) for shard in self.shards()])
+        return torch.cat([shard.losses[:, self._outside(without)].mean(1) for shard in self.shards()])
 
     def norms(self) -> Tensor:
         """‖P g‖ of every example and draw, float32 [N, T]."""
         return torch.cat([shard.norms for shard in self.shards()])
 
-    def in_groups(self, groups: Sequence[int]) -> Tensor:
-        """Which draws belong to some groups, bool [T]."""
-        return torch.tensor([group(index) in groups for index in range(self.draws)])
+    def _outside(self, without: int | None) -> Tensor:
+        """Which draws are not in a group, bool [T]."""
+        return torch.tensor([group(index) != without for index in range(self.draws)])
 
 
 def counts(path: Path) -> list[int]:

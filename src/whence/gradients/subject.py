@@ -52,7 +52,7 @@ def fingerprint(model: DiffusionModel) -> str:
         for name, value in sorted(model.network.state_dict().items())
     }
     schedule = artefacts.digest(model.alphas_cumprod.numpy().tobytes())
-    return artefacts.digest([tensors, schedule, model.prediction, type(model.network).__name__])
+    return artefacts.digest([tensors, schedule, model.prediction, repr(model.network)])
 
 
 @dataclass(frozen=True)

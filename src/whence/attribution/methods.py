@@ -1,0 +1,42 @@
+"""All gradient methods by name. A new one is a file with its function and declaration, and one line here."""
+
+from __future__ import annotations
+
+from whence.attribution import das, gradient, relative, renormalised, trak
+from whence.attribution.method import Method
+from whence.errors import ConfigError
+
+METHODS: dict[str, Method] = {
+    method.name: method
+    for method in (
+        trak.D_TRAK,
+        trak.TRAK,
+        trak.JOURNEY_TRAK,
+        trak.JOURNEY_TRAK_STEPS,
+        das.DAS,
+        das.DAS_SQUARED,
+        relative.RELATIVE_IF,
+        renormalised.RENORMALISED_IF,
+        gradient.GRADIENT_DOT,
+        gradient.GRADIENT_COSINE,
+        gradient.TRACIN_CP,
+        gradient.GAS,
+        gradient.TRACIN,
+        gradient.RETRAC,
+    )
+}
+
+
+def method(name: str) -> Method:
+    """Return the gradient method of that name.
+
+    Raises:
+        ConfigError: There is none.
+
+    Example:
+        >>> method("d-trak").title
+        'D-TRAK'
+    """
+    if name not in METHODS:
+        raise ConfigError(f"There is no gradient method {name!r}; there are {', '.join(METHODS)}.")
+    return METHODS[name]

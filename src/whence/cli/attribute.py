@@ -1,0 +1,160 @@
+"""The commands `whence methods`, `whence attribute` and `whence export`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from whence.cli.options import DATA, GREY, PLAN, RESOLUTION, SPLIT, UNIT_COLUMN, WORKERS
+from whence.cli.show import say, show_notes, show_plan
+
+if TYPE_CHECKING:
+    from whence.attribution.attribute import Request
+    from whence.plan import Plan
+
+#: Pictures whose strongest proponents are told.
+TOLD = 5
+
+
+def methods() -> None:
+    """List the methods of attribution: where they come from, what they look at, what they need and what they cost.
+
+    A method of your own takes one file: see docs/attribution.md.
+    """
+    from rich.box import SIMPLE
+    from rich.console import Console
+    from rich.table import Table
+
+    from whence.attribution.attributors import ATTRIBUTORS, EMBEDDINGS
+    from whence.attribution.methods import METHODS
+
+    table = Table("method", "what", "source", "readout", "needs", "cost", box=SIMPLE)
+    for method in METHODS.values():
+        readout = method.feature.name.replace("-normalised", ", each draw normalised")
+        table.add_row(method.name, method.title, method.paper, readout, method.needs, method.cost)
+    for name in ATTRIBUTORS:
+        table.add_row(name, "likeness of pixels, no influence", "", "", "no model", "nothing")
+    for name in EMBEDDINGS:
+        needs = "a local vision model (CLIP, DINO ...)"
+        table.add_row(f"{name}:FOLDER", "likeness of embeddings, no influence", "", "", needs, "1 embedding per image")
+    Console().print(table)
+
+
+def attribute(
+    model: Annotated[
+        Path,
+        typer.Argument(help="What drew the pictures: a run of `whence train`, an ensemble, or a diffusers folder."),
+    ],
+    data: DATA,
+    queries: Annotated[
+        str,
+        typer.Option(
+            help="The pictures that are asked about: sample:COUNT or sample:COUNT@SEED that the model draws now, a "
+            "folder of images, samples of an ensemble, or other data like DATA."
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for scores, features and pictures.")],
+    method: Annotated[list[str], typer.Option(help="See `whence methods`; may be repeated.")] = ["d-trak"],  # noqa: B006
+    draws: Annotated[int, typer.Option(help="Draws (timestep, noise) per picture; more later extend them.")] = 100,
+    damping: Annotated[
+        float | None, typer.Option(help="Damping of the kernel as a multiple of its mean eigenvalue.")
+    ] = None,
+    width: Annotated[int | None, typer.Option(help="Features per gradient, at most; default 4096.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
+    store: Annotated[
+        Path | None, typer.Option(help="Folder for features, to share them among several OUT; default OUT/features.")
+    ] = None,
+    half: Annotated[
+        bool, typer.Option("--half", help="Keep features in half precision; they can't be extended.")
+    ] = False,
+    bfloat16: Annotated[
+        bool, typer.Option("--bfloat16", help="Run the network in bfloat16, which pays on GPUs.")
+    ] = False,
+    split: SPLIT = None,
+    unit_column: UNIT_COLUMN = None,
+    resolution: RESOLUTION = None,
+    grey: GREY = False,
+    workers: WORKERS = None,
+    plan: PLAN = False,
+) -> None:
+    """Estimate how strongly each training image is tied to each picture, by gradients, for any diffusion model.
+
+    Positive scores are proponents: training on the image pulled the model towards the picture. They are estimates, with
+    standard errors of the draws. Interrupted at any moment, the same command continues. The same command with more
+    --draws or other methods adds to what is there.
+
+    Example: `whence attribute runs/single digits --queries sample:16 --method d-trak --method trak --out scores/`
+    """
+    from whence.attribution.attribute import Request
+    from whence.attribution.attribute import attribute as run_attribution
+    from whence.attribution.target import Target
+    from whence.attribution.work import AttributionConfig
+    from whence.cli.progress import progress
+    from whence.data import load
+
+    compression = {} if width is None else {"width": width}
+    given = {"damping": damping, "precision": "float16" if half else None, "compression": compression}
+    config = AttributionConfig(
+        draws=draws, seed=seed, autocast=bfloat16, **{name: value for name, value in given.items() if value is not None}
+    )
+    images = load(data, split=split, unit_column=unit_column, resolution=resolution, grey=grey)
+    show_notes(images.notes)
+    target = Target.open(model)
+    target.require_data(images)
+    asked = target.queries(queries, resolution=resolution, grey=grey)
+    if plan:
+        show_plan(planned(Request.make(target, images, asked, method, config), out, store, workers), out)
+        return
+    with progress("gradients") as report, progress("scores") as scored:
+        found = run_attribution(
+            target,
+            images,
+            asked,
+            method,
+            config=config,
+            out=out,
+            store=store,
+            workers=workers,
+            report=report,
+            scored=scored,
+        )
+    for name, scores in found.items():
+        say(f"{name}: {len(scores.queries)} queries, {len(scores.examples):,} training images")
+        for query in scores.queries[:TOLD]:
+            best = ", ".join(f"{example} {value:.3g}" for example, value in scores.top(query, 3))
+            say(f"  picture {query}: {best}")
+    say(f"Next: whence report {out}")
+
+
+def planned(request: Request, out: Path, store: Path | None, workers: int | None) -> Plan:
+    """The cost of a request; what would be written to look is written elsewhere, if nothing is there yet."""
+    from tempfile import TemporaryDirectory
+
+    from whence.attribution.planning import plan_attribution
+
+    with TemporaryDirectory() as scratch:
+        place = out if out.exists() else Path(scratch)
+        work = request.work(place, store or place / "features")
+        for one in request.methods:
+            work.looks(one)
+        return plan_attribution(work, workers=workers)
+
+
+def export(
+    scores: Annotated[Path, typer.Argument(help="The scores of one method, such as OUT/d-trak.")],
+    to: Annotated[Path, typer.Option(help="The table: a .parquet or .csv file.")],
+    top: Annotated[
+        int | None, typer.Option(min=1, help="Only so many of the largest and of the smallest scores of each picture.")
+    ] = None,
+) -> None:
+    """Write scores as a table: picture, rank, training image, units, score, standard error and 90% interval.
+
+    Example: `whence export scores/d-trak --to top.csv --top 10`
+    """
+    from whence.attribution.export import write_table_of
+    from whence.attribution.scores import Scores
+
+    write_table_of(Scores.read(scores), to, top)
+    say(f"The table: {to}")
