@@ -7,7 +7,7 @@ from whence.gradients.collect import Collector
 from whence.gradients.compression import Compression, maps
 from whence.gradients.coverage import coverage
 from whence.gradients.layers import ProductLayer
-from whence.gradients.maps import DenseMap, PatchMap
+from whence.gradients.maps import DenseMap, FoldedMap, PatchMap
 
 READOUTS = {"squared": torch.square, "mean": lambda o: o, "sine": torch.sin}
 COTANGENTS = {"squared": lambda o: 2 * o, "mean": torch.ones_like, "sine": torch.cos}
@@ -46,6 +46,9 @@ def _projected(layer, found, gradient):
     """The slow reference: the explicit gradient times the matrices of the map."""
     if isinstance(found, DenseMap):
         return _projected(layer, found.whole, gradient) @ found.project
+    if isinstance(found, FoldedMap):
+        signed = _projected(layer, found.whole, gradient).reshape(-1, *found.signs.shape) * found.signs
+        return torch.stack([signed[:, r :: found.rows].sum(1) for r in range(found.rows)], 1).flatten(1)
     if isinstance(found, PatchMap):
         return gradient.flatten(1)
     if not isinstance(layer, ProductLayer):

@@ -10,7 +10,7 @@ from whence.gradients.calibrate import shares
 from whence.gradients.compression import Compression, maps
 from whence.gradients.coverage import coverage
 from whence.gradients.layers import explicit
-from whence.gradients.maps import ProductMap
+from whence.gradients.maps import DenseMap, ProductMap
 from whence.gradients.widths import sides, widths
 
 CONVOLUTION = nn.Conv2d(4, 6, 3, padding=1)
@@ -105,6 +105,35 @@ def test_matrices_depend_on_seed_and_name_alone():
     assert abs(float(signs.mean())) < 0.02
 
 
+@pytest.mark.parametrize(("rows", "columns"), [(7, 3), (30, 30), (3, 8)])
+def test_frames_are_orthogonal_where_they_can_be_and_unbiased(rows, columns):
+    made = [Compression(seed=s).frame("a", rows, columns) for s in range(400)]
+    mean = torch.stack([P @ P.T for P in made]).mean(0)
+    assert float((mean - torch.eye(rows)).abs().max()) < 0.4
+    if columns < rows:
+        assert all(torch.allclose(P.T @ P, torch.eye(columns) * rows / columns, atol=1e-5) for P in made)
+
+
+def test_orthogonal_frames_have_less_error_than_independent_entries():
+    a = torch.nn.functional.normalize(torch.arange(1.0, 25.0), dim=0)
+    errors = {
+        make: np.mean(
+            [
+                (float((getattr(Compression(seed=s), make)("a", 24, 16).T @ a).square().sum()) - 1) ** 2
+                for s in range(300)
+            ]
+        )
+        for make in ("frame", "matrix")
+    }
+    assert errors["frame"] < 0.5 * errors["matrix"]
+
+
+def test_a_convolution_of_few_outputs_is_projected_whole():
+    found, _ = maps(coverage(nn.Sequential(nn.Conv2d(8, 3, 3, padding=1))), Compression(width=24)).by_layer["0"]
+    assert isinstance(found, DenseMap)
+    assert found.width == 24
+
+
 def test_channels_are_mixed_first_where_there_are_many():
     found, _ = maps(coverage(nn.Sequential(WIDE)), Compression(width=24)).by_layer["0"]
     assert found.squeeze.shape == (40, 8)
@@ -156,6 +185,12 @@ def test_a_width_below_one_feature_per_layer_is_refused():
 )
 def test_widths(sizes, shares, total, expected):
     assert widths(sizes, shares, total) == expected
+
+
+def test_a_layer_whose_width_costs_nothing_may_be_wide():
+    sizes, shares = [1000] * 80, [100.0] + [1.0] * 79
+    assert widths(sizes, shares, 1600)[0] == 100
+    assert widths(sizes, shares, 1600, [True] + [False] * 79)[0] == 893
 
 
 @pytest.mark.parametrize("width", [1, 7, 64, 144, 1000])

@@ -1,15 +1,17 @@
 """Compression: what is kept of every layer's gradient.
 
-    two-sided    P_oᵀ ∇W P_i for every linear layer, convolution and embedding; Pᵀ g for every normalisation
+    two-sided    fold(∇W P_i) for every linear layer, convolution and embedding; Pᵀ g for every normalisation
     dense        Σ over layers of Pᵀ vec(g), P [p, width]: the slow reference
     none         the gradient itself: its inner products are the exact Gram matrix
 
-The entries of every P are independent with mean 0 and variance 1/k for k columns, so that E[P Pᵀ] = I and inner
-products of features are unbiased:
+Folding adds up outputs with random signs (`maps.FoldedMap`). Every P is random with E[P Pᵀ] = I, so inner products of
+features are unbiased:
 
-    E⟨P_oᵀ G P_i, P_oᵀ H P_i⟩ = ⟨G, H⟩
+    E⟨fold(G P_i), fold(H P_i)⟩ = ⟨G, H⟩
 
-A matrix that would be square is the identity instead, which adds no error. The matrices are a pure function of (seed,
+Columns of a dense P are independent; those of the other matrices are orthogonal, which has less error. A matrix that
+would be square is the identity instead, which adds none. A convolution in groups is P_oᵀ ∇W P_i, and one of few
+outputs, whose whole gradient costs little, Pᵀ vec(∇W). The matrices are a pure function of (seed,
 layer name), so features of training examples and of queries that were made apart fit together.
 """
 
@@ -29,7 +31,7 @@ from whence.diffusion.draws import bits, keys, normals
 from whence.errors import ConfigError
 from whence.gradients.coverage import Coverage, Layer
 from whence.gradients.layers import ConvolutionLayer, ProductLayer
-from whence.gradients.maps import DenseMap, LayerMap, Maps, NormMap, PatchMap, ProductMap
+from whence.gradients.maps import DenseMap, FoldedMap, LayerMap, Maps, NormMap, PatchMap, ProductMap
 from whence.gradients.norms import NormLayer
 from whence.gradients.widths import sides, widths
 
@@ -45,7 +47,9 @@ class Compression(Settings):
         "gradient, slow; none: the gradient itself.",
     )
     width: Count = Field(4096, description="Number of features, p, at most; all parameters with none.")
-    entries: Literal["rademacher", "gaussian"] = Field("rademacher", description="Entries of the random matrices.")
+    entries: Literal["rademacher", "gaussian"] = Field(
+        "rademacher", description="Entries of random matrices with independent columns."
+    )
     seed: int = Field(0, ge=0, description="Seed of the random matrices.")
 
     def matrix(self, name: str, rows: int, columns: int) -> Tensor:
@@ -63,6 +67,23 @@ class Compression(Settings):
             signs = (words[:, None] >> np.arange(32, dtype=np.uint64)) & np.uint64(1)
             values = torch.from_numpy(1 - 2 * signs.reshape(-1)[: rows * columns].astype(np.float32))
         return torch.div(values.reshape(rows, columns), columns**0.5)
+
+    def frame(self, name: str, rows: int, columns: int) -> Tensor:
+        """Return P [rows, columns], float32, with orthogonal columns in random directions and E[P Pᵀ] = I.
+
+        An inner product has less error than with independent entries, by about 1 - columns / rows in the variance.
+        Where there are no fewer columns than rows, which can't be orthogonal, entries are independent.
+
+        Example:
+            >>> P = Compression().frame("conv_in", 8, 2)
+            >>> torch.allclose(P.T @ P, torch.eye(2) * 8 / 2, atol=1e-5)
+            True
+        """
+        if columns >= rows:
+            return self.matrix(name, rows, columns)
+        values = normals(keys(_STREAM, self.seed, [name]), np.zeros(1, np.int64), (rows, columns))[0]
+        q, r = np.linalg.qr(values.double().numpy())
+        return torch.from_numpy(q * np.sign(r.diagonal()) * (rows / columns) ** 0.5).float()
 
 
 def maps(
@@ -114,16 +135,17 @@ def _split(cover: Coverage, width: int, shares: Mapping[str, float] | None) -> l
     """Features of each layer; what the layers' two sides leave over is given out once more, if it then fits."""
     layers = list(cover.layers.values())
     share = [1.0 if shares is None else shares[layer.name] for layer in layers]
-    first = widths([layer.size for layer in layers], share, width)
+    sizes, free = [layer.size for layer in layers], [_has_few_outputs(layer) for layer in layers]
+    first = widths(sizes, share, width, free)
     spare = width - sum(_used(layer, part) for layer, part in zip(layers, first, strict=True))
-    more = widths([layer.size for layer in layers], share, width + max(spare, 0))
+    more = widths(sizes, share, width + max(spare, 0), free)
     fits = sum(_used(layer, part) for layer, part in zip(layers, more, strict=True)) <= width
     return more if fits else first
 
 
 def _used(layer: Layer, width: int) -> int:
     """How many of `width` features a layer uses."""
-    if isinstance(layer, NormLayer) or width >= layer.size:
+    if isinstance(layer, NormLayer) or width >= layer.size or _has_few_outputs(layer):
         return min(width, layer.size)
     return math.prod(sides(layer.outputs, layer.inputs, width))
 
@@ -142,22 +164,43 @@ def _small(layer: Layer, width: int, compression: Compression, device: torch.dev
             return PatchMap(layer)
         return _whole(layer, device)
     if isinstance(layer, NormLayer):
-        return NormMap(layer, compression.matrix(name, layer.size, width).to(device))
+        return NormMap(layer, compression.frame(name, layer.size, width).to(device))
+    if _has_few_outputs(layer) and isinstance(layer, ConvolutionLayer):
+        return DenseMap(PatchMap(layer), compression.frame(name, layer.size, width).to(device))
     k_o, k_i = sides(layer.outputs, layer.inputs, width)
-    outputs = None if k_o == layer.outputs else compression.matrix(f"{name} outputs", layer.outputs, k_o).to(device)
-    if k_i == layer.inputs and (layer.groups == 1 or outputs is None):
-        return ProductMap(layer, outputs, torch.eye(k_i, device=device).expand(layer.groups, -1, -1))
-    squeeze = _squeeze(layer, k_i, compression)
-    if squeeze is not None and isinstance(layer, ConvolutionLayer):
-        inputs = compression.matrix(f"{name} inputs", squeeze.shape[1] * layer.taps + int(layer.bias), k_i)
-        return ProductMap(layer, outputs, inputs[None].to(device), squeeze.to(device))
-    inputs = compression.matrix(f"{name} inputs", layer.groups * layer.inputs, k_i)
-    return ProductMap(layer, outputs, inputs.reshape(layer.groups, layer.inputs, k_i).to(device))
+    return _two_sided(layer, k_o, k_i, compression, device)
+
+
+def _two_sided(
+    layer: ProductLayer, k_o: int, k_i: int, compression: Compression, device: torch.device | None
+) -> LayerMap:
+    """The map of a layer to k_o k_i features."""
+    name = layer.name
+    if layer.groups > 1:
+        outputs = None if k_o == layer.outputs else compression.frame(f"{name} outputs", layer.outputs, k_o).to(device)
+        inputs = compression.frame(f"{name} inputs", layer.groups * layer.inputs, k_i)
+        return ProductMap(layer, outputs, inputs.reshape(layer.groups, layer.inputs, k_i).to(device))
+    squeeze = None if k_i == layer.inputs else _squeeze(layer, k_i, compression)
+    if k_i == layer.inputs:
+        inputs = torch.eye(k_i)
+    elif squeeze is not None and isinstance(layer, ConvolutionLayer):
+        inputs = compression.frame(f"{name} inputs", squeeze.shape[1] * layer.taps + int(layer.bias), k_i)
+    else:
+        inputs = compression.frame(f"{name} inputs", layer.inputs, k_i)
+    whole = ProductMap(layer, None, inputs[None].to(device), None if squeeze is None else squeeze.to(device))
+    if k_o == layer.outputs:
+        return whole
+    return FoldedMap(whole, compression.matrix(f"{name} outputs", layer.outputs, k_i).sign().to(device), k_o)
+
+
+def _has_few_outputs(layer: Layer) -> bool:
+    """Whether a convolution's whole gradient costs no more than the projection of its input."""
+    return isinstance(layer, ConvolutionLayer) and layer.has_cotangent_patches and layer.outputs <= 4
 
 
 def _squeeze(layer: ProductLayer, k_i: int, compression: Compression) -> Tensor | None:
-    """P_c [C, m] for a convolution of at least 2 m channels: m is 8 for k_i up to 8, else 16."""
+    """P_c [C, m] for a convolution of at least 3/2 m channels: m is 8 for k_i up to 8, else 16."""
     if not isinstance(layer, ConvolutionLayer) or layer.groups > 1 or layer.taps == 1:
         return None
     m = 8 if k_i <= 8 else 16
-    return compression.matrix(f"{layer.name} channels", layer.channels, m) if layer.channels >= 2 * m else None
+    return compression.frame(f"{layer.name} channels", layer.channels, m) if 2 * layer.channels >= 3 * m else None

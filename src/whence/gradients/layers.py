@@ -115,6 +115,10 @@ class ConvolutionLayer(ProductLayer):
 
     def input_side(self, x: Tensor, project: Tensor) -> Tensor:
         """P_iᵀ a_s as a convolution whose kernels are the columns of P_i."""
+        if self._is_pointwise:
+            shift = project[0, -1, :, None] if self.bias else project.new_zeros(())
+            matrix = project[0, : self.channels].T
+            return torch.baddbmm(shift, matrix.expand(len(x), -1, -1), x.flatten(2)).transpose(1, 2)
         kernels = project.transpose(1, 2)
         bias = kernels[..., -1].reshape(-1) if self.bias else None
         if self.bias:
@@ -160,6 +164,12 @@ class ConvolutionLayer(ProductLayer):
     def _reach(self) -> tuple[int, ...]:
         """How far the kernel reaches beyond its first tap, by dimension."""
         return tuple(d * (k - 1) for d, k in zip(self._how["dilation"], self._kernel[1:], strict=True))
+
+    @property
+    def _is_pointwise(self) -> bool:
+        """Whether the input side is a product of the channels at each position, which is faster than a convolution."""
+        how = self._how
+        return self.groups == self.taps == 1 and set(how["stride"]) == {1} and not any(how["padding"])
 
     @property
     def channels(self) -> int:

@@ -6,8 +6,10 @@ The input is reduced to what is needed as soon as it passes (`prepare`), and mee
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from whence.errors import ModelError
@@ -120,7 +122,7 @@ class DenseMap:
         project: P [size, k].
     """
 
-    whole: ProductMap | NormMap
+    whole: ProductMap | PatchMap | NormMap
     project: Tensor
 
     @property
@@ -128,16 +130,52 @@ class DenseMap:
         """Number of features."""
         return self.project.shape[1]
 
-    def prepare(self, x: Tensor) -> Tensor:
+    def prepare(self, x: Tensor) -> Any:
         """What the whole gradient needs of the layer's input."""
         return self.whole.prepare(x)
 
-    def features(self, prepared: Tensor, cotangent: Tensor) -> Tensor:
+    def features(self, prepared: Any, cotangent: Tensor) -> Tensor:
         """Features of every row, [n, width]."""
         return self.whole.features(prepared, cotangent) @ self.project
 
 
-LayerMap = ProductMap | PatchMap | NormMap | DenseMap
+@dataclass(frozen=True)
+class FoldedMap:
+    """The outputs of a layer's product with their signs changed at random and added up, so that there are fewer.
+
+        φ_ri = Σ_{o mod rows = r} σ_oi (∇W P_i)_oi,      σ = ±1, independent
+
+    Every column of the input side has signs of its own, so the error on the output side falls with the number of all
+    features and not with that of the rows, and the cotangent needs no projection before the product.
+
+    Attributes:
+        whole: Gives ∇W P_i.
+        signs: σ [O, k_i].
+        rows: Number of sums.
+    """
+
+    whole: ProductMap
+    signs: Tensor
+    rows: int
+
+    @property
+    def width(self) -> int:
+        """Number of features."""
+        return self.rows * self.signs.shape[1]
+
+    def prepare(self, x: Tensor) -> Tensor:
+        """The input side."""
+        return self.whole.prepare(x)
+
+    def features(self, prepared: Tensor, cotangent: Tensor) -> Tensor:
+        """Features of every row, [n, width]."""
+        signed = self.whole.features(prepared, cotangent).reshape(-1, *self.signs.shape) * self.signs
+        missing = -len(self.signs) % self.rows
+        signed = F.pad(signed, (0, 0, 0, missing)) if missing else signed
+        return signed.reshape(len(signed), -1, self.rows, signed.shape[2]).sum(1).flatten(1)
+
+
+LayerMap = ProductMap | PatchMap | NormMap | DenseMap | FoldedMap
 
 
 @dataclass(frozen=True)

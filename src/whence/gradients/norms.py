@@ -66,11 +66,25 @@ class GroupNormLayer(NormLayer):
         return F.group_norm(x, self._groups, eps=self._epsilon)
 
     def explicit(self, normalised: Tensor, cotangent: Tensor) -> Tensor:
-        """The gradient of every row, γ first; sums over the last dimension are fastest as products with ones."""
-        outputs = cotangent.reshape(*cotangent.shape[:2], -1)
-        ones = outputs.new_ones(outputs.shape[2])
-        scale = (normalised.reshape(outputs.shape) * outputs) @ ones
-        return torch.cat([scale, outputs @ ones], 1) if self.bias else scale
+        """The gradient of every row, γ first, [n, size].
+
+        PyTorch's backward pass of the normalisation takes both sums at once; with rows x channels as its channels, each
+        a group of mean 0 and deviation 1, they are those of every row.
+
+        Args:
+            normalised: x̂, [n, C, ...].
+            cotangent: ∂f/∂y, [n, C, ...].
+
+        Returns:
+            [n, size].
+        """
+        n = len(cotangent) * self.channels
+        inputs, outputs = (side.reshape(1, n, -1).contiguous() for side in (normalised, cotangent))
+        zeros, ones = inputs.new_zeros(1, n), inputs.new_ones(1, n)
+        how = (1, n, inputs.shape[2], n, [False, True, self.bias])
+        _, scale, shift = torch.ops.aten.native_group_norm_backward(outputs, inputs, zeros, ones, ones[0], *how)
+        sums = [scale, shift] if self.bias else [scale]
+        return torch.cat([part.reshape(-1, self.channels) for part in sums], 1)
 
 
 class LayerNormLayer(NormLayer):

@@ -17,7 +17,7 @@ import numpy as np
 LARGEST = 1 / 16
 
 
-def widths(sizes: Sequence[int], shares: Sequence[float], total: int) -> list[int]:
+def widths(sizes: Sequence[int], shares: Sequence[float], total: int, free: Sequence[bool] | None = None) -> list[int]:
     """Return w_l = min(p_l, most, c s_l), at least 1, of every layer, with c such that they add up to the total.
 
     A layer's cost grows with its width, so none gets more than a sixteenth of the total, or four times the mean width.
@@ -26,6 +26,7 @@ def widths(sizes: Sequence[int], shares: Sequence[float], total: int) -> list[in
         sizes: Number of parameters of each layer, p_l.
         shares: What the widths are proportional to, s_l ≥ 0.
         total: Features in all.
+        free: Whether a layer's cost doesn't grow with its width, so that it may get more; by default none.
 
     Returns:
         Features of each layer; at most `total` in all, but for the layers that are raised to 1.
@@ -37,7 +38,8 @@ def widths(sizes: Sequence[int], shares: Sequence[float], total: int) -> list[in
         [4, 5]
     """
     p, s = np.asarray(sizes, np.float64), np.asarray(shares, np.float64)
-    most = np.minimum(p, max(1.0, total * max(LARGEST, 4 / max(len(p), 1))))
+    cap = max(1.0, total * max(LARGEST, 4 / max(len(p), 1)))
+    most = np.where(np.asarray(free if free is not None else [False] * len(p), bool), p, np.minimum(p, cap))
     full = np.zeros(len(p), bool)
     while True:
         share = np.where(full, 0.0, s)
