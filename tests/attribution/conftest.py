@@ -4,6 +4,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from whence.config import Config, ModelConfig, TrainingConfig
+from whence.data import Dataset, load
+from whence.diffusion.training import train
+
 SIDE = 28
 TOWER = {
     "hidden_size": 32,
@@ -77,3 +81,21 @@ def model_folder(tmp_path_factory) -> Callable[[str], Path]:
         return root / name
 
     return folder
+
+
+@pytest.fixture(scope="session")
+def few_digits() -> Dataset:
+    """Ten digits."""
+    return load("digits").select(range(10))
+
+
+@pytest.fixture(scope="session")
+def recorded_run(few_digits, tmp_path_factory) -> Path:
+    """A run of `train` with flips, whose three checkpoints don't fall on ends of epochs; only to be read."""
+    model = ModelConfig(channels=(8,), groups=4, attention=0)
+    training = TrainingConfig(
+        steps=14, batch_size=4, learning_rate=2e-3, save_every=14, checkpoints=3, warmup=2, ema=0.8, flip=True, seed=3
+    )
+    path = tmp_path_factory.mktemp("recorded") / "run"
+    train(few_digits, path, Config(model=model, training=training))
+    return path

@@ -78,7 +78,7 @@ class Seen:
         queries: Features of the queries, or of all their steps.
         rows: Row of each example, N.
         steps: Rows of each query, Q.
-        weights: What each example's scores are multiplied by, float64 [N]: 0 where these weights never saw it.
+        weights: What each example's scores are multiplied by, float64 [N]: 0 where training never saw it.
     """
 
     examples: Features
@@ -92,8 +92,9 @@ class Seen:
         """Open the features of examples and of queries; of a query whose steps QUERY@TIMESTEP are there, of these."""
         found, asked = Features.open(look.examples, feature), Features.open(look.queries, feature)
         place = {name: n for n, name in enumerate(found.ids)}
-        seen, steps = look.part.seen, steps_of(asked.ids, queries)
-        weights = [look.part.weight * (seen is None or name in seen) for name in examples]
+        steps, trained = steps_of(asked.ids, queries), look.part.trained
+        shares = dict.fromkeys(examples, 1.0) if trained is None else dict(trained)
+        weights = [look.part.weight * shares.get(name, 0.0) for name in examples]
         return cls(
             found,
             asked,

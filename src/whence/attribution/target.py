@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -31,15 +32,13 @@ class Part:
         where: The model.
         weight: What its scores are multiplied by.
         source: What training drew before it; None where that isn't asked for, or not known.
-        visits: How many visits of each example the source stands for; 0 without a source.
-        seen: Ids of the examples that it was trained on; None for all.
+        trained: (id, weight in the loss) of the examples that it was trained on; None for all, with weight 1.
     """
 
     where: ModelAt | DiffusionModel
     weight: float = 1.0
     source: Recorded | None = None
-    visits: int = 0
-    seen: frozenset[str] | None = None
+    trained: frozenset[tuple[str, float]] | None = None
 
 
 @dataclass(frozen=True)
@@ -140,7 +139,10 @@ class Target:
 
 
 def _checkpoints(run: Path, recorded: bool, ids: Sequence[str]) -> list[Part]:
-    """Return the checkpoints of a run: their mean, or each times η_c visits / batch size with what training drew.
+    """Return the checkpoints of a run: their mean, or each times η_c V_c / B with what training drew.
+
+    V_c is how many whole epochs ended since the checkpoint before, η_c the mean learning rate of their steps and B the
+    batch size. The learning rate at the checkpoint itself would not do: a cosine ends near 0.
 
     Raises:
         ArtefactError: The run kept no checkpoints.
@@ -151,7 +153,7 @@ def _checkpoints(run: Path, recorded: bool, ids: Sequence[str]) -> list[Part]:
     if not recorded:
         return [Part(ModelAt(run, file), 1 / len(files)) for file in files]
     record, parts, before = Record(run), [], -1
-    config, seen = record.training, frozenset(record.ids)
+    config, trained = record.training, frozenset(zip(record.ids, record.weights, strict=True))
     draws = Draws(config.seed, record.timesteps, config.shared_noise, config.antithetic)
     _require_recorded(record, draws, ids)
     for file in files:
@@ -159,9 +161,10 @@ def _checkpoints(run: Path, recorded: bool, ids: Sequence[str]) -> list[Part]:
         last = int(tensors["step"]) * config.batch_size // len(record.ids) - 1
         visits = last - before
         if visits > 0:
-            weight = float(tensors["learning_rate"]) * visits / config.batch_size
-            source = Recorded(draws, last, config.seed, config.flip)
-            parts.append(Part(ModelAt(run, file), weight, source, visits, seen))
+            steps = [epoch * len(record.ids) / config.batch_size for epoch in (before + 1, last + 1)]
+            rate = record["learning_rate"][math.floor(steps[0]) : math.ceil(steps[1])].mean().item()
+            source = Recorded(draws, last, visits, config.seed, config.flip)
+            parts.append(Part(ModelAt(run, file), rate * visits / config.batch_size, source, trained))
         before = max(before, last)
     if not parts:
         raise ArtefactError(f"{run} has no checkpoint after a whole epoch, so no visit of every example is known.")

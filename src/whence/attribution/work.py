@@ -112,8 +112,9 @@ class Work:
         for part in self.target.parts(method.over, self.examples.ids):
             subject = self._subject(part)
             root = self.store / subject.fingerprint[:12]
-            name = "recorded" if part.source else "examples"
-            draws = max(GROUPS, min(self.config.draws, part.visits)) if part.source else self.config.draws
+            name, draws = "examples", self.config.draws
+            if part.source:
+                name, draws = f"recorded-{part.source.last:05d}", recorded_draws(draws, part.source.visits)
             examples = self._job(
                 root / name, subject, self.examples, part.source or self._own("examples"), draws, method
             )
@@ -164,3 +165,13 @@ class Work:
 
     def _own(self, purpose: str) -> Own:
         return Own(self._draws(purpose))
+
+
+def recorded_draws(draws: int, visits: int) -> int:
+    """Return how many recorded visits are looked at: the latest ones, or all, each as often as the others.
+
+    Example:
+        >>> recorded_draws(100, 250), recorded_draws(100, 40), recorded_draws(100, 3)
+        (100, 40, 9)
+    """
+    return draws if visits >= draws else visits * -(-GROUPS // visits)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -86,8 +87,17 @@ class Record:
     @cached_property
     def ids(self) -> tuple[str, ...]:
         """Ids of the examples that the run could see."""
+        return tuple(self._examples["id"])
+
+    @cached_property
+    def weights(self) -> tuple[float, ...]:
+        """Weight of each of these examples in the loss."""
+        return tuple(self._examples["weight"])
+
+    @cached_property
+    def _examples(self) -> dict[str, list[Any]]:
         artefacts.verify(self.path, self._manifest, "examples.parquet")
-        return tuple(artefacts.read_table(self.path / "examples.parquet")["id"])
+        return artefacts.read_table(self.path / "examples.parquet")
 
     @cached_property
     def _steps(self) -> dict[str, Tensor]:

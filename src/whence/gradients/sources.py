@@ -53,23 +53,25 @@ class Own:
 
 @dataclass(frozen=True)
 class Recorded:
-    """The visits of a training run before a checkpoint: index k is the visit `last` - k.
+    """The visits of a training run between two checkpoints: index k is the visit `last` - k, from which it goes round.
 
     Attributes:
         draws: Those of the run, whose index is the visit.
         last: The latest visit that every example had before the checkpoint.
+        visits: How many visits every example had since the checkpoint before it.
         seed: The run's, for flips.
         flip: Whether the run flipped images.
     """
 
     draws: Draws
     last: int
+    visits: int
     seed: int
     flip: bool
 
     def __call__(self, x: Tensor, ids: Sequence[str], index: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
-        """What training saw at these visits; indices before the first visit repeat it."""
-        visits = np.maximum(self.last - np.asarray(index), 0)
+        """What training saw at these visits."""
+        visits = self.last - np.asarray(index) % self.visits
         if self.flip:
             flipped = torch.from_numpy(flips(self.seed, ids, visits))
             x = torch.where(flipped.reshape(-1, *[1] * (x.dim() - 1)), x.flip(-1), x)
@@ -77,8 +79,9 @@ class Recorded:
         return x, t, noise
 
     def record(self) -> dict[str, Any]:
-        """The run's draws and the last visit."""
-        return {"source": "recorded", "last": self.last, "flip": self.flip, **vars(self.draws)}
+        """The run's draws and its visits."""
+        found = {"source": "recorded", "last": self.last, "visits": self.visits, "flip": self.flip}
+        return {**found, **vars(self.draws)}
 
 
 @dataclass(frozen=True)

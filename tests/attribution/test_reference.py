@@ -1,0 +1,245 @@
+"""Every gradient method against its formula: gradients of one example after the other by autograd, explicit inverses."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from whence import artefacts
+from whence.attribution.attribute import attribute
+from whence.attribution.methods import METHODS
+from whence.attribution.queries import Queries, read_queries
+from whence.attribution.work import AttributionConfig
+from whence.config import SamplerConfig
+from whence.diffusion.draws import Draws
+from whence.diffusion.process import DiffusionModel
+from whence.diffusion.record import Record
+from whence.diffusion.trajectory import predicted_clean
+from whence.gradients.compression import Compression
+from whence.gradients.features import GROUPS
+from whence.gradients.subject import ModelAt
+from whence.seeds import derived_seed
+
+DRAWS, DAMPING = 8, 0.3
+#: A thousand parameters, so that ΦᵀΦ + λI can be inverted as it stands.
+LAYERS = ("conv_in", "conv_norm_out", "conv_out", "time_embedding.linear_1", "mid_block.resnets.0.conv1")
+READOUTS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "loss": lambda output, target: (output - target).square().mean(),
+    "squared-norm": lambda output, target: output.square().mean(),
+    "mean": lambda output, target: output.mean(),
+}
+
+
+def gradient(model, x, t, noise, readout) -> tuple[Tensor, float]:
+    """∇f of one picture [p] and its loss, by autograd."""
+    target = model.target(x[None], t[None], noise[None])
+    output = model.network(model.noised(x[None], t[None], noise[None]), t[None]).sample
+    chosen = [p for name, p in model.network.named_parameters() if name.rpartition(".")[0] in LAYERS]
+    parts = torch.autograd.grad(READOUTS[readout](output, target), chosen, allow_unused=True)
+    flat = [torch.zeros_like(p) if part is None else part for p, part in zip(chosen, parts, strict=True)]
+    return torch.cat([part.flatten() for part in flat]).double(), (output - target).square().mean().item()
+
+
+@dataclass
+class Slow:
+    """The same question, answered slowly."""
+
+    run: object
+    data: object
+    queries: Queries
+
+    @cached_property
+    def model(self) -> DiffusionModel:
+        return DiffusionModel.load(self.run)
+
+    @cached_property
+    def record(self) -> Record:
+        return Record(self.run)
+
+    @cached_property
+    def checkpoints(self) -> list[tuple[int, DiffusionModel]]:
+        """Steps and raw weights."""
+        files = sorted((self.run / "checkpoints").iterdir())
+        steps = [int(artefacts.read_tensors(file)["step"]) for file in files]
+        return [(step, ModelAt(self.run, file).open()) for step, file in zip(steps, files, strict=True)]
+
+    def rows(self, purpose: str, names) -> list[list[tuple[Tensor, Tensor]]]:
+        """(timestep, noise) of every name and draw."""
+        draws = Draws(derived_seed(0, purpose), 1000)
+        found = [draws([name] * DRAWS, range(DRAWS), self.model.size) for name in names]
+        return [list(zip(t, noise, strict=True)) for t, noise in found]
+
+    def features(self, model, pictures, rows, readout, normalised) -> tuple[Tensor, Tensor]:
+        """Φ [n, p], the mean over draws, and mean losses [n]."""
+        means, losses = [], []
+        for x, draws in zip(pictures, rows, strict=True):
+            pairs = [gradient(model, x, *draw, readout) for draw in draws]
+            own = [g / g.norm() if normalised else g for g, _ in pairs]
+            means.append(torch.stack(own).mean(0))
+            losses.append(np.mean([loss for _, loss in pairs]))
+        return torch.stack(means), torch.tensor(losses)
+
+    @cached_property
+    def x(self) -> Tensor:
+        return self.data.images(range(len(self.data)))
+
+    def examples(self, model, readout="loss", normalised=False):
+        return self.features(model, self.x, self.rows("examples", self.data.ids), readout, normalised)
+
+    def asked(self, model, readout="loss", normalised=False) -> Tensor:
+        rows = self.rows("queries", self.queries.names)
+        return self.features(model, self.queries.pictures, rows, readout, normalised)[0]
+
+    def steps(self) -> Tensor:
+        """Φ of the picture predicted at every step [Q, S, p], at that step's timestep."""
+        timesteps, clean = predicted_clean(self.model, self.queries.sampler, self.queries.names)
+        draws, found = Draws(derived_seed(0, "trajectory"), 1000), []
+        for q, name in enumerate(self.queries.names):
+            for s, t in enumerate(timesteps):
+                _, noise = draws([f"{name}@{t}"] * GROUPS, range(GROUPS), self.model.size)
+                rows = [(torch.tensor(t), one) for one in noise]
+                found.append(self.features(self.model, [clean[s, q]], [rows], "loss", False)[0][0])
+        return torch.stack(found).reshape(len(self.queries.names), len(timesteps), -1)
+
+    def visits(self, n: int, first: int, last: int) -> list[tuple[Tensor, Tensor, Tensor]]:
+        """What training saw of an example at these visits, as its record has it: picture, timestep, noise."""
+        record, found = self.record, []
+        for step, slot in zip(*torch.nonzero(record["rows"] == n, as_tuple=True), strict=True):
+            if first <= record["visits"][step, slot] <= last:
+                noise = record.noise(int(step), self.model.size)[slot]
+                x = self.x[n].flip(-1) if record["flipped"][step, slot] else self.x[n]
+                found.append((x, record["timesteps"][step, slot].long(), noise))
+        assert len(found) == last - first + 1
+        return found
+
+    def tracin(self, normalised: bool) -> Tensor:
+        """Σ_c η_c V_c / B ⟨ḡ_q, ḡ_n⟩ over the checkpoints c."""
+        record, total, before = self.record, 0.0, -1
+        size, count = record.training.batch_size, len(self.data)
+        for step, model in self.checkpoints:
+            last = step * size // count - 1
+            rows = []
+            for n in range(count):
+                seen = [gradient(model, *visit, "loss")[0] for visit in self.visits(n, before + 1, last)]
+                rows.append(torch.stack([g / g.norm() if normalised else g for g in seen]).mean(0))
+            among = [s for s in range(step) if ((record["visits"][s] > before) & (record["visits"][s] <= last)).any()]
+            rate = record["learning_rate"][among].mean()
+            scores = self.asked(model, "loss", normalised) @ torch.stack(rows).T
+            total = total + rate * (last - before) / size * scores
+            before = last
+        return total
+
+
+def inverse(phi: Tensor) -> Tensor:
+    """(ΦᵀΦ + λI)⁻¹ with λ relative to the mean eigenvalue."""
+    gram = phi.T @ phi
+    return torch.linalg.inv(gram + DAMPING * gram.trace() / min(phi.shape) * torch.eye(len(gram)))
+
+
+def kernel(phi: Tensor, asked: Tensor) -> Tensor:
+    return asked @ inverse(phi) @ phi.T
+
+
+def d_trak(slow):
+    return kernel(slow.examples(slow.model, "squared-norm")[0], slow.asked(slow.model, "squared-norm"))
+
+
+def trak(slow):
+    return kernel(slow.examples(slow.model)[0], slow.asked(slow.model))
+
+
+def journey(slow):
+    return kernel(slow.examples(slow.model)[0], slow.steps().mean(1))
+
+
+def journey_steps(slow):
+    return kernel(slow.examples(slow.model)[0], slow.steps().flatten(0, 1))
+
+
+def das(slow):
+    phi, losses = slow.examples(slow.model, "mean", normalised=True)
+    leverage = (phi @ inverse(phi) @ phi.T).diagonal()
+    return kernel(phi, slow.asked(slow.model, "mean", normalised=True)) * losses.sqrt() / (1 - leverage)
+
+
+def relative(slow):
+    phi = slow.examples(slow.model)[0]
+    return kernel(phi, slow.asked(slow.model)) / (inverse(phi) @ phi.T).norm(dim=0)
+
+
+def renormalised(slow):
+    phi = slow.examples(slow.model)[0]
+    return kernel(phi, slow.asked(slow.model)) / phi.norm(dim=1)
+
+
+def dot(slow, model=None):
+    model = model or slow.model
+    return slow.asked(model) @ slow.examples(model)[0].T
+
+
+def cosine(slow, model=None):
+    phi, asked = slow.examples(model or slow.model)[0], slow.asked(model or slow.model)
+    return asked / asked.norm(dim=1, keepdim=True) @ (phi / phi.norm(dim=1, keepdim=True)).T
+
+
+def over_checkpoints(score):
+    return lambda slow: torch.stack([score(slow, model) for _, model in slow.checkpoints]).mean(0)
+
+
+REFERENCE = {
+    "d-trak": d_trak,
+    "trak": trak,
+    "journey-trak": journey,
+    "journey-trak-steps": journey_steps,
+    "das": das,
+    "das-squared": lambda slow: das(slow).square(),
+    "relative-if": relative,
+    "renormalised-if": renormalised,
+    "gradient-dot": dot,
+    "gradient-cosine": cosine,
+    "tracin-cp": over_checkpoints(dot),
+    "gas": over_checkpoints(cosine),
+    "tracin": lambda slow: slow.tracin(normalised=False),
+    "retrac": lambda slow: slow.tracin(normalised=True),
+}
+
+
+@pytest.fixture(scope="module")
+def slow(recorded_run, few_digits) -> Slow:
+    sampler = SamplerConfig(method="ddim", steps=3)
+    return Slow(recorded_run, few_digits, read_queries(DiffusionModel.load(recorded_run), "sample:2", sampler=sampler))
+
+
+@pytest.fixture(scope="module")
+def found(slow):
+    config = AttributionConfig(draws=DRAWS, damping=DAMPING, compression=Compression(kind="none"))
+    return attribute(
+        slow.run, slow.data, slow.queries, list(METHODS), config=config, only=lambda name: name in LAYERS, workers=1
+    )
+
+
+def test_every_method_has_a_reference():
+    assert list(REFERENCE) == list(METHODS)
+
+
+@pytest.mark.parametrize("name", REFERENCE)
+def test_scores_are_those_of_the_formula(slow, found, name):
+    expected, scores = REFERENCE[name](slow), found[name]
+    assert scores.examples == slow.data.ids
+    torch.testing.assert_close(scores.scores.double(), expected, rtol=2e-3, atol=2e-4 * float(expected.abs().max()))
+    assert (scores.standard_error > 0).all()
+
+
+def test_the_steps_are_named_by_picture_and_timestep(slow, found):
+    timesteps, _ = predicted_clean(slow.model, slow.queries.sampler, slow.queries.names)
+    assert found["journey-trak-steps"].queries == tuple(f"{q}@{t}" for q in slow.queries.names for t in timesteps)
+
+
+def test_the_last_checkpoint_is_not_the_averaged_model(slow):
+    step, last = slow.checkpoints[-1]
+    assert step == slow.record.training.steps
+    assert not torch.equal(last.network.conv_in.weight, slow.model.network.conv_in.weight)
