@@ -7,10 +7,12 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
 
+import whence
 from whence.cli.app import app
 
 README = (Path(__file__).parent.parent / "README.md").read_text("utf-8")
@@ -31,11 +33,38 @@ def test_python_example_runs_as_a_plain_script(tmp_path):
     assert "members=16)" in code
     (tmp_path / "tiny.toml").write_text(TINY)
     tiny = 'members=16, config=whence.read_config(Path("tiny.toml")), workers=2)'
-    (tmp_path / "example.py").write_text("from pathlib import Path\n" + code.replace("members=16)", tiny))
+    for usual, small in {
+        "members=16)": tiny,
+        '"runs/single")': '"runs/single", whence.read_config(Path("tiny.toml")))',
+        "draws=100": "draws=8",
+    }.items():
+        assert usual in code
+        code = code.replace(usual, small)
+    (tmp_path / "example.py").write_text("from pathlib import Path\n" + code)
     done = subprocess.run([sys.executable, "example.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert len(re.findall(r"\d+\.\d+", done.stdout)) >= 2 + 5
     assert (tmp_path / "runs" / "ens" / "report.html").exists()
+
+
+ATTRIBUTION = (Path(__file__).parent.parent / "docs" / "attribution.md").read_text("utf-8")
+
+
+def test_a_method_of_ones_own_and_a_network_of_ones_own_run_as_the_docs_say():
+    method, network = re.findall(r"```python\n(.*?)```", ATTRIBUTION, re.DOTALL)
+    assert len(method.splitlines()) < 40
+    names: dict[str, Any] = {}
+    exec(method, names)
+    exec(network, names)
+    found = whence.attribute(
+        names["model"],
+        names["examples"],
+        names["queries"],
+        ["trak", names["LEAVE_ONE_OUT"]],
+        config=whence.AttributionConfig(draws=8),
+    )
+    assert found["leave-one-out"].scores.shape == (1, 40)
+    assert (found["leave-one-out"].scores.abs() >= found["trak"].scores.abs()).all()
 
 
 COMMANDS = [line.split("#")[0].strip() for line in README.splitlines() if line.startswith("whence ")]
