@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test test-slow check bench bench-ensemble bench-landscape format clean
+.PHONY: demo test test-slow check bench bench-ensemble bench-landscape bench-gradients format clean
 
 demo: $(VENV)/.whence
 	$(BIN)/whence demo --out runs/demo
@@ -19,7 +19,7 @@ check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: bench-ensemble bench-landscape
+bench: bench-ensemble bench-landscape bench-gradients
 
 bench-ensemble: $(VENV)/.dev
 	$(BIN)/python benchmarks/quality.py
@@ -31,6 +31,13 @@ bench-landscape: $(VENV)/.dev
 	$(BIN)/python benchmarks/planted.py
 	$(BIN)/python benchmarks/screening.py
 	$(BIN)/python benchmarks/landscape_cost.py
+
+bench-gradients: $(VENV)/.dev
+	$(BIN)/python benchmarks/features_cost.py
+	$(BIN)/python benchmarks/scores_cost.py
+	$(BIN)/python benchmarks/errors.py
+	$(BIN)/python benchmarks/specificity.py
+	$(BIN)/python benchmarks/agreement.py
 
 format: $(VENV)/.dev
 	$(BIN)/ruff format .
