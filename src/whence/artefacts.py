@@ -366,6 +366,20 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
         raise ArtefactError(f"{path} is damaged: {error}.") from None
 
 
+def read_row(path: Path, name: str, index: int) -> torch.Tensor:
+    """Return one entry along the first dimension of a tensor in a safetensors file, without reading the others.
+
+    Raises:
+        ArtefactError: The file is missing or damaged, or has no such tensor.
+    """
+    try:
+        with safe_open(path, framework="pt") as stored:
+            row: torch.Tensor = stored.get_slice(name)[index]
+            return row
+    except (OSError, SafetensorError) as error:
+        raise ArtefactError(f"{path} can't be read: {error}. {_WAY_OUT.format(path.parent)}") from None
+
+
 def write_table(path: Path, columns: Mapping[str, Any]) -> None:
     """Write named columns as a Parquet file."""
     sink = pa.BufferOutputStream()

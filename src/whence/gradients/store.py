@@ -228,6 +228,12 @@ def _read(file: Path) -> Sums:
     return Sums(sums * tensors["scale"] if "scale" in tensors else sums, tensors["norms"], tensors["losses"])
 
 
+def _read_group(file: Path, number: int) -> Tensor:
+    """The sums over one group of draws, float32 [n, p]."""
+    sums = artefacts.read_row(file, "sums", number)
+    return sums if sums.dtype == torch.float32 else sums.float() * artefacts.read_row(file, "scale", number)
+
+
 @dataclass(frozen=True)
 class Features:
     """Features of one kind on disk.
@@ -258,8 +264,16 @@ class Features:
 
     def shards(self) -> Iterator[Sums]:
         """The sums of one batch of examples after the other."""
-        for file in sorted(self.path.glob("*.safetensors")):
+        for file in self._files:
             yield _read(file)
+
+    @property
+    def _files(self) -> list[Path]:
+        return sorted(self.path.glob("*.safetensors"))
+
+    @cached_property
+    def _losses(self) -> Tensor:
+        return torch.cat([artefacts.read_tensors(file)["losses"] for file in self._files])
 
     @cached_property
     def sums(self) -> Tensor:
@@ -270,12 +284,12 @@ class Features:
         """φ_n, float32 [N, p]: the mean over the draws, or over those outside of one group."""
         if without is None:
             return self.sums / self.draws
-        rest = torch.cat([shard.sums[without] for shard in self.shards()]).neg_().add_(self.sums)
+        rest = torch.cat([_read_group(file, without) for file in self._files]).neg_().add_(self.sums)
         return rest.div_(int(self._outside(without).sum()))
 
     def loss(self, without: int | None = None) -> Tensor:
         """Mean loss of every example over the draws, float32 [N], or over those outside of one group."""
-        return torch.cat([shard.losses[:, self._outside(without)].mean(1) for shard in self.shards()])
+        return self._losses[:, self._outside(without)].mean(1)
 
     def norms(self) -> Tensor:
         """‖P g‖ of every example and draw, float32 [N, T]."""
