@@ -1,4 +1,4 @@
-"""Every gradient method against its formula: gradients of one example after the other by autograd, explicit inverses."""
+"""Every gradient method against its formula: gradients example by example from autograd, and explicit inverses."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -30,10 +30,10 @@ from whence.attribution.target import Target
 from whence.attribution.work import AttributionConfig, Work
 from whence.data import Dataset
 from whence.diffusion.process import DiffusionModel
-from whence.diffusion.ranges import require_pictures
+from whence.diffusion.ranges import require_pictures, require_size
 from whence.engine import Report, silent
 from whence.ensemble.model import Ensemble
-from whence.errors import ConfigError
+from whence.errors import ArtefactError, ConfigError
 from whence.gradients.examples import Examples
 from whence.gradients.store import extend
 
@@ -92,14 +92,15 @@ def attribute(
     request = Request.make(model, data, queries, method, config, only)
     with ExitStack() as stack:
         place = Path(out or stack.enter_context(tempfile.TemporaryDirectory()))
+        request.claim(place)
         found = request.likeness(data)
         if request.methods:
-            work = request.work(place, Path(store) if store else place / "features")
+            work = request.work(Path(store) if store else place / "features")
             wanted = {method: work.looks(method) for method in request.methods}
             extend(list(work.jobs.values()), workers=workers, report=report)
             found |= scores(work, wanted, request.units, scored)
             if out:
-                write_norms(place / "norms.parquet", work, {each.feature: own[0] for each, own in wanted.items()})
+                write_norms(place / "norms.parquet", work, wanted)
         if out:
             write(place, request, found)
     return found
@@ -148,12 +149,15 @@ class Request:
         asked = dict.fromkeys([method] if isinstance(method, str | Method) else method)
         alike = tuple(name for name in asked if isinstance(name, str) and name not in METHODS and is_attributor(name))
         methods = tuple(named(one) if isinstance(one, str) else one for one in asked if one not in alike)
-        if not asked:
-            raise ConfigError("No method was asked for. `whence methods` lists them.")
+        _require_distinct([*alike, *(one.name for one in methods)])
         found = target.queries(queries) if isinstance(queries, str) else queries
         if isinstance(found, Queries):
             require_pictures(found.pictures, found.names)
-        return cls(target, examples, units, found, methods, alike, config or AttributionConfig(), only)
+        made = cls(target, examples, units, found, methods, alike, config or AttributionConfig(), only)
+        require_size(target.model, made.pictures.values, "queries")
+        for given in (made.examples, made.pictures):
+            given.require_finite()
+        return made
 
     def likeness(self, data: Dataset | Examples) -> dict[str, Scores]:
         """Return the scores of attributors that look at pictures alone, by name.
@@ -174,22 +178,37 @@ class Request:
         """Query ids, Q."""
         return self.queries.ids if isinstance(self.queries, Examples) else self.queries.names
 
-    def work(self, out: Path, store: Path) -> Work:
-        """Return the work in a folder, which must not hold other work.
+    def work(self, store: Path) -> Work:
+        """Return the work on features in a folder."""
+        return Work(store, self.target, self.examples, self.queries, self.pictures, self.config, self.only)
+
+    def claim(self, out: Path, *, look: bool = False) -> None:
+        """Note in the folder of results what they are of; it must not hold others.
+
+        Args:
+            out: The folder.
+            look: Only look whether it holds others.
 
         Raises:
-            MismatchError: The folder holds work on another model, other data or queries, or with other settings.
+            ArtefactError: The folder is a model, an ensemble or something else that Whence made.
+            MismatchError: It holds work on another model, other data or queries, or with other settings.
         """
-        inputs = {
+        kind = artefacts.kind_of(out) if out.is_dir() else None
+        if kind is not None:
+            raise ArtefactError(f"{out} is a {kind}. Give a folder of their own for scores.")
+        place, made = out / "request", {"config": self.config.shared()}
+        if artefacts.existing(place, "attribution", inputs=self.inputs, made=made) is None and not look:
+            with artefacts.create(place, "attribution", inputs=self.inputs, made=made):
+                pass
+
+    @cached_property
+    def inputs(self) -> dict[str, str]:
+        """Fingerprints of model, data and queries."""
+        return {
             "model": self.target.fingerprint,
             "data": self.examples.fingerprint,
             "queries": self.pictures.fingerprint,
         }
-        made = {"config": self.config.model_dump(mode="json", exclude={"draws", "damping"})}
-        if artefacts.existing(out / "request", "attribution", inputs=inputs, made=made) is None:
-            with artefacts.create(out / "request", "attribution", inputs=inputs, made=made):
-                pass
-        return Work(store, self.target, self.examples, self.queries, self.pictures, self.config, self.only)
 
     @cached_property
     def pictures(self) -> Examples:
@@ -209,16 +228,24 @@ class Request:
         return name.replace(":", "-").replace("/", "-") if usual else f"{name}-damping-{self.config.damping:g}"
 
 
+def _require_distinct(names: Sequence[str]) -> None:
+    """Check that there are methods, each of a name of its own.
+
+    Raises:
+        ConfigError: There are none, or two of one name.
+    """
+    if not names:
+        raise ConfigError("No method was asked for. `whence methods` lists them.")
+    twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
+    if twice:
+        raise ConfigError(f"Two methods are called {twice[0]!r}; give yours another name.")
+
+
 def write(out: Path, request: Request, found: Mapping[str, Scores]) -> None:
     """Write scores, and the pictures at their ends where there are pictures."""
-    inputs = {
-        "model": request.target.fingerprint,
-        "data": request.examples.fingerprint,
-        "queries": request.pictures.fingerprint,
-    }
     settings = {"config": request.config.record()}
     for name, own in found.items():
-        own.write(out / request.folder(name), inputs, settings, renew=True)
+        own.write(out / request.folder(name), request.inputs, settings, renew=True)
     if not request.has_pictures:
         return
     every = [Scores.read(path) for path in artefacts.whole(out, "*") if artefacts.kind_of(path) == "scores"]
@@ -231,7 +258,7 @@ def write(out: Path, request: Request, found: Mapping[str, Scores]) -> None:
         pixels=request.examples.values[ends],
     ).write(
         out / "pictures",
-        inputs,
+        request.inputs,
         {
             "model": request.target.name,
             "data": f"{len(request.units):,} images, fingerprint {request.examples.fingerprint[:12]}",

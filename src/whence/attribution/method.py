@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -9,10 +10,13 @@ from typing import Literal
 from torch import Tensor
 
 from whence.attribution.evidence import Evidence
+from whence.errors import ConfigError
 from whence.gradients.features import Feature
 
 #: λ as a multiple of the mean eigenvalue, where nothing else is asked for.
 DAMPING = 0.1
+#: Folders beside those of scores.
+TAKEN = ("features", "pictures", "request")
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,18 @@ class Method:
     signed: bool = True
     additive: bool = True
     behaviour: str = "loss of the query"
+
+    def __post_init__(self) -> None:
+        """Check the name, which a folder gets.
+
+        Raises:
+            ConfigError: No folder can have it, or another one has it.
+        """
+        if not re.fullmatch(r"[a-z0-9]+([-_.][a-z0-9]+)*", self.name) or self.name in TAKEN:
+            raise ConfigError(
+                f"A method can't be called {self.name!r}. Use small letters and digits, joined by - and unlike "
+                f"{', '.join(TAKEN)}."
+            )
 
     @property
     def feature(self) -> Feature:

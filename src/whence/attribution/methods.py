@@ -38,5 +38,7 @@ def method(name: str) -> Method:
         'D-TRAK'
     """
     if name not in METHODS:
-        raise ConfigError(f"There is no gradient method {name!r}; there are {', '.join(METHODS)}.")
+        raise ConfigError(
+            f"There is no method {name!r}. `whence methods` lists them; those of gradients are {', '.join(METHODS)}."
+        )
     return METHODS[name]

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
 
 from whence import artefacts
+from whence.attribution.method import Method
 from whence.attribution.work import Look, Work
 from whence.gradients.features import Feature
 from whence.gradients.store import Features
 
 #: Pairs of example and draw that are kept for each readout.
 PAIRS = 20_000
+COLUMNS = ("readout", "timestep", "norm")
 
 
 def norms(work: Work, look: Look, feature: Feature) -> dict[str, list[float]]:
@@ -38,14 +41,25 @@ def norms(work: Work, look: Look, feature: Feature) -> dict[str, list[float]]:
     return columns
 
 
-def write_norms(path: Path, work: Work, looks: dict[Feature, Look]) -> None:
-    """Write the norms of several readouts as one table: readout, timestep, norm."""
-    table: dict[str, list[object]] = {"readout": [], "timestep": [], "norm": []}
-    for feature, look in sorted(looks.items(), key=lambda pair: pair[0]):
-        if feature.readout in table["readout"]:
-            continue
+def write_norms(path: Path, work: Work, wanted: Mapping[Method, Sequence[Look]]) -> None:
+    """Write the norms of the readouts of several methods as one table: readout, timestep, norm.
+
+    Of a readout that several methods share, the first one's are taken. Readouts that are there already, and that none
+    of these methods has, are kept.
+    """
+    first: dict[str, tuple[Feature, Look]] = {}
+    for method, looks in wanted.items():
+        first.setdefault(method.readout, (method.feature, looks[0]))
+    rows = [row for row in _read(path) if row[0] not in first]
+    for readout, (feature, look) in first.items():
         columns = norms(work, look, feature)
-        table["readout"] += [feature.readout] * len(columns["norm"])
-        for name, values in columns.items():
-            table[name] += values
-    artefacts.write_table(path, table)
+        rows += [(readout, t, norm) for t, norm in zip(columns["timestep"], columns["norm"], strict=True)]
+    rows.sort(key=lambda row: row[0])
+    artefacts.write_table(path, {name: [row[k] for row in rows] for k, name in enumerate(COLUMNS)})
+
+
+def _read(path: Path) -> list[tuple[str, float, float]]:
+    if not path.exists():
+        return []
+    table = artefacts.read_table(path)
+    return list(zip(*(table[name] for name in COLUMNS), strict=True))

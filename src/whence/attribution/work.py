@@ -6,13 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Annotated, Any
 
 from pydantic import Field
 
 from whence.attribution.method import DAMPING, Method
 from whence.attribution.queries import Queries
 from whence.attribution.target import Part, Target
-from whence.config import Count, Settings
+from whence.config import Settings
 from whence.diffusion.draws import Draws
 from whence.diffusion.trajectory import predicted_clean
 from whence.errors import ConfigError
@@ -33,12 +34,20 @@ STEP_DRAWS = GROUPS
 class AttributionConfig(Settings):
     """How gradients are taken and turned into scores."""
 
-    draws: Count = Field(100, ge=GROUPS, description="Draws (timestep, noise) per example and query.")
-    damping: float = Field(DAMPING, gt=0, description="Damping λ as a multiple of the mean eigenvalue of the kernel.")
+    draws: Annotated[int, Field(ge=GROUPS, strict=True)] = Field(
+        100, description=f"Draws (timestep, noise) per example and query, {GROUPS} at least for standard errors."
+    )
+    damping: float = Field(
+        DAMPING, gt=0, allow_inf_nan=False, description="Damping λ as a multiple of the mean eigenvalue of the kernel."
+    )
     seed: int = Field(0, ge=0, description="Seed of the draws.")
     compression: Compression = Field(Compression(), description="What is kept of a gradient.")
     autocast: bool = Field(False, description="Run the network in bfloat16 where that is safe.")
     precision: Precision = Field("float32", description="How features are kept on disk: float32 or float16.")
+
+    def shared(self) -> dict[str, Any]:
+        """The settings that all scores in a folder share, as JSON values: all but draws and damping."""
+        return {name: value for name, value in self.record().items() if name not in ("draws", "damping")}
 
 
 @dataclass(frozen=True)

@@ -134,9 +134,10 @@ def planned(request: Request, out: Path, store: Path | None, workers: int | None
 
     from whence.attribution.planning import plan_attribution
 
+    request.claim(out, look=True)
+    features = store or out / "features"
     with TemporaryDirectory() as scratch:
-        place = out if out.exists() else Path(scratch)
-        work = request.work(place, store or place / "features")
+        work = request.work(features if features.exists() else Path(scratch))
         for one in request.methods:
             work.looks(one)
         return plan_attribution(work, workers=workers)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from whence import artefacts
 from whence.data import Dataset
-from whence.errors import DataError
+from whence.errors import DataError, NotFiniteError
 
 KIND = "examples"
 _TENSORS = "examples.safetensors"
@@ -82,6 +82,20 @@ class Examples:
         """The examples in the order of their ids, on which batches depend."""
         rows = torch.tensor(sorted(range(len(self)), key=self.ids.__getitem__))
         return Examples(tuple(self.ids[n] for n in rows.tolist()), self.values[rows], self.conditions_of(rows))
+
+    def require_finite(self) -> None:
+        """Check that no value is NaN or infinite.
+
+        Raises:
+            NotFiniteError: One is; the message names the example.
+        """
+        for name, tensor in {"values": self.values, **self.conditions}.items():
+            bad = (~tensor.isfinite()).flatten(1).any(1) if tensor.dim() > 1 else ~tensor.isfinite()
+            for n in bad.nonzero().flatten()[:1].tolist():
+                raise NotFiniteError(
+                    f"The {name} of {self.ids[n]!r} are not finite ({int(bad.sum())} of {len(self)} examples). Leave "
+                    "it out or restore it."
+                )
 
     @cached_property
     def fingerprint(self) -> str:

@@ -19,6 +19,7 @@ from whence.diffusion.draws import Draws
 from whence.diffusion.process import DiffusionModel
 from whence.diffusion.ranges import require_range, require_size
 from whence.engine import device, one_thread
+from whence.errors import NotFiniteError
 from whence.gradients.calibrate import shares
 from whence.gradients.check import check
 from whence.gradients.collect import Collector
@@ -76,10 +77,12 @@ def prepare(
     Raises:
         ModelError: A parameter can't be differentiated example by example, or its gradient isn't that of autograd.
         DataError: The examples have another size than the model's, or the model was made for another range of values.
+        NotFiniteError: A weight is NaN or infinite.
         MismatchError: The store of this model is of other examples or settings.
     """
     model = where.open() if isinstance(where, ModelAt) else where
     require_size(model, examples.values, "training images")
+    _require_finite(model)
     cover = coverage(model.network, only)
     model.network.to(device()).eval()
     inputs = {"model": fingerprint(model), "examples": examples.fingerprint}
@@ -92,6 +95,12 @@ def prepare(
             artefacts.write_json(part / "coverage.json", cover.report())
     resolved = {**made, "shares": artefacts.read_json(file / "shares.json")}
     return Subject(where, inputs["model"], resolved, only), cover
+
+
+def _require_finite(model: DiffusionModel) -> None:
+    for name, value in model.network.state_dict().items():
+        if not torch.isfinite(value).all():
+            raise NotFiniteError(f"The weights {name} of the network are not finite; restore them from a copy.")
 
 
 def _measure(model: DiffusionModel, cover: Coverage, examples: Examples, compression: Compression) -> dict[str, float]:

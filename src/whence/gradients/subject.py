@@ -85,7 +85,7 @@ class Subject:
         if isinstance(self.model, DiffusionModel):
             model = self.model
         else:
-            model = _opened(self.model)
+            model = _opened(self.model, self.fingerprint)
             if fingerprint(model) != self.fingerprint:
                 raise MismatchError(f"{self.model.folder} changed while features were made. Run the command again.")
         model.network.to(device()).eval()
@@ -97,6 +97,6 @@ class Subject:
 
 
 @lru_cache(maxsize=2)
-def _opened(model: ModelAt) -> DiffusionModel:
-    """The model; a worker makes one shard after the other with it."""
+def _opened(model: ModelAt, _fingerprint: str) -> DiffusionModel:
+    """The model as it was when it had this fingerprint; a worker makes one shard after the other with it."""
     return model.open()
