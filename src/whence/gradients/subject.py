@@ -14,7 +14,7 @@ from whence.engine import device
 from whence.errors import MismatchError
 from whence.gradients.collect import Collector
 from whence.gradients.compression import Compression, maps
-from whence.gradients.coverage import Coverage, coverage
+from whence.gradients.coverage import coverage
 
 
 @dataclass(frozen=True)
@@ -82,21 +82,20 @@ class Subject:
         Raises:
             MismatchError: The model changed since the work was planned.
         """
-        if isinstance(self.model, DiffusionModel):
-            model = self.model
-        else:
-            model = _opened(self.model, self.fingerprint)
-            if fingerprint(model) != self.fingerprint:
-                raise MismatchError(f"{self.model.folder} changed while features were made. Run the command again.")
+        model, collector = _opened(self)
         model.network.to(device()).eval()
-        cover = coverage(model.network, self.only)
-        return model, Collector(model.network, cover, self._maps(cover), self.compression["autocast"])
+        return model, collector
 
-    def _maps(self, cover: Coverage) -> Any:
-        return maps(cover, Compression(**self.compression["settings"]), self.compression["shares"], device())
+    def __hash__(self) -> int:
+        return hash((self.model, self.fingerprint))
 
 
 @lru_cache(maxsize=2)
-def _opened(model: ModelAt, _fingerprint: str) -> DiffusionModel:
-    """The model as it was when it had this fingerprint; a worker makes one shard after the other with it."""
-    return model.open()
+def _opened(subject: Subject) -> tuple[DiffusionModel, Collector]:
+    """Open the model and make the matrices, once: a process makes one shard after the other with them."""
+    model = subject.model if isinstance(subject.model, DiffusionModel) else subject.model.open()
+    if isinstance(subject.model, ModelAt) and fingerprint(model) != subject.fingerprint:
+        raise MismatchError(f"{subject.model.folder} changed while features were made. Run the command again.")
+    settings, cover = subject.compression, coverage(model.network, subject.only)
+    made = maps(cover, Compression(**settings["settings"]), settings["shares"], device())
+    return model, Collector(model.network, cover, made, settings["autocast"])
