@@ -36,8 +36,8 @@ def das(evidence: Evidence, damping: float) -> Tensor:
     Example:
         >>> import torch
         >>> evidence = Evidence(torch.eye(2), torch.tensor([[1.0, -1.0]]), losses=torch.tensor([4.0, 1.0]))
-        >>> das(evidence, 1.0).tolist()  # 1/2 · 2 / (1 - 1/2), -1/2 · 1 / (1 - 1/2)
-        [[2.0, -1.0]]
+        >>> das(evidence, 1.0).float()  # 1/2 · 2 / (1 - 1/2), -1/2 · 1 / (1 - 1/2)
+        tensor([[ 2., -1.]])
     """
     if evidence.losses is None:
         raise ConfigError("DAS needs the mean loss of every example: give Evidence(..., losses=...).")
@@ -66,8 +66,8 @@ def das_squared(evidence: Evidence, damping: float) -> Tensor:
     Example:
         >>> import torch
         >>> evidence = Evidence(torch.eye(2), torch.tensor([[1.0, -1.0]]), losses=torch.tensor([4.0, 1.0]))
-        >>> das_squared(evidence, 1.0).tolist()
-        [[4.0, 1.0]]
+        >>> das_squared(evidence, 1.0).float()
+        tensor([[4., 1.]])
     """
     return das(evidence, damping).square_()
 

@@ -27,8 +27,8 @@ class Evidence:
     Example:
         >>> import torch
         >>> evidence = Evidence(torch.eye(2), torch.tensor([[1.0, 2.0]]))
-        >>> evidence.dot.tolist(), evidence.kernel.scores(1.0).tolist()
-        ([[1.0, 2.0]], [[0.5, 1.0]])
+        >>> evidence.dot.float(), evidence.kernel.scores(1.0).float()
+        (tensor([[1., 2.]]), tensor([[0.5000, 1.0000]]))
     """
 
     examples: Tensor

@@ -1,4 +1,4 @@
-"""The kernel of the gradient methods: one eigendecomposition gives every method at every damping.
+"""The kernel of the gradient methods: one matrix gives every method at every damping.
 
 With examples Φ [N, p], queries Φ_q [Q, p], K = ΦᵀΦ + λI and λ = c · tr(ΦᵀΦ) / min(N, p):
 
@@ -6,9 +6,8 @@ With examples Φ [N, p], queries Φ_q [Q, p], K = ΦᵀΦ + λI and λ = c · tr
     leverage   h_n  = φ_nᵀ K⁻¹ φ_n
     relative   ‖K⁻¹ φ_n‖
 
-An orthogonal basis V [p, r] of the features' span in which ΦᵀΦ is diag(Λ) turns all of it into sums over r numbers:
-with A = ΦV [N, r] and B = Φ_qV [Q, r], S = B diag(1/(Λ + λ)) Aᵀ. If p ≤ N, V comes from ΦᵀΦ = VΛVᵀ; otherwise
-from ΦΦᵀ = UΛUᵀ, with A = U√Λ and B = Φ_qΦᵀU/√Λ, and V is never formed.
+At the first damping it is solved (`solved.py`); a second one is worth the eigendecomposition that serves all dampings
+(`decomposed.py`).
 """
 
 from __future__ import annotations
@@ -16,23 +15,25 @@ from __future__ import annotations
 import math
 from functools import cached_property
 
-import torch
 from torch import Tensor
 
-from whence.attribution.algebra import BLOCK, norms, product, rotated
+from whence.attribution.algebra import norms, product
+from whence.attribution.decomposed import Decomposed
+from whence.attribution.solved import Solved
 from whence.errors import ConfigError
 
-#: Eigenvalues below this share of the largest one are rounding errors of 0.
-ZERO = 1e-14
-#: λ below this share of the largest eigenvalue would be lost in rounding errors.
+#: λ below this share of the norm of the matrix would be lost in rounding errors.
 SMALLEST = 1e-13
+#: λ below this share of the norm is left to the eigendecomposition.
+SOLVABLE = 1e-9
 
 
 class Kernel:
     """Scores, leverage and relative divisor of N examples for Q queries, at every damping; all float64.
 
-    Memory is that of A and B in float64, N r + Q r numbers, the square of the smaller of N and p, and one [Q, N].
-    Rounding errors stay below about 1e-15 Λ_max / λ of the largest value, or 1e-6 where p > N for `relative`.
+    Memory is that of the square of the smaller of N and p, a few [Q, N] and, from the second damping on, copies of the
+    features in float64. Rounding errors stay below about 1e-15 Λ_max / λ of the largest value, or 1e-6 where p > N for
+    `relative`.
 
     Attributes:
         norms: ‖φ_n‖ of every example [N].
@@ -46,36 +47,42 @@ class Kernel:
         NotFiniteError: A feature is not finite.
 
     Example:
+        >>> import torch
         >>> kernel = Kernel(torch.tensor([[3.0, 0.0], [0.0, 1.0]]), torch.tensor([[1.0, 1.0]]))
         >>> kernel.absolute(1.4)  # 1.4 times the mean of the eigenvalues 9 and 1
         7.0
-        >>> kernel.scores(1.4).tolist()  # 3/(9 + 7), 1/(1 + 7)
-        [[0.1875, 0.125]]
-        >>> kernel.leverage(1.4).tolist(), kernel.relative(1.4).tolist()  # 9/(9 + 7), 1/(1 + 7); 3/(9 + 7), 1/(1 + 7)
-        ([0.5625, 0.125], [0.1875, 0.125])
+        >>> kernel.scores(1.4)  # 3/(9 + 7), 1/(1 + 7)
+        tensor([[0.1875, 0.1250]], dtype=torch.float64)
+        >>> kernel.leverage(1.4), kernel.relative(1.4)  # 9/(9 + 7), 1/(1 + 7); 3/(9 + 7), 1/(1 + 7)
+        (tensor([0.5625, 0.1250], dtype=torch.float64), tensor([0.1875, 0.1250], dtype=torch.float64))
     """
 
     def __init__(self, examples: Tensor, queries: Tensor) -> None:
         self.norms, _ = norms(examples, queries)
         self._features = examples, queries
+        self._solved: tuple[float, Solved] | None = None
         self._last: tuple[float, Tensor] | None = None
 
     @cached_property
-    def _whitened(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Λ [r] in ascending order, A [N, r], B [Q, r]."""
-        examples, queries = self._features
-        if examples.shape[1] <= examples.shape[0]:
-            values, basis = _positive(product(examples, examples))
-            return values, rotated(examples, basis), rotated(queries, basis)
-        values, basis = _positive(product(examples.T, examples.T))
-        basis[self.norms == 0] = 0
-        root = values.sqrt()
-        return values, basis * root, product(queries.T, examples.T) @ basis / root
+    def _gram(self) -> Tensor:
+        """ΦᵀΦ [p, p] if p ≤ N, else ΦΦᵀ [N, N]."""
+        examples, _ = self._features
+        small = examples if examples.shape[1] <= examples.shape[0] else examples.T
+        return product(small, small)
+
+    @cached_property
+    def _norm(self) -> float:
+        """The Frobenius norm of ΦᵀΦ, at least its largest eigenvalue."""
+        return float(self._gram.norm())
+
+    @cached_property
+    def _decomposed(self) -> Decomposed:
+        return Decomposed.of(self._gram, *self._features)
 
     @property
     def eigenvalues(self) -> Tensor:
         """Λ [r]: the eigenvalues of ΦᵀΦ that are not 0, in ascending order."""
-        return self._whitened[0]
+        return self._decomposed.eigenvalues
 
     def absolute(self, damping: float) -> float:
         """Return λ = c · tr(ΦᵀΦ) / min(N, p); λ = c if all features are 0.
@@ -86,7 +93,7 @@ class Kernel:
         if not (math.isfinite(damping) and damping > 0):
             raise ConfigError(f"damping is {damping}; it must be a finite number above 0.")
         unit = self.norms.square().sum().item() / min(self._features[0].shape) or 1.0
-        smallest = SMALLEST * max(self.eigenvalues.tolist(), default=0.0) / unit
+        smallest = SMALLEST * self._norm / unit
         if damping < smallest:
             raise ConfigError(
                 f"damping is {damping:g}, but one direction of these features is so much stronger than the others that "
@@ -97,26 +104,23 @@ class Kernel:
     def scores(self, damping: float) -> Tensor:
         """S = Φ_q(ΦᵀΦ + λI)⁻¹Φᵀ [Q, N], in a new tensor; at the damping of the last call it costs a copy."""
         if self._last is None or self._last[0] != damping:
-            strength = self.absolute(damping)
-            values, examples, queries = self._whitened
-            self._last = damping, queries / (values + strength) @ examples.T
+            strength, solved = self.absolute(damping), self._at(damping)
+            self._last = damping, solved.scores() if solved else self._decomposed.scores(strength)
         return self._last[1].clone()
 
     def leverage(self, damping: float) -> Tensor:
         """h_n = φ_nᵀ(ΦᵀΦ + λI)⁻¹φ_n [N], from 0 to below 1: how far example n determines its own fit."""
-        return self._quadratic(1 / (self.absolute(damping) + self.eigenvalues))
+        strength, solved = self.absolute(damping), self._at(damping)
+        return solved.leverage() if solved else self._decomposed.leverage(strength)
 
     def relative(self, damping: float) -> Tensor:
         """‖(ΦᵀΦ + λI)⁻¹φ_n‖ [N]: how far the parameters move with the weight of example n."""
-        return self._quadratic((self.absolute(damping) + self.eigenvalues).pow(-2)).sqrt()
+        strength, solved = self.absolute(damping), self._at(damping)
+        return solved.relative() if solved else self._decomposed.relative(strength)
 
-    def _quadratic(self, weights: Tensor) -> Tensor:
-        """Σ_r A_nr² w_r [N]."""
-        return torch.cat([rows.square() @ weights for rows in torch.split(self._whitened[1], BLOCK)])
-
-
-def _positive(gram: Tensor) -> tuple[Tensor, Tensor]:
-    """Eigenvalues above 0 and their eigenvectors."""
-    values, vectors = torch.linalg.eigh(gram)
-    above = int((values <= ZERO * values[-1]).sum())
-    return values[above:], vectors[:, above:]
+    def _at(self, damping: float) -> Solved | None:
+        """The solution at the first damping; None where the eigendecomposition is to be used."""
+        strength = self.absolute(damping)
+        if self._solved is None and strength >= SOLVABLE * self._norm:
+            self._solved = damping, Solved(self._gram, *self._features, strength)
+        return self._solved[1] if self._solved and self._solved[0] == damping else None

@@ -31,8 +31,8 @@ def relative_influence(evidence: Evidence, damping: float) -> Tensor:
     Example:
         >>> import torch
         >>> evidence = Evidence(torch.tensor([[3.0, 0.0], [0.0, 1.0]]), torch.tensor([[1.0, 1.0]]))
-        >>> relative_influence(evidence, 1.4).tolist()  # 3/16 divided by 3/16, 1/8 divided by 1/8
-        [[1.0, 1.0]]
+        >>> relative_influence(evidence, 1.4).float()  # 3/16 divided by 3/16, 1/8 divided by 1/8
+        tensor([[1., 1.]])
     """
     return divided(evidence.kernel.scores(damping), evidence.kernel.relative(damping))
 

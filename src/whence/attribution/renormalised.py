@@ -31,8 +31,8 @@ def renormalised_influence(evidence: Evidence, damping: float) -> Tensor:
     Example:
         >>> import torch
         >>> evidence = Evidence(torch.tensor([[3.0, 0.0], [0.0, 1.0]]), torch.tensor([[1.0, 1.0]]))
-        >>> renormalised_influence(evidence, 1.4).tolist()  # 3/16 divided by 3, 1/8 divided by 1
-        [[0.0625, 0.125]]
+        >>> renormalised_influence(evidence, 1.4).float()  # 3/16 divided by 3, 1/8 divided by 1
+        tensor([[0.0625, 0.1250]])
     """
     return divided(evidence.kernel.scores(damping), evidence.kernel.norms)
 

@@ -37,8 +37,8 @@ def trak(evidence: Evidence, damping: float) -> Tensor:
 
     Example:
         >>> import torch
-        >>> trak(Evidence(torch.tensor([[3.0, 0.0], [0.0, 1.0]]), torch.tensor([[1.0, 1.0]])), 1.4).tolist()
-        [[0.1875, 0.125]]
+        >>> trak(Evidence(torch.tensor([[3.0, 0.0], [0.0, 1.0]]), torch.tensor([[1.0, 1.0]])), 1.4).float()
+        tensor([[0.1875, 0.1250]])
     """
     return evidence.kernel.scores(damping)
 
