@@ -25,6 +25,7 @@ from whence.attribution.attributors import attributor
 from whence.cli.progress import progress
 from whence.ensemble.influence import Influence
 from whence.ensemble.landscaping import landscape
+from whence.ensemble.reading import geometric_mean
 from whence.ensemble.residuals import losses
 from whence.evaluation.false_attribution import false_attribution
 
@@ -65,8 +66,8 @@ def measure(count: int) -> dict[str, Any]:
         "radius": mean(readings, "radius"),
         "matched": mean(readings, "matched_radius"),
         "placebo": mean(readings, "placebo_radius"),
-        "median": geometric([float(one.effects.median()) for one in readings]),
-        "placebo_median": geometric([float(one.placebos.median()) for one in readings]),
+        "median": geometric_mean([float(one.effects.median()) for one in readings]),
+        "placebo_median": geometric_mean([float(one.placebos.median()) for one in readings]),
         "above": sum(int((one.p_values <= one.level).sum()) for one in readings) / (SAMPLES * count),
         "whole": sum(one.overall <= one.level for one in readings),
         "fa": rates.fa,
@@ -95,14 +96,9 @@ def named_by_losses(ensemble: whence.Ensemble) -> dict[str, Any]:
     }
 
 
-def geometric(values: list[float]) -> float:
-    """Geometric mean."""
-    return float(np.exp(np.mean(np.log(values))))
-
-
 def mean(readings: list[Influence], name: str) -> float:
     """Geometric mean of one figure over pictures."""
-    return geometric([getattr(one, name) for one in readings])
+    return geometric_mean([getattr(one, name) for one in readings])
 
 
 def law(rows: list[dict[str, Any]], name: str) -> tuple[float, float]:

@@ -66,11 +66,6 @@ class Design:
         return self.members - self.weight
 
     @property
-    def independent(self) -> int:
-        """Independent numbers that the members' residuals give on a picture, M(M + 1)/2."""
-        return self.members * (self.members + 1) // 2
-
-    @property
     def placebos(self) -> int:
         """Code words that are left when every unit has one."""
         return self.capacity - self.units

@@ -122,8 +122,7 @@ def landscapes(ensemble: Ensemble, *, groups: bool = False) -> list[Landscape]:
     """All landscapes over all units that this ensemble has drawn, by sample; or those of units left out together."""
     found = artefacts.whole(ensemble.path / "landscapes", "*")
     paths = [path for path in found if ("-without-" in path.name) == groups]
-    inputs = {path: artefacts.read_manifest(path, "landscape").inputs for path in paths}
-    mine = [Landscape.open(path) for path in paths if inputs[path]["ensemble"] == ensemble.manifest.fingerprint]
+    mine = [Landscape.open(path) for path in paths if _ensemble_of(path) == ensemble.manifest.fingerprint]
     return sorted(mine, key=lambda one: [int(part) for part in one.sample.split("/")])
 
 
@@ -133,14 +132,21 @@ def open_landscapes(ensemble: Ensemble, samples: Sequence[str]) -> list[Landscap
     Raises:
         ArtefactError: One has not been drawn, by this ensemble; or is damaged.
     """
-    there = {one.sample: one for one in landscapes(ensemble)}
+    found = []
     for sample in samples:
-        if sample not in there:
+        path = landscape_path(ensemble, sample)
+        if not path.exists() or _ensemble_of(path) != ensemble.manifest.fingerprint:
             raise ArtefactError(
                 f"The landscape of {sample} has not been drawn yet. First: whence ensemble landscape {ensemble.path} "
                 f"--samples {sample}"
             )
-    return [there[sample] for sample in samples]
+        found.append(Landscape.open(path))
+    return found
+
+
+def _ensemble_of(path: Path) -> str:
+    """Fingerprint of the ensemble that drew a landscape."""
+    return str(artefacts.read_manifest(path, "landscape").inputs["ensemble"])
 
 
 def landscape_path(ensemble: Ensemble, sample: str, together: Sequence[str] = ()) -> Path:
