@@ -4,8 +4,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from whence.config import Config, ModelConfig, TrainingConfig
+from whence.attribution.queries import Queries, read_queries
+from whence.config import Config, ModelConfig, SamplerConfig, TrainingConfig
 from whence.data import Dataset, load
+from whence.diffusion.process import DiffusionModel
 from whence.diffusion.training import train
 
 SIDE = 28
@@ -99,3 +101,10 @@ def recorded_run(few_digits, tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("recorded") / "run"
     train(few_digits, path, Config(model=model, training=training))
     return path
+
+
+@pytest.fixture(scope="session")
+def drawn(recorded_run) -> Queries:
+    """Two pictures that the run drew in three steps."""
+    sampler = SamplerConfig(method="ddim", steps=3)
+    return read_queries(DiffusionModel.load(recorded_run), "sample:2", sampler=sampler)

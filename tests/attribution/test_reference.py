@@ -12,9 +12,8 @@ from torch import Tensor
 from whence import artefacts
 from whence.attribution.attribute import attribute
 from whence.attribution.methods import METHODS
-from whence.attribution.queries import Queries, read_queries
+from whence.attribution.queries import Queries
 from whence.attribution.work import AttributionConfig
-from whence.config import SamplerConfig
 from whence.diffusion.draws import Draws
 from whence.diffusion.process import DiffusionModel
 from whence.diffusion.record import Record
@@ -209,9 +208,8 @@ REFERENCE = {
 
 
 @pytest.fixture(scope="module")
-def slow(recorded_run, few_digits) -> Slow:
-    sampler = SamplerConfig(method="ddim", steps=3)
-    return Slow(recorded_run, few_digits, read_queries(DiffusionModel.load(recorded_run), "sample:2", sampler=sampler))
+def slow(recorded_run, few_digits, drawn) -> Slow:
+    return Slow(recorded_run, few_digits, drawn)
 
 
 @pytest.fixture(scope="module")

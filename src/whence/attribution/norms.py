@@ -44,13 +44,15 @@ def norms(work: Work, look: Look, feature: Feature) -> dict[str, list[float]]:
 def write_norms(path: Path, work: Work, wanted: Mapping[Method, Sequence[Look]]) -> None:
     """Write the norms of the readouts of several methods as one table: readout, timestep, norm.
 
-    Of a readout that several methods share, the first one's are taken. Readouts that are there already, and that none
-    of these methods has, are kept.
+    Those of the final model are taken where a method looks at it, else those of the first checkpoint. Other readouts
+    that are there already are kept.
     """
-    first: dict[str, tuple[Feature, Look]] = {}
-    for method, looks in wanted.items():
-        first.setdefault(method.readout, (method.feature, looks[0]))
-    rows = [row for row in _read(path) if row[0] not in first]
+    rows = _read(path)
+    known, first = {row[0] for row in rows}, dict[str, tuple[Feature, Look]]()
+    for method, looks in sorted(wanted.items(), key=lambda pair: pair[0].over != "model"):
+        if method.over == "model" or method.readout not in known:
+            first.setdefault(method.readout, (method.feature, looks[0]))
+    rows = [row for row in rows if row[0] not in first]
     for readout, (feature, look) in first.items():
         columns = norms(work, look, feature)
         rows += [(readout, t, norm) for t, norm in zip(columns["timestep"], columns["norm"], strict=True)]

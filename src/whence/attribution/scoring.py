@@ -14,6 +14,7 @@ from whence.attribution.method import Method
 from whence.attribution.scores import Estimand, Scores
 from whence.attribution.work import Look, Work
 from whence.engine import Report, silent
+from whence.errors import ConfigError
 from whence.gradients.features import GROUPS, Feature
 from whence.gradients.store import Features
 
@@ -62,44 +63,58 @@ def scores(
 
 
 def _add(totals: Mapping[Method, Jackknife], methods: Sequence[Method], seen: Seen, damping: float) -> None:
-    """Add the scores of one set of weights by methods that share a kernel, from all draws and without each group."""
+    """Add the scores of one set of weights by methods that share a kernel, from all draws and without each group.
+
+    Raises:
+        ConfigError: A method's function returns something else than scores [Q, N].
+    """
     for group in (None, *range(GROUPS)):
         evidence = seen.evidence(group)
         for method in methods:
-            totals[method].add(group, method.function(evidence, damping) * seen.weights)
+            found = method.function(evidence, damping)
+            if tuple(found.shape) != (len(seen.steps), len(seen.weights)):
+                raise ConfigError(
+                    f"The method {method.name!r} returned scores of shape {tuple(found.shape)}; expected [Q, N], here "
+                    f"{(len(seen.steps), len(seen.weights))}."
+                )
+            totals[method].add(group, seen.ordered(found) * seen.weights)
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What one set of weights shows, in the order in which scores are wanted.
+    """What one set of weights shows.
+
+    Kernels see examples and queries in the order of their ids, so that the last bits don't depend on any other order.
 
     Attributes:
         examples: Features of the examples.
         queries: Features of the queries, or of all their steps.
-        rows: Row of each example, N.
-        steps: Rows of each query, Q.
+        steps: Rows of each query, Q, in the order of their ids.
+        lines: Place of each query that is wanted in that order, Q.
+        columns: Place of each example that is wanted in the order of the ids, N.
         weights: What each example's scores are multiplied by, float64 [N]: 0 where training never saw it.
     """
 
     examples: Features
     queries: Features
-    rows: Tensor
     steps: tuple[tuple[int, ...], ...]
+    lines: Tensor
+    columns: Tensor
     weights: Tensor
 
     @classmethod
     def open(cls, look: Look, feature: Feature, examples: Sequence[str], queries: Sequence[str]) -> Seen:
         """Open the features of examples and of queries; of a query whose steps QUERY@TIMESTEP are there, of these."""
         found, asked = Features.open(look.examples, feature), Features.open(look.queries, feature)
-        place = {name: n for n, name in enumerate(found.ids)}
         steps, trained = steps_of(asked.ids, queries), look.part.trained
         shares = dict.fromkeys(examples, 1.0) if trained is None else dict(trained)
         weights = [look.part.weight * shares.get(name, 0.0) for name in examples]
         return cls(
             found,
             asked,
-            torch.tensor([place[name] for name in examples]),
-            tuple(tuple(steps[name]) for name in queries),
+            tuple(tuple(steps[name]) for name in sorted(queries)),
+            _places(sorted(queries), queries),
+            _places(found.ids, examples),
             torch.tensor(weights, dtype=torch.float64),
         )
 
@@ -107,7 +122,17 @@ class Seen:
         """Means over the draws, or over those outside of one group."""
         values = self.queries.mean(without)
         queries = torch.stack([values[list(rows)].mean(0) for rows in self.steps])
-        return Evidence(self.examples.mean(without)[self.rows], queries, losses=self.examples.loss(without)[self.rows])
+        return Evidence(self.examples.mean(without), queries, losses=self.examples.loss(without))
+
+    def ordered(self, scores: Tensor) -> Tensor:
+        """Scores [Q, N] in the order in which they are wanted."""
+        return scores[self.lines][:, self.columns]
+
+
+def _places(order: Sequence[str], names: Sequence[str]) -> Tensor:
+    """The place of each name in an order, [n]."""
+    place = {name: n for n, name in enumerate(order)}
+    return torch.tensor([place[name] for name in names])
 
 
 def steps_of(ids: Sequence[str], queries: Sequence[str]) -> dict[str, list[int]]:
