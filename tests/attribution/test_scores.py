@@ -115,6 +115,36 @@ def test_round_trip(tmp_path, scores):
         assert torch.equal(value, other) if isinstance(value, torch.Tensor) else value == other, name
 
 
+def test_deviations_are_kept_and_give_the_errors_of_units(tmp_path):
+    deviations = torch.randn(8, 3, 6, generator=torch.Generator().manual_seed(1))
+    deviations -= deviations.mean(0)
+    scores = make(deviations=(deviations / (7 / 8 * deviations.square().sum(0)).sqrt()).half())
+    scores.write(tmp_path / "s", {})
+    found = Scores.read(tmp_path / "s")
+    assert torch.equal(found.deviations, scores.deviations)
+    assert torch.equal(found.by_unit().standard_error, scores.by_unit().standard_error)
+    for u, name in enumerate(scores.by_unit().examples):
+        rows = [n for n in range(6) if name in UNITS[n]]
+        sums = (found.deviations.float() * scores.standard_error)[:, :, rows].sum(2)
+        torch.testing.assert_close(found.by_unit().standard_error[:, u], (7 / 8 * sums.square().sum(0)).sqrt())
+        if len(rows) == 1:
+            torch.testing.assert_close(
+                found.by_unit().standard_error[:, u], scores.standard_error[:, rows[0]], rtol=2e-3, atol=0
+            )
+
+
+def test_scores_take_the_place_of_others_only_if_asked_for(tmp_path, flip_byte):
+    make().write(tmp_path / "s", {})
+    other = make(draws=20)
+    other.write(tmp_path / "s", {}, renew=True)
+    assert Scores.read(tmp_path / "s").draws == 20
+    flip_byte(tmp_path / "s" / "scores.safetensors")
+    with pytest.raises(ArtefactError, match="damaged"):
+        other.write(tmp_path / "s", {})
+    other.write(tmp_path / "s", {}, renew=True)
+    assert torch.equal(Scores.read(tmp_path / "s").scores, other.scores)
+
+
 def test_written_again_and_another_request(tmp_path):
     first = make().write(tmp_path / "s", {"model": "m" * 64})
     assert make().write(tmp_path / "s", {"model": "m" * 64}) == first

@@ -1,0 +1,167 @@
+"""What is explained: weights, their shares, and what training drew before them."""
+
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+from whence import artefacts
+from whence.attribution.target import Target
+from whence.attribution.work import recorded_draws
+from whence.config import Config, ModelConfig, TrainingConfig
+from whence.diffusion.process import DiffusionModel
+from whence.diffusion.record import Record
+from whence.diffusion.training import train
+from whence.errors import ArtefactError, MismatchError
+from whence.gradients.subject import ModelAt, fingerprint
+
+
+@pytest.fixture
+def run(recorded_run, tmp_path):
+    """A copy of the run that a test may change."""
+    return shutil.copytree(recorded_run, tmp_path / "run")
+
+
+def _trained(data, path, **training):
+    model = ModelConfig(channels=(8,), groups=4, attention=0)
+    settings = TrainingConfig(**({"batch_size": 4, "warmup": 1, "learning_rate": 1e-3, "seed": 1} | training))
+    train(data, path, Config(model=model, training=settings))
+    return path
+
+
+def test_a_run_is_its_averaged_weights(recorded_run, few_digits):
+    (part,) = Target.open(recorded_run).parts("model", few_digits.ids)
+    assert (part.where, part.weight, part.source) == (ModelAt(recorded_run), 1.0, None)
+
+
+def test_its_checkpoints_are_the_raw_weights(recorded_run, few_digits):
+    parts = Target.open(recorded_run).parts("checkpoints", few_digits.ids)
+    assert [part.weight for part in parts] == [1 / 3] * 3
+    opened = [part.where.open() for part in parts]
+    assert len({fingerprint(model) for model in (*opened, DiffusionModel.load(recorded_run))}) == 4
+    for part, model in zip(parts, opened, strict=True):
+        stored = artefacts.read_tensors(part.where.checkpoint)
+        for name, value in model.network.named_parameters():
+            assert torch.equal(value, stored[f"weights/{name}"])
+
+
+def test_its_record_is_cut_into_whole_epochs(recorded_run, few_digits):
+    """Steps 4, 9 and 14 of four of ten examples: 1, 3 and 5 whole epochs."""
+    parts = Target.open(recorded_run).parts("record", few_digits.ids)
+    assert [(part.source.last, part.source.visits) for part in parts] == [(0, 1), (2, 2), (4, 2)]
+    rates = Record(recorded_run)["learning_rate"]
+    steps = [slice(0, 3), slice(2, 8), slice(7, 13)]
+    for part, among, visits in zip(parts, steps, (1, 2, 2), strict=True):
+        assert part.weight == pytest.approx(float(rates[among].mean()) * visits / 4)
+        assert dict(part.trained) == dict.fromkeys(few_digits.ids, 1.0)
+
+
+def test_recorded_draws_are_what_training_saw(recorded_run, few_digits):
+    record = Record(recorded_run)
+    for part in Target.open(recorded_run).parts("record", few_digits.ids):
+        source, ids = part.source, list(few_digits.ids)
+        count = recorded_draws(8, source.visits)
+        seen = []
+        for index in range(count):
+            x, t, noise = source(few_digits.images(range(10)), ids, np.full(10, index))
+            visit = source.last - index % source.visits
+            seen.append(visit)
+            for n in range(10):
+                ((step, slot),) = torch.nonzero((record["rows"] == n) & (record["visits"] == visit)).tolist()
+                flipped = bool(record["flipped"][step, slot])
+                image = few_digits.images([n])[0]
+                assert int(t[n]) == int(record["timesteps"][step, slot])
+                assert torch.equal(noise[n], record.noise(step, (1, 8, 8))[slot])
+                assert torch.equal(x[n], image.flip(-1) if flipped else image)
+        assert {seen.count(visit) for visit in set(seen)} == {count // source.visits}
+
+
+@pytest.mark.parametrize("visits", range(1, 40))
+@pytest.mark.parametrize("draws", [8, 10, 32])
+def test_every_visit_counts_the_same(draws, visits):
+    count = recorded_draws(draws, visits)
+    assert count >= 8
+    assert count == draws if visits >= draws else count % visits == 0
+
+
+@pytest.mark.parametrize("over", ["model", "checkpoints", "record"])
+def test_a_model_without_a_record_is_itself(recorded_run, few_digits, tmp_path, over):
+    model = DiffusionModel.load(recorded_run)
+    model.save(tmp_path / "folder")
+    for source, where in ((model, model), (tmp_path / "folder", ModelAt(tmp_path / "folder"))):
+        (part,) = Target.open(source).parts(over, few_digits.ids)
+        assert (part.where, part.weight, part.source) == (where, 1.0, None)
+
+
+@pytest.mark.parametrize(("over", "count"), [("model", 6), ("checkpoints", 12), ("record", 12)])
+def test_an_ensemble_is_all_its_members(tiny_ensemble, tiny_data, over, count):
+    parts = Target.open(tiny_ensemble.path).parts(over, tiny_data.ids)
+    assert len(parts) == count
+    if over != "record":
+        assert sum(part.weight for part in parts) == pytest.approx(1)
+    else:
+        for part in parts:
+            own = artefacts.read_table(part.where.folder / "examples.parquet")["id"]
+            assert dict(part.trained) == dict.fromkeys(own, 1.0)
+
+
+def test_fingerprints(recorded_run, tiny_ensemble, tmp_path):
+    model = DiffusionModel.load(recorded_run)
+    assert Target.open(recorded_run).fingerprint == Target.open(model).fingerprint == fingerprint(model)
+    model.network.conv_in.bias.data[0] += 1
+    assert Target.open(recorded_run).fingerprint != Target.open(model).fingerprint
+    assert Target.open(tiny_ensemble).fingerprint == Target.open(str(tiny_ensemble.path)).fingerprint
+
+
+def test_a_run_without_checkpoints(few_digits, tmp_path):
+    path = _trained(few_digits, tmp_path / "run", steps=5, checkpoints=0)
+    assert Target.open(path).parts("model", few_digits.ids)
+    with pytest.raises(ArtefactError, match="kept no checkpoints"):
+        Target.open(path).parts("checkpoints", few_digits.ids)
+
+
+def test_a_run_that_ended_within_its_first_epoch(few_digits, tmp_path):
+    path = _trained(few_digits, tmp_path / "run", steps=2, checkpoints=1)
+    assert Target.open(path).parts("checkpoints", few_digits.ids)
+    with pytest.raises(ArtefactError, match="no checkpoint after a whole epoch"):
+        Target.open(path).parts("record", few_digits.ids)
+
+
+def test_checkpoints_within_an_epoch_are_passed_over(few_digits, tmp_path):
+    path = _trained(few_digits, tmp_path / "run", steps=6, checkpoints=6)
+    parts = Target.open(path).parts("record", few_digits.ids)
+    assert [part.where.checkpoint.name for part in parts] == ["00000003.safetensors", "00000005.safetensors"]
+
+
+def test_other_training_data_is_refused(recorded_run, tiny_ensemble, few_digits, tiny_data):
+    for source, other in ((recorded_run, tiny_data), (tiny_ensemble, few_digits)):
+        with pytest.raises(MismatchError, match="was trained on data with the fingerprint"):
+            Target.open(source).require_data(other)
+    Target.open(recorded_run).require_data(few_digits)
+    with pytest.raises(MismatchError, match="not of its seed and these training examples"):
+        Target.open(recorded_run).parts("record", few_digits.ids[1:])
+
+
+def test_an_unfinished_run(run):
+    run.rename(run.with_name("run.part"))
+    with pytest.raises(ArtefactError, match="unfinished"):
+        Target.open(run)
+
+
+@pytest.mark.parametrize("file", ["unet/diffusion_pytorch_model.safetensors", "checkpoints/00000009.safetensors"])
+def test_a_damaged_run(run, file, flip_byte):
+    flip_byte(run / file)
+    with pytest.raises(ArtefactError, match=r"is damaged: its SHA-256"):
+        Target.open(run)
+
+
+def test_another_artefact(tiny_ensemble):
+    with pytest.raises(ArtefactError, match="is a samples; expected a diffusers folder"):
+        Target.open(tiny_ensemble.path / "samples" / "0")
+
+
+def test_nothing(tmp_path):
+    for path in (tmp_path / "absent", tmp_path):
+        with pytest.raises(ArtefactError, match=r"no such directory|no folder of diffusers"):
+            Target.open(path).model  # noqa: B018
