@@ -79,6 +79,7 @@ def test_scores_do_not_depend_on_the_order(recorded_run, few_digits, drawn, whol
             assert torch.equal(getattr(found[name], field), getattr(expected, field)[lines][:, places])
 
 
+@pytest.mark.slow
 def test_scores_do_not_depend_on_the_processes(recorded_run, few_digits, drawn, whole):
     config = CONFIG.model_copy(update={"draws": 24})
     found = attribute(recorded_run, few_digits, drawn, SOME, config=config, workers=2)

@@ -33,7 +33,7 @@ from whence.diffusion.process import DiffusionModel
 from whence.diffusion.ranges import require_pictures, require_size
 from whence.engine import Report, silent
 from whence.ensemble.model import Ensemble
-from whence.errors import ArtefactError, ConfigError
+from whence.errors import ArtefactError, ConfigError, MismatchError
 from whence.gradients.examples import Examples
 from whence.gradients.store import extend
 
@@ -197,7 +197,14 @@ class Request:
         if kind is not None:
             raise ArtefactError(f"{out} is a {kind}. Give a folder of their own for scores.")
         place, made = out / "request", {"config": self.config.shared()}
-        if artefacts.existing(place, "attribution", inputs=self.inputs, made=made) is None and not look:
+        try:
+            found = artefacts.existing(place, "attribution", inputs=self.inputs, made=made)
+        except MismatchError as error:
+            differences = "\n".join(str(error).splitlines()[1:-1])
+            raise MismatchError(
+                f"{out} holds scores of something else:\n{differences}\nUse another folder, or delete this one."
+            ) from None
+        if found is None and not look:
             with artefacts.create(place, "attribution", inputs=self.inputs, made=made):
                 pass
 

@@ -23,23 +23,22 @@ def methods() -> None:
 
     A method of your own takes one file: see docs/attribution.md.
     """
-    from rich.box import SIMPLE
-    from rich.console import Console
-    from rich.table import Table
+    from textwrap import fill
 
     from whence.attribution.attributors import ATTRIBUTORS, EMBEDDINGS
     from whence.attribution.methods import METHODS
 
-    table = Table("method", "what", "source", "readout", "needs", "cost", box=SIMPLE)
     for method in METHODS.values():
-        readout = method.feature.name.replace("-normalised", ", each draw normalised")
-        table.add_row(method.name, method.title, method.paper, readout, method.needs, method.cost)
-    for name in ATTRIBUTORS:
-        table.add_row(name, "likeness of pixels, no influence", "", "", "no model", "nothing")
-    for name in EMBEDDINGS:
-        needs = "a local vision model (CLIP, DINO ...)"
-        table.add_row(f"{name}:FOLDER", "likeness of embeddings, no influence", "", "", needs, "1 embedding per image")
-    Console().print(table)
+        readout = method.readout + (", each draw normalised" if method.normalised else "")
+        sign = "" if method.signed else ", unsigned"
+        say(fill(f"{method.name}: {method.title}. {method.paper}.", 80, subsequent_indent="    "))
+        facts = f"Readout: {readout}{sign}. Needs: {method.needs}. Cost: {method.cost}."
+        say(fill(facts, 80, initial_indent="    ", subsequent_indent="    "))
+        say("")
+    say("Likeness, not influence, as a baseline to beat:")
+    say(f"    {', '.join(ATTRIBUTORS)}")
+    say("    " + ", ".join(f"{name}:FOLDER" for name in EMBEDDINGS))
+    say("        with a local vision model (CLIP, DINO ...) in FOLDER")
 
 
 def attribute(
@@ -59,7 +58,7 @@ def attribute(
     method: Annotated[list[str], typer.Option(help="See `whence methods`; may be repeated.")] = ["d-trak"],  # noqa: B006
     draws: Annotated[int, typer.Option(help="Draws (timestep, noise) per picture; more later extend them.")] = 100,
     damping: Annotated[
-        float | None, typer.Option(help="Damping of the kernel as a multiple of its mean eigenvalue.")
+        float | None, typer.Option(help="Damping of the kernel as a multiple of its mean eigenvalue; default 0.1.")
     ] = None,
     width: Annotated[int | None, typer.Option(help="Features per gradient, at most; default 4096.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
