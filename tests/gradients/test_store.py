@@ -78,6 +78,16 @@ def test_two_processes_give_what_one_gives(tmp_path, folder, reference):
     assert _same(tmp_path, reference)
 
 
+def test_few_stores_at_a_time_give_what_all_at_once_give(tmp_path, folder, reference, monkeypatch):
+    monkeypatch.setattr(store, "AT_ONCE", 1)
+    reports = []
+    jobs = [Job(tmp_path / name, _request(tmp_path, folder), KINDS, 16) for name in ("a", "b")]
+    store.extend(jobs, workers=1, report=lambda done, total: reports.append((done, total)))
+    assert all(_same(tmp_path / name, reference) for name in ("a", "b"))
+    assert reports == sorted(reports)
+    assert reports[-1] == (2 * 16 * 19, 2 * 16 * 19)
+
+
 def test_draws_that_are_added_give_what_all_at_once_give(tmp_path, folder, reference):
     request = _request(tmp_path, folder)
     for draws in (8, 11, 16):

@@ -32,6 +32,8 @@ from whence.gradients.sources import Source
 from whence.gradients.subject import Subject
 
 KIND = "features"
+#: Passes over a store that are under way together. Each keeps a file open as a lock, of which a system allows few.
+AT_ONCE = 64
 #: How the sums are kept on disk.
 Precision = Literal["float32", "float16"]
 
@@ -107,13 +109,21 @@ def extend(jobs: Sequence[Job], *, workers: int | None = None, report: Report = 
         ConfigError: A store has more draws already, or can't be extended.
     """
     passes = [(job, before, kinds) for job in jobs for before, kinds in job.missing().items()]
-    with ExitStack() as stack:
-        tasks = [task for one in passes for task in _tasks(stack, *one)]
-        travel = all(job.request.subject.can_travel for job in jobs)
-        run(tasks, workers=workers if travel else 1, report=report)
-    for job, before, kinds in passes:
-        for feature in kinds if before else ():
-            shutil.rmtree(_folder(job.path, feature, before))
+    sizes = [len(Examples.read(job.request.examples)) * (job.draws - before) for job, before, _ in passes]
+    travel = all(job.request.subject.can_travel for job in jobs)
+    for first in range(0, len(passes), AT_ONCE):
+        some, ahead = passes[first : first + AT_ONCE], sum(sizes[:first])
+        with ExitStack() as stack:
+            tasks = [task for one in some for task in _tasks(stack, *one)]
+            run(tasks, workers=workers if travel else 1, report=_after(report, ahead, sum(sizes)))
+        for job, before, kinds in some:
+            for feature in kinds if before else ():
+                shutil.rmtree(_folder(job.path, feature, before))
+
+
+def _after(report: Report, before: int, total: int) -> Report:
+    """A report of a part that comes after others."""
+    return lambda done, _: report(before + done, total)
 
 
 def plan_passes(path: Path, request: Request, features: Sequence[Feature], draws: int) -> dict[int, list[Feature]]:
