@@ -64,7 +64,7 @@ class Method:
         Raises:
             ConfigError: No folder can have it, or another one has it.
         """
-        if not re.fullmatch(r"[a-z0-9]+([-_.][a-z0-9]+)*", self.name) or self.name in TAKEN:
+        if not re.fullmatch(r"[a-z0-9]+([-_.@][a-z0-9]+)*", self.name) or self.name in TAKEN:
             raise ConfigError(
                 f"A method can't be called {self.name!r}. Use small letters and digits, joined by - and unlike "
                 f"{', '.join(TAKEN)}."
