@@ -34,6 +34,7 @@ bench-landscape: $(VENV)/.dev
 
 bench-gradients: $(VENV)/.dev
 	$(BIN)/python benchmarks/features_cost.py
+	$(BIN)/python benchmarks/features_memory.py
 	$(BIN)/python benchmarks/scores_cost.py
 	$(BIN)/python benchmarks/errors.py
 	$(BIN)/python benchmarks/specificity.py

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from whence.attribution import das, gradient, relative, renormalised, trak
 from whence.attribution.method import Method
 from whence.errors import ConfigError
@@ -28,7 +30,7 @@ METHODS: dict[str, Method] = {
 
 
 def method(name: str) -> Method:
-    """Return the gradient method of that name.
+    """Return the gradient method of that name; NAME-checkpoints is its mean over the checkpoints of a run.
 
     Raises:
         ConfigError: There is none.
@@ -36,9 +38,16 @@ def method(name: str) -> Method:
     Example:
         >>> method("d-trak").title
         'D-TRAK'
+        >>> method("d-trak-checkpoints").over
+        'checkpoints'
     """
-    if name not in METHODS:
+    base = name.removesuffix("-checkpoints")
+    if base not in METHODS or base != name and METHODS[base].over != "model":
         raise ConfigError(
-            f"There is no method {name!r}. `whence methods` lists them; those of gradients are {', '.join(METHODS)}."
+            f"There is no method {name!r}. `whence methods` lists them; those of gradients are {', '.join(METHODS)}, "
+            "and NAME-checkpoints for the mean of one that looks at one set of weights, such as d-trak-checkpoints."
         )
-    return METHODS[name]
+    if base == name:
+        return METHODS[name]
+    title = f"{METHODS[base].title}, mean over checkpoints"
+    return replace(METHODS[base], name=name, title=title, over="checkpoints")

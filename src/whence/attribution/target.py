@@ -19,7 +19,7 @@ from whence.diffusion.record import Record
 from whence.ensemble.model import Ensemble, member_path
 from whence.ensemble.queries import read_queries as read_ensemble_queries
 from whence.ensemble.sampling import sample
-from whence.errors import ArtefactError, MismatchError
+from whence.errors import ArtefactError, ConfigError, MismatchError
 from whence.gradients.sources import Recorded
 from whence.gradients.subject import ModelAt, fingerprint
 
@@ -78,6 +78,21 @@ class Target:
         members = range(source.codebook.members)
         return cls(source.path.name, tuple(member_path(source.path, m) for m in members), source)
 
+    @classmethod
+    def mean(cls, sources: Sequence[str | Path | DiffusionModel | Ensemble]) -> Target:
+        """Return the mean over several models, such as the same training from other seeds.
+
+        Raises:
+            ConfigError: There are none, or they denoise examples of different sizes.
+        """
+        targets = [cls.open(source) for source in sources]
+        if len(targets) == 1:
+            return targets[0]
+        sizes = {tuple(target.model.size) for target in targets}
+        if len(sizes) != 1:
+            raise ConfigError(f"Scores are averaged over models of pictures of one size; given {sorted(sizes)}.")
+        return cls(" and ".join(target.name for target in targets), tuple(run for one in targets for run in one.runs))
+
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 (hex) of the models that are averaged over; of the model itself if it is one."""
@@ -107,16 +122,17 @@ class Target:
         Raises:
             MismatchError: It was trained on other data.
         """
-        stated = None
         if self.ensemble is not None:
-            stated = self.ensemble.data.fingerprint
-        elif isinstance(self.runs[0], Path) and artefacts.kind_of(self.runs[0]) == "model":
-            stated = artefacts.read_manifest(self.runs[0], "model").inputs["data"]
-        if stated is not None and stated != data.fingerprint:
-            raise MismatchError(
-                f"{self.name} was trained on data with the fingerprint {stated}, given was data with "
-                f"{data.fingerprint}. Give the data that it was trained on, with the same options."
-            )
+            stated = {self.name: self.ensemble.data.fingerprint}
+        else:
+            recorded = [run for run in self.runs if isinstance(run, Path) and artefacts.kind_of(run) == "model"]
+            stated = {run.name: artefacts.read_manifest(run, "model").inputs["data"] for run in recorded}
+        for name, known in stated.items():
+            if known != data.fingerprint:
+                raise MismatchError(
+                    f"{name} was trained on data with the fingerprint {known}, given was data with "
+                    f"{data.fingerprint}. Give the data that it was trained on, with the same options."
+                )
 
     def parts(self, over: str, ids: Sequence[str]) -> list[Part]:
         """Return the weights whose scores are added.

@@ -55,13 +55,21 @@ def attribute(
         ),
     ],
     out: Annotated[Path, typer.Option(help="Folder for scores, features and pictures.")],
-    method: Annotated[list[str], typer.Option(help="See `whence methods`; may be repeated.")] = ["d-trak"],  # noqa: B006
+    method: Annotated[
+        list[str], typer.Option(help="See `whence methods`; NAME-checkpoints for a mean over them; may be repeated.")
+    ] = ["d-trak"],  # noqa: B006
     draws: Annotated[int, typer.Option(help="Draws (timestep, noise) per picture; more later extend them.")] = 100,
     damping: Annotated[
         float | None, typer.Option(help="Damping of the kernel as a multiple of its mean eigenvalue; default 0.1.")
     ] = None,
     width: Annotated[int | None, typer.Option(help="Features per gradient, at most; default 4096.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
+    also: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="A further model, such as another seed of the training; scores are the mean. May be repeated."
+        ),
+    ] = None,
     store: Annotated[
         Path | None, typer.Option(help="Folder for features, to share them among several OUT; default OUT/features.")
     ] = None,
@@ -100,7 +108,7 @@ def attribute(
     )
     images = load(data, split=split, unit_column=unit_column, resolution=resolution, grey=grey)
     show_notes(images.notes)
-    target = Target.open(model)
+    target = Target.mean([model, *(also or [])])
     target.require_data(images)
     asked = target.queries(queries, resolution=resolution, grey=grey)
     if plan:

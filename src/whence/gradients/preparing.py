@@ -38,7 +38,7 @@ CHECKED = 4
 #: Readouts whose gradients the widths follow, whatever is asked for.
 MEASURED = ("loss", "squared-norm")
 #: Numbers in the images of a batch, at most.
-HELD = 2**14
+HELD = 2**15
 
 
 def suitable_batch(size: Sequence[int]) -> int:
@@ -46,7 +46,7 @@ def suitable_batch(size: Sequence[int]) -> int:
 
     Example:
         >>> suitable_batch((1, 8, 8)), suitable_batch((3, 32, 32)), suitable_batch((4, 64, 64))
-        (256, 16, 8)
+        (256, 32, 8)
     """
     rows = HELD // math.prod(size[1:])
     return max(8, min(256, 1 << max(0, rows.bit_length() - 1)))

@@ -1,0 +1,62 @@
+"""Scores are averaged over models, and over the checkpoints of one, by any method."""
+
+import pytest
+import torch
+
+import whence
+from whence.attribution.target import Target
+from whence.config import Config, ModelConfig, TrainingConfig
+from whence.diffusion.training import train
+from whence.errors import ConfigError, MismatchError
+from whence.gradients.subject import ModelAt
+
+CONFIG = whence.AttributionConfig(draws=8, compression=whence.Compression(width=200))
+
+
+@pytest.fixture(scope="module")
+def second_run(few_digits, tmp_path_factory):
+    path = tmp_path_factory.mktemp("second") / "run"
+    model = ModelConfig(channels=(8,), groups=4, attention=0)
+    train(few_digits, path, Config(model=model, training=TrainingConfig(batch_size=4, steps=6, warmup=1, seed=7)))
+    return path
+
+
+@pytest.fixture
+def queries(few_digits):
+    return whence.Queries(("q", "r"), few_digits.images([0, 1]), None, drawn=False)
+
+
+def _scores(model, data, queries, method="trak"):
+    return whence.attribute(model, data, queries, method, config=CONFIG)[method]
+
+
+def test_several_models_are_averaged(recorded_run, second_run, few_digits, queries):
+    found = _scores(Target.mean([recorded_run, second_run]), few_digits, queries)
+    alone = [_scores(run, few_digits, queries).scores for run in (recorded_run, second_run)]
+    torch.testing.assert_close(found.scores, (alone[0] + alone[1]) / 2)
+    assert "the mean over 2 sets of weights" in found.estimand.process
+
+
+def test_a_method_is_averaged_over_checkpoints(recorded_run, few_digits, queries):
+    found = _scores(recorded_run, few_digits, queries, "trak-checkpoints")
+    files = sorted((recorded_run / "checkpoints").glob("*.safetensors"))
+    models = [ModelAt(recorded_run, file).open() for file in files]
+    alone = torch.stack([_scores(model, few_digits, queries).scores for model in models])
+    torch.testing.assert_close(found.scores, alone.mean(0), rtol=1e-4, atol=1e-5 * float(alone.abs().max()))
+
+
+def test_models_of_other_sizes_are_refused(recorded_run):
+    other = whence.DiffusionModel.new(ModelConfig(channels=(8,), groups=4, attention=0), (1, 4, 4), seed=0)
+    with pytest.raises(ConfigError, match="pictures of one size"):
+        Target.mean([recorded_run, other])
+
+
+def test_every_model_must_be_trained_on_the_data(recorded_run, second_run, few_digits):
+    with pytest.raises(MismatchError, match="was trained on data"):
+        Target.mean([recorded_run, second_run]).require_data(few_digits.select(range(5)))
+
+
+@pytest.mark.parametrize("name", ["trak-", "trak-steps", "tracin-checkpoints", "nothing-checkpoints"])
+def test_unknown_means_are_refused(name, recorded_run, few_digits, queries):
+    with pytest.raises(ConfigError, match="There is no method"):
+        _scores(recorded_run, few_digits, queries, name)
