@@ -24,7 +24,6 @@ from whence.config import Config, ModelConfig, TrainingConfig
 from whence.diffusion.draws import Draws
 from whence.diffusion.process import DiffusionModel
 from whence.diffusion.training import train
-from whence.ensemble.model import member_path
 from whence.errors import ConfigError
 from whence.gradients.compression import Compression
 from whence.gradients.examples import Examples
@@ -129,19 +128,24 @@ def same_values(left: Scores, right: Scores) -> bool:
     return torch.equal(left.scores, right.scores)
 
 
-def test_several_models_give_the_mean_over_them(tiny_ensemble, tiny_data):
-    queries, every = Queries(("q",), tiny_data.images([3]), None, drawn=False), Examples.of(tiny_data)
-    members, names = [member_path(tiny_ensemble.path, m) for m in (0, 3)], ["trak", "tracin"]
-    found = attribute(Target("both", tuple(members)), every, queries, names, config=CONFIG)
-    alone = [attribute(member, every, queries, names, config=CONFIG) for member in members]
+def test_several_models_give_the_mean_and_only_what_each_has_seen(few_digits, drawn, tmp_path):
+    """As of an ensemble: recorded steps say nothing of examples that a member was not trained on."""
+    every, names, runs = Examples.of(few_digits), ["trak", "tracin"], []
+    training = TrainingConfig(steps=8, batch_size=4, save_every=8, checkpoints=2, warmup=1, learning_rate=1e-3)
+    config = Config(model=ModelConfig(channels=(8,), groups=4, attention=0), training=training)
+    for k, rows in enumerate((range(7), range(3, 10))):
+        runs.append(tmp_path / f"run {k}")
+        train(few_digits.select(rows), runs[-1], config)
+    queries = replace(drawn, drawn=False)
+    found = attribute(Target("both", tuple(runs)), every, queries, names, config=CONFIG)
+    alone = [attribute(run, every, queries, names, config=CONFIG) for run in runs]
     for name in names:
         mean = torch.stack([one[name].scores for one in alone]).mean(0)
         torch.testing.assert_close(found[name].scores, mean, rtol=1e-4, atol=1e-12)
-        for member, scores in zip(members, alone, strict=True):
-            ids = set(artefacts.read_table(member / "examples.parquet")["id"])
-            unseen = [n for n, one in enumerate(every.ids) if one not in ids]
-            assert unseen
-            assert scores[name].scores[:, unseen].any() == (name == "trak")
+    for one, unseen in zip(alone, (slice(7, 10), slice(0, 3)), strict=True):
+        assert (one["trak"].scores != 0).all()
+        assert not one["tracin"].scores[:, unseen].any()
+        assert int((one["tracin"].scores == 0).sum()) == 6
 
 
 def test_weights_in_the_loss_weigh_recorded_steps(few_digits, drawn, tmp_path):

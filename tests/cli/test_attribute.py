@@ -262,6 +262,16 @@ def test_results_of_something_else_are_not_touched(ask, whole, place, contents, 
     assert contents(whole[0]) == before
 
 
+def test_settings_that_ended_in_an_error_do_not_bind(ask, tmp_path):
+    """But features do that are there already: they would have to be made again."""
+    assert refused(ask(tmp_path / "s", "--width", 3))
+    assert refused(ask(tmp_path / "s", "--method", "das", "--seed", 1, "--damping", 1e-300))
+    outcome = ask(tmp_path / "s", "--method", "das")
+    assert refused(outcome)
+    assert "draws.seed: there" in outcome.err
+    assert ask(tmp_path / "s", "--method", "das", "--seed", 1).code == 0
+
+
 def test_fewer_draws_than_there_are(ask, tmp_path, contents):
     assert ask(tmp_path / "s", "--draws", 16).code == 0
     before = contents(tmp_path / "s")

@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -200,11 +201,19 @@ class Request:
         try:
             found = artefacts.existing(place, "attribution", inputs=self.inputs, made=made)
         except MismatchError as error:
+            if not any(artefacts.kind_of(path) == "scores" for path in artefacts.whole(out, "*")):
+                return self._begin(place, made, look)
             differences = "\n".join(str(error).splitlines()[1:-1])
             raise MismatchError(
                 f"{out} holds scores of something else:\n{differences}\nUse another folder, or delete this one."
             ) from None
-        if found is None and not look:
+        if found is None:
+            self._begin(place, made, look)
+
+    def _begin(self, place: Path, made: Mapping[str, Any], look: bool) -> None:
+        """Write the note, in place of one of which no scores came."""
+        if not look:
+            artefacts.discard(Path(f"{place}.part"))
             with artefacts.create(place, "attribution", inputs=self.inputs, made=made):
                 pass
 

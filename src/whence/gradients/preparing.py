@@ -89,8 +89,9 @@ def prepare(
     made = {"settings": compression.record(), "autocast": autocast, "left out": list(cover.left_out)}
     file = path / inputs["model"][:12] / "subject"
     if artefacts.existing(file, KIND, inputs=inputs, made=made) is None:
-        with artefacts.create(file, KIND, inputs=inputs, made=made) as part, one_thread():
+        with one_thread():
             found = _measure(model, cover, examples.sorted(), compression) if compression.kind == "two-sided" else None
+        with artefacts.create(file, KIND, inputs=inputs, made=made) as part:
             artefacts.write_json(part / "shares.json", found)
             artefacts.write_json(part / "coverage.json", cover.report())
     resolved = {**made, "shares": artefacts.read_json(file / "shares.json")}
