@@ -1,9 +1,10 @@
 """Gradient methods, averaged over the members of an encoded ensemble, against the ensemble's exact losses.
 
 256 digits, 16 members; the queries are held-out digits. For every query the exact increase of the loss without each
-training image is ranked over the images, and so are the scores of each method. The ceiling is how far a second
-ensemble, with other code words and weights, agrees with the first: what the ranking says of the images and not of the
-codebook. `python benchmarks/agreement.py`
+training image is ranked over the images, and so are the scores of each method. A second ensemble, with other code words
+and weights, agrees with the first as far as the ranking is about the images and not about the codebook. With the
+correlation r between the two, a perfect ranking of the images would reach about √r with each of them, and
+√(2r / (1 + r)) with their mean.
 """
 
 from __future__ import annotations
@@ -64,10 +65,12 @@ def main() -> None:
     for name in TOLD:
         title = METHODS[name].title if name in METHODS else name
         print(row(title, agreement(queries.names, truth, found[name].scores.numpy())))
-    mean = (truth + other) / 2
+    mean, r = (truth + other) / 2, float(agreement(queries.names, truth, other).correlations.mean())
+    print(f"a perfect ranking of the images would reach about {max(r, 0) ** 0.5:.2f}")
     print("against the mean of both ensembles' exact losses, scores of the first one's members:")
     for name in TOLD:
         print(row(name, agreement(queries.names, mean, found[name].scores.numpy())))
+    print(f"a perfect ranking of the images would reach about {(2 * max(r, 0) / (1 + r)) ** 0.5:.2f}")
 
 
 if __name__ == "__main__":
