@@ -57,7 +57,7 @@ def check(
         Traceback (most recent call last):
         whence.errors.ModelError: The gradient of the layer 'layer' is not what autograd says ...
     """
-    whole = maps(cover, Compression(kind="none"))
+    whole = maps(cover, Compression(kind="none"), device=x_t.device)
     (found,) = Collector(network, cover, whole)(x_t, t, [cotangent], conditions=conditions)
     expected = _autograd(network, cover, x_t, t, cotangent, conditions or {})
     scale = float(torch.cat([part.flatten() for parts in expected.values() for part in parts.values()]).norm())

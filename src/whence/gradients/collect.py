@@ -54,7 +54,6 @@ class Collector:
         self.network, self.cover, self.maps, self.autocast = network, cover, maps, autocast
         self._features = torch.empty(0)
         self._batch = 0
-        self._called: set[str] = set()
 
     def __call__(
         self,
@@ -93,11 +92,6 @@ class Collector:
         self._features = torch.empty(0)
         return results
 
-    @property
-    def silent(self) -> tuple[str, ...]:
-        """Layers that no forward pass has called yet: of zero gradient, unless their weights are used elsewhere."""
-        return tuple(name for name in self.maps.by_layer if name not in self._called)
-
     @contextmanager
     def _collecting(self) -> Iterator[None]:
         """Freeze the weights and listen to the layers; undo both afterwards."""
@@ -113,7 +107,6 @@ class Collector:
     def _listen(self, name: str, _module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor:
         """Reduce a layer's input, and wait for its cotangent."""
         x = self._checked(name, inputs, output)
-        self._called.add(name)
         found, place = self.maps.by_layer[name]
         with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
             prepared = found.prepare(x.detach().float() if x.is_floating_point() else x)

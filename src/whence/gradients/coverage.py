@@ -3,7 +3,7 @@
 A layer takes part if its class is one whose mathematics is known (`layers.py`, `norms.py`) with its own forward pass. A
 parameter that belongs to any other module, or to two layers at once, is refused, since leaving it out would silently
 change every score. Whether a layer's parameters are also used in other ways than by calling it, only a comparison with
-autograd can tell: `collect.check`.
+autograd can tell: `check.py`.
 """
 
 from __future__ import annotations
