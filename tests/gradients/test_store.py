@@ -188,6 +188,18 @@ def test_features_that_were_made_otherwise_are_refused(tmp_path, folder, change,
         _make(tmp_path, replace(request, **change), KINDS[:1], 8, workers=1)
 
 
+def test_features_of_another_version_of_the_mathematics_are_refused(tmp_path, folder, monkeypatch):
+    request = _request(tmp_path, folder)
+    _make(tmp_path, request, KINDS[:1], 8, workers=1)
+    older = {**request.subject.compression, "version": 0}
+    newer = replace(request, subject=replace(request.subject, compression=older))
+    with pytest.raises(MismatchError, match="compression.version: there"):
+        _make(tmp_path, newer, KINDS[:1], 8, workers=1)
+    monkeypatch.setattr("whence.gradients.preparing.VERSION", 0)
+    with pytest.raises(MismatchError, match="version: there"):
+        _request(tmp_path, folder)
+
+
 def test_a_model_that_changes_in_between_is_refused(tmp_path, folder):
     request = _request(tmp_path, folder)
     changed = replace(request, subject=replace(request.subject, model=ModelAt(_other_model(folder, tmp_path))))

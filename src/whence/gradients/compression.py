@@ -35,6 +35,9 @@ from whence.gradients.maps import DenseMap, FoldedMap, LayerMap, Maps, NormMap, 
 from whence.gradients.norms import NormLayer
 from whence.gradients.widths import sides, widths
 
+#: Of the mathematics from a gradient to features. Stores of other versions are refused, since features of the same
+#: settings would not fit together; to be raised with every change of maps, matrices, widths, readouts or groups.
+VERSION = 1
 _STREAM = "projection"
 
 
@@ -43,8 +46,8 @@ class Compression(Settings):
 
     kind: Literal["two-sided", "dense", "none"] = Field(
         "two-sided",
-        description="two-sided: both sides of each layer projected before they meet; dense: a projection of the whole "
-        "gradient, slow; none: the gradient itself.",
+        description="two-sided: each layer's inputs projected before they meet its outputs, which are then folded; "
+        "dense: a projection of the whole gradient, slow; none: the gradient itself.",
     )
     width: Count = Field(4096, description="Number of features, p, at most; all parameters with none.")
     entries: Literal["rademacher", "gaussian"] = Field(

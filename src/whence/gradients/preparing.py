@@ -23,7 +23,7 @@ from whence.errors import NotFiniteError
 from whence.gradients.calibrate import shares
 from whence.gradients.check import check
 from whence.gradients.collect import Collector
-from whence.gradients.compression import Compression, maps
+from whence.gradients.compression import VERSION, Compression, maps
 from whence.gradients.coverage import Coverage, coverage
 from whence.gradients.examples import Examples
 from whence.gradients.features import batch_shape
@@ -86,7 +86,8 @@ def prepare(
     cover = coverage(model.network, only)
     model.network.to(device()).eval()
     inputs = {"model": fingerprint(model), "examples": examples.fingerprint}
-    made = {"settings": compression.record(), "autocast": autocast, "left out": list(cover.left_out)}
+    settings = {"version": VERSION, "settings": compression.record()}
+    made = {**settings, "autocast": autocast, "left out": list(cover.left_out)}
     file = path / inputs["model"][:12] / "subject"
     if artefacts.existing(file, KIND, inputs=inputs, made=made) is None:
         with one_thread():

@@ -8,6 +8,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from whence import artefacts
 from whence.diffusion.process import DiffusionModel
 from whence.engine import device
@@ -47,7 +49,7 @@ def fingerprint(model: DiffusionModel) -> str:
         name: [
             str(value.dtype),
             list(value.shape),
-            artefacts.digest(value.detach().cpu().contiguous().numpy().tobytes()),
+            artefacts.digest(value.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes()),
         ]
         for name, value in sorted(model.network.state_dict().items())
     }
