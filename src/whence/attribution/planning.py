@@ -1,29 +1,40 @@
-"""What an attribution will cost, before paying: time by measuring one batch, memory and disk by counting."""
+"""What an attribution will cost, before paying: time by measuring a little of it, memory and disk by counting."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
 
 import psutil
+import torch
 
+from whence.attribution.evidence import Evidence
+from whence.attribution.method import DAMPING, Method
 from whence.attribution.work import Work
 from whence.engine import one_thread, workers_here
 from whence.gradients.examples import Examples
-from whence.gradients.features import GROUPS, Sums, add_draws, batch_shape
+from whence.gradients.features import GROUPS, Feature, Sums, add_draws, batch_shape
 from whence.gradients.store import Job
 from whence.plan import Plan, counted
 
+#: Examples and features of the kernel that is timed, at most.
+TIMED = 768
+#: Bytes of a pair of query and example by one method: in memory with the sums of its groups of draws, and on disk.
+PAIR, KEPT = 64, 24
 
-def plan_attribution(work: Work, *, workers: int | None = None) -> Plan:
-    """Cost of the features that are missing, measured on one batch of each store.
+
+def plan_attribution(work: Work, methods: Sequence[Method], *, workers: int | None = None) -> Plan:
+    """Cost of the features that are missing, measured on one batch of each store, and of the scores of all methods.
 
     Args:
-        work: What is wanted.
-        workers: Processes; default one for each core.
+        work: Where features are kept, and of what.
+        methods: The gradient methods that are wanted.
+        workers: Processes that make features; default one for each core.
 
     Returns:
-        The plan. Scores come on top: one eigendecomposition for each model, readout and group of draws.
+        The plan.
     """
+    looks = {method: work.looks(method) for method in methods}
     used, rows, seconds, disk = workers or workers_here(), 0, 0.0, 0
     for job in work.jobs.values():
         missing = job.missing()
@@ -37,19 +48,44 @@ def plan_attribution(work: Work, *, workers: int | None = None) -> Plan:
             seconds += batches * batch * len(kinds) / len(job.features)
             rows += len(examples) * (job.draws - before)
             disk += len(kinds) * len(examples) * (GROUPS * width * (2 if job.request.precision == "float16" else 4))
+    now, parameters = psutil.Process().memory_info().rss, work.coverage.size if work.coverage else 0
+    pairs = sum(len(work.query_names(method)) for method in methods) * len(work.examples)
+    kernels, held = _kernels(work, {method: len(own) for method, own in looks.items()}, parameters)
     return Plan(
-        seconds=seconds / used,
-        memory=psutil.Process().memory_info().rss * used,
-        disk=disk,
-        work=f"{rows:,} gradients of a picture at a draw, in {counted(used)}, and scores"
+        seconds=seconds / used + kernels,
+        memory=max(now * used, now + held + PAIR * pairs),
+        disk=disk + KEPT * pairs,
+        work=f"{rows:,} gradients of a picture at a draw, in {counted(used)}, by {parameters:,} parameters, and scores"
         if rows
         else "scores alone: the features are there",
     )
 
 
+def _kernels(work: Work, looks: Mapping[Method, int], parameters: int) -> tuple[float, int]:
+    """Return the time of the scores, and the bytes of features and kernel that are held at a time.
+
+    The time is that of the methods on fewer random features, of which every product costs the cube less.
+    """
+    compression, count = work.config.compression, len(work.examples)
+    width = parameters if compression.kind == "none" else min(parameters, compression.width)
+    less, random, seconds = max(1.0, max(count, width) / TIMED), torch.Generator().manual_seed(0), 0.0
+    shared: dict[tuple[Feature, int, int], list[Method]] = {}
+    for method, number in looks.items():
+        shared.setdefault((method.feature, len(work.query_names(method)), number), []).append(method)
+    n, p = (max(1, round(size / less)) for size in (count, width))
+    for (_, queries, number), methods in shared.items():
+        examples, asked = (torch.randn(rows, p, generator=random) for rows in (n, max(1, round(queries / less))))
+        evidence = Evidence(examples, asked, losses=torch.ones(n))
+        start = time.perf_counter()
+        for method in methods:
+            method.function(evidence, DAMPING)
+        seconds += (time.perf_counter() - start) * less**3 * number * (1 + GROUPS)
+    return seconds, 12 * count * width + 24 * min(count, width) ** 2 if shared else 0
+
+
 def _batch_seconds(job: Job, examples: Examples) -> tuple[float, int]:
     """Time of one batch with all kinds of features, after one that is not counted, and the width of the features."""
-    few = Examples.read(job.request.examples).head(job.request.batch)
+    few = examples.head(job.request.batch)
     count, draws = batch_shape(len(few), job.request.batch)
     with one_thread():
         model, collector = job.request.subject.opened()

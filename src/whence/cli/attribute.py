@@ -145,9 +145,7 @@ def planned(request: Request, out: Path, store: Path | None, workers: int | None
     features = store or out / "features"
     with TemporaryDirectory() as scratch:
         work = request.work(features if features.exists() else Path(scratch))
-        for one in request.methods:
-            work.looks(one)
-        return plan_attribution(work, workers=workers)
+        return plan_attribution(work, request.methods, workers=workers)
 
 
 def export(
