@@ -301,7 +301,6 @@ def test_a_method_of_ones_own(recorded_run, few_digits, drawn, tmp_path):
             Method("row", "", "", lambda evidence, _: evidence.dot[0]),
             r"'row' returned scores of shape \(10,\); expected",
         ),
-        (Method("odd", "", "", trak, readout="entropy"), "There is no readout 'entropy'"),
     ],
 )
 def test_methods_that_do_not_fit_are_refused(recorded_run, few_digits, drawn, method, message):
@@ -313,6 +312,17 @@ def test_methods_that_do_not_fit_are_refused(recorded_run, few_digits, drawn, me
 def test_names_of_methods_that_no_folder_can_have(name):
     with pytest.raises(ConfigError, match="A method can't be called"):
         Method(name, "", "", trak)
+
+
+def test_a_method_of_an_unknown_readout():
+    with pytest.raises(ConfigError, match="There is no readout 'entropy'; there are loss, "):
+        Method("odd", "", "", trak, readout="entropy")
+
+
+def test_conditions_that_only_one_side_has_are_refused():
+    model, examples, queries = custom(Captioned, (4, 2, 2)), latents("abc", 1), latents("xy", 2)
+    with pytest.raises(ConfigError, match=r"have the conditions \['caption'\], the queries \[\]. Give both those"):
+        attribute(model, examples, replace(queries, conditions={}), "trak", config=EXACT)
 
 
 def test_intervals_of_the_draws_hold_the_scores_of_many_draws(recorded_run, few_digits, drawn):

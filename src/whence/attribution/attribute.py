@@ -1,8 +1,10 @@
 """Attribution by gradients: from a model, its training examples and queries to scores.
 
+OUT/request/             what they are of: model, data, queries and the settings that all scores share
 OUT/features/            the stores of features, which more draws and more methods extend
 OUT/d-trak/, OUT/trak/   scores, one artefact for each method
 OUT/pictures/            the queries, and the training images at the ends of their scores
+OUT/norms.parquet        norms of gradients and their timesteps
 """
 
 from __future__ import annotations
@@ -156,6 +158,12 @@ class Request:
             require_pictures(found.pictures, found.names)
         made = cls(target, examples, units, found, methods, alike, config or AttributionConfig(), only)
         require_size(target.model, made.pictures.values, "queries")
+        if made.examples.conditions.keys() != made.pictures.conditions.keys():
+            raise ConfigError(
+                f"The training examples have the conditions {sorted(made.examples.conditions)}, the queries "
+                f"{sorted(made.pictures.conditions)}. Give both those that the network takes: Examples(ids, values, "
+                "conditions)."
+            )
         for given in (made.examples, made.pictures):
             given.require_finite()
         return made
@@ -264,8 +272,7 @@ def write(out: Path, request: Request, found: Mapping[str, Scores]) -> None:
         own.write(out / request.folder(name), request.inputs, settings, renew=True)
     if not request.has_pictures:
         return
-    every = [Scores.read(path) for path in artefacts.whole(out, "*") if artefacts.kind_of(path) == "scores"]
-    ends = at_the_ends(every)
+    ends = at_the_ends(Scores.read(path) for path in artefacts.whole(out, "*") if artefacts.kind_of(path) == "scores")
     Pictures(
         queries=request.names,
         drawn=request.pictures.values,

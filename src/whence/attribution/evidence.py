@@ -16,8 +16,8 @@ from whence.errors import ConfigError, NotFiniteError
 class Evidence:
     """What a gradient method looks at; a method is a function ``(evidence, damping) -> scores``, float64 [Q, N].
 
-    The damping c is relative to the mean eigenvalue: λ = c · tr(ΦᵀΦ) / min(N, p). All methods and dampings share the
-    one eigendecomposition of `kernel`.
+    The damping c is relative to the mean eigenvalue: λ = c · tr(ΦᵀΦ) / min(N, p). All methods and dampings share
+    one `kernel`.
 
     Attributes:
         examples: Φ, features of training examples, means over draws: float32 [N, p].

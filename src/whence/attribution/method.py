@@ -12,6 +12,7 @@ from torch import Tensor
 from whence.attribution.evidence import Evidence
 from whence.errors import ConfigError
 from whence.gradients.features import Feature
+from whence.gradients.readouts import readout as known_readout
 
 #: λ as a multiple of the mean eigenvalue, where nothing else is asked for.
 DAMPING = 0.1
@@ -59,11 +60,12 @@ class Method:
     behaviour: str = "loss of the query"
 
     def __post_init__(self) -> None:
-        """Check the name, which a folder gets.
+        """Check the name, which a folder gets, and the readout.
 
         Raises:
-            ConfigError: No folder can have it, or another one has it.
+            ConfigError: No folder can have the name, or another one has it; or there is no such readout.
         """
+        known_readout(self.readout)
         if not re.fullmatch(r"[a-z0-9]+([-_.@][a-z0-9]+)*", self.name) or self.name in TAKEN:
             raise ConfigError(
                 f"A method can't be called {self.name!r}. Use small letters and digits, joined by - and unlike "

@@ -15,6 +15,7 @@ from whence.attribution.queries import Queries
 from whence.attribution.target import Part, Target
 from whence.config import Settings
 from whence.diffusion.draws import Draws
+from whence.diffusion.process import DiffusionModel
 from whence.diffusion.trajectory import predicted_clean
 from whence.errors import ConfigError
 from whence.gradients.compression import Compression
@@ -24,7 +25,7 @@ from whence.gradients.features import GROUPS
 from whence.gradients.preparing import prepare, suitable_batch
 from whence.gradients.sources import Own, Source, Trajectory
 from whence.gradients.store import Job, Precision, Request
-from whence.gradients.subject import Subject
+from whence.gradients.subject import ModelAt, Subject
 from whence.seeds import derived_seed
 
 #: Draws at each step of a query's trajectory.
@@ -90,7 +91,8 @@ class Work:
     only: Callable[[str], bool] | None = None
     jobs: dict[Path, Job] = field(default_factory=dict)
     coverage: Coverage | None = None
-    _subjects: dict[object, Subject] = field(default_factory=dict)
+    _subjects: dict[ModelAt | DiffusionModel, Subject] = field(default_factory=dict)
+    _written: set[Path] = field(default_factory=set)
 
     @cached_property
     def trajectory(self) -> tuple[list[int], Examples]:
@@ -143,7 +145,9 @@ class Work:
     ) -> Path:
         """Add a method's kind of features to what is wanted of a store."""
         place = self.store / "sets" / examples.fingerprint[:12]
-        examples.write(place)
+        if place not in self._written:
+            examples.write(place)
+            self._written.add(place)
         request = Request(
             subject,
             place,
@@ -157,9 +161,8 @@ class Work:
         return path
 
     def _subject(self, part: Part) -> Subject:
-        key = part.where if not hasattr(part.where, "network") else id(part.where)
-        if key not in self._subjects:
-            self._subjects[key], self.coverage = prepare(
+        if part.where not in self._subjects:
+            self._subjects[part.where], self.coverage = prepare(
                 self.store,
                 part.where,
                 self.examples,
@@ -167,7 +170,7 @@ class Work:
                 autocast=self.config.autocast,
                 only=self.only,
             )
-        return self._subjects[key]
+        return self._subjects[part.where]
 
     def _draws(self, purpose: str) -> Draws:
         return Draws(derived_seed(self.config.seed, purpose), self.target.model.timesteps)
