@@ -22,7 +22,10 @@ INTERVAL = 15.0
 
 @contextmanager
 def progress(title: str) -> Iterator[Callable[[int, int], None]]:
-    """Yield a function of (done, total) that shows how far the work is."""
+    """Yield a function of (done, total) that shows how far the work is, from its first call until all is done.
+
+    Of several that are open together one is to be done before the next one begins: a terminal has room for one bar.
+    """
     if sys.stderr.isatty():
         columns = (
             TextColumn("{task.description}"),
@@ -34,9 +37,20 @@ def progress(title: str) -> Iterator[Callable[[int, int], None]]:
         )
         from rich.console import Console
 
-        with Progress(*columns, console=Console(stderr=True)) as bar:
-            task = bar.add_task(title, total=None)
-            yield lambda done, total: bar.update(task, completed=done, total=total)
+        bar = Progress(*columns, console=Console(stderr=True))
+        task = bar.add_task(title, total=None)
+
+        def show(done: int, total: int) -> None:
+            if not bar.finished:
+                bar.start()
+                bar.update(task, completed=done, total=total)
+            if bar.finished:
+                bar.stop()
+
+        try:
+            yield show
+        finally:
+            bar.stop()
         return
     yield _Lines(title)
 
