@@ -1,11 +1,12 @@
 """Do gradients of large norm decide who is influential? Two kinds of pictures, whose gradients differ in norm.
 
-1,000 digits and 200 patches of a photograph, one model, its checkpoints and record. Queries: held-out digits, held-out
-patches and pictures that the model draws. For every method:
+300 digits and 250 gratings in black and white, one model, its checkpoints and record. Queries: held-out digits,
+held-out gratings and pictures that the model draws. For every method:
 
-* *general*: training examples among the top 20 of at least half of the queries; *unique*: different examples in all
-  these top 20; *norm*: mean norm of the gradients of what is in them, over that of all examples;
-* *right, digits* and *right, patches*: share of the top 10 that is of the query's own kind.
+* *general*: training examples among the top 20 of at least half of all queries; *general of a kind*: among those of at
+  least half of the queries of one kind, added up over the kinds; *unique*: different examples in all these top 20;
+* *norm*: mean norm of the gradients of what is in them, over that of all examples;
+* *right, digits* and *right, gratings*: share of the top 10 that is of the query's own kind.
 
 Intervals are of 95%, by drawing the queries again with replacement, each kind for itself. A random order is one line.
 """
@@ -19,8 +20,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
-from sklearn.datasets import load_sample_image
 
 import whence
 from whence.cli.progress import progress
@@ -29,8 +28,8 @@ from whence.gradients.store import Features
 from whence.report.scores import write_scores_report
 
 RUNS = Path("runs/specificity")
-DIGITS, PATCHES, QUERIES, DRAWS = 1000, 200, 50, 64
-SIDE, CONTRAST, PHOTOGRAPH = 8, 40, "china.jpg"
+DIGITS, GRATINGS, QUERIES, DRAWS = 300, 250, 40, 64
+BATCH, EPOCHS, CHECKPOINTS = 50, 30, 6
 METHODS = ("tracin", "retrac", "tracin-cp", "gas", "gradient-cosine", "trak", "d-trak")
 TOP, RIGHT, RESAMPLES = 20, 10, 1000
 
@@ -38,9 +37,9 @@ TOP, RIGHT, RESAMPLES = 20, 10, 1000
 def main() -> None:
     """Measure and print; writes specificity.json and the report of the scores."""
     argparse.ArgumentParser(description=__doc__.split("\n")[0]).parse_args()
-    digits, patches = whence.load("digits"), photograph()
-    data = mixed(digits.select(range(DIGITS)), patches.select(range(PATCHES)))
-    asked = mixed(whence.load("digits:test").select(range(QUERIES)), patches.select(range(PATCHES, PATCHES + QUERIES)))
+    digits, other = whence.load("digits"), gratings(GRATINGS + QUERIES)
+    data = mixed(digits.select(range(DIGITS)), other.select(range(GRATINGS)))
+    asked = mixed(whence.load("digits:test").select(range(QUERIES)), other.select(range(GRATINGS, GRATINGS + QUERIES)))
     with progress("model") as report:
         whence.train(data, RUNS / "model", settings(), report=report)
     drawn = whence.read_queries(whence.DiffusionModel.load(RUNS / "model"), f"sample:{QUERIES}")
@@ -61,9 +60,9 @@ def main() -> None:
     order["random order"] = np.random.default_rng(0).random((len(queries.names), len(data)))
     results = {name: summary(scores, kinds(queries.names), kinds(data.ids), norms) for name, scores in order.items()}
     (RUNS / "specificity.json").write_text(json.dumps(results, indent=1))
-    is_patch = kinds(data.ids) == "patch"
-    ratio = np.median(norms[is_patch]) / np.median(norms[~is_patch])
-    print(f"gradient norm of patches over that of digits, medians: {ratio:.2f}\n")
+    is_grating = kinds(data.ids) == "grating"
+    ratio = np.median(norms[is_grating]) / np.median(norms[~is_grating])
+    print(f"gradient norm of gratings over that of digits, medians: {ratio:.2f}\n")
     columns = list(next(iter(results.values())))
     print(f"| method | {' | '.join(columns)} |\n|---|{'---|' * len(columns)}")
     for name, row in results.items():
@@ -72,38 +71,40 @@ def main() -> None:
 
 
 def settings() -> whence.Config:
-    """Of the model, which predicts the noise, as those of the papers do."""
-    chosen = whence.Config().updated("model", channels=(16, 32), prediction="epsilon")
-    return chosen.updated("training", batch_size=64, steps=2000, checkpoints=4)
+    """Of the model, which predicts the clean picture: what can't be seen under the noise is then most of a gradient."""
+    chosen = whence.Config().updated("model", channels=(16, 32), prediction="sample")
+    steps = EPOCHS * (DIGITS + GRATINGS) // BATCH
+    return chosen.updated("training", batch_size=BATCH, steps=steps, checkpoints=CHECKPOINTS)
 
 
-def photograph() -> whence.Dataset:
-    """Grey patches of 8x8 pixels with much contrast, in random order."""
-    grey = np.asarray(Image.fromarray(load_sample_image(PHOTOGRAPH)).convert("L"))
-    height, width = (side // SIDE for side in grey.shape)
-    blocks = grey[: height * SIDE, : width * SIDE].reshape(height, SIDE, width, SIDE).swapaxes(1, 2)
-    pixels = blocks.reshape(-1, 1, SIDE, SIDE)
-    rows = np.random.default_rng(0).permutation(np.flatnonzero(pixels.std(axis=(1, 2, 3)) > CONTRAST))
-    ids = tuple(str(row) for row in rows)
-    return whence.Dataset(ids, pixels[rows], tuple((i,) for i in ids), (None,) * len(ids))
+def gratings(count: int) -> whence.Dataset:
+    """Stripes in black and white, each of its own direction, width and phase; nothing that a digit has."""
+    source, (rows, columns) = np.random.default_rng(0), np.indices((8, 8))
+    angle, frequency, phase = (
+        source.uniform(*ends, (count, 1, 1)) for ends in ((0, np.pi), (0.8, 2.5), (0, 2 * np.pi))
+    )
+    waves = np.sin(frequency * (np.cos(angle) * columns + np.sin(angle) * rows) + phase)
+    ids = tuple(map(str, range(count)))
+    pixels = ((waves > 0) * 255).astype(np.uint8)[:, None]
+    return whence.Dataset(ids, pixels, tuple((i,) for i in ids), (None,) * count)
 
 
-def mixed(digits: whence.Dataset, patches: whence.Dataset) -> whence.Dataset:
+def mixed(digits: whence.Dataset, other: whence.Dataset) -> whence.Dataset:
     """Both kinds in one set; ids begin with the kind."""
-    ids = (*(f"digit {name}" for name in digits.ids), *(f"patch {name}" for name in patches.ids))
-    pixels = np.concatenate([digits.pixels, patches.pixels])
+    ids = (*(f"digit {name}" for name in digits.ids), *(f"grating {name}" for name in other.ids))
+    pixels = np.concatenate([digits.pixels, other.pixels])
     return whence.Dataset(ids, pixels, tuple((i,) for i in ids), (None,) * len(ids))
 
 
 def kinds(ids: tuple[str, ...]) -> np.ndarray:
-    """The kind of every id: digit, patch, or the seed of a picture that was drawn."""
+    """The kind of every id: digit, grating, or the seed of a picture that was drawn."""
     return np.array([name.replace("/", " ").split()[0] for name in ids])
 
 
 def gradient_norms(ids: tuple[str, ...]) -> np.ndarray:
     """Root mean square over the recorded visits of ‖∇loss‖ of every example, [N]; the mean over checkpoints."""
     found = []
-    for path in (RUNS / "scores" / "features").glob("*/recorded"):
+    for path in (RUNS / "scores" / "features").glob("*/recorded-*"):
         features = Features.open(path, Feature("loss"))
         place = {name: row for row, name in enumerate(features.ids)}
         found.append(features.norms().square().mean(1).sqrt()[[place[name] for name in ids]].numpy())
@@ -121,9 +122,13 @@ def summary(
     loud = (among @ norms) / TOP / norms.mean()
     statistics: dict[str, Callable[[np.ndarray], np.ndarray]] = {
         "general": lambda counts: (2 * counts @ among >= len(asked)).sum(1),
+        "general of a kind": lambda counts: sum(
+            (2 * counts[:, own] @ among[own] >= own.sum()).sum(1)
+            for own in (asked == kind for kind in np.unique(asked))
+        ),
         "norm": lambda counts: counts @ loud / len(asked),
         "right, digits": lambda counts: counts @ (right * (asked == "digit")) / QUERIES,
-        "right, patches": lambda counts: counts @ (right * (asked == "patch")) / QUERIES,
+        "right, gratings": lambda counts: counts @ (right * (asked == "grating")) / QUERIES,
     }
     found: dict[str, tuple[float, ...]] = {"unique": (int((among.sum(0) > 0).sum()),)}
     for name, statistic in statistics.items():

@@ -50,7 +50,7 @@ def test_pictures_without_a_unit_are_not_taken_by_default(ensemble):
 @pytest.mark.parametrize(
     ("words", "error", "message"),
     [
-        (["--attributor", "pixels"], ConfigError, "there are pixel, pixel-flips, embedding:FOLDER"),
+        (["--attributor", "pixels"], ConfigError, "there are pixel, pixel-dot, pixel-cosine, pixel-flips"),
         (["--attributor", "pixel", "--samples", "three"], ConfigError, "SEED/INDEX"),
         (["--attributor", "pixel", "--samples", "0/7"], ArtefactError, "--count 8"),
         (["--attributor", "pixel", "--controls", "10"], ConfigError, "from 1 to 9"),
