@@ -36,7 +36,7 @@ def test_python_example_runs_as_a_plain_script(tmp_path):
     for usual, small in {
         "members=16)": tiny,
         '"runs/single")': '"runs/single", whence.read_config(Path("tiny.toml")))',
-        "draws=100": "draws=8",
+        "draws=128": "draws=8",
     }.items():
         assert usual in code
         code = code.replace(usual, small)

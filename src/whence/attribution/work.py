@@ -36,7 +36,9 @@ class AttributionConfig(Settings):
     """How gradients are taken and turned into scores."""
 
     draws: Annotated[int, Field(ge=GROUPS, strict=True)] = Field(
-        100, description=f"Draws (timestep, noise) per example and query, {GROUPS} at least for standard errors."
+        128,
+        description=f"Draws (timestep, noise) per example and query, {GROUPS} at least; standard errors are best where "
+        "they are a multiple of 64, which spreads every group evenly over the timesteps.",
     )
     damping: float = Field(
         DAMPING, gt=0, allow_inf_nan=False, description="Damping λ as a multiple of the mean eigenvalue of the kernel."

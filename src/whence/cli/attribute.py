@@ -58,7 +58,10 @@ def attribute(
     method: Annotated[
         list[str], typer.Option(help="See `whence methods`; NAME-checkpoints for a mean over them; may be repeated.")
     ] = ["d-trak"],  # noqa: B006
-    draws: Annotated[int, typer.Option(help="Draws (timestep, noise) per picture; more later extend them.")] = 100,
+    draws: Annotated[
+        int,
+        typer.Option(help="Draws (timestep, noise) per picture, best a multiple of 64; more later extend them."),
+    ] = 128,
     damping: Annotated[
         float | None, typer.Option(help="Damping of the kernel as a multiple of its mean eigenvalue; default 0.1.")
     ] = None,
