@@ -1,5 +1,7 @@
 """Scores are averaged over models, and over the checkpoints of one, by any method."""
 
+import shutil
+
 import pytest
 import torch
 
@@ -7,7 +9,7 @@ import whence
 from whence.attribution.target import Target
 from whence.config import Config, ModelConfig, TrainingConfig
 from whence.diffusion.training import train
-from whence.errors import ConfigError, MismatchError
+from whence.errors import ArtefactError, ConfigError, MismatchError
 from whence.gradients.subject import ModelAt
 
 CONFIG = whence.AttributionConfig(draws=8, compression=whence.Compression(width=200))
@@ -60,3 +62,26 @@ def test_every_model_must_be_trained_on_the_data(recorded_run, second_run, few_d
 def test_unknown_means_are_refused(name, recorded_run, few_digits, queries):
     with pytest.raises(ConfigError, match="There is no method"):
         _scores(recorded_run, few_digits, queries, name)
+
+
+def test_a_folder_with_other_things_in_it_is_refused(recorded_run, few_digits, queries, tmp_path):
+    (tmp_path / "picture.png").write_bytes(b"")
+    with pytest.raises(ArtefactError, match=r"holds other things \(picture.png\)"):
+        whence.attribute(recorded_run, few_digits, queries, "trak", config=CONFIG, out=tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["picture.png"]
+
+
+def test_a_damaged_checkpoint_matters_only_where_it_is_looked_at(recorded_run, few_digits, queries, tmp_path):
+    run = shutil.copytree(recorded_run, tmp_path / "run")
+    file = sorted((run / "checkpoints").glob("*.safetensors"))[0]
+    file.write_bytes(file.read_bytes()[:-1])
+    assert len(_scores(run, few_digits, queries).examples) == len(few_digits)
+    with pytest.raises(ArtefactError, match="is damaged"):
+        _scores(run, few_digits, queries, "tracin-cp")
+
+
+def test_a_data_set_can_be_asked_about(recorded_run, few_digits):
+    asked = few_digits.select(range(2))
+    found = _scores(recorded_run, few_digits, asked)
+    assert found.queries == asked.ids
+    assert repr(found) == f"Scores(trak: 2 queries, {len(few_digits)} examples, 8 draws, positive is proponent)"

@@ -149,7 +149,7 @@ def test_an_unfinished_run(run):
         Target.open(run)
 
 
-@pytest.mark.parametrize("file", ["unet/diffusion_pytorch_model.safetensors", "checkpoints/00000009.safetensors"])
+@pytest.mark.parametrize("file", ["unet/diffusion_pytorch_model.safetensors", "scheduler/scheduler_config.json"])
 def test_a_damaged_run(run, file, flip_byte):
     flip_byte(run / file)
     with pytest.raises(ArtefactError, match=r"is damaged: its SHA-256"):

@@ -120,8 +120,9 @@ def test_from_a_run_to_scores(whole, place):
     for name in ("d-trak", "tracin", "pixel"):
         scores = Scores.read(out / name)
         assert scores.queries == ("0/0", "0/1")
-        best = ", ".join(f"{example} {value:.3g}" for example, value in scores.top("0/1", 3))
-        assert f"  picture 0/1: {best}" in printed
+        [(example, value)] = scores.top("0/1", 1)
+        error = "," if name == "pixel" else f" ± {scores.standard_error[1, scores.examples.index(example)].item():.2g},"
+        assert f"  picture 0/1: {example} {value:.3g}{error}" in printed
         assert (scores.standard_error is None) == (name == "pixel")
 
 

@@ -31,7 +31,7 @@ from whence.attribution.scores import Scores
 from whence.attribution.scoring import scores
 from whence.attribution.target import Target
 from whence.attribution.work import AttributionConfig, Work
-from whence.data import Dataset
+from whence.data import Dataset, load
 from whence.diffusion.process import DiffusionModel
 from whence.diffusion.ranges import require_pictures, require_size
 from whence.engine import Report, silent
@@ -43,8 +43,8 @@ from whence.gradients.store import extend
 
 def attribute(
     model: str | Path | DiffusionModel | Ensemble | Target,
-    data: Dataset | Examples,
-    queries: Queries | Examples | str,
+    data: Dataset | Examples | str | Path,
+    queries: Queries | Dataset | Examples | str,
     method: str | Method | Sequence[str | Method] = "d-trak",
     *,
     config: AttributionConfig | None = None,
@@ -60,7 +60,7 @@ def attribute(
     Args:
         model: A diffusers folder, a run of `whence train`, an encoded ensemble (the mean over its members), or a
             `DiffusionModel` around any denoiser.
-        data: The training examples; `Examples` for latents and conditions.
+        data: The training examples, or what `load` reads; `Examples` for latents and conditions.
         queries: The pictures that are asked about: `read_queries`, or what it reads (``sample:16``, a folder).
         method: Names of methods in `METHODS`, or methods of your own.
         config: Draws, damping, compression and seed.
@@ -92,6 +92,7 @@ def attribute(
         >>> found["trak"].top("q", 1)[0][0] == digits.ids[5]
         True
     """
+    data = load(str(data)) if isinstance(data, str | Path) else data
     request = Request.make(model, data, queries, method, config, only)
     with ExitStack() as stack:
         place = Path(out or stack.enter_context(tempfile.TemporaryDirectory()))
@@ -138,7 +139,7 @@ class Request:
         cls,
         model: str | Path | DiffusionModel | Ensemble | Target,
         data: Dataset | Examples,
-        queries: Queries | Examples | str,
+        queries: Queries | Dataset | Examples | str,
         method: str | Method | Sequence[str | Method],
         config: AttributionConfig | None,
         only: Callable[[str], bool] | None = None,
@@ -153,6 +154,8 @@ class Request:
         alike = tuple(name for name in asked if isinstance(name, str) and name not in METHODS and is_attributor(name))
         methods = tuple(named(one) if isinstance(one, str) else one for one in asked if one not in alike)
         _require_distinct([*alike, *(one.name for one in methods)])
+        if isinstance(queries, Dataset):
+            queries = Queries(queries.ids, queries.images(range(len(queries))), sampler=None, drawn=False)
         found = target.queries(queries) if isinstance(queries, str) else queries
         if isinstance(found, Queries):
             require_pictures(found.pictures, found.names)
@@ -205,6 +208,7 @@ class Request:
         kind = artefacts.kind_of(out) if out.is_dir() else None
         if kind is not None:
             raise ArtefactError(f"{out} is a {kind}. Give a folder of their own for scores.")
+        _require_own(out)
         place, made = out / "request", {"config": self.config.shared()}
         try:
             found = artefacts.existing(place, "attribution", inputs=self.inputs, made=made)
@@ -250,6 +254,23 @@ class Request:
         damped = any(method.name == name and method.damped for method in self.methods)
         usual = not damped or self.config.damping == DAMPING
         return name.replace(":", "-").replace("/", "-") if usual else f"{name}-damping-{self.config.damping:g}"
+
+
+def _require_own(out: Path) -> None:
+    """Refuse a folder with other things in it, such as the images themselves.
+
+    Raises:
+        ArtefactError: It holds files, or folders, that no attribution wrote.
+    """
+    if (out / "request").exists() or not out.exists():
+        return
+    known = {"features", "pictures", "request.part", "norms.parquet", "report.html"}
+    other = [path.name for path in (sorted(out.iterdir()) if out.is_dir() else [out])]
+    other = [name for name in other if not name.startswith(".") and name not in known]
+    if other:
+        raise ArtefactError(
+            f"{out} holds other things ({', '.join(other[:3])}). Give a folder of their own for scores."
+        )
 
 
 def _require_distinct(names: Sequence[str]) -> None:

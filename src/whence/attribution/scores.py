@@ -39,7 +39,7 @@ class Estimand:
     units: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Scores:
     """Scores of N training examples for Q queries.
 
@@ -101,6 +101,10 @@ class Scores:
             or len(set(self.queries)) < shape[0]
         ):
             raise WhenceError("Scores need distinct query ids, distinct example ids and units for every example.")
+
+    def __repr__(self) -> str:
+        size = f"{len(self.queries)} queries, {len(self.examples):,} examples"
+        return f"Scores({self.method}: {size}, {self.draws or 'no'} draws, {self.sign})"
 
     def row(self, query: str) -> Tensor:
         """Return the scores of one query, [N].

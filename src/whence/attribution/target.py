@@ -71,7 +71,9 @@ class Target:
                 source = Ensemble.open(path)
             elif kind in ("model", None):
                 if kind == "model":
-                    artefacts.read_verified(path, "model")
+                    manifest = artefacts.read_manifest(path, "model")
+                    for needed in ("model_index.json", "unet/", "scheduler/"):
+                        artefacts.verify(path, manifest, needed)
                 return cls(path.name, (path,))
             else:
                 raise ArtefactError(f"{path} is a {kind}; expected a diffusers folder, a training run or an ensemble.")
@@ -163,6 +165,7 @@ def _checkpoints(run: Path, recorded: bool, ids: Sequence[str]) -> list[Part]:
     Raises:
         ArtefactError: The run kept no checkpoints.
     """
+    artefacts.verify(run, artefacts.read_manifest(run, "model"), "checkpoints/")
     files = sorted((run / "checkpoints").glob("*.safetensors"))
     if not files:
         raise ArtefactError(f"{run} kept no checkpoints. Train it with training.checkpoints above 0.")

@@ -12,6 +12,7 @@ from whence.cli.show import say, show_notes, show_plan
 
 if TYPE_CHECKING:
     from whence.attribution.attribute import Request
+    from whence.attribution.scores import Scores
     from whence.plan import Plan
 
 #: Pictures whose strongest proponents are told.
@@ -133,9 +134,19 @@ def attribute(
     for name, scores in found.items():
         say(f"{name}: {len(scores.queries)} queries, {len(scores.examples):,} training images")
         for query in scores.queries[:TOLD]:
-            best = ", ".join(f"{example} {value:.3g}" for example, value in scores.top(query, 3))
-            say(f"  picture {query}: {best}")
+            say(f"  picture {query}: {best(scores, query)}")
     say(f"Next: whence report {out}")
+
+
+def best(scores: Scores, query: str) -> str:
+    """The three strongest proponents of a query, with their standard errors where there are any."""
+    found = scores.top(query, 3)
+    if scores.standard_error is None:
+        return ", ".join(f"{example} {value:.3g}" for example, value in found)
+    errors = scores.standard_error[scores.queries.index(query)]
+    return ", ".join(
+        f"{example} {value:.3g} ± {errors[scores.examples.index(example)].item():.2g}" for example, value in found
+    )
 
 
 def planned(request: Request, out: Path, store: Path | None, workers: int | None) -> Plan:
@@ -162,8 +173,15 @@ def export(
 
     Example: `whence export scores/d-trak --to top.csv --top 10`
     """
+    from whence import artefacts
     from whence.attribution.export import write_table_of
     from whence.attribution.scores import Scores
+    from whence.errors import ArtefactError
 
+    methods = [path.name for path in artefacts.whole(scores, "*") if artefacts.kind_of(path) == "scores"]
+    if methods:
+        raise ArtefactError(
+            f"{scores} holds several scores; name one of them: {scores / methods[0]} ({', '.join(methods)})."
+        )
     write_table_of(Scores.read(scores), to, top)
     say(f"The table: {to}")
