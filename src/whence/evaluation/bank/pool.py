@@ -1,0 +1,90 @@
+"""A pool: models retrained on recorded subsets of one kind, measured on all queries."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from whence import artefacts
+from whence.errors import WhenceError
+
+KIND = "pool"
+
+
+@dataclass(frozen=True, eq=False)
+class Pool:
+    """Models retrained on S subsets with K training seeds each.
+
+    Attributes:
+        name: What they are for: ``test``, ``development``, ``deterministic-10%``.
+        kept: The training examples that each subset keeps, bool [S, N].
+        seeds: The K training seeds.
+        losses: Mean loss of every query, over draws that all models share, float64 [S, K, Q].
+        pictures: The G drawn queries drawn again from the same noise, uint8 [S, K, G, C, H, W].
+        weights: Fingerprints of the models' weights, S times K.
+
+    Example:
+        >>> kept = np.array([[True, False], [False, True]])
+        >>> pool = Pool("test", kept, (0,), np.ones((2, 1, 3)), np.zeros((2, 1, 0, 1, 8, 8)), (("a",), ("b",)))
+        >>> pool.mean.shape
+        (2, 3)
+    """
+
+    name: str
+    kept: np.ndarray
+    seeds: tuple[int, ...]
+    losses: np.ndarray
+    pictures: np.ndarray
+    weights: tuple[tuple[str, ...], ...]
+
+    def __post_init__(self) -> None:
+        """Check that everything fits.
+
+        Raises:
+            WhenceError: A shape doesn't fit, or a loss is not finite.
+        """
+        shape = (len(self.kept), len(self.seeds))
+        if self.losses.shape[:2] != shape or self.pictures.shape[:2] != shape or len(self.weights) != shape[0]:
+            raise WhenceError(f"A pool of {shape[0]} subsets and {shape[1]} seeds has losses {self.losses.shape}.")
+        if not np.isfinite(self.losses).all():
+            raise WhenceError(f"A loss in the pool {self.name!r} is not finite.")
+
+    @property
+    def mean(self) -> np.ndarray:
+        """Losses, mean over the training seeds, float64 [S, Q]."""
+        found: np.ndarray = self.losses.mean(1)
+        return found
+
+    def write(self, path: Path, inputs: dict[str, Any], made: dict[str, Any]) -> None:
+        """Write the pool as an artefact."""
+        with artefacts.create(path, KIND, inputs=inputs, made=made) as part:
+            tensors = {
+                "kept": torch.from_numpy(self.kept),
+                "losses": torch.from_numpy(self.losses),
+                "pictures": torch.from_numpy(np.ascontiguousarray(self.pictures)),
+            }
+            artefacts.write_tensors(part / "measured.safetensors", tensors)
+            artefacts.write_json(part / "models.json", {"seeds": self.seeds, "weights": self.weights})
+
+    @classmethod
+    def read(cls, path: Path) -> Pool:
+        """Return a pool, checked by hash.
+
+        Raises:
+            ArtefactError: It is missing or damaged.
+        """
+        artefacts.read_verified(path, KIND)
+        tensors = artefacts.read_tensors(path / "measured.safetensors")
+        models = artefacts.read_json(path / "models.json")
+        return cls(
+            path.name,
+            tensors["kept"].numpy(),
+            tuple(models["seeds"]),
+            tensors["losses"].numpy(),
+            tensors["pictures"].numpy(),
+            tuple(map(tuple, models["weights"])),
+        )

@@ -1,0 +1,96 @@
+"""Random subsets of the training examples, stratified by class."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+
+from whence.data import Dataset
+from whence.errors import ConfigError
+from whence.seeds import derived_seed
+
+#: The class of every example where captions are no classes.
+ALL = "(all)"
+
+
+def classes_of(data: Dataset) -> tuple[str, ...]:
+    """Return the class of every example, by which subsets are stratified.
+
+    Captions are classes if every example has one and each is shared by two examples or more; else all examples are of
+    the one class ``(all)``.
+
+    Example:
+        >>> from whence.data import load
+        >>> sorted(set(classes_of(load("digits"))))[:3]
+        ['0', '1', '2']
+    """
+    captions = [caption for caption in data.captions if caption is not None]
+    counts = Counter(captions)
+    if len(captions) < len(data) or min(counts.values()) < 2:
+        return (ALL,) * len(data)
+    return tuple(captions)
+
+
+def subsets(classes: Sequence[str], fraction: float, count: int, seed: int, stream: str) -> np.ndarray:
+    """Return random subsets of equal size and, as nearly as can be, equal shares of every class.
+
+    Of n_c examples of class c each subset keeps ⌊fraction·n_c⌋ or one more, so that it keeps round(fraction·N) in all.
+    Which class gives the one more is random too. Subset k depends on seed, stream and k alone.
+
+    Args:
+        classes: Class of every example, N.
+        fraction: Share that is kept, above 0 and below 1.
+        count: How many subsets, S.
+        seed: Names the whole set.
+        stream: What they are for; subsets of another stream are independent.
+
+    Returns:
+        bool [S, N], true where an example is kept.
+
+    Raises:
+        ConfigError: The fraction is out of range, or keeps or removes nothing.
+
+    Example:
+        >>> kept = subsets(["a"] * 6 + ["b"] * 4, 0.5, 3, seed=0, stream="test")
+        >>> kept.sum(1).tolist(), kept[:, :6].sum(1).tolist()
+        ([5, 5, 5], [3, 3, 3])
+    """
+    total = round(fraction * len(classes))
+    if not 0 < fraction < 1 or not 0 < total < len(classes):
+        raise ConfigError(f"A share of {fraction:g} of {len(classes)} examples leaves nothing to keep or to remove.")
+    rows = {name: np.array([n for n, own in enumerate(classes) if own == name]) for name in dict.fromkeys(classes)}
+    kept = np.zeros((count, len(classes)), bool)
+    for k in range(count):
+        source = np.random.default_rng(derived_seed(seed, f"subset {stream} {fraction!r} {k}"))
+        quota = {name: int(fraction * len(own)) for name, own in rows.items()}
+        more = source.permutation(list(rows))
+        rest = {name: fraction * len(own) - quota[name] for name, own in rows.items()}
+        for name in sorted(more, key=lambda name: -rest[name])[: total - sum(quota.values())]:
+            quota[name] += 1
+        for name, own in rows.items():
+            kept[k, source.permutation(own)[: quota[name]]] = True
+    return kept
+
+
+def matched(classes: Sequence[str], removed: np.ndarray, seed: int, stream: str) -> np.ndarray:
+    """Return a random removal of the same size and class histogram as another, avoiding nothing: int rows, ascending.
+
+    Args:
+        classes: Class of every example, N.
+        removed: Rows whose histogram is matched.
+        seed: Names the whole set.
+        stream: What it is for.
+
+    Example:
+        >>> matched(["a", "a", "b", "b"], np.array([0, 2]), 0, "q").size
+        2
+    """
+    source = np.random.default_rng(derived_seed(seed, f"matched {stream}"))
+    histogram = Counter(classes[n] for n in removed.tolist())
+    rows = [
+        source.permutation([n for n, own in enumerate(classes) if own == name])[:count]
+        for name, count in sorted(histogram.items())
+    ]
+    return np.sort(np.concatenate(rows))
