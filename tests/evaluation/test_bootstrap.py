@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from whence.errors import WhenceError
-from whence.evaluation.bootstrap import CHUNK, paired_bootstrap
+from whence.evaluation.bootstrap import CHUNK, counted_bootstrap, paired_bootstrap
 
 
 def mean(values: np.ndarray) -> np.ndarray:
@@ -85,6 +85,29 @@ def test_the_seed_decides():
     values = np.random.default_rng(0).normal(size=(9, 1))
     first, again, other = (paired_bootstrap(values, mean, seed=seed, resamples=99) for seed in (1, 1, 2))
     assert first == again != other
+
+
+def test_kinds_are_drawn_among_themselves():
+    """Rows that are equal within each kind leave no spread, whatever is drawn."""
+    kinds = np.array(["b", "a", "b", "a", "a"])
+    values = np.where(kinds == "a", 2.0, 7.0)[:, None]
+    found = paired_bootstrap(values, mean, seed=0, resamples=CHUNK + 3, strata=kinds)
+    assert (found.low, found.high) == (4.0, 4.0)
+    alone = paired_bootstrap(np.arange(5.0)[:, None], mean, seed=4, strata=np.zeros(5))
+    assert alone == paired_bootstrap(np.arange(5.0)[:, None], mean, seed=4)
+
+
+@pytest.mark.parametrize("strata", [None, np.array([0, 0, 1, 1, 1, 0, 1])])
+def test_counts_are_those_of_the_rows(strata):
+    values = np.random.default_rng(5).integers(0, 2, (7, 2)).astype(float)
+
+    def counted(drawn: np.ndarray) -> np.ndarray:
+        assert (drawn.sum(1) == 7).all()
+        over, under = (drawn @ values).T / 7
+        return np.divide(over, under, out=np.full(len(over), np.nan), where=under > 0)
+
+    found = counted_bootstrap(7, counted, seed=2, resamples=CHUNK + 1, strata=strata)
+    assert found == paired_bootstrap(values, ratio, seed=2, resamples=CHUNK + 1, strata=strata)
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,7 @@ def paired_bootstrap(
     seed: int,
     resamples: int = 10_000,
     level: float = 0.95,
+    strata: np.ndarray | None = None,
 ) -> Interval:
     """Percentile interval of a statistic whose rows are drawn again with replacement (Efron 1979).
 
@@ -51,6 +52,7 @@ def paired_bootstrap(
         seed: Which resamples.
         resamples: How many.
         level: Share of the resamples inside the interval.
+        strata: Kind of every row [n]; rows of each kind are drawn again among themselves. Default: all are of one kind.
 
     Returns:
         The interval.
@@ -66,13 +68,56 @@ def paired_bootstrap(
     if len(values) == 0:
         raise WhenceError("There is nothing to resample: no sample was measured.")
     source = np.random.default_rng(seed)
-    found = []
-    for start in range(0, resamples, CHUNK):
-        rows = source.integers(0, len(values), (min(CHUNK, resamples - start), len(values)))
-        found.append(statistic(values[rows]))
-    all_found = np.concatenate(found)
+    sizes = [min(CHUNK, resamples - start) for start in range(0, resamples, CHUNK)]
+    all_found = np.concatenate([statistic(values[_rows(source, size, len(values), strata)]) for size in sizes])
     defined = all_found[~np.isnan(all_found)]
     if len(defined) == 0:
         raise WhenceError(f"The statistic is undefined in all {resamples:,} resamples; measure more samples.")
     low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
     return Interval(float(low), float(high), level, resamples, resamples - len(defined))
+
+
+def counted_bootstrap(
+    count: int,
+    statistic: Callable[[np.ndarray], np.ndarray],
+    *,
+    seed: int,
+    resamples: int = 10_000,
+    strata: np.ndarray | None = None,
+) -> Interval:
+    """Return the 95% interval of `paired_bootstrap` for a statistic of how often each sample is drawn again.
+
+    Where the statistic is made of weighted sums this is a matrix product for all resamples together, and the rows
+    themselves, which may be long, are never copied.
+
+    Args:
+        count: Samples, n.
+        statistic: From how often each was drawn, float64 [b, n], to values [b]; NaN where it is undefined.
+        seed: Which resamples; the same as those of `paired_bootstrap`.
+        resamples: How many.
+        strata: As in `paired_bootstrap`.
+
+    Example:
+        >>> values = np.arange(10.0)
+        >>> mean = counted_bootstrap(10, lambda drawn: drawn @ values / 10, seed=0)
+        >>> mean == paired_bootstrap(values[:, None], lambda x: x.mean(axis=(1, 2)), seed=0)
+        True
+    """
+
+    def counted(rows: np.ndarray) -> np.ndarray:
+        places = rows[..., 0] + count * np.arange(len(rows))[:, None]
+        drawn = np.bincount(places.ravel(), minlength=len(rows) * count).reshape(len(rows), count)
+        return statistic(drawn.astype(np.float64))
+
+    return paired_bootstrap(np.arange(count)[:, None], counted, seed=seed, resamples=resamples, strata=strata)
+
+
+def _rows(source: np.random.Generator, resamples: int, count: int, strata: np.ndarray | None) -> np.ndarray:
+    """Rows of every resample, [resamples, count]."""
+    if strata is None:
+        return source.integers(0, count, (resamples, count))
+    rows = np.empty((resamples, count), dtype=np.int64)
+    for kind in np.unique(strata):
+        own = np.flatnonzero(strata == kind)
+        rows[:, own] = own[source.integers(0, len(own), (resamples, len(own)))]
+    return rows
