@@ -9,6 +9,10 @@ class DataError(WhenceError):
     """The data set cannot be read, or what was asked of it is not in it."""
 
 
+class SplitError(DataError):
+    """The data set has no split of that name."""
+
+
 class ModelError(WhenceError):
     """A network has a part that cannot be differentiated example by example, or is not what was expected."""
 

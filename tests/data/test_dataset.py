@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from whence import artefacts
-from whence.data import NO_UNIT, Dataset, read, write
+from whence.data import NO_UNIT, Dataset, load, read, write
 from whence.errors import ArtefactError, DataError, MismatchError
 
 
@@ -193,3 +193,47 @@ def test_changed_pixels_are_found_by_verify(tmp_path):
     file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     with pytest.raises(ArtefactError, match=r"pixels.safetensors is damaged"):
         artefacts.verify(tmp_path / "data", manifest)
+
+
+def test_a_written_data_set_is_loaded_as_it_is(tmp_path):
+    write(small(), tmp_path / "data")
+    for options in ({}, {"split": "train"}):
+        back = load(str(tmp_path / "data"), **options)
+        assert np.array_equal(back.pixels, small().pixels)
+        assert (back.fingerprint, back.units, back.captions) == (small().fingerprint, small().units, small().captions)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"split": "test"}, "has no split 'test'; it has train"),
+        ({"unit_column": "label"}, "Leave out --unit-column, --resolution and --grey"),
+        ({"resolution": 5}, "6x5 pixels of 3 channels. Leave out --unit-column, --resolution and --grey"),
+        ({"grey": True}, "Leave out --unit-column, --resolution and --grey"),
+    ],
+)
+def test_a_written_data_set_is_not_made_into_another(tmp_path, options, message):
+    write(small(), tmp_path / "data")
+    with pytest.raises(DataError, match=message):
+        load(tmp_path / "data", **options)
+
+
+@pytest.mark.parametrize("file", ["pixels.safetensors", "examples.parquet", "manifest.json"])
+def test_loading_a_data_set_that_was_cut_is_refused(tmp_path, file):
+    write(small(), tmp_path / "data")
+    content = (tmp_path / "data" / file).read_bytes()
+    (tmp_path / "data" / file).write_bytes(content[:-10])
+    with pytest.raises(ArtefactError, match=file):
+        load(tmp_path / "data")
+
+
+def test_images_beside_a_manifest_of_something_else_are_a_folder_of_images(fill, picture):
+    path = fill({"a.png": picture(0), "manifest.json": "{// not JSON"})
+    assert load(path).ids == ("a.png",)
+
+
+def test_what_holds_data_sets_is_none_itself(tmp_path):
+    with artefacts.create(tmp_path / "all", "bank", inputs={}, made={}) as part:
+        write(small(), part / "data")
+    with pytest.raises(DataError, match="all is a bank, not a data set. Data sets in it: .*all/data"):
+        load(tmp_path / "all")

@@ -11,6 +11,7 @@ from torch import Tensor
 from whence.artefacts import MANIFEST
 from whence.config import SamplerConfig
 from whence.data import load
+from whence.data.load import kind_of
 from whence.diffusion.process import DiffusionModel
 from whence.diffusion.trajectory import draw_pictures
 from whence.engine import Report, silent
@@ -53,7 +54,8 @@ def read_queries(
     Args:
         model: The model that is explained.
         source: ``sample:COUNT`` or ``sample:COUNT@SEED`` (seed 0) draws SEED/0 ... SEED/COUNT-1 now; a directory that
-            ``whence ensemble sample`` wrote; or whatever `load` reads: a folder of images, ``digits:test``, a data set.
+            ``whence ensemble sample`` wrote; or whatever `load` reads: a folder of images, ``digits:test``, a data set
+            such as the ``queries`` of a bank.
         sampler: How to draw; default DDIM of 50 steps.
         resolution: Crop the central square of pictures that are read and scale it to this height and width.
         grey: One channel of pictures that are read, even where there are colours.
@@ -81,8 +83,9 @@ def read_queries(
         seed, count = sample_request(source)
         sampler, names = sampler or SamplerConfig(method="ddim"), tuple(f"{seed}/{index}" for index in range(count))
         return Queries(names, draw_pictures(model, sampler, names, report), sampler, drawn=True)
-    if (Path(source) / MANIFEST).exists() or Path(f"{source}.part").exists():
-        samples = Samples.open(Path(source))
+    path = Path(source)
+    if ((path / MANIFEST).exists() or Path(f"{source}.part").exists()) and kind_of(path) != "dataset":
+        samples = Samples.open(path)
         return Queries(tuple(samples.names), _fitted(samples.pictures, model, source), samples.sampler, drawn=False)
     data = load(source, resolution=resolution, grey=grey)
     return Queries(data.ids, _fitted(data.images(range(len(data))), model, source), sampler=None, drawn=False)

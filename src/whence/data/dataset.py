@@ -20,8 +20,10 @@ from whence.errors import ArtefactError, DataError
 NO_UNIT = "(none)"
 """The unit of the training examples that were given none."""
 
-_KIND = "dataset"
-_PIXELS = "pixels.safetensors"
+#: Kind of the artefact.
+KIND = "dataset"
+#: The file of all pixels.
+PIXELS = "pixels.safetensors"
 _EXAMPLES = "examples.parquet"
 
 
@@ -146,12 +148,12 @@ def write(dataset: Dataset, path: Path) -> Manifest:
         MismatchError: Another data set is at `path`.
     """
     inputs = {"data": dataset.fingerprint}
-    found = artefacts.existing(path, _KIND, inputs=inputs, made={})
+    found = artefacts.existing(path, KIND, inputs=inputs, made={})
     if found is not None:
         return found
     facts = {"examples": len(dataset), "units": len(dataset.unit_ids), "notes": list(dataset.notes)}
-    with artefacts.create(path, _KIND, inputs=inputs, made={}, facts=facts) as part:
-        artefacts.write_tensors(part / _PIXELS, {"pixels": artefacts.to_tensor(dataset.pixels)})
+    with artefacts.create(path, KIND, inputs=inputs, made={}, facts=facts) as part:
+        artefacts.write_tensors(part / PIXELS, {"pixels": artefacts.to_tensor(dataset.pixels)})
         columns = {
             "id": dataset.ids,
             "units": dataset.units,
@@ -159,7 +161,7 @@ def write(dataset: Dataset, path: Path) -> Manifest:
             "fingerprint": dataset.fingerprints,
         }
         artefacts.write_table(part / _EXAMPLES, {name: list(values) for name, values in columns.items()})
-    return artefacts.read_manifest(path, _KIND)
+    return artefacts.read_manifest(path, KIND)
 
 
 def read(path: Path) -> Dataset:
@@ -172,9 +174,9 @@ def read(path: Path) -> Dataset:
         ArtefactError: It is not a whole data set, or ids, units, captions or fingerprints are not
             those that the manifest states. For damaged pixels use `artefacts.verify`.
     """
-    manifest = artefacts.read_manifest(path, _KIND)
+    manifest = artefacts.read_manifest(path, KIND)
     table = artefacts.read_table(path / _EXAMPLES)
-    tensors = artefacts.read_tensors(path / _PIXELS)
+    tensors = artefacts.read_tensors(path / PIXELS)
     try:
         dataset = Dataset(
             ids=tuple(table["id"]),

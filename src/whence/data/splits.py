@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TypeVar
 
-from whence.errors import DataError
+from whence.errors import SplitError
 
 DEFAULT = "train"
 CANONICAL = {
@@ -32,7 +32,7 @@ def choose(splits: Mapping[str, T], split: str | None, where: str) -> T:
         The entry of that split.
 
     Raises:
-        DataError: There is no such split.
+        SplitError: There is no such split.
 
     Example:
         >>> choose({"train": 1, "validation": 2}, "val", "here")
@@ -43,5 +43,5 @@ def choose(splits: Mapping[str, T], split: str | None, where: str) -> T:
     else:
         wanted = split if split in splits else CANONICAL.get(split, split)
     if wanted not in splits:
-        raise DataError(f"{where} has no split {wanted!r}; it has {', '.join(splits)}.")
+        raise SplitError(f"{where} has no split {wanted!r}; it has {', '.join(splits)}.")
     return splits[wanted]
