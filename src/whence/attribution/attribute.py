@@ -21,7 +21,7 @@ import torch
 
 from whence import artefacts
 from whence.attribution.attributors import attributor, is_attributor
-from whence.attribution.method import DAMPING, Method
+from whence.attribution.method import Method
 from whence.attribution.methods import METHODS
 from whence.attribution.methods import method as named
 from whence.attribution.norms import write_norms
@@ -249,11 +249,17 @@ class Request:
         """Whether examples and queries are pictures, which can be shown."""
         return self.examples.values.dtype == torch.uint8 and isinstance(self.queries, Queries)
 
+    def settings(self, name: str) -> dict[str, Any]:
+        """The settings of a method's scores, with the damping that it had."""
+        own = next((method.damping for method in self.methods if method.name == name), None)
+        return {"config": self.config.record() | {"damping": self.config.damping or own}}
+
     def folder(self, name: str) -> str:
         """Name of the folder of a method's scores; it tells the damping where that is not the usual one."""
-        damped = any(method.name == name and method.damped for method in self.methods)
-        usual = not damped or self.config.damping == DAMPING
-        return name.replace(":", "-").replace("/", "-") if usual else f"{name}-damping-{self.config.damping:g}"
+        own = next((method.damping for method in self.methods if method.name == name and method.damped), None)
+        asked = self.config.damping
+        usual = own is None or asked is None or asked == own
+        return name.replace(":", "-").replace("/", "-") if usual else f"{name}-damping-{asked:g}"
 
 
 def _require_own(out: Path) -> None:
@@ -288,9 +294,8 @@ def _require_distinct(names: Sequence[str]) -> None:
 
 def write(out: Path, request: Request, found: Mapping[str, Scores]) -> None:
     """Write scores, and the pictures at their ends where there are pictures."""
-    settings = {"config": request.config.record()}
     for name, own in found.items():
-        own.write(out / request.folder(name), request.inputs, settings, renew=True)
+        own.write(out / request.folder(name), request.inputs, request.settings(name), renew=True)
     if not request.has_pictures:
         return
     ends = at_the_ends(Scores.read(path) for path in artefacts.whole(out, "*") if artefacts.kind_of(path) == "scores")

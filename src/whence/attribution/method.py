@@ -14,7 +14,7 @@ from whence.errors import ConfigError
 from whence.gradients.features import Feature
 from whence.gradients.readouts import readout as known_readout
 
-#: λ as a multiple of the mean eigenvalue, where nothing else is asked for.
+#: λ as a multiple of the mean eigenvalue, where neither method nor user says otherwise.
 DAMPING = 0.1
 #: Folders beside those of scores.
 TAKEN = ("features", "pictures", "request")
@@ -36,6 +36,8 @@ class Method:
         steps: Of queries: the picture itself; the mean over the pictures that are predicted on the way to it; or each
             of these by itself.
         damped: Whether the damping matters.
+        damping: c in λ = c · (mean eigenvalue), where nothing else is asked for.
+        shared: Whether all examples and queries are looked at with the same draws instead of their own.
         signed: Whether positive means proponent.
         additive: Whether sums over examples mean something.
         behaviour: What of the query is explained.
@@ -55,6 +57,8 @@ class Method:
     over: Literal["model", "checkpoints", "record"] = "model"
     steps: Literal["none", "mean", "each"] = "none"
     damped: bool = True
+    damping: float = DAMPING
+    shared: bool = False
     signed: bool = True
     additive: bool = True
     behaviour: str = "loss of the query"

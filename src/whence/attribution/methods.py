@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from whence.attribution import das, gradient, relative, renormalised, trak
+from whence.attribution import das, gradient, relative, renormalised, tangent, trak
 from whence.attribution.method import Method
 from whence.errors import ConfigError
 
 METHODS: dict[str, Method] = {
     method.name: method
     for method in (
+        tangent.TANGENT,
         trak.D_TRAK,
         trak.TRAK,
         trak.JOURNEY_TRAK,

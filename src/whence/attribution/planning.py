@@ -9,7 +9,7 @@ import psutil
 import torch
 
 from whence.attribution.evidence import Evidence
-from whence.attribution.method import DAMPING, Method
+from whence.attribution.method import Method
 from whence.attribution.work import Work
 from whence.engine import one_thread, workers_here
 from whence.gradients.examples import Examples
@@ -78,7 +78,7 @@ def _kernels(work: Work, looks: Mapping[Method, int], parameters: int) -> tuple[
         evidence = Evidence(examples, asked, losses=torch.ones(n))
         start = time.perf_counter()
         for method in methods:
-            method.function(evidence, DAMPING)
+            method.function(evidence, method.damping)
         seconds += (time.perf_counter() - start) * less**3 * number * (1 + GROUPS)
     return seconds, 12 * count * width + 24 * min(count, width) ** 2 if shared else 0
 

@@ -62,7 +62,7 @@ def scores(
     }
 
 
-def _add(totals: Mapping[Method, Jackknife], methods: Sequence[Method], seen: Seen, damping: float) -> None:
+def _add(totals: Mapping[Method, Jackknife], methods: Sequence[Method], seen: Seen, damping: float | None) -> None:
     """Add the scores of one set of weights by methods that share a kernel, from all draws and without each group.
 
     Raises:
@@ -71,7 +71,7 @@ def _add(totals: Mapping[Method, Jackknife], methods: Sequence[Method], seen: Se
     for group in (None, *range(GROUPS)):
         evidence = seen.evidence(group)
         for method in methods:
-            found = method.function(evidence, damping)
+            found = method.function(evidence, damping or method.damping)
             if tuple(found.shape) != (len(seen.steps), len(seen.weights)):
                 raise ConfigError(
                     f"The method {method.name!r} returned scores of shape {tuple(found.shape)}; expected [Q, N], here "

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field
 
-from whence.attribution.method import DAMPING, Method
+from whence.attribution.method import Method
 from whence.attribution.queries import Queries
 from whence.attribution.target import Part, Target
 from whence.config import Settings
@@ -40,8 +40,11 @@ class AttributionConfig(Settings):
         description=f"Draws (timestep, noise) per example and query, {GROUPS} at least; standard errors are best where "
         "they are a multiple of 64, which spreads every group evenly over the timesteps.",
     )
-    damping: float = Field(
-        DAMPING, gt=0, allow_inf_nan=False, description="Damping λ as a multiple of the mean eigenvalue of the kernel."
+    damping: float | None = Field(
+        None,
+        gt=0,
+        allow_inf_nan=False,
+        description="Damping λ as a multiple of the mean eigenvalue of the kernel. Default: the method's own.",
     )
     seed: int = Field(0, ge=0, description="Seed of the draws.")
     compression: Compression = Field(Compression(), description="What is kept of a gradient.")
@@ -125,20 +128,22 @@ class Work:
         for part in self.target.parts(method.over, self.examples.ids):
             subject = self._subject(part)
             root = self.store / subject.fingerprint[:12]
-            name, draws = "examples", self.config.draws
+            kind = "shared-" if method.shared else ""
+            name, draws = f"{kind}examples", self.config.draws
             if part.source:
                 name, draws = f"recorded-{part.source.last:05d}", recorded_draws(draws, part.source.visits)
             examples = self._job(
-                root / name, subject, self.examples, part.source or self._own("examples"), draws, method
+                root / name, subject, self.examples, part.source or self._own("examples", method), draws, method
             )
             source: Source
             if method.steps == "none":
-                source, pictures, draws = self._own("queries"), self.pictures, self.config.draws
+                source, pictures, draws = self._own("queries", method), self.pictures, self.config.draws
             else:
                 timesteps, pictures = self.trajectory
                 at = {name: int(name.rsplit("@", 1)[1]) for name in pictures.ids}
                 source, draws = Trajectory(self._draws("trajectory"), at), STEP_DRAWS
-            place = root / f"{'queries' if method.steps == 'none' else 'trajectory'}-{pictures.fingerprint[:12]}"
+            asked = f"{kind}queries" if method.steps == "none" else "trajectory"
+            place = root / f"{asked}-{pictures.fingerprint[:12]}"
             found.append(Look(part, examples, self._job(place, subject, pictures, source, draws, method)))
         return found
 
@@ -177,8 +182,11 @@ class Work:
     def _draws(self, purpose: str) -> Draws:
         return Draws(derived_seed(self.config.seed, purpose), self.target.model.timesteps)
 
-    def _own(self, purpose: str) -> Own:
-        return Own(self._draws(purpose))
+    def _own(self, purpose: str, method: Method) -> Own:
+        """Draws of each example's own, others for queries than for examples; or the same for all of them."""
+        if not method.shared:
+            return Own(self._draws(purpose))
+        return Own(replace(self._draws("shared"), shared=True))
 
 
 def recorded_draws(draws: int, visits: int) -> int:

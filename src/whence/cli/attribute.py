@@ -64,7 +64,8 @@ def attribute(
         typer.Option(help="Draws (timestep, noise) per picture, best a multiple of 64; more later extend them."),
     ] = 128,
     damping: Annotated[
-        float | None, typer.Option(help="Damping of the kernel as a multiple of its mean eigenvalue; default 0.1.")
+        float | None,
+        typer.Option(help="Damping of the kernel as a multiple of its mean eigenvalue; default the method's own."),
     ] = None,
     width: Annotated[int | None, typer.Option(help="Features per gradient, at most; default 4096.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,

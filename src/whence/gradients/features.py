@@ -2,6 +2,7 @@
 
     φ_n = 1/T Σ_t P g_f(x_n, t, ε_nt)                        [n, p]
     φ_n = 1/T Σ_t P g_f(x_n, t, ε_nt) / ‖P g_f(x_n, t, ε_nt)‖   normalised draw by draw (Diffusion-ReTrac, DAS)
+    φ_n = 1/T Σ_t s_t ∘ P g_f(x_n, t, ε_t)           draws kept apart by random signs s_t [p] (the tangent kernel)
 
 The norm is that of the compressed gradient. Rows are the pairs of a batch of examples and a block of draws, in batches
 of a fixed size; padding has the cotangent 0. Draws are added one after the other, each to its group, so that the sum
@@ -25,6 +26,7 @@ from whence.errors import NotFiniteError
 from whence.gradients.collect import Collector
 from whence.gradients.examples import Examples
 from whence.gradients.readouts import READOUTS, Outcome, outcome, readout
+from whence.gradients.signs import signs
 from whence.gradients.sources import Source
 
 #: Groups of draws whose sums are kept apart.
@@ -135,7 +137,8 @@ def add_draws(
                 norm = torch.linalg.vector_norm(part, dim=1)
                 if not torch.isfinite(norm).all():
                     _refuse(part, examples.ids, feature.readout, collector)
-                sums.sums[group(index)] += _unit(part, norm) if feature.normalised else part
+                part = _unit(part, norm) if feature.normalised else part
+                sums.sums[group(index)] += _apart(part, index) if READOUTS[feature.readout].apart else part
                 norms[feature].append(norm)
             losses.append(loss[rows])
         report(block.stop - indices.start, len(indices))
@@ -147,6 +150,11 @@ def add_draws(
 def _unit(features: Tensor, norm: Tensor) -> Tensor:
     """Features of length 1; those of length 0 stay 0."""
     return features / norm.clamp_min(torch.finfo(norm.dtype).tiny)[:, None]
+
+
+def _apart(features: Tensor, index: int) -> Tensor:
+    """Features [n, p] of a draw times its random signs, which make those of different draws orthogonal on average."""
+    return features * signs("draw", np.array([index]), features.shape[1]).to(features)
 
 
 def _rows(
@@ -173,7 +181,7 @@ def _rows(
     def cotangent(name: str, output: Tensor) -> Tensor:
         """∂f/∂output of the rows in use, 0 for the padding."""
         if not outcomes:
-            outcomes.append(outcome(model, output, x, t, noise))
+            outcomes.append(outcome(model, output, x, t, noise, index))
         values = readout(name).cotangent(outcomes[0])
         return torch.where(used.to(place).reshape(-1, *[1] * (values.dim() - 1)), values, 0).to(output.dtype)
 

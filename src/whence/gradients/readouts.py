@@ -9,6 +9,7 @@ With o the output, y its target (both [n, C, H, W], D = C·H·W elements per exa
     l1-norm        ‖o‖₁ / D                 sign(o) / D         D-TRAK's ablation
     l1-loss        ‖o - y‖₁ / D             sign(o - y) / D     the released code of Diffusion-ReTrac
     elbo           w_t ‖o - y‖² / D         2 w_t (o - y) / D   D-TRAK's ablation
+    signs          ⟨v_k, o⟩ / D             v_k / D             the tangent kernel; v_k random signs of the k-th draw
 
 The loss of the picture that a step of a sampling trajectory predicts (Journey-TRAK's query side) is `loss` with that
 picture in the place of the clean image. A readout needs one forward pass together with all others, and a backward
@@ -20,11 +21,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from whence.diffusion.process import DiffusionModel
 from whence.errors import ConfigError
+from whence.gradients.signs import signs
 
 
 @dataclass(frozen=True)
@@ -35,16 +38,24 @@ class Outcome:
         output: o, [n, C, H, W].
         target: y, [n, C, H, W].
         weight: w_t of every row, [n]; see `elbo_weight`.
+        index: Draw index of every row, [n]; default 0.
     """
 
     output: Tensor
     target: Tensor
     weight: Tensor
+    index: np.ndarray | None = None
 
     @property
     def residual(self) -> Tensor:
         """The residual o - y, [n, C, H, W]."""
         return self.output - self.target
+
+    @property
+    def signs(self) -> Tensor:
+        """Random signs v_k, the same for the k-th draw of every example, [n, C, H, W]."""
+        index = np.zeros(len(self.output), np.int64) if self.index is None else self.index
+        return signs("output", index, self.output[0].numel()).reshape(self.output.shape).to(self.output)
 
 
 @dataclass(frozen=True)
@@ -55,6 +66,8 @@ class Readout:
         name: What it is called in settings and artefacts.
         value: f of every row, [n].
         gradient: D ∂f/∂o, [n, C, H, W]; `cotangent` divides by D.
+        apart: Whether the draws are kept apart: gradients are multiplied by random signs of their draw, so that inner
+            products of sums over draws are, in expectation, sums of inner products at the same draw.
 
     Example:
         >>> outcome = Outcome(torch.full((1, 1, 2, 2), 3.0), torch.ones(1, 1, 2, 2), torch.ones(1))
@@ -67,6 +80,7 @@ class Readout:
     name: str
     value: Callable[[Outcome], Tensor]
     gradient: Callable[[Outcome], Tensor]
+    apart: bool = False
 
     def cotangent(self, outcome: Outcome) -> Tensor:
         """∂f/∂o of every row, [n, C, H, W]."""
@@ -94,6 +108,7 @@ READOUTS: dict[str, Readout] = {
             lambda r: r.weight.to(r.output.dtype) * _per_row(r.residual.square()),
             lambda r: 2 * _like(r.weight, r.output) * r.residual,
         ),
+        Readout("signs", lambda r: _per_row(r.signs * r.output), lambda r: r.signs, apart=True),
     )
 }
 
@@ -144,7 +159,9 @@ def elbo_weight(model: DiffusionModel, t: Tensor) -> Tensor:
     return (weight * factor)[t]
 
 
-def outcome(model: DiffusionModel, output: Tensor, x: Tensor, t: Tensor, noise: Tensor) -> Outcome:
+def outcome(
+    model: DiffusionModel, output: Tensor, x: Tensor, t: Tensor, noise: Tensor, index: np.ndarray | None = None
+) -> Outcome:
     """What the readouts need of a batch.
 
     Args:
@@ -153,9 +170,10 @@ def outcome(model: DiffusionModel, output: Tensor, x: Tensor, t: Tensor, noise: 
         x: Clean images [n, C, H, W].
         t: Timesteps int64 [n].
         noise: Noise [n, C, H, W].
+        index: Draw index of every row, [n].
 
     Returns:
-        Output (detached, float32), target and weight.
+        Output (detached, float32), target, weight and index.
     """
     detached = output.detach().float()
-    return Outcome(detached, model.target(x, t, noise), elbo_weight(model, t))
+    return Outcome(detached, model.target(x, t, noise), elbo_weight(model, t), index)
