@@ -18,8 +18,11 @@ from whence.diffusion.draws import Draws
 from whence.diffusion.process import DiffusionModel
 from whence.diffusion.record import Record
 from whence.diffusion.trajectory import predicted_clean
-from whence.gradients.compression import Compression
+from whence.gradients.compression import Compression, maps
+from whence.gradients.coverage import coverage
 from whence.gradients.features import GROUPS
+from whence.gradients.layers import ProductLayer
+from whence.gradients.signs import signs
 from whence.gradients.subject import ModelAt
 from whence.seeds import derived_seed
 
@@ -33,12 +36,13 @@ READOUTS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 }
 
 
-def gradient(model, x, t, noise, readout) -> tuple[Tensor, float]:
-    """∇f of one picture [p] and its loss, by autograd."""
+def gradient(model, x, t, noise, readout, v=None) -> tuple[Tensor, float]:
+    """∇f of one picture [p] and its loss, by autograd; v are the signs of the readout `signs`."""
     target = model.target(x[None], t[None], noise[None])
     output = model.network(model.noised(x[None], t[None], noise[None]), t[None]).sample
     chosen = [p for name, p in model.network.named_parameters() if name.rpartition(".")[0] in LAYERS]
-    parts = torch.autograd.grad(READOUTS[readout](output, target), chosen, allow_unused=True)
+    value = (output * v).mean() if readout == "signs" else READOUTS[readout](output, target)
+    parts = torch.autograd.grad(value, chosen, allow_unused=True)
     flat = [torch.zeros_like(p) if part is None else part for p, part in zip(chosen, parts, strict=True)]
     return torch.cat([part.flatten() for part in flat]).double(), (output - target).square().mean().item()
 
@@ -54,6 +58,18 @@ class Slow:
     @cached_property
     def model(self) -> DiffusionModel:
         return DiffusionModel.load(self.run)
+
+    @cached_property
+    def columns(self) -> Tensor:
+        """Where features keep the derivative by each parameter, in autograd's order [p]."""
+        cover = coverage(self.model.network, lambda name: name in LAYERS)
+        whole, place = maps(cover, Compression(kind="none")), {}
+        for layer, (_, columns) in whole.by_layer.items():
+            shape = cover.layers[layer]
+            numbers = torch.arange(columns.start, columns.stop)
+            grid = numbers.reshape(shape.outputs, shape.inputs) if isinstance(shape, ProductLayer) else numbers
+            place |= {f"{layer}.{key}": value for key, value in shape.by_parameter(grid).items()}
+        return torch.cat([place[name].flatten() for name, _ in self.model.network.named_parameters() if name in place])
 
     @cached_property
     def record(self) -> Record:
@@ -143,6 +159,25 @@ def kernel(phi: Tensor, asked: Tensor) -> Tensor:
     return asked @ inverse(phi) @ phi.T
 
 
+def tangent(slow):
+    """Every draw's signs on output and features are made as the library makes them; the rest is autograd's."""
+    draws, index = Draws(derived_seed(0, "shared"), 1000, shared=True), np.arange(DRAWS)
+    kept_apart = signs("draw", index, len(slow.columns))[:, slow.columns]
+    v = signs("output", index, slow.x[0].numel()).reshape(DRAWS, *slow.model.size)
+
+    def mean_of(pictures):
+        found = []
+        for x in pictures:
+            t, noise = draws(["anyone"] * DRAWS, index, slow.model.size)
+            gradients = [
+                gradient(slow.model, x, t[k], noise[k], "signs", v[k])[0] * kept_apart[k] for k in range(DRAWS)
+            ]
+            found.append(torch.stack(gradients).mean(0))
+        return torch.stack(found)
+
+    return kernel(mean_of(slow.x), mean_of(slow.queries.pictures))
+
+
 def d_trak(slow):
     return kernel(slow.examples(slow.model, "squared-norm")[0], slow.asked(slow.model, "squared-norm"))
 
@@ -190,6 +225,7 @@ def over_checkpoints(score):
 
 
 REFERENCE = {
+    "tangent": tangent,
     "d-trak": d_trak,
     "trak": trak,
     "journey-trak": journey,
