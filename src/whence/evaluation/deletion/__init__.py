@@ -3,11 +3,14 @@
 from whence.evaluation.deletion.delete import carry_out, delete, measured_deletion, missing_runs, zero_of
 from whence.evaluation.deletion.deletion import Deletion
 from whence.evaluation.deletion.effect import Effect, effect, harm
+from whence.evaluation.deletion.figures import Comparison, Figures
 from whence.evaluation.deletion.wanted import Wanted, top_count
 
 __all__ = [
+    "Comparison",
     "Deletion",
     "Effect",
+    "Figures",
     "Wanted",
     "carry_out",
     "delete",

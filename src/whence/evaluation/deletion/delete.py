@@ -27,7 +27,7 @@ def delete(
     top: str | int = "5%",
     count: int = 20,
     seeds: int = 2,
-    out: Path | None = None,
+    store: Path | None = None,
     workers: int | None = None,
     report: Report = silent,
 ) -> Deletion:
@@ -43,7 +43,7 @@ def delete(
         top: How many examples are removed for each query, or which share of the training examples, as in ``5%``.
         count: Queries, none of them a development query.
         seeds: Training seeds.
-        out: Folder for what is measured; default the bank's own.
+        store: Folder for what is measured; default the bank's own.
         workers: Processes; default one for each core.
         report: Called with (training steps done, steps in all).
 
@@ -55,14 +55,14 @@ def delete(
         DataError: The scores are of none of the queries, or of other examples.
     """
     wanted = Wanted.of(bank, scores, top=top, count=count, seeds=seeds)
-    return carry_out(bank, [wanted], out=out, workers=workers, report=report)[0]
+    return carry_out(bank, [wanted], store=store, workers=workers, report=report)[0]
 
 
 def carry_out(
     bank: Bank,
     wanted: Sequence[Wanted],
     *,
-    out: Path | None = None,
+    store: Path | None = None,
     workers: int | None = None,
     report: Report = silent,
 ) -> list[Deletion]:
@@ -71,26 +71,26 @@ def carry_out(
     Args:
         bank: The bank.
         wanted: What is removed, by one method or several.
-        out: Folder for what is measured; default the bank's own.
+        store: Folder for what is measured; default the bank's own.
         workers: Processes; default one for each core.
         report: Called with (training steps done, steps in all).
     """
-    runs = {run.name: run for one in _new(bank, wanted, out) for run in one.runs(bank)}
-    measured = retrain(bank, _runs(bank, out), list(runs.values()), workers=workers, report=report)
+    runs = {run.name: run for one in _new(bank, wanted, store) for run in one.runs(bank)}
+    measured = retrain(bank, _runs(bank, store), list(runs.values()), workers=workers, report=report)
     found = dict(zip(runs, measured, strict=True))
-    for one in _new(bank, wanted, out):
-        Deletion.gather(bank, one, [found[run.name] for run in one.runs(bank)]).write(bank, _roots(bank, out)[-1])
-    return [Deletion.read(bank, path) for one in wanted if (path := kept_in(bank, _roots(bank, out), one))]
+    for one in _new(bank, wanted, store):
+        Deletion.gather(bank, one, [found[run.name] for run in one.runs(bank)]).write(bank, _roots(bank, store)[-1])
+    return [Deletion.read(bank, path) for one in wanted if (path := kept_in(bank, _roots(bank, store), one))]
 
 
-def missing_runs(bank: Bank, wanted: Sequence[Wanted], out: Path | None = None) -> list[Retraining]:
+def missing_runs(bank: Bank, wanted: Sequence[Wanted], store: Path | None = None) -> list[Retraining]:
     """Return the models that `carry_out` would train, each once."""
-    runs = {run.name: run for one in _new(bank, wanted, out) for run in one.runs(bank)}
-    return [run for name, run in runs.items() if not (_runs(bank, out) / name / artefacts.MANIFEST).exists()]
+    runs = {run.name: run for one in _new(bank, wanted, store) for run in one.runs(bank)}
+    return [run for name, run in runs.items() if not (_runs(bank, store) / name / artefacts.MANIFEST).exists()]
 
 
 def measured_deletion(
-    bank: Bank, scores: Scores, *, top: str | int = "5%", method: str | None = None, out: Path | None = None
+    bank: Bank, scores: Scores, *, top: str | int = "5%", method: str | None = None, store: Path | None = None
 ) -> Deletion:
     """Return what was measured before for a method, without retraining: the removals closest to what scores name now.
 
@@ -101,7 +101,7 @@ def measured_deletion(
         scores: In the order of the bank.
         top: As in `delete`.
         method: Name of the method; default that of the scores.
-        out: Folder for what is measured, looked into beside the bank's own.
+        store: Folder for what is measured, looked into beside the bank's own.
 
     Returns:
         The measurements. Of those that are equally close: of the most queries, then of the most seeds.
@@ -110,7 +110,7 @@ def measured_deletion(
         ArtefactError: Nothing was measured for this method and as many examples.
     """
     method, size = method or scores.method, top_count(top, len(bank.examples))
-    paths = [path for root in _roots(bank, out) for path in artefacts.whole(root, "*")]
+    paths = [path for root in _roots(bank, store) for path in artefacts.whole(root, "*")]
     found = [one for one in (Deletion.read(bank, path) for path in paths) if one.wanted.removed.shape[1] == size]
     own = [one for one in found if one.wanted.method == method and one.is_of(bank, scores)]
     if not own:
@@ -122,21 +122,21 @@ def measured_deletion(
     return max(own, key=lambda one: (one.overlap(bank, scores).mean(), len(one.wanted.queries), len(one.wanted.seeds)))
 
 
-def zero_of(bank: Bank, deletion: Deletion, out: Path | None = None) -> Deletion | None:
+def zero_of(bank: Bank, deletion: Deletion, store: Path | None = None) -> Deletion | None:
     """Return the random removals that stand in the place of a method's (`Wanted.zero`), if they were measured."""
-    path = kept_in(bank, _roots(bank, out), deletion.wanted.zero(bank))
+    path = kept_in(bank, _roots(bank, store), deletion.wanted.zero(bank))
     return Deletion.read(bank, path) if path else None
 
 
-def _roots(bank: Bank, out: Path | None) -> list[Path]:
-    """Folders of measured removals: the bank's own, and that of `out`, where new ones are written."""
-    return list(dict.fromkeys((bank.path / "removals", (out or bank.path) / "removals")))
+def _roots(bank: Bank, store: Path | None) -> list[Path]:
+    """Folders of measured removals: the bank's own, and that of `store`, where new ones are written."""
+    return list(dict.fromkeys((bank.path / "removals", (store or bank.path) / "removals")))
 
 
-def _runs(bank: Bank, out: Path | None) -> Path:
-    return (out or bank.path) / "runs" / "removals"
+def _runs(bank: Bank, store: Path | None) -> Path:
+    return (store or bank.path) / "runs" / "removals"
 
 
-def _new(bank: Bank, wanted: Sequence[Wanted], out: Path | None) -> list[Wanted]:
+def _new(bank: Bank, wanted: Sequence[Wanted], store: Path | None) -> list[Wanted]:
     """Return what was not measured."""
-    return [one for one in wanted if kept_in(bank, _roots(bank, out), one) is None]
+    return [one for one in wanted if kept_in(bank, _roots(bank, store), one) is None]

@@ -77,6 +77,10 @@ class Deletion:
         rows = np.array(self.wanted.queries)[None, :, None, None]
         return np.take_along_axis(self.losses, rows, axis=3)[..., 0]
 
+    def drawn(self, bank: Bank) -> tuple[int, ...]:
+        """Rows of the drawn ones of its queries among those of the bank, D."""
+        return tuple(q for q in self.wanted.queries if bank.drawn[q])
+
     def others(self, bank: Bank) -> np.ndarray:
         """Mean losses of all other queries that are not for development, float64 [2, Q', K]."""
         other = np.broadcast_to(~bank.development, (len(self.wanted.queries), len(bank.queries))).copy()
@@ -87,8 +91,7 @@ class Deletion:
     def distances(self, bank: Bank) -> np.ndarray:
         """Euclidean distances over pixels in [0, 1] of the pictures drawn again from the query, float64 [2, D, K]."""
         again = torch.from_numpy(self.pictures).float() / 127.5 - 1
-        drawn = [q for q in self.wanted.queries if bank.drawn[q]]
-        asked = bank.queries_data.images(drawn)[None, :, None]
+        asked = bank.queries_data.images(self.drawn(bank))[None, :, None]
         found: np.ndarray = distance(again, asked.expand_as(again)).numpy()
         return found
 
