@@ -114,3 +114,19 @@ def test_by_cosine_the_brightness_around_mid_grey_does_not_matter(tiny_data):
 
 def test_the_cosine_with_an_all_grey_query_is_0(tiny_data):
     assert (pixel(torch.zeros(1, 1, 8, 8), ["q"], tiny_data, measure="cosine").scores == 0).all()
+
+
+def test_pixel_kernel_is_ridge_regression():
+    from sklearn.linear_model import Ridge
+
+    from whence.attribution.pixel_kernel import DAMPING, pixel_kernel
+    from whence.data import load
+
+    digits, asked = load("digits").select(range(30)), load("digits:test").images(range(3))
+    v = digits.images(range(30)).flatten(1).double()
+    strength = DAMPING * v.square().sum().item() / 30
+    found = pixel_kernel(asked, ["a", "b", "c"], digits)
+    for n in range(30):
+        target = (np.arange(30) == n).astype(float)
+        model = Ridge(alpha=strength, fit_intercept=False).fit(v.numpy(), target)
+        np.testing.assert_allclose(model.predict(asked.flatten(1).numpy()), found.scores[:, n].numpy(), atol=1e-5)

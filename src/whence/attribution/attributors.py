@@ -10,6 +10,7 @@ from torch import Tensor
 from whence.attribution.embedding import Embedder
 from whence.attribution.embedding_similarity import EmbeddingSimilarity
 from whence.attribution.pixel import pixel
+from whence.attribution.pixel_kernel import pixel_kernel
 from whence.attribution.scores import Scores
 from whence.attribution.similarity import Measure
 from whence.data import Dataset
@@ -23,6 +24,7 @@ ATTRIBUTORS: dict[str, Callable[[Dataset], Attributor]] = {
     "pixel": lambda data: partial(pixel, data=data),
     "pixel-dot": lambda data: partial(pixel, data=data, measure="dot"),
     "pixel-cosine": lambda data: partial(pixel, data=data, measure="cosine"),
+    "pixel-kernel": lambda data: partial(pixel_kernel, data=data),
     "pixel-flips": lambda data: partial(pixel, data=data, flips=True),
 }
 #: Measures of the attributors that embed pictures, by name; a colon and the folder of a vision model follow.
