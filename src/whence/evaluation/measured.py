@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -9,6 +10,9 @@ from scipy.stats import t
 
 from whence.errors import DataError
 from whence.evaluation.bootstrap import Interval, counted_bootstrap
+
+#: Resamples for an interval.
+RESAMPLES = 2000
 
 
 @dataclass(frozen=True)
@@ -49,8 +53,32 @@ def mean_of(values: np.ndarray, chance: float, seed: int = 0) -> Measured:
     """
     if len(values) == 0:
         raise DataError("There is nothing to take a mean of: no query was measured.")
-    interval = counted_bootstrap(len(values), lambda drawn: drawn @ values / len(values), seed=seed)
-    return Measured(float(values.mean()), interval, chance)
+    return bootstrapped(len(values), lambda drawn: drawn @ values / len(values), chance, seed)
+
+
+def bootstrapped(
+    count: int,
+    statistic: Callable[[np.ndarray], np.ndarray],
+    chance: float,
+    seed: int = 0,
+    strata: np.ndarray | None = None,
+) -> Measured:
+    """Return a statistic of how often each of n samples is drawn, with its bootstrap interval.
+
+    Args:
+        count: Samples, n.
+        statistic: From how often each was drawn, float64 [b, n], to values [b]; once each gives the number itself.
+        chance: What it is where the scores are a random order.
+        seed: Which resamples.
+        strata: Kind of every sample [n]; those of each kind are drawn among themselves. Default: all are of one kind.
+
+    Example:
+        >>> values = np.array([1.0, 3.0])
+        >>> bootstrapped(2, lambda drawn: drawn @ values / 2, chance=0.0).value
+        2.0
+    """
+    value = float(statistic(np.ones((1, count)))[0])
+    return Measured(value, counted_bootstrap(count, statistic, seed=seed, resamples=RESAMPLES, strata=strata), chance)
 
 
 def jackknife_interval(value: float, without: np.ndarray) -> Interval:

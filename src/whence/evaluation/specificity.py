@@ -1,0 +1,88 @@
+"""Specificity: are different queries traced to different examples, or all to the same few?
+
+An example that is among the top k of most queries, whatever they show, says more of the method, often of its longest
+gradients, than of the queries. Xie et al. 2024 (Diffusion-ReTrac, arXiv 2401.09031) call such examples generally
+influential and count how many there are. Their threshold is not known to us; here it is half of the queries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.sparse import csr_array
+from scipy.stats import binom
+
+from whence.evaluation.measured import Measured, bootstrapped, jackknife_interval
+from whence.evaluation.top import top_columns
+
+#: Examples at the top of a query that are looked at.
+TOP = 20
+
+
+@dataclass(frozen=True)
+class Specificity:
+    """How different the top k of different queries are.
+
+    Attributes:
+        different: Number of different examples in the top k of all Q queries, from k to min(N, Qk). More is more
+            specific; chance: N (1 - (1 - k/N)^Q).
+        recurring: Share of the N examples that are in the top k of at least half of the queries, from 0 to about 2k/N.
+            Less is more specific; chance: P(Binomial(Q, k/N) ≥ Q/2).
+    """
+
+    different: Measured
+    recurring: Measured
+
+
+def specificity(
+    scores: np.ndarray, top: int = TOP, *, kinds: Sequence[str] | None = None, seed: int = 0
+) -> Specificity:
+    """Return how different the examples at the top of different queries are.
+
+    Intervals are over queries. For the number of different examples it is the jackknife's, since among queries that are
+    drawn again with replacement there are fewer different ones, and so fewer different examples, in every resample.
+
+    Args:
+        scores: Larger is more, [Q, N]; positive = proponent.
+        top: k.
+        kinds: Kind of each query, Q; an example then recurs that is in the top k of half of the queries of one kind,
+            and is counted once for each such kind. Default: all queries are of one kind.
+        seed: Seed of the bootstrap.
+
+    Raises:
+        DataError: There are fewer than two queries, no example, or a score is NaN.
+        ConfigError: There are fewer than `top` examples.
+
+    Example:
+        >>> found = specificity(np.eye(4), top=1)  # every query has an example of its own
+        >>> found.different.value, round(found.different.chance, 3), found.recurring.value
+        (4.0, 2.734, 0.0)
+    """
+    columns = top_columns(scores, top)
+    queries, examples = scores.shape
+    counts = np.bincount(columns.ravel(), minlength=examples)
+    different = int((counts > 0).sum())
+    interval = jackknife_interval(different, different - (counts[columns] == 1).sum(1))
+    chance = examples * (1 - (1 - top / examples) ** queries)
+    return Specificity(
+        Measured(float(different), interval, float(chance)),
+        _recurring(columns, examples, np.zeros(queries) if kinds is None else np.asarray(kinds), seed),
+    )
+
+
+def _recurring(columns: np.ndarray, examples: int, kinds: np.ndarray, seed: int) -> Measured:
+    queries, top = columns.shape
+    seen, places = np.unique(columns, return_inverse=True)
+    rows = np.repeat(np.arange(queries), top)
+    among = csr_array((np.ones(rows.size), (rows, places.ravel())), shape=(queries, seen.size))
+    groups = [np.flatnonzero(kinds == kind) for kind in np.unique(kinds)]
+
+    def share(drawn: np.ndarray) -> np.ndarray:
+        often = [(2 * (drawn[:, own] @ among[own]) >= len(own)).sum(1) for own in groups]
+        total: np.ndarray = np.sum(often, axis=0) / examples
+        return total
+
+    chance = sum(float(binom.sf((len(own) + 1) // 2 - 1, len(own), top / examples)) for own in groups)
+    return bootstrapped(queries, share, chance, seed, kinds)
