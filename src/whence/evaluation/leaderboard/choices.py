@@ -1,0 +1,30 @@
+"""The section ``choices``: the development LDS at every damping, by which the damping of each method was chosen."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from whence.evaluation.leaderboard.attributions import chosen_methods
+from whence.evaluation.leaderboard.board import Board
+from whence.evaluation.leaderboard.collect import collect
+from whence.evaluation.leaderboard.figures import Rows, made_section
+from whence.evaluation.leaderboard.sections import Figure, Point, Section
+
+
+def choices_section(board: Board) -> Section:
+    """Measure the section."""
+    measured, rows = collect(board)[board.draws].measured, Rows()
+    damped = {one.name: one for one in chosen_methods(board) if one.damped}
+    for name, one in damped.items():
+        rows[name] = {"damping": Figure(value=one.damping)}
+    curves = {
+        name: [Point(c, value, None, None) for c, value in sorted(measured[name].items()) if np.isfinite(value)]
+        for name in damped
+    }
+    notes = [
+        "Mean over held-out and drawn queries of the plain LDS, on the development pool and the development queries "
+        "alone; no figure of another section is on them.",
+        f"Damping is a multiple of the mean eigenvalue of the kernel, at {board.draws} draws. Where a value is "
+        "missing, rounding errors, or a leverage of 1, would take over.",
+    ]
+    return made_section("choices", rows, notes, {"damping": curves})

@@ -1,0 +1,91 @@
+"""Choosing the damping, on the development pool and the development queries alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from whence.attribution.method import Method
+from whence.attribution.scoring import Seen
+from whence.attribution.work import Look, Work
+from whence.errors import ConfigError
+from whence.evaluation.asked import Kind, Use, asked
+from whence.evaluation.bank.bank import Bank
+from whence.evaluation.bank.pool import Pool
+from whence.evaluation.lds import lds
+from whence.evaluation.tuning import DEVELOPMENT
+
+#: Scores [Q, N] by method and damping.
+Grid = Mapping[Method, Mapping[float, np.ndarray]]
+
+
+def grid(work: Work, wanted: Mapping[Method, Sequence[Look]], dampings: Sequence[float]) -> Grid:
+    """Return the scores of every method at every damping, from features that are there.
+
+    Methods that look at the same features share one kernel, and all dampings one eigendecomposition of it. Methods
+    without damping have one entry, at their own; dampings that a method refuses, since rounding errors or a leverage
+    of 1 would take over, have none.
+
+    Args:
+        work: What is asked for.
+        wanted: Where each method's features are.
+        dampings: Multiples of the mean eigenvalue.
+
+    Returns:
+        float64 [Q, N] by method and damping; queries as in `Work.query_names`, examples as in `work.examples`.
+    """
+    found: dict[Method, dict[float, np.ndarray]] = {method: {} for method in wanted}
+    shared: dict[tuple[Look, object, tuple[str, ...]], list[Method]] = {}
+    for method, looks in wanted.items():
+        for look in looks:
+            shared.setdefault((look, method.feature, work.query_names(method)), []).append(method)
+    for (look, _, queries), methods in shared.items():
+        seen = Seen.open(look, methods[0].feature, work.examples.ids, queries)
+        evidence = seen.evidence()
+        for damping in dampings:
+            for method in methods:
+                own = damping if method.damped else method.damping
+                if not method.damped and damping != dampings[0]:
+                    continue
+                try:
+                    values = seen.ordered(method.function(evidence, own)) * seen.weights
+                except ConfigError:
+                    continue
+                found[method][own] = found[method].get(own, 0) + values.numpy()
+    return found
+
+
+def development_lds(bank: Bank, queries: Sequence[str], scores: np.ndarray) -> float:
+    """Return what a knob is chosen by: the mean over the kinds of queries of the plain LDS on what is for development.
+
+    Args:
+        bank: The bank; nothing of it is looked at but the development pool and queries.
+        queries: Ids of the queries, Q.
+        scores: [Q, N], examples in the bank's order.
+    """
+    pool, place, found = bank.pool(DEVELOPMENT), {name: q for q, name in enumerate(queries)}, []
+    for kind in Kind:
+        wanted = np.flatnonzero(asked(bank.drawn, bank.development, kind, Use.DEVELOPMENT)).tolist()
+        columns = [q for q in wanted if bank.queries[q] in place]
+        if columns:
+            found.append(_mean_lds(pool, columns, scores[[place[bank.queries[q]] for q in columns]]))
+    return float(np.mean(found))
+
+
+def chosen(measured: Mapping[float, float], usual: float) -> float:
+    """Return the damping of the largest development LDS, the larger of equal ones; the usual one if none is known.
+
+    Example:
+        >>> chosen({0.1: 0.25, 1.0: 0.5, 10.0: 0.5}, usual=0.5), chosen({}, usual=0.5)
+        (10.0, 0.5)
+    """
+    defined = {damping: value for damping, value in measured.items() if np.isfinite(value)}
+    return max(defined, key=lambda damping: (defined[damping], damping), default=usual)
+
+
+def _mean_lds(pool: Pool, columns: list[int], scores: np.ndarray) -> float:
+    """Mean LDS over the queries that have one; NaN if none has."""
+    values = lds(pool.kept, scores, pool.mean[:, columns])
+    defined = values[~np.isnan(values)]
+    return float(defined.mean()) if len(defined) else np.nan

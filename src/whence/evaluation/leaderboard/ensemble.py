@@ -1,0 +1,119 @@
+"""The section ``ensemble``: agreement with the exact losses of an encoded ensemble, and false attribution.
+
+WORK/ensembles/first/     an encoded ensemble on the bank's data
+WORK/ensembles/second/    another one, with other code words and weights: the ceiling
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from whence.attribution.attribute import attribute
+from whence.attribution.queries import Queries
+from whence.attribution.scores import Scores
+from whence.data import Dataset
+from whence.ensemble import Ensemble, train_ensemble
+from whence.ensemble.losses import Losses
+from whence.ensemble.residuals import losses
+from whence.evaluation.asked import Kind, Use, asked
+from whence.evaluation.bank.retrain import shortened
+from whence.evaluation.ceiling import ceiling
+from whence.evaluation.ground_truth import AREA, CORRELATION, RECALL, Figures, GroundTruth
+from whence.evaluation.leaderboard.board import PIXELS, RANDOM, Board
+from whence.evaluation.leaderboard.figures import Rows, figure, made_section
+from whence.evaluation.leaderboard.rates import ensemble_features, ensemble_methods, false_rates, random_of
+from whence.evaluation.leaderboard.sections import Figure, Section
+from whence.seeds import derived_seed
+
+SECOND = "second codebook"
+
+
+def ensemble_section(board: Board) -> Section:
+    """Measure the section."""
+    first, second = (trained(board, name, seed) for seed, name in enumerate(("first", "second")))
+    queries = held_out(board)
+    truth = GroundTruth.of(first, _exact(board, first, queries, 0))
+    other = truth.compare(_exact(board, second, queries, 1).scores())
+    agreed = other.measures()[CORRELATION].value
+    most = float(ceiling(agreed, 1))
+    rows: Rows = {SECOND: _columns(other, most)}
+    for name, scores in _scores(board, first, queries).items():
+        rows[name] = _columns(truth.compare(scores), most)
+    for name, rate in false_rates(board, first).items():
+        rows[name]["false attribution"] = rate
+    return made_section("ensemble", rows, _notes(board, truth, agreed))
+
+
+def trained(board: Board, name: str, seed: int) -> Ensemble:
+    """Return an ensemble on the bank's data, every example a unit, trained as the bank's models on half of it are."""
+    data, config = board.bank.data, board.bank.config
+    units = Dataset(data.ids, np.array(data.pixels), tuple((own,) for own in data.ids), data.captions)
+    settings = shortened(config, len(data) // 2, len(data)).updated(
+        "training", seed=derived_seed(board.config.seed, f"ensemble {seed}"), checkpoints=0
+    )
+    with board.progress(f"the {name} ensemble") as report:
+        return train_ensemble(
+            units,
+            board.work / "ensembles" / name,
+            members=board.config.members,
+            config=settings,
+            codebook_seed=seed,
+            workers=board.workers,
+            report=report,
+        )
+
+
+def held_out(board: Board) -> Queries:
+    """Return the first held-out queries that are not for development."""
+    bank = board.bank
+    rows = np.flatnonzero(asked(bank.drawn, bank.development, Kind.HELD_OUT, Use.REPORTED))
+    rows = rows[: board.config.ensemble_queries]
+    return Queries(tuple(bank.queries[q] for q in rows), bank.queries_data.images(rows), sampler=None, drawn=False)
+
+
+def _exact(board: Board, ensemble: Ensemble, queries: Queries, seed: int) -> Losses:
+    """Exact losses of every ablation."""
+    with board.progress("exact losses") as report:
+        return losses(ensemble, queries.pictures, list(queries.names), seed=seed, workers=board.workers, report=report)
+
+
+def _scores(board: Board, ensemble: Ensemble, queries: Queries) -> dict[str, Scores]:
+    """Scores of held-out pictures by every method, as the mean over the members."""
+    with board.progress("gradients of the members") as report:
+        found = attribute(
+            ensemble,
+            ensemble.data,
+            queries,
+            [*ensemble_methods(board), *PIXELS],
+            config=board.settings(board.config.ensemble_draws),
+            store=ensemble_features(board),
+            workers=board.workers,
+            report=report,
+        )
+    return {**found, RANDOM: random_of(board, ensemble.data, queries.names)}
+
+
+def _columns(found: Figures, most: float) -> dict[str, Figure | None]:
+    """The figures of a ranking of the units."""
+    measures = found.measures()
+    return {
+        "rank correlation": figure(measures.get(CORRELATION), most),
+        "recall at 10": figure(measures.get(RECALL)),
+        "above placebo AUC": figure(measures.get(AREA)),
+    }
+
+
+def _notes(board: Board, truth: GroundTruth, agreed: float) -> list[str]:
+    config = board.config
+    return [
+        f"An encoded ensemble of {config.members} members on the bank's training images, each a unit of its own. Its "
+        f"exact loss without each image, on {len(truth.queries)} held-out queries, is what the scores of the mean over "
+        f"the members at {config.ensemble_draws} draws are compared with; intervals are over queries.",
+        f"{int(truth.above.any(1).sum())} queries have an image above placebos; the area under the ROC curve is over "
+        "these.",
+        f"A second ensemble with other code words agrees at a rank correlation of {agreed:.3f}; a perfect ranking of "
+        "the images would reach about its square root, the ceiling.",
+        f"False attribution: over {config.samples} pictures that the ensemble draws, how often the image that a method "
+        "names is still named once no member that draws has seen it, divided by how often it is after another image's "
+        "removal: 0 follows the removal, 1 does not.",
+    ]
