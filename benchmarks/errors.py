@@ -40,6 +40,7 @@ DAMPINGS = (10.0, 1.0, 0.1, 0.01, 0.001)
 NAMES = {
     ("trak", "relative-if", "renormalised-if", "gradient-dot", "gradient-cosine", "d-trak", "das"): UNITS,
     ("tracin-cp", "gas"): 100,
+    ("tangent",): UNITS,
 }
 
 

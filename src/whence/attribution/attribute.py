@@ -45,7 +45,7 @@ def attribute(
     model: str | Path | DiffusionModel | Ensemble | Target,
     data: Dataset | Examples | str | Path,
     queries: Queries | Dataset | Examples | str,
-    method: str | Method | Sequence[str | Method] = "d-trak",
+    method: str | Method | Sequence[str | Method] = "tangent",
     *,
     config: AttributionConfig | None = None,
     out: str | Path | None = None,

@@ -58,7 +58,7 @@ def attribute(
     out: Annotated[Path, typer.Option(help="Folder for scores, features and pictures.")],
     method: Annotated[
         list[str], typer.Option(help="See `whence methods`; NAME-checkpoints for a mean over them; may be repeated.")
-    ] = ["d-trak"],  # noqa: B006
+    ] = ["tangent"],  # noqa: B006
     draws: Annotated[
         int,
         typer.Option(help="Draws (timestep, noise) per picture, best a multiple of 64; more later extend them."),
@@ -97,7 +97,7 @@ def attribute(
     standard errors of the draws. Interrupted at any moment, the same command continues. The same command with more
     --draws or other methods adds to what is there.
 
-    Example: `whence attribute runs/single digits --queries sample:16 --method d-trak --method trak --out scores/`
+    Example: `whence attribute runs/single digits --queries sample:16 --method tangent --method d-trak --out scores/`
     """
     from whence.attribution.attribute import Request
     from whence.attribution.attribute import attribute as run_attribution
