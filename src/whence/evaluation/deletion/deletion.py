@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from whence import artefacts
 from whence.artefacts import Manifest
@@ -90,7 +89,7 @@ class Deletion:
 
     def distances(self, bank: Bank) -> np.ndarray:
         """Euclidean distances over pixels in [0, 1] of the pictures drawn again from the query, float64 [2, D, K]."""
-        again = torch.from_numpy(self.pictures).float() / 127.5 - 1
+        again = artefacts.to_tensor(self.pictures).float() / 127.5 - 1
         asked = bank.queries_data.images(self.drawn(bank))[None, :, None]
         found: np.ndarray = distance(again, asked.expand_as(again)).numpy()
         return found
