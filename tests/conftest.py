@@ -14,6 +14,7 @@ import torch
 from whence.config import Config, ModelConfig, SamplerConfig, TrainingConfig
 from whence.data import Dataset, load
 from whence.ensemble import Ensemble, sample, train_ensemble
+from whence.evaluation.bank import Bank, BankConfig, PoolRequest, build_bank, build_pool, measure_references
 
 TINY = Config(
     model=ModelConfig(channels=(8, 16), attention=0),
@@ -58,6 +59,54 @@ def tiny_ensemble(tiny_data: Dataset, tmp_path_factory: pytest.TempPathFactory) 
 def ensemble(tiny_ensemble: Ensemble, tmp_path: Path) -> Ensemble:
     """A copy of `tiny_ensemble` that a test may change."""
     return Ensemble.open(shutil.copytree(tiny_ensemble.path, tmp_path / "ens"))
+
+
+#: A network of a few thousand parameters, four steps.
+TINY_BANK = Config(
+    model=ModelConfig(channels=(8,), attention=0),
+    training=TrainingConfig(steps=4, batch_size=6, learning_rate=2e-3, save_every=1, checkpoints=2, warmup=1),
+    sampler=SamplerConfig(method="ddim", steps=3, batch_size=4),
+)
+TINY_QUERIES = BankConfig(models=2, held_out=3, drawn=3, draws=8)
+TINY_POOLS = (PoolRequest("test", 4, seeds=2), PoolRequest("deterministic-50%", 2, deterministic=True))
+
+
+@pytest.fixture(scope="session")
+def bank_data() -> Dataset:
+    """24 digits: six of each of 0, 1, 2 and 3."""
+    digits = load("digits")
+    rows = [n for digit in "0123" for n in [n for n, own in enumerate(digits.captions) if own == digit][:6]]
+    return digits.select(sorted(rows))
+
+
+@pytest.fixture(scope="session")
+def tiny_bank(bank_data: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Bank:
+    """A bank of `bank_data` with two reference models, six queries, `TINY_POOLS`; only to be read."""
+    path = tmp_path_factory.mktemp("bank") / "bank"
+    bank = build_bank(bank_data, load("digits:test"), path, config=TINY_BANK, settings=TINY_QUERIES, workers=1)
+    measure_references(bank)
+    for request in TINY_POOLS:
+        build_pool(bank, request, workers=1)
+    return Bank.open(path)
+
+
+@pytest.fixture
+def bank(tiny_bank: Bank, tmp_path: Path) -> Bank:
+    """A copy of `tiny_bank` that a test may change."""
+    return Bank.open(shutil.copytree(tiny_bank.path, tmp_path / "bank"))
+
+
+@pytest.fixture
+def base(tiny_bank: Bank, tmp_path: Path) -> Bank:
+    """A copy of `tiny_bank` without measurements."""
+    leave_out = shutil.ignore_patterns("pools", "runs", "reference")
+    return Bank.open(shutil.copytree(tiny_bank.path, tmp_path / "base", ignore=leave_out))
+
+
+@pytest.fixture(scope="session")
+def tiny_bank_config() -> Config:
+    """The settings of `tiny_bank`."""
+    return TINY_BANK
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ import torch
 from whence.config import Config, SamplerConfig
 from whence.data import Dataset
 from whence.diffusion.loop import Loop
+from whence.diffusion.process import DiffusionModel
 from whence.diffusion.sizes import suit
 from whence.engine import device, one_thread, workers_here
 from whence.ensemble.mean import MeanPrediction
@@ -55,10 +56,8 @@ def plan_training(data: Dataset, config: Config, *, members: int = 1, workers: i
         The plan. Steps run with one thread in this process, while nothing else runs beside them.
     """
     workers, config = min(workers or workers_here(), members), suit(config, data.size)
-    with TemporaryDirectory() as scratch, one_thread():
-        loop = Loop.start(data, torch.ones(len(data)).numpy(), config, Path(scratch))
-        step = _median_seconds(loop.one_step, 5)
-    weights = sum(p.numel() for p in loop.model.network.parameters()) * 4
+    step, model = time_step(data, config)
+    weights = weight_bytes(model)
     rounds = -(-members // workers)
     record = config.training.steps * config.training.batch_size * 17
     kept = members * (weights * (1 + config.training.checkpoints) + record)
@@ -69,6 +68,18 @@ def plan_training(data: Dataset, config: Config, *, members: int = 1, workers: i
         work=f"{members} x {config.training.steps:,} steps of {step * 1000:.0f} ms, {weights // 4:,} parameters each, "
         f"in {counted(workers)}",
     )
+
+
+def time_step(data: Dataset, config: Config) -> tuple[float, DiffusionModel]:
+    """Return the median time of a training step, in seconds, over a few of them, and the model that took them."""
+    with TemporaryDirectory() as scratch, one_thread():
+        loop = Loop.start(data, torch.ones(len(data)).numpy(), suit(config, data.size), Path(scratch))
+        return median_seconds(loop.one_step, 5), loop.model
+
+
+def weight_bytes(model: DiffusionModel) -> int:
+    """Return the bytes of a model's weights in float32."""
+    return 4 * sum(p.numel() for p in model.network.parameters())
 
 
 def plan_drawing(
@@ -95,7 +106,7 @@ def plan_drawing(
         t = torch.zeros(sampler.batch_size, dtype=torch.long, device=device())
         predict = MeanPrediction(network, [(0,)] * len(x), sampler.batch_size)
         with one_thread():
-            batch = _median_seconds(partial(predict, x, t), 5)
+            batch = median_seconds(partial(predict, x, t), 5)
         total = evaluations(trajectories, sampler)
         seconds += -(-parts // used) * (total / parts) * batch
         processes = max(processes, used)
@@ -130,7 +141,7 @@ def plan_losses(ensemble: Ensemble, pictures: int, draws: int, *, workers: int |
     x = torch.zeros(BATCH, *model.size, device=device())
     predict = MeanPrediction(networks, [(0,)] * BATCH, BATCH)
     with one_thread():
-        batch = _median_seconds(partial(predict, x, torch.zeros(BATCH, dtype=torch.long, device=device())), 5)
+        batch = median_seconds(partial(predict, x, torch.zeros(BATCH, dtype=torch.long, device=device())), 5)
     total = members * tasks * -(-min(BLOCK, pictures) * draws // BATCH)
     weights = sum(p.numel() for p in networks[0].parameters()) * 4
     return Plan(
@@ -147,8 +158,8 @@ def counted(processes: int) -> str:
     return f"{processes} process{'es' if processes > 1 else ''}"
 
 
-def _median_seconds(work: Callable[[], object], repeats: int) -> float:
-    """Median time of a call, after one that is not counted."""
+def median_seconds(work: Callable[[], object], repeats: int) -> float:
+    """Return the median time of a call, after one that is not counted."""
     times = []
     for _ in range(repeats + 1):
         start = time.perf_counter()

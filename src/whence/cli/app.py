@@ -8,7 +8,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from whence.cli import attribute, ensemble, evaluate, proof
+from whence.cli import attribute, bank, ensemble, evaluate, proof
 from whence.cli import landscape as _landscape  # noqa: F401  adds commands to `ensemble`
 from whence.cli import screen as _screen  # noqa: F401  adds a command to `ensemble`
 from whence.cli import universe as _universe  # noqa: F401  adds a command to `ensemble`
@@ -28,6 +28,7 @@ app = typer.Typer(
     add_completion=False,
 )
 app.add_typer(ensemble.app, name="ensemble")
+app.add_typer(bank.app, name="bank")
 app.add_typer(evaluate.app, name="evaluate")
 
 

@@ -3,19 +3,22 @@
 bank/data/          the training examples
 bank/queries/       held-out pictures, and pictures that the first reference model drew
 bank/models/0/ ...  reference models, trained on everything; attributions are of these
+bank/reference/     their measurements
 bank/pools/test/    models retrained on recorded subsets, measured
+bank/runs/          measurements of a pool that is not whole yet
 bank/removals/      models retrained without what a method names, measured
 """
 
 from __future__ import annotations
 
+import shlex
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from whence import artefacts
 from whence.artefacts import Manifest
@@ -26,6 +29,8 @@ from whence.data import Dataset, read
 from whence.diffusion.draws import Draws
 from whence.diffusion.process import DiffusionModel
 from whence.errors import ArtefactError, MismatchError
+from whence.evaluation.bank.matching import reordered, require_match, with_means
+from whence.evaluation.bank.pool import KIND as POOL
 from whence.evaluation.bank.pool import Pool
 from whence.evaluation.bank.subsets import classes_of
 from whence.gradients.examples import Examples
@@ -33,6 +38,10 @@ from whence.gradients.subject import fingerprint
 from whence.seeds import derived_seed
 
 KIND = "bank"
+#: Folder in ``runs`` of models that are retrained for deletion, which make no pool.
+REMOVALS = "removals"
+#: How the folder of a retrained model ends; that of its measurement has the name without it.
+MODEL_SUFFIX = ".model"
 
 
 @dataclass(frozen=True)
@@ -52,12 +61,13 @@ class Bank:
         """Return the bank in a directory; ``digits`` is the one that comes with Whence.
 
         Raises:
-            ArtefactError: There is none, or it is unfinished or damaged.
+            ArtefactError: There is none, or it, its data or its queries are unfinished or damaged.
         """
         place = SHIPPED / str(path) if str(path) in shipped() else Path(path)
         manifest = artefacts.read_verified(place, KIND)
-        for name, kind in (("data", "dataset"), ("queries", "dataset")):
-            artefacts.require_part(place, manifest, name, kind)
+        for name in ("data", "queries"):
+            artefacts.require_part(place, manifest, name, "dataset")
+            artefacts.read_verified(place / name, "dataset")
         return cls(place, manifest)
 
     @cached_property
@@ -108,7 +118,10 @@ class Bank:
 
     @cached_property
     def fingerprints(self) -> tuple[str, ...]:
-        """Fingerprints of the reference models' weights."""
+        """Fingerprints of the reference models' weights, checked by hash."""
+        for k, path in enumerate(self.models):
+            artefacts.require_part(self.path, self.manifest, f"models/{k}", "model")
+            artefacts.verify(path, artefacts.read_manifest(path, "model"), "unet/")
         return tuple(fingerprint(DiffusionModel.load(path)) for path in self.models)
 
     @cached_property
@@ -124,16 +137,58 @@ class Bank:
 
     @cached_property
     def pools(self) -> Mapping[str, Pool]:
-        """The pools, by name."""
-        found = [Pool.read(path) for path in artefacts.whole(self.path / "pools", "*")]
-        return {pool.name: pool for pool in found}
+        """The pools that are whole, by name, checked by hash."""
+        return {path.name: self._read_pool(path) for path in artefacts.whole(self.path / "pools", "*")}
+
+    @cached_property
+    def reference(self) -> Pool:
+        """The reference models as a pool of one subset, all examples, and K' seeds.
+
+        Raises:
+            ArtefactError: They are not measured yet, or the measurements are damaged.
+        """
+        return self._read_pool(self.path / "reference")
+
+    @property
+    def full(self) -> np.ndarray:
+        """Losses of the queries under the reference models, trained on everything, float64 [K', Q]."""
+        losses: np.ndarray = self.reference.losses[0]
+        return losses
+
+    def _read_pool(self, path: Path) -> Pool:
+        """Return the pool in a directory.
+
+        Raises:
+            MismatchError: It is of another bank.
+        """
+        given = artefacts.read_manifest(path, POOL).inputs.get("bank")
+        if given != self.manifest.fingerprint:
+            raise MismatchError(
+                f"{path} was measured on another bank: fingerprint {str(given)[:12]}, {self.path} is "
+                f"{self.manifest.fingerprint[:12]}. Measurements belong to the bank whose data, queries and reference "
+                "models they were made with."
+            )
+        return Pool.read(path)
+
+    @cached_property
+    def unfinished(self) -> Mapping[str, int]:
+        """Pools that are not whole yet, by name: how many of their models are measured."""
+        found = Counter(
+            path.parent.name for path in artefacts.whole(self.path / "runs", "*/*") if path.suffix != MODEL_SUFFIX
+        )
+        return {name: found[name] for name in sorted(found) if name not in (*self.pools, REMOVALS)}
 
     def pool(self, name: str) -> Pool:
         """Return a pool.
 
         Raises:
-            ArtefactError: The bank has none of that name.
+            ArtefactError: The bank has none of that name, or it is unfinished.
         """
+        if name in self.unfinished:
+            raise ArtefactError(
+                f"The pool {name!r} of {self.path} is unfinished: {self.unfinished[name]} of its models are measured. "
+                "Run the `whence bank build` that makes it again: it continues."
+            )
         if name not in self.pools:
             raise ArtefactError(f"The bank {self.path} has no pool {name!r}; it has {', '.join(self.pools) or 'none'}.")
         return self.pools[name]
@@ -148,53 +203,29 @@ class Bank:
         """Return scores in the order of the bank, after a check that they are of its model, data and queries.
 
         Raises:
-            MismatchError: They are of others; all fingerprints are named.
+            MismatchError: They are of others; the fingerprints of both are named.
         """
-        asked = {name: Examples(q.names, q.pictures).fingerprint for name, q in self._askable.items()}
-        models = {artefacts.digest(list(self.fingerprints[: k + 1])) for k in range(1, len(self.models))}
-        known = {
-            "model": models | set(self.fingerprints),
-            "data": {Examples.of(self.data).fingerprint},
-            "queries": set(asked.values()),
-        }
-        for role, expected in known.items():
-            if (given := manifest.inputs.get(role)) not in expected:
-                raise MismatchError(
-                    f"These scores by {scores.method} are of another {role} than the bank {self.path}: fingerprint "
-                    f"{str(given)[:12]}, the bank has {', '.join(sorted(one[:12] for one in expected))}. Attribute "
-                    f"the bank's own: whence attribute {self.models[0]} {self.path / 'data'} --queries "
-                    f"{self.path / 'queries'} --out scores/"
-                )
+        require_match(
+            scores.method, manifest, self._known, f"Attribute the bank's own: {self.attribution} --out scores/"
+        )
         return reordered(scores, self.queries, self.examples)
 
+    @property
+    def attribution(self) -> str:
+        """The command that attributes all queries to all examples, but for its ``--method`` and ``--out``."""
+        own = (self.models[0], self.path / "data", "--queries", self.path / "queries")
+        return shlex.join(map(str, ("whence", "attribute", *own)))
+
     @cached_property
-    def _askable(self) -> dict[str, Queries]:
-        return {"all": self.asked(), "drawn": self.asked(True), "held out": self.asked(False)}
-
-
-def reordered(scores: Scores, queries: tuple[str, ...], examples: tuple[str, ...]) -> Scores:
-    """Return scores with examples in a given order, and those of the queries that there are in a given order."""
-    lines = [scores.queries.index(name) for name in queries if name in set(scores.queries)]
-    place = {name: n for n, name in enumerate(scores.examples)}
-    columns = [place[name] for name in examples]
-    row, column = torch.tensor(lines), torch.tensor(columns)
-
-    def of(values: torch.Tensor | None) -> torch.Tensor | None:
-        return None if values is None else values[..., row, :][..., column]
-
-    return Scores(
-        scores=scores.scores[row][:, column],
-        queries=tuple(scores.queries[q] for q in lines),
-        examples=examples,
-        units=tuple(scores.units[n] for n in columns),
-        method=scores.method,
-        estimand=scores.estimand,
-        sign=scores.sign,
-        combine=scores.combine,
-        standard_error=of(scores.standard_error),
-        draws=scores.draws,
-        deviations=of(scores.deviations),
-    )
+    def _known(self) -> dict[str, tuple[str, ...]]:
+        """Fingerprints that scores may be of, by role: a model or a mean of models, all queries or one kind."""
+        kinds = [self.asked(kind) for kind in (None, False, True) if kind is None or (self.drawn == kind).any()]
+        asked = dict.fromkeys(Examples(one.names, one.pictures).fingerprint for one in kinds)
+        return {
+            "model": with_means(self.fingerprints),
+            "data": (Examples.of(self.data).fingerprint,),
+            "queries": tuple(asked),
+        }
 
 
 #: Banks that come with Whence.

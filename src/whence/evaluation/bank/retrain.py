@@ -20,7 +20,7 @@ from whence.diffusion.process import DiffusionModel
 from whence.diffusion.training import train
 from whence.engine import Report, Task, run, silent
 from whence.errors import ConfigError
-from whence.evaluation.bank.bank import Bank
+from whence.evaluation.bank.bank import MODEL_SUFFIX, Bank
 from whence.evaluation.bank.measure import draw_again, measure_losses
 from whence.gradients.subject import fingerprint
 
@@ -50,11 +50,7 @@ class Retraining:
     def settings(self, bank: Bank) -> Config:
         """The settings of its training: those of the bank's models, with as many visits of every example."""
         config = bank.config.updated("training", seed=self.seed, checkpoints=0)
-        if self.weighted:
-            return config
-        steps = max(1, round(config.training.steps * len(self.kept) / len(bank.examples)))
-        warmup = min(config.training.warmup, steps // 2)
-        return config.updated("training", steps=steps, warmup=warmup)
+        return config if self.weighted else shortened(config, len(self.kept), len(bank.examples))
 
     def request(self, bank: Bank) -> dict[str, Mapping[str, Any]]:
         """What its measurement is of."""
@@ -77,6 +73,17 @@ class Retraining:
             train(data, path, config, weights=weights, report=report, patience=PATIENCE)
         else:
             train(data.select(self.kept), path, config, report=report, patience=PATIENCE)
+
+
+def shortened(config: Config, kept: int, examples: int) -> Config:
+    """Return the settings of a training on `kept` of so many examples, with as many visits of each.
+
+    Example:
+        >>> shortened(Config(), 250, 500).training.steps
+        500
+    """
+    steps = max(1, round(config.training.steps * kept / examples))
+    return config.updated("training", steps=steps, warmup=min(config.training.warmup, steps // 2))
 
 
 @dataclass(frozen=True)
@@ -153,7 +160,7 @@ def retrain_one(root: str, folder: str, one: Retraining, keep_model: bool, repor
     bank, place = Bank.open(Path(root)), Path(folder) / one.name
     if artefacts.existing(place, KIND, **one.request(bank)) is not None:
         return
-    weights = place.with_name(f"{one.name}.model")
+    weights = place.with_name(one.name + MODEL_SUFFIX)
     one.train(bank, weights, report)
     model, facts = DiffusionModel.load(weights), dict[str, Any]()
     measured = measure(bank, model)

@@ -57,8 +57,8 @@ def subsets(classes: Sequence[str], fraction: float, count: int, seed: int, stre
         >>> kept.sum(1).tolist(), kept[:, :6].sum(1).tolist()
         ([5, 5, 5], [3, 3, 3])
     """
-    total = round(fraction * len(classes))
-    if not 0 < fraction < 1 or not 0 < total < len(classes):
+    total = round(fraction * len(classes)) if 0 < fraction < 1 else 0
+    if not 0 < total < len(classes):
         raise ConfigError(f"A share of {fraction:g} of {len(classes)} examples leaves nothing to keep or to remove.")
     rows = {name: np.array([n for n, own in enumerate(classes) if own == name]) for name in dict.fromkeys(classes)}
     kept = np.zeros((count, len(classes)), bool)

@@ -1,0 +1,227 @@
+"""The commands `whence bank ...`."""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from whence.cli.bank_show import show
+from whence.cli.options import CONFIG, DATA, GREY, PLAN, RESOLUTION, SPLIT, STEPS, WORKERS
+from whence.cli.show import say, show_notes, show_plan
+
+if TYPE_CHECKING:
+    from whence.config import Config
+    from whence.data import Dataset
+    from whence.evaluation.bank import PoolRequest
+
+app = typer.Typer(
+    help="Banks: models retrained on recorded subsets of the training data, and measured. They are what attributions "
+    "are evaluated against.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+)
+
+
+@app.command()
+def build(
+    data: DATA,
+    out: Annotated[Path, typer.Option(help="The directory of the bank.")],
+    subsets: Annotated[
+        int, typer.Option(min=0, help="Subsets of the pool `test`, for figures that are reported.")
+    ] = 64,
+    fraction: Annotated[float, typer.Option(help="Share of the training examples that each subset keeps.")] = 0.5,
+    seeds: Annotated[int, typer.Option(min=1, help="Training seeds of each subset of `test`.")] = 3,
+    development: Annotated[
+        int, typer.Option(min=0, help="Subsets of the pool `development`, to choose knobs on; one training seed.")
+    ] = 32,
+    deterministic: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="Subsets of each of the pools `deterministic-1%`, `-10%` and `-50%`, such as 24: the first reference "
+            "model's own run, with weight 0 for as many examples.",
+        ),
+    ] = 0,
+    held_out: Annotated[
+        str | None,
+        typer.Option(
+            help="Pictures that training never sees, like DATA; default the split test or validation of DATA."
+        ),
+    ] = None,
+    held_out_count: Annotated[int, typer.Option(min=0, help="How many of them become queries.")] = 100,
+    drawn: Annotated[int, typer.Option(min=0, help="Queries that the first reference model draws.")] = 100,
+    draws: Annotated[int, typer.Option(min=1, help="Draws at which the loss of each query is measured.")] = 128,
+    models: Annotated[
+        int, typer.Option(min=1, help="Reference models, trained on everything: what is attributed.")
+    ] = 4,
+    examples: Annotated[int | None, typer.Option(min=1, help="Only the first so many training examples.")] = None,
+    steps: STEPS = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(min=0, help="Seed of subsets, trainings and measurements; default that of --config, 0."),
+    ] = None,
+    split: SPLIT = None,
+    resolution: RESOLUTION = None,
+    grey: GREY = False,
+    config: CONFIG = None,
+    shard: Annotated[
+        str | None, typer.Option(help="I/N: train only the I-th of N parts of the models, such as 2/4.", metavar="I/N")
+    ] = None,
+    keep_models: Annotated[
+        bool, typer.Option("--keep-models", help="Keep the weights of all models, not just what was measured.")
+    ] = False,
+    workers: WORKERS = None,
+    plan: PLAN = False,
+) -> None:
+    """Train models on recorded subsets of the data and measure them: the ground truth for `whence evaluate`.
+
+    First comes the bank's base, made once: reference models on all examples, and the queries, which are held-out
+    pictures and pictures that the first reference model draws. Then models are trained on random subsets, equal in size
+    and stratified by class. Of each are kept the loss of every query over the same draws, and the drawn queries drawn
+    again from the same noise. Interrupted at any moment, the same command continues.
+
+    On several machines: make the base with --subsets 0 --development 0, copy the bank's directory to each of them, and
+    run there the same command with --shard 1/4, 2/4 ... Then copy what is in the bank's `runs/` on each into that of
+    one of them, and run there the command without --shard: it gathers the measurements.
+
+    Example: `whence bank build digits --examples 500 --subsets 64 --seeds 3 --out bank/ --plan`
+    """
+    from whence.cli.progress import progress
+    from whence.data import load
+    from whence.evaluation.bank import BankConfig, build_pool, measure_references, usual_pools
+    from whence.evaluation.bank.base import begin
+    from whence.evaluation.bank.planning import plan_bank
+    from whence.evaluation.bank.request import BankRequest
+    from whence.evaluation.bank.subsets import classes_of
+
+    images = load(data, split=split, resolution=resolution, grey=grey)
+    show_notes(images.notes)
+    images, others = first(images, examples), held_out_pictures(data, split, held_out, resolution, grey)
+    given = settings_of(config, steps)
+    settings = BankConfig(
+        models=models,
+        held_out=held_out_count,
+        drawn=drawn,
+        draws=draws,
+        seed=given.training.seed if seed is None else seed,
+    )
+    part, request = shard_of(shard), BankRequest.make(images, others, given, settings)
+    pools = usual_pools(subsets, fraction=fraction, seeds=seeds, development=development, deterministic=deterministic)
+    for pool in pools:
+        pool.subsets(classes_of(images), settings.seed)
+    if plan:
+        show_plan(plan_bank(request, pools, out, shard=part, keep_models=keep_models, workers=workers), out)
+        return
+    if part[0] > 1:
+        require_base(out, part)
+    with progress(f"training {models} reference models") as report:
+        bank = begin(request, out, workers=workers, report=report)
+    with progress("measuring reference models") as report:
+        measure_references(bank, report)
+    say(f"{out} has its base: {models} reference models and {len(bank.queries)} queries.")
+    for pool in pools:
+        with progress(f"training pool {pool.name}") as report:
+            build_pool(bank, pool, shard=part, keep_models=keep_models, workers=workers, report=report)
+    for line in done(bank.path, pools, part):
+        say(line)
+
+
+def first(images: Dataset, count: int | None) -> Dataset:
+    """Return the first training examples.
+
+    Raises:
+        DataError: There are fewer.
+    """
+    from whence.errors import DataError
+
+    if count is not None and count > len(images):
+        raise DataError(
+            f"--examples {count:,} asks for more training examples than the {len(images):,} that there are."
+        )
+    return images if count is None else images.select(range(count))
+
+
+def held_out_pictures(
+    data: str, split: str | None, given: str | None, resolution: int | None, grey: bool
+) -> Dataset | None:
+    """The pictures that training never sees: those that are given, or another split of the data."""
+    from whence.data import load
+    from whence.data.load import name_and_split
+    from whence.errors import SplitError
+
+    if given is not None:
+        return load(given, resolution=resolution, grey=grey)
+    name, used = name_and_split(data, split)
+    for other in ("test", "validation"):
+        if other != used:
+            with suppress(SplitError):
+                return load(name, split=other, resolution=resolution, grey=grey)
+    return None
+
+
+def settings_of(config: Path | None, steps: int | None) -> Config:
+    """The settings of a model that is trained on everything, and of the sampler: DDIM where nothing else is asked."""
+    from whence.config import read_config
+
+    given = read_config(config)
+    if "method" not in given.sampler.model_fields_set:
+        given = given.updated("sampler", method="ddim")
+    return given.updated("training", steps=steps)
+
+
+def shard_of(text: str | None) -> tuple[int, int]:
+    """Return I and N of ``I/N``; all of it is 1/1.
+
+    Raises:
+        ConfigError: It is written in another way, or there is no such part.
+
+    Example:
+        >>> shard_of("2/4")
+        (2, 4)
+    """
+    from whence.errors import ConfigError
+
+    match = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", "1/1" if text is None else text)
+    index, shards = (int(match[1]), int(match[2])) if match else (0, 0)
+    if not 1 <= index <= shards:
+        raise ConfigError(f"A part is I/N with I from 1 to N, such as 2/4; given {text!r}.")
+    return index, shards
+
+
+def require_base(bank: Path, part: tuple[int, int]) -> None:
+    """Refuse to make the base on every machine anew: the parts of a bank share one.
+
+    Raises:
+        ArtefactError: There is none.
+    """
+    from whence import artefacts
+    from whence.errors import ArtefactError
+
+    if not (bank / artefacts.MANIFEST).exists():
+        raise ArtefactError(
+            f"{bank} has no base yet. All parts share the reference models and queries: make them once, with "
+            f"--subsets 0 --development 0 or with --shard 1/{part[1]}, and copy the directory {bank} here."
+        )
+
+
+def done(bank: Path, pools: tuple[PoolRequest, ...], part: tuple[int, int]) -> list[str]:
+    """What was made, in words, and what comes next."""
+    if part[1] > 1:
+        missing = sum(len(pool.missing(bank)) for pool in pools)
+        rest = f"{missing:,} models of other parts are not here" if missing else "all other parts are here"
+        return [
+            f"Part {part[0]} of {part[1]} is trained and measured; {rest}.",
+            f"When all parts are done, copy what is in {bank / 'runs'} on each machine into that of one of them, and "
+            "run this command there without --shard: it gathers the measurements.",
+        ]
+    if not pools:
+        return [f"To train on several machines, copy {bank} to each and run there with --shard 1/N, 2/N ..."]
+    names = ", ".join(pool.name for pool in pools)
+    return [f"{bank} is whole: {names}.", f"Next: whence bank show {bank}"]
+
+
+app.command()(show)
