@@ -8,7 +8,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from whence.cli import attribute, bank, ensemble, evaluate, proof
+from whence.cli import attribute, bank, ensemble, evaluate, leaderboard, proof
 from whence.cli import landscape as _landscape  # noqa: F401  adds commands to `ensemble`
 from whence.cli import screen as _screen  # noqa: F401  adds a command to `ensemble`
 from whence.cli import universe as _universe  # noqa: F401  adds a command to `ensemble`
@@ -117,6 +117,7 @@ def demo(
 app.command()(attribute.attribute)
 app.command()(attribute.methods)
 app.command()(attribute.export)
+app.command()(leaderboard.leaderboard)
 app.command()(proof.verify)
 
 

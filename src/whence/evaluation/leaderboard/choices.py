@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 
-from whence.evaluation.leaderboard.attributions import chosen_methods
 from whence.evaluation.leaderboard.board import Board
 from whence.evaluation.leaderboard.collect import collect
-from whence.evaluation.leaderboard.figures import Rows, made_section
-from whence.evaluation.leaderboard.sections import Figure, Point, Section
+from whence.evaluation.leaderboard.figures import made_section
+from whence.evaluation.leaderboard.sections import Point, Section
 
 
 def choices_section(board: Board) -> Section:
     """Measure the section."""
-    measured, rows = collect(board)[board.draws].measured, Rows()
-    damped = {one.name: one for one in chosen_methods(board) if one.damped}
-    for name, one in damped.items():
-        rows[name] = {"damping": Figure(value=one.damping)}
+    measured = collect(board)[board.draws].measured
     curves = {
         name: [Point(c, value, None, None) for c, value in sorted(measured[name].items()) if np.isfinite(value)]
-        for name in damped
+        for name in (one.name for one in board.methods if one.damped)
     }
     notes = [
         "Mean over held-out and drawn queries of the plain LDS, on the development pool and the development queries "
@@ -27,4 +23,4 @@ def choices_section(board: Board) -> Section:
         f"Damping is a multiple of the mean eigenvalue of the kernel, at {board.draws} draws. Where a value is "
         "missing, rounding errors, or a leverage of 1, would take over.",
     ]
-    return made_section("choices", rows, notes, {"damping": curves})
+    return made_section("choices", {}, notes, {"damping": curves})

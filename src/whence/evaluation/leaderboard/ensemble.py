@@ -11,6 +11,7 @@ import numpy as np
 from whence.attribution.attribute import attribute
 from whence.attribution.queries import Queries
 from whence.attribution.scores import Scores
+from whence.config import Config
 from whence.data import Dataset
 from whence.ensemble import Ensemble, train_ensemble
 from whence.ensemble.losses import Losses
@@ -46,21 +47,24 @@ def ensemble_section(board: Board) -> Section:
 
 def trained(board: Board, name: str, seed: int) -> Ensemble:
     """Return an ensemble on the bank's data, every example a unit, trained as the bank's models on half of it are."""
-    data, config = board.bank.data, board.bank.config
+    data = board.bank.data
     units = Dataset(data.ids, np.array(data.pixels), tuple((own,) for own in data.ids), data.captions)
-    settings = shortened(config, len(data) // 2, len(data)).updated(
-        "training", seed=derived_seed(board.config.seed, f"ensemble {seed}"), checkpoints=0
-    )
     with board.progress(f"the {name} ensemble") as report:
         return train_ensemble(
             units,
             board.work / "ensembles" / name,
             members=board.config.members,
-            config=settings,
+            config=training_config(board, seed),
             codebook_seed=seed,
             workers=board.workers,
             report=report,
         )
+
+
+def training_config(board: Board, seed: int) -> Config:
+    """Return the settings of a member, which sees half of the training examples."""
+    count, seed = len(board.bank.data), derived_seed(board.config.seed, f"ensemble {seed}")
+    return shortened(board.bank.config, count // 2, count).updated("training", seed=seed, checkpoints=0)
 
 
 def held_out(board: Board) -> Queries:

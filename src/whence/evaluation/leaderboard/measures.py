@@ -54,8 +54,8 @@ def _notes(board: Board) -> list[str]:
         "more specific. Class in top 10: share of the first 10 that is of the class of a held-out query.",
         f"Traced: {min(config.traced, len(bank.examples))} training images given as queries, with draws of their own; "
         "pixels find them by definition. Outliers: in a model of its own "
-        f"{outlier_count(board)} training images are black-and-white gratings; self-influence at {config.self_draws} draws "
-        "is to find them. AUC: how often an outlier has more of it than another image.",
+        f"{outlier_count(board)} training images are black-and-white gratings; self-influence at "
+        f"{config.self_draws} draws is to find them. AUC: how often an outlier has more of it than another image.",
         "Repeatability: rank correlation between two seeds of draws over the examples that are among the first 100 of "
         f"either, held-out queries, {board.draws} draws each.",
         "Methods that explain the way to a picture can't be asked about these pictures and are left out.",
