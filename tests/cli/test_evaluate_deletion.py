@@ -26,7 +26,7 @@ def test_deletion_is_planned_carried_out_and_read_again(whence, tiny_bank, score
 
     found = whence(*asked, "--random")
     assert found.code == 0, found.err
-    assert "pixel: 3 of 24 images removed for each of 2 queries (1 held out, 1 drawn), 1 training seed" in found.out
+    assert "pixel: 3 of 24 images removed for each of 2 queries (1 held out, 1 drawn), 1 training seed\n" in found.out
     for line in ("loss, above random", "loss, worse than random", "picture, above random", "other queries' loss"):
         assert line in found.out
     assert "loss, pixel minus ..." in found.out

@@ -87,9 +87,10 @@ def show_removed(bank: Bank, found: Mapping[str, Deletion], given: Mapping[str, 
     """Print what was removed, and where that isn't what the scores name now."""
     for name, one in found.items():
         size, queries, drawn = one.wanted.removed.shape[1], len(one.wanted.queries), len(one.drawn(bank))
+        seeds = len(one.wanted.seeds)
         say(
             f"{name}: {size} of {len(bank.examples):,} images removed for each of {queries} queries "
-            f"({queries - drawn} held out, {drawn} drawn), {len(one.wanted.seeds)} training seeds"
+            f"({queries - drawn} held out, {drawn} drawn), {seeds} training seed{'s' if seeds > 1 else ''}"
         )
         overlap = one.overlap(bank, given[name])
         if overlap.min() < 1:
