@@ -61,6 +61,12 @@ def test_the_interval_of_the_number_covers_it():
     assert np.mean([one.interval.high - one.interval.low for one in found]) < 0.35 * expected
 
 
+def test_the_interval_ends_where_the_number_does():
+    """With four queries of one example each there are from one to four."""
+    found = specificity(np.array([[1.0, 0, 0, 0, 0], [1, 0, 0, 0, 0], [0, 1, 0, 0, 0], [0, 0, 1, 0, 0]]), 1).different
+    assert (found.value, found.interval.low, found.interval.high) == (3, 1, 4)
+
+
 def test_one_query_is_too_few():
     with pytest.raises(DataError, match="at least 2"):
         specificity(np.arange(5.0)[None], 2)

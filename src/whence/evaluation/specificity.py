@@ -8,7 +8,7 @@ influential and count how many there are. Their threshold is not known to us; he
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -37,7 +37,7 @@ class Specificity:
 
 
 def specificity(
-    scores: np.ndarray, top: int = TOP, *, kinds: Sequence[str] | None = None, seed: int = 0
+    scores: np.ndarray, top: int = TOP, *, kinds: Sequence[str] | np.ndarray | None = None, seed: int = 0
 ) -> Specificity:
     """Return how different the examples at the top of different queries are.
 
@@ -64,7 +64,10 @@ def specificity(
     queries, examples = scores.shape
     counts = np.bincount(columns.ravel(), minlength=examples)
     different = int((counts > 0).sum())
-    interval = jackknife_interval(different, different - (counts[columns] == 1).sum(1))
+    reach = jackknife_interval(different, different - (counts[columns] == 1).sum(1))
+    interval = replace(
+        reach, low=max(reach.low, float(top)), high=min(reach.high, float(examples), float(columns.size))
+    )
     chance = examples * (1 - (1 - top / examples) ** queries)
     return Specificity(
         Measured(float(different), interval, float(chance)),
