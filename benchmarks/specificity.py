@@ -8,14 +8,15 @@ held-out gratings and pictures that the model draws. For every method:
 * *norm*: mean norm of the gradients of what is in them, over that of all examples;
 * *right, digits* and *right, gratings*: share of the top 10 that is of the query's own kind.
 
-Intervals are of 95%, by drawing the queries again with replacement, each kind for itself. A random order is one line.
+Intervals are of 95%, over queries; those of a kind are drawn again among themselves for *general of a kind*. A random
+order is one line.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,10 @@ import torch
 
 import whence
 from whence.cli.progress import progress
+from whence.evaluation.measured import Measured, mean_of
+from whence.evaluation.retrieval import precision
+from whence.evaluation.specificity import specificity
+from whence.evaluation.top import top_columns
 from whence.gradients.features import Feature
 from whence.gradients.store import Features
 from whence.report.scores import write_scores_report
@@ -31,7 +36,7 @@ RUNS = Path("runs/specificity")
 DIGITS, GRATINGS, QUERIES, DRAWS = 300, 250, 40, 64
 BATCH, EPOCHS, CHECKPOINTS = 50, 30, 6
 METHODS = ("tracin", "retrac", "tracin-cp", "gas", "gradient-cosine", "trak", "d-trak")
-TOP, RIGHT, RESAMPLES = 20, 10, 1000
+TOP, RIGHT = 20, 10
 
 
 def main() -> None:
@@ -59,14 +64,15 @@ def main() -> None:
     order = {name: one.scores.numpy() for name, one in found.items()}
     order["random order"] = np.random.default_rng(0).random((len(queries.names), len(data)))
     results = {name: summary(scores, kinds(queries.names), kinds(data.ids), norms) for name, scores in order.items()}
-    (RUNS / "specificity.json").write_text(json.dumps(results, indent=1))
+    numbers = {name: {column: asdict(found) for column, found in row.items()} for name, row in results.items()}
+    (RUNS / "specificity.json").write_text(json.dumps(numbers, indent=1))
     is_grating = kinds(data.ids) == "grating"
     ratio = np.median(norms[is_grating]) / np.median(norms[~is_grating])
     print(f"gradient norm of gratings over that of digits, medians: {ratio:.2f}\n")
     columns = list(next(iter(results.values())))
     print(f"| method | {' | '.join(columns)} |\n|---|{'---|' * len(columns)}")
     for name, row in results.items():
-        print(f"| {name} | {' | '.join(shown(*row[column]) for column in columns)} |")
+        print(f"| {name} | {' | '.join(shown(row[column]) for column in columns)} |")
     print(f"\n{write_scores_report(RUNS / 'scores')}")
 
 
@@ -111,44 +117,25 @@ def gradient_norms(ids: tuple[str, ...]) -> np.ndarray:
     return np.asarray(np.mean(found, 0))
 
 
-def summary(
-    scores: np.ndarray, asked: np.ndarray, given: np.ndarray, norms: np.ndarray
-) -> dict[str, tuple[float, ...]]:
-    """The numbers of one method, with their intervals."""
-    order = np.argsort(-scores, 1, kind="stable")
-    among = np.zeros(scores.shape)
-    np.put_along_axis(among, order[:, :TOP], 1, 1)
-    right = (given[order[:, :RIGHT]] == asked[:, None]).mean(1)
-    loud = (among @ norms) / TOP / norms.mean()
-    statistics: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-        "general": lambda counts: (2 * counts @ among >= len(asked)).sum(1),
-        "general of a kind": lambda counts: sum(
-            (2 * counts[:, own] @ among[own] >= own.sum()).sum(1)
-            for own in (asked == kind for kind in np.unique(asked))
-        ),
-        "norm": lambda counts: counts @ loud / len(asked),
-        "right, digits": lambda counts: counts @ (right * (asked == "digit")) / QUERIES,
-        "right, gratings": lambda counts: counts @ (right * (asked == "grating")) / QUERIES,
+def summary(scores: np.ndarray, asked: np.ndarray, given: np.ndarray, norms: np.ndarray) -> dict[str, Measured]:
+    """The numbers of one method, with their intervals; an example's kind is digit or grating."""
+    everywhere, of_a_kind = specificity(scores, TOP), specificity(scores, TOP, kinds=asked)
+    loud = norms[top_columns(scores, TOP)].mean(1) / norms.mean()
+    found = {
+        "unique": everywhere.different,
+        "general": everywhere.recurring.times(len(given)),
+        "general of a kind": of_a_kind.recurring.times(len(given)),
+        "norm": mean_of(loud, chance=1.0),
     }
-    found: dict[str, tuple[float, ...]] = {"unique": (int((among.sum(0) > 0).sum()),)}
-    for name, statistic in statistics.items():
-        low, high = np.quantile(statistic(resamples(asked)), (0.025, 0.975))
-        found[name] = (float(statistic(np.ones((1, len(asked))))[0]), float(low), float(high))
+    for kind in ("digit", "grating"):
+        own = asked == kind
+        found[f"right, {kind}s"] = precision(scores[own], given == asked[own][:, None], RIGHT)
     return found
 
 
-def shown(value: float, *interval: float) -> str:
-    """A number, and its interval if it has one."""
-    return f"{value:.3g}" + (f" ({interval[0]:.3g} to {interval[1]:.3g})" if interval else "")
-
-
-def resamples(asked: np.ndarray) -> np.ndarray:
-    """How often each query is drawn again, [RESAMPLES, Q], each kind for itself."""
-    source, counts = np.random.default_rng(0), np.zeros((RESAMPLES, len(asked)))
-    for kind in np.unique(asked):
-        own = np.flatnonzero(asked == kind)
-        counts[:, own] = source.multinomial(len(own), np.full(len(own), 1 / len(own)), RESAMPLES)
-    return counts
+def shown(found: Measured) -> str:
+    """A number and its interval."""
+    return f"{found.value:.3g} ({found.interval.low:.3g} to {found.interval.high:.3g})"
 
 
 if __name__ == "__main__":
