@@ -63,18 +63,9 @@ def ceiling(ensemble: Ensemble, second: Ensemble) -> Agreement:
     """Return how the landscapes of two ensembles on the same data agree, for all pictures of which both have one.
 
     Raises:
-        MismatchError: They were trained on other data, or have the same code words.
         DataError: They have no landscape in common.
     """
-    if ensemble.manifest.inputs["data"] != second.manifest.inputs["data"]:
-        raise MismatchError(
-            f"{ensemble.path} and {second.path} were trained on different data; the ceiling needs the same."
-        )
-    if np.array_equal(ensemble.codebook.bits, second.codebook.bits):
-        raise MismatchError(
-            f"{ensemble.path} and {second.path} have the same code words, so they share their chance too. Train the "
-            "second with another --codebook-seed and another --seed."
-        )
+    require_independent(ensemble, second)
     mine, other = ({one.sample: one for one in landscapes(each)} for each in (ensemble, second))
     samples = [name for name in mine if name in other]
     if not samples:
@@ -88,6 +79,25 @@ def ceiling(ensemble: Ensemble, second: Ensemble) -> Agreement:
         np.stack([mine[name].distances.numpy() for name in samples]),
         np.stack([other[name].distances.numpy()[order] for name in samples]),
     )
+
+
+def require_independent(ensemble: Ensemble, second: Ensemble) -> None:
+    """Check that two ensembles were trained on the same data by other code words.
+
+    Raises:
+        MismatchError: They were trained on other data, or have the same code words.
+    """
+    data = [str(one.manifest.inputs["data"]) for one in (ensemble, second)]
+    if data[0] != data[1]:
+        raise MismatchError(
+            f"{ensemble.path} and {second.path} were trained on different data, with the fingerprints {data[0]} and "
+            f"{data[1]}; the ceiling needs the same."
+        )
+    if np.array_equal(ensemble.codebook.bits, second.codebook.bits):
+        raise MismatchError(
+            f"{ensemble.path} and {second.path} have the same code words, so they share their chance too. Train the "
+            "second with another --codebook-seed and another --seed."
+        )
 
 
 def _top(values: np.ndarray, count: int) -> set[int]:

@@ -1,0 +1,141 @@
+"""What an encoded ensemble knows exactly: how much each unit pulled it towards a picture, and who rises above placebos.
+
+The loss of every ablation follows from the members' residuals (`whence.ensemble.losses`), so nothing in the ranking of
+the units is estimated but the mean over draws. It is about *this* ensemble: units with similar code words share their
+influence. How much of it is about the images, a second ensemble with other code words tells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Self
+
+import numpy as np
+
+from whence.attribution.scores import Scores
+from whence.data import Dataset
+from whence.ensemble.losses import Losses
+from whence.ensemble.model import Ensemble
+from whence.errors import DataError
+from whence.evaluation.agreement import TOP, Agreement, agreement
+from whence.evaluation.detection import Detection, detection
+from whence.evaluation.measured import Measured, mean_of
+
+CORRELATION, RECALL = "rank correlation", f"recall@{TOP}"
+ABOVE, AREA = f"above placebos: recall@{TOP}", "above placebos: area under ROC"
+
+
+@dataclass(frozen=True, eq=False)
+class Figures:
+    """How well a ranking of units agrees with their exact influence, query by query.
+
+    Attributes:
+        ranks: Rank correlations and shared top units.
+        above: How the units that rise above placebos are ranked.
+    """
+
+    ranks: Agreement
+    above: Detection
+
+    def measures(self) -> dict[str, Measured]:
+        """Return means over the queries where they are defined, each with interval and chance, by name.
+
+        `CORRELATION` and `RECALL` are over all queries but those with equal scores for all units, `ABOVE` and `AREA`
+        over queries where a unit rises above placebos; what is defined nowhere is left out.
+        """
+        found = {
+            CORRELATION: (self.ranks.correlations, 0.0),
+            RECALL: (self.ranks.recalls, self.ranks.chance),
+            ABOVE: (self.above.recalls, self.above.chance),
+            AREA: (self.above.areas, 0.5),
+        }
+        kept = {name: (values[~np.isnan(values)], chance) for name, (values, chance) in found.items()}
+        return {name: mean_of(values, chance) for name, (values, chance) in kept.items() if len(values)}
+
+    def ahead_of(self, other: Figures) -> Measured:
+        """Return by how much the rank correlation is larger than another one's: mean over queries, paired.
+
+        Raises:
+            DataError: Both are defined for no query.
+        """
+        differences = self.ranks.correlations - other.ranks.correlations
+        return mean_of(differences[~np.isnan(differences)], chance=0.0)
+
+
+@dataclass(frozen=True, eq=False)
+class GroundTruth:
+    """Exact influence of every unit on some pictures.
+
+    Attributes:
+        name: The ensemble.
+        data: Its training examples, with their units.
+        queries: Ids of the pictures, Q.
+        units: Unit ids, U.
+        influence: How much higher the loss is without the unit than without as many members, float64 [Q, U]; positive:
+            the unit pulled the ensemble towards the picture.
+        above: Whether the influence rises above that of placebos, corrected for the number of units, bool [Q, U].
+    """
+
+    name: str
+    data: Dataset
+    queries: tuple[str, ...]
+    units: tuple[str, ...]
+    influence: np.ndarray
+    above: np.ndarray
+
+    @classmethod
+    def of(cls, ensemble: Ensemble, losses: Losses) -> Self:
+        """Return what the losses of an ensemble say."""
+        readings = [losses.reading(query) for query in losses.queries]
+        units = ensemble.codebook.units
+        return cls(
+            name=str(ensemble.path),
+            data=ensemble.data,
+            queries=losses.queries,
+            units=units,
+            influence=np.stack([reading.effects.numpy() for reading in readings]),
+            above=np.stack([np.isin(units, reading.influential) for reading in readings]),
+        )
+
+    def compare(self, scores: Scores) -> Figures:
+        """Return how the ranking of the units by scores agrees with their exact influence.
+
+        Scores of examples are added up over the units of the ensemble, whatever units they name themselves; of unsigned
+        ones the largest counts.
+
+        Raises:
+            DataError: The scores are of other pictures, or of other training examples or units.
+        """
+        ranking = self.ranking(scores)
+        return Figures(agreement(self.queries, ranking, self.influence), detection(ranking, self.above))
+
+    def ranking(self, scores: Scores) -> np.ndarray:
+        """Return scores by unit in the order of the queries and units here, float64 [Q, U]; see `compare`.
+
+        Raises:
+            DataError: The scores are of other pictures, or of other training examples or units.
+        """
+        of_units = scores.estimand.units == "unit"
+        units = {u: (u,) for u in self.units} if of_units else dict(zip(self.data.ids, self.data.units, strict=True))
+        self._require_same("pictures", scores.method, self.queries, scores.queries)
+        self._require_same("units" if of_units else "training examples", scores.method, tuple(units), scores.examples)
+        found = replace(
+            scores, units=tuple(units[name] for name in scores.examples), standard_error=None, deviations=None
+        ).by_unit()
+        rows = [found.queries.index(name) for name in self.queries]
+        place = {name: u for u, name in enumerate(found.examples)}
+        ordered: np.ndarray = found.scores.double().numpy()[rows][:, [place[unit] for unit in self.units]]
+        return ordered
+
+    def _require_same(self, what: str, method: str, own: Sequence[str], given: Sequence[str]) -> None:
+        """Check that scores are of the same things in any order.
+
+        Raises:
+            DataError: They are not.
+        """
+        if set(own) != set(given):
+            raise DataError(
+                f"The scores by {method} are of {len(given):,} {what} ({', '.join(given[:3])} ...), the exact losses "
+                f"of {self.name} of {len(own):,} ({', '.join(own[:3])} ...). They must be the same."
+            )
