@@ -54,7 +54,8 @@ def false_attribution(
     Args:
         ensemble: A whole ensemble.
         samples: SEED/INDEX of pictures that it has drawn.
-        attributor: From pictures float32 [Q, C, H, W] in [-1, 1] and their names to scores of examples or units.
+        attributor: From pictures float32 [Q, C, H, W] in [-1, 1] and their names to scores of examples or units;
+            `attributor_of` gives one for every name of `whence methods`.
         controls: Random units removed, one at a time, for each sample.
         seed: Seed of the controls and of the bootstrap.
         workers: Processes; default one for each core.
@@ -79,7 +80,7 @@ def false_attribution(
     return FalseAttribution(asked.scores.method, tuple(rows), seed).write(
         ensemble.path / "evaluations" / "false-attribution",
         {"ensemble": ensemble.manifest.fingerprint, "factual": asked.factual, "removals": drawn.fingerprint},
-        {"estimand": vars(asked.scores.estimand), "controls": controls},
+        {"estimand": vars(asked.scores.estimand), "draws": asked.scores.draws, "controls": controls},
     )
 
 
