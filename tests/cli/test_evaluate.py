@@ -5,7 +5,7 @@ from typer.testing import CliRunner
 
 from whence import artefacts
 from whence.cli.app import app
-from whence.cli.evaluate import describe
+from whence.cli.evaluations.false_attribution import describe
 from whence.errors import ArtefactError, ConfigError
 from whence.evaluation import FalseAttribution, Row
 
@@ -40,6 +40,19 @@ def test_options_reach_the_measurement(ensemble):
     assert (found.attributor, found.seed) == ("pixel with flips", 7)
 
 
+def test_an_attributor_of_gradients(ensemble, tmp_path):
+    words = ["--attributor", "gradient-dot", "--samples", "0/0", "--draws", "8", "--workers", "1"]
+    planned = evaluate(ensemble, *words, "--plan")
+    assert planned.exit_code == 0, planned.output
+    assert "2 pictures in 4 steps" in planned.output
+    assert f"{6 * (40 + 3) * 8:,} gradients of a picture at a draw" in planned.output
+    assert not (ensemble.path / "evaluations").exists()
+    done = evaluate(ensemble, *words, "--store", str(tmp_path / "features"))
+    assert done.exit_code == 0, done.output
+    assert "Attributor gradient-dot, 1 pictures" in done.output
+    assert sorted(path.name for path in (ensemble.path / "evaluations").iterdir()) == ["false-attribution", "removals"]
+
+
 def test_pictures_without_a_unit_are_not_taken_by_default(ensemble):
     from whence.ensemble import sample
 
@@ -50,7 +63,9 @@ def test_pictures_without_a_unit_are_not_taken_by_default(ensemble):
 @pytest.mark.parametrize(
     ("words", "error", "message"),
     [
-        (["--attributor", "pixels"], ConfigError, "there are pixel, pixel-dot, pixel-cosine, pixel-flips"),
+        (["--attributor", "pixels"], ConfigError, "no method 'pixels'. `whence methods` lists them"),
+        (["--attributor", "pixel", "--draws", "8"], ConfigError, "pixel compares pictures: it has no draws"),
+        (["--attributor", "d-trak", "--draws", "4"], ConfigError, "draws"),
         (["--attributor", "pixel", "--samples", "three"], ConfigError, "SEED/INDEX"),
         (["--attributor", "pixel", "--samples", "0/7"], ArtefactError, "--count 8"),
         (["--attributor", "pixel", "--controls", "10"], ConfigError, "from 1 to 9"),

@@ -1,0 +1,1 @@
+"""The commands `whence evaluate ...`, one file each."""
