@@ -13,10 +13,12 @@ from whence.attribution.gradient_attributor import Progress, unseen
 from whence.attribution.method import Method
 from whence.attribution.methods import METHODS, method
 from whence.attribution.queries import Queries
+from whence.attribution.scores import Scores
 from whence.attribution.target import Target
 from whence.attribution.work import AttributionConfig
 from whence.evaluation.bank.bank import Bank
 from whence.evaluation.leaderboard.config import LeaderboardConfig
+from whence.evaluation.leaderboard.quick import quick_scores
 
 #: Attributors that look at pixels alone.
 PIXELS = tuple(name for name in ATTRIBUTORS if name != "pixel-flips")
@@ -67,6 +69,11 @@ class Board:
     def request(self, methods: Sequence[Method], draws: int, *, drawn: bool) -> Request:
         """What is asked of the bank's first model: all queries, or those that it drew, with the way to them."""
         return Request.make(self.target, self.bank.data, self.asked(drawn), methods, self.settings(draws))
+
+    def quick(self, request: Request, store: Path, title: str) -> dict[str, Scores]:
+        """Return scores without standard errors, while progress is shown."""
+        with self.progress(title) as report:
+            return quick_scores(request, store, workers=self.workers, report=report)
 
     def asked(self, drawn: bool) -> Queries:
         """All queries, or those that the model drew."""

@@ -108,8 +108,9 @@ def _add(
     for one, found in grid(work, wanted, board.config.dampings).items():
         queries = work.query_names(one)
         measured[one.name] = {c: development_lds(board.bank, queries, values) for c, values in found.items()}
-        if not drawn:
-            scores[one.name] = found[chosen(measured[one.name], one.damping)].astype(np.float32)
+        best = chosen(measured[one.name], one.damping)
+        if not drawn and best in found:
+            scores[one.name] = found[best].astype(np.float32)
 
 
 def _forget_ahead(stores: Sequence[Path] | dict[Path, Any], draws: int) -> None:

@@ -20,7 +20,7 @@ from whence.evaluation.tuning import DEVELOPMENT
 Grid = Mapping[Method, Mapping[float, np.ndarray]]
 
 
-def grid(work: Work, wanted: Mapping[Method, Sequence[Look]], dampings: Sequence[float]) -> Grid:
+def grid(work: Work, wanted: Mapping[Method, Sequence[Look]], dampings: Sequence[float] = ()) -> Grid:
     """Return the scores of every method at every damping, from features that are there.
 
     Methods that look at the same features share one kernel, and all dampings one eigendecomposition of it. Methods
@@ -30,10 +30,13 @@ def grid(work: Work, wanted: Mapping[Method, Sequence[Look]], dampings: Sequence
     Args:
         work: What is asked for.
         wanted: Where each method's features are.
-        dampings: Multiples of the mean eigenvalue.
+        dampings: Multiples of the mean eigenvalue; default each method's own alone, which it must not refuse.
 
     Returns:
         float64 [Q, N] by method and damping; queries as in `Work.query_names`, examples as in `work.examples`.
+
+    Raises:
+        ConfigError: A method refuses its own damping, and no others were asked for.
     """
     found: dict[Method, dict[float, np.ndarray]] = {method: {} for method in wanted}
     shared: dict[tuple[Look, object, tuple[str, ...]], list[Method]] = {}
@@ -43,16 +46,15 @@ def grid(work: Work, wanted: Mapping[Method, Sequence[Look]], dampings: Sequence
     for (look, _, queries), methods in shared.items():
         seen = Seen.open(look, methods[0].feature, work.examples.ids, queries)
         evidence = seen.evidence()
-        for damping in dampings:
-            for method in methods:
-                own = damping if method.damped else method.damping
-                if not method.damped and damping != dampings[0]:
-                    continue
+        for method in methods:
+            for damping in dampings if dampings and method.damped else (method.damping,):
                 try:
-                    values = seen.ordered(method.function(evidence, own)) * seen.weights
+                    values = seen.ordered(method.function(evidence, damping)) * seen.weights
                 except ConfigError:
+                    if not dampings:
+                        raise
                     continue
-                found[method][own] = found[method].get(own, 0) + values.numpy()
+                found[method][damping] = found[method].get(damping, 0) + values.numpy()
     return found
 
 

@@ -17,11 +17,11 @@ POOLS = {share: DETERMINISTIC + share for share in REMOVED}
 
 def deterministic_section(board: Board) -> Section:
     """Measure the section."""
-    given, rows = attributions(board), Rows()
-    subsets = {}
-    for column, pool in POOLS.items():
-        if pool not in board.bank.pools:
-            continue
+    pools = {column: pool for column, pool in POOLS.items() if pool in board.bank.pools}
+    if not pools:
+        return made_section("deterministic", {}, ["The bank has no deterministic pools."])
+    given, rows, subsets = attributions(board), Rows(), {}
+    for column, pool in pools.items():
         tables = bank_lds(board.bank, given, pool)
         names = dict.fromkeys(row.name for table in tables.values() for row in table.rows)
         for name in names:

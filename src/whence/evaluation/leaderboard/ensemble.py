@@ -2,13 +2,14 @@
 
 WORK/ensembles/first/     an encoded ensemble on the bank's data
 WORK/ensembles/second/    another one, with other code words and weights: the ceiling
+    WORK/ensembles/features/  of the members; removed once the section is measured
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from whence.attribution.attribute import attribute
+from whence import artefacts
 from whence.attribution.queries import Queries
 from whence.attribution.scores import Scores
 from whence.config import Config
@@ -20,9 +21,15 @@ from whence.evaluation.asked import Kind, Use, asked
 from whence.evaluation.bank.retrain import shortened
 from whence.evaluation.ceiling import ceiling
 from whence.evaluation.ground_truth import AREA, CORRELATION, RECALL, Figures, GroundTruth
-from whence.evaluation.leaderboard.board import PIXELS, RANDOM, Board
+from whence.evaluation.leaderboard.board import Board
 from whence.evaluation.leaderboard.figures import Rows, figure, made_section
-from whence.evaluation.leaderboard.rates import ensemble_features, ensemble_methods, false_rates, random_of
+from whence.evaluation.leaderboard.rates import (
+    ask_members,
+    ensemble_methods,
+    false_rates,
+    likenesses,
+    member_features,
+)
 from whence.evaluation.leaderboard.sections import Figure, Section
 from whence.seeds import derived_seed
 
@@ -42,6 +49,7 @@ def ensemble_section(board: Board) -> Section:
         rows[name] = _columns(truth.compare(scores), most)
     for name, rate in false_rates(board, first).items():
         rows[name]["false attribution"] = rate
+    artefacts.discard(member_features(board))
     return made_section("ensemble", rows, _notes(board, truth, agreed))
 
 
@@ -83,18 +91,8 @@ def _exact(board: Board, ensemble: Ensemble, queries: Queries, seed: int) -> Los
 
 def _scores(board: Board, ensemble: Ensemble, queries: Queries) -> dict[str, Scores]:
     """Scores of held-out pictures by every method, as the mean over the members."""
-    with board.progress("gradients of the members") as report:
-        found = attribute(
-            ensemble,
-            ensemble.data,
-            queries,
-            [*ensemble_methods(board), *PIXELS],
-            config=board.settings(board.config.ensemble_draws),
-            store=ensemble_features(board),
-            workers=board.workers,
-            report=report,
-        )
-    return {**found, RANDOM: random_of(board, ensemble.data, queries.names)}
+    found = {name: ask(queries.pictures, queries.names) for name, ask in likenesses(board, ensemble).items()}
+    return found | ask_members(board, ensemble, queries, ensemble_methods(board))
 
 
 def _columns(found: Figures, most: float) -> dict[str, Figure | None]:

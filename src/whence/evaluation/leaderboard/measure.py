@@ -73,8 +73,9 @@ def measure(board: Board, only: Sequence[str] = (), told: Callable[[str], None] 
         ConfigError: There is no such section.
         MismatchError: The folder holds a leaderboard of another bank.
     """
+    wanted = missing(board, only)
     require_own(board)
-    for name in missing(board, only):
+    for name in wanted:
         start = time.perf_counter()
         found = STEPS[name].function(board)
         found = found.model_copy(update={"seconds": round(time.perf_counter() - start, 1)})

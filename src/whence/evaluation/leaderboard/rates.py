@@ -7,10 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from whence.attribution.attributors import Attributor
-from whence.attribution.gradient_attributor import GradientAttributor, attributor_of
+from whence.attribution.attribute import Request
+from whence.attribution.attributors import Attributor, attributor
 from whence.attribution.method import Method
+from whence.attribution.queries import Queries
 from whence.attribution.scores import Estimand, Scores
 from whence.data import Dataset
 from whence.ensemble import Ensemble, sample
@@ -39,13 +41,27 @@ def ensemble_methods(board: Board) -> list[Method]:
     return [one for one in chosen_methods(board) if one.name in board.config.ensemble_methods]
 
 
-def ensemble_features(board: Board) -> Path:
+def ask_members(board: Board, ensemble: Ensemble, queries: Queries, methods: Sequence[Method]) -> dict[str, Scores]:
+    """Return scores by gradient methods, as the mean over the members of an ensemble."""
+    settings = board.settings(board.config.ensemble_draws)
+    request = Request.make(ensemble, ensemble.data, queries, methods, settings)
+    title = f"gradients of {len(queries.names)} pictures"
+    return board.quick(request, member_features(board), title)
+
+
+def member_features(board: Board) -> Path:
     """Folder for features of the members."""
     return board.work / "ensembles" / "features"
 
 
-def random_of(board: Board, data: Dataset, queries: Sequence[str]) -> Scores:
-    """Return random scores of any pictures, another order for each."""
+def likenesses(board: Board, ensemble: Ensemble) -> dict[str, Attributor]:
+    """Return attributors that take no gradients: random scores and likeness of pixels."""
+    pixels = {name: attributor(name, ensemble.data) for name in PIXELS}
+    return {RANDOM: lambda _, queries: _random(board, ensemble.data, queries), **pixels}
+
+
+def _random(board: Board, data: Dataset, queries: Sequence[str]) -> Scores:
+    """Random scores of any pictures, another order for each."""
     values = np.concatenate([random_scores(board, (1, len(data)), f"of {name}") for name in queries])
     nothing = Estimand("nothing", "none", "none", "none", "example")
     return Scores(
@@ -55,15 +71,15 @@ def random_of(board: Board, data: Dataset, queries: Sequence[str]) -> Scores:
 
 def _attributors(board: Board, ensemble: Ensemble) -> dict[str, Attributor]:
     """All methods as functions of pictures; gradient methods as the mean over the members."""
-    store, config = ensemble_features(board), board.settings(board.config.ensemble_draws)
-    return {
-        RANDOM: lambda _, queries: random_of(board, ensemble.data, queries),
-        **{name: attributor_of(ensemble, name) for name in PIXELS},
-        **{
-            one.name: GradientAttributor(ensemble, one, config, store, board.workers, board.progress)
-            for one in ensemble_methods(board)
-        },
-    }
+
+    def gradients(one: Method) -> Attributor:
+        def ask(pictures: Tensor, names: Sequence[str]) -> Scores:
+            queries = Queries(tuple(names), pictures, sampler=None, drawn=False)
+            return ask_members(board, ensemble, queries, [one])[one.name]
+
+        return ask
+
+    return likenesses(board, ensemble) | {one.name: gradients(one) for one in ensemble_methods(board)}
 
 
 def _rate(found: FalseAttribution) -> Figure | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from whence import artefacts
-from whence.attribution.attribute import attribute
+from whence.attribution.attribute import Request
 from whence.attribution.queries import Queries
 from whence.evaluation.asked import Kind, Use, asked
 from whence.evaluation.leaderboard.attributions import chosen_methods
@@ -25,17 +25,10 @@ def repeated(board: Board) -> dict[str, Repeatability]:
         tuple(bank.queries[q] for q in columns), bank.queries_data.images(columns), sampler=None, drawn=False
     )
     first = reported(board, [Kind.HELD_OUT])
-    with board.progress("gradients of other draws") as report:
-        second = attribute(
-            board.target,
-            bank.data,
-            queries,
-            [one for one in chosen_methods(board) if not needs_drawn(one)],
-            config=board.settings(board.draws, board.config.seed + 1),
-            store=store,
-            workers=board.workers,
-            report=report,
-        )
+    methods = [one for one in chosen_methods(board) if not needs_drawn(one)]
+    settings = board.settings(board.draws, board.config.seed + 1)
+    request = Request.make(board.target, bank.data, queries, methods, settings)
+    second = board.quick(request, store, "gradients of other draws")
     artefacts.discard(store)
     found = {name: repeatability(first[name][1], one.scores.double().numpy()) for name, one in second.items()}
     other = random_scores(board, (len(columns), len(bank.examples)), "repeated")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from whence import artefacts
-from whence.attribution.attribute import attribute
+from whence.attribution.attribute import Request
 from whence.attribution.attributors import attributor
 from whence.attribution.method import Method
 from whence.attribution.queries import Queries
@@ -29,17 +29,9 @@ def traced(board: Board) -> dict[str, Tracing]:
     source = np.random.default_rng(derived_seed(board.config.seed, "traced"))
     rows = np.sort(source.permutation(len(data))[:count])
     queries = Queries(tuple(data.ids[n] for n in rows), data.images(rows), sampler=None, drawn=False)
-    with board.progress("gradients of training images") as report:
-        found = attribute(
-            board.target,
-            data,
-            queries,
-            [*_methods(board), *PIXELS],
-            config=board.settings(board.draws),
-            store=board.work / "features",
-            workers=board.workers,
-            report=report,
-        )
+    request = Request.make(board.target, data, queries, _methods(board), board.settings(board.draws))
+    found = board.quick(request, board.work / "features", "gradients of training images")
+    found |= {name: attributor(name, data)(queries.pictures, queries.names) for name in PIXELS}
     scores = {name: one.scores.double().numpy() for name, one in found.items()}
     scores[RANDOM] = random_scores(board, (count, len(data)), "traced")
     return {name: tracing(own, rows) for name, own in scores.items()}
@@ -52,17 +44,9 @@ def self_influence(board: Board) -> tuple[dict[str, np.ndarray], np.ndarray]:
     with board.progress("a model of data with outliers") as report:
         train(data, place / "model", board.bank.config, report=report)
     queries = Queries(data.ids, data.images(range(len(data))), sampler=None, drawn=False)
-    with board.progress("gradients of all training images") as report:
-        found = attribute(
-            Target.open(place / "model"),
-            data,
-            queries,
-            _methods(board),
-            config=board.settings(board.config.self_draws),
-            store=place / "features",
-            workers=board.workers,
-            report=report,
-        )
+    settings, model = board.settings(board.config.self_draws), Target.open(place / "model")
+    request = Request.make(model, data, queries, _methods(board), settings)
+    found = board.quick(request, place / "features", "gradients of all training images")
     artefacts.discard(place / "features")
     own = {name: one.scores.double().numpy().diagonal() for name, one in found.items()}
     likeness = attributor("pixel-dot", data)(queries.pictures, queries.names).scores.double().numpy().diagonal()
