@@ -1,0 +1,193 @@
+"""Tables of measured numbers in Markdown."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from statistics import median
+
+from whence.evaluation.leaderboard.sections import Figure, Point, Section
+
+#: What stands where nothing was measured.
+NOTHING = "-"
+#: Most digits after the point.
+MOST = 8
+#: Numbers below this are written with a power of ten, where no interval says how many digits count.
+SMALL = 1e-4
+#: A space that doesn't break.
+NO_BREAK = "\N{NO-BREAK SPACE}"
+_SMALL = re.compile(r" (\(.*\))")
+
+
+def number(value: float, decimals: int | None = None) -> str:
+    """Return a number as it is written in tables: no zero before the point, commas between thousands.
+
+    Args:
+        value: The number.
+        decimals: Digits after the point; default three that count.
+
+    Example:
+        >>> number(0.4551, 3), number(-0.0001, 3), number(1234.5, 0), number(0.012345), number(1500.4)
+        ('.455', '.000', '1,234', '.0123', '1,500')
+    """
+    text = _three_digits(value) if decimals is None else f"{value:,.{decimals}f}"
+    if not text.strip("-0.,"):
+        text = text.lstrip("-")
+    return re.sub(r"^(-?)0\.", r"\1.", text)
+
+
+def _three_digits(value: float) -> str:
+    """A number with three digits that count, without zeros at the end."""
+    if value and abs(value) < SMALL:
+        return f"{value:.2e}"
+    decimals = max(0, 2 - math.floor(math.log10(abs(value)))) if value else 0
+    text = f"{value:,.{decimals}f}"
+    return text.rstrip("0").rstrip(".") if decimals else text
+
+
+def decimals_of(intervals: Iterable[tuple[float | None, float | None]], *, coarse: bool = False) -> int | None:
+    """Return how many digits after the point numbers deserve whose intervals are known.
+
+    Args:
+        intervals: Both ends of each.
+        coarse: Show no more than half of the usual (median) half width needs, and not two digits of it.
+
+    Returns:
+        None where there is no interval of any width.
+
+    Example:
+        >>> some = [(0.40, 0.51), (0.2, 0.3), (None, None)]
+        >>> decimals_of(some), decimals_of(some, coarse=True), decimals_of([(380.0, 420.0)]), decimals_of([])
+        (3, 2, 0, None)
+    """
+    halves = [(high - low) / 2 for low, high in intervals if low is not None and high is not None and high > low]
+    if not halves:
+        return None
+    half = median(halves)
+    wanted = math.ceil(-math.log10(half / 2)) if coarse else math.ceil(-math.log10(half)) + 1
+    return min(MOST, max(0, wanted))
+
+
+def measured(value: float, low: float | None, high: float | None, decimals: int | None) -> str:
+    """Return a number with its interval.
+
+    Example:
+        >>> measured(0.455, 0.402, 0.512, 3), measured(12.0, None, None, None)
+        ('.455 (.402 to .512)', '12')
+    """
+    if low is None or high is None:
+        return number(value, decimals)
+    return f"{number(value, decimals)} ({number(low, decimals)} to {number(high, decimals)})"
+
+
+def column_cells(figures: Mapping[str, Figure], methods: Sequence[str]) -> list[str]:
+    """Return the cells of a column: one for each method, and those of chance and ceiling, which are "" if not shared.
+
+    Chance and ceilings that differ between methods stand beside the numbers.
+
+    Args:
+        figures: By method.
+        methods: The rows.
+    """
+    decimals = decimals_of((one.low, one.high) for one in figures.values())
+    cells = {name: measured(one.value, one.low, one.high, decimals) for name, one in figures.items()}
+    ends = []
+    for bound, words in (("chance", "by chance"), ("ceiling", "ceiling")):
+        bounds = {name: found for name, one in figures.items() if (found := getattr(one, bound)) is not None}
+        shown = {name: number(found, decimals) for name, found in bounds.items()}
+        shared = len(set(shown.values())) == 1
+        ends.append(next(iter(shown.values())) if shared else "")
+        for name in () if shared else shown:
+            cells[name] += f"; {words} {shown[name]}"
+    return [*(cells.get(name, NOTHING) for name in methods), *ends]
+
+
+def narrow_cells(figures: Mapping[str, Figure], methods: Sequence[str]) -> list[str]:
+    """Return the cells of a column that needs little width: coarser numbers, small intervals that stay in one line.
+
+    Args:
+        figures: By method.
+        methods: The rows.
+    """
+    decimals = decimals_of(((one.low, one.high) for one in figures.values()), coarse=True)
+    cells = {name: measured(one.value, one.low, one.high, decimals) for name, one in figures.items()}
+    return [_SMALL.sub(_small, cells.get(name, NOTHING)) for name in methods]
+
+
+def _small(interval: re.Match[str]) -> str:
+    """An interval in small letters with spaces that don't break."""
+    return f" <sub>{interval[1].replace(' ', NO_BREAK)}</sub>"
+
+
+def section_table(section: Section, methods: Sequence[str], first: str = "method") -> list[str]:
+    """Return the lines of the table of a section: a row for each method, then what chance gives, then ceilings.
+
+    Args:
+        section: The section.
+        methods: The rows, in order; those of which it has nothing are left out.
+        first: Head of the first column.
+    """
+    names = [name for name in methods if section.rows.get(name)]
+    columns = [column_cells(section.column(column), names) for column in section.columns]
+    rows = list(zip(*columns, strict=True))
+    heads = [*(escaped(name) for name in names), "*by chance*", "*ceiling*"]
+    body = [(head, *row) for head, row in zip(heads, rows, strict=True) if any(row)]
+    return markdown_table([first, *(escaped(column) for column in section.columns)], body)
+
+
+def curve_table(
+    series: Mapping[str, Sequence[Point]],
+    methods: Sequence[str],
+    x: str,
+    chosen: Mapping[str, Point] | None = None,
+) -> list[str]:
+    """Return the lines of the table of curves: a row for each method, a column for each x.
+
+    Args:
+        series: Points by method.
+        methods: The rows, in order; those without points are left out.
+        x: What the columns are.
+        chosen: The point of each row to be marked. Default: beside each stands how many times the first one it is.
+    """
+    places = sorted({point.x for points in series.values() for point in points})
+    decimals = decimals_of((point.low, point.high) for points in series.values() for point in points)
+    rows = []
+    for name in methods:
+        points = {point.x: point for point in series.get(name, ())}
+        if points:
+            marked = chosen[name] if chosen is not None else None
+            cells = [_point_cell(points.get(place), points[min(points)], marked, decimals) for place in places]
+            rows.append((escaped(name), *cells))
+    return markdown_table([x, *(number(place) for place in places)], rows)
+
+
+def _point_cell(point: Point | None, first: Point, marked: Point | None, decimals: int | None) -> str:
+    """A point of a row; see `curve_table`."""
+    if point is None:
+        return NOTHING
+    text = measured(point.value, point.low, point.high, 3 if decimals is None else decimals)
+    if marked is not None:
+        return f"**{text}**" if point == marked else text
+    return text if point == first or first.value <= 0 else f"{text}, x{point.value / first.value:.2g}"
+
+
+def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Return the lines of a table.
+
+    Example:
+        >>> markdown_table(["a", "b"], [["1", "2"]])
+        ['| a | b |', '|---|---|', '| 1 | 2 |']
+    """
+    lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
+    return lines + [f"| {' | '.join(row)} |" for row in rows]
+
+
+def escaped(text: str) -> str:
+    r"""Return text that Markdown shows as it is, in one line.
+
+    Example:
+        >>> escaped("d-trak"), escaped("a|b <i>\n*c*")
+        ('d-trak', 'a\\|b \\<i\\> \\*c\\*')
+    """
+    return re.sub(r"([\\`*_\[\]<>|])", r"\\\1", " ".join(text.split()))

@@ -1,0 +1,416 @@
+"""The page of the leaderboard: what was measured is in it, and nothing else."""
+
+import json
+import math
+import re
+from itertools import pairwise
+from xml.etree import ElementTree
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from whence.errors import ArtefactError
+from whence.evaluation.leaderboard.page import write_page
+from whence.evaluation.leaderboard.page.curves import spread
+from whence.evaluation.leaderboard.page.svg import LETTER, SIZE, WIDTH, linear_axis
+from whence.evaluation.leaderboard.page.tables import number
+from whence.evaluation.leaderboard.page.words import HEAD, READING, TITLES
+from whence.evaluation.leaderboard.sections import SECTIONS, read_sections
+
+METHODS = ("random", "d-trak", "journey-trak", "trak", "an embedding: of a|very <b>long</b> name, *in* `some` folder")
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def figure(value, half=None, chance=None, ceiling=None):
+    ends = {} if half is None else {"low": value - half, "high": value + half}
+    return {"value": value, "low": None, "high": None, "chance": chance, "ceiling": ceiling, **ends}
+
+
+def curve(*values, half=None):
+    return [
+        [10.0 ** (k - 3), v, *((None, None) if half is None else (v - half, v + half))] for k, v in enumerate(values)
+    ]
+
+
+def whole():
+    """Every section, with each kind of gap: methods without a column, figures without interval, chance or ceiling."""
+    lds, levels = {}, (-0.0123, 0.4567, 0.2, 0.3891, 0.05)
+    for k, (method, level) in enumerate(zip(METHODS, levels, strict=True)):
+        lds[method] = {
+            "held-out": figure(level, 0.061, 0.0, 0.93),
+            "drawn": figure(0.9 * level, 0.0713, 0.0, 0.87),
+            "held-out squared": figure(1.4 * level, 0.05, 0.0, 0.93),
+            "published variant held-out": figure(level - 0.005, chance=0.0),
+            **({"difference to best": figure(level - 0.4567, 0.07 + 0.01 * k, 0.0)} if method != "d-trak" else {}),
+        }
+    del lds["journey-trak"]["held-out"]
+    rows = {
+        "lds": lds,
+        "choices": {"d-trak": {"damping": figure(0.01)}},
+        "deterministic": {m: {c: figure(0.1, 0.11, 0.0, 1.0) for c in ("1%", "10%", "50%")} for m in METHODS[:3]},
+        "deletion": {
+            "d-trak": {"increase of the loss": figure(0.00312, 0.0007, 0.0), "share of queries": figure(0.95)}
+        },
+        "measures": {
+            "trak": {"unique in top 10": figure(412.0, 14.0, 431.2), "traced first": figure(1.0, 0.0, 0.002)},
+            "pixel": {"unique in top 10": figure(98.0, 9.0, 431.2), "outliers AUC": figure(0.71, 0.1, 0.5)},
+        },
+        "calibration": {"d-trak": {"R2": figure(0.2, 0.04, 0.0159)}, "trak": {"R2": figure(0.1, 0.04, 0.0312)}},
+        "ensemble": {"second codebook": {"rank correlation": figure(0.024, 0.013, 0.0, 0.155)}},
+        "runtime": {m: {"seconds": figure(s)} for m, s in (("trak", 1234.5), ("pixel", 0.01234), ("random", 0.0))},
+        "ablation": {
+            m: {"plain": figure(0.3, 0.06)} for m in ("second by name, first in order", "a step", METHODS[-1])
+        },
+    }
+    curves = {
+        "choices": {"damping": {"d-trak": curve(-0.1, 0.21, 0.34, 0.3), "trak": curve(0.0, 0.1, 0.05), "das": []}},
+        "draws": {
+            "lds over draws": {"d-trak": curve(0.19, 0.35, 0.44, half=0.06), "trak": curve(0.12, 0.28, half=0.05)}
+        },
+    }
+    return {
+        name: {
+            "section": name,
+            "seconds": 61.5,
+            "rows": rows.get(name, {}),
+            "notes": [f"How {name} was measured, with p < .05, `--some option`."],
+            "curves": curves.get(name, {}),
+            "inputs": {"bank": "abc"},
+        }
+        for name in SECTIONS
+    }
+
+
+def write(folder, sections):
+    for name, content in sections.items():
+        (folder / f"{name}.json").write_text(json.dumps(content))
+    return folder
+
+
+@pytest.fixture
+def work(tmp_path):
+    folder = tmp_path / "work"
+    folder.mkdir()
+    return write(folder, whole())
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    """The page of everything; only to be read."""
+    return write_page(write(tmp_path_factory.mktemp("work"), whole()), tmp_path_factory.mktemp("docs"))
+
+
+@pytest.fixture(scope="module")
+def text(page):
+    return page.read_text()
+
+
+def parts(text):
+    """Text below each heading of second order."""
+    return dict(part.split("\n", 1) for part in text.split("\n## ")[1:])
+
+
+def tables(text):
+    """Every table as cells by head of the column, by head of the row; Markdown's escapes undone."""
+    found = []
+    for block in re.findall(r"(?:^\|.*\|$\n?)+", text, re.MULTILINE):
+        lines = [[plain(cell) for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in block.splitlines()]
+        found.append({row[0]: dict(zip(lines[0][1:], row[1:], strict=True)) for row in lines[2:]})
+    return found
+
+
+def plain(cell):
+    return re.sub(r"\\(.)", r"\1", cell.strip()).replace("**", "")
+
+
+def numbers(cell):
+    return [float(one.replace(",", "")) for one in re.findall(r"-?[\d,]*\.?\d+(?:e-\d+)?", cell)]
+
+
+def agrees(shown, value, half):
+    """Whether a number is shown to three digits that count, or to two of its interval's half width."""
+    return abs(shown - value) <= max(0.005 * abs(value), 0.05 * (half or 0.0)) + 1e-12
+
+
+def test_every_figure_of_every_section_is_in_its_row(text):
+    below = parts(text)
+    for name, section in whole().items():
+        table = tables(below[TITLES[name][0]])
+        for method, own in section["rows"].items():
+            for column, one in own.items():
+                cell = table[0][" ".join(method.split())][column]
+                half = one["high"] - one["value"] if one["high"] is not None else None
+                expected = [one[key] for key in ("value", "low", "high") if one[key] is not None]
+                shown = numbers(cell)[: len(expected)]
+                assert all(agrees(a, b, half) for a, b in zip(shown, expected, strict=True)), (method, column, cell)
+
+
+def test_chance_and_ceiling_are_at_the_foot_or_beside_the_figure_where_they_differ(text):
+    below = parts(text)
+    lds = tables(below[TITLES["lds"][0]])[0]
+    assert (lds["*by chance*"]["held-out"], lds["*ceiling*"]["held-out"], lds["*ceiling*"]["drawn"]) == (
+        ".000",
+        ".930",
+        ".870",
+    )
+    calibration = tables(below[TITLES["calibration"][0]])[0]
+    assert calibration["d-trak"]["R2"] == ".200 (.160 to .240); by chance .016"
+    assert "*by chance*" not in calibration
+
+
+def test_every_point_of_every_curve_is_in_its_row(text):
+    below = parts(text)
+    for name, section in whole().items():
+        for series in section["curves"].values():
+            table = tables(below[TITLES[name][0]])[-1]
+            assert set(table) == {method for method, points in series.items() if points}
+            for method, points in series.items():
+                for x, value, low, high in points:
+                    cell = table[method][number(x)]
+                    expected = [value] if low is None else [value, low, high]
+                    shown = numbers(cell)[: len(expected)]
+                    assert all(abs(a - b) <= 5e-4 + 1e-12 for a, b in zip(shown, expected, strict=True)), (x, cell)
+
+
+def test_the_table_of_all_methods_is_sorted_by_plain_lds_and_shows_what_the_sections_do(text):
+    table = tables(parts(text)["All methods"])[0]
+    means = {
+        "d-trak": 0.95 * 0.4567,
+        "trak": 0.95 * 0.3891,
+        "journey-trak": 0.18,
+        METHODS[-1]: 0.0475,
+        "random": -0.0117,
+    }
+    assert list(table) == [*sorted(means, key=means.get, reverse=True), "pixel"]
+    assert table["d-trak"]["LDS, held-out"] == ".46 <sub>(.40\N{NO-BREAK SPACE}to\N{NO-BREAK SPACE}.52)</sub>"
+    assert table["d-trak"]["of the ceiling"] == "49%, 47%"
+    assert table["journey-trak"]["of the ceiling"] == "21%"
+    assert table["journey-trak"]["LDS, held-out"] == "-"
+    assert table["pixel"] == dict.fromkeys(table["pixel"], "-") | {
+        "outliers, AUC": ".71 <sub>(.61\N{NO-BREAK SPACE}to\N{NO-BREAK SPACE}.81)</sub>",
+        "seconds": ".0123",
+    }
+
+
+def test_steps_of_an_ablation_keep_their_order(text):
+    steps = list(tables(parts(text)["The way to the default method"])[0])
+    assert steps == list(whole()["ablation"]["rows"])
+
+
+def test_notes_are_in_the_page_and_what_cannot_be_told_apart_is_said(text):
+    for name in SECTIONS:
+        assert f"- How {name} was measured, with p &lt; .05, `--some option`." in text
+    assert "These subsets are too few to tell the best method from trak." in text
+
+
+def test_the_chosen_damping_is_marked(text):
+    body = parts(text)[TITLES["choices"][0]]
+    assert "| d-trak | -.100 | **.210** | .340 | .300 |" in body  # .01 was chosen, though .1 is higher
+    assert "| trak | .000 | **.100** | .050 | - |" in body
+
+
+def test_more_draws_are_said_as_a_multiple_of_the_first(text):
+    assert "x2.3" in tables(parts(text)[TITLES["draws"][0]])[0]["d-trak"][".1"]
+
+
+def test_all_plots_are_there_and_shown(page):
+    shown = re.findall(r"!\[[^\n]+\]\((.+)\)", page.read_text())
+    assert sorted(shown) == sorted(path.name for path in page.parent.glob("*.svg"))
+    assert len(shown) == 5
+
+
+def test_the_same_sections_give_the_same_bytes(work, tmp_path):
+    first, second = (write_page(work, tmp_path / name).parent for name in "ab")
+    for file in first.iterdir():
+        assert file.read_bytes() == (second / file.name).read_bytes()
+
+
+@pytest.mark.parametrize("name", SECTIONS)
+def test_missing_sections_are_said(tmp_path, name):
+    page = write_page(write(tmp_path, {name: whole()[name]}), tmp_path / "docs", "whence leaderboard my-bank")
+    below = parts(page.read_text())
+    for other in SECTIONS:
+        title = TITLES[other][0]
+        if other == "ablation" and name != other:
+            assert title not in below
+        else:
+            missing = f"Not measured yet: `whence leaderboard my-bank --only {other}` does."
+            assert (missing in below[title].replace("\n", " ")) == (other != name)
+            assert bool(tables(below[title])) == (other == name)
+
+
+def test_a_plot_that_is_no_longer_measured_goes(work, tmp_path):
+    docs = write_page(work, tmp_path / "docs").parent
+    (docs / "laws.png").write_bytes(b"of somebody else")
+    (work / "deterministic.json").unlink()
+    write_page(work, docs)
+    assert not (docs / "leaderboard-deterministic.svg").exists()
+    assert (docs / "leaderboard-lds.svg").exists()
+    assert (docs / "laws.png").exists()
+
+
+def set_figure(content, **changed):
+    content["rows"]["trak"]["drawn"] |= changed
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda c: set_figure(c, value=math.nan), "rows > trak > drawn > value: Input should be a finite number"),
+        (lambda c: set_figure(c, ceiling=math.inf), "ceiling: Input should be a finite number"),
+        (lambda c: set_figure(c, value=None), "value: Input should be a valid number"),
+        (lambda c: set_figure(c, value="0.5"), "value: Input should be a valid number"),
+        (lambda c: set_figure(c, low=None), "an interval has two ends"),
+        (lambda c: set_figure(c, low=2.0), "the lower end of an interval is above its upper end"),
+        (lambda c: c.update(curves={"a": {"b": [[1.0, math.nan, None, None]]}}), "curves > a > b > 0 > 1"),
+        (lambda c: c.update(curves={"a": {"b": [[1.0, 0.5, 0.6, 0.4]]}}), "the lower end"),
+        (lambda c: c.update(curves={"a": {"b": [[1.0, 0.5]]}}), "curves > a > b > 0"),
+        (lambda c: c.update(section="draws"), "holds the section 'draws', not 'lds'"),
+        (lambda c: c.update(notes="one"), "notes"),
+        (lambda c: c.clear(), "section: Field required"),
+    ],
+)
+def test_what_is_damaged_is_refused_and_nothing_written(work, tmp_path, damage, said):
+    content = whole()["lds"]
+    damage(content)
+    write(work, {"lds": content})
+    with pytest.raises(ArtefactError, match=re.escape(said)) as caught:
+        write_page(work, tmp_path / "docs")
+    assert "lds.json" in str(caught.value)
+    assert not (tmp_path / "docs").exists()
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{", '{"section": 1}'])
+def test_files_that_are_no_section_are_refused(tmp_path, content):
+    (tmp_path / "lds.json").write_text(content)
+    with pytest.raises(ArtefactError, match=r"lds\.json"):
+        write_page(tmp_path, tmp_path / "docs")
+
+
+def test_a_folder_without_sections_is_refused(tmp_path):
+    with pytest.raises(ArtefactError, match="Nothing was measured"):
+        read_sections(tmp_path)
+
+
+def test_no_figure_stands_in_the_words():
+    words = " ".join([HEAD, *(part for pair in (*READING, *TITLES.values()) for part in pair)])
+    assert set(re.findall(r"\d+", words)) <= {"95", "1"}  # the level of all intervals, and the largest correlation
+
+
+def svgs(docs):
+    return {path.stem.removeprefix("leaderboard-"): ElementTree.parse(path).getroot() for path in docs.glob("*.svg")}
+
+
+@pytest.fixture(scope="module")
+def drawn(page):
+    return svgs(page.parent)
+
+
+def boxes(root):
+    """Left, upper, right and lower end of every text, by a letter's mean width."""
+    found = []
+    for one in root.iter(f"{SVG}text"):
+        x, y, wide = float(one.get("x")), float(one.get("y")), LETTER * SIZE * len(one.text)
+        if one.get("transform"):
+            found.append((x - SIZE, y - wide / 2, x, y + wide / 2))
+        else:
+            left = {"start": x, "middle": x - wide / 2, "end": x - wide}[one.get("text-anchor")]
+            found.append((left, y - 0.75 * SIZE, left + wide, y + 2))
+    return found
+
+
+@pytest.mark.parametrize("name", ["lds", "choices", "draws", "deterministic", "ablation"])
+def test_texts_of_a_plot_neither_overlap_nor_leave_it(drawn, name):
+    root = drawn[name]
+    found, height = boxes(root), float(root.get("height"))
+    assert len(found) > 5
+    for k, (left, upper, right, lower) in enumerate(found):
+        assert left >= 0
+        assert right <= WIDTH
+        assert upper >= 0
+        assert lower <= height
+        for other in found[:k]:
+            apart = left >= other[2] or other[0] >= right or upper >= other[3] or other[1] >= lower
+            assert apart, (other, found[k])
+
+
+@pytest.mark.parametrize("name", ["lds", "choices", "draws", "deterministic", "ablation"])
+def test_a_plot_has_a_white_ground_and_words_for_those_who_cannot_see_it(drawn, name):
+    root = drawn[name]
+    ground = root.find(f"{SVG}rect")
+    assert (ground.get("fill"), ground.get("width"), ground.get("height")) == (
+        "#ffffff",
+        root.get("width"),
+        root.get("height"),
+    )
+    assert root.findtext(f"{SVG}title")
+    assert root.findtext(f"{SVG}desc")
+
+
+def test_marks_stand_where_the_values_are(drawn):
+    circles = list(drawn["lds"].iter(f"{SVG}circle"))[1:]  # the first is the legend's
+    values = sorted(
+        (own["held-out"]["value"] for own in whole()["lds"]["rows"].values() if "held-out" in own), reverse=True
+    )
+    assert len(circles) == len(values)
+    places = [float(one.get("cx")) for one in circles]
+    slopes = [(a - b) / (u - v) for (a, b), (u, v) in zip(pairwise(places), pairwise(values), strict=True)]
+    assert max(slopes) == pytest.approx(min(slopes), rel=0.05)
+    assert min(slopes) > 0
+
+
+def test_ceiling_and_chance_are_lines(drawn):
+    dashed = [one.get("stroke-dasharray") for one in drawn["lds"].iter(f"{SVG}line") if one.get("stroke-dasharray")]
+    assert sorted(dashed) == ["2 3"] * 3 + ["6 3"] * 3  # one in the legend, one for each kind of query
+    texts = [one.text for one in drawn["draws"].iter(f"{SVG}text")]
+    assert {"ceiling", "by chance"} <= set(texts)
+
+
+def test_long_names_are_cut_in_plots_and_whole_in_tables(drawn, text):
+    assert any(
+        one.text.startswith("an embedding: of a|very") and one.text.endswith("…")
+        for one in drawn["lds"].iter(f"{SVG}text")
+    )
+    assert r"an embedding: of a\|very \<b\>long\</b\> name, \*in\* \`some\` folder" in text
+
+
+@pytest.mark.parametrize("value", [0.0, -0.5, 1e-9, 1e7])
+def test_whatever_the_values_a_plot_is_drawn(tmp_path, value):
+    rows = {"only": {"held-out": figure(value), "drawn": figure(value, 0.0, value, value)}}
+    curves = {"lds over draws": {"only": [[10.0, value, None, None], [0.0, value, None, None]]}}
+    flat = {"damping": {"only": [[1.0, value, None, None]]}}
+    sections = {"lds": {"rows": rows}, "draws": {"curves": curves}, "choices": {"curves": flat}}
+    page = write_page(
+        write(tmp_path, {name: {"section": name, **own} for name, own in sections.items()}), tmp_path / "docs"
+    )
+    found = svgs(page.parent)
+    assert set(found) == {"lds", "draws", "choices"}
+    for root in found.values():
+        assert not re.search("nan|inf", ElementTree.tostring(root, "unicode").replace("dominant", ""))
+
+
+@given(st.floats(-1e6, 1e6), st.integers(0, 8))
+def test_a_number_is_written_to_its_digits(value, decimals):
+    assert float(number(value, decimals).replace(",", "")) == pytest.approx(value, abs=0.5000001 * 10.0**-decimals)
+
+
+@given(st.floats(-1e9, 1e9))
+def test_a_number_is_written_to_three_digits_without_knowing_more(value):
+    assert float(number(value).replace(",", "")) == pytest.approx(value, rel=0.0051, abs=0)
+
+
+@given(st.lists(st.floats(-100, 100), max_size=10))
+def test_an_axis_holds_all_values_and_zero(values):
+    axis = linear_axis("", values, 0, 500)
+    assert all(-0.01 <= axis.place(value) <= 500.01 for value in [0.0, *values])
+    assert len(axis.ticks) <= 9
+    assert 0.0 in axis.ticks
+
+
+@given(st.lists(st.floats(0, 400), min_size=1, max_size=20))
+def test_names_are_spread_in_order_without_overlap(heights):
+    found = spread(sorted(heights), 18, 0, 400)
+    assert all(b - a >= 18 - 1e-6 for a, b in pairwise(found))
+    assert min(found) >= 0
+    assert max(found) <= 400
