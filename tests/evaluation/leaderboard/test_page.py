@@ -7,7 +7,7 @@ from itertools import pairwise
 from xml.etree import ElementTree
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from whence.errors import ArtefactError
@@ -390,16 +390,19 @@ def test_whatever_the_values_a_plot_is_drawn(tmp_path, value):
         assert not re.search("nan|inf", ElementTree.tostring(root, "unicode").replace("dominant", ""))
 
 
+@settings(deadline=None)
 @given(st.floats(-1e6, 1e6), st.integers(0, 8))
 def test_a_number_is_written_to_its_digits(value, decimals):
     assert float(number(value, decimals).replace(",", "")) == pytest.approx(value, abs=0.5000001 * 10.0**-decimals)
 
 
+@settings(deadline=None)
 @given(st.floats(-1e9, 1e9))
 def test_a_number_is_written_to_three_digits_without_knowing_more(value):
     assert float(number(value).replace(",", "")) == pytest.approx(value, rel=0.0051, abs=0)
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(-100, 100), max_size=10))
 def test_an_axis_holds_all_values_and_zero(values):
     axis = linear_axis("", values, 0, 500)
@@ -408,6 +411,7 @@ def test_an_axis_holds_all_values_and_zero(values):
     assert 0.0 in axis.ticks
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0, 400), min_size=1, max_size=20))
 def test_names_are_spread_in_order_without_overlap(heights):
     found = spread(sorted(heights), 18, 0, 400)
