@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test test-slow check bench bench-ensemble bench-landscape bench-gradients format clean
+.PHONY: demo test test-slow check bench bench-ensemble bench-landscape bench-gradients bench-evaluation format clean
 
 demo: $(VENV)/.whence
 	$(BIN)/whence demo --out runs/demo
@@ -19,7 +19,7 @@ check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: bench-ensemble bench-landscape bench-gradients
+bench: bench-ensemble bench-landscape bench-gradients bench-evaluation
 
 bench-ensemble: $(VENV)/.dev
 	$(BIN)/python benchmarks/quality.py
@@ -39,6 +39,10 @@ bench-gradients: $(VENV)/.dev
 	$(BIN)/python benchmarks/errors.py
 	$(BIN)/python benchmarks/specificity.py
 	$(BIN)/python benchmarks/agreement.py
+
+bench-evaluation: $(VENV)/.dev
+	$(BIN)/python benchmarks/ablation.py --out runs/leaderboard/ablation.json
+	$(BIN)/whence leaderboard digits --work runs/leaderboard --out docs
 
 format: $(VENV)/.dev
 	$(BIN)/ruff format .

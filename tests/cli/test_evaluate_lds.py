@@ -98,3 +98,11 @@ def test_words_where_a_difference_means_nothing(tiny_bank, scores):
             if any(f"too few to tell {name} from {table.rows[0].name}" in line for name in unclear)
         ]
         assert sum("too few to tell" in line for line in lines) == len(unclear)
+
+
+def test_deterministic_pools_from_the_smallest_share_on(whence, tiny_bank, scores):
+    found = whence("evaluate", "deterministic", scores, "--bank", tiny_bank.path)
+    assert found.code == 0, found.err
+    pools = [line.split("pool ")[1].split(":")[0] for line in found.out.splitlines() if "pool deterministic-" in line]
+    assert pools == sorted(pools, key=lambda name: float(name.split("-")[1].rstrip("%")))
+    assert {name for name in tiny_bank.pools if name.startswith("deterministic")} == set(pools)

@@ -9,6 +9,7 @@ import typer
 
 from whence.cli.evaluations.calibration import calibration
 from whence.cli.evaluations.deletion import deletion
+from whence.cli.evaluations.deterministic import deterministic
 from whence.cli.evaluations.false_attribution import false_attribution
 from whence.cli.evaluations.landscape import landscape
 from whence.cli.evaluations.lds import lds
@@ -56,6 +57,7 @@ def ceiling(
 
 app.command()(calibration)
 app.command()(deletion)
+app.command()(deterministic)
 app.command("false-attribution")(false_attribution)
 app.command()(landscape)
 app.command()(lds)
