@@ -67,7 +67,23 @@ def test_a_method_of_ones_own_and_a_network_of_ones_own_run_as_the_docs_say():
     assert (found["leave-one-out"].scores.abs() >= found["trak"].scores.abs()).all()
 
 
-COMMANDS = [line.split("#")[0].strip() for line in README.splitlines() if line.startswith("whence ")]
+EVALUATION = (Path(__file__).parent.parent / "docs" / "evaluation.md").read_text("utf-8")
+
+
+def test_the_python_of_the_evaluation_page_runs(capsys):
+    [code] = re.findall(r"```python\n(.*?)```", EVALUATION, re.DOTALL)
+    assert "draws=64" in code
+    exec(code.replace("draws=64", "draws=8"), {})
+    found = dict(line.split() for line in capsys.readouterr().out.splitlines())
+    assert 0.5 < float(found["tangent"]) < 1
+    assert 0.2 < float(found["pixel-cosine"]) < 0.6
+
+
+COMMANDS = [
+    line.split("#")[0].strip()
+    for line in (README + EVALUATION + ATTRIBUTION).splitlines()
+    if line.startswith("whence ") and "DATA:" not in line
+]
 
 
 @pytest.mark.parametrize("line", COMMANDS)

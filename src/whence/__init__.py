@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from whence.ensemble.residuals import losses
     from whence.ensemble.screening import screen
     from whence.errors import WhenceError
+    from whence.evaluation.bank import Bank, BankConfig, PoolRequest, build_bank, build_pool
     from whence.evaluation.false_attribution import false_attribution
     from whence.evaluation.false_rate import FalseAttribution
     from whence.gradients.compression import Compression
@@ -94,6 +95,7 @@ _HOMES = {
     "whence.ensemble.residuals": ("losses",),
     "whence.ensemble.screening": ("screen",),
     "whence.errors": ("WhenceError",),
+    "whence.evaluation.bank": ("Bank", "BankConfig", "PoolRequest", "build_bank", "build_pool"),
     "whence.evaluation.false_attribution": ("false_attribution",),
     "whence.evaluation.false_rate": ("FalseAttribution",),
     "whence.proof.certificate": ("Certificate",),
@@ -112,6 +114,8 @@ __all__ = [
     "Ablation",
     "AttributionConfig",
     "Attributor",
+    "Bank",
+    "BankConfig",
     "Certificate",
     "Codebook",
     "Compression",
@@ -128,6 +132,7 @@ __all__ = [
     "Losses",
     "Method",
     "ModelConfig",
+    "PoolRequest",
     "Queries",
     "Record",
     "SamplerConfig",
@@ -141,6 +146,8 @@ __all__ = [
     "ablate_each",
     "attribute",
     "attributor",
+    "build_bank",
+    "build_pool",
     "certify",
     "commit",
     "false_attribution",
