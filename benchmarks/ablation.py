@@ -69,12 +69,11 @@ class Row:
 
 
 ROWS = (
-    Row("TRAK: gradient of the loss, own draws", "loss", 128, "own", "sum"),
-    Row("D-TRAK: squared norm of the output, own draws", "squared norm", 128, "own", "sum"),
-    Row("mean of the output, own draws (as in DAS)", "mean", 128, "own", "sum"),
-    Row("loss, shared draws", "loss", 128, "shared", "sum"),
-    Row("squared norm, shared draws", "squared norm", 128, "shared", "sum"),
-    Row("mean, shared draws", "mean", 128, "shared", "sum"),
+    Row("TRAK: gradient of the loss, own draws", "loss", 64, "own", "sum"),
+    Row("D-TRAK: squared norm of the output, own draws", "squared norm", 64, "own", "sum"),
+    Row("mean of the output, own draws (as in DAS)", "mean", 64, "own", "sum"),
+    Row("loss, shared draws", "loss", 16, "shared", "sum"),
+    Row("squared norm, shared draws", "squared norm", 16, "shared", "sum"),
     Row("mean, shared draws", "mean", 16, "shared", "sum"),
     Row("one random pattern of the output", "one pattern", 16, "shared", "sum"),
     Row("a pattern for each draw, added up", "signs", 16, "shared", "sum"),
@@ -83,7 +82,6 @@ ROWS = (
     Row("the same with the loss in place of patterns", "loss", 16, "shared", "kernels"),
     Row("tangent: a pattern for each draw, kept apart by signs", "signs", 16),
     Row("tangent", "signs", 64),
-    Row("tangent", "signs", 128),
     Row("tangent, antithetic pairs", "signs", 16, "antithetic"),
     Row("tangent, kernel and damping for each layer", "signs", 16, after="layers"),
     Row("tangent, times √loss / (1 - leverage) (as in DAS)", "signs", 16, after="residuals"),
