@@ -10,33 +10,35 @@ correlation r between the two, a perfect ranking of the images would reach about
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 
 import numpy as np
 import recipes
+import torch
 
 import whence
 from whence.attribution.methods import METHODS
 from whence.cli.progress import progress
-from whence.evaluation.agreement import Agreement, agreement
-from whence.evaluation.bootstrap import paired_bootstrap
+from whence.evaluation.ceiling import ceiling
+from whence.evaluation.ground_truth import CORRELATION, Figures, GroundTruth
 
 SIZE, QUERIES, DRAWS = 256, 100, 32
 TOLD = ("d-trak", "trak", "das", "relative-if", "renormalised-if", "gradient-dot", "gradient-cosine", "pixel-cosine")
 
 
-def exact(ensemble: whence.Ensemble, queries: whence.Queries) -> np.ndarray:
-    """Increase of the loss without each image, [Q, N], in the order of the ensemble's data."""
+def exact(ensemble: whence.Ensemble, queries: whence.Queries, seed: int) -> whence.Losses:
+    """Exact losses of every ablation."""
     with progress(f"exact losses of {ensemble.path.name}") as report:
-        scores = whence.losses(ensemble, queries.pictures, list(queries.names), report=report).scores()
-    place = {name: n for n, name in enumerate(scores.examples)}
-    return scores.scores.numpy()[:, [place[name] for name in ensemble.data.ids]]
+        return whence.losses(ensemble, queries.pictures, list(queries.names), seed=seed, report=report)
 
 
-def row(name: str, found: Agreement) -> str:
-    """One line of the table: mean over queries with a 95% interval."""
-    between = paired_bootstrap(found.correlations[:, None], lambda x: x.mean(axis=(1, 2)), seed=0)
-    interval = f"({between.low:.3f} to {between.high:.3f})"
-    return f"{name:28} {found.correlations.mean():6.3f}  {interval:18} {found.recalls.mean():.3f}"
+def row(name: str, figures: Figures) -> str:
+    """One line of the table: means over queries with 95% intervals."""
+    cells = [
+        f"{one.value:.3f} ({one.interval.low:.3f} to {one.interval.high:.3f}; chance {one.chance:.3f})"
+        for one in figures.measures().values()
+    ]
+    return f"| {name} | {' | '.join(cells)} |"
 
 
 def main() -> None:
@@ -45,7 +47,7 @@ def main() -> None:
     first, second = recipes.law(SIZE), recipes.second(SIZE)
     held_out = whence.load("digits:test").select(range(QUERIES))
     queries = whence.Queries(held_out.ids, held_out.images(range(QUERIES)), None, drawn=False)
-    truth, other = exact(first, queries), exact(second, queries)
+    truth, other = GroundTruth.of(first, exact(first, queries, 0)), exact(second, queries, 1).scores()
     with progress("gradients") as report, progress("scores") as scored:
         found = whence.attribute(
             first,
@@ -58,19 +60,21 @@ def main() -> None:
             scored=scored,
         )
     print(f"{SIZE} training images, 16 members, {QUERIES} held-out queries, {DRAWS} draws")
-    print(f"{'':28} Spearman, 95% interval    recall@10")
-    random = np.random.default_rng(0).standard_normal(truth.shape)
-    print(row("random", agreement(queries.names, truth, random)))
-    print(row("second codebook (ceiling)", agreement(queries.names, truth, other)))
+    print(f"{(truth.above.any(1)).sum()} queries have an image above placebos, {truth.above.sum()} images in all")
+    random = replace(other, scores=torch.randn(other.scores.shape, generator=torch.Generator().manual_seed(0)))
+    agreed = truth.compare(other)
+    print(f"| | {' | '.join(agreed.measures())} |")
+    print(row("random order", truth.compare(random)))
+    print(row("the second ensemble's exact losses", agreed))
     for name in TOLD:
-        title = METHODS[name].title if name in METHODS else name
-        print(row(title, agreement(queries.names, truth, found[name].scores.numpy())))
-    mean, r = (truth + other) / 2, float(agreement(queries.names, truth, other).correlations.mean())
-    print(f"a perfect ranking of the images would reach about {max(r, 0) ** 0.5:.2f}")
+        print(row(METHODS[name].title if name in METHODS else name, truth.compare(found[name])))
+    r = agreed.measures()[CORRELATION].value
+    print(f"a perfect ranking of the images would reach about {ceiling(r, 1):.2f}")
     print("against the mean of both ensembles' exact losses, scores of the first one's members:")
+    mean = replace(truth, influence=(truth.influence + truth.ranking(other)) / 2, above=np.zeros_like(truth.above))
     for name in TOLD:
-        print(row(name, agreement(queries.names, mean, found[name].scores.numpy())))
-    print(f"a perfect ranking of the images would reach about {(2 * max(r, 0) / (1 + r)) ** 0.5:.2f}")
+        print(row(name, mean.compare(found[name])))
+    print(f"a perfect ranking of the images would reach about {ceiling(r, 2):.2f}")
 
 
 if __name__ == "__main__":
