@@ -53,7 +53,7 @@ STEPS = {
     "lds": Step(lds_section, pools=(POOL,)),
     "draws": Step(draws_section, pools=(POOL,)),
     "deterministic": Step(deterministic_section, pools=tuple(POOLS.values())),
-    "runtime": Step(runtime_section),
+    "runtime": Step(runtime_section, version=2),
     "deletion": Step(deletion_section, removals=True),
     "measures": Step(measures_section),
     "calibration": Step(calibration_section, pools=(POOL,)),
