@@ -1,13 +1,17 @@
 """`whence evaluate` on the tiny ensemble."""
 
+from functools import partial
+
 import pytest
 from typer.testing import CliRunner
 
 from whence import artefacts
+from whence.attribution.work import AttributionConfig
 from whence.cli.app import app
 from whence.cli.evaluations.false_attribution import describe
 from whence.errors import ArtefactError, ConfigError
 from whence.evaluation import FalseAttribution, Row
+from whence.gradients.compression import Compression
 
 
 def evaluate(ensemble, *words):
@@ -40,7 +44,9 @@ def test_options_reach_the_measurement(ensemble):
     assert (found.attributor, found.seed) == ("pixel with flips", 7)
 
 
-def test_an_attributor_of_gradients(ensemble, tmp_path):
+def test_an_attributor_of_gradients(ensemble, tmp_path, monkeypatch):
+    few = partial(AttributionConfig, compression=Compression(width=60))
+    monkeypatch.setattr("whence.attribution.work.AttributionConfig", few)
     words = ["--attributor", "gradient-dot", "--samples", "0/0", "--draws", "8", "--workers", "1"]
     planned = evaluate(ensemble, *words, "--plan")
     assert planned.exit_code == 0, planned.output
