@@ -34,6 +34,8 @@ from whence.evaluation.leaderboard.sections import Figure, Section
 from whence.seeds import derived_seed
 
 SECOND = "second codebook"
+#: Queries with an image above placebos from which on their mean says something.
+ENOUGH = 8
 
 
 def ensemble_section(board: Board) -> Section:
@@ -97,11 +99,11 @@ def _scores(board: Board, ensemble: Ensemble, queries: Queries) -> dict[str, Sco
 
 def _columns(found: Figures, most: float) -> dict[str, Figure | None]:
     """The figures of a ranking of the units."""
-    measures = found.measures()
+    measures, queries = found.measures(), int((~np.isnan(found.above.areas)).sum())
     return {
         "rank correlation": figure(measures.get(CORRELATION), most),
         "recall at 10": figure(measures.get(RECALL)),
-        "above placebo AUC": figure(measures.get(AREA)),
+        "above placebo AUC": figure(measures.get(AREA)) if queries >= ENOUGH else None,
     }
 
 
@@ -111,10 +113,11 @@ def _notes(board: Board, truth: GroundTruth, agreed: float) -> list[str]:
         f"An encoded ensemble of {config.members} members on the bank's training images, each a unit of its own. Its "
         f"exact loss without each image, on {len(truth.queries)} held-out queries, is what the scores of the mean over "
         f"the members at {config.ensemble_draws} draws are compared with; intervals are over queries.",
-        f"{int(truth.above.any(1).sum())} queries have an image above placebos; the area under the ROC curve is over "
-        "these.",
+        f"{int(truth.above.any(1).sum())} queries have an image above placebos. The area under the ROC curve is over "
+        f"these, and left out where they are fewer than {ENOUGH}.",
         f"A second ensemble with other code words agrees at a rank correlation of {agreed:.3f}; a perfect ranking of "
-        "the images would reach about its square root, the ceiling.",
+        "the images would reach about its square root, the ceiling. The closer that is to 0, the more of what the "
+        "exact losses say of single images is chance of the code words, which no method can know.",
         f"False attribution: over {config.samples} pictures that the ensemble draws, how often the image that a method "
         "names is still named once no member that draws has seen it, divided by how often it is after another image's "
         "removal: 0 follows the removal, 1 does not.",

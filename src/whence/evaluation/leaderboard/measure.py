@@ -57,7 +57,7 @@ STEPS = {
     "deletion": Step(deletion_section, removals=True),
     "measures": Step(measures_section),
     "calibration": Step(calibration_section, pools=(POOL,)),
-    "ensemble": Step(ensemble_section),
+    "ensemble": Step(ensemble_section, version=2),
 }
 
 

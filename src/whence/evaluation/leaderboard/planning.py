@@ -49,24 +49,25 @@ def plan_leaderboard(board: Board, only: Sequence[str] = ()) -> Plan:
         return Plan(0.0, 0, 0, "nothing: all sections are there")
     rate = _rate(board, [one for one in board.methods if not needs_drawn(one)])
     examples, queries = len(bank.examples), len(bank.queries)
-    seconds, pictures, made = 0.0, 0, board.work / "draws" / f"{board.draws:05d}" / artefacts.MANIFEST
-    if not made.exists():
-        seconds, pictures = (examples + queries) * board.draws * rate.seconds, examples + queries
-    memory = rate.memory
+    made = board.work / "draws" / f"{board.draws:05d}" / artefacts.MANIFEST
+    seconds = 0.0 if made.exists() else (examples + queries) * board.draws * rate.seconds
+    kept = 0.0 if made.exists() else (examples + queries) * rate.disk
+    memory, passing = rate.memory, 0.0
     if "measures" in sections:
         rows = (config.traced + examples + queries / 4) * board.draws + 2 * examples * config.self_draws
         seconds += rows * rate.seconds + plan_training(bank.data, bank.config, workers=1).seconds
-        pictures += int(3 * examples + queries / 4)
+        passing = 2 * examples * rate.disk
     if "ensemble" in sections:
         own = plan_training(bank.data, training_config(board, 0), members=2 * config.members, workers=board.workers)
         asked = examples + config.ensemble_queries + 3 * config.samples
         member = _rate(board, [one for one in board.methods if one.name in config.ensemble_methods])
         seconds += own.seconds + asked * config.members * config.ensemble_draws * member.seconds
-        pictures, memory = pictures + asked * config.members, max(memory, own.memory)
+        passing, kept = max(passing, asked * config.members * member.disk), kept + own.disk
+        memory = max(memory, own.memory)
     return Plan(
         seconds=seconds,
         memory=memory,
-        disk=int(pictures * rate.disk),
+        disk=int(kept + passing),
         work=f"{', '.join(sections)}, by {len(board.methods)} methods at {board.draws} draws for {queries} queries and "
         f"{examples:,} training images",
     )
