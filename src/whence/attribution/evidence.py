@@ -23,6 +23,7 @@ class Evidence:
         examples: Φ, features of training examples, means over draws: float32 [N, p].
         queries: Φ_q, features of queries by the same compression: float32 [Q, p].
         losses: Mean loss of every training example over its draws [N]; only some methods need it.
+        widths: Features of every layer, in the order of the columns; empty where layers are not told apart.
 
     Example:
         >>> import torch
@@ -34,15 +35,19 @@ class Evidence:
     examples: Tensor
     queries: Tensor
     losses: Tensor | None = None
+    widths: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         """Check that everything fits.
 
         Raises:
-            ConfigError: Features don't fit each other, there isn't one loss per example, or a loss is negative.
+            ConfigError: Features don't fit each other, the widths don't add up to them, there isn't one loss per
+                example, or a loss is negative.
             NotFiniteError: A feature or a loss is not finite.
         """
         norms(self.examples, self.queries)
+        if self.widths and sum(self.widths) != self.examples.shape[1]:
+            raise ConfigError(f"Layers of {sum(self.widths)} features in all don't make {self.examples.shape[1]}.")
         if self.losses is None:
             return
         if tuple(self.losses.shape) != (len(self.examples),) or (self.losses < 0).any():
@@ -58,6 +63,13 @@ class Evidence:
     def kernel(self) -> Kernel:
         """The kernel of the examples and queries."""
         return Kernel(self.examples, self.queries)
+
+    @cached_property
+    def layers(self) -> tuple[Kernel, ...]:
+        """The kernel of every layer, of its features alone."""
+        widths = self.widths or (self.examples.shape[1],)
+        parts = zip(self.examples.split(widths, 1), self.queries.split(widths, 1), strict=True)
+        return tuple(Kernel(examples, queries) for examples, queries in parts)
 
     @property
     def dot(self) -> Tensor:

@@ -122,7 +122,7 @@ class Seen:
         """Means over the draws, or over those outside of one group."""
         values = self.queries.mean(without)
         queries = torch.stack([values[list(rows)].mean(0) for rows in self.steps])
-        return Evidence(self.examples.mean(without), queries, losses=self.examples.loss(without))
+        return Evidence(self.examples.mean(without), queries, self.examples.loss(without), self.examples.widths)
 
     def ordered(self, scores: Tensor) -> Tensor:
         """Scores [Q, N] in the order in which they are wanted."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import reduce
+
 from torch import Tensor
 
 from whence.attribution.evidence import Evidence
@@ -9,12 +11,14 @@ from whence.attribution.method import Method
 
 
 def tangent(evidence: Evidence, damping: float) -> Tensor:
-    """Tangent kernel regression: S = K_q (K + λI)⁻¹ with K_nn' = E_{t,ε} ⟨J_n, J_n'⟩, J_n the Jacobian of the output.
+    """Tangent kernel regression, layer by layer: S = 1/L Σ_l K_ql (K_l + λ_l I)⁻¹ with K_lnn' = E_{t,ε} ⟨J_ln, J_ln'⟩.
 
-    To first order in the weights, a network that is fitted by least squares is a kernel regression on its tangent
-    kernel, and S_qn is how far its output at q moves if the target at n moves by one: ∂o_q/∂y_n, a share. J_n and J_n'
-    are taken at the same timestep and noise, so that examples and queries meet as they look at one noise level. TRAK
-    and D-TRAK compare means over draws, in which most of that is lost, and need many draws for what is left.
+    J_ln is the Jacobian of the output at example n by the weights of layer l. To first order in the weights, a network
+    that is fitted by least squares is a kernel regression on its tangent kernel, and S_qn is how far its output at q
+    moves if the target at n moves by one: ∂o_q/∂y_n, a share; here it is the mean of the regressions of single layers,
+    so that no layer drowns the others by the size of its gradient. J_n and J_n' are taken at the same timestep and
+    noise, so that examples and queries meet as they look at one noise level. TRAK and D-TRAK compare means over draws,
+    in which most of that is lost, and need many draws for what is left.
 
     A Jacobian has a row for each element of the output. One backward pass from random signs v_k gives J_nᵀv_k, whose
     inner products are, on average, those of the Jacobians (Hutchinson 1990). Signs, timestep and noise of a draw are
@@ -28,7 +32,7 @@ def tangent(evidence: Evidence, damping: float) -> Tensor:
 
     Args:
         evidence: Features of the readout `signs` at shared draws.
-        damping: c in λ = c · tr(K) / min(N, p).
+        damping: c in λ_l = c · tr(K_l) / min(N, p_l).
 
     Returns:
         Scores, float64 [Q, N].
@@ -37,8 +41,11 @@ def tangent(evidence: Evidence, damping: float) -> Tensor:
         >>> import torch
         >>> tangent(Evidence(torch.eye(2), torch.tensor([[1.0, 0.0]])), 1.0).float()
         tensor([[0.5000, 0.0000]])
+        >>> tangent(Evidence(torch.eye(2), torch.tensor([[1.0, 0.0]]), widths=(1, 1)), 1.0).float()  # λ_l = 1
+        tensor([[0.2500, 0.0000]])
     """
-    return evidence.kernel.scores(damping)
+    layers = evidence.layers
+    return reduce(Tensor.add_, (layer.scores(damping) / len(layers) for layer in layers))
 
 
 TANGENT = Method(
@@ -48,6 +55,6 @@ TANGENT = Method(
     tangent,
     readout="signs",
     shared=True,
-    damping=0.5,
+    damping=2.0,
     behaviour="output of the network at the query, all its elements alike",
 )

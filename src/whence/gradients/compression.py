@@ -37,7 +37,7 @@ from whence.gradients.widths import sides, widths
 
 #: Of the mathematics from a gradient to features. Stores of other versions are refused, since features of the same
 #: settings would not fit together; to be raised with every change of maps, matrices, widths, readouts or groups.
-VERSION = 1
+VERSION = 2
 _STREAM = "projection"
 
 

@@ -189,3 +189,8 @@ class Maps:
 
     by_layer: dict[str, tuple[LayerMap, slice]]
     width: int
+
+    @property
+    def widths(self) -> list[int]:
+        """Features of every layer, in the order of the columns; one number where layers share their columns."""
+        return [stop - start for start, stop in sorted({(at.start, at.stop) for _, at in self.by_layer.values()})]

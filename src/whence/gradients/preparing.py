@@ -1,6 +1,6 @@
 """From a model to a subject: what is differentiated is checked, and the widths of the layers are measured, once.
 
-STORE/MODEL/subject/  an artefact: the shares of the layers in the gradient, and which layers there are
+STORE/MODEL/subject/  an artefact: the shares of the layers in the gradient, their widths, and which layers there are
 """
 
 from __future__ import annotations
@@ -94,9 +94,10 @@ def prepare(
             found = _measure(model, cover, examples.sorted(), compression) if compression.kind == "two-sided" else None
         with artefacts.create(file, KIND, inputs=inputs, made=made) as part:
             artefacts.write_json(part / "shares.json", found)
+            artefacts.write_json(part / "widths.json", maps(cover, compression, found).widths)
             artefacts.write_json(part / "coverage.json", cover.report())
-    resolved = {**made, "shares": artefacts.read_json(file / "shares.json")}
-    return Subject(where, inputs["model"], resolved, only), cover
+    measured = {name: artefacts.read_json(file / f"{name}.json") for name in ("shares", "widths")}
+    return Subject(where, inputs["model"], {**made, **measured}, only), cover
 
 
 def _require_finite(model: DiffusionModel) -> None:

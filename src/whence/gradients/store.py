@@ -252,11 +252,13 @@ class Features:
         path: Their artefact.
         ids: Example ids, N, in the order of the rows.
         draws: Number T of draws.
+        widths: Features of every layer, in the order of the columns.
     """
 
     path: Path
     ids: tuple[str, ...]
     draws: int
+    widths: tuple[int, ...]
 
     @classmethod
     def open(cls, path: Path, feature: Feature) -> Features:
@@ -269,8 +271,9 @@ class Features:
         if not known:
             raise ArtefactError(f"{path} holds no features of {feature.name!r}. Make them with `whence attribute`.")
         folder = _folder(path, feature, known[-1])
-        artefacts.read_verified(folder, KIND)
-        return cls(folder, tuple(artefacts.read_table(folder / "examples.parquet")["id"]), known[-1])
+        made = artefacts.read_verified(folder, KIND).made
+        ids = tuple(artefacts.read_table(folder / "examples.parquet")["id"])
+        return cls(folder, ids, known[-1], tuple(made["compression"]["widths"]))
 
     def shards(self) -> Iterator[Sums]:
         """The sums of one batch of examples after the other."""

@@ -64,7 +64,7 @@ class Subject:
     Attributes:
         model: Where the model is, or the model itself.
         fingerprint: Of the model.
-        compression: The settings of the compression, the shares of the layers and which layers take part.
+        compression: The settings of the compression, shares and widths of the layers and which layers take part.
         only: Whether the layer of that name is differentiated; default all of them.
     """
 
