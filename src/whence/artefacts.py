@@ -26,6 +26,7 @@ from typing import Any
 import filelock
 import numpy as np
 import pyarrow as pa
+import pyarrow.csv
 import pyarrow.parquet as pq
 import torch
 from safetensors import SafetensorError, safe_open
@@ -384,6 +385,13 @@ def write_table(path: Path, columns: Mapping[str, Any]) -> None:
     """Write named columns as a Parquet file."""
     sink = pa.BufferOutputStream()
     pq.write_table(pa.table(dict(columns)), sink)
+    write_bytes(path, sink.getvalue().to_pybytes())
+
+
+def write_csv(path: Path, columns: Mapping[str, Any]) -> None:
+    """Write columns of equal length as a CSV file, for spreadsheets."""
+    sink = pa.BufferOutputStream()
+    pa.csv.write_csv(pa.table(dict(columns)), sink)
     write_bytes(path, sink.getvalue().to_pybytes())
 
 

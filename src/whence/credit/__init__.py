@@ -1,0 +1,1 @@
+"""Credit: from training examples to the people behind them."""

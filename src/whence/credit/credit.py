@@ -1,0 +1,181 @@
+"""Credit: the shares of contributors in what a model does, how sure they are, and what is owed to nobody."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from whence import artefacts
+from whence.errors import ArtefactError, DataError, NotFiniteError
+
+KIND = "credit"
+#: Share of the resamples inside an interval.
+LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Explained:
+    """What is shared out.
+
+    Attributes:
+        name: What it is called, such as `diversity` or `fit 0/3`.
+        title: In words.
+        unit: Of v and of the shares, such as `bits`.
+        picture: The query it is about; None where it is about the model.
+        none: v(∅), the behaviour without anybody; NaN where it wasn't measured.
+        all: v of everybody; NaN where it wasn't measured.
+    """
+
+    name: str
+    title: str
+    unit: str
+    picture: str | None
+    none: float
+    all: float
+
+
+@dataclass(frozen=True, eq=False)
+class Credit:
+    """Shares of U contributors in B behaviours.
+
+    Attributes:
+        estimator: Name of the estimator.
+        efficient: Whether shares add up to v(all) - v(∅) by construction.
+        units: Contributors, U.
+        examples: Ids of the examples of each contributor, U.
+        explained: What is shared out, B.
+        shares: float64 [B, U]; positive raises the behaviour.
+        replicates: Shares from resamples of what was measured, float32 [R, B, U]; None where nothing was repeated, so
+            that no interval is known.
+        how: In words, for people: `values` (how a coalition's model was made), `interval` (what the interval covers),
+            `null` (what v(∅) is), and others.
+
+    Example:
+        >>> explained = Explained("diversity", "Diversity", "bits", None, none=0.0, all=3.0)
+        >>> credit = Credit("leave-one-out", False, ("a", "b"), (("1",), ("2",)), (explained,),
+        ...                 np.array([[1.0, 1.5]]), None, {})
+        >>> credit.remainder.tolist(), credit.low
+        ([0.5], None)
+    """
+
+    estimator: str
+    efficient: bool
+    units: tuple[str, ...]
+    examples: tuple[tuple[str, ...], ...]
+    explained: tuple[Explained, ...]
+    shares: np.ndarray
+    replicates: np.ndarray | None
+    how: dict[str, str]
+
+    def __post_init__(self) -> None:
+        """Check that everything fits.
+
+        Raises:
+            DataError: Shapes don't fit each other.
+            NotFiniteError: A share is not finite.
+        """
+        shape = (len(self.explained), len(self.units))
+        given = [self.shares.shape] + ([] if self.replicates is None else [self.replicates.shape[1:]])
+        if any(one != shape for one in given) or len(self.examples) != shape[1]:
+            raise DataError(f"Shares of {shape[0]} behaviours and {shape[1]} contributors don't fit: {given}.")
+        if not np.isfinite(self.shares).all() or not (self.replicates is None or np.isfinite(self.replicates).all()):
+            raise NotFiniteError("A share is not finite.")
+
+    @property
+    def none(self) -> np.ndarray:
+        """v(∅) of every behaviour, float64 [B]."""
+        return np.array([one.none for one in self.explained])
+
+    @property
+    def all(self) -> np.ndarray:
+        """v of everybody, float64 [B]."""
+        return np.array([one.all for one in self.explained])
+
+    @property
+    def remainder(self) -> np.ndarray:
+        """v(all) - v(∅) - Σ shares, float64 [B]: what no contributor has; NaN where v wasn't measured."""
+        found: np.ndarray = self.all - self.none - self.shares.sum(1)
+        return found
+
+    @property
+    def low(self) -> np.ndarray | None:
+        """Lower ends of the 95% intervals, float64 [B, U]; None where none are known."""
+        return None if self.replicates is None else np.quantile(self.replicates, (1 - LEVEL) / 2, axis=0)
+
+    @property
+    def high(self) -> np.ndarray | None:
+        """Upper ends of the 95% intervals."""
+        return None if self.replicates is None else np.quantile(self.replicates, (1 + LEVEL) / 2, axis=0)
+
+    def index_of(self, behaviour: str) -> int:
+        """Return the place of a behaviour, by its name.
+
+        Raises:
+            DataError: There is none of that name.
+        """
+        names = [one.name for one in self.explained]
+        if behaviour not in names:
+            raise DataError(f"Nothing called {behaviour!r} was shared out here; there is {', '.join(names[:8])}.")
+        return names.index(behaviour)
+
+    def write(self, path: Path, inputs: dict[str, Any], made: dict[str, Any]) -> None:
+        """Write it as an artefact with tables as Parquet and CSV; one that is there already is left as it is."""
+        if artefacts.existing(path, KIND, inputs=inputs, made=made) is not None:
+            return
+        with artefacts.create(path, KIND, inputs=inputs, made=made, facts={"how": self.how}) as part:
+            table = self.table()
+            artefacts.write_table(part / "shares.parquet", table)
+            artefacts.write_csv(part / "shares.csv", table)
+            totals = {"remainder": self.remainder.tolist()}
+            rows = [asdict(one) for one in self.explained]
+            columns = {name: [row[name] for row in rows] for name in rows[0]} if rows else {}
+            artefacts.write_table(part / "totals.parquet", columns | totals)
+            artefacts.write_csv(part / "totals.csv", columns | totals)
+            artefacts.write_table(part / "units.parquet", {"unit": list(self.units), "examples": list(self.examples)})
+            tensors = {"shares": torch.from_numpy(np.ascontiguousarray(self.shares))}
+            if self.replicates is not None:
+                tensors["replicates"] = torch.from_numpy(np.ascontiguousarray(self.replicates)).float()
+            artefacts.write_tensors(part / "shares.safetensors", tensors)
+
+    def table(self) -> dict[str, list[Any]]:
+        """Return one row for each behaviour and contributor, as columns."""
+        low, high = self.low, self.high
+        rows = [(b, u) for b in range(len(self.explained)) for u in range(len(self.units))]
+        return {
+            "behaviour": [self.explained[b].name for b, _ in rows],
+            "unit": [self.units[u] for _, u in rows],
+            "share": [float(self.shares[b, u]) for b, u in rows],
+            "low": [None if low is None else float(low[b, u]) for b, u in rows],
+            "high": [None if high is None else float(high[b, u]) for b, u in rows],
+            "measured_in": [self.explained[b].unit for b, _ in rows],
+            "examples": [len(self.examples[u]) for _, u in rows],
+        }
+
+    @classmethod
+    def read(cls, path: Path) -> Credit:
+        """Return what `write` wrote, checked by hash.
+
+        Raises:
+            ArtefactError: It is missing or damaged.
+        """
+        manifest = artefacts.read_verified(path, KIND)
+        totals, units = artefacts.read_table(path / "totals.parquet"), artefacts.read_table(path / "units.parquet")
+        tensors = artefacts.read_tensors(path / "shares.safetensors")
+        names = ("name", "title", "unit", "picture", "none", "all")
+        try:
+            return cls(
+                manifest.made["estimator"],
+                manifest.made["efficient"],
+                tuple(units["unit"]),
+                tuple(map(tuple, units["examples"])),
+                tuple(Explained(*row) for row in zip(*(totals[name] for name in names), strict=True)),
+                tensors["shares"].numpy(),
+                tensors["replicates"].numpy() if "replicates" in tensors else None,
+                dict(manifest.facts["how"]),
+            )
+        except (KeyError, TypeError, DataError) as error:
+            raise ArtefactError(f"{path} is damaged: {error}") from None
