@@ -10,6 +10,7 @@ from whence.attribution.evidence import Evidence
 from whence.attribution.gradient import gradient_cosine, gradient_dot
 from whence.attribution.relative import relative_influence
 from whence.attribution.renormalised import renormalised_influence
+from whence.attribution.tangent import tangent
 from whence.attribution.trak import trak
 from whence.errors import ConfigError, NotFiniteError
 
@@ -203,3 +204,38 @@ def test_trak_ranks_as_the_library_of_its_authors(shape, damping):
         assert spearmanr(found[q].numpy(), expected[:, q].numpy()).statistic >= 0.9999
     ratio = (found / expected.T.double()).flatten()
     assert (ratio / ratio.median() - 1).abs().median() < 1e-4
+
+
+LAYERS = (3, 5, 2)
+
+
+def layered(scale=(1.0, 1.0, 1.0)):
+    columns = torch.repeat_interleave(torch.tensor(scale), torch.tensor(LAYERS))
+    return Evidence(normal(12, 10) * columns, normal(4, 10, 1) * columns, widths=LAYERS)
+
+
+def test_tangent_is_the_mean_over_layers():
+    whole, damping = layered(), 0.7
+    parts = zip(whole.examples.split(LAYERS, 1), whole.queries.split(LAYERS, 1), strict=True)
+    expected = torch.stack([trak(Evidence(*part), damping) for part in parts]).mean(0)
+    torch.testing.assert_close(tangent(whole, damping), expected)
+
+
+def test_tangent_of_one_layer_is_the_kernel_itself():
+    evidence = evidence_of(12, 10)
+    torch.testing.assert_close(tangent(evidence, 0.7), trak(evidence, 0.7))
+
+
+def test_no_layer_drowns_another_by_its_scale():
+    torch.testing.assert_close(tangent(layered((1e3, 1.0, 1e-3)), 0.7), tangent(layered(), 0.7))
+
+
+def test_a_layer_without_gradients_says_nothing():
+    silent = tangent(layered((1.0, 0.0, 1.0)), 0.7)
+    parts = [Evidence(layered().examples[:, at], layered().queries[:, at]) for at in (slice(0, 3), slice(8, 10))]
+    torch.testing.assert_close(silent, sum(trak(part, 0.7) for part in parts) / 3)
+
+
+def test_widths_that_do_not_fit_are_refused():
+    with pytest.raises(ConfigError, match="Layers of 9 features"):
+        Evidence(normal(12, 10), normal(4, 10), widths=(4, 5))

@@ -175,7 +175,14 @@ def tangent(slow):
             found.append(torch.stack(gradients).mean(0))
         return torch.stack(found)
 
-    return kernel(mean_of(slow.x), mean_of(slow.queries.pictures))
+    examples, asked = mean_of(slow.x), mean_of(slow.queries.pictures)
+    layers = [name for name, _ in slow.model.network.named_parameters() if name.rpartition(".")[0] in LAYERS]
+    names = np.repeat(
+        [name.rpartition(".")[0] for name in layers],
+        [slow.model.network.get_parameter(name).numel() for name in layers],
+    )
+    each = [kernel(examples[:, names == layer], asked[:, names == layer]) for layer in LAYERS]
+    return torch.stack(each).mean(0)
 
 
 def d_trak(slow):

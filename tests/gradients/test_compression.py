@@ -150,6 +150,7 @@ def test_widths_follow_measured_shares():
     assert found["9"] == pytest.approx(0.0625)
     made = maps(cover, Compression(width=1600), found)
     assert [part.width for part, _ in made.by_layer.values()] == [400, 400] + [96] * 8
+    assert made.widths == [400, 400] + [96] * 8
 
 
 def test_features_fill_the_width_but_do_not_exceed_it():

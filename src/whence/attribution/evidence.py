@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
+import torch
 from torch import Tensor
 
 from whence.attribution.algebra import norms, product
@@ -67,8 +68,8 @@ class Evidence:
     @cached_property
     def layers(self) -> tuple[Kernel, ...]:
         """The kernel of every layer, of its features alone."""
-        widths = self.widths or (self.examples.shape[1],)
-        parts = zip(self.examples.split(widths, 1), self.queries.split(widths, 1), strict=True)
+        widths = list(self.widths) or [self.examples.shape[1]]
+        parts = zip(torch.split(self.examples, widths, 1), torch.split(self.queries, widths, 1), strict=True)
         return tuple(Kernel(examples, queries) for examples, queries in parts)
 
     @property

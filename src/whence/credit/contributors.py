@@ -68,7 +68,8 @@ class Contributors:
     @cached_property
     def sizes(self) -> np.ndarray:
         """Examples of each contributor, int [U]."""
-        return self.member.sum(1)
+        found: np.ndarray = self.member.sum(1)
+        return found
 
     def index_of(self, name: str) -> int:
         """Return the place of a contributor.

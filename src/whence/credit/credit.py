@@ -87,17 +87,17 @@ class Credit:
 
     @property
     def none(self) -> np.ndarray:
-        """v(∅) of every behaviour, float64 [B]."""
+        """The value without anybody, v(∅), of every behaviour, float64 [B]."""
         return np.array([one.none for one in self.explained])
 
     @property
     def all(self) -> np.ndarray:
-        """v of everybody, float64 [B]."""
+        """The value v of everybody, float64 [B]."""
         return np.array([one.all for one in self.explained])
 
     @property
     def remainder(self) -> np.ndarray:
-        """v(all) - v(∅) - Σ shares, float64 [B]: what no contributor has; NaN where v wasn't measured."""
+        """What is left, v(all) - v(∅) - Σ shares, float64 [B]: what no contributor has; NaN where v wasn't measured."""
         found: np.ndarray = self.all - self.none - self.shares.sum(1)
         return found
 
