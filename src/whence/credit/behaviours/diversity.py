@@ -1,0 +1,97 @@
+"""Diversity: over how many kinds of pictures a model spreads what it draws."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.cluster.hierarchy import fcluster, linkage
+from scipy.spatial.distance import cdist
+
+from whence.credit.behaviours.behaviour import Behaviour, Row, Values
+from whence.credit.behaviours.features import Features, pixels
+from whence.credit.looks import Context, Look
+from whence.errors import DataError
+
+#: Clusters of the reference pictures, at most.
+CLUSTERS = 20
+#: Reference pictures for each cluster, at least on average.
+PICTURES = 3
+
+
+def entropy(counts: np.ndarray) -> float:
+    """Return -Σ p log2 p of the proportions p of counts, in bits.
+
+    Example:
+        >>> entropy(np.array([2, 2, 0, 4]))
+        1.5
+    """
+    p = counts[counts > 0] / counts.sum()
+    return float(np.abs(p @ np.log2(p)))
+
+
+def clusters_of(features: np.ndarray, count: int) -> np.ndarray:
+    """Return the cluster of every row by Ward linkage cut into at most `count`, int [K] from 0.
+
+    Example:
+        >>> clusters_of(np.array([[0.0], [0.1], [5.0], [5.1]]), 2).tolist()
+        [1, 1, 0, 0]
+    """
+    found: np.ndarray = fcluster(linkage(features, "ward"), count, "maxclust") - 1
+    return found
+
+
+def nearest_cluster(features: np.ndarray, reference: np.ndarray, clusters: np.ndarray) -> np.ndarray:
+    """Return the cluster whose members are closest on average (Euclidean), int [K]; ties go to the first.
+
+    Args:
+        features: [K, d].
+        reference: [R, d].
+        clusters: Cluster of every row of `reference`, int [R] from 0.
+    """
+    distance = cdist(features, reference)
+    means = [distance[:, clusters == cluster].mean(1) for cluster in range(clusters.max() + 1)]
+    found: np.ndarray = np.stack(means, 1).argmin(1)
+    return found
+
+
+def diversity(features: Features = pixels, name: str = "diversity") -> Behaviour:
+    """Entropy in bits over clusters of the full model's pictures (Lu et al. 2025, section 5.1, "diversity").
+
+    The reference pictures are clustered by Ward linkage; each picture of a model belongs to the cluster of the
+    smallest mean distance. v = -Σ p log2 p over the proportions p of the clusters; between 0 and log2(clusters).
+
+    Args:
+        features: What pictures are compared by.
+        name: What it is called.
+
+    Returns:
+        A behaviour of a model.
+
+    Example:
+        >>> diversity().unit
+        'bits'
+    """
+
+    def make(context: Context) -> Values:
+        reference = features(context.reference)
+        clusters = clusters_of(reference, _count(context))
+        most = int(clusters.max()) + 1
+
+        def values(look: Look) -> np.ndarray:
+            own = nearest_cluster(features(look.pictures), reference, clusters)
+            return np.array([entropy(np.bincount(own, minlength=most))])
+
+        return values
+
+    def rows(context: Context) -> list[Row]:
+        title = f"Diversity of what the model draws: entropy over {_count(context)} kinds of pictures"
+        return [(name, title, None)]
+
+    return Behaviour(name, "Diversity of what the model draws", "bits", "model", frozenset({"pictures"}), make, rows)
+
+
+def _count(context: Context) -> int:
+    count = min(CLUSTERS, len(context.names) // PICTURES)
+    if count < 2:
+        least = 2 * PICTURES
+        raise DataError(f"Diversity needs {least} drawn pictures or more, better {CLUSTERS * PICTURES}; draw more.")
+    return count

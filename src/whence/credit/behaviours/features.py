@@ -1,0 +1,39 @@
+"""What pictures are compared by: their pixels, or what a vision model sees in them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+
+import numpy as np
+import torch
+
+#: From pictures uint8 [K, C, H, W] to float64 [K, d].
+Features = Callable[[np.ndarray], np.ndarray]
+
+
+def pixels(pictures: np.ndarray) -> np.ndarray:
+    """Return pixels in [0, 1], float64 [K, CHW].
+
+    Example:
+        >>> pixels(np.full((2, 1, 1, 2), 255, np.uint8)).tolist()
+        [[1.0, 1.0], [1.0, 1.0]]
+    """
+    return pictures.reshape(len(pictures), -1) / 255.0
+
+
+def embedded(folder: str) -> Features:
+    """Return embeddings of length 1 by the vision model in a local folder; see `whence.attribution.embedding`."""
+
+    def features(pictures: np.ndarray) -> np.ndarray:
+        shown = torch.from_numpy(np.array(pictures)).float().div_(127.5).sub_(1)
+        return np.asarray(_embedder(folder)(shown).double().numpy())
+
+    return features
+
+
+@lru_cache(maxsize=1)
+def _embedder(folder: str):  # type: ignore[no-untyped-def]
+    from whence.attribution.embedding import Embedder
+
+    return Embedder.load(folder)

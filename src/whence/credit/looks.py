@@ -1,0 +1,177 @@
+"""Looks: what one model shows, on noise and pictures that all models share."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from whence import artefacts
+from whence.config import SamplerConfig
+from whence.data import Dataset
+from whence.diffusion.draws import Draws
+from whence.diffusion.process import DiffusionModel
+from whence.errors import ArtefactError, DataError
+from whence.evaluation.bank.measure import draw_again, measure_losses
+from whence.seeds import derived_seed
+
+#: Kind of the artefact.
+KIND = "look"
+#: A part of a look.
+Need = Literal["pictures", "held_out", "losses", "again"]
+NEEDS: tuple[Need, ...] = ("pictures", "held_out", "losses", "again")
+
+
+@dataclass(frozen=True, eq=False)
+class Context:
+    """What all models are compared on; it depends on what was asked and not on the models of coalitions.
+
+    Attributes:
+        data: Training examples; captions are their classes.
+        held_out: H pictures that training never saw; None where there are none.
+        names: SEED/INDEX of the K pictures that every model draws.
+        reference: The same pictures as the full model draws them, uint8 [K, C, H, W].
+        queries: Q pictures that are asked about; None where it is about the model alone.
+        drawn: Which queries the full model drew, so that every model can draw them again from the noise of their id,
+            bool [Q].
+        draws: Draws at which the loss of a picture is measured.
+        seed: Seed of these draws.
+
+    Example:
+        >>> data = Dataset(("a",), np.zeros((1, 1, 8, 8), np.uint8), (("anna",),), ("7",))
+        >>> reference = np.zeros((2, 1, 8, 8), np.uint8)
+        >>> Context(data, None, ("0/0", "0/1"), reference, None, np.zeros(0, bool)).again
+        ()
+    """
+
+    data: Dataset
+    held_out: Dataset | None
+    names: tuple[str, ...]
+    reference: np.ndarray
+    queries: Dataset | None
+    drawn: np.ndarray
+    draws: int = 32
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check that everything fits.
+
+        Raises:
+            DataError: It doesn't.
+        """
+        asked = len(self.queries) if self.queries is not None else 0
+        if self.drawn.dtype != bool or self.drawn.shape != (asked,):
+            raise DataError(f"Which of {asked} queries were drawn is {self.drawn.dtype} {self.drawn.shape}.")
+        if self.reference.dtype != np.uint8 or self.reference.shape != (len(self.names), *self.data.size):
+            given = f"{self.reference.dtype} {self.reference.shape}"
+            raise DataError(f"Reference pictures are {given}, expected uint8 {(len(self.names), *self.data.size)}.")
+        for role, pictures in (("Held-out pictures", self.held_out), ("Queries", self.queries)):
+            if pictures is not None and pictures.size != self.data.size:
+                raise DataError(f"{role} are of the size {pictures.size}; the training examples are {self.data.size}.")
+
+    @property
+    def again(self) -> tuple[str, ...]:
+        """Ids of the G queries that can be drawn again."""
+        if self.queries is None:
+            return ()
+        return tuple(name for name, drawn in zip(self.queries.ids, self.drawn, strict=True) if drawn)
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """What one model shows; what wasn't asked for has no rows.
+
+    Attributes:
+        pictures: The pictures of the context's names, uint8 [K, C, H, W].
+        held_out: Loss of every held-out picture, float64 [H].
+        losses: Loss of every query, float64 [Q].
+        again: The drawn queries drawn again from their noise, in their order, uint8 [G, C, H, W].
+
+    Example:
+        >>> none = np.zeros((0, 1, 8, 8), np.uint8)
+        >>> Look(none, np.zeros(0), np.ones(3), none).losses.tolist()
+        [1.0, 1.0, 1.0]
+    """
+
+    pictures: np.ndarray
+    held_out: np.ndarray
+    losses: np.ndarray
+    again: np.ndarray
+
+    def write(
+        self,
+        path: Path,
+        inputs: dict[str, Any],
+        made: dict[str, Any],
+        facts: dict[str, Any] | None = None,
+        patience: float = 0.0,
+    ) -> None:
+        """Write it as an artefact, see `artefacts.create`; one that is there already is left as it is."""
+        if artefacts.existing(path, KIND, inputs=inputs, made=made) is not None:
+            return
+        with artefacts.create(path, KIND, inputs=inputs, made=made, facts=facts, patience=patience) as part:
+            tensors: dict[str, torch.Tensor] = {
+                name: torch.from_numpy(np.ascontiguousarray(getattr(self, name))) for name in NEEDS
+            }
+            artefacts.write_tensors(part / "look.safetensors", tensors)
+
+    @classmethod
+    def read(cls, path: Path) -> Look:
+        """Return what `write` wrote, checked by hash.
+
+        Raises:
+            ArtefactError: It is missing or damaged.
+        """
+        artefacts.read_verified(path, KIND)
+        tensors = artefacts.read_tensors(path / "look.safetensors")
+        if set(tensors) != set(NEEDS):
+            raise ArtefactError(f"{path} is not a whole look: it has {sorted(tensors)}, expected {sorted(NEEDS)}.")
+        return cls(**{name: tensor.numpy() for name, tensor in tensors.items()})
+
+
+def measure(model: DiffusionModel, context: Context, config: SamplerConfig, needs: Collection[Need]) -> Look:
+    """Return what a model shows: the pictures that it draws, and its losses at draws that all models share.
+
+    A picture or a loss doesn't depend on what else is measured.
+
+    Args:
+        model: The model of a coalition.
+        context: What all models are compared on.
+        config: How pictures are drawn.
+        needs: What is measured, of `NEEDS`.
+
+    Returns:
+        Losses are mean squared errors per element of the network's output; larger is a worse fit.
+
+    Raises:
+        NotFiniteError: A loss or a picture is not finite.
+
+    Example:
+        >>> from whence.config import ModelConfig
+        >>> data = Dataset(("a",), np.zeros((1, 1, 4, 4), np.uint8), (("anna",),), (None,))
+        >>> context = Context(data, None, ("0/0",), np.zeros((1, 1, 4, 4), np.uint8), data, np.zeros(1, bool))
+        >>> model = DiffusionModel.new(ModelConfig(channels=(8,)), (1, 4, 4), seed=0)
+        >>> look = measure(model, context, SamplerConfig(method="ddim", steps=2), ["pictures", "losses"])
+        >>> look.pictures.shape, look.losses.shape, look.held_out.shape
+        ((1, 1, 4, 4), (1,), (0,))
+    """
+    names = context.names if "pictures" in needs else ()
+    again = context.again if "again" in needs else ()
+    unique = tuple(dict.fromkeys((*names, *again)))
+    place = {name: k for k, name in enumerate(unique)}
+    pictures = draw_again(model, config, unique)
+    draws = Draws(derived_seed(context.seed, "measurement"), model.timesteps)
+
+    def losses(of: Dataset | None, need: Need) -> np.ndarray:
+        return measure_losses(model, of, draws, context.draws) if of is not None and need in needs else np.zeros(0)
+
+    return Look(
+        pictures[[place[name] for name in names]],
+        losses(context.held_out, "held_out"),
+        losses(context.queries, "losses"),
+        pictures[[place[name] for name in again]],
+    )
