@@ -1,0 +1,137 @@
+"""Coalitions: which sets of contributors models are made of; pure functions of the number of players, count and seed.
+
+Everybody and nobody are never among them, except in `every`: a game has their values anyway.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from whence.errors import ConfigError
+
+#: The most players all of whose coalitions are listed.
+MOST = 20
+
+
+def every(players: int) -> np.ndarray:
+    """Return all 2^U coalitions of U players, bool [2^U, U]; nobody first, everybody last.
+
+    Raises:
+        ConfigError: There are too few players, or too many to list their coalitions.
+
+    Example:
+        >>> every(2).astype(int).tolist()
+        [[0, 0], [1, 0], [0, 1], [1, 1]]
+    """
+    _check(players, 1)
+    if players > MOST:
+        raise ConfigError(
+            f"{players} players have 2^{players} coalitions, too many to list (at most {MOST} players); draw some."
+        )
+    return (np.arange(2**players)[:, None] >> np.arange(players) & 1).astype(bool)
+
+
+def proper(players: int) -> np.ndarray:
+    """Return all coalitions but nobody and everybody, bool [2^U - 2, U]; row 2k + 1 is the complement of row 2k.
+
+    Example:
+        >>> proper(2).astype(int).tolist()
+        [[1, 0], [0, 1]]
+    """
+    half = every(players)[1 : 2 ** (players - 1)]
+    return _with_complements(half)
+
+
+def shapley_coalitions(players: int, count: int, seed: int) -> np.ndarray:
+    """Return coalitions for Shapley values, bool [M, U]: a size s with odds 1 / (s (U - s)), then any set of that size.
+
+    So a coalition of size s has the weight of the Shapley kernel (Lundberg & Lee 2017, theorem 2). Row 2k + 1 is the
+    complement of row 2k, which has the same odds. A prefix of a longer design is the shorter one. From 2^U - 2 on, all
+    coalitions are returned instead, each once, and M is 2^U - 2.
+
+    Args:
+        players: U, at least 2.
+        count: Coalitions to draw.
+        seed: Of the draws.
+
+    Returns:
+        Coalitions, bool [M, U], M = min(count, 2^U - 2).
+
+    Example:
+        >>> drawn = shapley_coalitions(20, 100, seed=0)
+        >>> drawn.shape, bool((drawn[1::2] == ~drawn[::2]).all())
+        ((100, 20), True)
+        >>> len(shapley_coalitions(3, 100, seed=0))
+        6
+    """
+    _check(players, count)
+    return _drawn(players, count, seed, [1 / (size * (players - size)) for size in range(1, players)])
+
+
+def halves(players: int, count: int, seed: int) -> np.ndarray:
+    """Return coalitions for Banzhaf values, bool [M, U]: each player with probability 1/2; not nobody, not everybody.
+
+    In pairs, with prefixes and with all of them from 2^U - 2 on, as in `shapley_coalitions`.
+
+    Args:
+        players: U, at least 2.
+        count: Coalitions to draw.
+        seed: Of the draws.
+
+    Returns:
+        Coalitions, bool [M, U], M = min(count, 2^U - 2).
+
+    Example:
+        >>> halves(20, 100, seed=0).mean().item()
+        0.5
+    """
+    _check(players, count)
+    return _drawn(players, count, seed, [math.comb(players, size) / 2**players for size in range(1, players)])
+
+
+def leave_one_out(players: int) -> np.ndarray:
+    """Return the coalitions of all but one, bool [U, U]; row u is without player u.
+
+    Example:
+        >>> leave_one_out(3).astype(int).tolist()
+        [[0, 1, 1], [1, 0, 1], [1, 1, 0]]
+    """
+    _check(players, 1)
+    return ~np.eye(players, dtype=bool)
+
+
+def add_one_in(players: int) -> np.ndarray:
+    """Return the coalitions of one, bool [U, U]; row u is player u alone.
+
+    Example:
+        >>> add_one_in(3).astype(int).tolist()
+        [[1, 0, 0], [0, 1, 0], [0, 0, 1]]
+    """
+    _check(players, 1)
+    return np.eye(players, dtype=bool)
+
+
+def _drawn(players: int, count: int, seed: int, odds: list[float]) -> np.ndarray:
+    """Draw sizes with these odds and sets of that size, in pairs; all proper coalitions if there are no more."""
+    if count >= 2**players - 2:
+        return proper(players)
+    chances = np.cumsum(odds) / np.sum(odds)
+    # One row of uniform numbers for each pair, so that more pairs leave the first ones as they are.
+    uniform = np.random.default_rng(seed).random((-(-count // 2), 1 + players))
+    sizes = 1 + np.searchsorted(chances[:-1], uniform[:, 0], side="right")
+    ranks = uniform[:, 1:].argsort(1).argsort(1)
+    return _with_complements(ranks < sizes[:, None])[:count]
+
+
+def _with_complements(rows: np.ndarray) -> np.ndarray:
+    """Return each row followed by its complement."""
+    return np.stack([rows, ~rows], axis=1).reshape(-1, rows.shape[1])
+
+
+def _check(players: int, count: int) -> None:
+    if players < 2:
+        raise ConfigError(f"Coalitions are of at least 2 players, given {players}.")
+    if count < 1:
+        raise ConfigError(f"At least 1 coalition is needed, asked for {count}.")
