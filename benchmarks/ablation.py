@@ -1,8 +1,8 @@
 """The way to the default method: what each choice is worth, on the development subsets and queries of a bank.
 
-Every row is a kernel K of Jacobians or gradients and S = K_q (K + λI)⁻¹, at the damping that is best for it on the same
-development data, so rows compare choices, not tuning. None of this touches the subsets and queries that
-docs/leaderboard.md reports.
+Every row is a kernel K of Jacobians or gradients and S = K_q (K + λI)⁻¹, or its mean over layers, at the damping
+that is best for it on the same development data, so rows compare choices, not tuning. None of this touches the subsets
+and queries that docs/leaderboard.md reports.
 """
 
 from __future__ import annotations
@@ -57,6 +57,7 @@ class Row:
         keep: The draws' gradients are added up, added up with signs that keep them apart, or their kernels are.
         models: Weights that are averaged over: reference models, or checkpoints of the first.
         after: What is done with the scores.
+        layers: Whether each layer has a kernel and a damping of its own, of which the mean is taken.
     """
 
     name: str
@@ -66,24 +67,26 @@ class Row:
     keep: str = "apart"
     models: tuple[str, ...] = ("0",)
     after: str = ""
+    layers: bool = True
 
 
 ROWS = (
-    Row("TRAK: gradient of the loss, own draws", "loss", 64, "own", "sum"),
-    Row("D-TRAK: squared norm of the output, own draws", "squared norm", 64, "own", "sum"),
-    Row("mean of the output, own draws (as in DAS)", "mean", 64, "own", "sum"),
-    Row("loss, shared draws", "loss", 16, "shared", "sum"),
-    Row("squared norm, shared draws", "squared norm", 16, "shared", "sum"),
-    Row("mean, shared draws", "mean", 16, "shared", "sum"),
-    Row("one random pattern of the output", "one pattern", 16, "shared", "sum"),
-    Row("a pattern for each draw, added up", "signs", 16, "shared", "sum"),
-    Row("a pattern for each draw, a kernel for each draw", "signs", 16, "shared", "kernels"),
-    Row("the same with shared timesteps, own noise", "signs", 16, "timesteps", "kernels"),
-    Row("the same with the loss in place of patterns", "loss", 16, "shared", "kernels"),
-    Row("tangent: a pattern for each draw, kept apart by signs", "signs", 16),
+    Row("TRAK: gradient of the loss, own draws", "loss", 64, "own", "sum", layers=False),
+    Row("D-TRAK: squared norm of the output, own draws", "squared norm", 64, "own", "sum", layers=False),
+    Row("mean of the output, own draws (as in DAS)", "mean", 64, "own", "sum", layers=False),
+    Row("loss, shared draws", "loss", 16, "shared", "sum", layers=False),
+    Row("squared norm, shared draws", "squared norm", 16, "shared", "sum", layers=False),
+    Row("mean, shared draws", "mean", 16, "shared", "sum", layers=False),
+    Row("one random pattern of the output", "one pattern", 16, "shared", "sum", layers=False),
+    Row("a pattern for each draw, added up", "signs", 16, "shared", "sum", layers=False),
+    Row("a pattern for each draw, a kernel for each draw", "signs", 16, "shared", "kernels", layers=False),
+    Row("the same with shared timesteps, own noise", "signs", 16, "timesteps", "kernels", layers=False),
+    Row("the same with the loss in place of patterns", "loss", 16, "shared", "kernels", layers=False),
+    Row("a pattern for each draw, kept apart by signs", "signs", 16, layers=False),
+    Row("the same", "signs", 64, layers=False),
+    Row("tangent: the same, with a kernel and a damping for each layer", "signs", 16),
     Row("tangent", "signs", 64),
     Row("tangent, antithetic pairs", "signs", 16, "antithetic"),
-    Row("tangent, kernel and damping for each layer", "signs", 16, after="layers"),
     Row("tangent, times √loss / (1 - leverage) (as in DAS)", "signs", 16, after="residuals"),
     Row("tangent, shrunk by one standard deviation of the query's scores", "signs", 16, after="shrunk"),
     Row("tangent, mean over 4 checkpoints", "signs", 16, models=("c0", "c1", "c2", "c3")),
@@ -171,7 +174,7 @@ def kernel(bank: Bank, weights: str, row: Row) -> tuple[list[Tensor], Tensor]:
             total += features * signs("draw", np.array([k]), features.shape[1]) if row.keep == "apart" else features
     if row.keep == "kernels":
         return [apart.double()], losses[: len(bank.data)]
-    places = [place for _, place in collector.maps.by_layer.values()] if row.after == "layers" else [slice(None)]
+    places = [place for _, place in collector.maps.by_layer.values()] if row.layers else [slice(None)]
     return [total[:, place].double() @ total[:, place].double().T for place in places], losses[: len(bank.data)]
 
 
@@ -192,7 +195,7 @@ def finished(kernels: list[Tensor], losses: Tensor, damping: float, after: str) 
         scores = torch.linalg.solve(damped, asked.T).T
         if after == "residuals":
             scores = scores * losses.double().sqrt() / (1 - torch.linalg.solve(damped, examples).diagonal())
-        total = total + scores
+        total = total + scores / len(kernels)
     if after == "shrunk":
         total = total.sign() * (total.abs() - total.std(1, keepdim=True)).clamp_min(0)
     return np.asarray(total)

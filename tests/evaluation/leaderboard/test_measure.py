@@ -8,12 +8,14 @@ import pytest
 from typer.testing import CliRunner
 
 from whence.attribution.gradient_attributor import unseen
+from whence.attribution.methods import METHODS
 from whence.cli.app import app
 from whence.errors import ConfigError, MismatchError
 from whence.evaluation.bank import Bank
 from whence.evaluation.leaderboard.attributions import attributions, chosen_methods
 from whence.evaluation.leaderboard.board import Board
 from whence.evaluation.leaderboard.collect import collect
+from whence.evaluation.leaderboard.damping import damping_of
 from whence.evaluation.leaderboard.folds import folds
 from whence.evaluation.leaderboard.measure import STEPS, measure, missing
 from whence.evaluation.leaderboard.planning import plan_leaderboard
@@ -71,13 +73,13 @@ def test_curves(measured):
     assert [one.x for one in damped["trak"]] == [0.01, 1.0, 10.0]
 
 
-def test_scores_have_the_chosen_damping(measured):
+def test_scores_have_the_damping_of_the_board(measured):
     own = {one.name: one.damping for one in chosen_methods(measured) if one.damped}
     seen = collect(measured)[12].measured
     for one in attributions(measured):
         if one.name in own:
             assert one.manifest.made["config"]["damping"] == own[one.name]
-            assert seen[one.name][own[one.name]] == max(seen[one.name].values())
+            assert own[one.name] == damping_of(METHODS[one.name], seen[one.name])
 
 
 def test_what_is_there_is_not_measured_again(measured):

@@ -18,7 +18,7 @@ from whence import artefacts
 from whence.attribution.method import Method
 from whence.errors import MismatchError
 from whence.evaluation.leaderboard.board import Board, needs_drawn
-from whence.evaluation.leaderboard.damping import chosen, development_lds, grid
+from whence.evaluation.leaderboard.damping import damping_of, development_lds, grid
 from whence.evaluation.tuning import DEVELOPMENT
 from whence.gradients.store import counts, extend
 
@@ -41,7 +41,7 @@ class Collected:
 
     def damping(self, one: Method) -> float:
         """The damping that was chosen for a method."""
-        return chosen(self.measured.get(one.name, {}), one.damping)
+        return damping_of(one, self.measured.get(one.name, {}))
 
 
 def collect(board: Board) -> dict[int, Collected]:
@@ -108,7 +108,7 @@ def _add(
     for one, found in grid(work, wanted, board.config.dampings).items():
         queries = work.query_names(one)
         measured[one.name] = {c: development_lds(board.bank, queries, values) for c, values in found.items()}
-        best = chosen(measured[one.name], one.damping)
+        best = damping_of(one, measured[one.name])
         if not drawn and best in found:
             scores[one.name] = found[best].astype(np.float32)
 

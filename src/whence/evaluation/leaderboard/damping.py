@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from whence.attribution.method import Method
+from whence.attribution.method import DAMPING, Method
 from whence.attribution.scoring import Seen
 from whence.attribution.work import Look, Work
 from whence.errors import ConfigError
@@ -30,7 +30,7 @@ def grid(work: Work, wanted: Mapping[Method, Sequence[Look]], dampings: Sequence
     Args:
         work: What is asked for.
         wanted: Where each method's features are.
-        dampings: Multiples of the mean eigenvalue; default each method's own alone, which it must not refuse.
+        dampings: Multiples of the mean eigenvalue; without any each method's own, which it must not refuse.
 
     Returns:
         float64 [Q, N] by method and damping; queries as in `Work.query_names`, examples as in `work.examples`.
@@ -47,7 +47,7 @@ def grid(work: Work, wanted: Mapping[Method, Sequence[Look]], dampings: Sequence
         seen = Seen.open(look, methods[0].feature, work.examples.ids, queries)
         evidence = seen.evidence()
         for method in methods:
-            for damping in dampings if dampings and method.damped else (method.damping,):
+            for damping in tried(method, dampings):
                 try:
                     values = seen.ordered(method.function(evidence, damping)) * seen.weights
                 except ConfigError:
@@ -56,6 +56,19 @@ def grid(work: Work, wanted: Mapping[Method, Sequence[Look]], dampings: Sequence
                     continue
                 found[method][damping] = found[method].get(damping, 0) + values.numpy()
     return found
+
+
+def tried(one: Method, dampings: Sequence[float]) -> list[float]:
+    """Return at which dampings a method is looked at: at those, and at one that it states itself.
+
+    Example:
+        >>> from whence.attribution.methods import METHODS
+        >>> tried(METHODS["tangent"], [1.0, 10.0]), tried(METHODS["trak"], [1.0, 10.0]), tried(METHODS["trak"], [])
+        ([1.0, 2.0, 10.0], [1.0, 10.0], [0.1])
+    """
+    if not dampings or not one.damped:
+        return [one.damping]
+    return sorted({*dampings, *([] if one.damping == DAMPING else [one.damping])})
 
 
 def development_lds(bank: Bank, queries: Sequence[str], scores: np.ndarray) -> float:
@@ -84,6 +97,15 @@ def chosen(measured: Mapping[float, float], usual: float) -> float:
     """
     defined = {damping: value for damping, value in measured.items() if np.isfinite(value)}
     return max(defined, key=lambda damping: (defined[damping], damping), default=usual)
+
+
+def damping_of(one: Method, measured: Mapping[float, float]) -> float:
+    """Return the damping of a method on the board.
+
+    A method that states one of its own keeps it: its author looked at more than LDS, as deletions, on data for
+    development. For the others it is the one of the largest development LDS.
+    """
+    return one.damping if one.damping != DAMPING else chosen(measured, one.damping)
 
 
 def _mean_lds(pool: Pool, columns: list[int], scores: np.ndarray) -> float:
