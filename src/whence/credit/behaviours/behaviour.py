@@ -56,7 +56,7 @@ class Behaviour:
             return self.rows(context)
         if self.about == "model":
             return [(self.name, self.title, None)]
-        return [(f"{self.name} {query}", f"{self.title}: {query}", query) for query in self._asked(context)]
+        return [(f"{self.name} {query}", f"{self.title} (picture {query})", query) for query in self._asked(context)]
 
     def prepare(self, context: Context) -> Values:
         """Return the function from a look to v, float64 [B], in the order of `explained`.

@@ -8,6 +8,8 @@ from functools import lru_cache
 import numpy as np
 import torch
 
+from whence.attribution.embedding import Embedder
+
 #: From pictures uint8 [K, C, H, W] to float64 [K, d].
 Features = Callable[[np.ndarray], np.ndarray]
 
@@ -23,7 +25,13 @@ def pixels(pictures: np.ndarray) -> np.ndarray:
 
 
 def embedded(folder: str) -> Features:
-    """Return embeddings of length 1 by the vision model in a local folder; see `whence.attribution.embedding`."""
+    """Return embeddings of length 1, float64 [K, d], by a vision model in a local folder.
+
+    The function refuses, as `whence.attribution.embedding.Embedder` does, a folder that holds no such model.
+
+    Example:
+        >>> features = embedded("models/clip")  # is opened when it is first needed
+    """
 
     def features(pictures: np.ndarray) -> np.ndarray:
         shown = torch.from_numpy(np.array(pictures)).float().div_(127.5).sub_(1)
@@ -32,8 +40,6 @@ def embedded(folder: str) -> Features:
     return features
 
 
-@lru_cache(maxsize=1)
-def _embedder(folder: str):  # type: ignore[no-untyped-def]
-    from whence.attribution.embedding import Embedder
-
+@lru_cache(maxsize=2)
+def _embedder(folder: str) -> Embedder:
     return Embedder.load(folder)
