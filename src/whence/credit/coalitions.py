@@ -19,17 +19,14 @@ def every(players: int) -> np.ndarray:
     """Return all 2^U coalitions of U players, bool [2^U, U]; nobody first, everybody last.
 
     Raises:
-        ConfigError: There are too few players, or too many to list their coalitions.
+        ConfigError: There are too many players to list their coalitions.
 
     Example:
         >>> every(2).astype(int).tolist()
         [[0, 0], [1, 0], [0, 1], [1, 1]]
     """
-    _check(players, 1)
-    if players > MOST:
-        raise ConfigError(
-            f"{players} players have 2^{players} coalitions, too many to list (at most {MOST} players); draw some."
-        )
+    if not 0 <= players <= MOST:
+        raise ConfigError(f"The coalitions of 0 to {MOST} players can be listed, given {players}; draw some.")
     return (np.arange(2**players)[:, None] >> np.arange(players) & 1).astype(bool)
 
 
@@ -40,8 +37,9 @@ def proper(players: int) -> np.ndarray:
         >>> proper(2).astype(int).tolist()
         [[1, 0], [0, 1]]
     """
+    _check(players, 1)
     half = every(players)[1 : 2 ** (players - 1)]
-    return _with_complements(half)
+    return with_complements(half)
 
 
 def shapley_coalitions(players: int, count: int, seed: int) -> np.ndarray:
@@ -122,11 +120,11 @@ def _drawn(players: int, count: int, seed: int, odds: list[float]) -> np.ndarray
     uniform = np.random.default_rng(seed).random((-(-count // 2), 1 + players))
     sizes = 1 + np.searchsorted(chances[:-1], uniform[:, 0], side="right")
     ranks = uniform[:, 1:].argsort(1).argsort(1)
-    return _with_complements(ranks < sizes[:, None])[:count]
+    return with_complements(ranks < sizes[:, None])[:count]
 
 
-def _with_complements(rows: np.ndarray) -> np.ndarray:
-    """Return each row followed by its complement."""
+def with_complements(rows: np.ndarray) -> np.ndarray:
+    """Return each coalition followed by its complement, bool [2M, U]."""
     return np.stack([rows, ~rows], axis=1).reshape(-1, rows.shape[1])
 
 

@@ -36,7 +36,7 @@ def shares(game: Game, weights: np.ndarray | None = None) -> np.ndarray:
 ADD_ONE_IN = Estimator(
     "add-one-in",
     "Add one in",
-    "Lu et al. 2025 (arXiv:2407.03153)",
+    "the value of a coalition of one",
     False,
     lambda players, count, seed: add_one_in(players),
     shares,
