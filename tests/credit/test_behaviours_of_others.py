@@ -1,0 +1,117 @@
+"""Behaviours that others define: functions of pictures, and vision models in local folders."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from whence.attribution.embedding import embed
+from whence.credit.behaviours import behaviour, of_function
+from whence.credit.looks import Context, Look
+from whence.data import Dataset, load
+from whence.errors import ArtefactError, ConfigError, DataError, NotFiniteError
+
+DIGITS = load("digits:test")
+QUERIES = Dataset(("0/4", "b", "7/2"), DIGITS.pixels[:3], (("(none)",),) * 3, (None,) * 3)
+DRAWN = np.array([True, False, True])
+NAMES = tuple(f"0/{k}" for k in range(8))
+CONTEXT = Context(DIGITS, DIGITS.select(range(50, 62)), NAMES, DIGITS.pixels[20:28], QUERIES, DRAWN)
+LOOK = Look(DIGITS.pixels[30:38], np.zeros(0), np.zeros(0), DIGITS.pixels[8:10])
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A tiny vision model of random weights."""
+    from transformers import ViTConfig, ViTModel
+
+    path = tmp_path_factory.mktemp("models") / "vit"
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    ViTModel(ViTConfig(**sizes, image_size=28, patch_size=7)).save_pretrained(path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("function", "expected"),
+    [
+        (lambda pictures: pictures.mean((1, 2, 3)), LOOK.pictures.mean()),
+        (lambda pictures: pictures.mean((1, 2, 3))[:, None].tolist(), LOOK.pictures.mean()),
+        (lambda pictures: np.quantile(pictures.max((1, 2, 3)), 0.9), np.quantile(LOOK.pictures.max((1, 2, 3)), 0.9)),
+        (lambda pictures: torch.from_numpy(pictures).float().mean(), LOOK.pictures.mean()),
+        (lambda pictures: 3, 3.0),
+    ],
+)
+def test_a_function_gives_the_mean_over_pictures(function, expected):
+    assert of_function(function, "own").prepare(CONTEXT)(LOOK) == pytest.approx([expected], rel=1e-6)
+
+
+def test_a_function_cannot_change_what_others_see():
+    def spoil(pictures):
+        pictures[:] = 0
+        return 0.0
+
+    before = LOOK.pictures.copy()
+    of_function(spoil, "spoil").prepare(CONTEXT)(LOOK)
+    assert np.array_equal(LOOK.pictures, before)
+
+
+@pytest.mark.parametrize(
+    ("function", "error", "message"),
+    [
+        (lambda pictures: pictures.mean((2, 3, 1))[:3], DataError, r"own gave \(3,\) numbers for 8 pictures"),
+        (lambda pictures: pictures, DataError, "expected one each, or one"),
+        (lambda pictures: "high", DataError, r"own failed on drawn pictures uint8 \(8, 1, 8, 8\)"),
+        (lambda pictures: 1 // 0, DataError, "own failed .* division"),
+        (lambda pictures: math.nan, NotFiniteError, "not finite"),
+    ],
+)
+def test_what_a_function_may_not_return(function, error, message):
+    with pytest.raises(error, match=message):
+        of_function(function, "own").prepare(CONTEXT)(LOOK)
+
+
+def test_a_function_of_a_file(tmp_path):
+    file = tmp_path / "own scores.py"
+    file.write_text("import numpy as np\nWHITE = 255\ndef ink(pictures): return (pictures / WHITE).mean((1, 2, 3))\n")
+    found = behaviour(f"{file}:ink").prepare(CONTEXT)(LOOK)
+    assert found == pytest.approx([LOOK.pictures.mean() / 255])
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("no_such_module:f", "'no_such_module' can't be imported"),
+        ("numpy:no_such_function", "numpy has no function 'no_such_function'"),
+        ("numpy:pi", "has no function 'pi'"),
+        ("none.py:f", "There is no file none.py"),
+        ("{}/bad.py:f", "bad.py can't be run: "),
+        ("a b:f", "can't be imported"),
+        (".relative:f", "can't be imported"),
+    ],
+)
+def test_functions_that_are_not_there(tmp_path, name, message):
+    (tmp_path / "bad.py").write_text("def f(:\n")
+    with pytest.raises(ConfigError, match=message):
+        behaviour(name.format(tmp_path))
+
+
+def test_likeness_in_the_eyes_of_a_vision_model(folder):
+    shown, asked = (torch.from_numpy(one).float() / 127.5 - 1 for one in (LOOK.again, QUERIES.pixels[DRAWN]))
+    expected = torch.nn.functional.cosine_similarity(embed(shown, folder), embed(asked, folder))
+    found = behaviour(f"embedding:{folder}").prepare(CONTEXT)(LOOK)
+    assert found == pytest.approx(expected.numpy(), abs=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["diversity", "coverage", "precision"])
+def test_behaviours_of_models_in_an_embedding(folder, kind):
+    one = behaviour(f"{kind}:{folder}")
+    (found,) = one.prepare(CONTEXT)(LOOK)
+    assert 0 <= found <= 1  # entropy over two clusters, or a share
+    assert one.explained(CONTEXT)[0][0] == f"{kind}:{folder}"
+
+
+@pytest.mark.parametrize("kind", ["diversity", "coverage", "precision", "embedding"])
+def test_a_folder_without_a_model_is_refused_before_any_model_is_looked_at(tmp_path, kind):
+    with pytest.raises(ArtefactError, match="is not a folder of a transformers model"):
+        behaviour(f"{kind}:{tmp_path}").prepare(CONTEXT)
