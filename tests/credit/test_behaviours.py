@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from whence.credit.behaviours import BEHAVIOURS, Behaviour, behaviour
-from whence.credit.looks import Context, Look
+from whence.credit.context import Context
+from whence.credit.looks import Look
 from whence.data import Dataset, load
 from whence.errors import ConfigError, DataError, NotFiniteError
 
@@ -105,12 +106,12 @@ def test_what_is_not_a_number_of_each_row_is_refused(value, error, message):
         odd.prepare(CONTEXT)(LOOK)
 
 
-@pytest.mark.parametrize("name", ["", "diversty", "class", "class:", ":f", "fit:", "embedding:"])
+@pytest.mark.parametrize("name", ["", "diversty", "class", "class:", ":f", "fit:", "embedding:", "score:"])
 def test_unknown_names_are_refused(name):
     with pytest.raises(ConfigError, match="There is no behaviour .*; there are diversity, "):
         behaviour(name)
 
 
-@pytest.mark.parametrize("kind", ["class", "embedding", "diversity", "coverage", "precision"])
+@pytest.mark.parametrize("kind", ["class", "embedding", "diversity", "coverage", "precision", "score"])
 def test_names_with_an_argument_are_kept(kind):
     assert behaviour(f"{kind}:a/b:c").name == f"{kind}:a/b:c"

@@ -13,7 +13,8 @@ from whence.credit.behaviours.classes import Classifier
 from whence.credit.behaviours.coverage import radii, within
 from whence.credit.behaviours.diversity import clusters_of, entropy, nearest_cluster
 from whence.credit.behaviours.features import pixels
-from whence.credit.looks import Context, Look
+from whence.credit.context import Context
+from whence.credit.looks import Look
 from whence.data import Dataset, load
 from whence.errors import DataError
 

@@ -1,6 +1,7 @@
 """Behaviours that others define: functions of pictures, and vision models in local folders."""
 
 import math
+import shutil
 
 import numpy as np
 import pytest
@@ -8,7 +9,8 @@ import torch
 
 from whence.attribution.embedding import embed
 from whence.credit.behaviours import behaviour, of_function
-from whence.credit.looks import Context, Look
+from whence.credit.context import Context
+from whence.credit.looks import Look
 from whence.data import Dataset, load
 from whence.errors import ArtefactError, ConfigError, DataError, NotFiniteError
 
@@ -111,7 +113,69 @@ def test_behaviours_of_models_in_an_embedding(folder, kind):
     assert one.explained(CONTEXT)[0][0] == f"{kind}:{folder}"
 
 
-@pytest.mark.parametrize("kind", ["diversity", "coverage", "precision", "embedding"])
+@pytest.fixture(scope="module")
+def scorers(tmp_path_factory):
+    """Folders of tiny scoring models of random weights, by how many labels they have."""
+    from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessorPil
+
+    root = tmp_path_factory.mktemp("scorers")
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    for labels in (["beauty"], ["low", "high"]):
+        config = ViTConfig(**sizes, image_size=28, patch_size=7, id2label=dict(enumerate(labels)))
+        ViTForImageClassification(config).save_pretrained(root / str(len(labels)))
+        ViTImageProcessorPil(size={"height": 28, "width": 28}).save_pretrained(root / str(len(labels)))
+    return root
+
+
+def by_hand(folder) -> torch.Tensor:
+    """Logits of the pictures of `LOOK`, all in one batch of PIL images."""
+    from PIL import Image
+    from transformers import ViTForImageClassification, ViTImageProcessorPil
+
+    shown = [Image.fromarray(one[0]).convert("RGB") for one in LOOK.pictures]
+    ready = ViTImageProcessorPil.from_pretrained(folder)(images=shown, return_tensors="pt")
+    with torch.inference_mode():
+        return ViTForImageClassification.from_pretrained(folder)(**ready).logits
+
+
+def test_scores_by_a_model_with_one_output(scorers):
+    expected = by_hand(scorers / "1").mean().item()
+    one = behaviour(f"score:{scorers / '1'}")
+    assert one.prepare(CONTEXT)(LOOK) == pytest.approx([expected], abs=1e-5)
+    assert one.unit == "score"
+
+
+@pytest.mark.parametrize(("label", "column"), [("low", 0), ("high", 1)])
+def test_the_probability_of_a_label(scorers, label, column):
+    expected = by_hand(scorers / "2").softmax(1)[:, column].mean().item()
+    one = behaviour(f"score:{scorers / '2'}#{label}")
+    assert one.prepare(CONTEXT)(LOOK) == pytest.approx([expected], abs=1e-5)
+    assert one.unit == "probability"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("2", "has 2 labels; ask for one as score:.*#LABEL, of low, high"),
+        ("2#middle", "has no label 'middle'; .* of low, high"),
+        ("1#beauty!", "has no label 'beauty!'"),
+        ("3", "has no config.json"),
+    ],
+)
+def test_scores_that_can_not_be_told(scorers, name, message):
+    with pytest.raises(ArtefactError, match=message):
+        behaviour(f"score:{scorers / name}").prepare(CONTEXT)
+
+
+def test_a_model_without_a_trained_output_is_refused(folder, scorers, tmp_path):
+    own = shutil.copytree(folder, tmp_path / "vit")
+    shutil.copy(scorers / "1" / "preprocessor_config.json", own)
+    with pytest.raises(ArtefactError, match="lacks the weights classifier"):
+        behaviour(f"score:{own}").prepare(CONTEXT)
+
+
+@pytest.mark.parametrize("kind", ["diversity", "coverage", "precision", "embedding", "score"])
 def test_a_folder_without_a_model_is_refused_before_any_model_is_looked_at(tmp_path, kind):
     with pytest.raises(ArtefactError, match="is not a folder of a transformers model"):
         behaviour(f"{kind}:{tmp_path}").prepare(CONTEXT)

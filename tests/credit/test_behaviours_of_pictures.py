@@ -10,7 +10,8 @@ from hypothesis.extra.numpy import arrays
 from whence import images
 from whence.credit.behaviours import behaviour
 from whence.credit.behaviours.pictures import C1, C2, distances, structural_similarity
-from whence.credit.looks import Context, Look
+from whence.credit.context import Context
+from whence.credit.looks import Look
 from whence.data import Dataset, load
 
 DIGITS = load("digits:test")

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from whence.config import ModelConfig, SamplerConfig
-from whence.credit.looks import NEEDS, Context, Look, measure
+from whence.credit.context import Context
+from whence.credit.looks import NEEDS, Look, measure
 from whence.data import Dataset, load
 from whence.diffusion.draws import Draws
 from whence.diffusion.process import DiffusionModel

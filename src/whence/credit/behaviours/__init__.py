@@ -13,6 +13,7 @@ from whence.credit.behaviours.features import embedded
 from whence.credit.behaviours.function import function_of, of_function
 from whence.credit.behaviours.held_out import FIT, HELD_OUT_FIT
 from whence.credit.behaviours.pictures import DISTANCE, SSIM
+from whence.credit.behaviours.score import scored
 from whence.errors import ConfigError
 
 __all__ = ["BEHAVIOURS", "Behaviour", "Values", "behaviour", "of_function"]
@@ -28,6 +29,7 @@ _WITH_ARGUMENT: dict[str, Callable[[str], Behaviour]] = {
     "coverage": lambda folder: coverage(embedded(folder), f"coverage:{folder}"),
     "precision": lambda folder: precision(embedded(folder), f"precision:{folder}"),
     "embedding": embedding,
+    "score": scored,
 }
 
 
@@ -38,6 +40,7 @@ def behaviour(name: str) -> Behaviour:
     * `class:7`: the share of drawn pictures of class 7;
     * `diversity:FOLDER`, `coverage:FOLDER`, `precision:FOLDER`: in the embedding of a vision model instead of pixels;
     * `embedding:FOLDER`: likeness to the picture in the eyes of a vision model;
+    * `score:FOLDER` or `score:FOLDER#LABEL`: the mean score of drawn pictures by a model, such as one of aesthetics;
     * `MODULE:FUNCTION` or `FILE.py:FUNCTION`: the mean of what a function says of drawn pictures uint8 [K, C, H, W].
 
     Raises:
@@ -54,6 +57,6 @@ def behaviour(name: str) -> Behaviour:
         make = _WITH_ARGUMENT.get(kind)
         return make(argument) if make is not None else of_function(function_of(name), name)
     raise ConfigError(
-        f"There is no behaviour {name!r}; there are {', '.join(BEHAVIOURS)}, class:NAME, embedding:FOLDER, "
-        "diversity:FOLDER, coverage:FOLDER, precision:FOLDER and MODULE:FUNCTION."
+        f"There is no behaviour {name!r}; there are {', '.join(BEHAVIOURS)}, class:NAME, score:FOLDER, "
+        "embedding:FOLDER, diversity:FOLDER, coverage:FOLDER, precision:FOLDER and MODULE:FUNCTION."
     )

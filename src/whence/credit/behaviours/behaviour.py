@@ -8,7 +8,8 @@ from typing import Literal
 
 import numpy as np
 
-from whence.credit.looks import Context, Look, Need
+from whence.credit.context import Context
+from whence.credit.looks import Look, Need
 from whence.errors import DataError, NotFiniteError
 
 #: From a look to v, float64 [B].

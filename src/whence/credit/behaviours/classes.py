@@ -11,7 +11,7 @@ import numpy as np
 
 from whence.credit.behaviours.behaviour import Behaviour, Row, Values
 from whence.credit.behaviours.features import pixels
-from whence.credit.looks import Context
+from whence.credit.context import Context
 from whence.data import Dataset
 from whence.errors import DataError
 

@@ -18,7 +18,8 @@ from scipy.spatial.distance import cdist
 
 from whence.credit.behaviours.behaviour import Behaviour, Values
 from whence.credit.behaviours.features import Features, pixels
-from whence.credit.looks import Context, Look
+from whence.credit.context import Context
+from whence.credit.looks import Look
 from whence.errors import DataError
 
 #: Neighbours k that a ball reaches to.

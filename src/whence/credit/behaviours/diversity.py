@@ -8,7 +8,8 @@ from scipy.spatial.distance import cdist
 
 from whence.credit.behaviours.behaviour import Behaviour, Row, Values
 from whence.credit.behaviours.features import Features, pixels
-from whence.credit.looks import Context, Look
+from whence.credit.context import Context
+from whence.credit.looks import Look
 from whence.errors import DataError
 
 #: Clusters of the reference pictures, at most.

@@ -7,7 +7,8 @@ import numpy as np
 from whence.credit.behaviours.behaviour import Behaviour, Values
 from whence.credit.behaviours.features import embedded
 from whence.credit.behaviours.pictures import asked
-from whence.credit.looks import Context, Look
+from whence.credit.context import Context
+from whence.credit.looks import Look
 
 
 def embedding(folder: str) -> Behaviour:

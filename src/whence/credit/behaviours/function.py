@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from whence.credit.behaviours.behaviour import Behaviour, Values
-from whence.credit.looks import Context, Look
+from whence.credit.context import Context
+from whence.credit.looks import Look
 from whence.errors import ConfigError, DataError
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from whence.credit.behaviours.behaviour import Behaviour, Values
-from whence.credit.looks import Context
+from whence.credit.context import Context
 
 
 def held_out_fit(context: Context) -> Values:

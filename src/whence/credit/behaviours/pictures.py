@@ -7,7 +7,7 @@ from scipy.ndimage import gaussian_filter
 
 from whence.credit.behaviours.behaviour import Behaviour, Values
 from whence.credit.behaviours.features import pixels
-from whence.credit.looks import Context
+from whence.credit.context import Context
 
 #: Width of the Gaussian window of structural similarity, and where it is cut: 11 x 11 pixels.
 SIGMA, RADIUS = 1.5, 5
