@@ -10,11 +10,12 @@ from whence import artefacts
 from whence.attribution.target import Target
 from whence.attribution.work import recorded_draws
 from whence.config import Config, ModelConfig, TrainingConfig
+from whence.diffusion.fingerprint import fingerprint
 from whence.diffusion.process import DiffusionModel
 from whence.diffusion.record import Record
 from whence.diffusion.training import train
 from whence.errors import ArtefactError, MismatchError
-from whence.gradients.subject import ModelAt, fingerprint
+from whence.gradients.subject import ModelAt
 
 
 @pytest.fixture

@@ -45,7 +45,11 @@ def test_digits_can_be_scaled():
 REFUSED = {
     "an unknown split": (DataError, {"data": "digits:dev"}, "digits has no split 'dev'; it has train, test."),
     "two splits": (DataError, {"data": "digits:test", "split": "train"}, "Give one of them."),
-    "an unknown column": (DataError, {"data": "digits", "unit_column": "x"}, "'x'; there is label, caption."),
+    "an unknown column": (
+        DataError,
+        {"data": "digits", "unit_column": "x"},
+        "'x'; there is label, caption, contributor.",
+    ),
     "no resolution": (ConfigError, {"data": "digits", "resolution": 0}, "1 pixel or more, not 0"),
 }
 
@@ -54,3 +58,12 @@ REFUSED = {
 def test_what_digits_do_not_have_is_refused(error, arguments, message):
     with pytest.raises(error, match=re.escape(message)):
         load(**arguments)
+
+
+def test_contributors_are_two_for_each_digit_and_unequal():
+    digits, labels = load("digits", unit_column="contributor"), load("digits", unit_column="label")
+    assert len(digits.unit_ids) == 20
+    for digit in range(10):
+        sizes = [len(digits.examples_of(f"contributor {2 * digit + k:02}")) for k in range(2)]
+        assert sum(sizes) == len(labels.examples_of(f"digit {digit}"))
+        assert 0 < sizes[0] < sizes[1]

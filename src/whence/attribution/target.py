@@ -14,6 +14,7 @@ from whence import artefacts
 from whence.attribution.queries import SAMPLE, Queries, read_queries, sample_request
 from whence.data import Dataset
 from whence.diffusion.draws import Draws
+from whence.diffusion.fingerprint import fingerprint
 from whence.diffusion.process import DiffusionModel
 from whence.diffusion.record import Record
 from whence.ensemble.model import Ensemble, member_path
@@ -21,7 +22,7 @@ from whence.ensemble.queries import read_queries as read_ensemble_queries
 from whence.ensemble.sampling import sample
 from whence.errors import ArtefactError, ConfigError, MismatchError
 from whence.gradients.sources import Recorded
-from whence.gradients.subject import ModelAt, fingerprint
+from whence.gradients.subject import ModelAt
 
 
 @dataclass(frozen=True)

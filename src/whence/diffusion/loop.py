@@ -85,10 +85,12 @@ class Loop:
         return Draws(config.seed, self.model.timesteps, config.shared_noise, config.antithetic)
 
     @classmethod
-    def start(cls, data: Dataset, weights: np.ndarray, config: Config, part: Path) -> Loop:
-        """A new run, or the interrupted one whose save is in `part`."""
+    def start(
+        cls, data: Dataset, weights: np.ndarray, config: Config, part: Path, start: DiffusionModel | None = None
+    ) -> Loop:
+        """A new run, from new weights or those of another model, or the interrupted one whose save is in `part`."""
         training = config.training
-        model = DiffusionModel.new(config.model, data.size, training.seed)
+        model = start or DiffusionModel.new(config.model, data.size, training.seed)
         model.network.to(device()).train()
         optimiser = torch.optim.AdamW(
             model.network.parameters(),

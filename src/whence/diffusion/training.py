@@ -12,12 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from whence import artefacts
 from whence.artefacts import Manifest
 from whence.config import Config
 from whence.data import Dataset
+from whence.diffusion.fingerprint import fingerprint
 from whence.diffusion.loop import Loop
+from whence.diffusion.process import DiffusionModel
+from whence.diffusion.ranges import require_size
 from whence.diffusion.sizes import suit
 from whence.engine import Report, device, one_thread, silent
 from whence.errors import DataError
@@ -29,6 +33,7 @@ def train(
     config: Config | None = None,
     *,
     weights: Mapping[str, float] | None = None,
+    start: DiffusionModel | None = None,
     report: Report = silent,
     patience: float = 0.0,
 ) -> Manifest:
@@ -43,6 +48,8 @@ def train(
         path: The run directory.
         config: Settings; `config.model` and `config.training` matter here.
         weights: Weight w_n in the loss by example id; 1 where absent.
+        start: A model from whose weights training goes on, with moments of zero; `config.model` then does not matter.
+            It is changed. Default: new weights.
         report: Called with (steps done, steps in all).
         patience: Seconds to wait for another writer of the same directory.
 
@@ -52,13 +59,17 @@ def train(
     Raises:
         MismatchError: The directory holds a run on other data or with other settings.
         LockedError: Another process is writing the directory.
-        DataError: `weights` names an example that is not in the data, or a weight is not finite.
+        DataError: `weights` names an example that is not in the data, or a weight is not finite; or the pictures are
+            of another size than those of `start`.
         NotFiniteError: The loss became NaN or infinite.
     """
     path, config = Path(path), suit(config or Config(), data.size)
     w = _weights(data, weights or {})
     inputs = {"data": data.fingerprint, "weights": artefacts.digest(dict(weights)) if weights else None}
     made = {"model": config.model.record(), "training": config.training.record()}
+    if start is not None:
+        inputs["start"] = fingerprint(start)
+        require_size(start, torch.from_numpy(data.pixels[:1]), "training images")
     whole = artefacts.existing(path, "model", inputs=inputs, made=made)
     if whole is not None:
         report(config.training.steps, config.training.steps)
@@ -68,7 +79,7 @@ def train(
         artefacts.write_table(part / "examples.parquet", {"id": list(data.ids), "weight": w})
         artefacts.write_bytes(part / "config.toml", config.to_toml().encode())
         with one_thread():
-            loop = Loop.start(data, w, config, part)
+            loop = Loop.start(data, w, config, part, start)
             loop.run(report)
             facts |= loop.finish()
     return artefacts.read_manifest(path, "model")

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from whence import artefacts
 from whence.diffusion.draws import Draws
+from whence.diffusion.fingerprint import fingerprint
 from whence.diffusion.process import DiffusionModel
 from whence.diffusion.ranges import require_range, require_size
 from whence.engine import device, one_thread
@@ -29,7 +30,7 @@ from whence.gradients.examples import Examples
 from whence.gradients.features import batch_shape
 from whence.gradients.readouts import outcome, readout
 from whence.gradients.sources import Own
-from whence.gradients.subject import ModelAt, Subject, fingerprint
+from whence.gradients.subject import ModelAt, Subject
 from whence.seeds import derived_seed
 
 KIND = "subject"

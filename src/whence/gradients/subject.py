@@ -8,9 +8,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from whence import artefacts
+from whence.diffusion.fingerprint import fingerprint
 from whence.diffusion.process import DiffusionModel
 from whence.engine import device
 from whence.errors import MismatchError
@@ -41,20 +40,6 @@ class ModelAt:
             }
             model.network.load_state_dict(weights)
         return model
-
-
-def fingerprint(model: DiffusionModel) -> str:
-    """SHA-256 (hex) of the weights, the schedule and what is predicted."""
-    tensors = {
-        name: [
-            str(value.dtype),
-            list(value.shape),
-            artefacts.digest(value.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes()),
-        ]
-        for name, value in sorted(model.network.state_dict().items())
-    }
-    schedule = artefacts.digest(model.alphas_cumprod.numpy().tobytes())
-    return artefacts.digest([tensors, schedule, model.prediction, repr(model.network)])
 
 
 @dataclass(frozen=True)

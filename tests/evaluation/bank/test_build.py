@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from whence import artefacts
+from whence.diffusion.fingerprint import fingerprint
 from whence.diffusion.process import DiffusionModel
 from whence.diffusion.training import train
 from whence.errors import ConfigError, MismatchError
@@ -13,7 +14,6 @@ from whence.evaluation.bank import Bank, PoolRequest, build_pool, usual_pools
 from whence.evaluation.bank.measure import draw_again, measure_losses
 from whence.evaluation.bank.pool import KIND, Pool
 from whence.evaluation.bank.subsets import subsets
-from whence.gradients.subject import fingerprint
 
 TEST = PoolRequest("test", 4, seeds=2)
 

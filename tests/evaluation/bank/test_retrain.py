@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from whence import artefacts
+from whence.diffusion.fingerprint import fingerprint
 from whence.diffusion.process import DiffusionModel
 from whence.diffusion.record import Record
 from whence.diffusion.training import train
@@ -11,7 +12,6 @@ from whence.errors import ArtefactError, ConfigError, MismatchError
 from whence.evaluation.bank.base import reference_seed
 from whence.evaluation.bank.measure import measure_losses
 from whence.evaluation.bank.retrain import Retraining, retrain
-from whence.gradients.subject import fingerprint
 
 ALL, HALF = tuple(range(24)), tuple(range(0, 24, 2))
 

@@ -27,6 +27,7 @@ from whence.attribution.scores import Scores
 from whence.config import Config
 from whence.data import Dataset, read
 from whence.diffusion.draws import Draws
+from whence.diffusion.fingerprint import fingerprint
 from whence.diffusion.process import DiffusionModel
 from whence.errors import ArtefactError, MismatchError
 from whence.evaluation.bank.matching import reordered, require_match, with_means
@@ -34,7 +35,6 @@ from whence.evaluation.bank.pool import KIND as POOL
 from whence.evaluation.bank.pool import Pool
 from whence.evaluation.bank.subsets import classes_of
 from whence.gradients.examples import Examples
-from whence.gradients.subject import fingerprint
 from whence.seeds import derived_seed
 
 KIND = "bank"

@@ -16,13 +16,13 @@ import torch
 
 from whence import artefacts
 from whence.config import Config
+from whence.diffusion.fingerprint import fingerprint
 from whence.diffusion.process import DiffusionModel
 from whence.diffusion.training import train
 from whence.engine import Report, Task, run, silent
 from whence.errors import ConfigError
 from whence.evaluation.bank.bank import MODEL_SUFFIX, Bank
 from whence.evaluation.bank.measure import draw_again, measure_losses
-from whence.gradients.subject import fingerprint
 
 #: Kind of the artefact of a measured model.
 KIND = "retrained"

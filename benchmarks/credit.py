@@ -1,0 +1,84 @@
+"""Credit on digits: do shares of twenty contributors predict what retraining without some of them gives?
+
+python benchmarks/credit.py retrain     # models of held-out coalitions, about half an hour on two cores
+python benchmarks/credit.py tune        # steps of fine-tuning, on development coalitions
+python benchmarks/credit.py shares      # Shapley values by fine-tuning, and the other methods
+python benchmarks/credit.py table       # what docs/benchmarks.md shows
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from whence.attribution.queries import Queries
+from whence.cli.progress import progress
+from whence.config import SamplerConfig
+from whence.credit.contributors import Contributors
+from whence.credit.study import Study, StudyConfig
+from whence.credit.values import looks_of
+from whence.credit.ways import Way
+from whence.data import Dataset, load
+from whence.diffusion.process import DiffusionModel
+from whence.diffusion.trajectory import draw_pictures
+from whence.evaluation.bank import Bank
+
+SAMPLER = SamplerConfig(method="ddim", steps=20, batch_size=64)
+#: Held-out coalitions: share of the contributors, how many, training seeds.
+TEST = {"50%": (0.5, 64, 2), "25%": (0.25, 32, 1), "75%": (0.75, 32, 1)}
+DEVELOPMENT = (0.5, 24, 1)
+QUERIES = 50
+
+
+def begun(bank: Bank, path: Path, way: Way) -> Study:
+    """A study of the bank's first reference model."""
+    names = tuple(f"0/{k}" for k in range(QUERIES))
+    pictures = draw_pictures(DiffusionModel.load(bank.models[0]), SAMPLER, names)
+    settings = StudyConfig(way=way, pictures=200, held_out=100, sampler=SAMPLER)
+    asked = Queries(names, pictures, SAMPLER, drawn=True)
+    return Study.begin(path, bank.models[0], by(bank, "contributor"), bank.config, settings, load("digits:test"), asked)
+
+
+def by(bank: Bank, column: str) -> Dataset:
+    """The bank's examples, with units of another column."""
+    digits = load("digits", unit_column=column)
+    return digits.select([digits.index_of(name) for name in bank.examples])
+
+
+def coalitions(players: int, share: float, count: int, name: str) -> np.ndarray:
+    """Distinct random coalitions of a share of the contributors, bool [M, U]."""
+    source, found = np.random.default_rng([players, *name.encode()]), dict[bytes, np.ndarray]()
+    while len(found) < count:
+        row = np.zeros(players, bool)
+        row[source.permutation(players)[: round(share * players)]] = True
+        found.setdefault(row.tobytes(), row)
+    return np.stack(list(found.values()))
+
+
+def retrain(bank: Bank, root: Path) -> None:
+    """Make the models that are the truth."""
+    study, who = begun(bank, root / "retraining", Way(kind="retraining")), Contributors.of_data(by(bank, "contributor"))
+    out, classes = ~np.eye(len(who), dtype=bool), Contributors.of_data(by(bank, "label"))
+    wanted = [("development", who, coalitions(len(who), *DEVELOPMENT[:2], "development"), DEVELOPMENT[2])]
+    wanted += [(name, who, coalitions(len(who), share, count, name), k) for name, (share, count, k) in TEST.items()]
+    wanted += [("without one", who, np.concatenate([np.ones((1, len(who)), bool), out]), 2)]
+    wanted += [("without a class", classes, ~np.eye(len(classes), dtype=bool), 2)]
+    for name, players, rows, repeats in wanted:
+        with progress(f"retraining {name}") as report:
+            looks_of(study, [players.kept(row) for row in rows], repeats=repeats, report=report)
+
+
+def main() -> None:
+    """Do one part."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("part", choices=["retrain"])
+    parser.add_argument("--bank", type=Path, default=Path("runs/digits-bank"))
+    parser.add_argument("--root", type=Path, default=Path("runs/credit-digits"))
+    asked = parser.parse_args()
+    retrain(Bank.open(asked.bank), asked.root)
+
+
+if __name__ == "__main__":
+    main()
