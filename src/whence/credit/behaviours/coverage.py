@@ -3,10 +3,11 @@
 Around each of the H held-out pictures x_h lies a ball that reaches to its k-th nearest neighbour among the others:
 B_h = {x : ‖x - x_h‖ ≤ r_h}. With drawn pictures y_1 ... y_K:
 
-    coverage  = share of h with some y_k in B_h      (Naeem et al. 2020, eq. 4)
+    coverage  = share of h with some y_k in B_h      (Naeem et al. 2020)
     precision = share of k with y_k in some B_h      (Kynkäänniemi et al. 2019, eq. 1 and 2)
 
 Coverage falls where a model no longer draws some kind of picture, precision where it draws what isn't like any.
+A held-out picture unlike the others has a large ball, so precision in pixels is soon 1.
 """
 
 from __future__ import annotations

@@ -55,10 +55,12 @@ def nearest_cluster(features: np.ndarray, reference: np.ndarray, clusters: np.nd
 
 
 def diversity(features: Features = pixels, name: str = "diversity") -> Behaviour:
-    """Entropy in bits over clusters of the full model's pictures (Lu et al. 2025, section 5.1, "diversity").
+    """Entropy in bits over clusters of the full model's pictures (Lu et al. 2025, arXiv:2407.03153).
 
     The reference pictures are clustered by Ward linkage; each picture of a model belongs to the cluster of the
     smallest mean distance. v = -Σ p log2 p over the proportions p of the clusters; between 0 and log2(clusters).
+    Noise is spread over clusters too: an untrained model can have nearly the diversity of the full one, in which case
+    little is shared out; read it beside `precision`.
 
     Args:
         features: What pictures are compared by.

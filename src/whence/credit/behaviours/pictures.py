@@ -26,7 +26,7 @@ def distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def structural_similarity(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Return the mean structural similarity (Wang et al. 2004, eq. 13 and 14) of pictures, float64 [G] in [-1, 1].
+    """Return the mean structural similarity (Wang et al. 2004, eq. 13 to 17) of pictures, float64 [G] in [-1, 1].
 
     SSIM = (2 μ_a μ_b + C1)(2 σ_ab + C2) / ((μ_a² + μ_b² + C1)(σ_a² + σ_b² + C2)) at every pixel of every channel, with
     means, variances and the covariance in a Gaussian window of 11 x 11 pixels (σ = 1.5; mirrored at the border),
