@@ -1,0 +1,138 @@
+"""From a study to credit: the coalitions an estimator needs, their values, shares and how sure they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from whence import artefacts
+from whence.credit.behaviours import Behaviour
+from whence.credit.contributors import Contributors
+from whence.credit.credit import KIND, Credit, Explained
+from whence.credit.estimators import Estimator
+from whence.credit.game import Game
+from whence.credit.intervals import replicates
+from whence.credit.study import Study
+from whence.credit.sums import owned
+from whence.credit.values import play
+from whence.engine import Report, silent
+from whence.errors import ArtefactError, ConfigError, MismatchError
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much is spent on shares.
+
+    Attributes:
+        coalitions: Coalitions that are drawn, of estimators that draw them.
+        repeats: Training seeds for each coalition.
+        seed: Which coalitions are drawn.
+    """
+
+    coalitions: int = 200
+    repeats: int = 1
+    seed: int = 0
+
+
+def credit_of_study(
+    study: Study,
+    contributors: Contributors,
+    behaviours: Sequence[Behaviour],
+    estimator: Estimator,
+    effort: Effort | None = None,
+    *,
+    base: Path | None = None,
+    workers: int | None = None,
+    report: Report = silent,
+) -> Credit:
+    """Share out what a model does among its contributors, by models of coalitions of them.
+
+    Models that are there already are not made again, whichever estimator or behaviour asked for them.
+
+    Args:
+        study: Where models are compared.
+        contributors: Whose the examples are.
+        behaviours: What is shared out.
+        estimator: How.
+        effort: How many models may be made.
+        base: The model before any of these examples; without one an untrained network is v(∅).
+        workers: Processes; default one for each core.
+        report: Called with (training steps done, steps in all).
+
+    Returns:
+        The shares. Intervals cover which coalitions were drawn and the noise of their models, not that values of
+        fine-tuning differ from those of retraining.
+
+    Raises:
+        ConfigError: No behaviour is asked for.
+        DataError: A behaviour lacks held-out pictures, queries or captions; or there are too few coalitions.
+    """
+    if not behaviours:
+        raise ConfigError("No behaviour was asked for, such as diversity or held-out-fit.")
+    effort = effort or Effort()
+    for one in behaviours:
+        one.prepare(study.context)
+    rows = estimator.coalitions(len(contributors), effort.coalitions, effort.seed)
+    models: dict[str, Any] = {"repeats": effort.repeats, "base": base, "workers": workers}
+    game = play(study, contributors, behaviours, rows, **models, report=report)
+    if effort.repeats > 1 and estimator.drawn(game) is None:
+        game = play(study, contributors, behaviours, rows, **models, mean=False)
+    return Credit(
+        estimator.name,
+        estimator.efficient,
+        contributors.names,
+        owned(contributors),
+        _explained(study, behaviours, game),
+        estimator.shares(game),
+        replicates(estimator, game, effort.seed),
+        _how(study, estimator, game, effort, base),
+    )
+
+
+def write_credit(credit: Credit, out: Path, inputs: dict[str, Any], made: dict[str, Any]) -> Path:
+    """Write credit into OUT/ESTIMATOR, replacing what was computed there for something else.
+
+    Returns:
+        The folder.
+    """
+    place = out / credit.estimator
+    made = {"estimator": credit.estimator, "efficient": credit.efficient, **made}
+    try:
+        artefacts.existing(place, KIND, inputs=inputs, made=made)
+    except (MismatchError, ArtefactError):
+        artefacts.discard(place)
+    credit.write(place, inputs, made)
+    return place
+
+
+def request_of(contributors: Contributors, behaviours: Sequence[Behaviour], effort: Effort) -> dict[str, Any]:
+    """What shares were asked for, for their manifest."""
+    owners = [list(map(int, np.flatnonzero(own))) for own in contributors.member]
+    who = artefacts.digest([contributors.names, contributors.examples, owners])
+    return {"contributors": who, "behaviours": [one.name for one in behaviours], **asdict(effort)}
+
+
+def _explained(study: Study, behaviours: Sequence[Behaviour], game: Game) -> tuple[Explained, ...]:
+    rows = [(one, *row) for one in behaviours for row in one.explained(study.context)]
+    return tuple(
+        Explained(name, title, one.unit, picture, float(none), float(everybody))
+        for (one, name, title, picture), none, everybody in zip(rows, game.none, game.all, strict=True)
+    )
+
+
+def _how(study: Study, estimator: Estimator, game: Game, effort: Effort, base: Path | None) -> dict[str, str]:
+    """What was done, for people."""
+    repeated = "" if effort.repeats == 1 else f", each with {effort.repeats} training seeds"
+    drawn = "" if estimator.drawn(game) is None else "which coalitions were drawn and "
+    count, way = len(np.unique(game.coalitions, axis=0)), study.settings.way
+    return {
+        "values": f"For each of {count:,} coalitions{repeated}: {way.words}.",
+        "all": "A model that was made in the same way from everybody's pictures.",
+        "null": "The base model, before any of these pictures." if base else "An untrained network of the same kind.",
+        "interval": f"95%, over {drawn}the noise of their models."
+        + (" It does not cover how far fine-tuning is from training anew." if way.kind == "fine-tuning" else ""),
+    }
