@@ -1,0 +1,75 @@
+"""Copies: what the Shapley value of a contributor becomes when it hands in its examples under several names.
+
+Copies of examples that are there already are taken to be worthless, so the copied game is v'(S') = v(S) with u in S if
+any of u's k names is in S'. Its values are those of the game that was measured: no new model is needed.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.special import betaln, gammaln
+
+from whence.credit.estimators import SHAPLEY
+from whence.credit.estimators.rows import is_proper, values_of
+from whence.credit.game import Game
+
+
+def shapley_total_with_copies(game: Game, player: int, names: int) -> np.ndarray:
+    """Return the sum of the Shapley values of all k names of one player in the copied game.
+
+    The first name to arrive has what u adds, the others add nothing, so with B Euler's beta function
+
+        total = Σ over S without u of k B(|S| + 1, U - |S| + k - 1) (v(S ∪ u) - v(S)).
+
+    For k = 1 that is the Shapley value; for large k it comes near v({u}) - v(∅): copying pays where returns diminish.
+    Copies do nothing to an additive game, so the Shapley value is taken as it was estimated, and to it is added what
+    the sum for k names is more than that for one, over r(S) = v(S) - v(∅) - Σ of the Shapley values of S. For each |S|,
+    the means of r(S ∪ u) and r(S) are those over the coalitions of these sizes, with u and without, that were measured;
+    for sizes without any they are interpolated.
+
+    Args:
+        game: Of U players; its coalitions all there, which makes it exact, or drawn, those of a size alike.
+        player: u.
+        names: k, from 1 on.
+
+    Returns:
+        Totals, float64 [B].
+
+    Raises:
+        DataError: Too few coalitions to determine the Shapley values.
+
+    Example:
+        >>> from whence.credit.coalitions import proper
+        >>> either = Game.played(("a", "b"), proper(2), lambda inside: float(inside.any()))
+        >>> [shapley_total_with_copies(either, 0, k).round(3).item() for k in (1, 2, 9)]
+        [0.5, 0.667, 0.9]
+    """
+    players, shares = len(game.players), SHAPLEY.shares(game)
+    proper = np.unique(game.coalitions[is_proper(game.coalitions)], axis=0)
+    left = values_of(game, proper) - game.none - proper @ shares.T
+    others = np.delete(proper, player, axis=1).sum(1)
+    own = proper[:, player]
+    # Nothing is left of the values of nobody and everybody.
+    ends = np.zeros((1, len(game.none)))
+    within = _means(np.append(others[own], players - 1), np.concatenate([left[own], ends]), players)
+    without = _means(np.append(others[~own], 0), np.concatenate([left[~own], ends]), players)
+    weights = _weights(players, names) - _weights(players, 1)
+    found: np.ndarray = shares[:, player] + weights @ (within - without)
+    return found
+
+
+def _weights(players: int, names: int) -> np.ndarray:
+    """C(U - 1, s) k B(s + 1, U - s + k - 1): the odds that s others arrive before the first of k names, s < U."""
+    size = np.arange(players)
+    choose = gammaln(players) - gammaln(size + 1) - gammaln(players - size)
+    odds: np.ndarray = names * np.exp(choose + betaln(size + 1, players - size + names - 1))
+    return odds
+
+
+def _means(size: np.ndarray, values: np.ndarray, sizes: int) -> np.ndarray:
+    """Mean of values [M, B] for each size 0 ... sizes - 1, [sizes, B]; linear between the sizes that there are."""
+    there, place, count = np.unique(size, return_inverse=True, return_counts=True)
+    sums = np.zeros((len(there), values.shape[1]))
+    np.add.at(sums, place.reshape(-1), values)
+    means = sums / count[:, None]
+    return np.stack([np.interp(np.arange(sizes), there, column) for column in means.T], axis=1)
