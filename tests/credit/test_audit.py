@@ -8,7 +8,7 @@ import pytest
 from whence.credit.audit import COPIES, known_drifts, split_drifts
 from whence.credit.coalitions import every, proper, shapley_coalitions
 from whence.credit.contributors import Contributors
-from whence.credit.copied import shapley_total_with_copies
+from whence.credit.copied import shapley_totals_with_copies
 from whence.credit.credit import Credit, Explained
 from whence.credit.divided import split
 from whence.credit.drift import Drift, summary, table
@@ -84,10 +84,10 @@ def test_copies_pay_by_shapley_values_where_returns_diminish_and_only_there():
     for name, worse in (("additive", 0), ("saturating", 1)):
         game = Game.played(PLAYERS, proper(4), GAMES[name])
         for u in range(3):
-            totals = [shapley_total_with_copies(game, u, names)[0] for names in (1, 2, 5, 10)]
+            totals = [shapley_totals_with_copies(game, names)[0, u] for names in (1, 2, 5, 10)]
             assert np.all(np.diff(totals) > 1e-6 if worse else np.abs(np.diff(totals)) < 1e-9)
     alone = GAMES["saturating"](np.eye(4, dtype=bool)[1])
-    assert shapley_total_with_copies(game, 1, 2000)[0] == pytest.approx(alone, rel=2e-3)
+    assert shapley_totals_with_copies(game, 2000)[0, 1] == pytest.approx(alone, rel=2e-3)
 
 
 def test_shapley_copies_in_closed_form_for_ten_players_and_repeats_of_coalitions():
@@ -102,8 +102,8 @@ def test_shapley_copies_in_closed_form_for_ten_players_and_repeats_of_coalitions
         size = alone.sum(1)
         beta = np.array([names * factorial(s) * factorial(8 - s + names) / factorial(9 + names) for s in size])
         added = worth[number(alone) + (1 << 4)] - worth[number(alone)]
-        assert shapley_total_with_copies(game, 4, names)[0] == pytest.approx(beta @ added, abs=1e-9)
-        assert shapley_total_with_copies(uneven, 4, names)[0] == pytest.approx(beta @ added, abs=1e-9)
+        assert shapley_totals_with_copies(game, names)[0, 4] == pytest.approx(beta @ added, abs=1e-9)
+        assert shapley_totals_with_copies(uneven, names)[0, 4] == pytest.approx(beta @ added, abs=1e-9)
 
 
 def test_drawn_coalitions_tell_the_copied_game_without_bias():
@@ -111,16 +111,16 @@ def test_drawn_coalitions_tell_the_copied_game_without_bias():
     size = np.linspace(0.5, 2, 10)
     function = lambda inside: sqrt(inside @ size) + 0.2 * (inside[0] and inside[1])  # noqa: E731
     exact = Game.played([f"p{u}" for u in range(10)], proper(10), function)
-    expected = np.array([shapley_total_with_copies(exact, u, 10)[0] for u in range(10)])
+    expected = shapley_totals_with_copies(exact, 10)[0]
     found, own = [], []
     for seed in range(20):
         game = Game.played(exact.players, shapley_coalitions(10, 300, seed), function)
-        found.append([shapley_total_with_copies(game, u, 10)[0] for u in range(10)])
+        found.append(shapley_totals_with_copies(game, 10)[0])
         own.append(SHAPLEY.shares(game)[0])
     error = np.std(found, axis=0).max()
     assert np.abs(np.mean(found, axis=0) - expected).max() < 4 * error / sqrt(20)
     assert error < 1.5 * np.std(own, axis=0).max()
-    one_name = [shapley_total_with_copies(game, u, 1)[0] for u in range(10)]
+    one_name = shapley_totals_with_copies(game, 1)[0]
     assert one_name == pytest.approx(SHAPLEY.shares(game)[0], rel=1e-12)
 
 

@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 
-from whence.credit.copied import shapley_total_with_copies
+from whence.credit.copied import shapley_totals_with_copies
 from whence.credit.credit import Credit
 from whence.credit.divided import NAMES, Split
 from whence.credit.drift import Drift
@@ -73,8 +73,7 @@ def known_drifts(
         same = np.array(clusters)[:, None] == np.array(clusters)
         before = before @ same
     if kind == "shapley" and game is not None:
-        totals = [shapley_total_with_copies(game, u, names) for u in range(len(credit.units))]
-        after = np.stack(totals, axis=1)
+        after = shapley_totals_with_copies(game, names)
     else:
         after = before * COPIES[kind](names)
     return _drifts(credit, "copies", names, before, after) + (

@@ -14,8 +14,8 @@ from whence.credit.estimators.rows import is_proper, values_of
 from whence.credit.game import Game
 
 
-def shapley_total_with_copies(game: Game, player: int, names: int) -> np.ndarray:
-    """Return the sum of the Shapley values of all k names of one player in the copied game.
+def shapley_totals_with_copies(game: Game, names: int) -> np.ndarray:
+    """Return for each player u the sum of the Shapley values of its k names in the game that it alone copied.
 
     The first name to arrive has what u adds, the others add nothing, so with B Euler's beta function
 
@@ -29,11 +29,10 @@ def shapley_total_with_copies(game: Game, player: int, names: int) -> np.ndarray
 
     Args:
         game: Of U players; its coalitions all there, which makes it exact, or drawn, those of a size alike.
-        player: u.
         names: k, from 1 on.
 
     Returns:
-        Totals, float64 [B].
+        Totals, float64 [B, U].
 
     Raises:
         DataError: Too few coalitions to determine the Shapley values.
@@ -41,21 +40,27 @@ def shapley_total_with_copies(game: Game, player: int, names: int) -> np.ndarray
     Example:
         >>> from whence.credit.coalitions import proper
         >>> either = Game.played(("a", "b"), proper(2), lambda inside: float(inside.any()))
-        >>> [shapley_total_with_copies(either, 0, k).round(3).item() for k in (1, 2, 9)]
-        [0.5, 0.667, 0.9]
+        >>> [shapley_totals_with_copies(either, k).round(3).tolist() for k in (1, 2, 9)]
+        [[[0.5, 0.5]], [[0.667, 0.667]], [[0.9, 0.9]]]
     """
     players, shares = len(game.players), SHAPLEY.shares(game)
     proper = np.unique(game.coalitions[is_proper(game.coalitions)], axis=0)
     left = values_of(game, proper) - game.none - proper @ shares.T
-    others = np.delete(proper, player, axis=1).sum(1)
-    own = proper[:, player]
-    # Nothing is left of the values of nobody and everybody.
-    ends = np.zeros((1, len(game.none)))
-    within = _means(np.append(others[own], players - 1), np.concatenate([left[own], ends]), players)
-    without = _means(np.append(others[~own], 0), np.concatenate([left[~own], ends]), players)
     weights = _weights(players, names) - _weights(players, 1)
-    found: np.ndarray = shares[:, player] + weights @ (within - without)
+    changes = [weights @ _added(left, proper, u) for u in range(players)]
+    found: np.ndarray = shares + np.stack(changes, axis=1)
     return found
+
+
+def _added(left: np.ndarray, coalitions: np.ndarray, player: int) -> np.ndarray:
+    """Mean of r(S ∪ u) minus that of r(S) for each |S| = 0 ... U - 1, [U, B]; r of nobody and everybody is 0."""
+    players, own = coalitions.shape[1], coalitions[:, player]
+    others = coalitions.sum(1) - own
+    end = np.zeros((1, left.shape[1]))
+    within = _means(np.append(others[own], players - 1), np.concatenate([left[own], end]), players)
+    without = _means(np.append(others[~own], 0), np.concatenate([left[~own], end]), players)
+    added: np.ndarray = within - without
+    return added
 
 
 def _weights(players: int, names: int) -> np.ndarray:
