@@ -120,7 +120,7 @@ class Target:
         return Queries(tuple(names), pictures, None, drawn=False)
 
     def require_data(self, data: Dataset) -> None:
-        """Check that a recorded run was trained on this data.
+        """Check that a recorded run was trained on this data, or on the same without a unit column.
 
         Raises:
             MismatchError: It was trained on other data.
@@ -131,7 +131,7 @@ class Target:
             recorded = [run for run in self.runs if isinstance(run, Path) and artefacts.kind_of(run) == "model"]
             stated = {run.name: artefacts.read_manifest(run, "model").inputs["data"] for run in recorded}
         for name, known in stated.items():
-            if known != data.fingerprint:
+            if known not in (data.fingerprint, data.ungrouped.fingerprint):
                 raise MismatchError(
                     f"{name} was trained on data with the fingerprint {known}, given was data with "
                     f"{data.fingerprint}. Give the data that it was trained on, with the same options."

@@ -8,7 +8,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from whence.cli import attribute, bank, ensemble, evaluate, leaderboard, proof
+from whence.cli import attribute, bank, credit, ensemble, evaluate, leaderboard, proof
 from whence.cli import landscape as _landscape  # noqa: F401  adds commands to `ensemble`
 from whence.cli import screen as _screen  # noqa: F401  adds a command to `ensemble`
 from whence.cli import universe as _universe  # noqa: F401  adds a command to `ensemble`
@@ -30,6 +30,7 @@ app = typer.Typer(
 app.add_typer(ensemble.app, name="ensemble")
 app.add_typer(bank.app, name="bank")
 app.add_typer(evaluate.app, name="evaluate")
+app.add_typer(credit.app, name="credit")
 
 
 @app.command()
@@ -72,7 +73,9 @@ def train(
 
 @app.command()
 def report(
-    run: Annotated[Path, typer.Argument(help="The directory of an ensemble, or what `whence attribute` wrote.")],
+    run: Annotated[
+        Path, typer.Argument(help="The directory of an ensemble, or what `attribute` or `credit compute` wrote.")
+    ],
     out: Annotated[Path | None, typer.Option(help="The HTML file; default RUN/report.html.")] = None,
     beside: Annotated[
         list[Path] | None,
@@ -82,17 +85,23 @@ def report(
     """Write one self-contained HTML file that opens offline and needs no server.
 
     Of an ensemble: the pictures, landscapes, counterfactuals and placebos that it has drawn so far. Of scores: the
-    proponents and opponents of each picture with error bars, and where nothing rises above Monte Carlo noise.
+    proponents and opponents of each picture with error bars, and where nothing rises above Monte Carlo noise. Of
+    credit: the shares of all contributors with intervals, and what is owed to nobody in particular.
 
     Example: `whence report runs/digits-256 --beside runs/digits-512 --beside runs/digits-1024`
     """
     from whence.ensemble import Ensemble
     from whence.report import write_report
+    from whence.report.credit import is_credit, write_credit_report
     from whence.report.scores import write_scores_report
 
+    credited = is_credit(run)
+    if beside and (credited or (run / "request").exists()):
+        raise typer.BadParameter(f"--beside compares ensembles; these are {'shares' if credited else 'scores'}.")
+    if credited:
+        say(f"The report: {write_credit_report(run, out)}")
+        return
     if (run / "request").exists():
-        if beside:
-            raise typer.BadParameter("--beside compares ensembles; these are scores.")
         say(f"The report: {write_scores_report(run, out)}")
         return
     others = [Ensemble.open(path) for path in beside or []]

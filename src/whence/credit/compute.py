@@ -48,7 +48,7 @@ def credit_of_study(
     base: Path | None = None,
     workers: int | None = None,
     report: Report = silent,
-) -> Credit:
+) -> tuple[Credit, Game]:
     """Share out what a model does among its contributors, by models of coalitions of them.
 
     Models that are there already are not made again, whichever estimator or behaviour asked for them.
@@ -64,7 +64,7 @@ def credit_of_study(
         report: Called with (training steps done, steps in all).
 
     Returns:
-        The shares. Intervals cover which coalitions were drawn and the noise of their models, not that values of
+        The shares, and the game that they are of. Intervals cover which coalitions were drawn and the noise of their models, not that values of
         fine-tuning differ from those of retraining.
 
     Raises:
@@ -81,7 +81,7 @@ def credit_of_study(
     game = play(study, contributors, behaviours, rows, **models, report=report)
     if effort.repeats > 1 and estimator.drawn(game) is None:
         game = play(study, contributors, behaviours, rows, **models, mean=False)
-    return Credit(
+    credit = Credit(
         estimator.name,
         estimator.efficient,
         contributors.names,
@@ -91,9 +91,12 @@ def credit_of_study(
         replicates(estimator, game, effort.seed),
         _how(study, estimator, game, effort, base),
     )
+    return credit, game
 
 
-def write_credit(credit: Credit, out: Path, inputs: dict[str, Any], made: dict[str, Any]) -> Path:
+def write_credit(
+    credit: Credit, out: Path, inputs: dict[str, Any], made: dict[str, Any], game: Game | None = None
+) -> Path:
     """Write credit into OUT/ESTIMATOR, replacing what was computed there for something else.
 
     Returns:
@@ -105,7 +108,7 @@ def write_credit(credit: Credit, out: Path, inputs: dict[str, Any], made: dict[s
         artefacts.existing(place, KIND, inputs=inputs, made=made)
     except (MismatchError, ArtefactError):
         artefacts.discard(place)
-    credit.write(place, inputs, made)
+    credit.write(place, inputs, made, game)
     return place
 
 

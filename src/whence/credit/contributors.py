@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -85,3 +85,23 @@ class Contributors:
     def kept(self, coalition: np.ndarray) -> np.ndarray:
         """Return the rows of the examples that a coalition, bool [U], may train on: all whose owners are all in it."""
         return np.flatnonzero(~self.member[~coalition].any(0))
+
+
+def joined(columns: Mapping[str, Sequence[Sequence[str]]]) -> tuple[tuple[str, ...], ...]:
+    """Return the units of every example from those of several columns; with several, `column: unit`.
+
+    An example belongs to nobody only if no column names anybody.
+
+    Example:
+        >>> joined({"artist": [("anna",), ("(none)",)], "licence": [("cc",), ("(none)",)]})
+        (('artist: anna', 'licence: cc'), ('(none)',))
+    """
+    if len(columns) == 1:
+        return tuple(map(tuple, next(iter(columns.values()))))
+    found = []
+    for units in zip(*columns.values(), strict=True):
+        named = [
+            f"{column}: {unit}" for column, own in zip(columns, units, strict=True) for unit in own if unit != NO_UNIT
+        ]
+        found.append(tuple(named) or (NO_UNIT,))
+    return tuple(found)

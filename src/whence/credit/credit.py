@@ -10,11 +10,14 @@ import numpy as np
 import torch
 
 from whence import artefacts
+from whence.credit.game import Game
 from whence.errors import ArtefactError, DataError, NotFiniteError
 
 KIND = "credit"
 #: Share of the resamples inside an interval.
 LEVEL = 0.95
+#: The file of the values that shares were computed from.
+GAME = "game.safetensors"
 
 
 @dataclass(frozen=True)
@@ -122,8 +125,15 @@ class Credit:
             raise DataError(f"Nothing called {behaviour!r} was shared out here; there is {', '.join(names[:8])}.")
         return names.index(behaviour)
 
-    def write(self, path: Path, inputs: dict[str, Any], made: dict[str, Any]) -> None:
-        """Write it as an artefact with tables as Parquet and CSV; one that is there already is left as it is."""
+    def write(self, path: Path, inputs: dict[str, Any], made: dict[str, Any], game: Game | None = None) -> None:
+        """Write it as an artefact with tables as Parquet and CSV; one that is there already is left as it is.
+
+        Args:
+            path: Its directory.
+            inputs: Fingerprints of what it was made from.
+            made: How; with ``estimator`` and ``efficient``.
+            game: The values that it was computed from, for `read_game`.
+        """
         if artefacts.existing(path, KIND, inputs=inputs, made=made) is not None:
             return
         with artefacts.create(path, KIND, inputs=inputs, made=made, facts={"how": self.how}) as part:
@@ -140,6 +150,8 @@ class Credit:
             if self.replicates is not None:
                 tensors["replicates"] = torch.from_numpy(np.ascontiguousarray(self.replicates)).float()
             artefacts.write_tensors(part / "shares.safetensors", tensors)
+            if game is not None:
+                artefacts.write_tensors(part / GAME, game.tensors())
 
     def table(self) -> dict[str, list[Any]]:
         """Return one row for each behaviour and contributor, as columns."""
@@ -179,3 +191,20 @@ class Credit:
             )
         except (KeyError, TypeError, DataError) as error:
             raise ArtefactError(f"{path} is damaged: {error}") from None
+
+
+def read_game(path: Path) -> Game | None:
+    """Return the values that the shares in a directory were computed from; None where there are none.
+
+    Raises:
+        ArtefactError: They are damaged.
+    """
+    credit = Credit.read(path)
+    if not (path / GAME).exists():
+        return None
+    names = tuple(one.name for one in credit.explained)
+    tensors = {name: tensor.numpy() for name, tensor in artefacts.read_tensors(path / GAME).items()}
+    try:
+        return Game(credit.units, names, **tensors)
+    except (TypeError, DataError) as error:
+        raise ArtefactError(f"{path / GAME} is damaged: {error}") from None

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from whence.errors import DataError, NotFiniteError
 
@@ -64,6 +65,11 @@ class Game:
         none, everybody = (np.atleast_1d(np.asarray(function(np.full(u, own)), float)) for own in (False, True))
         names = tuple(f"value {b}" if len(none) > 1 else "value" for b in range(len(none)))
         return cls(tuple(players), names, coalitions, np.reshape(rows, (-1, len(none))), none, everybody)
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Coalitions and values, for a file."""
+        names = ("coalitions", "values", "none", "all")
+        return {name: torch.from_numpy(np.ascontiguousarray(getattr(self, name))) for name in names}
 
     def rows(self, chosen: np.ndarray) -> Game:
         """The same game with some of the coalitions."""

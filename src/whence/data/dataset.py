@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -80,6 +80,13 @@ class Dataset:
         """SHA-256 (hex) of the whole: ids, fingerprints of the images, units and captions."""
         parts = {"ids": self.ids, "pixels": self.fingerprints, "units": self.units, "captions": self.captions}
         return artefacts.digest(parts)
+
+    @cached_property
+    def ungrouped(self) -> Dataset:
+        """The same training examples, each a unit by itself, as they are read without a unit column."""
+        found = replace(self, units=tuple((name,) for name in self.ids))
+        vars(found)["fingerprints"] = self.fingerprints
+        return found
 
     @cached_property
     def unit_ids(self) -> tuple[str, ...]:

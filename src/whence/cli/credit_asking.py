@@ -1,0 +1,114 @@
+"""The commands `whence credit why-not` and `whence credit audit`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from whence.cli.show import say
+
+if TYPE_CHECKING:
+    from whence.credit.credit import Credit
+
+CREDIT = Annotated[Path, typer.Argument(help="What `whence credit compute` wrote.", metavar="CREDIT")]
+ESTIMATOR = Annotated[str | None, typer.Option(help="By which shares; default the first that add up.")]
+
+
+def why_not(
+    credit: CREDIT,
+    unit: Annotated[str, typer.Option(help="The contributor who asks.")],
+    query: Annotated[str | None, typer.Option(help="The picture it is about, such as 0/3.")] = None,
+    behaviour: Annotated[str | None, typer.Option(help="The behaviour it is about, such as diversity.")] = None,
+    estimator: ESTIMATOR = None,
+    scores: Annotated[
+        Path | None, typer.Option(help="Scores of one method, to see which of the contributor's images have the most.")
+    ] = None,
+) -> None:
+    """Say why a contributor is not on top: its share, who is above it, and whether that is sure.
+
+    Example: `whence credit why-not credit/ --query 0/3 --unit "artist 12"`
+    """
+    from whence.attribution.scores import Scores
+    from whence.credit.why_not import why_not as answer
+
+    found = answer(_chosen(credit, estimator), unit, behaviour or query, Scores.read(scores) if scores else None)
+    of, sure = found.explained, {True: "surely", False: "perhaps", None: "how surely is not known"}
+    interval = "no interval is known" if found.low is None else f"95% interval {found.low:.3g} to {found.high:.3g}"
+    say(f"{unit}, {of.title}, by {found.estimator}: share {found.share:.3g} {of.unit}, {interval}.")
+    say(f"  Rank {found.rank} of {found.of}." + (" It could as well be nothing." if found.could_be_nothing else ""))
+    for rival in found.above:
+        between = "" if rival.low is None else f" ({rival.low:.3g} to {rival.high:.3g})"
+        say(f"  {sure[rival.sure]} above: {rival.unit} with {rival.share:.3g}, ahead by {rival.ahead:.3g}{between}")
+    if found.examples:
+        say(f"  Its images by {found.method}: " + ", ".join(f"{name} {value:.3g}" for name, value in found.examples))
+
+
+def audit(
+    credit: CREDIT,
+    names: Annotated[int, typer.Option(min=2, help="How many names a contributor takes.")] = 10,
+) -> None:
+    """Show how shares can be gamed: near-duplicates across contributors, and what taking several names would do.
+
+    Copies: a contributor hands in the same images under several names. Split: it hands in parts of them under several
+    names; told where the estimator decides it without new models. All figures are written to CREDIT/audit.csv.
+
+    Example: `whence credit audit credit/`
+    """
+    from whence import artefacts
+    from whence.credit.audit import known_drifts
+    from whence.credit.contributors import Contributors
+    from whence.credit.credit import read_game
+    from whence.credit.drift import summary, table
+    from whence.credit.duplicates import clusters_across
+    from whence.data import read
+
+    if (credit / "data").exists():
+        data = read(credit / "data")
+        clusters = clusters_across(data, Contributors.of_data(data))
+        say(f"{len(clusters)} clusters of images that are the same, or nearly, across contributors.")
+        for one in clusters[:10]:
+            say(f"  {', '.join(one.examples[:6])} of {', '.join(one.contributors[:4])}: distance {one.distance:.3f}")
+    else:
+        say("The images are not in this folder, so near-duplicates were not looked for; compute with DATA.")
+    drifts = [
+        one for place in _places(credit) for one in known_drifts(_read(place), game=read_game(place), names=names)
+    ]
+    found = summary(drifts)
+    say(f"A contributor that takes {names} names, on average over contributors (sizes of totals):")
+    for row in zip(
+        *(found[name] for name in ("estimator", "attack", "behaviour", "before", "after", "ratio")), strict=True
+    ):
+        say("  {}, {}, {}: {:.3g} before, {:.3g} after, ratio {:.2f}".format(*row))
+    artefacts.write_csv(credit / "audit.csv", table(drifts))
+    say(f"All of them: {credit / 'audit.csv'}")
+
+
+def _places(credit: Path) -> list[Path]:
+    """The folders of shares.
+
+    Raises:
+        ArtefactError: There are none.
+    """
+    from whence import artefacts
+    from whence.credit.credit import KIND
+    from whence.errors import ArtefactError
+
+    found = [one for one in artefacts.whole(credit, "*") if artefacts.kind_of(one) == KIND]
+    if not found:
+        raise ArtefactError(f"{credit} holds no shares. Make them with whence credit compute.")
+    return found
+
+
+def _read(place: Path) -> Credit:
+    from whence.credit.credit import Credit
+
+    return Credit.read(place)
+
+
+def _chosen(credit: Path, estimator: str | None) -> Credit:
+    from whence.report.credit.folder import Credits
+
+    found = Credits.read(credit)
+    return found.credits[found.chosen(estimator)]
