@@ -86,7 +86,7 @@ def audit(
 
 
 def _places(credit: Path) -> list[Path]:
-    """The folders of shares.
+    """Return the folders of shares.
 
     Raises:
         ArtefactError: There are none.

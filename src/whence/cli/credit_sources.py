@@ -34,7 +34,7 @@ class Asked:
     plan: bool
 
     def load(self) -> Dataset:
-        """The training data; units are the contributors.
+        """Return the training data; units are the contributors.
 
         Raises:
             ConfigError: There are none, or no column says whose they are.
@@ -118,7 +118,7 @@ def of_ensemble(asked: Asked, draws: int) -> None:
             ensemble, who, queries.pictures, queries.names, draws=draws, workers=asked.workers, report=report
         )
     write(images, asked.out / "data")
-    _write(credit, asked.out, {"ensemble": ensemble.fingerprint, "queries": list(queries.names)})
+    _write(credit, asked.out, {"ensemble": target.fingerprint, "queries": list(queries.names)})
 
 
 def of_run(
@@ -137,7 +137,7 @@ def of_run(
     """Values of coalitions, by models that are made for them."""
     from whence.attribution.target import Target
     from whence.cli.progress import progress
-    from whence.config import read_config
+    from whence.config import SamplerConfig, read_config
     from whence.credit.behaviours import behaviour
     from whence.credit.compute import Effort, credit_of_study, request_of, write_credit
     from whence.credit.contributors import Contributors
@@ -155,12 +155,8 @@ def of_run(
     settings = read_config(config or (own if own.exists() else None))
     unseen = load(held_out, resolution=asked.resolution, grey=asked.grey) if held_out else None
     queries = target.queries(asked.queries, resolution=asked.resolution, grey=asked.grey) if asked.queries else None
-    wanted = StudyConfig(
-        way=Way(**way),
-        pictures=pictures,
-        seed=effort["seed"],
-        **({"sampler": queries.sampler} if queries and queries.sampler else {}),
-    )
+    sampler = queries.sampler if queries and queries.sampler else SamplerConfig(method="ddim", batch_size=64)
+    wanted = StudyConfig(way=Way(**way), pictures=pictures, seed=effort["seed"], sampler=sampler)
     study = Study.begin(asked.out, asked.source, images, settings, wanted, unseen, queries)
     spent = Effort(**effort)
     if asked.plan:
@@ -197,7 +193,7 @@ def _estimator(name: str, images: Dataset, who: Contributors, asked: Asked, clus
 
 
 def _declared(images: Dataset, who: Contributors) -> tuple[str, ...]:
-    """The cluster of each contributor: that of all its examples.
+    """Return the cluster of each contributor: that of all its examples.
 
     Raises:
         ConfigError: The examples of a contributor are of several.

@@ -64,8 +64,8 @@ def credit_of_study(
         report: Called with (training steps done, steps in all).
 
     Returns:
-        The shares, and the game that they are of. Intervals cover which coalitions were drawn and the noise of their models, not that values of
-        fine-tuning differ from those of retraining.
+        The shares, and the game that they are of. Intervals cover which coalitions were drawn and the noise of their
+        models, not that values of fine-tuning differ from those of retraining.
 
     Raises:
         ConfigError: No behaviour is asked for.
