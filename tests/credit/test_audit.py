@@ -124,6 +124,13 @@ def test_drawn_coalitions_tell_the_copied_game_without_bias():
     assert one_name == pytest.approx(SHAPLEY.shares(game)[0], rel=1e-12)
 
 
+def test_copies_do_nothing_to_an_additive_game_however_few_coalitions_tell_of_it():
+    """Forty coalitions of twenty players, so that most sizes are missing with or without a player."""
+    worth = np.random.default_rng(1).normal(size=20)
+    game = Game.played([f"p{u}" for u in range(20)], shapley_coalitions(20, 40, 0), lambda inside: inside @ worth)
+    assert shapley_totals_with_copies(game, 10)[0] == pytest.approx(worth, abs=1e-8)
+
+
 @pytest.mark.parametrize("function", GAMES.values(), ids=GAMES)
 @pytest.mark.parametrize("labels", [("a", "b", "c", "d"), ("a", "b", "d", "d"), ("b", "b", "d", "d")])
 def test_owen_values_of_a_cluster_that_copies_or_splits_stay(function, labels):

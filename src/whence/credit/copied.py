@@ -44,10 +44,10 @@ def shapley_totals_with_copies(game: Game, names: int) -> np.ndarray:
         [[[0.5, 0.5]], [[0.667, 0.667]], [[0.9, 0.9]]]
     """
     players, shares = len(game.players), SHAPLEY.shares(game)
-    proper = np.unique(game.coalitions[is_proper(game.coalitions)], axis=0)
-    left = values_of(game, proper) - game.none - proper @ shares.T
+    measured = np.unique(game.coalitions[is_proper(game.coalitions)], axis=0)
+    left = values_of(game, measured) - game.none - measured @ shares.T
     weights = _weights(players, names) - _weights(players, 1)
-    changes = [weights @ _added(left, proper, u) for u in range(players)]
+    changes = [weights @ _added(left, measured, u) for u in range(players)]
     found: np.ndarray = shares + np.stack(changes, axis=1)
     return found
 
