@@ -65,7 +65,7 @@ def shapley_coalitions(players: int, count: int, seed: int) -> np.ndarray:
         6
     """
     _check(players, count)
-    return _drawn(players, count, seed, [1 / (size * (players - size)) for size in range(1, players)])
+    return _drawn(players, count, seed, kernel_odds(players))
 
 
 def halves(players: int, count: int, seed: int) -> np.ndarray:
@@ -86,7 +86,8 @@ def halves(players: int, count: int, seed: int) -> np.ndarray:
         0.5
     """
     _check(players, count)
-    return _drawn(players, count, seed, [math.comb(players, size) / 2**players for size in range(1, players)])
+    odds = [math.comb(players, size) / 2**players for size in range(1, players)]
+    return _drawn(players, count, seed, [0.0, *odds])
 
 
 def leave_one_out(players: int) -> np.ndarray:
@@ -112,15 +113,43 @@ def add_one_in(players: int) -> np.ndarray:
 
 
 def _drawn(players: int, count: int, seed: int, odds: list[float]) -> np.ndarray:
-    """Draw sizes with these odds and sets of that size, in pairs; all proper coalitions if there are no more."""
+    """Draw sets of sizes with these odds, in pairs; all proper coalitions if there are no more."""
     if count >= 2**players - 2:
         return proper(players)
-    chances = np.cumsum(odds) / np.sum(odds)
     # One row of uniform numbers for each pair, so that more pairs leave the first ones as they are.
     uniform = np.random.default_rng(seed).random((-(-count // 2), 1 + players))
-    sizes = 1 + np.searchsorted(chances[:-1], uniform[:, 0], side="right")
-    ranks = uniform[:, 1:].argsort(1).argsort(1)
-    return with_complements(ranks < sizes[:, None])[:count]
+    return with_complements(sets(uniform[:, 0], uniform[:, 1:], odds))[:count]
+
+
+def sets(size: np.ndarray, rank: np.ndarray, odds: list[float]) -> np.ndarray:
+    """Return random sets: a size s with odds[s], then any set of that size.
+
+    Args:
+        size: Uniform numbers that sizes are drawn with, [P].
+        rank: Uniform numbers that members are drawn with, [P, U]; infinite for those who are never in.
+        odds: Odds of the sizes from 0, up to a factor.
+
+    Returns:
+        Sets, bool [P, U].
+
+    Example:
+        >>> sets(np.array([0.5, 0.9]), np.array([[0.2, 0.1], [0.2, 0.1]]), [0, 4, 1]).tolist()
+        [[False, True], [True, True]]
+    """
+    chances = np.cumsum(odds) / np.sum(odds)
+    sizes = np.searchsorted(chances[:-1], size, side="right")
+    found: np.ndarray = rank.argsort(1).argsort(1) < sizes[:, None]
+    return found
+
+
+def kernel_odds(players: int) -> list[float]:
+    """Return the odds of the sizes 0 to U - 1 of a coalition by the Shapley kernel: 1 / (s (U - s)), none for nobody.
+
+    Example:
+        >>> kernel_odds(3)
+        [0.0, 0.5, 0.5]
+    """
+    return [0.0] + [1 / (size * (players - size)) for size in range(1, players)]
 
 
 def with_complements(rows: np.ndarray) -> np.ndarray:

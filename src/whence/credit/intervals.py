@@ -21,12 +21,14 @@ def replicates(estimator: Estimator, game: Game, seed: int, count: int = 1000) -
     Where coalitions were drawn (`estimator.drawn`), by a multiplier bootstrap over the K draws, such as a coalition
     with its complement:
 
-        φ* = φ + √((K - 1) / K) Σ_k ξ_k (φ_{-k} - φ),  ξ_k normal,
+        φ* = φ + √((K - 1) / K) Σ_k ξ_k (φ_{-k} - φ),  ξ_k normal, all divided by √(χ²_{K-1} / (K - 1)),
 
     φ_{-k} being the shares without draw k. That is the jackknife's variance, which allows for how far each draw pulls
-    the fit towards itself (HC3, MacKinnon & White 1985), where resampling draws gives intervals that are too narrow
-    with few of them. It covers which coalitions were drawn and the noise of their models. Repeats of a coalition must
-    be averaged before, since they aren't new draws.
+    the fit towards itself (HC3, MacKinnon & White 1985), where resampling draws gives intervals that are too narrow:
+    with 60 coalitions of 10 players, 77% of exact shares were inside, here 92%. It covers which coalitions were drawn
+    and the noise of their models. Repeats of a coalition must be averaged before, since they aren't new draws. It is
+    still too narrow for Owen values with 5 or fewer pairs for each player (90% inside), and where v is rarely
+    anything but 0 (75%).
 
     Where the coalitions are no draw (all of them, or those of leave-one-out), only the noise of the models is left,
     and repeats of the same coalition show it: the values of each are its mean plus the mean of as many residuals, drawn
@@ -71,7 +73,8 @@ def _of_draws(
         changes = np.stack([estimator.shares(game, (draw != k).astype(float)) - shares for k in range(draws)])
     except DataError:  # Without one of them, shares aren't determined.
         return None
-    multipliers = rng.standard_normal((count, draws)) * np.sqrt((draws - 1) / draws)
+    spread = np.sqrt((draws - 1) / rng.chisquare(draws - 1, (count, 1)))
+    multipliers = rng.standard_normal((count, draws)) * spread * np.sqrt((draws - 1) / draws)
     found: np.ndarray = (shares + np.einsum("rk,kbu->rbu", multipliers, changes)).astype(np.float32)
     return found
 

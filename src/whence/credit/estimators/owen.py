@@ -10,8 +10,8 @@ import numpy as np
 
 from whence.credit.coalitions import every, with_complements
 from whence.credit.estimators import shapley
-from whence.credit.estimators.chains import chains, marginals
 from whence.credit.estimators.estimator import Estimator
+from whence.credit.estimators.nested import nested_coalitions, nested_shares
 from whence.credit.estimators.rows import is_proper, values_of
 from whence.credit.game import Game
 from whence.errors import ConfigError, DataError
@@ -25,8 +25,8 @@ def owen(players: int, clusters: Sequence[str]) -> Estimator:
     splitting one into several of the same cluster leaves all totals as they are. Shares add up to v(all) - v(∅).
 
     From as many coalitions as that needs (for c clusters of sizes m: 2^c - 2 + 2^(c-1) Σ (2^m - 2)) all are measured
-    and the values are exact. Fewer are the beginnings of orders drawn at random, each with its reverse: 2 (U - 1)
-    coalitions for each such pair, and as many pairs as `count` has room for.
+    and the values are exact. Fewer are drawn in pairs, between clusters and inside each, and solved by least squares
+    (`nested.py`).
 
     Args:
         players: U, at least 2.
@@ -49,7 +49,7 @@ def owen(players: int, clusters: Sequence[str]) -> Estimator:
         raise ConfigError(
             f"Owen values need a cluster for each of at least 2 contributors; given {len(clusters)} for {players}."
         )
-    number = np.unique(np.asarray(clusters, str), return_inverse=True)[1].reshape(-1)
+    number = np.unique(np.array(list(clusters), str), return_inverse=True)[1].reshape(-1)
     return _estimator(f"Owen value over {number.max() + 1} clusters", number)
 
 
@@ -62,7 +62,7 @@ def _estimator(title: str, clusters: np.ndarray | None) -> Estimator:
 def _coalitions(clusters: np.ndarray | None, players: int, count: int, seed: int) -> np.ndarray:
     cluster = _of(clusters, players)
     if count < _number_of_all(cluster):
-        return chains(cluster, count, seed)
+        return nested_coalitions(cluster, count, seed)
     rows = [_rows(cluster, k).reshape(-1, players) for k in range(cluster.max() + 1)]
     needed = np.unique(np.concatenate(rows), axis=0)
     return with_complements(needed[needed[:, 0] & is_proper(needed)])
@@ -71,7 +71,7 @@ def _coalitions(clusters: np.ndarray | None, players: int, count: int, seed: int
 def _shares(clusters: np.ndarray | None, game: Game, weights: np.ndarray | None = None) -> np.ndarray:
     cluster = _of(clusters, len(game.players))
     if _drawn(clusters, game) is not None:
-        return marginals(cluster, game, weights)
+        return nested_shares(cluster, game, weights)
     found = np.empty((len(game.none), len(cluster)))
     for k in range(cluster.max() + 1):
         found[:, cluster == k] = shapley.shares(_inside(cluster, k, game, weights))
@@ -120,7 +120,7 @@ def _drawn(clusters: np.ndarray | None, game: Game) -> int | None:
         needed = _coalitions(clusters, len(cluster), len(game.coalitions), seed=0)
         if not np.isnan(values_of(game, needed)).any():
             return None
-    return 2 * (len(cluster) - 1)
+    return 2
 
 
 def _of(clusters: np.ndarray | None, players: int) -> np.ndarray:
@@ -130,5 +130,5 @@ def _of(clusters: np.ndarray | None, players: int) -> np.ndarray:
     return np.arange(players) if clusters is None else clusters
 
 
-#: Every contributor its own cluster, which makes it the Shapley value, by orders instead of least squares.
+#: Every contributor its own cluster, which makes it the Shapley value.
 OWEN = _estimator("Owen value, each contributor its own cluster", None)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 from scipy.linalg import lstsq
 
+from whence.credit.coalitions import kernel_odds
 from whence.credit.estimators.rows import cells, is_complete, is_proper, multiplicities
 from whence.credit.game import Game
 from whence.errors import DataError
@@ -78,7 +79,6 @@ def kernel(players: int) -> Callable[[np.ndarray], np.ndarray]:
         >>> kernel(3)(np.array([0, 1, 2, 3])).round(3).tolist()
         [0.0, 0.167, 0.167, 0.0]
     """
-    table = np.zeros(players + 1)
-    for size in range(1, players):
-        table[size] = 1 / (math.comb(players, size) * size * (players - size))
+    odds = [*kernel_odds(players), 0.0]
+    table = np.array([odds[size] / math.comb(players, size) for size in range(players + 1)])
     return lambda sizes: table[sizes]
