@@ -116,10 +116,10 @@ def file_name(unit: str) -> str:
 
     Example:
         >>> file_name("artist 7"), file_name("../a")
-        ('artist 7', '-a-d93e5d')
+        ('artist 7', '-a-524cd4')
     """
     plain = re.sub(r"[^\w ().-]+", "-", unit).strip(". ")[:60]
-    return plain if plain == unit else f"{plain}-{artefacts.digest(unit)[:6]}"
+    return plain if plain and plain == unit else f"{plain}-{artefacts.digest(unit)[:6]}"
 
 
 def _card(credit: Credit, explained: Explained, unit: str) -> Card:
