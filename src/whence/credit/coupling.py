@@ -1,8 +1,8 @@
 """Which channels of a ``UNet2DModel`` must stay or go together, and which of them to keep.
 
-A residual sum adds channel k of one layer to channel k of another; a skip connection hands channels on to a later block,
-where they lie behind the block's own. So the channels of a network fall into streams: those of a residual stream, those
-inside a residual block, those inside an attention. The weights along a stream are cut at the same channels everywhere.
+A residual sum adds channel k of one layer to channel k of another; a skip connection hands channels on to a later
+block, where they lie behind the block's own. So the channels of a network fall into streams: those of a residual
+stream, those inside a residual block, those inside an attention. A stream keeps the same channels in all its weights.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ def kept_channels(network: UNet2DModel, small: UNet2DModel) -> dict[tuple[str, i
 
     Example:
         >>> shape = {"down_block_types": ["DownBlock2D"], "up_block_types": ["UpBlock2D"], "add_attention": False}
-        >>> wide, small = (UNet2DModel(8, 1, 1, **shape, block_out_channels=(2 * g,), norm_num_groups=g) for g in (4, 2))
+        >>> wide = UNet2DModel(8, 1, 1, **shape, block_out_channels=(8,), norm_num_groups=4)
+        >>> small = UNet2DModel(8, 1, 1, **shape, block_out_channels=(4,), norm_num_groups=2)
         >>> with torch.no_grad():
         ...     wide.conv_out.weight[:, :4] = 1e-3 * wide.conv_out.weight[:, 4:]
         ...     wide.conv_norm_out.weight[:4] = 0

@@ -2,16 +2,16 @@
 
 A network of the diffusers class ``UNet2DModel`` with G normalisation groups becomes an ordinary one with G' < G groups,
 and with the share G'/G of the channels at every level. Channels that a residual stream, a skip connection or a
-normalisation couples are kept or dropped together, in whole groups, so that a kept group is normalised over the channels
-that it always had. Their importance is the L2 norm of all weights that write or read them:
+normalisation couples are kept or dropped together, in whole groups, so that a kept group is normalised over the
+channels that it always had. Their importance is the L2 norm of all weights that write, normalise or read them:
 
-    importance of group g = √(Σ over the layers coupled, their weights along g, of w²)    (Fang et al. 2023, eq. 8)
+    importance of group g = √(Σ over the layers coupled, their weights along g, of w²)    (as DepGraph, Fang et al. 2023)
 
 Not every number of the network is carried over as it is:
 
-* A skip connection's normalisation spans the channels of both sides. Two neighbouring groups of a level are one group of
-  it where both sides are as wide, so groups are dropped in such pairs. Where they are not as wide, groups straddle the
-  two sides and are composed anew: this changes the function.
+* The normalisation behind a skip connection spans the channels of both sides. Where both are as wide, one of its
+  groups is two neighbouring groups of a side, so groups are dropped in such pairs. Where they are not as wide, groups
+  straddle the two sides and are composed anew: this changes the function.
 * The frequencies of the time embedding depend on its width, that of the first level. Its first layer is fitted again to
   the outputs that it had, by least squares over t = 0 ... T-1. Behind it the width stays.
 * Attention drops whole heads, and channels inside them only where a level becomes narrower than a head.
@@ -140,7 +140,9 @@ def _time_layer(network: UNet2DModel, small: UNet2DModel, timesteps: int) -> dic
     outputs = network.time_proj(t).double() @ layer.weight.double().T
     given = small.time_proj(t).double()
     ones = torch.ones_like(given[:, :1])
-    fitted = torch.linalg.lstsq(torch.cat([given, ones], 1).cpu(), outputs.cpu(), driver="gelsd").solution.to(layer.weight)
+    fitted = torch.linalg.lstsq(torch.cat([given, ones], 1).cpu(), outputs.cpu(), driver="gelsd").solution.to(
+        layer.weight
+    )
     return {
         "time_embedding.linear_1.weight": fitted[:-1].T,
         "time_embedding.linear_1.bias": layer.bias + fitted[-1],
