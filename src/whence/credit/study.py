@@ -5,6 +5,7 @@ STUDY/data/         the training examples; their units are the contributors
 STUDY/held_out/     pictures that training never saw, where there are some
 STUDY/queries/      the pictures that are asked about, where there are some
 STUDY/full/         what the credited model itself shows
+STUDY/recovered/    the credited model with fewer channels, where fine-tuning starts from that
 STUDY/looks/NAME/   what the model of a coalition shows
 """
 
@@ -22,18 +23,23 @@ from whence import artefacts
 from whence.attribution.queries import Queries
 from whence.config import Config, Count, SamplerConfig, Settings
 from whence.credit.looks import NEEDS, Context, Look, measure
+from whence.credit.pruning import prune
 from whence.credit.ways import Way
 from whence.data import Dataset, read, write
 from whence.diffusion.fingerprint import fingerprint
 from whence.diffusion.process import DiffusionModel
 from whence.diffusion.ranges import require_size
+from whence.diffusion.training import train
 from whence.errors import ConfigError, DataError, MismatchError
+from whence.evaluation.bank.retrain import PATIENCE
 from whence.images import to_pixels
 from whence.seeds import derived_seed
 
 KIND = "credit study"
 #: Seed of the names of the pictures that every model draws.
 DRAWN_SEED = 1_000_000
+#: Steps in which a pruned model learns everything once more, as a share of those of the run.
+RECOVERY = 0.3
 
 
 class StudyConfig(Settings):
@@ -148,6 +154,18 @@ class Study:
                 raise MismatchError(f"{self.full} changed since {self.path} was begun. Give another folder.")
             self.look(model).write(place, self.inputs, {"model": "full"})
         return Look.read(place)
+
+    @cached_property
+    def start(self) -> Path:
+        """The model that fine-tuning goes on from: the credited one; pruned, it first learns everything once more."""
+        way = self.settings.way
+        if not way.pruned:
+            return self.full
+        smaller = prune(self.full, way.pruned, self.path / "pruned")
+        recovery = max(1, round(RECOVERY * self.config.training.steps))
+        config = self.config.updated("training", steps=recovery, seed=self.seed(0), checkpoints=0)
+        train(self.data, self.path / "recovered", config, start=DiffusionModel.load(smaller), patience=PATIENCE)
+        return self.path / "recovered"
 
     def look(self, model: DiffusionModel) -> Look:
         """Return what a model shows, as all others do."""

@@ -87,7 +87,7 @@ def looks_of(
         workers: Processes; default one for each core.
         report: Called with (training steps done, steps in all).
     """
-    study.itself  # noqa: B018
+    study.itself, study.start  # noqa: B018
     wanted = {_name(own, repeat): (own, repeat) for own in rows if len(own) for repeat in range(repeats)}
     tasks = []
     for name, (own, repeat) in wanted.items():
@@ -111,7 +111,7 @@ def look_at(path: Path, full: Path, rows: np.ndarray, repeat: int, report: Repor
         return
     way, work = study.settings.way, place.with_name(place.name + ".model")
     config = way.settings(study.config, len(rows), len(study.data), study.seed(repeat))
-    model = way.model(work, study.data.select(rows), full, config, report)
+    model = way.model(work, study.data.select(rows), study.start, config, report)
     study.look(model).write(place, **_request(study, rows, repeat), patience=PATIENCE)
     shutil.rmtree(work, ignore_errors=True)
 

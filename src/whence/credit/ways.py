@@ -54,18 +54,18 @@ class Way(Settings):
             "training", steps=steps, learning_rate=rate, warmup=min(config.training.warmup, steps // 10)
         )
 
-    def model(self, path: Path, data: Dataset, full: Path, config: Config, report: Report) -> DiffusionModel:
+    def model(self, path: Path, data: Dataset, start: Path, config: Config, report: Report) -> DiffusionModel:
         """Return the model of a coalition, trained in `path`; killed, it goes on.
 
         Args:
             path: Where it is trained.
             data: The coalition's examples.
-            full: The model of everybody, a diffusers folder.
+            start: The model that fine-tuning goes on from, a diffusers folder.
             config: Settings of the run and of this training; see `settings`.
             report: Called with (steps done, steps in all).
         """
-        start = None if self.kind == "retraining" else DiffusionModel.load(full)
-        train(data, path, config, start=start, report=report, patience=PATIENCE)
+        model = None if self.kind == "retraining" else DiffusionModel.load(start)
+        train(data, path, config, start=model, report=report, patience=PATIENCE)
         return DiffusionModel.load(path)
 
     @property
