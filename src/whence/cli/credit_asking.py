@@ -64,6 +64,7 @@ def audit(
     from whence.credit.duplicates import clusters_across
     from whence.data import read
 
+    places = _places(credit)
     if (credit / "data").exists():
         data = read(credit / "data")
         clusters = clusters_across(data, Contributors.of_data(data))
@@ -73,7 +74,7 @@ def audit(
     else:
         say("The images are not in this folder, so near-duplicates were not looked for; compute with DATA.")
     drifts = [
-        one for place in _places(credit) for one in known_drifts(_read(place), game=read_game(place), names=names)
+        one for place in places for one in known_drifts(_read(place), game=read_game(place), names=names)
     ]
     found = summary(drifts)
     say(f"A contributor that takes {names} names, on average over contributors (sizes of totals):")

@@ -69,6 +69,8 @@ def of_scores(asked: Asked) -> None:
     places = [asked.source] if single else [p for p in artefacts.whole(asked.source, "*") if _is_scores(p)]
     images = asked.load() if asked.data else None
     found, passed = [], []
+    if images is None:
+        say(f"Contributors as {asked.source} was made with.")
     for place in places:
         scores, manifest = Scores.read(place), artefacts.read_manifest(place, "scores")
         who = Contributors.of_data(images) if images else _recorded(scores.examples, scores.units, asked)
@@ -89,6 +91,7 @@ def of_scores(asked: Asked) -> None:
         write(_queries(Pictures.read(pictures)), asked.out / "queries")
     for credit, fingerprint in found:
         _write(credit, asked.out, {"scores": fingerprint})
+    say(f"Next: whence report {asked.out}")
 
 
 def of_ensemble(asked: Asked, draws: int) -> None:
@@ -119,6 +122,7 @@ def of_ensemble(asked: Asked, draws: int) -> None:
         )
     write(images, asked.out / "data")
     _write(credit, asked.out, {"ensemble": target.fingerprint, "queries": list(queries.names)})
+    say(f"Next: whence report {asked.out}")
 
 
 def of_run(
@@ -223,7 +227,6 @@ def _recorded(examples: Sequence[str], units: Sequence[Sequence[str]], asked: As
             f"{asked.source} DATA --unit-column artist."
         )
     who = Contributors.of(examples, units)
-    say(f"Contributors as {asked.source} was made with: {len(who)}, such as {who.names[0]!r}.")
     return who
 
 
@@ -248,7 +251,6 @@ def _write(credit: Credit, out: Path, inputs: dict[str, Any]) -> None:
     from whence.credit.compute import write_credit
 
     _tell(credit, write_credit(credit, out, inputs, {}))
-    say(f"Next: whence report {out}")
 
 
 def _tell(credit: Credit, place: Path) -> None:
