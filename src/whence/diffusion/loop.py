@@ -6,6 +6,7 @@ function of the weights, the optimiser's moments and s. That is all a save holds
 
 from __future__ import annotations
 
+import copy
 import math
 from dataclasses import dataclass
 from functools import cached_property
@@ -90,8 +91,8 @@ class Loop:
     ) -> Loop:
         """A new run, from new weights or those of another model, or the interrupted one whose save is in `part`."""
         training = config.training
-        model = start or DiffusionModel.new(config.model, data.size, training.seed)
-        model.network.to(device()).train()
+        model = copy.deepcopy(start) if start else DiffusionModel.new(config.model, data.size, training.seed)
+        model.network.to(device()).float().train().requires_grad_(True)
         optimiser = torch.optim.AdamW(
             model.network.parameters(),
             betas=training.betas,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from whence.config import Config, ModelConfig
+from whence.config import Config, ModelConfig, TrainingConfig
 from whence.errors import ConfigError
 
 
@@ -53,9 +53,19 @@ def suit_model(config: ModelConfig, size: tuple[int, int, int]) -> ModelConfig:
 
 def suit(config: Config, size: tuple[int, int, int]) -> Config:
     """Return the settings of a run with nothing left open, for images of `size` (C, H, W)."""
-    rate = config.training.learning_rate or _suited(size).learning_rate
-    training = config.training.model_copy(update={"learning_rate": rate})
-    return config.model_copy(update={"model": suit_model(config.model, size), "training": training})
+    changed = {"model": suit_model(config.model, size), "training": suit_training(config.training, size)}
+    return config.model_copy(update=changed)
+
+
+def suit_training(config: TrainingConfig, size: tuple[int, int, int]) -> TrainingConfig:
+    """Return the settings of a training with nothing left open, for images of `size` (C, H, W).
+
+    Example:
+        >>> suit_training(TrainingConfig(), (1, 8, 8)).learning_rate
+        0.004
+    """
+    rate = config.learning_rate or _suited(size).learning_rate
+    return config.model_copy(update={"learning_rate": rate})
 
 
 def _suited(size: tuple[int, int, int]) -> Suited:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from diffusers import UNet2DModel
 
 from whence import artefacts
 from whence.artefacts import Manifest
@@ -22,9 +23,9 @@ from whence.diffusion.fingerprint import fingerprint
 from whence.diffusion.loop import Loop
 from whence.diffusion.process import DiffusionModel
 from whence.diffusion.ranges import require_size
-from whence.diffusion.sizes import suit
+from whence.diffusion.sizes import suit, suit_training
 from whence.engine import Report, device, one_thread, silent
-from whence.errors import DataError
+from whence.errors import DataError, ModelError
 
 
 def train(
@@ -48,8 +49,8 @@ def train(
         path: The run directory.
         config: Settings; `config.model` and `config.training` matter here.
         weights: Weight w_n in the loss by example id; 1 where absent.
-        start: A model from whose weights training goes on, with moments of zero; `config.model` then does not matter.
-            It is changed. Default: new weights.
+        start: A model from whose weights training goes on, with moments of zero and the step count of a new run; it is
+            left as it is, and `config.model` does not matter. Default: new weights.
         report: Called with (steps done, steps in all).
         patience: Seconds to wait for another writer of the same directory.
 
@@ -61,15 +62,16 @@ def train(
         LockedError: Another process is writing the directory.
         DataError: `weights` names an example that is not in the data, or a weight is not finite; or the pictures are
             of another size than those of `start`.
+        ModelError: The network of `start` is no ``UNet2DModel``.
         NotFiniteError: The loss became NaN or infinite.
     """
-    path, config = Path(path), suit(config or Config(), data.size)
+    path, config = Path(path), _settings(config or Config(), data, start)
     w = _weights(data, weights or {})
     inputs = {"data": data.fingerprint, "weights": artefacts.digest(dict(weights)) if weights else None}
     made = {"model": config.model.record(), "training": config.training.record()}
     if start is not None:
         inputs["start"] = fingerprint(start)
-        require_size(start, torch.from_numpy(data.pixels[:1]), "training images")
+        made["model"] = {"timesteps": start.timesteps, "prediction": start.prediction}
     whole = artefacts.existing(path, "model", inputs=inputs, made=made)
     if whole is not None:
         report(config.training.steps, config.training.steps)
@@ -83,6 +85,18 @@ def train(
             loop.run(report)
             facts |= loop.finish()
     return artefacts.read_manifest(path, "model")
+
+
+def _settings(config: Config, data: Dataset, start: DiffusionModel | None) -> Config:
+    """The settings with nothing left open that matters."""
+    if start is None:
+        return suit(config, data.size)
+    if not isinstance(start.network, UNet2DModel):
+        raise ModelError(
+            f"Training goes on from a UNet2DModel of diffusers, not from a {type(start.network).__name__}."
+        )
+    require_size(start, torch.from_numpy(data.pixels[:1]), "training images")
+    return config.model_copy(update={"training": suit_training(config.training, data.size)})
 
 
 def _weights(data: Dataset, weights: Mapping[str, float]) -> np.ndarray:
