@@ -5,7 +5,7 @@ and with the share G'/G of the channels at every level. Channels that a residual
 normalisation couples are kept or dropped together, in whole groups, so that a kept group is normalised over the
 channels that it always had. Their importance is the L2 norm of all weights that write, normalise or read them:
 
-    importance of group g = √(Σ over the layers coupled, their weights along g, of w²)    (as DepGraph, Fang et al. 2023)
+    importance of group g = √(Σ over the layers coupled of their weights along g, w²)    (DepGraph, Fang et al. 2023)
 
 Not every number of the network is carried over as it is:
 
