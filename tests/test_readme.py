@@ -79,9 +79,28 @@ def test_the_python_of_the_evaluation_page_runs(capsys):
     assert 0.2 < float(found["pixel-cosine"]) < 0.6
 
 
+CREDIT = (Path(__file__).parent.parent / "docs" / "credit.md").read_text("utf-8")
+
+
+def test_the_python_of_the_credit_page_runs(tmp_path):
+    [code] = re.findall(r"```python\n(.*?)```", CREDIT, re.DOTALL)
+    (tmp_path / "tiny.toml").write_text(TINY)
+    for usual, small in {
+        '"runs/single")\nwho': '"runs/single", whence.read_config(Path("tiny.toml")))\nwho',
+        '"tangent")["tangent"]': '"tangent", config=whence.AttributionConfig(draws=8))["tangent"]',
+        'config.toml")))': 'config.toml")), whence.StudyConfig(pictures=6, draws=2))',
+    }.items():
+        assert usual in code
+        code = code.replace(usual, small)
+    (tmp_path / "example.py").write_text(code)
+    done = subprocess.run([sys.executable, "example.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "contributor 03" in done.stdout
+
+
 COMMANDS = [
     line.split("#")[0].strip()
-    for line in (README + EVALUATION + ATTRIBUTION).splitlines()
+    for line in (README + EVALUATION + ATTRIBUTION + CREDIT).replace("\\\n", " ").splitlines()
     if line.startswith("whence ") and "DATA:" not in line
 ]
 

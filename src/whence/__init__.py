@@ -26,6 +26,15 @@ if TYPE_CHECKING:
     from whence.attribution.scores import Estimand, Scores
     from whence.attribution.work import AttributionConfig
     from whence.config import Config, ModelConfig, SamplerConfig, TrainingConfig, read_config
+    from whence.credit.behaviours import behaviour
+    from whence.credit.compute import Effort, credit_of_study
+    from whence.credit.contributors import Contributors
+    from whence.credit.credit import Credit
+    from whence.credit.estimators import ESTIMATORS
+    from whence.credit.exact import credit_of_ensemble
+    from whence.credit.study import Study, StudyConfig
+    from whence.credit.sums import credit_of_scores
+    from whence.credit.ways import Way
     from whence.data.dataset import NO_UNIT, Dataset
     from whence.data.load import load
     from whence.diffusion.draws import Draws
@@ -66,6 +75,15 @@ if TYPE_CHECKING:
 _HOMES = {
     "whence.attribution": ("Estimand", "Scores", "pixel"),
     "whence.config": ("Config", "ModelConfig", "SamplerConfig", "TrainingConfig", "read_config"),
+    "whence.credit.behaviours": ("behaviour",),
+    "whence.credit.compute": ("Effort", "credit_of_study"),
+    "whence.credit.contributors": ("Contributors",),
+    "whence.credit.credit": ("Credit",),
+    "whence.credit.estimators": ("ESTIMATORS",),
+    "whence.credit.exact": ("credit_of_ensemble",),
+    "whence.credit.study": ("Study", "StudyConfig"),
+    "whence.credit.sums": ("credit_of_scores",),
+    "whence.credit.ways": ("Way",),
     "whence.data": ("NO_UNIT", "Dataset", "load"),
     "whence.diffusion.draws": ("Draws",),
     "whence.diffusion.process": ("DiffusionModel",),
@@ -110,7 +128,6 @@ _HOMES = {
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
-    "NO_UNIT",
     "Ablation",
     "AttributionConfig",
     "Attributor",
@@ -120,9 +137,13 @@ __all__ = [
     "Codebook",
     "Compression",
     "Config",
+    "Contributors",
+    "Credit",
     "Dataset",
     "DiffusionModel",
     "Draws",
+    "ESTIMATORS",
+    "Effort",
     "Ensemble",
     "Estimand",
     "Examples",
@@ -132,24 +153,32 @@ __all__ = [
     "Losses",
     "Method",
     "ModelConfig",
+    "NO_UNIT",
     "PoolRequest",
     "Queries",
     "Record",
     "SamplerConfig",
     "Samples",
     "Scores",
+    "Study",
+    "StudyConfig",
     "TrainingConfig",
     "Universe",
     "Verification",
+    "Way",
     "WhenceError",
     "ablate",
     "ablate_each",
     "attribute",
     "attributor",
+    "behaviour",
     "build_bank",
     "build_pool",
     "certify",
     "commit",
+    "credit_of_ensemble",
+    "credit_of_scores",
+    "credit_of_study",
     "false_attribution",
     "landscape",
     "landscapes",
