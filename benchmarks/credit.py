@@ -9,26 +9,38 @@ python benchmarks/credit.py table       # what docs/benchmarks.md shows
 from __future__ import annotations
 
 import argparse
+import time
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
 from whence.attribution.queries import Queries
 from whence.cli.progress import progress
 from whence.config import SamplerConfig
+from whence.credit.behaviours import behaviour
 from whence.credit.contributors import Contributors
 from whence.credit.study import Study, StudyConfig
-from whence.credit.values import looks_of
+from whence.credit.values import looks_of, values_of
 from whence.credit.ways import Way
 from whence.data import Dataset, load
 from whence.diffusion.process import DiffusionModel
 from whence.diffusion.trajectory import draw_pictures
+from whence.engine import one_thread, silent
 from whence.evaluation.bank import Bank
+from whence.evaluation.ranks import spearman_columns
 
 SAMPLER = SamplerConfig(method="ddim", steps=20, batch_size=64)
 #: Held-out coalitions: share of the contributors, how many, training seeds.
 TEST = {"50%": (0.5, 64, 2), "25%": (0.25, 32, 1), "75%": (0.75, 32, 1)}
 DEVELOPMENT = (0.5, 24, 1)
+#: Among which the way of fine-tuning is chosen.
+WAYS = (
+    *(Way(steps=steps) for steps in (25, 50, 100, 200)),
+    Way(steps=50, learning_rate=1e-3),
+    Way(steps=50, pruned=0.5),
+    Way(steps=100, pruned=0.5),
+)
 QUERIES = 50
 
 
@@ -70,14 +82,50 @@ def retrain(bank: Bank, root: Path) -> None:
             looks_of(study, [players.kept(row) for row in rows], repeats=repeats, report=report)
 
 
+def tune(bank: Bank, root: Path) -> None:
+    """Compare ways of fine-tuning with retraining, on development coalitions."""
+    who = Contributors.of_data(by(bank, "contributor"))
+    rows = [who.kept(row) for row in coalitions(len(who), *DEVELOPMENT[:2], "development")]
+    truth = begun(bank, root / "retraining", Way(kind="retraining"))
+    chosen = [behaviour(name) for name in ("held-out-fit", "diversity", "coverage", "classes", "fit")]
+    wanted = values_of(truth, chosen, looks_of(truth, rows))[:, 0]
+    parts = {one.name: len(one.explained(truth.context)) for one in chosen}
+    print("| way | steps | learning rate | " + " | ".join(parts) + " | seconds a model |")
+    print("|" + "---|" * (len(parts) + 4))
+    for way in WAYS:
+        study = begun(bank, root / place_of(way), way)
+        found = values_of(study, chosen, looks_of(study, rows))[:, 0]
+        agreed = np.split(spearman_columns(found, wanted), np.cumsum(list(parts.values()))[:-1])
+        told = " | ".join(f"{np.nanmean(own):.2f}" for own in agreed)
+        cut = f"fine-tuning, {way.pruned:.0%} of the channels cut" if way.pruned else "fine-tuning"
+        print(f"| {cut} | {way.steps} | {way.learning_rate or 'of the run'} | {told} | {seconds(study, rows[0]):.1f} |")
+    print(f"| retraining | 500 on average | of the run | | | | | | {seconds(truth, rows[0]):.1f} |")
+
+
+def place_of(way: Way) -> str:
+    """The folder of a way's study."""
+    return f"fine-tuning-{way.steps}-{way.learning_rate or 'run'}-{way.pruned:g}"
+
+
+def seconds(study: Study, rows: np.ndarray) -> float:
+    """Seconds of a core that one model takes, trained anew elsewhere and looked at."""
+    with TemporaryDirectory() as scratch, one_thread():
+        begin = time.process_time()
+        way = study.settings.way
+        config = way.settings(study.config, len(rows), len(study.data), 0)
+        data = study.data.select(rows)
+        study.look(way.model(Path(scratch) / "model", data, study.start, config, silent))
+        return time.process_time() - begin
+
+
 def main() -> None:
     """Do one part."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=["retrain"])
+    parser.add_argument("part", choices=["retrain", "tune"])
     parser.add_argument("--bank", type=Path, default=Path("runs/digits-bank"))
     parser.add_argument("--root", type=Path, default=Path("runs/credit-digits"))
     asked = parser.parse_args()
-    retrain(Bank.open(asked.bank), asked.root)
+    {"retrain": retrain, "tune": tune}[asked.part](Bank.open(asked.bank), asked.root)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,199 @@
+"""Credit on digits, the figures: held-out coalitions, and leaving out one group, against retraining.
+
+After `python benchmarks/credit.py retrain`: makes the shares, then prints what docs/benchmarks.md shows.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+
+import whence
+from credit import QUERIES, SAMPLER, TEST, begun, by, coalitions, place_of, seconds
+from whence.attribution.methods import METHODS
+from whence.cli.progress import progress
+from whence.credit.behaviours import behaviour
+from whence.credit.compute import Effort, credit_of_study
+from whence.credit.contributors import Contributors
+from whence.credit.estimators import ESTIMATORS
+from whence.credit.study import Study
+from whence.credit.values import looks_of, values_of
+from whence.credit.ways import Way
+from whence.evaluation.bank import Bank
+from whence.evaluation.ceiling import ceiling_of, seed_agreement
+from whence.evaluation.measured import Measured, mean_of
+from whence.evaluation.ranks import spearman_columns
+from whence.evaluation.uncertainty import Correlations, resamples_of
+
+#: Chosen by `credit.py tune`.
+WAY = Way(steps=50)
+COALITIONS = 200
+BEHAVIOURS = ("held-out-fit", "diversity", "coverage", "classes", "fit")
+#: Shares of every behaviour, [B, U]; None where a method has none.
+Shares = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Digits:
+    """The bank's digits, their contributors, and the studies."""
+
+    bank: Bank
+    root: Path
+
+    @cached_property
+    def who(self) -> Contributors:
+        """The twenty contributors."""
+        return Contributors.of_data(by(self.bank, "contributor"))
+
+    @cached_property
+    def classes(self) -> Contributors:
+        """The ten digits."""
+        return Contributors.of_data(by(self.bank, "label"))
+
+    @cached_property
+    def truth(self) -> Study:
+        """Retrained models."""
+        return begun(self.bank, self.root / "retraining", Way(kind="retraining"))
+
+    @cached_property
+    def tuned(self) -> Study:
+        """Fine-tuned models."""
+        return begun(self.bank, self.root / place_of(WAY), WAY)
+
+    @cached_property
+    def rows(self) -> dict[str, slice]:
+        """Where the values of each behaviour are."""
+        sizes = [len(behaviour(name).explained(self.truth.context)) for name in BEHAVIOURS]
+        ends = np.cumsum(sizes).tolist()
+        return {name: slice(end - n, end) for name, n, end in zip(BEHAVIOURS, sizes, ends, strict=True)}
+
+    def values(self, study: Study, kept: list[np.ndarray], repeats: int) -> np.ndarray:
+        """Values [M, K, B], making what is missing."""
+        with progress(study.path.name) as report:
+            looks = looks_of(study, kept, repeats=repeats, report=report)
+        return values_of(study, [behaviour(name) for name in BEHAVIOURS], looks)
+
+    def without(self, study: Study, groups: Contributors) -> np.ndarray:
+        """What leaving out one group takes away, for both seeds: v(all) - v(all others), [K, B, G]."""
+        kept = [
+            groups.kept(row)
+            for row in np.concatenate([np.ones((1, len(groups)), bool), ~np.eye(len(groups), dtype=bool)])
+        ]
+        found = self.values(study, kept, 2)
+        return (found[:1] - found[1:]).transpose(1, 2, 0)
+
+    @cached_property
+    def scores(self) -> dict[str, np.ndarray]:
+        """Scores [Q, N] by method; queries are those of the study, then the held-out pictures."""
+        context = self.truth.context
+        pictures = torch.cat([one.images(range(len(one))) for one in (context.queries, context.held_out)])
+        queries = whence.Queries((*context.queries.ids, *context.held_out.ids), pictures, SAMPLER, drawn=False)
+        names = [name for name, one in METHODS.items() if one.additive and one.signed and one.steps == "none"]
+        found = whence.attribute(
+            self.bank.models[0], self.bank.data, queries, [*names, "pixel-cosine"], out=self.root / "scores"
+        )
+        return {name: one.scores.double().numpy() for name, one in found.items()}
+
+    def sums(self, scores: np.ndarray, groups: Contributors) -> np.ndarray:
+        """Group sums of every behaviour, [B, G]: of a picture its own, of the model the mean over the pictures drawn."""
+        own = scores @ groups.member.T
+        drawn, held_out = own[:QUERIES], own[QUERIES:]
+        return np.concatenate([held_out.mean(0, keepdims=True), *[drawn.mean(0, keepdims=True)] * 12, drawn])
+
+    @cached_property
+    def shares(self) -> dict[str, np.ndarray]:
+        """Shares of the contributors by every method, [B, U]."""
+        chosen = [behaviour(name) for name in BEHAVIOURS]
+        with progress("shapley") as report:
+            shapley, _ = credit_of_study(
+                self.tuned, self.who, chosen, ESTIMATORS["shapley"], Effort(COALITIONS), report=report
+            )
+        return {
+            "Shapley values, fine-tuning": shapley.shares,
+            "leave-one-out, fine-tuning": self.without(self.tuned, self.who).mean(0),
+            "leave-one-out, retraining": self.without(self.truth, self.who).mean(0),
+            "sums of tangent (the default)": self.sums(self.scores["tangent"], self.who),
+            "sums of D-TRAK": self.sums(self.scores["d-trak"], self.who),
+            "sums of pixel cosine": self.sums(self.scores["pixel-cosine"], self.who),
+            "number of images": np.tile(self.who.sizes.astype(float), (shapley.shares.shape[0], 1)),
+            "random": np.random.default_rng(0).normal(size=shapley.shares.shape),
+        }
+
+
+def held_out(digits: Digits) -> None:
+    """Do shares predict the values of coalitions that were never looked at?"""
+    for name, (share, count, seeds) in TEST.items():
+        rows = coalitions(len(digits.who), share, count, name)
+        values = digits.values(digits.truth, [digits.who.kept(row) for row in rows], seeds)
+        counts = resamples_of(count, seed=0)
+        print(f"\n{count} coalitions of {name} of the contributors, {seeds} training seed(s):\n")
+        print("| shares | " + " | ".join(BEHAVIOURS) + " |\n|" + "---|" * (len(BEHAVIOURS) + 1))
+        if seeds > 1:
+            tops = [ceiling_of(seed_agreement(values[:, :, at], counts), seeds) for at in digits.rows.values()]
+            print("| ceiling | " + " | ".join(map(told, tops)) + " |")
+        for method, shares in digits.shares.items():
+            predicted, truth = rows @ shares.T, values.mean(1)
+            found = [Correlations.measure(predicted[:, at], truth[:, at], counts).mean for at in digits.rows.values()]
+            print(f"| {method} | " + " | ".join(map(told, found)) + " |")
+
+
+def left_out(digits: Digits) -> None:
+    """Which group matters most to a picture, and in which order do they matter?"""
+    at = digits.rows["fit"]
+    for name, groups in (("contributor", digits.who), ("class", digits.classes)):
+        first, second = digits.without(digits.truth, groups)[:, at]
+        truth, chance = (first + second) / 2, 1 / len(groups)
+        methods = {
+            "leave-one-out, fine-tuning": digits.without(digits.tuned, groups).mean(0)[at],
+            "Shapley values, fine-tuning": digits.shares["Shapley values, fine-tuning"][at]
+            @ within(digits.who, groups),
+            **{f"sums of {one}": digits.sums(scores, groups)[at] for one, scores in digits.scores.items()},
+            "number of images": np.tile(groups.sizes.astype(float), (QUERIES, 1)),
+            "random": np.random.default_rng(1).normal(size=truth.shape),
+        }
+        print(f"\nLeaving out one {name}, loss of {QUERIES} drawn pictures:\n")
+        print("| method | top-1 agreement | Spearman |\n|---|---|---|")
+        for method, (own, other) in {
+            "the other training seed (oracle)": (first, second),
+            **{method: (own, truth) for method, own in methods.items()},
+        }.items():
+            top = mean_of((own.argmax(1) == other.argmax(1)).astype(float), chance)
+            print(f"| {method} | {told(top)} | {told(mean_of(spearman_columns(own.T, other.T), 0.0))} |")
+
+
+def within(who: Contributors, groups: Contributors) -> np.ndarray:
+    """Which group each contributor is of, [U, G]: that of all its examples."""
+    shared = who.member.astype(float) @ groups.member.T.astype(float)
+    return (shared == shared.sum(1, keepdims=True)).astype(float)
+
+
+def told(one: Measured) -> str:
+    """A figure with its interval."""
+    low, high = one.interval.low, one.interval.high
+    return f"{one.value:.2f} ({low:.2f} to {high:.2f})"
+
+
+def main() -> None:
+    """Make the shares and print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--bank", type=Path, default=Path("runs/digits-bank"))
+    parser.add_argument("--root", type=Path, default=Path("runs/credit-digits"))
+    asked = parser.parse_args()
+    digits = Digits(Bank.open(asked.bank), asked.root)
+    held_out(digits)
+    left_out(digits)
+    half = digits.who.kept(coalitions(len(digits.who), 0.5, 24, "development")[0])
+    slow, fast = seconds(digits.truth, half), seconds(digits.tuned, half)
+    print(
+        f"\nA model of half of the contributors: {slow:.1f} s by retraining, {fast:.1f} s by fine-tuning: {slow / fast:.1f}x"
+    )
+
+
+if __name__ == "__main__":
+    main()
