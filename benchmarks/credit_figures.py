@@ -6,7 +6,6 @@ After `python benchmarks/credit.py retrain`: makes the shares, then prints what 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -35,8 +34,7 @@ from whence.evaluation.uncertainty import Correlations, resamples_of
 WAY = Way(steps=50)
 COALITIONS = 200
 BEHAVIOURS = ("held-out-fit", "diversity", "coverage", "classes", "fit")
-#: Shares of every behaviour, [B, U]; None where a method has none.
-Shares = Mapping[str, np.ndarray]
+SHAPLEY = "Shapley values, fine-tuning"
 
 
 @dataclass(frozen=True)
@@ -81,10 +79,8 @@ class Digits:
 
     def without(self, study: Study, groups: Contributors) -> np.ndarray:
         """What leaving out one group takes away, for both seeds: v(all) - v(all others), [K, B, G]."""
-        kept = [
-            groups.kept(row)
-            for row in np.concatenate([np.ones((1, len(groups)), bool), ~np.eye(len(groups), dtype=bool)])
-        ]
+        rows = np.concatenate([np.ones((1, len(groups)), bool), ~np.eye(len(groups), dtype=bool)])
+        kept = [groups.kept(row) for row in rows]
         found = self.values(study, kept, 2)
         return (found[:1] - found[1:]).transpose(1, 2, 0)
 
@@ -92,8 +88,11 @@ class Digits:
     def scores(self) -> dict[str, np.ndarray]:
         """Scores [Q, N] by method; queries are those of the study, then the held-out pictures."""
         context = self.truth.context
-        pictures = torch.cat([one.images(range(len(one))) for one in (context.queries, context.held_out)])
-        queries = whence.Queries((*context.queries.ids, *context.held_out.ids), pictures, SAMPLER, drawn=False)
+        asked, unseen = context.queries, context.held_out
+        assert asked
+        assert unseen
+        pictures = torch.cat([one.images(range(len(one))) for one in (asked, unseen)])
+        queries = whence.Queries((*asked.ids, *unseen.ids), pictures, SAMPLER, drawn=False)
         names = [name for name, one in METHODS.items() if one.additive and one.signed and one.steps == "none"]
         found = whence.attribute(
             self.bank.models[0], self.bank.data, queries, [*names, "pixel-cosine"], out=self.root / "scores"
@@ -101,7 +100,7 @@ class Digits:
         return {name: one.scores.double().numpy() for name, one in found.items()}
 
     def sums(self, scores: np.ndarray, groups: Contributors) -> np.ndarray:
-        """Group sums of every behaviour, [B, G]: of a picture its own, of the model the mean over the pictures drawn."""
+        """Group sums of every behaviour, [B, G]: of a picture its own, of the model the mean over drawn pictures."""
         own = scores @ groups.member.T
         drawn, held_out = own[:QUERIES], own[QUERIES:]
         return np.concatenate([held_out.mean(0, keepdims=True), *[drawn.mean(0, keepdims=True)] * 12, drawn])
@@ -115,7 +114,7 @@ class Digits:
                 self.tuned, self.who, chosen, ESTIMATORS["shapley"], Effort(COALITIONS), report=report
             )
         return {
-            "Shapley values, fine-tuning": shapley.shares,
+            SHAPLEY: shapley.shares,
             "leave-one-out, fine-tuning": self.without(self.tuned, self.who).mean(0),
             "leave-one-out, retraining": self.without(self.truth, self.who).mean(0),
             "sums of tangent (the default)": self.sums(self.scores["tangent"], self.who),
@@ -134,9 +133,9 @@ def held_out(digits: Digits) -> None:
         counts = resamples_of(count, seed=0)
         print(f"\n{count} coalitions of {name} of the contributors, {seeds} training seed(s):\n")
         print("| shares | " + " | ".join(BEHAVIOURS) + " |\n|" + "---|" * (len(BEHAVIOURS) + 1))
-        if seeds > 1:
-            tops = [ceiling_of(seed_agreement(values[:, :, at], counts), seeds) for at in digits.rows.values()]
-            print("| ceiling | " + " | ".join(map(told, tops)) + " |")
+        agreed = [seed_agreement(values[:, :, at], counts) for at in digits.rows.values()]
+        tops = [told(ceiling_of(one, seeds)) if one else "not known" for one in agreed]
+        print("| ceiling | " + " | ".join(tops) + " |")
         for method, shares in digits.shares.items():
             predicted, truth = rows @ shares.T, values.mean(1)
             found = [Correlations.measure(predicted[:, at], truth[:, at], counts).mean for at in digits.rows.values()]
@@ -151,8 +150,7 @@ def left_out(digits: Digits) -> None:
         truth, chance = (first + second) / 2, 1 / len(groups)
         methods = {
             "leave-one-out, fine-tuning": digits.without(digits.tuned, groups).mean(0)[at],
-            "Shapley values, fine-tuning": digits.shares["Shapley values, fine-tuning"][at]
-            @ within(digits.who, groups),
+            SHAPLEY: digits.shares[SHAPLEY][at] @ within(digits.who, groups),
             **{f"sums of {one}": digits.sums(scores, groups)[at] for one, scores in digits.scores.items()},
             "number of images": np.tile(groups.sizes.astype(float), (QUERIES, 1)),
             "random": np.random.default_rng(1).normal(size=truth.shape),
@@ -170,7 +168,8 @@ def left_out(digits: Digits) -> None:
 def within(who: Contributors, groups: Contributors) -> np.ndarray:
     """Which group each contributor is of, [U, G]: that of all its examples."""
     shared = who.member.astype(float) @ groups.member.T.astype(float)
-    return (shared == shared.sum(1, keepdims=True)).astype(float)
+    found: np.ndarray = (shared == shared.sum(1, keepdims=True)).astype(float)
+    return found
 
 
 def told(one: Measured) -> str:
@@ -190,9 +189,8 @@ def main() -> None:
     left_out(digits)
     half = digits.who.kept(coalitions(len(digits.who), 0.5, 24, "development")[0])
     slow, fast = seconds(digits.truth, half), seconds(digits.tuned, half)
-    print(
-        f"\nA model of half of the contributors: {slow:.1f} s by retraining, {fast:.1f} s by fine-tuning: {slow / fast:.1f}x"
-    )
+    print(f"\nA model of half of the contributors: {slow:.1f} s by retraining, {fast:.1f} s by fine-tuning: ", end="")
+    print(f"{slow / fast:.1f} times as fast")
 
 
 if __name__ == "__main__":
