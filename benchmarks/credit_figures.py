@@ -82,7 +82,8 @@ class Digits:
         rows = np.concatenate([np.ones((1, len(groups)), bool), ~np.eye(len(groups), dtype=bool)])
         kept = [groups.kept(row) for row in rows]
         found = self.values(study, kept, 2)
-        return (found[:1] - found[1:]).transpose(1, 2, 0)
+        taken: np.ndarray = (found[:1] - found[1:]).transpose(1, 2, 0)
+        return taken
 
     @cached_property
     def scores(self) -> dict[str, np.ndarray]:

@@ -145,7 +145,6 @@ def of_run(
     from whence.credit.behaviours import behaviour
     from whence.credit.compute import Effort, credit_of_study, request_of, write_credit
     from whence.credit.contributors import Contributors
-    from whence.credit.planning import plan_credit
     from whence.credit.study import Study, StudyConfig
     from whence.credit.ways import Way
     from whence.data import load
@@ -164,6 +163,8 @@ def of_run(
     study = Study.begin(asked.out, asked.source, images, settings, wanted, unseen, queries)
     spent = Effort(**effort)
     if asked.plan:
+        from whence.credit.planning import plan_credit
+
         for method in methods:
             show_plan(plan_credit(study, who, method, spent, workers=asked.workers), asked.out)
         return

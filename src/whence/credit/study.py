@@ -11,8 +11,8 @@ STUDY/looks/NAME/   what the model of a coalition shows
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,17 +22,18 @@ from pydantic import Field
 from whence import artefacts
 from whence.attribution.queries import Queries
 from whence.config import Config, Count, SamplerConfig, Settings
-from whence.credit.looks import NEEDS, Context, Look, measure
+from whence.credit.compared import compared
+from whence.credit.context import Context
+from whence.credit.looks import KIND as LOOK
+from whence.credit.looks import NEEDS, Look, measure
 from whence.credit.pruning import prune
 from whence.credit.ways import Way
 from whence.data import Dataset, read, write
 from whence.diffusion.fingerprint import fingerprint
 from whence.diffusion.process import DiffusionModel
-from whence.diffusion.ranges import require_size
 from whence.diffusion.training import train
-from whence.errors import ConfigError, DataError, MismatchError
+from whence.errors import ArtefactError, ConfigError, MismatchError
 from whence.evaluation.bank.retrain import PATIENCE
-from whence.images import to_pixels
 from whence.seeds import derived_seed
 
 KIND = "credit study"
@@ -96,120 +97,129 @@ class Study:
 
         Raises:
             MismatchError: The directory holds a study of something else.
-            DataError: Pictures are of another size than the model's, or a held-out one is a training example.
-            ConfigError: Nothing is to be looked at.
+            DataError: Pictures are of another size or range than the model's, or a held-out one is a training example.
+            ConfigError: Nothing is to be looked at, or the queries were drawn in another way than `settings` say.
         """
         settings = settings or StudyConfig()
         model = DiffusionModel.load(full)
-        for role, pictures in (("training images", data), ("held-out pictures", held_out)):
-            if pictures is not None:
-                require_size(model, pictures.images([0]), role)
-        few = _held_out(data, held_out, settings.held_out)
-        asked = None if queries is None else _dataset(queries)
-        if few is None and asked is None and settings.pictures < 1:
+        found = compared(model, data, held_out, queries, most=settings.held_out, sampler=settings.sampler)
+        if found["held_out"] is None and found["queries"] is None and settings.pictures < 1:
             raise ConfigError("Nothing is to be looked at: ask for pictures, give held-out ones or queries.")
-        inputs = {
-            "model": fingerprint(model),
-            "data": data.fingerprint,
-            "held_out": few.fingerprint if few else None,
-            "queries": asked.fingerprint if asked else None,
-        }
+        inputs = {"model": fingerprint(model)} | {name: one and one.fingerprint for name, one in found.items()}
         made = {"config": config.record(), "settings": settings.record(), "drawn": bool(queries and queries.drawn)}
-        if artefacts.existing(path / "request", KIND, inputs=inputs, made=made) is None:
-            for name, pictures in (("data", data), ("held_out", few), ("queries", asked)):
+        try:
+            there = artefacts.existing(path / "request", KIND, inputs=inputs, made=made)
+        except MismatchError as error:
+            raise MismatchError(
+                f"{path} holds another study; use another folder, or delete this one. {error}"
+            ) from None
+        if there is None:
+            for name, pictures in found.items():
                 if pictures is not None:
                     write(pictures, path / name)
-            with artefacts.create(path / "request", KIND, inputs=inputs, made=made):
+            with artefacts.create(path / "request", KIND, inputs=inputs, made=made, patience=PATIENCE):
                 pass
         return cls(path, full, config, settings)
 
     @classmethod
     def open(cls, path: Path, full: Path) -> Study:
-        """Open a study that was begun."""
+        """Return a study that was begun; `full` is checked where it is first used.
+
+        Raises:
+            ArtefactError: There is no study, or it is damaged.
+        """
         made = artefacts.read_manifest(path / "request", KIND).made
         return cls(path, full, Config(**made["config"]), StudyConfig(**made["settings"]))
 
     @cached_property
+    def request(self) -> artefacts.Manifest:
+        """What was asked for when it was begun."""
+        return artefacts.read_manifest(self.path / "request", KIND)
+
+    @property
     def inputs(self) -> dict[str, Any]:
         """What its looks are made from."""
-        return {"study": artefacts.read_manifest(self.path / "request", KIND).fingerprint}
+        return {"study": self.request.fingerprint}
+
+    @cached_property
+    def model(self) -> DiffusionModel:
+        """The credited model.
+
+        Raises:
+            MismatchError: It is another one than when the study was begun.
+        """
+        model = DiffusionModel.load(self.full)
+        stated, now = self.request.inputs["model"], fingerprint(model)
+        if now != stated:
+            raise MismatchError(
+                f"{self.full} changed since {self.path} was begun: its fingerprint was {stated[:12]}, now it is "
+                f"{now[:12]}. Put the model back, or give another folder to begin anew."
+            )
+        return model
+
+    @cached_property
+    def start(self) -> DiffusionModel:
+        """The model that fine-tuning goes on from: the credited one; pruned, it first learns everything once more."""
+        way, recovered = self.settings.way, self.path / "recovered"
+        if not way.pruned:
+            return self.model
+        smaller = DiffusionModel.load(prune(self.full, way.pruned, self.path / "pruned"))
+        recovery = max(1, round(RECOVERY * self.config.training.steps))
+        config = self.config.updated("training", steps=recovery, seed=self.seed(0), checkpoints=0)
+        train(self.data, recovered, config, start=smaller, patience=PATIENCE)
+        return DiffusionModel.load(recovered)
 
     @cached_property
     def data(self) -> Dataset:
         """The training examples."""
-        return read(self.path / "data")
+        return self._read("data")
 
     @cached_property
     def context(self) -> Context:
         """What all models are compared on; the reference is what the credited model draws."""
-        return self._context(self.itself.pictures)
+        return replace(self._unseen, reference=self.itself.pictures)
 
     @cached_property
     def itself(self) -> Look:
         """What the credited model itself shows."""
-        place = self.path / "full"
-        if not (place / artefacts.MANIFEST).exists():
-            model = DiffusionModel.load(self.full)
-            if fingerprint(model) != artefacts.read_manifest(self.path / "request", KIND).inputs["model"]:
-                raise MismatchError(f"{self.full} changed since {self.path} was begun. Give another folder.")
-            self.look(model).write(place, self.inputs, {"model": "full"})
-        return Look.read(place)
+        return self.kept_look(self.path / "full", self.model, "full")
 
-    @cached_property
-    def start(self) -> Path:
-        """The model that fine-tuning goes on from: the credited one; pruned, it first learns everything once more."""
-        way = self.settings.way
-        if not way.pruned:
-            return self.full
-        smaller = prune(self.full, way.pruned, self.path / "pruned")
-        recovery = max(1, round(RECOVERY * self.config.training.steps))
-        config = self.config.updated("training", steps=recovery, seed=self.seed(0), checkpoints=0)
-        train(self.data, self.path / "recovered", config, start=DiffusionModel.load(smaller), patience=PATIENCE)
-        return self.path / "recovered"
+    def kept_look(self, place: Path, model: DiffusionModel, name: str) -> Look:
+        """Return what a model that isn't of a coalition shows, looked at once."""
+        request: dict[str, Any] = {"inputs": self.inputs, "made": {"model": name}}
+        if artefacts.existing(place, LOOK, **request) is None:
+            self.look(model).write(place, **request, patience=PATIENCE)
+        return Look.read(place)
 
     def look(self, model: DiffusionModel) -> Look:
         """Return what a model shows, as all others do."""
-        unseen = np.zeros((self.settings.pictures, *self.data.size), np.uint8)
-        return measure(model, self._context(unseen), self.settings.sampler, NEEDS)
+        return measure(model, self._unseen, self.settings.sampler, NEEDS)
 
     def seed(self, repeat: int) -> int:
         """The training seed of the models of a repeat; the same for all coalitions."""
         return derived_seed(self.settings.seed, f"coalition {repeat}")
 
-    def _context(self, reference: np.ndarray) -> Context:
-        def found(name: str) -> Dataset | None:
-            return read(self.path / name) if (self.path / name).exists() else None
-
-        names = tuple(f"{DRAWN_SEED}/{k}" for k in range(self.settings.pictures))
-        queries = found("queries")
-        drawn = artefacts.read_manifest(self.path / "request", KIND).made["drawn"]
-        which = np.full(0 if queries is None else len(queries), drawn)
-        settings = self.settings
-        held_out = found("held_out")
-        return Context(self.data, held_out, names, reference, queries, which, settings.draws, settings.seed)
-
-
-@lru_cache(maxsize=1)
-def opened(path: Path, full: Path) -> Study:
-    """A study that is opened once in a process."""
-    return Study.open(path, full)
-
-
-def _held_out(data: Dataset, held_out: Dataset | None, count: int) -> Dataset | None:
-    if held_out is None or count == 0:
-        return None
-    seen = set(data.fingerprints)
-    few = held_out.select(np.arange(min(count, len(held_out))))
-    both = [name for name, own in zip(few.ids, few.fingerprints, strict=True) if own in seen]
-    if both:
-        raise DataError(
-            f"{len(both)} of {len(few)} held-out pictures are training examples too, such as {both[0]!r}. Give "
-            "pictures that training never saw."
+    @cached_property
+    def _unseen(self) -> Context:
+        """The context, before the credited model was looked at."""
+        held_out, queries = (
+            self._read(name) if self.request.inputs[name] else None for name in ("held_out", "queries")
         )
-    return few
+        names = tuple(f"{DRAWN_SEED}/{k}" for k in range(self.settings.pictures))
+        black = np.zeros((len(names), *self.data.size), np.uint8)
+        drawn = np.full(0 if queries is None else len(queries), self.request.made["drawn"], bool)
+        return Context(self.data, held_out, names, black, queries, drawn, self.settings.draws, self.settings.seed)
 
+    def _read(self, name: str) -> Dataset:
+        """Return pictures of the study, checked by hash.
 
-def _dataset(queries: Queries) -> Dataset:
-    """Queries as a data set, as 8-bit pixels."""
-    count = len(queries.names)
-    return Dataset(queries.names, to_pixels(queries.pictures), (("query",),) * count, (None,) * count)
+        Raises:
+            ArtefactError: They are damaged, or others than it was begun with.
+        """
+        artefacts.read_verified(self.path / name, "dataset")
+        found = read(self.path / name)
+        if found.fingerprint != self.request.inputs[name]:
+            raise ArtefactError(
+                f"{self.path / name} holds other pictures than the study was begun with; put them back."
+            )
+        return found

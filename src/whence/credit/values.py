@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import UNet2DModel
 
 from whence import artefacts
 from whence.credit.behaviours import Behaviour
+from whence.credit.behaviours.behaviour import Values
 from whence.credit.contributors import Contributors
 from whence.credit.game import Game
 from whence.credit.looks import KIND, Look
-from whence.credit.study import Study, opened
+from whence.credit.study import Study
+from whence.credit.ways import untrained
 from whence.diffusion.fingerprint import fingerprint
 from whence.diffusion.process import DiffusionModel
+from whence.diffusion.ranges import require_size
 from whence.engine import Report, Task, run, silent
-from whence.errors import ModelError
+from whence.errors import MismatchError, ModelError
 from whence.evaluation.bank.retrain import PATIENCE
 
 
@@ -46,25 +48,39 @@ def play(
         behaviours: What is measured.
         coalitions: bool [M, U].
         repeats: Training seeds; those of one repeat are the same for all coalitions.
-        mean: Whether repeats are averaged; else they are rows of the game one after another, M of each.
+        mean: Whether repeats are averaged; else they are rows of the game one after another, M of each and everybody.
         base: The model before any of these examples, such as the one that was fine-tuned.
         workers: Processes; default one for each core.
         report: Called with (training steps done, steps in all).
+
+    Raises:
+        MismatchError: The contributors are of other examples; see `Study.model`.
+        DataError: A behaviour lacks held-out pictures, queries or captions.
     """
-    everybody = np.ones((1, len(contributors)), bool)
-    rows = [contributors.kept(row) for row in np.concatenate([coalitions, everybody])]
-    looks = looks_of(study, rows, repeats=repeats, base=base, workers=workers, report=report)
-    values = values_of(study, behaviours, looks)
-    nobody = values_of(study, behaviours, [[_nobody(study, base)]])[0, 0]
+    if contributors.examples != study.data.ids:
+        raise MismatchError(
+            f"The contributors are of {len(contributors.examples):,} examples, {study.path} compares models of "
+            f"{len(study.data):,}, and they are not the same. Take the contributors of the study's data."
+        )
+    functions = [one.prepare(study.context) for one in behaviours]
     names = tuple(name for one in behaviours for name, _, _ in one.explained(study.context))
-    played = values[:-1].mean(1) if mean else values[:-1].transpose(1, 0, 2).reshape(-1, len(names))
-    inside = coalitions if mean else np.tile(coalitions, (repeats, 1))
-    return Game(contributors.names, names, inside, played, nobody, values[-1].mean(0))
+    inside = np.concatenate([coalitions, np.ones((1, len(contributors)), bool)])
+    rows = [contributors.kept(row) for row in inside]
+    looks = looks_of(study, rows, repeats=repeats, base=base, workers=workers, report=report)
+    values = _values(functions, looks)
+    nobody, everybody = _values(functions, [[look_at_nobody(study, base)]])[0, 0], values[-1].mean(0)
+    if mean:
+        return Game(contributors.names, names, coalitions, values[:-1].mean(1), nobody, everybody)
+    played = values.transpose(1, 0, 2).reshape(-1, len(names))
+    return Game(contributors.names, names, np.tile(inside, (repeats, 1)), played, nobody, everybody)
 
 
 def values_of(study: Study, behaviours: Sequence[Behaviour], looks: Sequence[Sequence[Look]]) -> np.ndarray:
     """Return the values of looks, float64 [M, K, B]."""
-    functions = [one.prepare(study.context) for one in behaviours]
+    return _values([one.prepare(study.context) for one in behaviours], looks)
+
+
+def _values(functions: Sequence[Values], looks: Sequence[Sequence[Look]]) -> np.ndarray:
     return np.array([[np.concatenate([v(look) for v in functions]) for look in row] for row in looks])
 
 
@@ -87,33 +103,86 @@ def looks_of(
         workers: Processes; default one for each core.
         report: Called with (training steps done, steps in all).
     """
-    study.itself, study.start  # noqa: B018
-    wanted = {_name(own, repeat): (own, repeat) for own in rows if len(own) for repeat in range(repeats)}
+    study.itself  # noqa: B018
+    if missing(study, rows, repeats):
+        with artefacts.lock(study.path / "looks"):
+            _make(study, missing(study, rows, repeats), workers, report)
+    nobody = None if all(map(len, rows)) else look_at_nobody(study, base)
+
+    def shown(own: np.ndarray, repeat: int) -> Look:
+        return nobody if nobody and not len(own) else Look.read(_place(study, own, repeat))
+
+    return [[shown(own, repeat) for repeat in range(repeats)] for own in rows]
+
+
+def missing(study: Study, rows: Sequence[np.ndarray], repeats: int = 1) -> list[tuple[np.ndarray, int]]:
+    """Return the looks that are still to be made: the examples of each model and its repeat, each once.
+
+    Raises:
+        MismatchError: A look that is there is of another study.
+        ArtefactError: A look that is there is damaged.
+    """
+    wanted = {_place(study, own, repeat): (own, repeat) for own in rows if len(own) for repeat in range(repeats)}
+    return [one for place, one in wanted.items() if artefacts.existing(place, KIND, **_request(study, *one)) is None]
+
+
+def _make(study: Study, wanted: Sequence[tuple[np.ndarray, int]], workers: int | None, report: Report) -> None:
+    study.start  # noqa: B018 - made here, once, for all workers
     tasks = []
-    for name, (own, repeat) in wanted.items():
-        if artefacts.existing(study.path / "looks" / name, KIND, **_request(study, own, repeat)) is None:
-            arguments = {"path": study.path, "full": study.full, "rows": own, "repeat": repeat}
-            steps = study.settings.way.settings(study.config, len(own), len(study.data), 0).training.steps
-            tasks.append(Task(name, look_at, arguments, steps))
-    if tasks:
-        run(tasks, workers=workers, report=report)
-    found = {name: Look.read(study.path / "looks" / name) for name in wanted}
-    return [
-        [found[_name(own, repeat)] if len(own) else _nobody(study, base) for repeat in range(repeats)] for own in rows
-    ]
+    for own, repeat in wanted:
+        arguments = {"path": study.path, "full": study.full, "request": study.request.fingerprint}
+        steps = study.settings.way.settings(study.config, len(own), len(study.data), 0).training.steps
+        task = Task(_name(own, repeat), look_at, arguments | {"rows": own, "repeat": repeat}, steps)
+        tasks.append(task)
+    run(tasks, workers=workers, report=report)
 
 
-def look_at(path: Path, full: Path, rows: np.ndarray, repeat: int, report: Report) -> None:
+def look_at(path: Path, full: Path, request: str, rows: np.ndarray, repeat: int, report: Report) -> None:
     """Make the model of some examples and look at it; a task for the engine."""
-    study = opened(path, full)
-    place = path / "looks" / _name(rows, repeat)
-    if artefacts.existing(place, KIND, **_request(study, rows, repeat)) is not None:
-        return
-    way, work = study.settings.way, place.with_name(place.name + ".model")
-    config = way.settings(study.config, len(rows), len(study.data), study.seed(repeat))
-    model = way.model(work, study.data.select(rows), study.start, config, report)
-    study.look(model).write(place, **_request(study, rows, repeat), patience=PATIENCE)
-    shutil.rmtree(work, ignore_errors=True)
+    study = _opened(path, full, request)
+    place = _place(study, rows, repeat)
+    way, work = study.settings.way, place.with_name(f"{place.name}.model")
+    if artefacts.existing(place, KIND, **_request(study, rows, repeat)) is None:
+        config = way.settings(study.config, len(rows), len(study.data), study.seed(repeat))
+        model = way.model(work, study.data.select(rows), study.start, config, report)
+        study.look(model).write(place, **_request(study, rows, repeat), patience=PATIENCE)
+    artefacts.discard(work)
+
+
+@lru_cache(maxsize=1)
+def _opened(path: Path, full: Path, request: str) -> Study:
+    """The study, opened once in a process; another one that has taken its place is not mistaken for it."""
+    study = Study.open(path, full)
+    if study.request.fingerprint != request:
+        raise MismatchError(f"{path} became another study while models were made for it; run the command again.")
+    return study
+
+
+def look_at_nobody(study: Study, base: Path | None = None) -> Look:
+    """Return what the model of nobody shows: `base`, or a network with the weights that training begins from.
+
+    Raises:
+        DataError: The base model is of pictures of another size.
+        ModelError: It predicts something else, or has another number of timesteps, so that losses don't compare.
+    """
+    if base is None:
+        model = untrained(study.model, study.seed(0))
+    else:
+        model = DiffusionModel.load(base)
+        require_size(model, torch.empty(0, *study.data.size), "training images")
+        for word in ("prediction", "timesteps"):
+            known, given = getattr(study.model, word), getattr(model, word)
+            if known != given:
+                raise ModelError(
+                    f"The base model {base} has {word} {given!r}, the credited one {known!r}: their losses don't "
+                    "compare. Give the model that training began from, or none for an untrained network."
+                )
+    name = fingerprint(model)
+    return study.kept_look(study.path / "looks" / f"nobody-{name[:12]}", model, name)
+
+
+def _place(study: Study, rows: np.ndarray, repeat: int) -> Path:
+    return study.path / "looks" / _name(rows, repeat)
 
 
 def _name(rows: np.ndarray, repeat: int) -> str:
@@ -122,21 +191,3 @@ def _name(rows: np.ndarray, repeat: int) -> str:
 
 def _request(study: Study, rows: np.ndarray, repeat: int) -> dict[str, dict[str, object]]:
     return {"inputs": study.inputs, "made": {"rows": artefacts.digest(rows.tolist()), "repeat": repeat}}
-
-
-def _nobody(study: Study, base: Path | None) -> Look:
-    """What the model of nobody shows: the base, or a network with new weights."""
-    if base is not None:
-        model = DiffusionModel.load(base)
-    else:
-        full = DiffusionModel.load(study.full)
-        if not isinstance(full.network, UNet2DModel):
-            raise ModelError("The model of nobody isn't known: give the base model that training began from.")
-        with torch.random.fork_rng():
-            torch.manual_seed(study.seed(0))
-            network = UNet2DModel.from_config(full.network.config)
-        model = DiffusionModel(network.eval(), full.scheduler)
-    place = study.path / "looks" / f"nobody-{fingerprint(model)[:12]}"
-    if not (place / artefacts.MANIFEST).exists():
-        study.look(model).write(place, study.inputs, {"model": fingerprint(model)})
-    return Look.read(place)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+import torch
+from diffusers import UNet2DModel
+from pydantic import Field, model_validator
 
 from whence.config import Config, Settings
 from whence.data import Dataset
 from whence.diffusion.process import DiffusionModel
 from whence.diffusion.training import train
 from whence.engine import Report
+from whence.errors import ConfigError
 from whence.evaluation.bank.retrain import PATIENCE, shortened
 
 #: Steps of fine-tuning, as a share of those of the run.
@@ -36,6 +40,14 @@ class Way(Settings):
         0.0, description="Share of the channels that are cut from the full model before it is fine-tuned."
     )
 
+    @model_validator(mode="after")
+    def _of_fine_tuning(self) -> Self:
+        if self.kind == "retraining" and (self.steps or self.learning_rate or self.pruned):
+            raise ConfigError(
+                "Steps, a learning rate and pruning are of fine-tuning; retraining has the settings of the run."
+            )
+        return self
+
     def settings(self, config: Config, kept: int, examples: int, seed: int) -> Config:
         """Return the settings of the training on `kept` of so many examples.
 
@@ -47,25 +59,25 @@ class Way(Settings):
         """
         config = config.updated("training", seed=seed, checkpoints=0)
         if self.kind == "retraining":
-            return shortened(config, kept, examples)
+            return config if kept == examples else shortened(config, kept, examples)
         steps = self.steps or max(1, round(SHARE * config.training.steps))
         rate = self.learning_rate or config.training.learning_rate
         return config.updated(
             "training", steps=steps, learning_rate=rate, warmup=min(config.training.warmup, steps // 10)
         )
 
-    def model(self, path: Path, data: Dataset, start: Path, config: Config, report: Report) -> DiffusionModel:
+    def model(self, path: Path, data: Dataset, start: DiffusionModel, config: Config, report: Report) -> DiffusionModel:
         """Return the model of a coalition, trained in `path`; killed, it goes on.
 
         Args:
             path: Where it is trained.
             data: The coalition's examples.
-            start: The model that fine-tuning goes on from, a diffusers folder.
+            start: The model that fine-tuning goes on from; retraining takes its kind of network.
             config: Settings of the run and of this training; see `settings`.
             report: Called with (steps done, steps in all).
         """
-        model = None if self.kind == "retraining" else DiffusionModel.load(start)
-        train(data, path, config, start=model, report=report, patience=PATIENCE)
+        begun = start if self.kind == "fine-tuning" else untrained(start, config.training.seed)
+        train(data, path, config, start=begun, report=report, patience=PATIENCE)
         return DiffusionModel.load(path)
 
     @property
@@ -75,3 +87,20 @@ class Way(Settings):
             return "a new model trained on the coalition's pictures alone, with as many visits of each picture"
         cut = f", after {self.pruned:.0%} of its channels were cut" if self.pruned else ""
         return f"the full model{cut}, trained on for a few steps on the coalition's pictures alone (an estimate)"
+
+
+def untrained(model: DiffusionModel, seed: int) -> DiffusionModel:
+    """Return a model of the same kind with the weights that a training with this seed begins from.
+
+    Example:
+        >>> from whence.config import ModelConfig
+        >>> from whence.diffusion.fingerprint import fingerprint
+        >>> first, second = (DiffusionModel.new(ModelConfig(channels=(8,)), (1, 8, 8), seed) for seed in (1, 2))
+        >>> fingerprint(untrained(first, 2)) == fingerprint(second)
+        True
+    """
+    network: Any = model.network
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        fresh = UNet2DModel.from_config(network.config)
+    return replace(model, network=fresh.eval())

@@ -71,6 +71,11 @@ def test_a_percentage_only_of_a_whole_that_no_share_exceeds(none, all, shares, n
     assert finding(found, found.of_unit("a")).number == number
 
 
+def test_no_percentage_where_an_interval_is_wider_than_the_whole():
+    found = shared([5.0, 1.0], around([5.0, 1.0], 6.0))
+    assert finding(found, found.of_unit("a")).number == "+5.0 bits"
+
+
 def test_places_come_with_a_range():
     found = shared([3.0, 2.0, 1.0], [[3, 2, 1], [2, 3, 1]] * 50)
     told = {one.unit: (one.place, one.places) for one in found.shares}

@@ -123,9 +123,9 @@ def _ends_of_places(places: np.ndarray) -> np.ndarray:
 
 
 def _measure(explained: Explained, shares: tuple[Share, ...]) -> Measure:
-    """Percentages only where there is a whole of which no share is more than all."""
+    """Percentages only where there is a whole that no share, nor an end of its interval, is more than."""
     values = [one.value for one in shares]
     ends = [end for one in shares if one.interval is not None for end in one.interval]
     whole = explained.all - explained.none
-    fits = math.isfinite(whole) and whole > 0 and max(map(abs, values)) <= whole
+    fits = math.isfinite(whole) and whole > 0 and max(map(abs, [*values, *ends])) <= whole
     return Measure(Scale.of([*values, *ends]), explained.unit, whole if fits else None)

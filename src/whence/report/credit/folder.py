@@ -14,6 +14,7 @@ from whence.credit.credit import KIND, Credit, Explained
 from whence.data import Dataset
 from whence.errors import ArtefactError, MismatchError
 from whence.report.credit.words import ESTIMATORS
+from whence.report.pictures import CRISP
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +49,12 @@ class Credits:
     def together(self) -> int:
         """How many training examples the contributors have together."""
         return len({example for own in self.any.examples for example in own})
+
+    @property
+    def small(self) -> bool:
+        """Whether its pictures are enlarged with sharp pixels."""
+        kept = self.queries if self.data is None else self.data
+        return kept is not None and max(kept.size[1:]) <= CRISP
 
     def chosen(self, estimator: str | None) -> str:
         """Return the name of an estimator; None stands for the first one.

@@ -17,7 +17,7 @@ from whence.report.credit.folder import Credits, by_picture
 from whence.report.credit.making import making
 from whence.report.credit.sentences import Line, account, called
 from whence.report.credit.words import LABELS, asks, meaning, tally, titled
-from whence.report.pictures import CRISP, SMALL, Picture, data_uri
+from whence.report.pictures import SMALL, Picture, data_uri
 from whence.report.templates import fill
 
 #: Bars on the page, about; as many pictures are shown as they allow, but at least and at most these.
@@ -84,7 +84,6 @@ class Part:
 
 def render(found: Credits, beside: Path) -> str:
     """The report as HTML, with links to the tables as they are seen from a folder."""
-    size = found.data.size if found.data is not None else (1, 1, 1)
     pictures = by_picture(found.explained)
     each = len(found.credits) * len(found.any.units)
     shown = min(MOST, max(FEWEST, BARS // each))
@@ -94,7 +93,7 @@ def render(found: Credits, beside: Path) -> str:
         styles=("report.css", "scores.css", "credit.css"),
         name=found.path.resolve().name,
         version=str(next(iter(found.manifests.values())).environment["whence"]),
-        crisp=max(size[1:]) <= CRISP,
+        crisp=found.small,
         units=len(found.any.units),
         together=found.together,
         titled=titled,
