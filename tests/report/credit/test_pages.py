@@ -234,6 +234,13 @@ def test_links_lead_to_the_tables_beside_the_page(folder, tmp_path):
     assert re.findall(r'href="([^#"][^":]*)"', away) == []
 
 
+def test_pages_of_shares_that_say_nothing_of_how_are_whole(images, credit_of, write_folder, tmp_path):
+    silent = dataclasses.replace(credit_of(images, "shapley", True), how={})
+    folder = write_folder(tmp_path / "credit", images, silent)
+    assert write_statement(folder, "artist 5").exists()
+    assert write_credit_report(folder).exists()
+
+
 @pytest.mark.parametrize("missing", ["data", "queries"])
 def test_pages_without_pictures_are_whole(folder, tmp_path, missing):
     beside = shutil.copytree(folder, tmp_path / "credit")

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from whence.credit.credit import Credit
 from whence.report.credit.folder import Credits
 from whence.report.overview import flat
+
+
+def told(credit: Credit) -> dict[str, str]:
+    """How shares were made, in words; what was not told is empty."""
+    return dict.fromkeys(("values", "interval", "null"), "") | credit.how
 
 
 def making(found: Credits, *estimators: str) -> Iterator[tuple[str, dict[str, str]]]:

@@ -14,7 +14,7 @@ from whence.credit.credit import Explained
 from whence.report.credit.bars import share_bar
 from whence.report.credit.figures import Share, Shared
 from whence.report.credit.folder import Credits, by_picture
-from whence.report.credit.making import making
+from whence.report.credit.making import making, told
 from whence.report.credit.sentences import Line, account, called
 from whence.report.credit.words import LABELS, asks, meaning, tally, titled
 from whence.report.pictures import SMALL, Picture, data_uri
@@ -98,7 +98,7 @@ def render(found: Credits, beside: Path) -> str:
         together=found.together,
         titled=titled,
         estimators=estimators,
-        how={name: credit.how for name, credit in found.credits.items()},
+        how={name: told(credit) for name, credit in found.credits.items()},
         efficient={name: credit.efficient for name, credit in found.credits.items()},
         intervals=any(credit.replicates is not None for credit in found.credits.values()),
         model=[_part(found, f"b{k}", one.title, [one]) for k, one in enumerate(found.explained) if one.picture is None],

@@ -13,7 +13,7 @@ from whence.data import NO_UNIT
 from whence.errors import DataError
 from whence.report.credit.cards import asked, card, others, outcome, unclear
 from whence.report.credit.folder import Credits
-from whence.report.credit.making import making
+from whence.report.credit.making import making, told
 from whence.report.credit.sentences import called
 from whence.report.credit.words import asks, titled
 from whence.report.pictures import SMALL, Picture, data_uri
@@ -80,7 +80,7 @@ def render(found: Credits, unit: str, estimator: str) -> str:
         examples=_examples(found, own),
         kept=found.data is not None,
         others=list(others(found, unit, estimator)),
-        how=credit.how,
+        how=told(credit),
         making=dict(making(found, estimator)),
     )
 
