@@ -7,10 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from whence.cli.options import WORKERS
 from whence.cli.show import say
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from whence.credit.credit import Credit
+    from whence.credit.drift import Drift
 
 CREDIT = Annotated[Path, typer.Argument(help="What `whence credit compute` wrote.", metavar="CREDIT")]
 ESTIMATOR = Annotated[str | None, typer.Option(help="By which shares; default the first that add up.")]
@@ -48,11 +52,17 @@ def why_not(
 def audit(
     credit: CREDIT,
     names: Annotated[int, typer.Option(min=2, help="How many names a contributor takes.")] = 10,
+    split: Annotated[
+        str | None, typer.Option(help="A contributor whose images are divided among the names, measured on new models.")
+    ] = None,
+    run: Annotated[Path | None, typer.Option(help="For --split: the run that the shares are of.")] = None,
+    workers: WORKERS = None,
 ) -> None:
     """Show how shares can be gamed: near-duplicates across contributors, and what taking several names would do.
 
     Copies: a contributor hands in the same images under several names. Split: it hands in parts of them under several
-    names; told where the estimator decides it without new models. All figures are written to CREDIT/audit.csv.
+    names; without --split told only where the estimator decides it without new models. All figures are written to
+    CREDIT/audit.csv.
 
     Example: `whence credit audit credit/`
     """
@@ -73,9 +83,10 @@ def audit(
             say(f"  {', '.join(one.examples[:6])} of {', '.join(one.contributors[:4])}: distance {one.distance:.3f}")
     else:
         say("The images are not in this folder, so near-duplicates were not looked for; compute with DATA.")
-    drifts = [
-        one for place in places for one in known_drifts(_read(place), game=read_game(place), names=names)
-    ]
+    drifts = [one for place in places for one in known_drifts(_read(place), game=read_game(place), names=names)]
+    if split is not None:
+        for place in places:
+            drifts += _split(credit, place, split, names, run, workers)
     found = summary(drifts)
     say(f"A contributor that takes {names} names, on average over contributors (sizes of totals):")
     for row in zip(
@@ -84,6 +95,45 @@ def audit(
         say("  {}, {}, {}: {:.3g} before, {:.3g} after, ratio {:.2f}".format(*row))
     artefacts.write_csv(credit / "audit.csv", table(drifts))
     say(f"All of them: {credit / 'audit.csv'}")
+
+
+def _split(
+    credit: Path, place: Path, unit: str, names: int, run: Path | None, workers: int | None
+) -> tuple[Drift, ...]:
+    """Return the drift of one contributor's totals, on models of coalitions of its parts.
+
+    Raises:
+        ConfigError: The run is not named.
+    """
+    from whence import artefacts
+    from whence.cli.progress import progress
+    from whence.credit.audit import split_drifts
+    from whence.credit.behaviours import behaviour
+    from whence.credit.contributors import Contributors
+    from whence.credit.credit import KIND
+    from whence.credit.divided import split as divide
+    from whence.credit.estimators import ESTIMATORS, owen
+    from whence.credit.study import Study
+    from whence.credit.values import play
+    from whence.errors import ConfigError
+
+    shares, made = _read(place), artefacts.read_manifest(place, KIND).made
+    if shares.estimator not in ESTIMATORS or "behaviours" not in made:
+        return ()
+    if run is None:
+        raise ConfigError("--split makes new models: name the run that the shares are of with --run.")
+    study = Study.open(credit, run)
+    divided = divide(Contributors.of_data(study.data), unit, names)
+    players, chosen = divided.contributors, [behaviour(name) for name in made["behaviours"]]
+    estimator = ESTIMATORS[shares.estimator]
+    if shares.estimator == "owen":
+        estimator = owen(len(players), divided.clusters)
+
+    def values(rows: np.ndarray) -> np.ndarray:
+        with progress(f"{shares.estimator}, {unit} under {names} names") as report:
+            return play(study, players, chosen, rows, repeats=made["repeats"], workers=workers, report=report).values
+
+    return split_drifts(shares, divided, estimator, values, count=made["coalitions"], seed=made["seed"])
 
 
 def _places(credit: Path) -> list[Path]:
