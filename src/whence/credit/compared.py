@@ -1,0 +1,84 @@
+"""The pictures that a study compares models on, checked before any model is made."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from whence.attribution.queries import Queries
+from whence.config import SamplerConfig
+from whence.data import Dataset
+from whence.diffusion.process import DiffusionModel
+from whence.diffusion.ranges import EXAMPLES, require_range, require_size
+from whence.errors import ConfigError, DataError
+from whence.images import to_pixels
+
+#: Settings of a sampler that change more of a picture than its last bits.
+DRAWING = ("method", "steps", "clip")
+
+
+def compared(
+    model: DiffusionModel,
+    data: Dataset,
+    held_out: Dataset | None,
+    queries: Queries | None,
+    *,
+    most: int,
+    sampler: SamplerConfig,
+) -> dict[str, Dataset | None]:
+    """Return `data`, the first `most` held-out pictures, and the queries as 8-bit pixels, by their role.
+
+    Args:
+        model: The credited model.
+        data: Its training examples.
+        held_out: Pictures that training never saw.
+        queries: Pictures that are asked about.
+        most: Held-out pictures that are looked at.
+        sampler: How models draw pictures.
+
+    Raises:
+        DataError: Pictures are of another size or range than the model's, or a held-out one is a training example.
+        ConfigError: The queries were drawn in another way than models will draw them again.
+    """
+    for role, shape in (
+        ("training images", data.pixels),
+        ("held-out pictures", None if held_out is None else held_out.pixels),
+        ("queries", None if queries is None else queries.pictures),
+    ):
+        if shape is not None:
+            require_size(model, torch.empty(0, *shape.shape[1:]), role)
+    require_range(model, data.images(range(min(len(data), EXAMPLES))), data.ids)
+    if queries is not None and queries.drawn and queries.sampler is not None:
+        for name in DRAWING:
+            asked, given = getattr(sampler, name), getattr(queries.sampler, name)
+            if asked != given:
+                raise ConfigError(
+                    f"The queries were drawn with {name} {given!r}; models would draw them again with {asked!r}, so "
+                    "that even the same model would not draw the same pictures. Give both the same sampler."
+                )
+    return {
+        "data": data,
+        "held_out": None if held_out is None or most == 0 else _unseen(data, held_out, most),
+        "queries": None if queries is None else _as_pixels(queries),
+    }
+
+
+def _unseen(data: Dataset, held_out: Dataset, most: int) -> Dataset:
+    """Return the first held-out pictures.
+
+    Raises:
+        DataError: One of them is a training example.
+    """
+    few, seen = held_out.select(np.arange(min(most, len(held_out)))), set(data.fingerprints)
+    both = [name for name, own in zip(few.ids, few.fingerprints, strict=True) if own in seen]
+    if both:
+        raise DataError(
+            f"{len(both)} of {len(few)} held-out pictures are training examples too, such as {both[0]!r}. Give "
+            "pictures that training never saw."
+        )
+    return few
+
+
+def _as_pixels(queries: Queries) -> Dataset:
+    count = len(queries.names)
+    return Dataset(queries.names, to_pixels(queries.pictures), (("query",),) * count, (None,) * count)
