@@ -21,7 +21,7 @@ from torch import Tensor
 from whence.diffusion.draws import Draws
 from whence.engine import one_thread
 from whence.evaluation.bank import Bank
-from whence.evaluation.lds import Form, lds
+from whence.evaluation.prediction.lds import Form, lds
 from whence.gradients.compression import Compression
 from whence.gradients.examples import Examples
 from whence.gradients.preparing import prepare

@@ -19,8 +19,8 @@ import torch
 import whence
 from whence.attribution.methods import METHODS
 from whence.cli.progress import progress
-from whence.evaluation.ceiling import ceiling
-from whence.evaluation.ground_truth import CORRELATION, Figures, GroundTruth
+from whence.evaluation.exact.ground_truth import CORRELATION, Figures, GroundTruth
+from whence.evaluation.prediction.ceiling import ceiling
 
 SIZE, QUERIES, DRAWS = 256, 100, 32
 TOLD = ("d-trak", "trak", "das", "relative-if", "renormalised-if", "gradient-dot", "gradient-cosine", "pixel-cosine")

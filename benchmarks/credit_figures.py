@@ -25,10 +25,10 @@ from whence.credit.study import Study
 from whence.credit.values import looks_of, values_of
 from whence.credit.ways import Way
 from whence.evaluation.bank import Bank
-from whence.evaluation.ceiling import ceiling_of, seed_agreement
-from whence.evaluation.measured import Measured, mean_of
-from whence.evaluation.ranks import spearman_columns
-from whence.evaluation.uncertainty import Correlations, resamples_of
+from whence.evaluation.prediction.ceiling import ceiling_of, seed_agreement
+from whence.evaluation.statistics.measured import Measured, mean_of
+from whence.evaluation.statistics.ranks import spearman_columns
+from whence.evaluation.statistics.uncertainty import Correlations, resamples_of
 
 #: Chosen by `credit.py tune`.
 WAY = Way(steps=50)

@@ -30,7 +30,7 @@ from whence.attribution.evidence import Evidence
 from whence.attribution.methods import METHODS
 from whence.attribution.significance import half_width, rising
 from whence.cli.progress import progress
-from whence.evaluation.agreement import agreement
+from whence.evaluation.exact.agreement import agreement
 
 RUNS = Path("runs/errors")
 UNITS, HELD_OUT, DRAWN = 500, 16, 16

@@ -27,7 +27,7 @@ from whence.ensemble.influence import Influence
 from whence.ensemble.landscaping import landscape
 from whence.ensemble.reading import geometric_mean
 from whence.ensemble.residuals import losses
-from whence.evaluation.false_attribution import false_attribution
+from whence.evaluation.exact.false_attribution import false_attribution
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt

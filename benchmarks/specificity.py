@@ -24,10 +24,10 @@ import torch
 
 import whence
 from whence.cli.progress import progress
-from whence.evaluation.measured import Measured, mean_of
-from whence.evaluation.retrieval import precision
-from whence.evaluation.specificity import specificity
-from whence.evaluation.top import top_columns
+from whence.evaluation.ranking.retrieval import precision
+from whence.evaluation.ranking.specificity import specificity
+from whence.evaluation.ranking.top import top_columns
+from whence.evaluation.statistics.measured import Measured, mean_of
 from whence.gradients.features import Feature
 from whence.gradients.store import Features
 from whence.report.scores import write_scores_report

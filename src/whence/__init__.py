@@ -59,8 +59,8 @@ if TYPE_CHECKING:
     from whence.ensemble.screening import screen
     from whence.errors import WhenceError
     from whence.evaluation.bank import Bank, BankConfig, PoolRequest, build_bank, build_pool
-    from whence.evaluation.false_attribution import false_attribution
-    from whence.evaluation.false_rate import FalseAttribution
+    from whence.evaluation.exact.false_attribution import false_attribution
+    from whence.evaluation.exact.false_rate import FalseAttribution
     from whence.gradients.compression import Compression
     from whence.gradients.examples import Examples
     from whence.proof.certificate import Certificate
@@ -114,8 +114,8 @@ _HOMES = {
     "whence.ensemble.screening": ("screen",),
     "whence.errors": ("WhenceError",),
     "whence.evaluation.bank": ("Bank", "BankConfig", "PoolRequest", "build_bank", "build_pool"),
-    "whence.evaluation.false_attribution": ("false_attribution",),
-    "whence.evaluation.false_rate": ("FalseAttribution",),
+    "whence.evaluation.exact.false_attribution": ("false_attribution",),
+    "whence.evaluation.exact.false_rate": ("FalseAttribution",),
     "whence.proof.certificate": ("Certificate",),
     "whence.proof.certifying": ("certify",),
     "whence.proof.root": ("commit",),

@@ -13,11 +13,11 @@ from whence.config import ModelConfig
 from whence.data import load
 from whence.diffusion.process import DiffusionModel
 from whence.ensemble import train_ensemble
-from whence.evaluation.agreement import agreement
-from whence.evaluation.bootstrap import Interval
-from whence.evaluation.detection import detection
-from whence.evaluation.ground_truth import Figures
-from whence.evaluation.measured import Measured
+from whence.evaluation.exact.agreement import agreement
+from whence.evaluation.exact.detection import detection
+from whence.evaluation.exact.ground_truth import Figures
+from whence.evaluation.statistics.bootstrap import Interval
+from whence.evaluation.statistics.measured import Measured
 from whence.gradients.examples import Examples
 
 

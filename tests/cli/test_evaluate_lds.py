@@ -86,8 +86,8 @@ def test_what_there_is_not(whence, tiny_bank, scores, words, message):
 
 
 def test_words_where_a_difference_means_nothing(tiny_bank, scores):
-    from whence.evaluation.bank_lds import bank_lds
     from whence.evaluation.given import given_scores
+    from whence.evaluation.prediction.bank_lds import bank_lds
 
     for table in bank_lds(tiny_bank, given_scores([scores])).values():
         lines = describe(table, "queries")

@@ -4,7 +4,7 @@ import pytest
 from whence.ensemble import Ensemble, sample, train_ensemble
 from whence.ensemble.landscaping import landscape
 from whence.errors import DataError, MismatchError
-from whence.evaluation.agreement import agreement, ceiling
+from whence.evaluation.exact.agreement import agreement, ceiling
 
 
 @pytest.fixture(scope="module")

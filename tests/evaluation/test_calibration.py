@@ -3,8 +3,8 @@ import pytest
 from scipy.stats import linregress
 
 from whence.errors import DataError
-from whence.evaluation.calibration import calibration
-from whence.evaluation.lds import predictions
+from whence.evaluation.prediction.calibration import calibration
+from whence.evaluation.prediction.lds import predictions
 
 SUBSETS, EXAMPLES, QUERIES = 40, 30, 6
 

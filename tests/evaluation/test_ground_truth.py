@@ -13,7 +13,7 @@ from whence.ensemble import Codebook, Ensemble
 from whence.ensemble.losses import Losses
 from whence.ensemble.residuals import losses
 from whence.errors import DataError
-from whence.evaluation.ground_truth import ABOVE, AREA, CORRELATION, RECALL, GroundTruth
+from whence.evaluation.exact.ground_truth import ABOVE, AREA, CORRELATION, RECALL, GroundTruth
 
 NAMES = ("a", "b", "c")
 UNIT = Estimand("loss", "left out", "ensemble", "none", "unit")

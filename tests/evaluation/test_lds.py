@@ -6,7 +6,7 @@ from scipy.stats import spearmanr
 
 from whence.cli.evaluations import lds as command
 from whence.errors import DataError
-from whence.evaluation.lds import Form, lds, predictions
+from whence.evaluation.prediction.lds import Form, lds, predictions
 
 SUBSETS, EXAMPLES, QUERIES = 24, 60, 9
 FORMS = {

@@ -5,9 +5,9 @@ import pytest
 
 from whence.errors import DataError
 from whence.evaluation.bank.pool import Pool
-from whence.evaluation.lds import Form, lds
-from whence.evaluation.lds_record import record
-from whence.evaluation.lds_table import RANDOM, lds_table, noise_pool
+from whence.evaluation.prediction.lds import Form, lds
+from whence.evaluation.prediction.lds_record import record
+from whence.evaluation.prediction.lds_table import RANDOM, lds_table, noise_pool
 
 SUBSETS, EXAMPLES, QUERIES = 40, 30, 8
 

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from whence.errors import ConfigError, DataError
-from whence.evaluation.measured import jackknife_interval, mean_of
-from whence.evaluation.top import top_columns
+from whence.evaluation.ranking.top import top_columns
+from whence.evaluation.statistics.measured import jackknife_interval, mean_of
 
 
 def test_of_a_mean_the_jackknife_is_the_classical_interval():

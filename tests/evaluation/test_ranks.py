@@ -3,8 +3,8 @@ import pytest
 from scipy.stats import spearmanr
 
 from whence.errors import DataError
-from whence.evaluation.ranks import resampled_spearman, spearman_columns
-from whence.evaluation.uncertainty import resamples_of
+from whence.evaluation.statistics.ranks import resampled_spearman, spearman_columns
+from whence.evaluation.statistics.uncertainty import resamples_of
 
 
 def naive(a: np.ndarray, b: np.ndarray) -> float:

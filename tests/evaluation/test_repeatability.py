@@ -3,7 +3,7 @@ import pytest
 from scipy.stats import spearmanr
 
 from whence.errors import DataError
-from whence.evaluation.repeatability import chance_correlation, repeatability
+from whence.evaluation.ranking.repeatability import chance_correlation, repeatability
 
 
 def test_against_scipy_on_the_union():

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from whence.errors import ConfigError, DataError
-from whence.evaluation.retrieval import precision, shared_units
+from whence.evaluation.ranking.retrieval import precision, shared_units
 
 CLASSES = np.array(["a", "b"] * 10)
 RIGHT = np.array([["a"], ["b"], ["a"]]) == CLASSES

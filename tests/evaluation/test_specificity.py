@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from whence.errors import DataError
-from whence.evaluation.specificity import specificity
+from whence.evaluation.ranking.specificity import specificity
 
 
 def slow(scores: np.ndarray, top: int, kinds: list[str]) -> tuple[int, float]:

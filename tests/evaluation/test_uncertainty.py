@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.stats import bootstrap, spearmanr
 
-from whence.evaluation.comparison import difference
-from whence.evaluation.uncertainty import PUBLISHED, RESAMPLES, Correlations, resamples_of, shifted
+from whence.evaluation.prediction.comparison import difference
+from whence.evaluation.statistics.uncertainty import PUBLISHED, RESAMPLES, Correlations, resamples_of, shifted
 
 
 def measured(subsets: int, queries: int, rho: float, seed: int, resamples: int = RESAMPLES) -> Correlations:

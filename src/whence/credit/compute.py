@@ -133,7 +133,7 @@ def _how(study: Study, estimator: Estimator, game: Game, effort: Effort, base: P
     drawn = "" if estimator.drawn(game) is None else "which coalitions were drawn and "
     count, way = len(np.unique(game.coalitions, axis=0)), study.settings.way
     return {
-        "values": f"For each of {count:,} coalitions{repeated}: {way.words}.",
+        "values": f"For each of {count:,} sets of contributors{repeated}: {way.words}.",
         "all": "A model that was made in the same way from everybody's pictures.",
         "null": "The base model, before any of these pictures." if base else "An untrained network of the same kind.",
         "interval": f"95%, over {drawn}the noise of their models."

@@ -11,7 +11,7 @@ import torch
 
 from whence import artefacts
 from whence.credit.behaviours import Behaviour
-from whence.credit.behaviours.behaviour import Values
+from whence.credit.behaviours.declaration import Values
 from whence.credit.contributors import Contributors
 from whence.credit.game import Game
 from whence.credit.looks import KIND, Look

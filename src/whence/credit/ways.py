@@ -84,9 +84,9 @@ class Way(Settings):
     def words(self) -> str:
         """What it is, for people."""
         if self.kind == "retraining":
-            return "a new model trained on the coalition's pictures alone, with as many visits of each picture"
+            return "a new model trained on the pictures of the set alone, with as many visits of each picture"
         cut = f", after {self.pruned:.0%} of its channels were cut" if self.pruned else ""
-        return f"the full model{cut}, trained on for a few steps on the coalition's pictures alone (an estimate)"
+        return f"the full model{cut}, trained on for a few steps on the pictures of the set alone (an estimate)"
 
 
 def untrained(model: DiffusionModel, seed: int) -> DiffusionModel:

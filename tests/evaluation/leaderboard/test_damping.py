@@ -11,10 +11,10 @@ from whence import artefacts
 from whence.attribution.methods import METHODS
 from whence.attribution.scoring import Seen
 from whence.evaluation.bank import Bank, Pool
-from whence.evaluation.lds import lds
 from whence.evaluation.leaderboard.board import Board
 from whence.evaluation.leaderboard.collect import collect
 from whence.evaluation.leaderboard.damping import chosen, development_lds, grid, tried
+from whence.evaluation.prediction.lds import lds
 
 
 def rewritten(bank: Bank, name: str, change) -> Bank:

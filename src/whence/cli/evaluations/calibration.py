@@ -38,8 +38,8 @@ def calibration(
     """
     from whence.evaluation.asked import Kind, Use
     from whence.evaluation.bank.bank import Bank
-    from whence.evaluation.bank_calibration import bank_calibration
     from whence.evaluation.given import given_scores
+    from whence.evaluation.prediction.bank_calibration import bank_calibration
     from whence.evaluation.tuning import tuning_notes
 
     given, opened = given_scores(scores), Bank.open(bank)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from whence.attribution.scores import Scores
     from whence.evaluation.bank import Bank
     from whence.evaluation.deletion import Deletion, Effect
-    from whence.evaluation.measured import Measured
+    from whence.evaluation.statistics.measured import Measured
 
 WORDS = """Above random: how much higher the loss of the query (or the distance of its picture, drawn again from the
 same noise) is without what the method names than without random images of the same classes; 0 by chance. Worse: share

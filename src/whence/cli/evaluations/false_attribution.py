@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from whence.attribution.attributors import Attributor
     from whence.ensemble import Ensemble
-    from whence.evaluation.false_rate import FalseAttribution
+    from whence.evaluation.exact.false_rate import FalseAttribution
     from whence.plan import Plan
 
 #: Pictures from which on an interval is narrow enough not to be warned about.
@@ -63,7 +63,7 @@ def false_attribution(
     from whence.cli.progress import progress
     from whence.ensemble import Ensemble
     from whence.ensemble.suspects import expand_names
-    from whence.evaluation.false_attribution import false_attribution as measure
+    from whence.evaluation.exact.false_attribution import false_attribution as measure
 
     ensemble = Ensemble.open(run)
     names = expand_names(samples) if samples else _drawn(ensemble)
@@ -87,7 +87,7 @@ def planned(
     These are not taken to see whom it names: each picture without a unit costs the same.
     """
     from whence.attribution.gradient_attributor import GradientAttributor
-    from whence.evaluation.false_attribution import missing_trajectories
+    from whence.evaluation.exact.false_attribution import missing_trajectories
     from whence.plan import Plan, plan_drawing
 
     gradients = ask.plan(len(set(names)) * (2 + controls)) if isinstance(ask, GradientAttributor) else None

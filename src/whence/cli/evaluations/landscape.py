@@ -14,7 +14,7 @@ from whence.cli.options import PLAN, WORKERS
 from whence.cli.show import say, show_plan
 
 if TYPE_CHECKING:
-    from whence.evaluation.ground_truth import Figures, GroundTruth
+    from whence.evaluation.exact.ground_truth import Figures, GroundTruth
 
 
 def landscape(
@@ -39,10 +39,10 @@ def landscape(
     from whence.cli.progress import progress
     from whence.ensemble import Ensemble
     from whence.ensemble.residuals import check_request, losses
-    from whence.evaluation.agreement import require_independent
+    from whence.evaluation.exact.agreement import require_independent
+    from whence.evaluation.exact.given_pictures import given_pictures, require_data
+    from whence.evaluation.exact.ground_truth import GroundTruth
     from whence.evaluation.given import given_scores
-    from whence.evaluation.given_pictures import given_pictures, require_data
-    from whence.evaluation.ground_truth import GroundTruth
     from whence.plan import plan_losses
 
     given = given_scores(scores)
@@ -73,7 +73,7 @@ def landscape(
 
 def show(truth: GroundTruth, found: Mapping[str, Figures], second: Figures | None) -> None:
     """Print the table of all methods, the ceiling, and what it means."""
-    from whence.evaluation.ground_truth import ABOVE, AREA, CORRELATION, RECALL
+    from whence.evaluation.exact.ground_truth import ABOVE, AREA, CORRELATION, RECALL
 
     queries, named = len(truth.queries), truth.above.sum(1)
     say(f"{queries:,} pictures, {len(truth.units):,} units; the truth is the exact losses of {truth.name}")

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from whence.ensemble import Ensemble
+    from whence.evaluation.exact.ground_truth import Figures
     from whence.evaluation.given import Given
-    from whence.evaluation.ground_truth import Figures
-    from whence.evaluation.measured import Measured
+    from whence.evaluation.statistics.measured import Measured
 
 #: Names of the rows of a second ensemble, and of what it says that a perfect ranking would reach.
 SECOND, PERFECT = "(second codebook)", "(perfect, about)"
@@ -23,8 +23,8 @@ def perfect(agreement: Measured) -> Measured:
     """
     from dataclasses import replace
 
-    from whence.evaluation.ceiling import ceiling
-    from whence.evaluation.measured import Measured
+    from whence.evaluation.prediction.ceiling import ceiling
+    from whence.evaluation.statistics.measured import Measured
 
     value, low, high = (
         float(ceiling(r, 1)) for r in (agreement.value, agreement.interval.low, agreement.interval.high)
@@ -34,7 +34,7 @@ def perfect(agreement: Measured) -> Measured:
 
 def best(found: Mapping[str, Figures]) -> str:
     """Return in words which method agrees best, and whether that may be chance."""
-    from whence.evaluation.ground_truth import CORRELATION
+    from whence.evaluation.exact.ground_truth import CORRELATION
 
     means = {name: one.measures()[CORRELATION] for name, one in found.items() if CORRELATION in one.measures()}
     order = sorted(means, key=lambda name: -means[name].value)
@@ -58,7 +58,7 @@ def best(found: Mapping[str, Figures]) -> str:
 
 def ceiling(numbers: Mapping[str, Mapping[str, Measured]]) -> str:
     """Return in words how much of the exact losses is about the images."""
-    from whence.evaluation.ground_truth import CORRELATION
+    from whence.evaluation.exact.ground_truth import CORRELATION
 
     if SECOND not in numbers:
         return (

@@ -10,8 +10,8 @@ import typer
 from whence.cli.show import say
 
 if TYPE_CHECKING:
-    from whence.evaluation.lds_table import Row, Table
-    from whence.evaluation.measured import Measured
+    from whence.evaluation.prediction.lds_table import Row, Table
+    from whence.evaluation.statistics.measured import Measured
 
 
 def lds(
@@ -46,10 +46,10 @@ def lds(
     from whence import artefacts
     from whence.evaluation.asked import Kind, Use
     from whence.evaluation.bank.bank import Bank
-    from whence.evaluation.bank_lds import bank_lds
     from whence.evaluation.given import given_scores
-    from whence.evaluation.lds import Form
-    from whence.evaluation.lds_record import record
+    from whence.evaluation.prediction.bank_lds import bank_lds
+    from whence.evaluation.prediction.lds import Form
+    from whence.evaluation.prediction.lds_record import record
     from whence.evaluation.tuning import tuning_notes
 
     given = given_scores(scores)

@@ -13,7 +13,7 @@ from whence.cli.show import say
 
 if TYPE_CHECKING:
     from whence.evaluation.given import Given
-    from whence.evaluation.measured import Measured
+    from whence.evaluation.statistics.measured import Measured
 
 SCORES = Annotated[
     list[Path], typer.Argument(help="What `whence attribute` wrote: OUT with its methods, or OUT/d-trak.")

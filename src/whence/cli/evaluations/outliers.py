@@ -35,8 +35,8 @@ def outliers(
     Example: `whence evaluate outliers scores/ --outliers zeros`
     """
     from whence.evaluation.given import given_scores
-    from whence.evaluation.outliers import outliers as measure
-    from whence.evaluation.themselves import training_images
+    from whence.evaluation.ranking.outliers import outliers as measure
+    from whence.evaluation.ranking.themselves import training_images
 
     given, found = given_scores(scores), {}
     forms = {"area under the ROC curve": ".3f", "recall among as many": ".3f", "average precision": ".3f"}

@@ -33,8 +33,8 @@ def repeatability(
     """
     from whence.attribution.methods import METHODS
     from whence.evaluation.given import given_scores
-    from whence.evaluation.independent import independent_pairs
-    from whence.evaluation.repeatability import repeatability as measure
+    from whence.evaluation.ranking.independent import independent_pairs
+    from whence.evaluation.ranking.repeatability import repeatability as measure
 
     given, others = given_scores([first]), given_scores([second])
     found, forms = {}, {f"rank correlation, top {top}": ".3f", f"overlap, top {top}": ".3f"}

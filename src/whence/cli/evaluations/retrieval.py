@@ -14,7 +14,7 @@ from whence.cli.show import say
 if TYPE_CHECKING:
     from whence.cli.evaluations.units import Units
     from whence.evaluation.given import Given
-    from whence.evaluation.measured import Measured
+    from whence.evaluation.statistics.measured import Measured
 
 #: Where queries that are training images come for themselves.
 TRACING = ("itself first", "itself in the top 10", "1 / place of itself")
@@ -69,8 +69,8 @@ def retrieval(
 
 def _precision(one: Given, asked: Units | None, examples: Units, name: str, top: int) -> dict[str, Measured]:
     """Precision of the top; nothing where every image is a unit of its own."""
-    from whence.evaluation.retrieval import precision, shared_units
-    from whence.evaluation.themselves import own_columns
+    from whence.evaluation.ranking.retrieval import precision, shared_units
+    from whence.evaluation.ranking.themselves import own_columns
 
     columns = own_columns(one.scores)
     if len({unit for units in examples for unit in units}) == sum(map(len, examples)):
@@ -81,8 +81,8 @@ def _precision(one: Given, asked: Units | None, examples: Units, name: str, top:
 
 def _tracing(one: Given, scores: list[Path]) -> dict[str, Measured]:
     """Where training images come for themselves."""
-    from whence.evaluation.themselves import training_images
-    from whence.evaluation.tracing import tracing
+    from whence.evaluation.ranking.themselves import training_images
+    from whence.evaluation.ranking.tracing import tracing
 
     found = tracing(one.scores.scores.numpy(), training_images(one, scores))
     return dict(zip(TRACING, (found.first, found.near, found.reciprocal), strict=True))

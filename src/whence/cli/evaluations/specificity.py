@@ -25,7 +25,7 @@ def specificity(
     Example: `whence evaluate specificity scores/`
     """
     from whence.evaluation.given import given_scores
-    from whence.evaluation.specificity import specificity as measure
+    from whence.evaluation.ranking.specificity import specificity as measure
 
     given, found = given_scores(scores), {}
     different, recurring = f"different images in all top {top}", "share of images in half of them"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from whence.credit.behaviours.behaviour import Behaviour, Values
 from whence.credit.behaviours.classes import classes
 from whence.credit.behaviours.coverage import coverage, precision
+from whence.credit.behaviours.declaration import Behaviour, Values
 from whence.credit.behaviours.diversity import diversity
 from whence.credit.behaviours.embedding import embedding
 from whence.credit.behaviours.features import embedded

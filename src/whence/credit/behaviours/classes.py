@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from whence.credit.behaviours.behaviour import Behaviour, Row, Values
+from whence.credit.behaviours.declaration import Behaviour, Row, Values
 from whence.credit.behaviours.features import pixels
 from whence.credit.context import Context
 from whence.data import Dataset

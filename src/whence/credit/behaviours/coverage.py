@@ -17,7 +17,7 @@ from collections.abc import Callable
 import numpy as np
 from scipy.spatial.distance import cdist
 
-from whence.credit.behaviours.behaviour import Behaviour, Values
+from whence.credit.behaviours.declaration import Behaviour, Values
 from whence.credit.behaviours.features import Features, pixels
 from whence.credit.context import Context
 from whence.credit.looks import Look

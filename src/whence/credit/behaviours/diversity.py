@@ -6,7 +6,7 @@ import numpy as np
 from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import cdist
 
-from whence.credit.behaviours.behaviour import Behaviour, Row, Values
+from whence.credit.behaviours.declaration import Behaviour, Row, Values
 from whence.credit.behaviours.features import Features, pixels
 from whence.credit.context import Context
 from whence.credit.looks import Look

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from whence.credit.behaviours.behaviour import Behaviour, Values
+from whence.credit.behaviours.declaration import Behaviour, Values
 from whence.credit.behaviours.features import embedded
 from whence.credit.behaviours.pictures import asked
 from whence.credit.context import Context

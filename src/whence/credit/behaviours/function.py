@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from whence.credit.behaviours.behaviour import Behaviour, Values
+from whence.credit.behaviours.declaration import Behaviour, Values
 from whence.credit.context import Context
 from whence.credit.looks import Look
 from whence.errors import ConfigError, DataError

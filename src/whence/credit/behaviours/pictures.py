@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from whence.credit.behaviours.behaviour import Behaviour, Values
+from whence.credit.behaviours.declaration import Behaviour, Values
 from whence.credit.behaviours.features import pixels
 from whence.credit.context import Context
 

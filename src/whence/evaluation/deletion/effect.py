@@ -13,8 +13,8 @@ import numpy as np
 from scipy.stats import binomtest
 
 from whence.errors import DataError
-from whence.evaluation.bootstrap import Interval, counted_bootstrap
-from whence.evaluation.measured import Measured, mean_of
+from whence.evaluation.statistics.bootstrap import Interval, counted_bootstrap
+from whence.evaluation.statistics.measured import Measured, mean_of
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from whence.attribution.scores import Scores
 from whence.errors import ConfigError, DataError
 from whence.evaluation.bank import Bank, Retraining
 from whence.evaluation.bank.subsets import matched
-from whence.evaluation.top import top_columns
+from whence.evaluation.ranking.top import top_columns
 from whence.seeds import derived_seed
 
 #: Method of a random removal that stands where a method's would.

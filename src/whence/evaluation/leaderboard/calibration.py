@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from whence.evaluation.asked import Kind, Use, asked
-from whence.evaluation.calibration import Calibration, calibration
-from whence.evaluation.lds import predictions
 from whence.evaluation.leaderboard.board import RANDOM, Board
 from whence.evaluation.leaderboard.figures import Rows, figure, made_section
 from whence.evaluation.leaderboard.folds import folds
 from whence.evaluation.leaderboard.lds import POOL
 from whence.evaluation.leaderboard.queries import reported
 from whence.evaluation.leaderboard.sections import Section
+from whence.evaluation.prediction.calibration import Calibration, calibration
+from whence.evaluation.prediction.lds import predictions
 
 #: Methods whose scores are in units of the loss, so that their slope should be 1.
 CLAIMING = ("tracin", "empirical influence", "datamodel")

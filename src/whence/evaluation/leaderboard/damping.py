@@ -13,7 +13,7 @@ from whence.errors import ConfigError
 from whence.evaluation.asked import Kind, Use, asked
 from whence.evaluation.bank.bank import Bank
 from whence.evaluation.bank.pool import Pool
-from whence.evaluation.lds import lds
+from whence.evaluation.prediction.lds import lds
 from whence.evaluation.tuning import DEVELOPMENT
 
 #: Scores [Q, N] by method and damping.

@@ -9,7 +9,7 @@ from whence.evaluation.leaderboard.attributions import attributions
 from whence.evaluation.leaderboard.board import RANDOM, Board
 from whence.evaluation.leaderboard.figures import Rows, figure, made_section
 from whence.evaluation.leaderboard.sections import Figure, Section
-from whence.evaluation.measured import mean_of
+from whence.evaluation.statistics.measured import mean_of
 
 #: The method that the others are compared with.
 LIKENESS = "pixel-cosine"

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from whence.evaluation.bank.build import REMOVED
-from whence.evaluation.bank_lds import bank_lds
-from whence.evaluation.ceiling import DETERMINISTIC
 from whence.evaluation.leaderboard.attributions import attributions
 from whence.evaluation.leaderboard.board import Board
 from whence.evaluation.leaderboard.figures import Rows, figure, made_section
 from whence.evaluation.leaderboard.lds import both_kinds
 from whence.evaluation.leaderboard.sections import Section
+from whence.evaluation.prediction.bank_lds import bank_lds
+from whence.evaluation.prediction.ceiling import DETERMINISTIC
 
 #: Pools of the section by column.
 POOLS = {share: DETERMINISTIC + share for share in REMOVED}

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from whence.evaluation.asked import Kind, Use, asked
-from whence.evaluation.lds_table import lds_table
 from whence.evaluation.leaderboard.board import RANDOM, Board
 from whence.evaluation.leaderboard.collect import collect
 from whence.evaluation.leaderboard.figures import made_section, point
 from whence.evaluation.leaderboard.lds import POOL, both_kinds
 from whence.evaluation.leaderboard.sections import Point, Section
+from whence.evaluation.prediction.lds_table import lds_table
 
 
 def draws_section(board: Board) -> Section:

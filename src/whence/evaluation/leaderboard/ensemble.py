@@ -19,8 +19,7 @@ from whence.ensemble.losses import Losses
 from whence.ensemble.residuals import losses
 from whence.evaluation.asked import Kind, Use, asked
 from whence.evaluation.bank.retrain import shortened
-from whence.evaluation.ceiling import ceiling
-from whence.evaluation.ground_truth import AREA, CORRELATION, RECALL, Figures, GroundTruth
+from whence.evaluation.exact.ground_truth import AREA, CORRELATION, RECALL, Figures, GroundTruth
 from whence.evaluation.leaderboard.board import Board
 from whence.evaluation.leaderboard.figures import Rows, figure, made_section
 from whence.evaluation.leaderboard.rates import (
@@ -31,6 +30,7 @@ from whence.evaluation.leaderboard.rates import (
     member_features,
 )
 from whence.evaluation.leaderboard.sections import Figure, Section
+from whence.evaluation.prediction.ceiling import ceiling
 from whence.seeds import derived_seed
 
 SECOND = "second codebook"

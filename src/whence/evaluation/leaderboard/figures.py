@@ -10,7 +10,7 @@ from typing import Any
 
 from whence import artefacts
 from whence.evaluation.leaderboard.sections import Figure, Point, Section
-from whence.evaluation.measured import Measured
+from whence.evaluation.statistics.measured import Measured
 
 #: Figures by method and column; None where there is none.
 Rows = dict[str, dict[str, Figure | None]]
@@ -24,7 +24,7 @@ def figure(measured: Measured | None, ceiling: float | None = None) -> Figure | 
         ceiling: The most that it can be; None where that isn't known.
 
     Example:
-        >>> from whence.evaluation.bootstrap import Interval
+        >>> from whence.evaluation.statistics.bootstrap import Interval
         >>> figure(Measured(0.5, Interval(0.25, 0.75, 0.95, 100, 0), 0.0), 0.9)
         Figure(value=0.5, low=0.25, high=0.75, chance=0.0, ceiling=0.9)
     """

@@ -12,10 +12,10 @@ import numpy as np
 
 from whence.errors import DataError
 from whence.evaluation.bank.bank import Bank
-from whence.evaluation.lds import Form, predictions
-from whence.evaluation.retrained import METHODS, require_disjoint
+from whence.evaluation.prediction.lds import Form, predictions
+from whence.evaluation.prediction.retrained import METHODS, require_disjoint
+from whence.evaluation.statistics.uncertainty import Correlations, resamples_of
 from whence.evaluation.tuning import DEVELOPMENT
-from whence.evaluation.uncertainty import Correlations, resamples_of
 from whence.seeds import derived_seed
 
 

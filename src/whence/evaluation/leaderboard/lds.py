@@ -5,16 +5,16 @@ from __future__ import annotations
 import numpy as np
 
 from whence.evaluation.asked import Kind, Use, asked
-from whence.evaluation.bank_lds import bank_lds
-from whence.evaluation.comparison import difference
-from whence.evaluation.lds import Form
-from whence.evaluation.lds_table import RANDOM, Table
 from whence.evaluation.leaderboard.attributions import attributions
 from whence.evaluation.leaderboard.board import Board
 from whence.evaluation.leaderboard.figures import Rows, bare, figure, made_section
 from whence.evaluation.leaderboard.folds import Fold, fold_lds, folded, folds
 from whence.evaluation.leaderboard.sections import Section
-from whence.evaluation.uncertainty import Correlations
+from whence.evaluation.prediction.bank_lds import bank_lds
+from whence.evaluation.prediction.comparison import difference
+from whence.evaluation.prediction.lds import Form
+from whence.evaluation.prediction.lds_table import RANDOM, Table
+from whence.evaluation.statistics.uncertainty import Correlations
 
 POOL = "test"
 _NAMES = {Kind.HELD_OUT: "held-out", Kind.DRAWN: "drawn"}

@@ -11,8 +11,8 @@ from whence.evaluation.leaderboard.queries import reported
 from whence.evaluation.leaderboard.repeated import repeated
 from whence.evaluation.leaderboard.sections import Section
 from whence.evaluation.leaderboard.themselves import outlier_count, outliers_found, traced
-from whence.evaluation.retrieval import precision
-from whence.evaluation.specificity import specificity
+from whence.evaluation.ranking.retrieval import precision
+from whence.evaluation.ranking.specificity import specificity
 
 TOP = 10
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from whence.evaluation.aligned import align
 from whence.evaluation.asked import Kind
 from whence.evaluation.leaderboard.attributions import attributions
 from whence.evaluation.leaderboard.board import RANDOM, Board
+from whence.evaluation.prediction.aligned import align
 from whence.seeds import derived_seed
 
 

@@ -16,8 +16,8 @@ from whence.attribution.queries import Queries
 from whence.attribution.scores import Estimand, Scores
 from whence.data import Dataset
 from whence.ensemble import Ensemble, sample
-from whence.evaluation.false_attribution import false_attribution
-from whence.evaluation.false_rate import FalseAttribution
+from whence.evaluation.exact.false_attribution import false_attribution
+from whence.evaluation.exact.false_rate import FalseAttribution
 from whence.evaluation.leaderboard.attributions import chosen_methods
 from whence.evaluation.leaderboard.board import PIXELS, RANDOM, Board
 from whence.evaluation.leaderboard.queries import random_scores

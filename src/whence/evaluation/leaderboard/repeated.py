@@ -14,7 +14,7 @@ from whence.evaluation.asked import Kind, Use, asked
 from whence.evaluation.leaderboard.attributions import chosen_methods
 from whence.evaluation.leaderboard.board import RANDOM, Board, needs_drawn
 from whence.evaluation.leaderboard.queries import random_scores, reported
-from whence.evaluation.repeatability import Repeatability, repeatability
+from whence.evaluation.ranking.repeatability import Repeatability, repeatability
 
 
 def repeated(board: Board) -> dict[str, Repeatability]:

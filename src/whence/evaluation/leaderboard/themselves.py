@@ -18,8 +18,8 @@ from whence.diffusion.training import train
 from whence.evaluation.leaderboard.attributions import chosen_methods
 from whence.evaluation.leaderboard.board import PIXELS, RANDOM, Board, needs_drawn
 from whence.evaluation.leaderboard.queries import random_scores
-from whence.evaluation.outliers import Outliers, outliers
-from whence.evaluation.tracing import Tracing, tracing
+from whence.evaluation.ranking.outliers import Outliers, outliers
+from whence.evaluation.ranking.tracing import Tracing, tracing
 from whence.seeds import derived_seed
 
 

@@ -10,7 +10,7 @@ from statistics import median_low
 import numpy as np
 
 from whence.attribution.scores import Scores
-from whence.evaluation.agreement import TOP, agreement
+from whence.evaluation.exact.agreement import TOP, agreement
 from whence.report.scores.cards import QueryCard
 from whence.report.scores.shares import percent
 from whence.report.words import counted

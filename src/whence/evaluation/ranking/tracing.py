@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from whence.errors import DataError
-from whence.evaluation.measured import Measured, mean_of
-from whence.evaluation.top import require_scores
+from whence.evaluation.ranking.top import require_scores
+from whence.evaluation.statistics.measured import Measured, mean_of
 
 #: Places from the top in which a query counts as found.
 NEAR = 10

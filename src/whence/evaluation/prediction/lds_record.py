@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from whence.evaluation.comparison import Difference
-from whence.evaluation.lds_table import Row, Table
-from whence.evaluation.measured import Measured
+from whence.evaluation.prediction.comparison import Difference
+from whence.evaluation.prediction.lds_table import Row, Table
+from whence.evaluation.statistics.measured import Measured
 
 
 def record(table: Table) -> dict[str, Any]:
@@ -16,7 +16,7 @@ def record(table: Table) -> dict[str, Any]:
     Example:
         >>> import numpy as np
         >>> from whence.evaluation.bank.pool import Pool
-        >>> from whence.evaluation.lds_table import lds_table
+        >>> from whence.evaluation.prediction.lds_table import lds_table
         >>> kept, losses = np.eye(4, dtype=bool), np.arange(4.0).reshape(4, 1, 1)
         >>> pool = Pool("test", kept, (0,), losses, np.zeros((4, 1, 0, 1, 8, 8), np.uint8), (("a",),) * 4)
         >>> found = record(lds_table(pool, np.array([0]), ["q"], {"mine": -np.arange(4.0)[None]}))

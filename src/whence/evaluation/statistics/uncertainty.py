@@ -7,9 +7,9 @@ from functools import cached_property
 
 import numpy as np
 
-from whence.evaluation.bootstrap import Interval
-from whence.evaluation.measured import Measured
-from whence.evaluation.ranks import resampled_spearman, spearman_columns
+from whence.evaluation.statistics.bootstrap import Interval
+from whence.evaluation.statistics.measured import Measured
+from whence.evaluation.statistics.ranks import resampled_spearman, spearman_columns
 
 #: Resamples for an interval.
 RESAMPLES = 1000

@@ -13,8 +13,8 @@ import numpy as np
 from scipy.stats import rankdata
 
 from whence.errors import DataError
-from whence.evaluation.measured import Measured, mean_of
-from whence.evaluation.top import top_columns
+from whence.evaluation.ranking.top import top_columns
+from whence.evaluation.statistics.measured import Measured, mean_of
 
 #: Examples at the top of each set that are compared.
 TOP = 100

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from whence import artefacts
-from whence.evaluation.bootstrap import Interval, paired_bootstrap
+from whence.evaluation.statistics.bootstrap import Interval, paired_bootstrap
 from whence.seeds import derived_seed
 
 

@@ -31,8 +31,8 @@ from whence.ensemble.model import Ensemble
 from whence.ensemble.sampling import Samples, find_sample
 from whence.ensemble.trajectories import Trajectory
 from whence.errors import ConfigError, DataError
-from whence.evaluation.false_rate import FalseAttribution, Row
-from whence.evaluation.removals import Removals
+from whence.evaluation.exact.false_rate import FalseAttribution, Row
+from whence.evaluation.exact.removals import Removals
 from whence.seeds import derived_seed
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.stats import t
 
 from whence.errors import DataError
-from whence.evaluation.bootstrap import Interval, counted_bootstrap
+from whence.evaluation.statistics.bootstrap import Interval, counted_bootstrap
 
 #: Resamples for an interval.
 RESAMPLES = 2000

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from whence.errors import ConfigError, DataError
-from whence.evaluation.measured import Measured, mean_of
-from whence.evaluation.top import require_scores, top_columns
+from whence.evaluation.ranking.top import require_scores, top_columns
+from whence.evaluation.statistics.measured import Measured, mean_of
 
 #: Examples at the top of a query that are looked at.
 TOP = 10

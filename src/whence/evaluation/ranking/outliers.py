@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from whence.errors import DataError
-from whence.evaluation.measured import Measured, bootstrapped
+from whence.evaluation.statistics.measured import Measured, bootstrapped
 
 
 @dataclass(frozen=True)

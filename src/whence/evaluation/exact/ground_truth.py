@@ -18,9 +18,9 @@ from whence.data import Dataset
 from whence.ensemble.losses import Losses
 from whence.ensemble.model import Ensemble
 from whence.errors import DataError
-from whence.evaluation.agreement import TOP, Agreement, agreement
-from whence.evaluation.detection import Detection, detection
-from whence.evaluation.measured import Measured, mean_of
+from whence.evaluation.exact.agreement import TOP, Agreement, agreement
+from whence.evaluation.exact.detection import Detection, detection
+from whence.evaluation.statistics.measured import Measured, mean_of
 
 CORRELATION, RECALL = "rank correlation", f"recall@{TOP}"
 ABOVE, AREA = f"above placebos: recall@{TOP}", "above placebos: area under ROC"

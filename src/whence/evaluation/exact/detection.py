@@ -8,8 +8,8 @@ import numpy as np
 from scipy.stats import rankdata
 
 from whence.errors import DataError
-from whence.evaluation.agreement import TOP
-from whence.evaluation.top import require_scores, top_columns
+from whence.evaluation.exact.agreement import TOP
+from whence.evaluation.ranking.top import require_scores, top_columns
 
 
 @dataclass(frozen=True, eq=False)

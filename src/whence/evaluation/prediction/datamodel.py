@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.linear_model import RidgeCV
 
 from whence.errors import ConfigError
-from whence.evaluation.empirical import require_measured
+from whence.evaluation.prediction.empirical import require_measured
 
 #: Penalties among which cross-validation chooses, query by query.
 ALPHAS = (0.1, 1.0, 10.0, 100.0, 1000.0)

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from whence.errors import DataError
-from whence.evaluation.aligned import align
 from whence.evaluation.asked import Kind, Use
 from whence.evaluation.bank.bank import Bank
-from whence.evaluation.calibration import Calibration, calibration
-from whence.evaluation.ceiling import is_deterministic
 from whence.evaluation.given import Given
-from whence.evaluation.lds import predictions
+from whence.evaluation.prediction.aligned import align
+from whence.evaluation.prediction.calibration import Calibration, calibration
+from whence.evaluation.prediction.ceiling import is_deterministic
+from whence.evaluation.prediction.lds import predictions
 
 
 def bank_calibration(

@@ -9,12 +9,12 @@ import numpy as np
 
 from whence.errors import DataError
 from whence.evaluation.bank.pool import Pool
-from whence.evaluation.bootstrap import Interval
-from whence.evaluation.ceiling import ceiling_of, is_deterministic, seed_agreement, share_of_ceiling
-from whence.evaluation.comparison import Difference, difference
-from whence.evaluation.lds import Form, predictions
-from whence.evaluation.measured import Measured
-from whence.evaluation.uncertainty import Correlations, resamples_of
+from whence.evaluation.prediction.ceiling import ceiling_of, is_deterministic, seed_agreement, share_of_ceiling
+from whence.evaluation.prediction.comparison import Difference, difference
+from whence.evaluation.prediction.lds import Form, predictions
+from whence.evaluation.statistics.bootstrap import Interval
+from whence.evaluation.statistics.measured import Measured
+from whence.evaluation.statistics.uncertainty import Correlations, resamples_of
 from whence.seeds import derived_seed
 
 #: Name of the row of scores that are random normal numbers.

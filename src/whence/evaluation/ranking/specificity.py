@@ -14,8 +14,8 @@ import numpy as np
 from scipy.sparse import csr_array
 from scipy.stats import binom
 
-from whence.evaluation.measured import Measured, bootstrapped, jackknife_interval
-from whence.evaluation.top import top_columns
+from whence.evaluation.ranking.top import top_columns
+from whence.evaluation.statistics.measured import Measured, bootstrapped, jackknife_interval
 
 #: Examples at the top of a query that are looked at.
 TOP = 20

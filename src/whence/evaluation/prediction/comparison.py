@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from whence.evaluation.measured import Measured
-from whence.evaluation.uncertainty import Correlations, shifted
+from whence.evaluation.statistics.measured import Measured
+from whence.evaluation.statistics.uncertainty import Correlations, shifted
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Difference:
         where the difference is 0 or unknown.
 
         Example:
-            >>> from whence.evaluation.bootstrap import Interval
+            >>> from whence.evaluation.statistics.bootstrap import Interval
             >>> Difference(Measured(0.01, Interval(-0.01, 0.03, 0.95, 1000, 0), 0.0), subsets=64, queries=50).needed
             256
         """
@@ -60,7 +60,7 @@ def difference(first: Correlations, second: Correlations, *, subsets: int) -> Di
 
     Example:
         >>> import numpy as np
-        >>> from whence.evaluation.uncertainty import resamples_of
+        >>> from whence.evaluation.statistics.uncertainty import resamples_of
         >>> truth, counts = np.random.default_rng(0).normal(size=(40, 10)), resamples_of(40, seed=0)
         >>> good, bad = (Correlations.measure(truth, sign * truth, counts) for sign in (1, -1))
         >>> found = difference(good, bad, subsets=40)

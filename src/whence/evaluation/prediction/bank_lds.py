@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from whence.evaluation.aligned import align
 from whence.evaluation.asked import Kind, Use
 from whence.evaluation.bank.bank import Bank
 from whence.evaluation.given import Given
-from whence.evaluation.lds import Form
-from whence.evaluation.lds_table import Table, lds_table, noise_pool
+from whence.evaluation.prediction.aligned import align
+from whence.evaluation.prediction.lds import Form
+from whence.evaluation.prediction.lds_table import Table, lds_table, noise_pool
 
 
 def bank_lds(

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from whence.errors import DataError
-from whence.evaluation.measured import Measured, bootstrapped, jackknife_interval
+from whence.evaluation.statistics.measured import Measured, bootstrapped, jackknife_interval
 
 #: Differences between subsets, relative to the largest value, that are rounding.
 ROUNDING = 1e-9

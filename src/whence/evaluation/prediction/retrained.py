@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from whence.errors import MismatchError
-from whence.evaluation.datamodel import datamodel
-from whence.evaluation.empirical import empirical_influence
+from whence.evaluation.prediction.datamodel import datamodel
+from whence.evaluation.prediction.empirical import empirical_influence
 
 #: From subsets bool [S, N] and losses [S, Q] to scores [Q, N], by name.
 METHODS = {"empirical-influence": empirical_influence, "datamodel": datamodel}

@@ -1,0 +1,1 @@
+"""Scores against the exact counterfactuals of an encoded ensemble."""

@@ -1,0 +1,1 @@
+"""Do scores predict what retrained models of a bank do?"""
