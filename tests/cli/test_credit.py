@@ -1,0 +1,169 @@
+"""`whence credit ...` and the report of credit, as a user runs them."""
+
+import csv
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from whence.config import Config, ModelConfig, TrainingConfig
+from whence.credit.credit import Credit
+from whence.data import load
+from whence.diffusion.training import train
+
+TRAINING = TrainingConfig(steps=20, batch_size=20, save_every=20, checkpoints=2, warmup=2, learning_rate=1e-3)
+SMALL = ("--workers", 1, "--pictures", 6, "--steps", 2)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """Thirty digits of three artists and two licences, two of nobody, and a run that was trained without a column."""
+    root = tmp_path_factory.mktemp("credit")
+    digits = load("digits").select(range(30))
+    rows = []
+    (root / "images").mkdir()
+    for n in range(30):
+        Image.fromarray(np.asarray(digits.pixels[n, 0])).save(root / "images" / f"{n:02d}.png")
+        artist = "" if n in (3, 8) else ("anna", "ben", "cleo")[n % 3]
+        rows.append({"file_name": f"{n:02d}.png", "artist": artist, "licence": ("cc", "own")[n % 2]})
+    with (root / "images" / "metadata.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    train(load(root / "images"), root / "run", Config(model=ModelConfig(channels=(8,)), training=TRAINING))
+    return root
+
+
+@pytest.fixture(scope="module")
+def computed(place):
+    """Credit of the run, by two estimators."""
+    return place / "computed"
+
+
+def compute(whence, place, out, *words, source="run"):
+    return whence("credit", "compute", place / source, place / "images", "--out", out, *SMALL, *words)
+
+
+@pytest.mark.parametrize("command", [(), ("compute",), ("statement",), ("why-not",), ("audit",)])
+def test_help(whence, command):
+    outcome = whence("credit", *command, "--help")
+    assert outcome.code == 0
+    assert "whence credit" in outcome.out
+
+
+def test_from_a_run_to_a_statement(whence, place, computed):
+    wanted = ("--unit-column", "artist", "--held-out", "digits:test", "--behaviour", "held-out-fit")
+    names = ("--estimator", "leave-one-out", "--estimator", "shapley", "--coalitions", 14, "--repeats", 2)
+    outcome = compute(whence, place, computed, *wanted, *names)
+    assert outcome.code == 0, outcome.err
+    assert "leave-one-out: 4 contributors" in outcome.out
+    assert "held-out-fit: v(none) " in outcome.out
+    shapley, left_out = (Credit.read(computed / name) for name in ("shapley", "leave-one-out"))
+    assert shapley.units == ("anna", "ben", "cleo", "(none)")
+    assert [len(own) for own in shapley.examples] == [9, 10, 9, 2]
+    assert abs(shapley.remainder[0]) < 1e-9 < abs(left_out.remainder[0])
+    assert left_out.low is not None
+    assert "Rank " in whence("credit", "why-not", computed, "--unit", "ben").out
+    audited = whence("credit", "audit", computed)
+    assert "leave-one-out, copies, held-out-fit" in audited.out
+    assert (computed / "audit.csv").exists()
+    assert whence("credit", "statement", computed, "--unit", "anna").code == 0
+    assert "anna" in (computed / "statements" / "anna.html").read_text("utf-8")
+    assert whence("report", computed).code == 0
+    assert "Owed to nobody" in (computed / "report.html").read_text("utf-8")
+
+
+def test_the_same_command_again_makes_no_model(whence, place, computed):
+    before = {path: path.stat().st_mtime_ns for path in (computed / "looks").rglob("*.safetensors")}
+    wanted = ("--unit-column", "artist", "--held-out", "digits:test", "--behaviour", "held-out-fit")
+    assert compute(whence, place, computed, *wanted, "--estimator", "leave-one-out", "--repeats", 2).code == 0
+    assert {path: path.stat().st_mtime_ns for path in (computed / "looks").rglob("*.safetensors")} == before
+    assert before
+
+
+def test_a_split_is_measured_on_new_models(whence, place, computed):
+    assert "name the run" in whence("credit", "audit", computed, "--split", "ben", "--names", 2).err
+    outcome = whence(
+        "credit", "audit", computed, "--split", "ben", "--names", 2, "--run", place / "run", "--workers", 1
+    )
+    assert outcome.code == 0, outcome.err
+    assert "leave-one-out, split, held-out-fit" in outcome.out
+
+
+def test_several_columns_make_contributors_that_overlap(whence, place, tmp_path):
+    out = tmp_path / "both"
+    words = ("--unit-column", "artist", "--unit-column", "licence", "--estimator", "leave-one-out")
+    assert compute(whence, place, out, *words).code == 0
+    credit = Credit.read(out / "leave-one-out")
+    assert credit.units == ("artist: anna", "artist: ben", "artist: cleo", "licence: cc", "licence: own")
+    assert sum(map(len, credit.examples)) == 28 + 30
+
+
+def test_owen_values_over_a_declared_and_over_found_clusters(whence, place, tmp_path):
+    words = ("--unit-column", "artist", "--estimator", "owen", "--coalitions", 20)
+    assert "Owen values over 4 clusters of 4 contributors" in compute(whence, place, tmp_path / "found", *words).out
+    refused = compute(whence, place, tmp_path / "declared", *words, "--clusters", "licence")
+    assert "are of 2 clusters (cc, own); a contributor belongs to one" in refused.err
+
+
+@pytest.fixture(scope="module")
+def scores(place):
+    return place / "scores"
+
+
+def test_from_scores_to_shares(whence, place, scores):
+    asked = ("--queries", "sample:2", "--method", "tangent", "--method", "gradient-cosine")
+    few = ("--draws", 8, "--width", 200, "--workers", 1)
+    done = whence(
+        "attribute", place / "run", place / "images", "--unit-column", "artist", *asked, *few, "--out", scores
+    )
+    assert done.code == 0, done.err
+    outcome = whence("credit", "compute", scores, "--unit-column", "artist", "--out", place / "sums")
+    assert outcome.code == 0, outcome.err
+    assert "Left out gradient-cosine" in outcome.out
+    assert Credit.read(place / "sums" / "sum-tangent").units == ("anna", "ben", "cleo", "(none)")
+    told = whence("credit", "why-not", place / "sums", "--query", "0/1", "--unit", "ben").out
+    assert "Rank " in told
+    assert "of 4" in told
+
+
+def test_from_an_ensemble_to_shares(whence, tiny_ensemble, tmp_path):
+    out = tmp_path / "exact"
+    outcome = whence("credit", "compute", tiny_ensemble.path, "--queries", "0/0", "--draws", 4, "--out", out)
+    assert outcome.code == 0, outcome.err
+    credit = Credit.read(out / "leave-one-out")
+    assert len(credit.units) == 10
+    assert np.isnan(credit.remainder[0])
+    assert "not known, v(none) was not measured" in outcome.out
+
+
+REFUSED = {
+    "no data": (("run",), (), "give DATA and --unit-column"),
+    "no column": (("run", "images"), (), "give DATA and --unit-column"),
+    "an unknown behaviour": (("run", "images"), ("--unit-column", "artist", "--behaviour", "x"), "no behaviour 'x'"),
+    "an unknown estimator": (("run", "images"), ("--unit-column", "artist", "--estimator", "x"), "no estimator 'x'"),
+    "an unknown column": (("run", "images"), ("--unit-column", "x"), "no unit column 'x'"),
+    "no held-out pictures": (
+        ("run", "images"),
+        ("--unit-column", "artist", "--behaviour", "coverage"),
+        "needs more than 5 held-out pictures",
+    ),
+    "no queries": (("run", "images"), ("--unit-column", "artist", "--behaviour", "fit"), "name the queries"),
+    "something else": (("images",), (), "DATA and --unit-column"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_cannot_be_done_is_refused(whence, place, tmp_path, case):
+    words, options, message = REFUSED[case]
+    outcome = whence("credit", "compute", *[place / word for word in words], "--out", tmp_path / "x", *SMALL, *options)
+    assert outcome.code == 1
+    assert message in outcome.err, outcome.err
+    assert "Traceback" not in outcome.err
+
+
+@pytest.mark.parametrize("command", [("audit",), ("statement", "--unit", "a"), ("why-not", "--unit", "a")])
+def test_a_folder_without_shares_is_refused(whence, tmp_path, command):
+    outcome = whence("credit", command[0], tmp_path, *command[1:])
+    assert outcome.code == 1
+    assert "holds no shares" in outcome.err
