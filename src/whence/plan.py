@@ -70,10 +70,17 @@ def plan_training(data: Dataset, config: Config, *, members: int = 1, workers: i
     )
 
 
-def time_step(data: Dataset, config: Config) -> tuple[float, DiffusionModel]:
-    """Return the median time of a training step, in seconds, over a few of them, and the model that took them."""
+def time_step(data: Dataset, config: Config, start: DiffusionModel | None = None) -> tuple[float, DiffusionModel]:
+    """Return the median time of a training step, in seconds, over a few of them, and the model that took them.
+
+    Args:
+        data: The training examples.
+        config: Settings of the model and its training.
+        start: The model that training goes on from; `config.model` then does not matter.
+    """
+    settings = suit(config, data.size) if start is None else config
     with TemporaryDirectory() as scratch, one_thread():
-        loop = Loop.start(data, torch.ones(len(data)).numpy(), suit(config, data.size), Path(scratch))
+        loop = Loop.start(data, torch.ones(len(data)).numpy(), settings, Path(scratch), start)
         return median_seconds(loop.one_step, 5), loop.model
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from whence import artefacts
 from whence.credit.behaviours import Behaviour
 from whence.credit.contributors import Contributors
-from whence.credit.credit import KIND, Credit, Explained
+from whence.credit.credit import Credit, Explained
 from whence.credit.estimators import Estimator
 from whence.credit.game import Game
 from whence.credit.intervals import replicates
@@ -20,7 +20,7 @@ from whence.credit.study import Study
 from whence.credit.sums import owned
 from whence.credit.values import play
 from whence.engine import Report, silent
-from whence.errors import ArtefactError, ConfigError, MismatchError
+from whence.errors import ConfigError, MismatchError
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,16 @@ class Effort:
     coalitions: int = 200
     repeats: int = 1
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check the numbers.
+
+        Raises:
+            ConfigError: One is out of range.
+        """
+        for name, least in (("coalitions", 1), ("repeats", 1), ("seed", 0)):
+            if getattr(self, name) < least:
+                raise ConfigError(f"{name} is at least {least}, given {getattr(self, name)}.")
 
 
 def credit_of_study(
@@ -68,19 +78,22 @@ def credit_of_study(
         models, not that values of fine-tuning differ from those of retraining.
 
     Raises:
-        ConfigError: No behaviour is asked for.
-        DataError: A behaviour lacks held-out pictures, queries or captions; or there are too few coalitions.
+        ConfigError: No behaviour is asked for, or one twice.
+        DataError: A behaviour lacks held-out pictures, queries or captions; or there are too few coalitions, which is
+            said before any model is made.
+        MismatchError: The model or the contributors are not those of the study.
     """
-    if not behaviours:
-        raise ConfigError("No behaviour was asked for, such as diversity or held-out-fit.")
+    names = [one.name for one in behaviours]
+    if not names or len(set(names)) < len(names):
+        raise ConfigError(f"Ask for at least one behaviour, such as diversity, and for each once; given {names}.")
     effort = effort or Effort()
-    for one in behaviours:
-        one.prepare(study.context)
     rows = estimator.coalitions(len(contributors), effort.coalitions, effort.seed)
+    _require_enough(estimator, contributors, rows)
     models: dict[str, Any] = {"repeats": effort.repeats, "base": base, "workers": workers}
     game = play(study, contributors, behaviours, rows, **models, report=report)
     if effort.repeats > 1 and estimator.drawn(game) is None:
         game = play(study, contributors, behaviours, rows, **models, mean=False)
+    resampled = replicates(estimator, game, effort.seed)
     credit = Credit(
         estimator.name,
         estimator.efficient,
@@ -88,8 +101,8 @@ def credit_of_study(
         owned(contributors),
         _explained(study, behaviours, game),
         estimator.shares(game),
-        replicates(estimator, game, effort.seed),
-        _how(study, estimator, game, effort, base),
+        resampled,
+        _how(study, estimator, game, effort, base) | _interval(study, estimator, game, resampled),
     )
     return credit, game
 
@@ -101,14 +114,18 @@ def write_credit(
 
     Returns:
         The folder.
+
+    Raises:
+        ArtefactError: The folder holds something else than credit, or is damaged; it is left as it is.
     """
-    place = out / credit.estimator
-    made = {"estimator": credit.estimator, "efficient": credit.efficient, **made}
+    place, content = out / credit.estimator, [credit.shares.tolist(), credit.none.tolist(), credit.all.tolist()]
+    made = {"estimator": credit.estimator, "efficient": credit.efficient, **made, "values": artefacts.digest(content)}
     try:
-        artefacts.existing(place, KIND, inputs=inputs, made=made)
-    except (MismatchError, ArtefactError):
-        artefacts.discard(place)
-    credit.write(place, inputs, made, game)
+        credit.write(place, inputs, made, game)
+    except MismatchError:
+        for old in (place, Path(f"{place}.part")):
+            artefacts.discard(old)
+        credit.write(place, inputs, made, game)
     return place
 
 
@@ -130,12 +147,36 @@ def _explained(study: Study, behaviours: Sequence[Behaviour], game: Game) -> tup
 def _how(study: Study, estimator: Estimator, game: Game, effort: Effort, base: Path | None) -> dict[str, str]:
     """What was done, for people."""
     repeated = "" if effort.repeats == 1 else f", each with {effort.repeats} training seeds"
-    drawn = "" if estimator.drawn(game) is None else "which coalitions were drawn and "
     count, way = len(np.unique(game.coalitions, axis=0)), study.settings.way
     return {
         "values": f"For each of {count:,} sets of contributors{repeated}: {way.words}.",
         "all": "A model that was made in the same way from everybody's pictures.",
         "null": "The base model, before any of these pictures." if base else "An untrained network of the same kind.",
-        "interval": f"95%, over {drawn}the noise of their models."
-        + (" It does not cover how far fine-tuning is from training anew." if way.kind == "fine-tuning" else ""),
     }
+
+
+def _interval(study: Study, estimator: Estimator, game: Game, resampled: np.ndarray | None) -> dict[str, str]:
+    """What intervals cover, for people."""
+    drawn = estimator.drawn(game) is not None
+    if resampled is None:
+        way = "more coalitions" if drawn else "two or more training seeds for each coalition"
+        return {
+            "interval": f"Not known: nothing was repeated that would show how far shares may be off; it takes {way}."
+        }
+    covered = "which coalitions were drawn and the noise of their models" if drawn else "the noise of their models"
+    known = "v(none) and v(all) are taken as known." if drawn else "v(none) is taken as known."
+    short = study.settings.way.kind == "fine-tuning"
+    return {
+        "interval": f"95%, over {covered}; {known}"
+        + (" It does not cover how far fine-tuning is from training anew." if short else "")
+    }
+
+
+def _require_enough(estimator: Estimator, contributors: Contributors, rows: np.ndarray) -> None:
+    """Check that coalitions determine the shares, whatever their values.
+
+    Raises:
+        DataError: They don't.
+    """
+    nothing = np.zeros((len(rows), 1))
+    estimator.shares(Game(contributors.names, ("check",), rows, nothing, nothing[0], nothing[0]))

@@ -177,7 +177,7 @@ class Study:
     @cached_property
     def context(self) -> Context:
         """What all models are compared on; the reference is what the credited model draws."""
-        return replace(self._unseen, reference=self.itself.pictures)
+        return replace(self.compared_on, reference=self.itself.pictures)
 
     @cached_property
     def itself(self) -> Look:
@@ -193,15 +193,15 @@ class Study:
 
     def look(self, model: DiffusionModel) -> Look:
         """Return what a model shows, as all others do."""
-        return measure(model, self._unseen, self.settings.sampler, NEEDS)
+        return measure(model, self.compared_on, self.settings.sampler, NEEDS)
 
     def seed(self, repeat: int) -> int:
         """The training seed of the models of a repeat; the same for all coalitions."""
         return derived_seed(self.settings.seed, f"coalition {repeat}")
 
     @cached_property
-    def _unseen(self) -> Context:
-        """The context, before the credited model was looked at."""
+    def compared_on(self) -> Context:
+        """The context, before the credited model was looked at: its reference is black."""
         held_out, queries = (
             self._read(name) if self.request.inputs[name] else None for name in ("held_out", "queries")
         )

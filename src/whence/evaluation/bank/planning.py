@@ -11,7 +11,8 @@ import numpy as np
 import psutil
 
 from whence import artefacts
-from whence.config import Config
+from whence.config import Config, SamplerConfig
+from whence.data import Dataset
 from whence.diffusion.draws import Draws
 from whence.diffusion.process import DiffusionModel
 from whence.engine import workers_here
@@ -49,8 +50,10 @@ def plan_bank(
     """
     data, config, settings = request.data, request.config, request.settings
     step, model = time_step(data, config)
-    drawing, used = _time_drawing(model, request), workers or workers_here()
-    measuring, references = _time_losses(model, request) + drawing, _missing_references(request, path)
+    names, used = settings.drawn_names, workers or workers_here()
+    drawing = time_drawing(model, config.sampler, names)
+    losses = time_losses(model, data, settings.draws, settings.held_out + settings.drawn)
+    measuring, references = losses + drawing, _missing_references(request, path)
     measured = (path / "reference" / artefacts.MANIFEST).exists()
     seconds = 0.0 if measured else settings.models * measuring + drawing
     seconds += -(-references // used) * config.training.steps * step
@@ -95,18 +98,15 @@ def _steps(pool: PoolRequest, config: Config, examples: int) -> int:
     ).training.steps
 
 
-def _time_losses(model: DiffusionModel, request: BankRequest) -> float:
-    """Seconds that the losses of all queries take under one model."""
-    data, settings = request.data, request.settings
-    few = data.select(np.arange(min(len(data), max(1, BATCH // settings.draws))))
-    draws = Draws(0, model.timesteps)
-    taken = median_seconds(partial(measure_losses, model, few, draws, settings.draws), 3)
-    return taken * (settings.held_out + settings.drawn) / len(few)
+def time_losses(model: DiffusionModel, data: Dataset, draws: int, pictures: int) -> float:
+    """Return the seconds that losses of so many pictures take one model, measured on some of `data`."""
+    few = data.select(np.arange(min(len(data), max(1, BATCH // draws))))
+    taken = median_seconds(partial(measure_losses, model, few, Draws(0, model.timesteps), draws), 3)
+    return taken * pictures / len(few)
 
 
-def _time_drawing(model: DiffusionModel, request: BankRequest) -> float:
-    """Seconds that drawing the drawn queries takes one model."""
-    names, steps = request.settings.drawn_names, request.config.sampler.steps
-    sampler = request.config.sampler.model_copy(update={"steps": min(TIMED_STEPS, steps)})
-    taken = median_seconds(partial(draw_again, model, sampler, names[: sampler.batch_size]), 1)
-    return taken * -(-len(names) // sampler.batch_size) * steps / sampler.steps
+def time_drawing(model: DiffusionModel, sampler: SamplerConfig, names: Sequence[str]) -> float:
+    """Return the seconds that drawing the pictures SEED/INDEX takes one model, measured on one batch and few steps."""
+    short = sampler.model_copy(update={"steps": min(TIMED_STEPS, sampler.steps)})
+    taken = median_seconds(partial(draw_again, model, short, names[: sampler.batch_size]), 1)
+    return taken * -(-len(names) // sampler.batch_size) * sampler.steps / short.steps
