@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test test-slow check bench bench-ensemble bench-landscape bench-gradients bench-evaluation format clean
+.PHONY: demo test test-slow check bench bench-ensemble bench-landscape bench-gradients bench-evaluation bench-credit format clean
 
 demo: $(VENV)/.whence
 	$(BIN)/whence demo --out runs/demo
@@ -19,7 +19,7 @@ check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: bench-ensemble bench-landscape bench-gradients bench-evaluation
+bench: bench-ensemble bench-landscape bench-gradients bench-evaluation bench-credit
 
 bench-ensemble: $(VENV)/.dev
 	$(BIN)/python benchmarks/quality.py
@@ -43,6 +43,11 @@ bench-gradients: $(VENV)/.dev
 bench-evaluation: $(VENV)/.dev
 	$(BIN)/python benchmarks/ablation.py --out runs/leaderboard/ablation.json
 	$(BIN)/whence leaderboard digits --work runs/leaderboard --out docs
+
+bench-credit: $(VENV)/.dev
+	$(BIN)/python benchmarks/credit.py retrain
+	$(BIN)/python benchmarks/credit.py tune
+	$(BIN)/python benchmarks/credit_figures.py
 
 format: $(VENV)/.dev
 	$(BIN)/ruff format .

@@ -122,7 +122,7 @@ def main() -> None:
     """Do one part."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("part", choices=["retrain", "tune"])
-    parser.add_argument("--bank", type=Path, default=Path("runs/digits-bank"))
+    parser.add_argument("--bank", default="digits")
     parser.add_argument("--root", type=Path, default=Path("runs/credit-digits"))
     asked = parser.parse_args()
     {"retrain": retrain, "tune": tune}[asked.part](Bank.open(asked.bank), asked.root)

@@ -182,7 +182,7 @@ def told(one: Measured) -> str:
 def main() -> None:
     """Make the shares and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--bank", type=Path, default=Path("runs/digits-bank"))
+    parser.add_argument("--bank", default="digits")
     parser.add_argument("--root", type=Path, default=Path("runs/credit-digits"))
     asked = parser.parse_args()
     digits = Digits(Bank.open(asked.bank), asked.root)
