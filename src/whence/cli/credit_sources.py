@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 #: Contributors that are told of each behaviour, and behaviours.
 TOLD, LINES = 3, 12
+#: A remainder below this is rounding.
+ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
@@ -267,7 +269,8 @@ def _tell(credit: Credit, place: Path) -> None:
             parts.append(f"{credit.units[u]} {credit.shares[b, u]:.3g}{interval}")
         say(f"  {one.name}: v(none) {one.none:.4g}, v(all) {one.all:.4g}: {'; '.join(parts)}")
         left = credit.remainder[b]
-        say(f"    nobody's in particular: {'not known, v(none) was not measured' if np.isnan(left) else f'{left:.3g}'}")
+        known = f"{left if abs(left) > ROUNDING else 0:.3g}"
+        say(f"    nobody's in particular: {'not known, v(none) was not measured' if np.isnan(left) else known}")
     if len(credit.explained) > LINES:
         say(f"  ... and {len(credit.explained) - LINES} more")
     say(f"  {place / 'shares.csv'}")
