@@ -81,6 +81,17 @@ def test_the_same_command_again_makes_no_model(whence, place, computed):
     assert before
 
 
+def test_a_plan_starts_nothing(whence, place, computed, tmp_path):
+    out = tmp_path / "new"
+    outcome = compute(whence, place, out, "--unit-column", "artist", "--plan")
+    assert outcome.code == 0, outcome.err
+    assert "15 models" in outcome.out
+    assert "Nothing was started" in outcome.out
+    assert not out.exists()
+    wanted = ("--unit-column", "artist", "--held-out", "digits:test", "--behaviour", "held-out-fit", "--plan")
+    assert "all of it is there" in compute(whence, place, computed, *wanted, "--estimator", "leave-one-out").out
+
+
 def test_a_split_is_measured_on_new_models(whence, place, computed):
     assert "name the run" in whence("credit", "audit", computed, "--split", "ben", "--names", 2).err
     outcome = whence(

@@ -162,14 +162,11 @@ def of_run(
     queries = target.queries(asked.queries, resolution=asked.resolution, grey=asked.grey) if asked.queries else None
     sampler = queries.sampler if queries and queries.sampler else SamplerConfig(method="ddim", batch_size=64)
     wanted = StudyConfig(way=Way(**way), pictures=pictures, seed=effort["seed"], sampler=sampler)
-    study = Study.begin(asked.out, asked.source, images, settings, wanted, unseen, queries)
-    spent = Effort(**effort)
+    spent, given = Effort(**effort), (asked.source, images, settings, wanted, unseen, queries)
     if asked.plan:
-        from whence.credit.planning import plan_credit
-
-        for method in methods:
-            show_plan(plan_credit(study, who, method, spent, workers=asked.workers), asked.out)
+        _plan(asked, given, who, methods, spent)
         return
+    study = Study.begin(asked.out, *given)
     for method in methods:
         with progress(method.name) as report:
             credit, game = credit_of_study(
@@ -178,6 +175,20 @@ def of_run(
         place = write_credit(credit, asked.out, study.inputs, request_of(who, chosen, spent), game)
         _tell(credit, place)
     say(f"Next: whence report {asked.out}")
+
+
+def _plan(asked: Asked, given: tuple[Any, ...], who: Contributors, methods: Sequence[Any], spent: Any) -> None:
+    """Say what each estimator costs; a study that isn't there yet is begun elsewhere."""
+    from tempfile import TemporaryDirectory
+
+    from whence.credit.planning import plan_credit
+    from whence.credit.study import Study
+
+    with TemporaryDirectory() as scratch:
+        study = Study.begin(asked.out if (asked.out / "request").exists() else Path(scratch), *given)
+        for method in methods:
+            say(f"{method.title}:")
+            show_plan(plan_credit(study, who, method, spent, workers=asked.workers), asked.out)
 
 
 def _estimator(name: str, images: Dataset, who: Contributors, asked: Asked, clusters: str | None) -> Any:
