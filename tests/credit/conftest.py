@@ -29,7 +29,7 @@ def contributors(owned_data: Dataset) -> Contributors:
 
 @pytest.fixture(scope="session")
 def run_config(tiny_bank_config: Config) -> Config:
-    """Twelve steps, of which a tenth is one."""
+    """Twelve steps, of which a twentieth is one."""
     return tiny_bank_config.updated("training", steps=12, checkpoints=0, save_every=2, seed=5)
 
 

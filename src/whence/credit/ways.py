@@ -19,7 +19,7 @@ from whence.errors import ConfigError
 from whence.evaluation.bank.retrain import PATIENCE, shortened
 
 #: Steps of fine-tuning, as a share of those of the run.
-SHARE = 0.1
+SHARE = 0.05
 
 
 class Way(Settings):
@@ -31,7 +31,7 @@ class Way(Settings):
         "that it forgets the others; retraining: a new model for as many visits of each example as in the run.",
     )
     steps: Annotated[int, Field(ge=1)] | None = Field(
-        None, description="Steps of fine-tuning; default a tenth of those of the run."
+        None, description="Steps of fine-tuning; default a twentieth of those of the run."
     )
     learning_rate: Annotated[float, Field(gt=0)] | None = Field(
         None, description="Peak learning rate of fine-tuning; default that of the run."
@@ -53,7 +53,7 @@ class Way(Settings):
 
         Example:
             >>> Way().settings(Config(), kept=250, examples=500, seed=7).training.steps
-            100
+            50
             >>> Way(kind="retraining").settings(Config(), kept=250, examples=500, seed=7).training.steps
             500
         """
