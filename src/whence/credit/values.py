@@ -104,9 +104,12 @@ def looks_of(
         report: Called with (training steps done, steps in all).
     """
     study.itself  # noqa: B018
-    if missing(study, rows, repeats):
+    models = [_model(_place(study, own, repeat)) for own in rows if len(own) for repeat in range(repeats)]
+    if missing(study, rows, repeats) or any(model.exists() for model in models):
         with artefacts.lock(study.path / "looks"):
             _make(study, missing(study, rows, repeats), workers, report)
+            for model in models:  # Of a run that was killed just before it forgot one.
+                artefacts.discard(model)
     nobody = None if all(map(len, rows)) else look_at_nobody(study, base)
 
     def shown(own: np.ndarray, repeat: int) -> Look:
@@ -127,6 +130,8 @@ def missing(study: Study, rows: Sequence[np.ndarray], repeats: int = 1) -> list[
 
 
 def _make(study: Study, wanted: Sequence[tuple[np.ndarray, int]], workers: int | None, report: Report) -> None:
+    if not wanted:
+        return
     study.start  # noqa: B018 - made here, once, for all workers
     tasks = []
     for own, repeat in wanted:
@@ -141,7 +146,7 @@ def look_at(path: Path, full: Path, request: str, rows: np.ndarray, repeat: int,
     """Make the model of some examples and look at it; a task for the engine."""
     study = _opened(path, full, request)
     place = _place(study, rows, repeat)
-    way, work = study.settings.way, place.with_name(f"{place.name}.model")
+    way, work = study.settings.way, _model(place)
     if artefacts.existing(place, KIND, **_request(study, rows, repeat)) is None:
         config = way.settings(study.config, len(rows), len(study.data), study.seed(repeat))
         model = way.model(work, study.data.select(rows), study.start, config, report)
@@ -183,6 +188,10 @@ def look_at_nobody(study: Study, base: Path | None = None) -> Look:
 
 def _place(study: Study, rows: np.ndarray, repeat: int) -> Path:
     return study.path / "looks" / _name(rows, repeat)
+
+
+def _model(place: Path) -> Path:
+    return place.with_name(f"{place.name}.model")
 
 
 def _name(rows: np.ndarray, repeat: int) -> str:
