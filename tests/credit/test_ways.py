@@ -22,8 +22,8 @@ def settings_of(way: Way, kept: int, **training) -> dict:
 @pytest.mark.parametrize(
     ("way", "kept", "steps", "rate", "warmup"),
     [
-        (Way(), 50, 20, 0.01, 2),
-        (Way(), 1, 20, 0.01, 2),
+        (Way(), 50, 10, 0.01, 1),
+        (Way(), 1, 10, 0.01, 1),
         (Way(steps=5), 50, 5, 0.01, 0),
         (Way(steps=1000, learning_rate=1e-4), 50, 1000, 1e-4, 50),
         (RETRAINING, 100, 200, 0.01, 50),
