@@ -17,10 +17,14 @@ import whence
 from credit import QUERIES, SAMPLER, TEST, begun, by, coalitions, place_of, seconds
 from whence.attribution.methods import METHODS
 from whence.cli.progress import progress
+from whence.credit.audit import known_drifts
 from whence.credit.behaviours import behaviour
 from whence.credit.compute import Effort, credit_of_study
 from whence.credit.contributors import Contributors
+from whence.credit.credit import Credit
+from whence.credit.drift import summary
 from whence.credit.estimators import ESTIMATORS
+from whence.credit.game import Game
 from whence.credit.study import Study
 from whence.credit.values import looks_of, values_of
 from whence.credit.ways import Way
@@ -107,13 +111,18 @@ class Digits:
         return np.concatenate([held_out.mean(0, keepdims=True), *[drawn.mean(0, keepdims=True)] * 12, drawn])
 
     @cached_property
-    def shares(self) -> dict[str, np.ndarray]:
-        """Shares of the contributors by every method, [B, U]."""
+    def shapley(self) -> tuple[Credit, Game]:
+        """Shapley values by fine-tuning, and the values that they are of."""
         chosen = [behaviour(name) for name in BEHAVIOURS]
         with progress("shapley") as report:
-            shapley, _ = credit_of_study(
+            return credit_of_study(
                 self.tuned, self.who, chosen, ESTIMATORS["shapley"], Effort(COALITIONS), report=report
             )
+
+    @cached_property
+    def shares(self) -> dict[str, np.ndarray]:
+        """Shares of the contributors by every method, [B, U]."""
+        shapley, _ = self.shapley
         return {
             SHAPLEY: shapley.shares,
             "leave-one-out, fine-tuning": self.without(self.tuned, self.who).mean(0),
@@ -166,6 +175,23 @@ def left_out(digits: Digits) -> None:
             print(f"| {method} | {told(top)} | {told(mean_of(spearman_columns(own.T, other.T), 0.0))} |")
 
 
+def copied(digits: Digits) -> None:
+    """What would ten names with the same images do to a contributor's total?"""
+    credit, game = digits.shapley
+    drifts = summary(known_drifts(credit, game=game, names=10))
+    print("\n| behaviour | mean size of a share | under ten names | ratio |\n|---|---|---|---|")
+    for name, before, after, ratio in zip(*(drifts[c] for c in ("behaviour", "before", "after", "ratio")), strict=True):
+        if name in BEHAVIOURS:
+            print(f"| {name} | {before:.4f} | {after:.4f} | {ratio:.2f} |")
+    low, high = credit.low, credit.high
+    assert low is not None
+    assert high is not None
+    for name, at in digits.rows.items():
+        sure = ((low[at] > 0) | (high[at] < 0)).mean()
+        print(f"{name}: {sure:.0%} of the shares have intervals without zero", end="; ")
+        print(f"v(none) {credit.none[at][0]:.3f}, v(all) {credit.all[at][0]:.3f}")
+
+
 def within(who: Contributors, groups: Contributors) -> np.ndarray:
     """Which group each contributor is of, [U, G]: that of all its examples."""
     shared = who.member.astype(float) @ groups.member.T.astype(float)
@@ -188,6 +214,7 @@ def main() -> None:
     digits = Digits(Bank.open(asked.bank), asked.root)
     held_out(digits)
     left_out(digits)
+    copied(digits)
     half = digits.who.kept(coalitions(len(digits.who), 0.5, 24, "development")[0])
     slow, fast = seconds(digits.truth, half), seconds(digits.tuned, half)
     print(f"\nA model of half of the contributors: {slow:.1f} s by retraining, {fast:.1f} s by fine-tuning: ", end="")

@@ -88,7 +88,7 @@ def test_the_python_of_the_credit_page_runs(tmp_path):
     for usual, small in {
         '"runs/single")\nwho': '"runs/single", whence.read_config(Path("tiny.toml")))\nwho',
         '"tangent")["tangent"]': '"tangent", config=whence.AttributionConfig(draws=8))["tangent"]',
-        'config.toml")))': 'config.toml")), whence.StudyConfig(pictures=6, draws=2))',
+        'config.toml"))': 'config.toml")), whence.StudyConfig(pictures=6, draws=2)',
     }.items():
         assert usual in code
         code = code.replace(usual, small)

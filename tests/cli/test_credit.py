@@ -138,9 +138,9 @@ def test_from_scores_to_shares(whence, place, scores):
     assert "of 4" in told
 
 
-def test_from_an_ensemble_to_shares(whence, tiny_ensemble, tmp_path):
+def test_from_an_ensemble_to_shares(whence, ensemble, tmp_path):
     out = tmp_path / "exact"
-    outcome = whence("credit", "compute", tiny_ensemble.path, "--queries", "0/0", "--draws", 4, "--out", out)
+    outcome = whence("credit", "compute", ensemble.path, "--queries", "0/0", "--draws", 4, "--out", out)
     assert outcome.code == 0, outcome.err
     credit = Credit.read(out / "leave-one-out")
     assert len(credit.units) == 10

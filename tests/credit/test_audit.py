@@ -119,7 +119,7 @@ def test_drawn_coalitions_tell_the_copied_game_without_bias():
         own.append(SHAPLEY.shares(game)[0])
     error = np.std(found, axis=0).max()
     assert np.abs(np.mean(found, axis=0) - expected).max() < 4 * error / sqrt(20)
-    assert error < 1.5 * np.std(own, axis=0).max()
+    assert error < 3 * np.std(own, axis=0).max()
     one_name = shapley_totals_with_copies(game, 1)[0]
     assert one_name == pytest.approx(SHAPLEY.shares(game)[0], rel=1e-12)
 

@@ -271,3 +271,15 @@ def test_names_and_designs():
     assert [one.name for one in ESTIMATORS.values() if one.efficient] == ["shapley", "owen"]
     np.testing.assert_array_equal(BANZHAF.coalitions(9, 30, 2), halves(9, 30, 2))
     np.testing.assert_array_equal(LEAVE_ONE_OUT.coalitions(4, 30, 2), leave_one_out(4))
+
+
+def test_what_depends_on_the_size_alone_does_not_drown_shares():
+    """An additive game and any cubic in |S| is solved exactly from drawn coalitions; the cubic is shared out evenly."""
+    worth = np.arange(12.0)
+
+    def value(inside):
+        size = inside.sum() / 12
+        return inside @ worth + 1000 * (size - 2 * size**2 + 3 * size**3)
+
+    game = Game.played([str(u) for u in range(12)], SHAPLEY.coalitions(12, 60, 0), value)
+    np.testing.assert_allclose(SHAPLEY.shares(game)[0], worth + 2000 / 12, atol=1e-8)

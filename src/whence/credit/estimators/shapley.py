@@ -11,6 +11,9 @@ from whence.credit.estimators.regression import kernel, least_squares, row_weigh
 from whence.credit.estimators.rows import drawn_in_pairs
 from whence.credit.game import Game
 
+#: Degree of the polynomial in |S|.
+DEGREE = 3
+
 
 def shares(game: Game, weights: np.ndarray | None = None) -> np.ndarray:
     """Return Shapley values: the additive game that is closest to v and agrees on nobody and everybody.
@@ -21,6 +24,11 @@ def shares(game: Game, weights: np.ndarray | None = None) -> np.ndarray:
     drawn by the kernel count once each (Covert & Lee 2021; Lu et al. 2025). The constraint is solved for, not added:
     β = (v(all) - v(∅)) / U + Zγ with Z [U, U - 1] an orthonormal basis of the differences, so γ is an ordinary least
     squares solution, the closed form of the papers without its inverse of a near-singular matrix.
+
+    What depends on the size of a coalition alone is nobody's: a function of |S| added to v changes all Shapley values
+    alike. In drawn coalitions it would still drown them, since models of one or two contributors are much worse than
+    all others, so a cubic in |S| is fitted beside the shares and left out. Over all coalitions it is orthogonal to
+    differences between contributors and changes nothing; with few coalitions there is no room for it.
 
     Args:
         game: Values of coalitions from `shapley_coalitions`, or all coalitions.
@@ -46,8 +54,23 @@ def shares(game: Game, weights: np.ndarray | None = None) -> np.ndarray:
     basis = helmert(players).T
     inside = game.coalitions.astype(float)
     target = game.values - game.none - inside.sum(1, keepdims=True) * even
-    found: np.ndarray = even[:, None] + (basis @ least_squares(inside @ basis, target, weighed, players)).T
+    design = np.hstack([inside @ basis, sizes(game.coalitions, weighed)])
+    found: np.ndarray = even[:, None] + (basis @ least_squares(design, target, weighed, players)[: players - 1]).T
     return found
+
+
+def sizes(coalitions: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Return functions of |S| that stand beside the shares, [M, d]: a cubic, or none where coalitions are few.
+
+    Example:
+        >>> from whence.credit.coalitions import proper
+        >>> sizes(proper(5), np.ones(30)).shape, sizes(proper(3), np.ones(6)).shape
+        ((30, 4), (6, 0))
+    """
+    size = coalitions.sum(1) / coalitions.shape[1]
+    used = weights > 0
+    room = used.sum() >= 2 * (coalitions.shape[1] + DEGREE) and len(np.unique(size[used])) > DEGREE
+    return np.stack([size**k for k in range(DEGREE + 1)], axis=1) if room else np.zeros((len(size), 0))
 
 
 SHAPLEY = Estimator(
