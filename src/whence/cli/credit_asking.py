@@ -37,7 +37,12 @@ def why_not(
     from whence.attribution.scores import Scores
     from whence.credit.why_not import why_not as answer
 
-    found = answer(_chosen(credit, estimator), unit, behaviour or query, Scores.read(scores) if scores else None)
+    found = answer(
+        _chosen(credit, estimator, behaviour or query),
+        unit,
+        behaviour or query,
+        Scores.read(scores) if scores else None,
+    )
     of, sure = found.explained, {True: "surely", False: "perhaps", None: "how surely is not known"}
     interval = "no interval is known" if found.low is None else f"95% interval {found.low:.3g} to {found.high:.3g}"
     say(f"{unit}, {of.title}, by {found.estimator}: share {found.share:.3g} {of.unit}, {interval}.")
@@ -158,8 +163,13 @@ def _read(place: Path) -> Credit:
     return Credit.read(place)
 
 
-def _chosen(credit: Path, estimator: str | None) -> Credit:
+def _chosen(credit: Path, estimator: str | None, about: str | None) -> Credit:
+    """The shares by an estimator; if none is named, by the first that shared out what is asked about."""
     from whence.report.credit.folder import Credits
 
     found = Credits.read(credit)
+    if estimator is None and about is not None:
+        for one in found.credits.values():
+            if any(about in (row.name, row.picture) for row in one.explained):
+                return one
     return found.credits[found.chosen(estimator)]
