@@ -282,6 +282,8 @@ def _tell(credit: Credit, place: Path) -> None:
         left = credit.remainder[b]
         known = f"{left if abs(left) > ROUNDING else 0:.3g}"
         say(f"    nobody's in particular: {'not known, v(none) was not measured' if np.isnan(left) else known}")
+    if low is None:
+        say(f"  No intervals are known: {credit.how.get('interval', 'nothing was repeated')}")
     if len(credit.explained) > LINES:
         say(f"  ... and {len(credit.explained) - LINES} more")
     say(f"  {place / 'shares.csv'}")
