@@ -59,6 +59,11 @@ def end(child: int) -> bool:
     return status == signal.SIGKILL
 
 
+def shards(path: Path) -> int:
+    """How many shards of landscapes there are, finished or not."""
+    return len(list(path.glob("landscapes/*/shards/*.safetensors")))
+
+
 def main() -> None:
     import torch
 
@@ -73,10 +78,12 @@ def main() -> None:
     length = time.monotonic() - start
     path = copy("moments")
     for _ in range(3):
-        child = begin(path, MANY)
-        time.sleep(length * random.uniform(0.05, 0.3))
+        child, goal = begin(path, MANY), shards(path) + random.randint(0, 4)
+        while shards(path) < goal:
+            time.sleep(0.001)
+        time.sleep(length * random.uniform(0.0, 0.03))
         os.kill(child, signal.SIGKILL)
-        print("moment", end(child), len(list(path.glob("landscapes/*.part/shards/*.safetensors"))))
+        print("moment", end(child), shards(path))
     assert not end(begin(path, MANY))
     for kind, first in (("before", 1), ("after", 2)):
         for point in count(first, 2):
