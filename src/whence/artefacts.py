@@ -204,6 +204,11 @@ def kind_of(path: Path) -> str | None:
     return str(raw.get("kind")) if isinstance(raw, dict) and raw.get("format") == "whence" else None
 
 
+def of_kind(root: Path, kind: str) -> list[Path]:
+    """The whole artefacts of a kind right below `root`, sorted by path."""
+    return [path for path in whole(root, "*") if kind_of(path) == kind]
+
+
 def read_manifest(path: Path, kind: str) -> Manifest:
     """Return the manifest of the artefact at `path`.
 

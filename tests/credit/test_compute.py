@@ -138,7 +138,7 @@ def test_written_and_read_again(played, contributors, tmp_path):
     place = write_credit(credit, tmp_path, played.inputs, request_of(contributors, ASKED, EFFORT), game)
     assert place == tmp_path / "shapley"
     assert np.array_equal(Credit.read(place).shares, credit.shares)
-    assert np.array_equal(read_game(place).values, game.values)
+    assert np.array_equal(read_game(place, credit).values, game.values)
     before = (place / artefacts.MANIFEST).stat().st_mtime_ns
     write_credit(credit, tmp_path, played.inputs, request_of(contributors, ASKED, EFFORT), game)
     assert (place / artefacts.MANIFEST).stat().st_mtime_ns == before

@@ -213,7 +213,7 @@ class Request:
         try:
             found = artefacts.existing(place, "attribution", inputs=self.inputs, made=made)
         except MismatchError as error:
-            if not any(artefacts.kind_of(path) == "scores" for path in artefacts.whole(out, "*")):
+            if not artefacts.of_kind(out, "scores"):
                 return self._begin(place, made, look)
             differences = "\n".join(str(error).splitlines()[1:-1])
             raise MismatchError(
@@ -298,7 +298,7 @@ def write(out: Path, request: Request, found: Mapping[str, Scores]) -> None:
         own.write(out / request.folder(name), request.inputs, request.settings(name), renew=True)
     if not request.has_pictures:
         return
-    ends = at_the_ends(Scores.read(path) for path in artefacts.whole(out, "*") if artefacts.kind_of(path) == "scores")
+    ends = at_the_ends(Scores.read(path) for path in artefacts.of_kind(out, "scores"))
     Pictures(
         queries=request.names,
         drawn=request.pictures.values,

@@ -179,7 +179,7 @@ def export(
     from whence.attribution.scores import Scores
     from whence.errors import ArtefactError
 
-    methods = [path.name for path in artefacts.whole(scores, "*") if artefacts.kind_of(path) == "scores"]
+    methods = [path.name for path in artefacts.of_kind(scores, "scores")]
     if methods:
         raise ArtefactError(
             f"{scores} holds several scores; name one of them: {scores / methods[0]} ({', '.join(methods)})."

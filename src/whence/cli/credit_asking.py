@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -77,52 +78,54 @@ def audit(
     from whence.credit.credit import read_game
     from whence.credit.drift import summary, table
     from whence.credit.duplicates import clusters_across
-    from whence.data import read
+    from whence.report.credit.folder import Credits
 
-    places = _places(credit)
-    if (credit / "data").exists():
-        data = read(credit / "data")
-        clusters = clusters_across(data, Contributors.of_data(data))
+    found = Credits.read(credit)
+    if found.data is not None:
+        clusters = clusters_across(found.data, Contributors.of_data(found.data))
         say(f"{len(clusters)} clusters of images that are the same, or nearly, across contributors.")
         for one in clusters[:10]:
             say(f"  {', '.join(one.examples[:6])} of {', '.join(one.contributors[:4])}: distance {one.distance:.3f}")
     else:
         say("The images are not in this folder, so near-duplicates were not looked for; compute with DATA.")
-    drifts = [one for place in places for one in known_drifts(_read(place), game=read_game(place), names=names)]
-    if split is not None:
-        for place in places:
-            drifts += _split(credit, place, split, names, run, workers)
-    found = summary(drifts)
+    drifts: list[Drift] = []
+    for name, shares in found.credits.items():
+        drifts += known_drifts(shares, game=read_game(credit / name, shares), names=names)
+        if split is not None:
+            drifts += _split(credit, shares, found.manifests[name].made, split, names, run, workers)
+    means = summary(drifts)
     say(f"A contributor that takes {names} names, on average over contributors (sizes of totals):")
-    for row in zip(
-        *(found[name] for name in ("estimator", "attack", "behaviour", "before", "after", "ratio")), strict=True
-    ):
+    columns = ("estimator", "attack", "behaviour", "before", "after", "ratio")
+    for row in zip(*(means[name] for name in columns), strict=True):
         say("  {}, {}, {}: {:.3g} before, {:.3g} after, ratio {:.2f}".format(*row))
     artefacts.write_csv(credit / "audit.csv", table(drifts))
     say(f"All of them: {credit / 'audit.csv'}")
 
 
 def _split(
-    credit: Path, place: Path, unit: str, names: int, run: Path | None, workers: int | None
+    credit: Path,
+    shares: Credit,
+    made: Mapping[str, Any],
+    unit: str,
+    names: int,
+    run: Path | None,
+    workers: int | None,
 ) -> tuple[Drift, ...]:
     """Return the drift of one contributor's totals, on models of coalitions of its parts.
 
     Raises:
         ConfigError: The run is not named.
     """
-    from whence import artefacts
     from whence.cli.progress import progress
     from whence.credit.audit import split_drifts
     from whence.credit.behaviours import behaviour
     from whence.credit.contributors import Contributors
-    from whence.credit.credit import KIND
     from whence.credit.divided import split as divide
     from whence.credit.estimators import ESTIMATORS, owen
     from whence.credit.study import Study
     from whence.credit.values import play
     from whence.errors import ConfigError
 
-    shares, made = _read(place), artefacts.read_manifest(place, KIND).made
     if shares.estimator not in ESTIMATORS or "behaviours" not in made:
         return ()
     if run is None:
@@ -139,28 +142,6 @@ def _split(
             return play(study, players, chosen, rows, repeats=made["repeats"], workers=workers, report=report).values
 
     return split_drifts(shares, divided, estimator, values, count=made["coalitions"], seed=made["seed"])
-
-
-def _places(credit: Path) -> list[Path]:
-    """Return the folders of shares.
-
-    Raises:
-        ArtefactError: There are none.
-    """
-    from whence import artefacts
-    from whence.credit.credit import KIND
-    from whence.errors import ArtefactError
-
-    found = [one for one in artefacts.whole(credit, "*") if artefacts.kind_of(one) == KIND]
-    if not found:
-        raise ArtefactError(f"{credit} holds no shares. Make them with whence credit compute.")
-    return found
-
-
-def _read(place: Path) -> Credit:
-    from whence.credit.credit import Credit
-
-    return Credit.read(place)
 
 
 def _chosen(credit: Path, estimator: str | None, about: str | None) -> Credit:

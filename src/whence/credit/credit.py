@@ -193,13 +193,12 @@ class Credit:
             raise ArtefactError(f"{path} is damaged: {error}") from None
 
 
-def read_game(path: Path) -> Game | None:
-    """Return the values that the shares in a directory were computed from; None where there are none.
+def read_game(path: Path, credit: Credit) -> Game | None:
+    """Return the values that `credit`, which was read from a directory, was computed from; None where there are none.
 
     Raises:
         ArtefactError: They are damaged.
     """
-    credit = Credit.read(path)
     if not (path / GAME).exists():
         return None
     names = tuple(one.name for one in credit.explained)

@@ -52,7 +52,7 @@ def _folders(path: Path) -> list[Path]:
         raise ArtefactError(f"{path} does not exist. Give the OUT of `whence attribute`, or the folder of one method.")
     if artefacts.kind_of(path) == "scores":
         return [path]
-    found = [folder for folder in artefacts.whole(path, "*") if artefacts.kind_of(folder) == "scores"]
+    found = artefacts.of_kind(path, "scores")
     if not found:
         raise ArtefactError(
             f"There are no scores in {path}. First: whence attribute MODEL DATA --queries ... --out {path}"

@@ -83,7 +83,7 @@ class Credits:
             ArtefactError: There are no shares, or something is missing or damaged.
             MismatchError: Shares are of different contributors, or the training examples are not theirs.
         """
-        folders = [one for one in artefacts.whole(path, "*") if artefacts.kind_of(one) == KIND]
+        folders = artefacts.of_kind(path, KIND)
         if not folders:
             raise ArtefactError(f"{path} holds no shares. First: whence credit compute ... --out {path}")
         read = {one: Credit.read(one) for one in folders}
@@ -110,7 +110,7 @@ def by_picture(explained: Iterable[Explained]) -> dict[str, list[Explained]]:
 
 def is_credit(path: Path) -> bool:
     """Whether a folder holds shares of contributors."""
-    return any(artefacts.kind_of(one) == KIND for one in artefacts.whole(path, "*"))
+    return bool(artefacts.of_kind(path, KIND))
 
 
 def _place(name: str) -> int:

@@ -70,7 +70,7 @@ class Attributions:
             ArtefactError: There are no scores, or something is missing or damaged.
             MismatchError: The scores, or the pictures, are of different queries or examples.
         """
-        found = [one for one in artefacts.whole(path, "*") if artefacts.kind_of(one) == "scores"]
+        found = artefacts.of_kind(path, "scores")
         if not found:
             raise ArtefactError(
                 f"{path} holds no scores. First: whence attribute MODEL DATA --queries ... --out {path}"
