@@ -68,7 +68,9 @@ class Evidence:
     @cached_property
     def layers(self) -> tuple[Kernel, ...]:
         """The kernel of every layer, of its features alone."""
-        widths = list(self.widths) or [self.examples.shape[1]]
+        if not self.widths:
+            return (self.kernel,)
+        widths = list(self.widths)
         parts = zip(torch.split(self.examples, widths, 1), torch.split(self.queries, widths, 1), strict=True)
         return tuple(Kernel(examples, queries) for examples, queries in parts)
 

@@ -131,7 +131,7 @@ class Target:
             recorded = [run for run in self.runs if isinstance(run, Path) and artefacts.kind_of(run) == "model"]
             stated = {run.name: artefacts.read_manifest(run, "model").inputs["data"] for run in recorded}
         for name, known in stated.items():
-            if known not in (data.fingerprint, data.ungrouped.fingerprint):
+            if known != data.fingerprint and known != data.ungrouped.fingerprint:
                 raise MismatchError(
                     f"{name} was trained on data with the fingerprint {known}, given was data with "
                     f"{data.fingerprint}. Give the data that it was trained on, with the same options."

@@ -63,7 +63,7 @@ def compute(
         typer.Option(help="Models of coalitions: the full model trained on for a few steps, or new ones."),
     ] = "fine-tuning",
     steps: Annotated[
-        int | None, typer.Option(min=1, help="Steps of fine-tuning; default a share of the run's.")
+        int | None, typer.Option(min=1, help="Steps of fine-tuning; default a twentieth of the run's.")
     ] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Its peak learning rate; default the run's.")] = None,
     prune: Annotated[float, typer.Option(help="Share of the channels that are cut before fine-tuning.")] = 0.0,

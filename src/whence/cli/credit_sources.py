@@ -61,36 +61,36 @@ def of_scores(asked: Asked) -> None:
     """Sums of the scores of every method that adds up."""
     from whence import artefacts
     from whence.attribution.pictures import Pictures
-    from whence.attribution.scores import Scores
+    from whence.credit.compared import as_pixels
     from whence.credit.contributors import Contributors
     from whence.credit.sums import credit_of_scores
     from whence.data import write
     from whence.errors import ConfigError
+    from whence.evaluation.given import given_scores
 
-    single = artefacts.kind_of(asked.source) == "scores"
-    places = [asked.source] if single else [p for p in artefacts.whole(asked.source, "*") if _is_scores(p)]
-    images = asked.load() if asked.data else None
+    given, images = given_scores([asked.source]), asked.load() if asked.data else None
     found, passed = [], []
     if images is None:
         say(f"Contributors as {asked.source} was made with.")
-    for place in places:
-        scores, manifest = Scores.read(place), artefacts.read_manifest(place, "scores")
-        who = Contributors.of_data(images) if images else _recorded(scores.examples, scores.units, asked)
+    for one in given:
+        who = Contributors.of_data(images) if images else _recorded(one.scores.examples, one.scores.units, asked)
         try:
-            found.append((credit_of_scores(scores, who), manifest.fingerprint))
+            found.append((credit_of_scores(one.scores, who), one.manifest.fingerprint))
         except ConfigError as error:
-            if single or len(places) == 1:
+            if len(given) == 1:
                 raise
-            passed.append(f"{scores.method}: {error}")
-    for one in passed:
-        say(f"Left out {one}")
+            passed.append(f"{one.scores.method}: {error}")
+    for method in passed:
+        say(f"Left out {method}")
     if not found:
         raise ConfigError(f"No method in {asked.source} has scores that add up. See whence methods.")
     if images:
         write(images, asked.out / "data")
-    pictures = (asked.source.parent if single else asked.source) / "pictures"
-    if pictures.exists():
-        write(_queries(Pictures.read(pictures)), asked.out / "queries")
+    single = artefacts.kind_of(asked.source) == "scores"
+    place = (asked.source.parent if single else asked.source) / "pictures"
+    if place.exists():
+        pictures = Pictures.read(place)
+        write(as_pixels(pictures.queries, pictures.drawn), asked.out / "queries")
     for credit, fingerprint in found:
         _write(credit, asked.out, {"scores": fingerprint})
     say(f"Next: whence report {asked.out}")
@@ -242,23 +242,6 @@ def _recorded(examples: Sequence[str], units: Sequence[Sequence[str]], asked: As
         )
     who = Contributors.of(examples, units)
     return who
-
-
-def _is_scores(path: Path) -> bool:
-    from whence import artefacts
-
-    return artefacts.kind_of(path) == "scores"
-
-
-def _queries(pictures: Any) -> Dataset:
-    """The pictures that were asked about, as a data set."""
-    from whence.data import Dataset
-    from whence.images import to_pixels
-
-    drawn = pictures.drawn if pictures.drawn.dtype.is_floating_point is False else None
-    pixels = drawn.numpy() if drawn is not None else to_pixels(pictures.drawn)
-    count = len(pictures.queries)
-    return Dataset(tuple(pictures.queries), pixels, (("query",),) * count, (None,) * count)
 
 
 def _write(credit: Credit, out: Path, inputs: dict[str, Any]) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
+from torch import Tensor
 
 from whence.attribution.queries import Queries
 from whence.config import SamplerConfig
@@ -59,7 +62,7 @@ def compared(
     return {
         "data": data,
         "held_out": None if held_out is None or most == 0 else _unseen(data, held_out, most),
-        "queries": None if queries is None else _as_pixels(queries),
+        "queries": None if queries is None else as_pixels(queries.names, queries.pictures),
     }
 
 
@@ -79,6 +82,7 @@ def _unseen(data: Dataset, held_out: Dataset, most: int) -> Dataset:
     return few
 
 
-def _as_pixels(queries: Queries) -> Dataset:
-    count = len(queries.names)
-    return Dataset(queries.names, to_pixels(queries.pictures), (("query",),) * count, (None,) * count)
+def as_pixels(names: Sequence[str], pictures: Tensor) -> Dataset:
+    """Return pictures that are asked about, uint8 or float32 in [-1, 1] [Q, C, H, W], as a data set of 8-bit pixels."""
+    pixels = to_pixels(pictures) if pictures.is_floating_point() else pictures.numpy()
+    return Dataset(tuple(names), pixels, (("query",),) * len(names), (None,) * len(names))

@@ -88,11 +88,9 @@ def credit_of_study(
         raise ConfigError(f"Ask for at least one behaviour, such as diversity, and for each once; given {names}.")
     effort = effort or Effort()
     rows = estimator.coalitions(len(contributors), effort.coalitions, effort.seed)
-    _require_enough(estimator, contributors, rows)
-    models: dict[str, Any] = {"repeats": effort.repeats, "base": base, "workers": workers}
+    mean = _drawn(estimator, contributors, rows) or effort.repeats == 1
+    models: dict[str, Any] = {"repeats": effort.repeats, "mean": mean, "base": base, "workers": workers}
     game = play(study, contributors, behaviours, rows, **models, report=report)
-    if effort.repeats > 1 and estimator.drawn(game) is None:
-        game = play(study, contributors, behaviours, rows, **models, mean=False)
     resampled = replicates(estimator, game, effort.seed)
     credit = Credit(
         estimator.name,
@@ -172,11 +170,13 @@ def _interval(study: Study, estimator: Estimator, game: Game, resampled: np.ndar
     }
 
 
-def _require_enough(estimator: Estimator, contributors: Contributors, rows: np.ndarray) -> None:
-    """Check that coalitions determine the shares, whatever their values.
+def _drawn(estimator: Estimator, contributors: Contributors, rows: np.ndarray) -> bool:
+    """Return whether coalitions were drawn, once they determine the shares whatever their values.
 
     Raises:
         DataError: They don't.
     """
     nothing = np.zeros((len(rows), 1))
-    estimator.shares(Game(contributors.names, ("check",), rows, nothing, nothing[0], nothing[0]))
+    game = Game(contributors.names, ("check",), rows, nothing, nothing[0], nothing[0])
+    estimator.shares(game)
+    return estimator.drawn(game) is not None

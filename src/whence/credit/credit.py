@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -104,12 +105,12 @@ class Credit:
         found: np.ndarray = self.all - self.none - self.shares.sum(1)
         return found
 
-    @property
+    @cached_property
     def low(self) -> np.ndarray | None:
         """Lower ends of the 95% intervals, float64 [B, U]; None where none are known."""
         return None if self.replicates is None else np.quantile(self.replicates, (1 - LEVEL) / 2, axis=0)
 
-    @property
+    @cached_property
     def high(self) -> np.ndarray | None:
         """Upper ends of the 95% intervals."""
         return None if self.replicates is None else np.quantile(self.replicates, (1 + LEVEL) / 2, axis=0)

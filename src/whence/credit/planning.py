@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import psutil
 
 from whence.credit.compute import Effort
 from whence.credit.contributors import Contributors
 from whence.credit.estimators import Estimator
 from whence.credit.study import Study
-from whence.credit.values import missing
+from whence.credit.values import missing, with_everybody
 from whence.diffusion.process import DiffusionModel
 from whence.diffusion.sizes import suit_training
 from whence.engine import workers_here
@@ -41,8 +40,7 @@ def plan_credit(
     """
     effort = effort or Effort()
     rows = estimator.coalitions(len(contributors), effort.coalitions, effort.seed)
-    inside = np.concatenate([rows, np.ones((1, len(contributors)), bool)])
-    wanted = missing(study, [contributors.kept(row) for row in inside], effort.repeats)
+    wanted = missing(study, [contributors.kept(row) for row in with_everybody(rows)], effort.repeats)
     if not wanted:
         return Plan(0.0, psutil.Process().memory_info().rss, 0, "nothing: all of it is there already")
     used = min(workers or workers_here(), len(wanted))

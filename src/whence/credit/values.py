@@ -64,7 +64,7 @@ def play(
         )
     functions = [one.prepare(study.context) for one in behaviours]
     names = tuple(name for one in behaviours for name, _, _ in one.explained(study.context))
-    inside = np.concatenate([coalitions, np.ones((1, len(contributors)), bool)])
+    inside = with_everybody(coalitions)
     rows = [contributors.kept(row) for row in inside]
     looks = looks_of(study, rows, repeats=repeats, base=base, workers=workers, report=report)
     values = _values(functions, looks)
@@ -73,6 +73,11 @@ def play(
         return Game(contributors.names, names, coalitions, values[:-1].mean(1), nobody, everybody)
     played = values.transpose(1, 0, 2).reshape(-1, len(names))
     return Game(contributors.names, names, np.tile(inside, (repeats, 1)), played, nobody, everybody)
+
+
+def with_everybody(coalitions: np.ndarray) -> np.ndarray:
+    """The coalitions of which models are made: those given and, last, everybody, for v(all)."""
+    return np.concatenate([coalitions, np.ones((1, coalitions.shape[1]), bool)])
 
 
 def values_of(study: Study, behaviours: Sequence[Behaviour], looks: Sequence[Sequence[Look]]) -> np.ndarray:
