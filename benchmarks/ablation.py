@@ -18,15 +18,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from whence.diffusion.checkpoint import Checkpoint
 from whence.diffusion.draws import Draws
+from whence.diffusion.examples import Examples
 from whence.engine import one_thread
 from whence.evaluation.bank import Bank
 from whence.evaluation.prediction.lds import Form, lds
 from whence.gradients.compression import Compression
-from whence.gradients.examples import Examples
 from whence.gradients.preparing import prepare
 from whence.gradients.signs import signs
-from whence.gradients.subject import ModelAt
 
 RUNS = Path("runs/ablation")
 DAMPINGS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
@@ -181,7 +181,11 @@ def kernel(bank: Bank, weights: str, row: Row) -> tuple[list[Tensor], Tensor]:
 def opened(bank: Bank, weights: str) -> tuple:
     """A reference model or a checkpoint of the first, and the collector of its gradients."""
     files = sorted((bank.models[0] / "checkpoints").glob("*.safetensors"))
-    at = ModelAt(bank.models[0], files[int(weights[1])]) if weights[0] == "c" else ModelAt(bank.models[int(weights)])
+    at = (
+        Checkpoint(bank.models[0], files[int(weights[1])])
+        if weights[0] == "c"
+        else Checkpoint(bank.models[int(weights)])
+    )
     subject, _ = prepare(RUNS / "features", at, Examples.of(bank.data), Compression())
     return subject.opened()
 

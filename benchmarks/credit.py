@@ -28,7 +28,7 @@ from whence.diffusion.process import DiffusionModel
 from whence.diffusion.trajectory import draw_pictures
 from whence.engine import one_thread, silent
 from whence.evaluation.bank import Bank
-from whence.evaluation.statistics.ranks import spearman_columns
+from whence.statistics.ranks import spearman_columns
 
 SAMPLER = SamplerConfig(method="ddim", steps=20, batch_size=64)
 #: Held-out coalitions: share of the contributors, how many, training seeds.

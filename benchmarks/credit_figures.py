@@ -30,9 +30,10 @@ from whence.credit.values import looks_of, values_of
 from whence.credit.ways import Way
 from whence.evaluation.bank import Bank
 from whence.evaluation.prediction.ceiling import ceiling_of, seed_agreement
-from whence.evaluation.statistics.measured import Measured, mean_of
-from whence.evaluation.statistics.ranks import spearman_columns
-from whence.evaluation.statistics.uncertainty import Correlations, resamples_of
+from whence.statistics.ranks import spearman_columns
+from whence.statistics.statistic import Statistic as Statistic
+from whence.statistics.statistic import mean_of
+from whence.statistics.uncertainty import Correlations, resamples_of
 
 #: Chosen by `credit.py tune`.
 WAY = Way(steps=50)
@@ -199,7 +200,7 @@ def within(who: Contributors, groups: Contributors) -> np.ndarray:
     return found
 
 
-def told(one: Measured) -> str:
+def told(one: Statistic) -> str:
     """A figure with its interval."""
     low, high = one.interval.low, one.interval.high
     return f"{one.value:.2f} ({low:.2f} to {high:.2f})"

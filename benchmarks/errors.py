@@ -26,11 +26,11 @@ import recipes
 import torch
 
 import whence
-from whence.attribution.evidence import Evidence
+from whence.attribution.feature_pair import FeaturePair
 from whence.attribution.methods import METHODS
-from whence.attribution.significance import half_width, rising
 from whence.cli.progress import progress
-from whence.evaluation.exact.agreement import agreement
+from whence.scores.significance import half_width, rising
+from whence.statistics.agreement import agreement
 
 RUNS = Path("runs/errors")
 UNITS, HELD_OUT, DRAWN = 500, 16, 16
@@ -71,7 +71,7 @@ def methods(names: Sequence[str]) -> Iterator[whence.Method]:
 
 
 def at_damping(
-    function: Callable[[Evidence, float], torch.Tensor], damping: float, evidence: Evidence, _: float
+    function: Callable[[FeaturePair, float], torch.Tensor], damping: float, evidence: FeaturePair, _: float
 ) -> torch.Tensor:
     """A method's function at a damping of its own."""
     return function(evidence, damping)

@@ -43,10 +43,10 @@ from trak.projectors import BasicProjector, BasicSingleBlockProjector
 import whence
 from whence.cli.progress import progress
 from whence.diffusion.draws import Draws
+from whence.diffusion.examples import Examples
 from whence.engine import one_thread
 from whence.gradients.collect import Collector
 from whence.gradients.compression import Compression, maps
-from whence.gradients.examples import Examples
 from whence.gradients.preparing import prepare
 from whence.gradients.readouts import outcome, readout
 

@@ -18,14 +18,14 @@ import features_cost
 import torch
 
 import whence
+from whence.diffusion.checkpoint import Checkpoint
 from whence.diffusion.draws import Draws
+from whence.diffusion.examples import Examples
 from whence.gradients.compression import Compression
-from whence.gradients.examples import Examples
 from whence.gradients.features import Feature
 from whence.gradients.preparing import prepare, suitable_batch
 from whence.gradients.sources import Own
 from whence.gradients.store import Features, Job, Precision, Request, extend
-from whence.gradients.subject import ModelAt
 
 SIZES = ((256, 8), (1024, 8), (4096, 8), (256, 64))
 LOSS = Feature("loss")
@@ -73,7 +73,7 @@ def requested(folder: Path, model: Path, count: int, precision: Precision = "flo
     pixels = torch.from_numpy(digits.pixels)[torch.arange(count) % len(digits)]
     examples = Examples(tuple(f"digit {n:05d}" for n in range(count)), pixels)
     examples.write(folder / "examples")
-    subject, _ = prepare(folder, ModelAt(model), examples, Compression(width=features_cost.WIDTH))
+    subject, _ = prepare(folder, Checkpoint(model), examples, Compression(width=features_cost.WIDTH))
     batch = suitable_batch(digits.size)
     return Request(subject, folder / "examples", examples.fingerprint, Own(Draws(1)), batch, precision)
 

@@ -68,7 +68,17 @@ def commands(work: Path, bank: Path) -> list[list[str]]:
         + ["--estimator", "shapley", "--estimator", "leave-one-out", "--estimator", "owen", "--out", work / "credit"],
         ["credit", "audit", work / "credit", "--names", "3"],
         ["credit", "compute", work / "scores", "--out", work / "credit-scores"],
-        ["credit", "compute", ensemble, "--queries", str(bank / "queries"), "--draws", "8", "--out", work / "credit-ens"],
+        [
+            "credit",
+            "compute",
+            ensemble,
+            "--queries",
+            str(bank / "queries"),
+            "--draws",
+            "8",
+            "--out",
+            work / "credit-ens",
+        ],
     ]
     return [[str(argument) for argument in row] for row in rows]
 

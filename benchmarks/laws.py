@@ -21,13 +21,13 @@ import recipes
 from scipy.stats import linregress
 
 import whence
-from whence.attribution.attributors import attributor
 from whence.cli.progress import progress
 from whence.ensemble.influence import Influence
 from whence.ensemble.landscaping import landscape
 from whence.ensemble.reading import geometric_mean
 from whence.ensemble.residuals import losses
 from whence.evaluation.exact.false_attribution import false_attribution
+from whence.similarity.attributors import attributor
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt

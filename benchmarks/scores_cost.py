@@ -20,13 +20,13 @@ import torch
 from torch import Tensor
 
 from whence.attribution.das import das, das_squared
-from whence.attribution.evidence import Evidence
+from whence.attribution.feature_pair import FeaturePair
 from whence.attribution.gradient import gradient_cosine, gradient_dot
 from whence.attribution.relative import relative_influence
 from whence.attribution.renormalised import renormalised_influence
 from whence.attribution.trak import trak
 
-Method = Callable[[Evidence, float], Tensor]
+Method = Callable[[FeaturePair, float], Tensor]
 FREE: dict[str, Method] = {"gradient dot": gradient_dot, "gradient cosine": gradient_cosine}
 #: Methods with a damping, by readout.
 DAMPED: dict[str, dict[str, Method]] = {
@@ -63,7 +63,7 @@ def main() -> None:
 
 
 def measure(
-    evidence: Evidence,
+    evidence: FeaturePair,
     methods: dict[str, Method],
     free: dict[str, Method],
     dampings: list[float],
@@ -89,11 +89,11 @@ def measure(
                 method(evidence, damping)
 
 
-def random_evidence(examples: int, queries: int, features: int, seed: int) -> Evidence:
+def random_evidence(examples: int, queries: int, features: int, seed: int) -> FeaturePair:
     """Features of independent normal numbers, which have no small rank."""
     source = torch.Generator().manual_seed(seed)
     phi, phi_q = (torch.randn(rows, features, generator=source) for rows in (examples, queries))
-    return Evidence(phi, phi_q, losses=torch.rand(examples, generator=source))
+    return FeaturePair(phi, phi_q, losses=torch.rand(examples, generator=source))
 
 
 def decomposed(examples: Tensor, queries: Tensor) -> tuple[Tensor, Tensor, Tensor]:

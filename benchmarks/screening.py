@@ -20,7 +20,7 @@ from whence.cli.progress import progress
 from whence.ensemble.landscaping import landscape
 from whence.ensemble.residuals import losses
 from whence.ensemble.screening import screen
-from whence.evaluation.exact.agreement import agreement
+from whence.statistics.agreement import agreement
 
 UNITS, SAMPLES, PLACEBOS, QUERIES = 256, 16, 200, 100
 

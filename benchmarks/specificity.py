@@ -27,10 +27,11 @@ from whence.cli.progress import progress
 from whence.evaluation.ranking.retrieval import precision
 from whence.evaluation.ranking.specificity import specificity
 from whence.evaluation.ranking.top import top_columns
-from whence.evaluation.statistics.measured import Measured, mean_of
 from whence.gradients.features import Feature
 from whence.gradients.store import Features
 from whence.report.scores import write_scores_report
+from whence.statistics.statistic import Statistic as Statistic
+from whence.statistics.statistic import mean_of
 
 RUNS = Path("runs/specificity")
 DIGITS, GRATINGS, QUERIES, DRAWS = 300, 250, 40, 64
@@ -117,7 +118,7 @@ def gradient_norms(ids: tuple[str, ...]) -> np.ndarray:
     return np.asarray(np.mean(found, 0))
 
 
-def summary(scores: np.ndarray, asked: np.ndarray, given: np.ndarray, norms: np.ndarray) -> dict[str, Measured]:
+def summary(scores: np.ndarray, asked: np.ndarray, given: np.ndarray, norms: np.ndarray) -> dict[str, Statistic]:
     """The numbers of one method, with their intervals; an example's kind is digit or grating."""
     everywhere, of_a_kind = specificity(scores, TOP), specificity(scores, TOP, kinds=asked)
     loud = norms[top_columns(scores, TOP)].mean(1) / norms.mean()
@@ -133,7 +134,7 @@ def summary(scores: np.ndarray, asked: np.ndarray, given: np.ndarray, norms: np.
     return found
 
 
-def shown(found: Measured) -> str:
+def shown(found: Statistic) -> str:
     """A number and its interval."""
     return f"{found.value:.3g} ({found.interval.low:.3g} to {found.interval.high:.3g})"
 

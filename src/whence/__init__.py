@@ -19,11 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from whence.attribution.attribute import attribute
-    from whence.attribution.attributors import Attributor, attributor
     from whence.attribution.method import Method
-    from whence.attribution.pixel import pixel
     from whence.attribution.queries import Queries, read_queries
-    from whence.attribution.scores import Estimand, Scores
     from whence.attribution.work import AttributionConfig
     from whence.config import Config, ModelConfig, SamplerConfig, TrainingConfig, read_config
     from whence.credit.behaviours import behaviour
@@ -38,6 +35,7 @@ if TYPE_CHECKING:
     from whence.data.dataset import NO_UNIT, Dataset
     from whence.data.load import load
     from whence.diffusion.draws import Draws
+    from whence.diffusion.examples import Examples
     from whence.diffusion.process import DiffusionModel
     from whence.diffusion.record import Record
     from whence.diffusion.training import train
@@ -62,13 +60,15 @@ if TYPE_CHECKING:
     from whence.evaluation.exact.false_attribution import false_attribution
     from whence.evaluation.exact.false_rate import FalseAttribution
     from whence.gradients.compression import Compression
-    from whence.gradients.examples import Examples
     from whence.proof.certificate import Certificate
     from whence.proof.certifying import certify
     from whence.proof.root import commit
     from whence.proof.verification import Verification
     from whence.proof.verifying import verify
     from whence.report import write_report
+    from whence.scores.scores import Estimand, Scores
+    from whence.similarity.attributors import Attributor, attributor
+    from whence.similarity.pixel import pixel
     from whence.universe.read import Universe
     from whence.universe.write import write_universe
 
@@ -100,12 +100,12 @@ _HOMES = {
         "train_ensemble",
     ),
     "whence.attribution.attribute": ("attribute",),
-    "whence.attribution.attributors": ("Attributor", "attributor"),
+    "whence.similarity.attributors": ("Attributor", "attributor"),
     "whence.attribution.method": ("Method",),
     "whence.attribution.queries": ("Queries", "read_queries"),
     "whence.attribution.work": ("AttributionConfig",),
     "whence.gradients.compression": ("Compression",),
-    "whence.gradients.examples": ("Examples",),
+    "whence.diffusion.examples": ("Examples",),
     "whence.ensemble.influence": ("Influence",),
     "whence.ensemble.landscape": ("Landscape", "landscapes"),
     "whence.ensemble.landscaping": ("landscape",),

@@ -16,17 +16,17 @@ from whence.attribution.method import Method
 from whence.attribution.methods import METHODS
 from whence.attribution.pictures import Pictures
 from whence.attribution.queries import Queries
-from whence.attribution.scores import Scores
 from whence.attribution.target import Target
 from whence.attribution.trak import trak
 from whence.attribution.work import AttributionConfig
 from whence.config import Config, ModelConfig, TrainingConfig
 from whence.diffusion.draws import Draws
+from whence.diffusion.examples import Examples
 from whence.diffusion.process import DiffusionModel
 from whence.diffusion.training import train
 from whence.errors import ConfigError
 from whence.gradients.compression import Compression
-from whence.gradients.examples import Examples
+from whence.scores.scores import Scores
 from whence.seeds import derived_seed
 
 CONFIG = AttributionConfig(draws=8, compression=Compression(width=200))

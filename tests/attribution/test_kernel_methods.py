@@ -6,7 +6,7 @@ from scipy.stats import spearmanr
 from trak.score_computers import BasicScoreComputer
 
 from whence.attribution.das import das, das_squared
-from whence.attribution.evidence import Evidence
+from whence.attribution.feature_pair import FeaturePair
 from whence.attribution.gradient import gradient_cosine, gradient_dot
 from whence.attribution.relative import relative_influence
 from whence.attribution.renormalised import renormalised_influence
@@ -25,7 +25,7 @@ def normal(n, p, seed=0):
 
 def evidence_of(count, width, asked=4, seed=0):
     examples = normal(count, width, seed) * torch.linspace(0.1, 2, count)[:, None]
-    return Evidence(examples, normal(asked, width, seed + 1), losses=normal(1, count, seed + 2)[0].square())
+    return FeaturePair(examples, normal(asked, width, seed + 1), losses=normal(1, count, seed + 2)[0].square())
 
 
 def slow(method, evidence, damping):
@@ -85,7 +85,7 @@ def test_das_is_exactly_leave_one_out_of_ridge_regression(shape):
     theta = fit(everything)
     residuals = y - phi @ theta
     lower = torch.stack([queries @ (theta - fit([m for m in everything if m != n])) for n in everything], dim=1)
-    evidence = Evidence(phi, queries, losses=residuals.square())
+    evidence = FeaturePair(phi, queries, losses=residuals.square())
     torch.testing.assert_close(das(evidence, 0.1) * residuals.sign(), lower, rtol=1e-9, atol=1e-12)
     torch.testing.assert_close(das_squared(evidence, 0.1), lower.square(), rtol=1e-9, atol=1e-12)
 
@@ -109,7 +109,7 @@ def test_at_large_damping_both_normalisations_are_the_cosine_up_to_a_factor_per_
 def test_the_order_of_examples_does_not_matter(method):
     for shape in ((30, 7), (7, 30)):
         evidence, order = evidence_of(*shape), torch.randperm(shape[0])
-        other = Evidence(evidence.examples[order], evidence.queries, evidence.losses[order])
+        other = FeaturePair(evidence.examples[order], evidence.queries, evidence.losses[order])
         torch.testing.assert_close(method(other, 0.01), method(evidence, 0.01)[:, order], rtol=1e-7, atol=1e-9)
 
 
@@ -117,7 +117,7 @@ def test_the_order_of_examples_does_not_matter(method):
 def test_repeated_examples_have_the_same_scores(method):
     for width in (4, 40):
         evidence = evidence_of(6, width)
-        twice = Evidence(evidence.examples.repeat(2, 1), evidence.queries, evidence.losses.repeat(2))
+        twice = FeaturePair(evidence.examples.repeat(2, 1), evidence.queries, evidence.losses.repeat(2))
         found = method(twice, 0.01)
         torch.testing.assert_close(found[:, :6], found[:, 6:], rtol=1e-7, atol=1e-9)
 
@@ -129,8 +129,8 @@ def test_an_example_without_a_gradient_has_the_score_0(method, width):
     evidence.examples[2] = 0
     assert method(evidence, 0.01)[:, 2].tolist() == [0.0] * 4
     assert method(evidence, 0.01).isfinite().all()
-    assert (method(Evidence(torch.zeros(6, width), evidence.queries, evidence.losses), 0.01) == 0).all()
-    assert (method(Evidence(evidence.examples, torch.zeros(4, width), evidence.losses), 0.01) == 0).all()
+    assert (method(FeaturePair(torch.zeros(6, width), evidence.queries, evidence.losses), 0.01) == 0).all()
+    assert (method(FeaturePair(evidence.examples, torch.zeros(4, width), evidence.losses), 0.01) == 0).all()
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -145,7 +145,7 @@ def test_methods_do_not_disturb_each_other(method):
 
 def test_a_query_that_is_a_training_example_has_it_as_its_first_proponent():
     examples = normal(60, 200)
-    found = trak(Evidence(examples, examples[[3, 41]].clone()), 0.1)
+    found = trak(FeaturePair(examples, examples[[3, 41]].clone()), 0.1)
     assert found.argmax(1).tolist() == [3, 41]
 
 
@@ -160,7 +160,7 @@ def test_a_damping_that_is_none_is_refused(method, damping):
 def test_das_without_losses_or_at_leverage_1_is_refused(method):
     evidence = evidence_of(5, 9)
     with pytest.raises(ConfigError, match="DAS needs the mean loss of every example"):
-        method(Evidence(evidence.examples, evidence.queries), 0.1)
+        method(FeaturePair(evidence.examples, evidence.queries), 0.1)
     with pytest.raises(ConfigError, match=r"example \d \(from 0\) has the leverage 1"):
         method(evidence, 1e-11)
 
@@ -169,23 +169,23 @@ def test_features_that_are_not_finite_or_do_not_fit_are_refused():
     bad = normal(5, 3)
     bad[1, 2] = float("nan")
     with pytest.raises(NotFiniteError, match=r"example 1 \(from 0\) are not finite"):
-        Evidence(bad, normal(5, 3))
+        FeaturePair(bad, normal(5, 3))
     with pytest.raises(NotFiniteError, match=r"query 1 \(from 0\) are not finite"):
-        Evidence(normal(5, 3), bad)
+        FeaturePair(normal(5, 3), bad)
     with pytest.raises(ConfigError, match="with the same p"):
-        Evidence(normal(5, 3), normal(5, 4))
+        FeaturePair(normal(5, 3), normal(5, 4))
 
 
 @pytest.mark.parametrize("losses", [torch.ones(4), torch.ones(5, 1), -torch.ones(5), torch.ones(0)])
 def test_losses_that_do_not_fit_are_refused(losses):
     with pytest.raises(ConfigError, match="one mean loss, 0 or more, for each of 5 examples"):
-        Evidence(torch.ones(5, 3), torch.ones(1, 3), losses)
+        FeaturePair(torch.ones(5, 3), torch.ones(1, 3), losses)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_loss_that_is_not_finite_is_refused(value):
     with pytest.raises(NotFiniteError, match=r"loss of example 2 \(from 0\)"):
-        Evidence(torch.ones(4, 3), torch.ones(1, 3), torch.tensor([1, 1, value, 1]))
+        FeaturePair(torch.ones(4, 3), torch.ones(1, 3), torch.tensor([1, 1, value, 1]))
 
 
 @pytest.mark.parametrize("shape", [(200, 64), (64, 200)])
@@ -211,13 +211,13 @@ LAYERS = (3, 5, 2)
 
 def layered(scale=(1.0, 1.0, 1.0)):
     columns = torch.repeat_interleave(torch.tensor(scale), torch.tensor(LAYERS))
-    return Evidence(normal(12, 10) * columns, normal(4, 10, 1) * columns, widths=LAYERS)
+    return FeaturePair(normal(12, 10) * columns, normal(4, 10, 1) * columns, widths=LAYERS)
 
 
 def test_tangent_is_the_mean_over_layers():
     whole, damping = layered(), 0.7
     parts = zip(whole.examples.split(LAYERS, 1), whole.queries.split(LAYERS, 1), strict=True)
-    expected = torch.stack([trak(Evidence(*part), damping) for part in parts]).mean(0)
+    expected = torch.stack([trak(FeaturePair(*part), damping) for part in parts]).mean(0)
     torch.testing.assert_close(tangent(whole, damping), expected)
 
 
@@ -232,10 +232,10 @@ def test_no_layer_drowns_another_by_its_scale():
 
 def test_a_layer_without_gradients_says_nothing():
     silent = tangent(layered((1.0, 0.0, 1.0)), 0.7)
-    parts = [Evidence(layered().examples[:, at], layered().queries[:, at]) for at in (slice(0, 3), slice(8, 10))]
+    parts = [FeaturePair(layered().examples[:, at], layered().queries[:, at]) for at in (slice(0, 3), slice(8, 10))]
     torch.testing.assert_close(silent, sum(trak(part, 0.7) for part in parts) / 3)
 
 
 def test_widths_that_do_not_fit_are_refused():
     with pytest.raises(ConfigError, match="Layers of 9 features"):
-        Evidence(normal(12, 10), normal(4, 10), widths=(4, 5))
+        FeaturePair(normal(12, 10), normal(4, 10), widths=(4, 5))

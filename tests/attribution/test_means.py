@@ -8,9 +8,9 @@ import torch
 import whence
 from whence.attribution.target import Target
 from whence.config import Config, ModelConfig, TrainingConfig
+from whence.diffusion.checkpoint import Checkpoint
 from whence.diffusion.training import train
 from whence.errors import ArtefactError, ConfigError, MismatchError
-from whence.gradients.subject import ModelAt
 
 CONFIG = whence.AttributionConfig(draws=8, compression=whence.Compression(width=200))
 
@@ -42,7 +42,7 @@ def test_several_models_are_averaged(recorded_run, second_run, few_digits, queri
 def test_a_method_is_averaged_over_checkpoints(recorded_run, few_digits, queries):
     found = _scores(recorded_run, few_digits, queries, "trak-checkpoints")
     files = sorted((recorded_run / "checkpoints").glob("*.safetensors"))
-    models = [ModelAt(recorded_run, file).open() for file in files]
+    models = [Checkpoint(recorded_run, file).open() for file in files]
     alone = torch.stack([_scores(model, few_digits, queries).scores for model in models])
     torch.testing.assert_close(found.scores, alone.mean(0), rtol=1e-4, atol=1e-5 * float(alone.abs().max()))
 

@@ -2,9 +2,9 @@ import pytest
 import torch
 
 from whence import images
-from whence.attribution import Estimand, Scores
 from whence.attribution.pictures import Pictures, at_the_ends
 from whence.errors import ArtefactError
+from whence.scores.scores import Estimand, Scores
 
 
 def make(**changed) -> Pictures:

@@ -2,7 +2,7 @@ import pytest
 
 from whence import artefacts
 from whence.attribution.attribute import Request, attribute
-from whence.attribution.planning import KEPT, plan_attribution
+from whence.attribution.attribution_cost import KEPT, attribution_cost
 from whence.attribution.work import AttributionConfig
 from whence.diffusion.process import DiffusionModel
 from whence.gradients.compression import Compression
@@ -22,7 +22,7 @@ EXAMPLES, QUERIES, STEPS = 10, 2, 3
 )
 def test_the_disk_of_features_and_scores(recorded_run, few_digits, drawn, tmp_path, methods, rows, kinds, pairs):
     request = Request.make(recorded_run, few_digits, drawn, methods, CONFIG)
-    plan = plan_attribution(request.work(tmp_path), request.methods, workers=1)
+    plan = attribution_cost(request.work(tmp_path), request.methods, workers=1)
     parameters = sum(one.numel() for one in DiffusionModel.load(recorded_run).network.parameters())
     assert plan.disk == kinds * rows * 8 * 4 * parameters + KEPT * pairs * EXAMPLES
     assert plan.seconds > 0
@@ -33,7 +33,7 @@ def test_the_disk_of_features_and_scores(recorded_run, few_digits, drawn, tmp_pa
 def test_scores_of_features_that_are_there(recorded_run, few_digits, drawn, tmp_path):
     attribute(recorded_run, few_digits, drawn, "trak", config=CONFIG, out=tmp_path, workers=1)
     request = Request.make(recorded_run, few_digits, drawn, "trak", CONFIG)
-    plan = plan_attribution(request.work(tmp_path / "features"), request.methods, workers=1)
+    plan = attribution_cost(request.work(tmp_path / "features"), request.methods, workers=1)
     assert plan.work == "scores alone: the features are there"
     assert plan.seconds > 0
     tensors = artefacts.read_tensors(tmp_path / "trak" / "scores.safetensors").values()

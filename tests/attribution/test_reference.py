@@ -14,16 +14,16 @@ from whence.attribution.attribute import attribute
 from whence.attribution.methods import METHODS
 from whence.attribution.queries import Queries
 from whence.attribution.work import AttributionConfig
+from whence.diffusion.checkpoint import Checkpoint
 from whence.diffusion.draws import Draws
 from whence.diffusion.process import DiffusionModel
 from whence.diffusion.record import Record
 from whence.diffusion.trajectory import predicted_clean
 from whence.gradients.compression import Compression, maps
 from whence.gradients.coverage import coverage
-from whence.gradients.features import GROUPS
 from whence.gradients.layers import ProductLayer
 from whence.gradients.signs import signs
-from whence.gradients.subject import ModelAt
+from whence.scores.jackknife import GROUPS
 from whence.seeds import derived_seed
 
 DRAWS, DAMPING = 8, 0.3
@@ -80,7 +80,7 @@ class Slow:
         """Steps and raw weights."""
         files = sorted((self.run / "checkpoints").iterdir())
         steps = [int(artefacts.read_tensors(file)["step"]) for file in files]
-        return [(step, ModelAt(self.run, file).open()) for step, file in zip(steps, files, strict=True)]
+        return [(step, Checkpoint(self.run, file).open()) for step, file in zip(steps, files, strict=True)]
 
     def rows(self, purpose: str, names) -> list[list[tuple[Tensor, Tensor]]]:
         """(timestep, noise) of every name and draw."""

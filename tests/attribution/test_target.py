@@ -10,12 +10,12 @@ from whence import artefacts
 from whence.attribution.target import Target
 from whence.attribution.work import recorded_draws
 from whence.config import Config, ModelConfig, TrainingConfig
+from whence.diffusion.checkpoint import Checkpoint
 from whence.diffusion.fingerprint import fingerprint
 from whence.diffusion.process import DiffusionModel
 from whence.diffusion.record import Record
 from whence.diffusion.training import train
 from whence.errors import ArtefactError, MismatchError
-from whence.gradients.subject import ModelAt
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def _trained(data, path, **training):
 
 def test_a_run_is_its_averaged_weights(recorded_run, few_digits):
     (part,) = Target.open(recorded_run).parts("model", few_digits.ids)
-    assert (part.where, part.weight, part.source) == (ModelAt(recorded_run), 1.0, None)
+    assert (part.where, part.weight, part.source) == (Checkpoint(recorded_run), 1.0, None)
 
 
 def test_its_checkpoints_are_the_raw_weights(recorded_run, few_digits):
@@ -90,7 +90,7 @@ def test_every_visit_counts_the_same(draws, visits):
 def test_a_model_without_a_record_is_itself(recorded_run, few_digits, tmp_path, over):
     model = DiffusionModel.load(recorded_run)
     model.save(tmp_path / "folder")
-    for source, where in ((model, model), (tmp_path / "folder", ModelAt(tmp_path / "folder"))):
+    for source, where in ((model, model), (tmp_path / "folder", Checkpoint(tmp_path / "folder"))):
         (part,) = Target.open(source).parts(over, few_digits.ids)
         assert (part.where, part.weight, part.source) == (where, 1.0, None)
 

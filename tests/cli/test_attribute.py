@@ -15,11 +15,11 @@ from safetensors.torch import save_file
 
 from whence import artefacts
 from whence.attribution.methods import METHODS
-from whence.attribution.scores import Scores
 from whence.config import Config, ModelConfig, TrainingConfig
 from whence.data import load
 from whence.diffusion.process import DiffusionModel
 from whence.diffusion.training import train
+from whence.scores.scores import Scores
 
 COMMAND = (sys.executable, "-c", "from whence.cli.app import main; main()")
 SMALL = ("--draws", 8, "--width", 200, "--workers", 1)

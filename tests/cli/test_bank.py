@@ -7,13 +7,13 @@ import pytest
 from PIL import Image
 
 from whence import artefacts
-from whence.attribution.scores import Scores
 from whence.cli.bank import held_out_pictures, settings_of, shard_of
 from whence.config import ModelConfig
 from whence.data import load
 from whence.diffusion.process import DiffusionModel
 from whence.errors import ConfigError, DataError, MismatchError
 from whence.evaluation.bank import Bank
+from whence.scores.scores import Scores
 
 OWN = ("--held-out", "digits:test", "--held-out-count", 3, "--drawn", 3, "--draws", 8, "--models", 2)
 POOLS = ("--subsets", 2, "--seeds", 1, "--development", 0, "--workers", 1)

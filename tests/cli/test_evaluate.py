@@ -10,7 +10,7 @@ from whence.attribution.work import AttributionConfig
 from whence.cli.app import app
 from whence.cli.evaluations.false_attribution import describe
 from whence.errors import ArtefactError, ConfigError
-from whence.evaluation import FalseAttribution, Row
+from whence.evaluation.exact.false_rate import FalseAttribution, Row
 from whence.gradients.compression import Compression
 
 

@@ -11,14 +11,14 @@ from whence.attribution.queries import Queries
 from whence.cli.evaluations.landscape_words import best, perfect
 from whence.config import ModelConfig
 from whence.data import load
+from whence.diffusion.examples import Examples
 from whence.diffusion.process import DiffusionModel
 from whence.ensemble import train_ensemble
-from whence.evaluation.exact.agreement import agreement
 from whence.evaluation.exact.detection import detection
 from whence.evaluation.exact.ground_truth import Figures
-from whence.evaluation.statistics.bootstrap import Interval
-from whence.evaluation.statistics.measured import Measured
-from whence.gradients.examples import Examples
+from whence.statistics.agreement import agreement
+from whence.statistics.bootstrap import Interval
+from whence.statistics.statistic import Statistic as Statistic
 
 
 def similar(model, data, rows, out):
@@ -151,5 +151,5 @@ def test_words(noises, said):
 
 
 def test_what_a_perfect_ranking_would_reach():
-    found = perfect(Measured(0.25, Interval(-0.01, 0.36, 0.95, 100, 0), 0.0))
+    found = perfect(Statistic(0.25, Interval(-0.01, 0.36, 0.95, 100, 0), 0.0))
     assert (found.value, found.interval.low, found.interval.high) == pytest.approx((0.5, 0, 0.6))

@@ -86,10 +86,10 @@ def test_what_there_is_not(whence, tiny_bank, scores, words, message):
 
 
 def test_words_where_a_difference_means_nothing(tiny_bank, scores):
-    from whence.evaluation.given import given_scores
     from whence.evaluation.prediction.bank_lds import bank_lds
+    from whence.scores.stored import read_scores
 
-    for table in bank_lds(tiny_bank, given_scores([scores])).values():
+    for table in bank_lds(tiny_bank, read_scores([scores])).values():
         lines = describe(table, "queries")
         unclear = [row.name for row in table.rows[1:] if not row.to_best.told_apart]
         assert [line for line in lines if "too few to tell" in line] == [

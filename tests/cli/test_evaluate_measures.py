@@ -8,11 +8,11 @@ import torch
 
 import whence as library
 from whence.attribution.pictures import Pictures
-from whence.attribution.scores import Estimand, Scores
 from whence.config import ModelConfig
 from whence.data import load
+from whence.diffusion.examples import Examples
 from whence.diffusion.process import DiffusionModel
-from whence.gradients.examples import Examples
+from whence.scores.scores import Estimand, Scores
 
 NAMES = tuple(f"image {n:02d}" for n in range(30))
 SOURCES = tuple(("odd" if n < 5 else "usual",) for n in range(30))

@@ -12,11 +12,11 @@ import pytest
 from PIL import Image
 
 from whence import images
-from whence.attribution import Scores
 from whence.ensemble import Ensemble
 from whence.ensemble.landscape import Landscape, landscapes
 from whence.ensemble.losses import Losses
 from whence.ensemble.suspects import nearest_units
+from whence.scores.scores import Scores
 
 PAIRS = list(combinations([f"u{k}" for k in range(10)], 2))
 

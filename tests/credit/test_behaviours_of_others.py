@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from whence.attribution.embedding import embed
 from whence.credit.behaviours import behaviour, of_function
 from whence.credit.context import Context
 from whence.credit.looks import Look
 from whence.data import Dataset, load
 from whence.errors import ArtefactError, ConfigError, DataError, NotFiniteError
+from whence.similarity.embedding import embed
 
 DIGITS = load("digits:test")
 QUERIES = Dataset(("0/4", "b", "7/2"), DIGITS.pixels[:3], (("(none)",),) * 3, (None,) * 3)

@@ -12,8 +12,8 @@ from whence.credit.behaviours import behaviour
 from whence.credit.compute import Effort, credit_of_study, request_of, write_credit
 from whence.credit.contributors import Contributors
 from whence.credit.credit import Credit, read_game
+from whence.credit.credit_cost import credit_cost, look_bytes
 from whence.credit.estimators import ESTIMATORS
-from whence.credit.planning import look_bytes, plan_credit
 from whence.credit.study import Study
 from whence.credit.values import look_at_nobody, looks_of, values_of
 from whence.diffusion.process import DiffusionModel
@@ -193,7 +193,7 @@ def test_contributors_of_other_data(played, owned_data):
 )
 def test_a_plan_counts_what_is_missing(played, contributors, name, repeats, models):
     """All coalitions of three were played with two seeds; everybody is one more model for each seed."""
-    plan = plan_credit(played, contributors, ESTIMATORS[name], replace(EFFORT, repeats=repeats), workers=2)
+    plan = credit_cost(played, contributors, ESTIMATORS[name], replace(EFFORT, repeats=repeats), workers=2)
     if models == 0:
         assert (plan.seconds, plan.disk) == (0, 0)
         assert plan.work == "nothing: all of it is there already"
@@ -208,7 +208,7 @@ def test_a_plan_counts_what_is_missing(played, contributors, name, repeats, mode
 def test_a_plan_makes_nothing(begin, contributors, tmp_path):
     study = begin(tmp_path / "study")
     before = sorted(study.path.rglob("*"))
-    one, four = (plan_credit(study, contributors, ESTIMATORS["shapley"], EFFORT, workers=n) for n in (1, 4))
+    one, four = (credit_cost(study, contributors, ESTIMATORS["shapley"], EFFORT, workers=n) for n in (1, 4))
     assert sorted(study.path.rglob("*")) == before
     assert four.memory > 3 * one.memory
     assert "7 models" in one.work

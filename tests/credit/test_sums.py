@@ -3,11 +3,11 @@ import pytest
 import torch
 from scipy.stats import t as student
 
-from whence.attribution import Estimand, Scores
-from whence.attribution.jackknife import Jackknife
 from whence.credit.contributors import Contributors
 from whence.credit.sums import credit_of_scores
 from whence.errors import ConfigError, MismatchError
+from whence.scores.jackknife import Jackknife
+from whence.scores.scores import Estimand, Scores
 
 ESTIMAND = Estimand("loss of the query", "remove an example", "retraining", "m" * 64, "example")
 APART = (("a",), ("b",), ("a",), ("c",), ("(none)",), ("b",))

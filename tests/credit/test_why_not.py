@@ -1,13 +1,13 @@
 import numpy as np
 import pytest
 
-from whence.attribution import pixel
 from whence.credit.contributors import Contributors
 from whence.credit.credit import Credit, Explained
 from whence.credit.sums import owned
 from whence.credit.why_not import ABOVE, EXAMPLES, why_not
 from whence.data import load
 from whence.errors import DataError, MismatchError
+from whence.similarity.pixel import pixel
 
 NAMES = ("a", "b", "c", "d", "(none)")
 EXPLAINED = (

@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from whence import artefacts
-from whence.attribution import Scores
 from whence.config import SamplerConfig
 from whence.ensemble import Ensemble, sample, screening
 from whence.ensemble.codebook import Codebook
@@ -15,6 +14,7 @@ from whence.ensemble.differential import forward_evaluations, tangents, weight_c
 from whence.ensemble.screen import Screen, unit_changes
 from whence.ensemble.screening import screen
 from whence.errors import ArtefactError, ConfigError, MismatchError
+from whence.scores.scores import Scores
 
 UNITS = tuple(f"u{k}" for k in range(10))
 NAMES = ["0/0", "0/1", "0/2", "0/3"]

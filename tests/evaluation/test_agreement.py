@@ -4,7 +4,8 @@ import pytest
 from whence.ensemble import Ensemble, sample, train_ensemble
 from whence.ensemble.landscaping import landscape
 from whence.errors import DataError, MismatchError
-from whence.evaluation.exact.agreement import agreement, ceiling
+from whence.evaluation.exact.codebook_ceiling import ceiling
+from whence.statistics.agreement import agreement
 
 
 @pytest.fixture(scope="module")

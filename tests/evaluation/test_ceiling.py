@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import spearmanr
 
 from whence.evaluation.prediction.ceiling import ceiling, ceiling_of, is_deterministic, seed_agreement, share_of_ceiling
-from whence.evaluation.statistics.uncertainty import Correlations, resamples_of
+from whence.statistics.uncertainty import Correlations, resamples_of
 
 
 def noisy(subsets: int, seeds: int, queries: int, r: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

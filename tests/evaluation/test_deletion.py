@@ -9,7 +9,6 @@ import pytest
 import torch
 from scipy.stats import beta
 
-from whence.attribution.scores import Estimand, Scores
 from whence.diffusion.process import DiffusionModel
 from whence.diffusion.training import train
 from whence.errors import ArtefactError, ConfigError, DataError, WhenceError
@@ -32,6 +31,7 @@ from whence.evaluation.deletion import (
 from whence.evaluation.deletion.effect import share
 from whence.evaluation.deletion.wanted import chosen_queries
 from whence.images import distance
+from whence.scores.scores import Estimand, Scores
 
 
 def scores_of(bank: Bank, seed: int = 0, method: str = "mine", queries: tuple[str, ...] | None = None) -> Scores:

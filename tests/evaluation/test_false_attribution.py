@@ -10,13 +10,13 @@ import pytest
 import torch
 
 from whence import artefacts
-from whence.attribution import Estimand, Scores
-from whence.attribution.attributors import attributor
 from whence.config import SamplerConfig
 from whence.ensemble import Ensemble, sample
 from whence.errors import ArtefactError, ConfigError, DataError
 from whence.evaluation.exact.false_attribution import control_units, false_attribution, missing_trajectories
 from whence.evaluation.exact.false_rate import FalseAttribution
+from whence.scores.scores import Estimand, Scores
+from whence.similarity.attributors import attributor
 
 UNITS = tuple(f"u{k}" for k in range(10))
 SAMPLES = ["0/0", "0/1", "0/2", "0/3"]

@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-from whence.attribution import Estimand, Scores, pixel
 from whence.data import load
 from whence.ensemble import Codebook, Ensemble
 from whence.ensemble.losses import Losses
 from whence.ensemble.residuals import losses
 from whence.errors import DataError
 from whence.evaluation.exact.ground_truth import ABOVE, AREA, CORRELATION, RECALL, GroundTruth
+from whence.scores.scores import Estimand, Scores
+from whence.similarity.pixel import pixel
 
 NAMES = ("a", "b", "c")
 UNIT = Estimand("loss", "left out", "ensemble", "none", "unit")

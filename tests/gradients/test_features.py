@@ -4,16 +4,17 @@ import torch
 
 from whence.config import ModelConfig
 from whence.diffusion.draws import Draws
+from whence.diffusion.examples import Examples
 from whence.diffusion.process import DiffusionModel
 from whence.errors import ModelError, NotFiniteError
 from whence.gradients.check import check
 from whence.gradients.collect import Collector
 from whence.gradients.compression import Compression, maps
 from whence.gradients.coverage import coverage
-from whence.gradients.examples import Examples
-from whence.gradients.features import GROUPS, Feature, Sums, add_draws, batch_shape, group
+from whence.gradients.features import Feature, Sums, add_draws, batch_shape, group
 from whence.gradients.readouts import READOUTS, outcome, readout
 from whence.gradients.sources import Own
+from whence.scores.jackknife import GROUPS
 
 IDS = ("a", "b", "c", "d", "e")
 SOURCE = Own(Draws(seed=1))

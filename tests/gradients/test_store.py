@@ -8,17 +8,17 @@ import pytest
 import torch
 
 from whence.config import ModelConfig
+from whence.diffusion.checkpoint import Checkpoint
 from whence.diffusion.draws import Draws
+from whence.diffusion.examples import Examples
 from whence.diffusion.process import DiffusionModel
 from whence.errors import ArtefactError, ConfigError, DataError, MismatchError
 from whence.gradients import store
 from whence.gradients.compression import Compression
-from whence.gradients.examples import Examples
 from whence.gradients.features import Feature
 from whence.gradients.preparing import prepare
 from whence.gradients.sources import Own
 from whence.gradients.store import Features, Job, Request, plan_passes
-from whence.gradients.subject import ModelAt
 
 IDS = tuple(f"image {n:02d}" for n in range(19))
 X = torch.randint(0, 256, (19, 1, 8, 8), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
@@ -37,7 +37,7 @@ def _request(path, folder, order=None, compression=None, **changes):
     rows = list(range(19)) if order is None else order
     examples = Examples(tuple(IDS[n] for n in rows), X[rows])
     examples.write(path / "examples")
-    subject, _ = prepare(path, ModelAt(folder), examples, compression or Compression(width=300))
+    subject, _ = prepare(path, Checkpoint(folder), examples, compression or Compression(width=300))
     request = Request(subject, path / "examples", examples.fingerprint, Own(Draws(1)), batch=8)
     return replace(request, **changes)
 
@@ -168,7 +168,7 @@ def test_a_store_of_another_model_is_refused(tmp_path, folder):
 def test_a_store_of_other_examples_is_refused(tmp_path, folder):
     examples = _request(tmp_path, folder).examples
     with pytest.raises(MismatchError, match=r"inputs\.examples"):
-        prepare(tmp_path, ModelAt(folder), Examples(IDS[1:], X[1:]), Compression(width=300))
+        prepare(tmp_path, Checkpoint(folder), Examples(IDS[1:], X[1:]), Compression(width=300))
     assert examples.exists()
 
 
@@ -202,7 +202,7 @@ def test_features_of_another_version_of_the_mathematics_are_refused(tmp_path, fo
 
 def test_a_model_that_changes_in_between_is_refused(tmp_path, folder):
     request = _request(tmp_path, folder)
-    changed = replace(request, subject=replace(request.subject, model=ModelAt(_other_model(folder, tmp_path))))
+    changed = replace(request, subject=replace(request.subject, model=Checkpoint(_other_model(folder, tmp_path))))
     with pytest.raises(MismatchError, match="changed while features were made"):
         _make(tmp_path, changed, KINDS[:1], 8, workers=1)
 
@@ -240,7 +240,7 @@ def test_examples_that_do_not_fit_are_refused(ids, values, message):
 
 def test_images_of_another_size_are_refused(tmp_path, folder):
     with pytest.raises(DataError, match="are 1x4x4; the model takes 1x8x8"):
-        prepare(tmp_path, ModelAt(folder), Examples(IDS, X[:, :, :4, :4]), Compression(width=300))
+        prepare(tmp_path, Checkpoint(folder), Examples(IDS, X[:, :, :4, :4]), Compression(width=300))
 
 
 def test_examples_are_read_as_they_were_written(tmp_path):

@@ -6,11 +6,11 @@ import pytest
 import torch
 from PIL import Image
 
-from whence.attribution import pixel
 from whence.data import Dataset
 from whence.ensemble import Codebook
 from whence.report.examples import TrainingImages
 from whence.report.pictures import LARGE, SMALL, data_uri
+from whence.similarity.pixel import pixel
 
 UNITS = (("ann",), ("ann",), ("bob",), ("cy",), ("bob", "cy"), ("dan",))
 

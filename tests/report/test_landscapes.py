@@ -15,8 +15,9 @@ from whence.report.examples import TrainingImages
 from whence.report.landscapes import landscape_cards
 from whence.report.page import render
 from whence.report.pictures import SMALL, data_uri
-from whence.report.plots import SIDE, distance_plot, linear_ticks, log_ticks
+from whence.report.plots import SIDE, distance_plot
 from whence.report.words import number
+from whence.statistics.ticks import linear_ticks, log_ticks
 
 UNITS = [f"u{k}" for k in range(10)]
 #: Ten units take 199 placebos at a family-wise error of 5%.

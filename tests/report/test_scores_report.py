@@ -8,15 +8,16 @@ import torch
 from PIL import Image
 
 from whence import artefacts
-from whence.attribution import Estimand, Scores, pixel
 from whence.attribution.pictures import Pictures, at_the_ends
-from whence.attribution.significance import rising
 from whence.errors import ArtefactError, DataError, MismatchError
 from whence.report.scores import write_scores_report
 from whence.report.scores.bars import Scale, bar
 from whence.report.scores.norms import binned, norm_plot
 from whence.report.scores.page import render
 from whence.report.scores.shares import kept, share_curve
+from whence.scores.scores import Estimand, Scores
+from whence.scores.significance import rising
+from whence.similarity.pixel import pixel
 
 QUERIES = ("0/0", "0/1", "0/2 <b>")
 TEXT = re.compile(r"<style>.*?</style>|<[^>]*>", re.DOTALL)

@@ -1,6 +1,1 @@
-"""Methods that score training examples, one per file, and the type that holds their scores."""
-
-from whence.attribution.pixel import pixel
-from whence.attribution.scores import Estimand, Scores
-
-__all__ = ["Estimand", "Scores", "pixel"]
+"""Methods that estimate influence by gradients, one per file, and the way from a request to scores."""

@@ -20,25 +20,25 @@ from typing import Any
 import torch
 
 from whence import artefacts
-from whence.attribution.attributors import attributor, is_attributor
 from whence.attribution.method import Method
 from whence.attribution.methods import METHODS
 from whence.attribution.methods import method as named
 from whence.attribution.norms import write_norms
 from whence.attribution.pictures import Pictures, at_the_ends
 from whence.attribution.queries import Queries
-from whence.attribution.scores import Scores
 from whence.attribution.scoring import scores
 from whence.attribution.target import Target
 from whence.attribution.work import AttributionConfig, Work
 from whence.data import Dataset, load
+from whence.diffusion.examples import Examples
 from whence.diffusion.process import DiffusionModel
 from whence.diffusion.ranges import require_pictures, require_size
 from whence.engine import Report, silent
 from whence.ensemble.model import Ensemble
 from whence.errors import ArtefactError, ConfigError, MismatchError
-from whence.gradients.examples import Examples
 from whence.gradients.store import extend
+from whence.scores.scores import Scores
+from whence.similarity.attributors import attributor, is_attributor
 
 
 def attribute(

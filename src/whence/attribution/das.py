@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from whence.attribution.evidence import Evidence
+from whence.attribution.feature_pair import FeaturePair
 from whence.attribution.method import Method
 from whence.errors import ConfigError
 
 
-def das(evidence: Evidence, damping: float) -> Tensor:
+def das(evidence: FeaturePair, damping: float) -> Tensor:
     """DAS, linear: S_qn · ρ_n / (1 - h_n) with S as in TRAK, ρ_n = √(mean loss of n) and h_n the leverage of n.
 
     For a linear model f = φᵀθ fitted by ridge regression with residuals r_n, leaving out n changes f at q by exactly
@@ -38,12 +38,12 @@ def das(evidence: Evidence, damping: float) -> Tensor:
 
     Example:
         >>> import torch
-        >>> evidence = Evidence(torch.eye(2), torch.tensor([[1.0, -1.0]]), losses=torch.tensor([4.0, 1.0]))
+        >>> evidence = FeaturePair(torch.eye(2), torch.tensor([[1.0, -1.0]]), losses=torch.tensor([4.0, 1.0]))
         >>> das(evidence, 1.0).float()  # 1/2 · 2 / (1 - 1/2), -1/2 · 1 / (1 - 1/2)
         tensor([[ 2., -1.]])
     """
     if evidence.losses is None:
-        raise ConfigError("DAS needs the mean loss of every example: give Evidence(..., losses=...).")
+        raise ConfigError("DAS needs the mean loss of every example: give FeaturePair(..., losses=...).")
     remainder = 1 - evidence.kernel.leverage(damping)
     if (remainder < 1e-10).any():
         raise ConfigError(
@@ -53,7 +53,7 @@ def das(evidence: Evidence, damping: float) -> Tensor:
     return evidence.kernel.scores(damping).mul_(evidence.losses.double().sqrt() / remainder)
 
 
-def das_squared(evidence: Evidence, damping: float) -> Tensor:
+def das_squared(evidence: FeaturePair, damping: float) -> Tensor:
     """DAS, squared: (S_qn ρ_n / (1 - h_n))², as in the paper; `das` has the formula, source and traps.
 
     Sign: unsigned; large is a large effect in either direction. Unit: a squared residual, the mean squared change of
@@ -68,7 +68,7 @@ def das_squared(evidence: Evidence, damping: float) -> Tensor:
 
     Example:
         >>> import torch
-        >>> evidence = Evidence(torch.eye(2), torch.tensor([[1.0, -1.0]]), losses=torch.tensor([4.0, 1.0]))
+        >>> evidence = FeaturePair(torch.eye(2), torch.tensor([[1.0, -1.0]]), losses=torch.tensor([4.0, 1.0]))
         >>> das_squared(evidence, 1.0).float()
         tensor([[4., 1.]])
     """

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from whence.attribution.algebra import divided
-from whence.attribution.evidence import Evidence
+from whence.attribution.feature_pair import FeaturePair
 from whence.attribution.method import Method
+from whence.kernel.algebra import divided
 
 
-def gradient_dot(evidence: Evidence, _damping: float) -> Tensor:
+def gradient_dot(evidence: FeaturePair, _damping: float) -> Tensor:
     """Gradient dot: S_qn = φ_q · φ_n.
 
     Sign: positive is proponent: to first order, a gradient step on n lowers the loss of q. Unit: the readout squared
@@ -31,13 +31,13 @@ def gradient_dot(evidence: Evidence, _damping: float) -> Tensor:
 
     Example:
         >>> import torch
-        >>> gradient_dot(Evidence(torch.tensor([[1.0, 0.0], [3.0, -4.0]]), torch.tensor([[0.0, 2.0]])), 1.0).tolist()
+        >>> gradient_dot(FeaturePair(torch.tensor([[1.0, 0.0], [3.0, -4.0]]), torch.tensor([[0.0, 2.0]])), 1.0).tolist()
         [[0.0, -8.0]]
     """
     return evidence.dot
 
 
-def gradient_cosine(evidence: Evidence, _damping: float) -> Tensor:
+def gradient_cosine(evidence: FeaturePair, _damping: float) -> Tensor:
     """Gradient cosine: S_qn = φ_q · φ_n / (‖φ_q‖ ‖φ_n‖); 0 where a gradient is 0.
 
     Sign: positive is proponent. Unit: none, from -1 to 1. Its mean over checkpoints is GAS.
@@ -57,7 +57,8 @@ def gradient_cosine(evidence: Evidence, _damping: float) -> Tensor:
 
     Example:
         >>> import torch
-        >>> gradient_cosine(Evidence(torch.tensor([[1.0, 0.0], [3.0, -4.0]]), torch.tensor([[0.0, 2.0]])), 1.0).tolist()
+        >>> pair = FeaturePair(torch.tensor([[1.0, 0.0], [3.0, -4.0]]), torch.tensor([[0.0, 2.0]]))
+        >>> gradient_cosine(pair, 1.0).tolist()
         [[0.0, -0.8]]
     """
     examples, queries = evidence.norms

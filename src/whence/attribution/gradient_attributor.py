@@ -13,17 +13,17 @@ from torch import Tensor
 
 from whence import artefacts
 from whence.attribution.attribute import Request, attribute
-from whence.attribution.attributors import Attributor, attributor, is_attributor
+from whence.attribution.attribution_cost import attribution_cost
 from whence.attribution.method import Method
 from whence.attribution.methods import method
-from whence.attribution.planning import plan_attribution
 from whence.attribution.queries import Queries
-from whence.attribution.scores import Scores
 from whence.attribution.work import AttributionConfig
+from whence.cost import Cost
 from whence.engine import Report, silent
 from whence.ensemble.model import Ensemble
 from whence.errors import ConfigError
-from whence.plan import Plan
+from whence.scores.scores import Scores
+from whence.similarity.attributors import Attributor, attributor, is_attributor
 
 #: From the name of some work to a context that gives what is called while it is done.
 Progress = Callable[[str], AbstractContextManager[Report]]
@@ -75,7 +75,7 @@ class GradientAttributor:
             )
         return found[self.method.name]
 
-    def plan(self, count: int) -> Plan:
+    def plan(self, count: int) -> Cost:
         """Cost of being asked about so many pictures that it wasn't asked about before."""
         blank = torch.zeros(count, *self.ensemble.schedule.size)
         queries = Queries(tuple(map(str, range(count))), blank, sampler=None, drawn=False)
@@ -83,7 +83,7 @@ class GradientAttributor:
         with TemporaryDirectory() as scratch:
             work = request.work(self.store if self.store.exists() else Path(scratch))
             try:
-                return plan_attribution(work, request.methods, workers=self.workers)
+                return attribution_cost(work, request.methods, workers=self.workers)
             finally:
                 artefacts.discard(work.store / "sets" / request.pictures.fingerprint[:12])
 

@@ -9,7 +9,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from whence.attribution.evidence import Evidence
+from whence.attribution.feature_pair import FeaturePair
 from whence.errors import ConfigError
 from whence.gradients.features import Feature
 from whence.gradients.readouts import readout as known_readout
@@ -51,7 +51,7 @@ class Method:
     name: str
     title: str
     paper: str
-    function: Callable[[Evidence, float], Tensor]
+    function: Callable[[FeaturePair, float], Tensor]
     readout: str = "loss"
     normalised: bool = False
     over: Literal["model", "checkpoints", "record"] = "model"

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from whence import artefacts, images
 from whence.artefacts import Manifest
-from whence.attribution.scores import Scores
 from whence.errors import ArtefactError
+from whence.scores.scores import Scores
 
 #: Examples at both ends of a query's scores whose pictures are kept.
 ENDS = 20
@@ -119,7 +119,7 @@ def at_the_ends(scores: Iterable[Scores], count: int = ENDS) -> list[int]:
         count: How many at each end; of unsigned scores only the largest.
 
     Example:
-        >>> from whence.attribution import Estimand
+        >>> from whence.scores.scores import Estimand
         >>> estimand = Estimand("pixels", "none", "none", "none", "example")
         >>> scores = Scores(torch.tensor([[1.0, 5.0, 3.0, 4.0]]), ("q",), tuple("abcd"), (("u",),) * 4, "trak",
         ...                 estimand, "positive is proponent", "sum")

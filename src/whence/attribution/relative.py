@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from whence.attribution.algebra import divided
-from whence.attribution.evidence import Evidence
+from whence.attribution.feature_pair import FeaturePair
 from whence.attribution.method import Method
+from whence.kernel.algebra import divided
 
 
-def relative_influence(evidence: Evidence, damping: float) -> Tensor:
+def relative_influence(evidence: FeaturePair, damping: float) -> Tensor:
     """Relative influence: S_qn / ‖(ΦᵀΦ + λI)⁻¹φ_n‖ with S as in TRAK; 0 where the gradient of n is 0.
 
     The divisor is how far the parameters move with the weight of n, so examples that change everything (outliers,
@@ -30,7 +30,7 @@ def relative_influence(evidence: Evidence, damping: float) -> Tensor:
 
     Example:
         >>> import torch
-        >>> evidence = Evidence(torch.tensor([[3.0, 0.0], [0.0, 1.0]]), torch.tensor([[1.0, 1.0]]))
+        >>> evidence = FeaturePair(torch.tensor([[3.0, 0.0], [0.0, 1.0]]), torch.tensor([[1.0, 1.0]]))
         >>> relative_influence(evidence, 1.4).float()  # 3/16 divided by 3/16, 1/8 divided by 1/8
         tensor([[1., 1.]])
     """

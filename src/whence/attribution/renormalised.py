@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from whence.attribution.algebra import divided
-from whence.attribution.evidence import Evidence
+from whence.attribution.feature_pair import FeaturePair
 from whence.attribution.method import Method
+from whence.kernel.algebra import divided
 
 
-def renormalised_influence(evidence: Evidence, damping: float) -> Tensor:
+def renormalised_influence(evidence: FeaturePair, damping: float) -> Tensor:
     """Renormalised influence: S_qn / ‖φ_n‖ with S as in TRAK; 0 where the gradient of n is 0.
 
     Only the example's side is normalised, which leaves the ranking for a query as with both, and only the score: Φ
@@ -30,7 +30,7 @@ def renormalised_influence(evidence: Evidence, damping: float) -> Tensor:
 
     Example:
         >>> import torch
-        >>> evidence = Evidence(torch.tensor([[3.0, 0.0], [0.0, 1.0]]), torch.tensor([[1.0, 1.0]]))
+        >>> evidence = FeaturePair(torch.tensor([[3.0, 0.0], [0.0, 1.0]]), torch.tensor([[1.0, 1.0]]))
         >>> renormalised_influence(evidence, 1.4).float()  # 3/16 divided by 3, 1/8 divided by 1
         tensor([[0.0625, 0.1250]])
     """

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from whence.attribution.evidence import Evidence
-from whence.attribution.jackknife import Jackknife
+from whence.attribution.feature_pair import FeaturePair
 from whence.attribution.method import Method
-from whence.attribution.scores import Estimand, Scores
 from whence.attribution.work import Look, Work
 from whence.engine import Report, silent
 from whence.errors import ConfigError
-from whence.gradients.features import GROUPS, Feature
+from whence.gradients.features import Feature
 from whence.gradients.store import Features
+from whence.scores.jackknife import GROUPS, Jackknife
+from whence.scores.scores import Estimand, Scores
 
 
 def scores(
@@ -118,11 +118,11 @@ class Seen:
             torch.tensor(weights, dtype=torch.float64),
         )
 
-    def evidence(self, without: int | None = None) -> Evidence:
+    def evidence(self, without: int | None = None) -> FeaturePair:
         """Means over the draws, or over those outside of one group."""
         values = self.queries.mean(without)
         queries = torch.stack([values[list(rows)].mean(0) for rows in self.steps])
-        return Evidence(self.examples.mean(without), queries, self.examples.loss(without), self.examples.widths)
+        return FeaturePair(self.examples.mean(without), queries, self.examples.loss(without), self.examples.widths)
 
     def ordered(self, scores: Tensor) -> Tensor:
         """Scores [Q, N] in the order in which they are wanted."""

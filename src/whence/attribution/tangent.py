@@ -6,11 +6,11 @@ from functools import reduce
 
 from torch import Tensor
 
-from whence.attribution.evidence import Evidence
+from whence.attribution.feature_pair import FeaturePair
 from whence.attribution.method import Method
 
 
-def tangent(evidence: Evidence, damping: float) -> Tensor:
+def tangent(evidence: FeaturePair, damping: float) -> Tensor:
     """Tangent kernel regression, layer by layer: S = 1/L Σ_l K_ql (K_l + λ_l I)⁻¹ with K_lnn' = E_{t,ε} ⟨J_ln, J_ln'⟩.
 
     J_ln is the Jacobian of the output at example n by the weights of layer l. To first order in the weights, a network
@@ -39,9 +39,9 @@ def tangent(evidence: Evidence, damping: float) -> Tensor:
 
     Example:
         >>> import torch
-        >>> tangent(Evidence(torch.eye(2), torch.tensor([[1.0, 0.0]])), 1.0).float()
+        >>> tangent(FeaturePair(torch.eye(2), torch.tensor([[1.0, 0.0]])), 1.0).float()
         tensor([[0.5000, 0.0000]])
-        >>> tangent(Evidence(torch.eye(2), torch.tensor([[1.0, 0.0]]), widths=(1, 1)), 1.0).float()  # λ_l = 1
+        >>> tangent(FeaturePair(torch.eye(2), torch.tensor([[1.0, 0.0]]), widths=(1, 1)), 1.0).float()  # λ_l = 1
         tensor([[0.2500, 0.0000]])
     """
     layers = evidence.layers

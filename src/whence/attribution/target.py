@@ -13,6 +13,7 @@ import numpy as np
 from whence import artefacts
 from whence.attribution.queries import SAMPLE, Queries, read_queries, sample_request
 from whence.data import Dataset
+from whence.diffusion.checkpoint import Checkpoint
 from whence.diffusion.draws import Draws
 from whence.diffusion.fingerprint import fingerprint
 from whence.diffusion.process import DiffusionModel
@@ -22,7 +23,6 @@ from whence.ensemble.queries import read_queries as read_ensemble_queries
 from whence.ensemble.sampling import sample
 from whence.errors import ArtefactError, ConfigError, MismatchError
 from whence.gradients.sources import Recorded
-from whence.gradients.subject import ModelAt
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Part:
         trained: (id, weight in the loss) of the examples that it was trained on; None for all, with weight 1.
     """
 
-    where: ModelAt | DiffusionModel
+    where: Checkpoint | DiffusionModel
     weight: float = 1.0
     source: Recorded | None = None
     trained: frozenset[tuple[str, float]] | None = None
@@ -148,7 +148,7 @@ class Target:
         for run in self.runs:
             recorded = isinstance(run, Path) and artefacts.kind_of(run) == "model"
             if over == "model" or not recorded:
-                found.append(Part(ModelAt(run) if isinstance(run, Path) else run, 1 / len(self.runs)))
+                found.append(Part(Checkpoint(run) if isinstance(run, Path) else run, 1 / len(self.runs)))
             elif isinstance(run, Path):
                 found += [
                     replace(part, weight=part.weight / len(self.runs))
@@ -171,7 +171,7 @@ def _checkpoints(run: Path, recorded: bool, ids: Sequence[str]) -> list[Part]:
     if not files:
         raise ArtefactError(f"{run} kept no checkpoints. Train it with training.checkpoints above 0.")
     if not recorded:
-        return [Part(ModelAt(run, file), 1 / len(files)) for file in files]
+        return [Part(Checkpoint(run, file), 1 / len(files)) for file in files]
     record, parts, before = Record(run), [], -1
     config, trained = record.training, frozenset(zip(record.ids, record.weights, strict=True))
     draws = Draws(config.seed, record.timesteps, config.shared_noise, config.antithetic)
@@ -184,7 +184,7 @@ def _checkpoints(run: Path, recorded: bool, ids: Sequence[str]) -> list[Part]:
             steps = [epoch * len(record.ids) / config.batch_size for epoch in (before + 1, last + 1)]
             rate = record["learning_rate"][math.floor(steps[0]) : math.ceil(steps[1])].mean().item()
             source = Recorded(draws, last, visits, config.seed, config.flip)
-            parts.append(Part(ModelAt(run, file), rate * visits / config.batch_size, source, trained))
+            parts.append(Part(Checkpoint(run, file), rate * visits / config.batch_size, source, trained))
         before = max(before, last)
     if not parts:
         raise ArtefactError(f"{run} has no checkpoint after a whole epoch, so no visit of every example is known.")

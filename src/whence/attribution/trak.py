@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from whence.attribution.evidence import Evidence
+from whence.attribution.feature_pair import FeaturePair
 from whence.attribution.method import Method
 
 
-def trak(evidence: Evidence, damping: float) -> Tensor:
+def trak(evidence: FeaturePair, damping: float) -> Tensor:
     """TRAK: S_qn = φ_qᵀ(ΦᵀΦ + λI)⁻¹φ_n.
 
     Sign: positive is proponent. Unit: none; scores of one readout compare across dampings and models, and are scaled by
@@ -37,7 +37,7 @@ def trak(evidence: Evidence, damping: float) -> Tensor:
 
     Example:
         >>> import torch
-        >>> trak(Evidence(torch.tensor([[3.0, 0.0], [0.0, 1.0]]), torch.tensor([[1.0, 1.0]])), 1.4).float()
+        >>> trak(FeaturePair(torch.tensor([[3.0, 0.0], [0.0, 1.0]]), torch.tensor([[1.0, 1.0]])), 1.4).float()
         tensor([[0.1875, 0.1250]])
     """
     return evidence.kernel.scores(damping)

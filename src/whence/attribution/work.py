@@ -14,18 +14,19 @@ from whence.attribution.method import Method
 from whence.attribution.queries import Queries
 from whence.attribution.target import Part, Target
 from whence.config import Settings
+from whence.diffusion.checkpoint import Checkpoint
 from whence.diffusion.draws import Draws
+from whence.diffusion.examples import Examples
 from whence.diffusion.process import DiffusionModel
 from whence.diffusion.trajectory import predicted_clean
 from whence.errors import ConfigError
 from whence.gradients.compression import Compression
 from whence.gradients.coverage import Coverage
-from whence.gradients.examples import Examples
-from whence.gradients.features import GROUPS
 from whence.gradients.preparing import prepare, suitable_batch
 from whence.gradients.sources import Own, Source, Trajectory
 from whence.gradients.store import Job, Precision, Request
-from whence.gradients.subject import ModelAt, Subject
+from whence.gradients.subject import Subject
+from whence.scores.jackknife import GROUPS
 from whence.seeds import derived_seed
 
 #: Draws at each step of a query's trajectory.
@@ -96,7 +97,7 @@ class Work:
     only: Callable[[str], bool] | None = None
     jobs: dict[Path, Job] = field(default_factory=dict)
     coverage: Coverage | None = None
-    _subjects: dict[ModelAt | DiffusionModel, Subject] = field(default_factory=dict)
+    _subjects: dict[Checkpoint | DiffusionModel, Subject] = field(default_factory=dict)
     _written: set[Path] = field(default_factory=set)
 
     @cached_property

@@ -13,7 +13,7 @@ from whence.cli import landscape as _landscape  # noqa: F401  adds commands to `
 from whence.cli import screen as _screen  # noqa: F401  adds a command to `ensemble`
 from whence.cli import universe as _universe  # noqa: F401  adds a command to `ensemble`
 from whence.cli.options import CONFIG, DATA, GREY, PLAN, RESOLUTION, SEED, SPLIT, STEPS, UNIT_COLUMN, WORKERS
-from whence.cli.show import say, show_notes, show_plan
+from whence.cli.show import say, show_cost, show_notes
 from whence.errors import WhenceError
 
 #: Exit code after Ctrl-C.
@@ -57,13 +57,13 @@ def train(
     from whence.config import read_config
     from whence.data import load
     from whence.diffusion.training import train as train_model
-    from whence.plan import plan_training
+    from whence.diffusion.training_cost import training_cost
 
     settings = read_config(config).updated("training", steps=steps, seed=seed)
     images = load(data, split=split, unit_column=unit_column, resolution=resolution, grey=grey)
     show_notes(images.notes)
     if plan:
-        show_plan(plan_training(images, settings), out)
+        show_cost(training_cost(images, settings), out)
         return
     with progress("training") as report:
         train_model(images, out, settings, report=report)
@@ -115,10 +115,10 @@ def demo(
     plan: PLAN = False,
 ) -> None:
     """The whole story on real handwritten digits: train, draw, leave training images out, look."""
-    from whence.cli.demo import plan_demo, run_demo
+    from whence.cli.demo import demo_cost, run_demo
 
     if plan:
-        show_plan(plan_demo(workers), out)
+        show_cost(demo_cost(workers), out)
     else:
         run_demo(out, workers)
 

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from whence.cli.options import DATA, GREY, PLAN, RESOLUTION, SPLIT, UNIT_COLUMN, WORKERS
-from whence.cli.show import say, show_notes, show_plan
+from whence.cli.show import say, show_cost, show_notes
 
 if TYPE_CHECKING:
     from whence.attribution.attribute import Request
-    from whence.attribution.scores import Scores
-    from whence.plan import Plan
+    from whence.cost import Cost
+    from whence.scores.scores import Scores
 
 #: Pictures whose strongest proponents are told.
 TOLD = 5
@@ -26,8 +26,8 @@ def methods() -> None:
     """
     from textwrap import fill
 
-    from whence.attribution.attributors import ATTRIBUTORS, EMBEDDINGS
     from whence.attribution.methods import METHODS
+    from whence.similarity.attributors import ATTRIBUTORS, EMBEDDINGS
 
     for method in METHODS.values():
         readout = method.readout + (", each draw normalised" if method.normalised else "")
@@ -117,7 +117,7 @@ def attribute(
     target.require_data(images)
     asked = target.queries(queries, resolution=resolution, grey=grey)
     if plan:
-        show_plan(planned(Request.make(target, images, asked, method, config), out, store, workers), out)
+        show_cost(planned(Request.make(target, images, asked, method, config), out, store, workers), out)
         return
     with progress("gradients") as report, progress("scores") as scored:
         found = run_attribution(
@@ -150,17 +150,17 @@ def best(scores: Scores, query: str) -> str:
     )
 
 
-def planned(request: Request, out: Path, store: Path | None, workers: int | None) -> Plan:
+def planned(request: Request, out: Path, store: Path | None, workers: int | None) -> Cost:
     """The cost of a request; what would be written to look is written elsewhere, if nothing is there yet."""
     from tempfile import TemporaryDirectory
 
-    from whence.attribution.planning import plan_attribution
+    from whence.attribution.attribution_cost import attribution_cost
 
     request.claim(out, look=True)
     features = store or out / "features"
     with TemporaryDirectory() as scratch:
         work = request.work(features if features.exists() else Path(scratch))
-        return plan_attribution(work, request.methods, workers=workers)
+        return attribution_cost(work, request.methods, workers=workers)
 
 
 def export(
@@ -175,9 +175,9 @@ def export(
     Example: `whence export scores/d-trak --to top.csv --top 10`
     """
     from whence import artefacts
-    from whence.attribution.export import write_table_of
-    from whence.attribution.scores import Scores
     from whence.errors import ArtefactError
+    from whence.scores.export import write_table_of
+    from whence.scores.scores import Scores
 
     methods = [path.name for path in artefacts.of_kind(scores, "scores")]
     if methods:

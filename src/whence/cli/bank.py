@@ -11,7 +11,7 @@ import typer
 
 from whence.cli.bank_show import show
 from whence.cli.options import CONFIG, DATA, GREY, PLAN, RESOLUTION, SPLIT, STEPS, WORKERS
-from whence.cli.show import say, show_notes, show_plan
+from whence.cli.show import say, show_cost, show_notes
 
 if TYPE_CHECKING:
     from whence.config import Config
@@ -93,8 +93,8 @@ def build(
     from whence.cli.progress import progress
     from whence.data import load
     from whence.evaluation.bank import BankConfig, build_pool, measure_references, usual_pools
+    from whence.evaluation.bank.bank_cost import bank_cost
     from whence.evaluation.bank.base import begin
-    from whence.evaluation.bank.planning import plan_bank
     from whence.evaluation.bank.request import BankRequest
     from whence.evaluation.bank.subsets import classes_of
 
@@ -114,7 +114,7 @@ def build(
     for pool in pools:
         pool.subsets(classes_of(images), settings.seed)
     if plan:
-        show_plan(plan_bank(request, pools, out, shard=part, keep_models=keep_models, workers=workers), out)
+        show_cost(bank_cost(request, pools, out, shard=part, keep_models=keep_models, workers=workers), out)
         return
     if part[0] > 1:
         require_base(out, part)

@@ -72,7 +72,7 @@ def table(bank: Bank) -> list[str]:
 def agreement(pool: Pool) -> str:
     """How well the losses of two training seeds agree, with its interval over subsets."""
     from whence.evaluation.prediction.ceiling import seed_agreement
-    from whence.evaluation.statistics.uncertainty import resamples_of
+    from whence.statistics.uncertainty import resamples_of
 
     found = seed_agreement(pool.losses, resamples_of(len(pool.kept), seed=0)) if len(pool.kept) > 2 else None
     if found is None:

@@ -35,8 +35,8 @@ def why_not(
 
     Example: `whence credit why-not credit/ --query 0/3 --unit "artist 12"`
     """
-    from whence.attribution.scores import Scores
     from whence.credit.why_not import why_not as answer
+    from whence.scores.scores import Scores
 
     found = answer(
         _chosen(credit, estimator, behaviour or query),

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from whence.cli.show import say, show_notes, show_plan
+from whence.cli.show import say, show_cost, show_notes
 
 if TYPE_CHECKING:
     from whence.credit.contributors import Contributors
@@ -66,9 +66,9 @@ def of_scores(asked: Asked) -> None:
     from whence.credit.sums import credit_of_scores
     from whence.data import write
     from whence.errors import ConfigError
-    from whence.evaluation.given import given_scores
+    from whence.scores.stored import read_scores
 
-    given, images = given_scores([asked.source]), asked.load() if asked.data else None
+    given, images = read_scores([asked.source]), asked.load() if asked.data else None
     found, passed = [], []
     if images is None:
         say(f"Contributors as {asked.source} was made with.")
@@ -181,14 +181,14 @@ def _plan(asked: Asked, given: tuple[Any, ...], who: Contributors, methods: Sequ
     """Say what each estimator costs; a study that isn't there yet is begun elsewhere."""
     from tempfile import TemporaryDirectory
 
-    from whence.credit.planning import plan_credit
+    from whence.credit.credit_cost import credit_cost
     from whence.credit.study import Study
 
     with TemporaryDirectory() as scratch:
         study = Study.begin(asked.out if (asked.out / "request").exists() else Path(scratch), *given)
         for method in methods:
             say(f"{method.title}:")
-            show_plan(plan_credit(study, who, method, spent, workers=asked.workers), asked.out)
+            show_cost(credit_cost(study, who, method, spent, workers=asked.workers), asked.out)
 
 
 def _estimator(name: str, images: Dataset, who: Contributors, asked: Asked, clusters: str | None) -> Any:

@@ -8,24 +8,25 @@ from pathlib import Path
 import numpy as np
 
 from whence import images
-from whence.attribution import pixel
 from whence.cli.progress import duration, progress
 from whence.cli.show import say, show_ablation
 from whence.config import Config
+from whence.cost import Cost
 from whence.data import Dataset, load
+from whence.diffusion.training_cost import training_cost
 from whence.ensemble import Ablation, Ensemble, ablate_each, sample, train_ensemble
 from whence.ensemble.suspects import nearest_units
-from whence.plan import Plan, plan_training
 from whence.report import write_report
+from whence.similarity.pixel import pixel
 
 MEMBERS, COUNT, SHOWN = 16, 16, 8
 #: Half the default batch: ready in minutes, at some cost in how clear the digits are.
 CONFIG = Config().updated("training", batch_size=64)
 
 
-def plan_demo(workers: int | None) -> Plan:
+def demo_cost(workers: int | None) -> Cost:
     """Cost of the training, which is nearly all."""
-    return plan_training(load("digits"), CONFIG, members=MEMBERS, workers=workers)
+    return training_cost(load("digits"), CONFIG, members=MEMBERS, workers=workers)
 
 
 def run_demo(out: Path, workers: int | None) -> None:

@@ -6,8 +6,8 @@ from itertools import islice
 
 from whence.cli.show import say
 from whence.ensemble.design import Design, designs, predicted_power
-from whence.ensemble.influence import LEVEL
 from whence.ensemble.verdict import shared
+from whence.statistics.placebo_test import LEVEL
 
 #: Effects for which power is predicted, and rows of the table at most.
 EFFECTS, ROWS = (0.5, 1.0, 2.0, 4.0), 40

@@ -20,7 +20,7 @@ from whence.cli.options import (
     UNIT_COLUMN,
     WORKERS,
 )
-from whence.cli.show import say, show_ablation, show_notes, show_plan
+from whence.cli.show import say, show_ablation, show_cost, show_notes
 
 app = typer.Typer(
     help="Encoded ensembles: exact counterfactual pictures, by leaving out the members that saw a training image.",
@@ -59,8 +59,8 @@ def train(
     from whence.cli.progress import progress
     from whence.config import read_config
     from whence.data import load
+    from whence.diffusion.training_cost import training_cost
     from whence.ensemble.train import make_codebook, train_ensemble
-    from whence.plan import plan_training
     from whence.proof.root import commit
 
     settings = read_config(config).updated("training", steps=steps, seed=seed)
@@ -68,7 +68,7 @@ def train(
     show_notes(images.notes)
     if plan:
         make_codebook(images, members, codebook_seed, weight)
-        show_plan(plan_training(images, settings, members=members, workers=workers), out)
+        show_cost(training_cost(images, settings, members=members, workers=workers), out)
         return
     with progress(f"training {members} members") as report:
         ensemble = train_ensemble(
@@ -113,15 +113,15 @@ def sample(
     from whence.cli.progress import progress
     from whence.ensemble import Ensemble
     from whence.ensemble import sample as draw_samples
+    from whence.ensemble.drawing_cost import drawing_cost
     from whence.ensemble.sampling import SampleRequest
-    from whence.plan import plan_drawing
 
     ensemble = Ensemble.open(run)
     units = without or []
     sampler = ensemble.config.updated("sampler", method=method, steps=steps).sampler
     if plan:
         missing = SampleRequest.make(ensemble, count, seed, units, sampler).missing()
-        show_plan(plan_drawing(ensemble, {sampler: missing}, workers=workers), run)
+        show_cost(drawing_cost(ensemble, {sampler: missing}, workers=workers), run)
         return
     with progress(f"drawing {count} pictures") as report:
         samples = draw_samples(
@@ -161,8 +161,8 @@ def ablate(
     from whence.cli.progress import progress
     from whence.ensemble import Ensemble, ablate_each
     from whence.ensemble.counterfactuals import missing_trajectories
+    from whence.ensemble.drawing_cost import drawing_cost
     from whence.ensemble.suspects import expand_names, nearest_units
-    from whence.plan import plan_drawing
 
     ensemble = Ensemble.open(run)
     names = expand_names(sample)
@@ -171,7 +171,7 @@ def ablate(
     requests = [(name, unit or []) for name in names] if unit else nearest_units(ensemble, names, nearest or 1)
     if plan:
         missing = missing_trajectories(ensemble, requests, keep_only=keep_only)
-        show_plan(plan_drawing(ensemble, missing, workers=workers), run)
+        show_cost(drawing_cost(ensemble, missing, workers=workers), run)
         return
     with progress(f"drawing {len(requests)} counterfactuals and placebos") as report:
         found = ablate_each(ensemble, requests, keep_only=keep_only, workers=workers, report=report)

@@ -42,8 +42,8 @@ def ceiling(
     import numpy as np
 
     from whence.ensemble import Ensemble
-    from whence.evaluation.exact.agreement import TOP
-    from whence.evaluation.exact.agreement import ceiling as measure
+    from whence.evaluation.exact.codebook_ceiling import ceiling as measure
+    from whence.statistics.agreement import TOP
 
     found = measure(Ensemble.open(run), Ensemble.open(second))
     for name, correlation, recall in zip(found.queries, found.correlations, found.recalls, strict=True):

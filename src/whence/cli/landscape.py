@@ -10,7 +10,7 @@ import typer
 from whence.cli.ensemble import app
 from whence.cli.options import PLAN, RUN, WORKERS
 from whence.cli.readings import show_binarised, show_radius, show_reading, way_out
-from whence.cli.show import say, show_plan
+from whence.cli.show import say, show_cost
 
 TOP = Annotated[int, typer.Option(min=1, help="How many units to show for each picture.")]
 LEVEL_HELP = "Family-wise error: the probability of naming anybody wrongly in one picture."
@@ -67,11 +67,11 @@ def losses(
     """
     from whence.cli.progress import progress
     from whence.ensemble import Ensemble
+    from whence.ensemble.drawing_cost import losses_cost
     from whence.ensemble.queries import read_queries
     from whence.ensemble.residuals import check_request
     from whence.ensemble.residuals import losses as measure
     from whence.ensemble.verdict import shared
-    from whence.plan import plan_losses
 
     ensemble = Ensemble.open(run)
     together = ensemble.codebook.in_order(unit) if unit else []
@@ -80,7 +80,7 @@ def losses(
     names, pictures = read_queries(ensemble, queries)
     check_request(ensemble, pictures, names, draws)
     if plan:
-        show_plan(plan_losses(ensemble, len(names), draws, workers=workers), run)
+        show_cost(losses_cost(ensemble, len(names), draws, workers=workers), run)
         return
     with progress(f"losses of {len(names)} pictures") as report:
         found = measure(ensemble, pictures, names, draws=draws, workers=workers, report=report)
@@ -117,9 +117,9 @@ def landscape(
     """
     from whence.cli.progress import progress
     from whence.ensemble import Ensemble
+    from whence.ensemble.drawing_cost import drawing_cost
     from whence.ensemble.landscaping import landscape as draw_landscape
     from whence.ensemble.landscaping import plan_landscapes
-    from whence.plan import plan_drawing
 
     ensemble = Ensemble.open(run)
     if plan:
@@ -128,7 +128,7 @@ def landscape(
             one.sampler: [t for same in missing if same.sampler == one.sampler for t in same.trajectories]
             for one in missing
         }
-        show_plan(plan_drawing(ensemble, rows, workers=workers), run)
+        show_cost(drawing_cost(ensemble, rows, workers=workers), run)
         return
     with progress("drawing the landscape") as report:
         found = draw_landscape(

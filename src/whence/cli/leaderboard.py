@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from whence.cli.options import PLAN, WORKERS
-from whence.cli.show import say, show_plan
+from whence.cli.show import say, show_cost
 
 
 def leaderboard(
@@ -48,14 +48,14 @@ def leaderboard(
     """
     from whence.cli.progress import progress
     from whence.evaluation.leaderboard.config import LeaderboardConfig
+    from whence.evaluation.leaderboard.leaderboard_cost import leaderboard_cost
     from whence.evaluation.leaderboard.measure import measure, opened
     from whence.evaluation.leaderboard.page.writing import write_page
-    from whence.evaluation.leaderboard.planning import plan_leaderboard
 
     config = LeaderboardConfig(draws=tuple(sorted(draws))) if draws else LeaderboardConfig()
     board = opened(bank, work, config=config, workers=workers, progress=progress)
     if plan:
-        show_plan(plan_leaderboard(board, only or ()), work)
+        show_cost(leaderboard_cost(board, only or ()), work)
         return
     measure(board, only or (), say)
     say(f"The page: {write_page(work, out or work, f'whence leaderboard {bank}')}")

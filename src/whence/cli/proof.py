@@ -9,7 +9,7 @@ import typer
 
 from whence.cli.ensemble import app
 from whence.cli.options import PLAN, RUN, WORKERS
-from whence.cli.show import say, show_plan
+from whence.cli.show import say, show_cost
 from whence.errors import WhenceError
 
 if TYPE_CHECKING:
@@ -55,12 +55,12 @@ def certify(
     from whence.cli.progress import progress
     from whence.ensemble import Ensemble
     from whence.ensemble.counterfactuals import missing_trajectories
-    from whence.plan import plan_drawing
+    from whence.ensemble.drawing_cost import drawing_cost
     from whence.proof import certify as make
 
     ensemble = Ensemble.open(run)
     if plan:
-        show_plan(plan_drawing(ensemble, missing_trajectories(ensemble, [(sample, without)]), workers=workers), run)
+        show_cost(drawing_cost(ensemble, missing_trajectories(ensemble, [(sample, without)]), workers=workers), run)
         return
     with progress("drawing") as report:
         certificate = make(ensemble, sample, without, workers=workers, report=report)
@@ -143,12 +143,12 @@ def _show(found: Verification) -> None:
 
 def _show_plan(run: Path | None, retrain: bool) -> None:
     """Cost of a verification: training a member again is nearly all of it."""
+    from whence.diffusion.training_cost import training_cost
     from whence.ensemble import Ensemble
-    from whence.plan import plan_training
 
     if run is None or not retrain:
         say("Reading every file once and drawing one picture: seconds. Nothing was started.")
         return
     ensemble = Ensemble.open(run)
     rows = ensemble.codebook.examples(0, ensemble.data)
-    show_plan(plan_training(ensemble.data.select(rows), ensemble.config), Path.cwd())
+    show_cost(training_cost(ensemble.data.select(rows), ensemble.config), Path.cwd())

@@ -13,12 +13,12 @@ import typer
 
 from whence.cli.ensemble import app
 from whence.cli.options import PLAN, RUN, WORKERS
-from whence.cli.show import say, show_plan
+from whence.cli.show import say, show_cost
 
 if TYPE_CHECKING:
+    from whence.cost import Cost
     from whence.ensemble import Ensemble
     from whence.ensemble.screening import Request
-    from whence.plan import Plan
 
 #: Code words without a unit that are estimated beside the units.
 PLACEBOS = 200
@@ -49,7 +49,7 @@ def screen(
     ensemble = Ensemble.open(run)
     wanted = requests(ensemble, sample)
     if plan:
-        show_plan(plan_screen(ensemble, wanted, workers), run)
+        show_cost(screen_cost(ensemble, wanted, workers), run)
         return
     with progress(f"screening {len(wanted)} pictures") as report:
         scores = estimate(ensemble, sample, workers=workers, report=report)
@@ -63,16 +63,16 @@ def screen(
     _explain(ensemble, wanted)
 
 
-def plan_screen(ensemble: Ensemble, wanted: list[Request], workers: int | None) -> Plan:
+def screen_cost(ensemble: Ensemble, wanted: list[Request], workers: int | None) -> Cost:
     """Cost of the screens that are not there yet, measured on a sampling step with copies of one member, warmed up."""
+    from whence.cost import Cost, counted
     from whence.engine import one_thread, workers_here
     from whence.ensemble.differential import tangents
     from whence.ensemble.screening import group_evaluations, missing
-    from whence.plan import Plan, counted
 
     groups = missing(wanted)
     if not groups:
-        return Plan(0.0, psutil.Process().memory_info().rss, 0, "nothing: all of it is there already")
+        return Cost(0.0, psutil.Process().memory_info().rss, 0, "nothing: all of it is there already")
     used = min(workers or workers_here(), len(groups))
     network, sampler = ensemble.networks([0])[0], groups[0][0].sampler
     copies = [network] * ensemble.codebook.members
@@ -84,7 +84,7 @@ def plan_screen(ensemble: Ensemble, wanted: list[Request], workers: int | None) 
             times.append(time.perf_counter() - begin)
     weights = sum(p.numel() for p in network.parameters()) * 4 * len(copies)
     count, total = sum(map(len, groups)), sum(group_evaluations(ensemble, group) for group in groups)
-    return Plan(
+    return Cost(
         seconds=-(-len(groups) // used) * sampler.steps * times[-1],
         memory=(psutil.Process().memory_info().rss + weights) * used,
         disk=count * math.prod(ensemble.schedule.size) * (8 * len(copies) + 4),

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from whence.cli.progress import duration
 
 if TYPE_CHECKING:
+    from whence.cost import Cost
     from whence.ensemble import Ablation
-    from whence.plan import Plan
 
 
 def say(text: str) -> None:
@@ -25,7 +25,7 @@ def show_notes(notes: Sequence[str]) -> None:
         say(f"Note: {note}")
 
 
-def show_plan(plan: Plan, place: Path) -> None:
+def show_cost(plan: Cost, place: Path) -> None:
     """Print the cost of a command that writes to `place`."""
     there = next(folder for folder in (place.resolve(), *place.resolve().parents) if folder.exists())
     free = shutil.disk_usage(there).free

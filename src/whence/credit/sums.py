@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 from scipy.stats import chi2, norm, qmc
 
-from whence.attribution import Scores
 from whence.attribution.methods import METHODS
 from whence.credit.contributors import Contributors
 from whence.credit.credit import Credit, Explained
 from whence.errors import ConfigError, MismatchError
+from whence.scores.scores import Scores
 
 #: Replicates from which intervals are read, half of them mirror images of the others; their ends are 2% off on average.
 REPLICATES = 2048
@@ -37,7 +37,7 @@ def credit_of_scores(scores: Scores, contributors: Contributors) -> Credit:
 
     Example:
         >>> import torch
-        >>> from whence.attribution import Estimand
+        >>> from whence.scores.scores import Estimand
         >>> scores = Scores(torch.tensor([[1.0, 2.0, -4.0]]), ("0/3",), ("a", "b", "c"), (("u",), ("v",), ("v",)),
         ...                 "trak", Estimand("loss", "", "", "", "example"), "positive is proponent", "sum")
         >>> credit = credit_of_scores(scores, Contributors.of(scores.examples, scores.units))

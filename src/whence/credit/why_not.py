@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from whence.attribution import Scores
 from whence.credit.credit import LEVEL, Credit, Explained
 from whence.errors import DataError, MismatchError
+from whence.scores.scores import Scores
 
 #: Contributors just above, and examples, that are told.
 ABOVE, EXAMPLES = 5, 5

@@ -20,8 +20,8 @@ from itertools import combinations
 
 import numpy as np
 
-from whence.ensemble.influence import LEVEL, placebos_needed
 from whence.errors import ConfigError
+from whence.statistics.placebo_test import LEVEL, placebos_needed
 
 #: Images that are simulated, and code words that stand for all others at most.
 TRIALS, WORDS = 400, 20_000

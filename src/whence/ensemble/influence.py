@@ -19,14 +19,12 @@ from functools import cached_property
 
 import numpy as np
 import torch
-from scipy.special import gammaln
 from scipy.stats import mannwhitneyu
 from torch import Tensor
 
 from whence.errors import DataError, NotFiniteError
-
-#: Probability of naming anybody wrongly in one picture.
-LEVEL = 0.05
+from whence.statistics.holm import holm
+from whence.statistics.placebo_test import LEVEL, expected_maximum, p_values, placebos_needed
 
 
 @dataclass(frozen=True)
@@ -142,52 +140,3 @@ class Influence:
             raise DataError(f"There is no unit {unknown[0]!r} here." if unknown else "No unit is given.")
         chosen = [places[unit] for unit in dict.fromkeys(units)]
         return replace(self, units=tuple(self.units[u] for u in chosen), effects=self.effects[chosen])
-
-
-def placebos_needed(units: int, level: float = LEVEL) -> int:
-    """Return without how many placebos nobody could be named among so many units: the least P with U/(1 + P) <= level.
-
-    Example:
-        >>> placebos_needed(10), placebos_needed(1500)
-        (199, 29999)
-    """
-    return int(np.ceil(units / level - 1e-9)) - 1
-
-
-def p_values(effects: Tensor, placebos: Tensor) -> Tensor:
-    """(1 + placebos at least as large) / (1 + P) of every effect, float64; ties count against the unit."""
-    ascending = torch.sort(placebos).values
-    below = torch.searchsorted(ascending, effects.contiguous(), right=False)
-    return (1.0 + len(placebos) - below.double()) / (1.0 + len(placebos))
-
-
-def holm(chances: Tensor) -> Tensor:
-    """Return chances corrected for their number by Holm's step-down procedure (Holm 1979), in the order given.
-
-    Example:
-        >>> holm(torch.tensor([0.125, 0.03125, 0.5])).tolist()
-        [0.25, 0.09375, 0.5]
-    """
-    ascending, order = torch.sort(chances)
-    steps = torch.arange(len(chances), 0, -1)
-    corrected = (ascending * steps).cummax(0).values.clamp(max=1.0)
-    return torch.empty_like(chances).scatter_(0, order, corrected)
-
-
-def expected_maximum(values: Tensor, count: int) -> float:
-    """Return the expected largest of k values drawn without replacement: Σ_i C(i-1, k-1) / C(n, k) · v_(i), ascending.
-
-    Example:
-        >>> round(expected_maximum(torch.tensor([1.0, 2.0, 3.0]), 2), 6)
-        2.666667
-    """
-    if not count:
-        return float("nan")
-    n, rank = len(values), np.arange(count, len(values) + 1)
-    weights = np.exp(_log_choose(rank - 1, count - 1) - _log_choose(np.array([n]), count))
-    return float(weights @ torch.sort(values.double()).values.numpy()[count - 1 :] / weights.sum())
-
-
-def _log_choose(n: np.ndarray, k: int) -> np.ndarray:
-    found: np.ndarray = gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1)
-    return found

@@ -19,10 +19,11 @@ from torch import Tensor
 
 from whence import artefacts
 from whence.artefacts import Manifest
-from whence.ensemble.influence import LEVEL, Influence
+from whence.ensemble.influence import Influence
 from whence.ensemble.model import Ensemble
 from whence.ensemble.sampling import units_key
 from whence.errors import ArtefactError, DataError
+from whence.statistics.placebo_test import LEVEL
 
 
 @dataclass(frozen=True)

@@ -24,12 +24,13 @@ from torch import Tensor
 
 from whence import artefacts
 from whence.artefacts import Manifest
-from whence.attribution import Estimand, Scores
 from whence.ensemble.codebook import Codebook
-from whence.ensemble.influence import LEVEL, Influence, placebos_needed
+from whence.ensemble.influence import Influence
 from whence.ensemble.placebos import placebos
 from whence.errors import ConfigError, DataError, NoSurvivorsError
+from whence.scores.scores import Estimand, Scores
 from whence.seeds import derived_seed
+from whence.statistics.placebo_test import LEVEL, placebos_needed
 
 #: Groups of draws from which standard errors are made.
 GROUPS = 8

@@ -10,9 +10,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from whence.attribution.embedding import Embedder
-from whence.ensemble.influence import LEVEL, Influence
+from whence.ensemble.influence import Influence
 from whence.ensemble.landscape import Landscape
+from whence.similarity.embedding import Embedder
+from whence.statistics.placebo_test import LEVEL
 
 
 def published_scale(size: tuple[int, int, int]) -> float:

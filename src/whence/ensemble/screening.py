@@ -10,7 +10,6 @@ from typing import Any
 import torch
 
 from whence import artefacts
-from whence.attribution import Estimand, Scores
 from whence.config import SamplerConfig
 from whence.engine import Report, Task, run, silent
 from whence.ensemble.differential import forward_evaluations, tangents, unclipped
@@ -19,6 +18,7 @@ from whence.ensemble.sampling import Samples, find_sample
 from whence.ensemble.screen import Screen, unit_changes
 from whence.ensemble.suspects import expand_names
 from whence.errors import ConfigError, MismatchError
+from whence.scores.scores import Estimand, Scores
 
 #: Pictures in one task: on 8x8 pictures four together take little longer than two alone.
 TOGETHER = 4

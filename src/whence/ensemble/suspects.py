@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 import torch
 
-from whence.attribution import pixel
 from whence.ensemble.model import Ensemble
 from whence.ensemble.sampling import Samples, find_sample
 from whence.errors import ConfigError
+from whence.similarity.pixel import pixel
 
 
 def expand_names(names: Sequence[str]) -> list[str]:

@@ -11,13 +11,13 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from whence.evaluation.asked import Use
-from whence.evaluation.given import Given
+from whence.scores.stored import StoredScores
 
 #: The pool on which knobs are chosen.
 DEVELOPMENT = "development"
 
 
-def tuning_notes(given: Sequence[Given], pool: str, use: Use, queries: Collection[str]) -> list[str]:
+def tuning_notes(given: Sequence[StoredScores], pool: str, use: Use, queries: Collection[str]) -> list[str]:
     """Return what makes figures on a pool and its queries better than they should be, a line each.
 
     Args:
@@ -49,7 +49,7 @@ def tuning_notes(given: Sequence[Given], pool: str, use: Use, queries: Collectio
     return notes
 
 
-def _knobs(given: Given) -> str:
+def _knobs(given: StoredScores) -> str:
     """The settings of scores that could be chosen by looking at figures; draws only cost time."""
     settings = given.manifest.made.get("config", {})
     return str(sorted((name, str(value)) for name, value in settings.items() if name != "draws"))

@@ -20,17 +20,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from whence.diffusion.examples import Examples
 from whence.diffusion.process import DiffusionModel
 from whence.engine import Report, silent
 from whence.errors import NotFiniteError
 from whence.gradients.collect import Collector
-from whence.gradients.examples import Examples
 from whence.gradients.readouts import READOUTS, Outcome, outcome, readout
 from whence.gradients.signs import signs
 from whence.gradients.sources import Source
-
-#: Groups of draws whose sums are kept apart.
-GROUPS = 8
+from whence.scores.jackknife import GROUPS
 
 
 def group(index: int) -> int:

@@ -15,7 +15,9 @@ import torch
 from torch import Tensor
 
 from whence import artefacts
+from whence.diffusion.checkpoint import Checkpoint
 from whence.diffusion.draws import Draws
+from whence.diffusion.examples import Examples
 from whence.diffusion.fingerprint import fingerprint
 from whence.diffusion.process import DiffusionModel
 from whence.diffusion.ranges import require_range, require_size
@@ -26,11 +28,10 @@ from whence.gradients.check import check
 from whence.gradients.collect import Collector
 from whence.gradients.compression import VERSION, Compression, maps
 from whence.gradients.coverage import Coverage, coverage
-from whence.gradients.examples import Examples
 from whence.gradients.features import batch_shape
 from whence.gradients.readouts import outcome, readout
 from whence.gradients.sources import Own
-from whence.gradients.subject import ModelAt, Subject
+from whence.gradients.subject import Subject
 from whence.seeds import derived_seed
 
 KIND = "subject"
@@ -55,7 +56,7 @@ def suitable_batch(size: Sequence[int]) -> int:
 
 def prepare(
     path: Path,
-    where: ModelAt | DiffusionModel,
+    where: Checkpoint | DiffusionModel,
     examples: Examples,
     compression: Compression,
     *,
@@ -81,7 +82,7 @@ def prepare(
         NotFiniteError: A weight is NaN or infinite.
         MismatchError: The store of this model is of other examples or settings.
     """
-    model = where.open() if isinstance(where, ModelAt) else where
+    model = where.open() if isinstance(where, Checkpoint) else where
     require_size(model, examples.values, "training images")
     _require_finite(model)
     cover = coverage(model.network, only)

@@ -24,12 +24,13 @@ import torch
 from torch import Tensor
 
 from whence import artefacts
+from whence.diffusion.examples import Examples
 from whence.engine import Report, Task, run, silent
 from whence.errors import ArtefactError, ConfigError, MismatchError
-from whence.gradients.examples import Examples
-from whence.gradients.features import GROUPS, Feature, Sums, add_draws, group
+from whence.gradients.features import Feature, Sums, add_draws, group
 from whence.gradients.sources import Source
 from whence.gradients.subject import Subject
+from whence.scores.jackknife import GROUPS
 
 KIND = "features"
 #: Passes over a store that are under way together. Each keeps a file open as a lock, of which a system allows few.

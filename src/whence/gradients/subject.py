@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
-from whence import artefacts
+from whence.diffusion.checkpoint import Checkpoint
 from whence.diffusion.fingerprint import fingerprint
 from whence.diffusion.process import DiffusionModel
 from whence.engine import device
@@ -16,30 +15,6 @@ from whence.errors import MismatchError
 from whence.gradients.collect import Collector
 from whence.gradients.compression import Compression, maps
 from whence.gradients.coverage import coverage
-
-
-@dataclass(frozen=True)
-class ModelAt:
-    """A model on disk: a diffusers folder, perhaps with the weights of a checkpoint instead of its own.
-
-    Attributes:
-        folder: The diffusers folder.
-        checkpoint: A safetensors file with tensors ``weights/NAME``; None for the folder's own weights.
-    """
-
-    folder: Path
-    checkpoint: Path | None = None
-
-    def open(self) -> DiffusionModel:
-        """The model, in eval mode, on the CPU."""
-        model = DiffusionModel.load(self.folder)
-        if self.checkpoint is not None:
-            tensors = artefacts.read_tensors(self.checkpoint)
-            weights = {
-                name.removeprefix("weights/"): value for name, value in tensors.items() if name.startswith("weights/")
-            }
-            model.network.load_state_dict(weights)
-        return model
 
 
 @dataclass(frozen=True)
@@ -53,7 +28,7 @@ class Subject:
         only: Whether the layer of that name is differentiated; default all of them.
     """
 
-    model: ModelAt | DiffusionModel
+    model: Checkpoint | DiffusionModel
     fingerprint: str
     compression: Mapping[str, Any]
     only: Callable[[str], bool] | None = None
@@ -61,7 +36,7 @@ class Subject:
     @property
     def can_travel(self) -> bool:
         """Whether another process can open the model."""
-        return isinstance(self.model, ModelAt) and self.only is None
+        return isinstance(self.model, Checkpoint) and self.only is None
 
     def opened(self) -> tuple[DiffusionModel, Collector]:
         """Return the model on the device where networks run, and its collector.
@@ -81,7 +56,7 @@ class Subject:
 def _opened(subject: Subject) -> tuple[DiffusionModel, Collector]:
     """Open the model and make the matrices, once: a process makes one shard after the other with them."""
     model = subject.model if isinstance(subject.model, DiffusionModel) else subject.model.open()
-    if isinstance(subject.model, ModelAt) and fingerprint(model) != subject.fingerprint:
+    if isinstance(subject.model, Checkpoint) and fingerprint(model) != subject.fingerprint:
         raise MismatchError(f"{subject.model.folder} changed while features were made. Run the command again.")
     settings, cover = subject.compression, coverage(model.network, subject.only)
     made = maps(cover, Compression(**settings["settings"]), settings["shares"], device())

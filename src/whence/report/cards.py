@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from whence import images
-from whence.attribution import Scores, pixel
 from whence.ensemble import Ablation
 from whence.report.examples import SHOWN, TrainingImages
 from whence.report.pictures import Picture, data_uri
 from whence.report.words import Comparison, counted, listed, number
+from whence.scores.scores import Scores
+from whence.similarity.pixel import pixel
 
 #: Ablations shown.
 ABLATIONS = 100

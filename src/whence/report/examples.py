@@ -8,11 +8,11 @@ from functools import cached_property
 
 import numpy as np
 
-from whence.attribution import Scores
 from whence.data import Dataset
 from whence.ensemble import Codebook
 from whence.report.pictures import SMALL, Picture, data_uri
 from whence.report.words import counted, named, number
+from whence.scores.scores import Scores
 
 #: Training images shown of the removed units, and of those most like a picture.
 SHOWN, CLOSEST = 12, 5

@@ -11,10 +11,10 @@ import torch
 
 from whence import images
 from whence.ensemble import Ensemble, Samples
-from whence.ensemble.influence import placebos_needed
 from whence.ensemble.landscaping import PLACEBOS
 from whence.ensemble.model import member_name
 from whence.report.words import counted, number
+from whence.statistics.placebo_test import placebos_needed
 
 #: Pictures between which the typical distance is taken.
 COMPARED = 64

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from whence import artefacts
 from whence.ensemble import Ensemble, ablations
-from whence.ensemble.influence import LEVEL
 from whence.ensemble.verdict import shared
 from whence.report.beside import beside as runs_beside
 from whence.report.cards import ABLATIONS, cards, comparison
@@ -19,6 +18,7 @@ from whence.report.overview import commands, making, overview
 from whence.report.pictures import CRISP, LARGE
 from whence.report.templates import fill
 from whence.report.words import HINT
+from whence.statistics.placebo_test import LEVEL
 
 
 def write_report(ensemble: Ensemble, out: Path | None = None, beside: Sequence[Ensemble] = ()) -> Path:

@@ -14,11 +14,10 @@ from markupsafe import Markup
 from torch import Tensor
 
 from whence.ensemble.influence import Influence
+from whence.statistics.ticks import linear_ticks
 
 #: Side of the square. Marks lie at whole numbers, and those in one place are one: a plot has its limits.
 SIDE = 2000
-#: Steps of ticks inside a decade, from few to many.
-STEPS = ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 5, 7))
 
 
 def distance_plot(reading: Influence, anchor: str, title: str, description: str) -> Markup:
@@ -91,39 +90,6 @@ def tick_x(place: float, label: str) -> Markup:
 def along(value: float, low: float, high: float) -> float:
     """Place on a logarithmic axis, from 0 to 1."""
     return math.log(value / low) / math.log(high / low)
-
-
-def linear_ticks(top: float, most: int = 5) -> list[float]:
-    """Return round numbers from 0 up to `top`, at most so many intervals.
-
-    Example:
-        >>> linear_ticks(2.3), linear_ticks(256, 4)
-        ([0.0, 0.5, 1.0, 1.5, 2.0], [0.0, 100.0, 200.0])
-    """
-    step = next(
-        size * 10.0**power
-        for power in range(math.floor(math.log10(top / most)), 310)
-        for size in (1, 2, 5)
-        if size * 10.0**power * most >= top
-    )
-    return [float(f"{k * step:.12g}") for k in range(int(top / step + 1e-9) + 1)]
-
-
-def log_ticks(low: float, high: float) -> list[float]:
-    """Return round numbers from `low` to `high` for a logarithmic axis: 3 or more, if those of STEPS are so many.
-
-    Example:
-        >>> log_ticks(100, 1700), log_ticks(1, 4)
-        ([100.0, 300.0, 1000.0], [1.0, 1.5, 2.0, 3.0])
-    """
-    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    found: list[float] = []
-    for steps in STEPS:
-        found = [float(f"{step}e{power}") for power in powers for step in steps]
-        found = [tick for tick in found if low <= tick <= high]
-        if len(found) >= 3:
-            break
-    return found
 
 
 def _scale(top: float) -> list[Markup]:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from whence.report.plots import along, frame, log_ticks, tick_x, tick_y
+from whence.report.plots import along, frame, tick_x, tick_y
+from whence.statistics.ticks import log_ticks
 
 #: Pixels of a narrow plot, of a letter above it, and between runs of one size.
 NARROW, LETTER, ASIDE = 290, 18, 20

@@ -10,12 +10,12 @@ import torch
 from whence import artefacts
 from whence.artefacts import Manifest
 from whence.attribution.queries import Queries
-from whence.attribution.scores import Estimand, Scores
 from whence.attribution.target import Target
+from whence.diffusion.examples import Examples
 from whence.errors import ArtefactError, MismatchError
 from whence.evaluation.bank import Bank, PoolRequest, build_pool
 from whence.evaluation.bank.matching import with_means
-from whence.gradients.examples import Examples
+from whence.scores.scores import Estimand, Scores
 
 
 def cut(file):

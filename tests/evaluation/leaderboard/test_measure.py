@@ -17,8 +17,8 @@ from whence.evaluation.leaderboard.board import Board
 from whence.evaluation.leaderboard.collect import collect
 from whence.evaluation.leaderboard.damping import damping_of
 from whence.evaluation.leaderboard.folds import folds
+from whence.evaluation.leaderboard.leaderboard_cost import leaderboard_cost
 from whence.evaluation.leaderboard.measure import STEPS, measure, missing
-from whence.evaluation.leaderboard.planning import plan_leaderboard
 from whence.evaluation.leaderboard.sections import read_sections
 
 COLUMNS = {
@@ -89,7 +89,7 @@ def test_what_is_there_is_not_measured_again(measured):
     assert told == []
     assert missing(again) == []
     assert {path: path.stat().st_mtime_ns for path in measured.work.glob("*.json")} == before
-    assert plan_leaderboard(again).seconds == 0
+    assert leaderboard_cost(again).seconds == 0
 
 
 def test_other_settings_are_measured(measured):
@@ -146,7 +146,7 @@ def test_no_fold_is_predicted_from_its_own_losses(whole_bank):
 
 def test_plan_writes_nothing(whole_bank, board_config, tmp_path):
     config = board_config.model_copy(update={"methods": ("trak",), "ensemble_methods": ("trak",)})
-    planned = plan_leaderboard(Board(whole_bank, tmp_path / "new", config, workers=1))
+    planned = leaderboard_cost(Board(whole_bank, tmp_path / "new", config, workers=1))
     assert planned.seconds > 0
     assert planned.work.startswith(", ".join(STEPS))
     assert not (tmp_path / "new").exists()

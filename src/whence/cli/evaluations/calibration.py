@@ -38,11 +38,11 @@ def calibration(
     """
     from whence.evaluation.asked import Kind, Use
     from whence.evaluation.bank.bank import Bank
-    from whence.evaluation.given import given_scores
     from whence.evaluation.prediction.bank_calibration import bank_calibration
     from whence.evaluation.tuning import tuning_notes
+    from whence.scores.stored import read_scores
 
-    given, opened = given_scores(scores), Bank.open(bank)
+    given, opened = read_scores(scores), Bank.open(bank)
     kinds = list(Kind) if queries == "all" else [Kind(queries)]
     forms = {"R² together": ".3f", "R² of each": ".3f", "slope": ".3g", "slope of each": ".3g", "intercept": ".2g"}
     for kind, table in bank_calibration(opened, given, pool, kinds, Use(use)).items():

@@ -9,15 +9,15 @@ import typer
 
 from whence.cli.evaluations.measures import SCORES, show_measures, show_words
 from whence.cli.options import PLAN, WORKERS
-from whence.cli.show import say, show_plan
+from whence.cli.show import say, show_cost
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from whence.attribution.scores import Scores
     from whence.evaluation.bank import Bank
     from whence.evaluation.deletion import Deletion, Effect
-    from whence.evaluation.statistics.measured import Measured
+    from whence.scores.scores import Scores
+    from whence.statistics.statistic import Statistic as Statistic
 
 WORDS = """Above random: how much higher the loss of the query (or the distance of its picture, drawn again from the
 same noise) is without what the method names than without random images of the same classes; 0 by chance. Worse: share
@@ -61,16 +61,16 @@ def deletion(
     from whence.cli.progress import progress
     from whence.evaluation.bank import Bank
     from whence.evaluation.deletion import Wanted, carry_out, measured_deletion, missing_runs, zero_of
-    from whence.evaluation.deletion.planning import plan_deletion
-    from whence.evaluation.given import given_scores
+    from whence.evaluation.deletion.deletion_cost import deletion_cost
+    from whence.scores.stored import read_scores
 
     opened = Bank.open(bank)
-    given = {one.name: opened.require(one.scores, one.manifest) for one in given_scores(scores)}
+    given = {one.name: opened.require(one.scores, one.manifest) for one in read_scores(scores)}
     if plan or retrain:
         wanted = [Wanted.of(opened, one, top=top, count=count, seeds=seeds) for one in given.values()]
         wanted += [wanted[0].zero(opened)] if random else []
         if plan:
-            show_plan(plan_deletion(opened, wanted, store=store, workers=workers), store or opened.path)
+            show_cost(deletion_cost(opened, wanted, store=store, workers=workers), store or opened.path)
             return
         with progress(f"retraining {len(missing_runs(opened, wanted, store))} models") as report:
             measured = carry_out(opened, wanted, store=store, workers=workers, report=report)
@@ -103,7 +103,7 @@ def show_removed(bank: Bank, found: Mapping[str, Deletion], given: Mapping[str, 
 
 def rows(
     bank: Bank, found: Mapping[str, Deletion], zeros: Mapping[str, Deletion]
-) -> Iterator[tuple[str, str, Measured, str]]:
+) -> Iterator[tuple[str, str, Statistic, str]]:
     """Yield measure, method, number and format: effects, then what the first method does beyond the others."""
     from whence.evaluation.deletion import Comparison, Figures
 
@@ -121,7 +121,7 @@ def rows(
             yield f"picture, {first} minus ...", name, both.picture, "+.3f"
 
 
-def _effects(what: str, effects: Mapping[str, Effect], form: str) -> Iterator[tuple[str, str, Measured, str]]:
+def _effects(what: str, effects: Mapping[str, Effect], form: str) -> Iterator[tuple[str, str, Statistic, str]]:
     unit = "loss" if what == "loss" else "distance"
     for name, one in effects.items():
         yield f"{what}, above random", name, one.increase, form

@@ -27,11 +27,11 @@ def deterministic(
     from whence.errors import ArtefactError
     from whence.evaluation.asked import Kind, Use
     from whence.evaluation.bank import Bank
-    from whence.evaluation.given import given_scores
     from whence.evaluation.prediction.bank_lds import bank_lds
     from whence.evaluation.prediction.ceiling import is_deterministic
+    from whence.scores.stored import read_scores
 
-    given, opened = given_scores(scores), Bank.open(bank)
+    given, opened = read_scores(scores), Bank.open(bank)
     pools = [name for name in opened.pools if is_deterministic(name)]
     if not pools:
         raise ArtefactError(

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from whence.cli.options import PLAN, RUN, WORKERS
-from whence.cli.show import say, show_plan
+from whence.cli.show import say, show_cost
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from whence.attribution.attributors import Attributor
+    from whence.cost import Cost
     from whence.ensemble import Ensemble
     from whence.evaluation.exact.false_rate import FalseAttribution
-    from whence.plan import Plan
+    from whence.similarity.attributors import Attributor
 
 #: Pictures from which on an interval is narrow enough not to be warned about.
 MANY = 100
@@ -70,7 +70,7 @@ def false_attribution(
     config = None if draws is None else AttributionConfig(draws=draws)
     ask = attributor_of(ensemble, attributor, config=config, store=store, workers=workers, progress=progress)
     if plan:
-        show_plan(planned(ensemble, names, ask, controls, seed, workers), run)
+        show_cost(planned(ensemble, names, ask, controls, seed, workers), run)
         return
     with progress(f"drawing {len(names)} pictures without their unit, and without others") as report:
         found = measure(ensemble, names, ask, controls=controls, seed=seed, workers=workers, report=report)
@@ -81,23 +81,24 @@ def false_attribution(
 
 def planned(
     ensemble: Ensemble, names: Sequence[str], ask: Attributor, controls: int, seed: int, workers: int | None
-) -> Plan:
+) -> Cost:
     """Return the cost of drawing, and of gradients where the attributor takes them.
 
     These are not taken to see whom it names: each picture without a unit costs the same.
     """
     from whence.attribution.gradient_attributor import GradientAttributor
+    from whence.cost import Cost
+    from whence.ensemble.drawing_cost import drawing_cost
     from whence.evaluation.exact.false_attribution import missing_trajectories
-    from whence.plan import Plan, plan_drawing
 
     gradients = ask.plan(len(set(names)) * (2 + controls)) if isinstance(ask, GradientAttributor) else None
     missing = missing_trajectories(
         ensemble, names, _first_unit(ensemble) if gradients else ask, controls=controls, seed=seed
     )
-    drawing = plan_drawing(ensemble, missing, workers=workers)
+    drawing = drawing_cost(ensemble, missing, workers=workers)
     if gradients is None:
         return drawing
-    return Plan(
+    return Cost(
         seconds=gradients.seconds + drawing.seconds,
         memory=max(gradients.memory, drawing.memory),
         disk=gradients.disk + drawing.disk,
@@ -109,7 +110,7 @@ def _first_unit(ensemble: Ensemble) -> Attributor:
     """An attributor that always names the first unit."""
     import torch
 
-    from whence.attribution.scores import Estimand, Scores
+    from whence.scores.scores import Estimand, Scores
 
     units, nothing = ensemble.codebook.units[:1], Estimand("nothing", "none", "none", "none", "unit")
     return lambda _, names: Scores(

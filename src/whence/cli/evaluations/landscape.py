@@ -11,7 +11,7 @@ import typer
 from whence.cli.evaluations.landscape_words import PERFECT, SECOND, best, ceiling, notes, perfect
 from whence.cli.evaluations.measures import MANY, SCORES, by_measure, show_measures, show_words
 from whence.cli.options import PLAN, WORKERS
-from whence.cli.show import say, show_plan
+from whence.cli.show import say, show_cost
 
 if TYPE_CHECKING:
     from whence.evaluation.exact.ground_truth import Figures, GroundTruth
@@ -38,14 +38,14 @@ def landscape(
     """
     from whence.cli.progress import progress
     from whence.ensemble import Ensemble
+    from whence.ensemble.drawing_cost import losses_cost
     from whence.ensemble.residuals import check_request, losses
-    from whence.evaluation.exact.agreement import require_independent
+    from whence.evaluation.exact.codebook_ceiling import require_independent
     from whence.evaluation.exact.given_pictures import given_pictures, require_data
     from whence.evaluation.exact.ground_truth import GroundTruth
-    from whence.evaluation.given import given_scores
-    from whence.plan import plan_losses
+    from whence.scores.stored import read_scores
 
-    given = given_scores(scores)
+    given = read_scores(scores)
     ensembles = [Ensemble.open(path) for path in (run, second) if path]
     require_data(ensembles[0], given)
     if second:
@@ -55,7 +55,7 @@ def landscape(
         check_request(ensemble, asked.drawn, asked.queries, draws)
     if plan:
         for ensemble in ensembles:
-            show_plan(plan_losses(ensemble, len(asked.queries), draws, workers=workers), ensemble.path)
+            show_cost(losses_cost(ensemble, len(asked.queries), draws, workers=workers), ensemble.path)
         return
     exact = []
     for seed, ensemble in enumerate(ensembles):  # Draws of its own, so that the images alone are shared.

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from whence.ensemble import Ensemble
     from whence.evaluation.exact.ground_truth import Figures
-    from whence.evaluation.given import Given
-    from whence.evaluation.statistics.measured import Measured
+    from whence.scores.stored import StoredScores
+    from whence.statistics.statistic import Statistic as Statistic
 
 #: Names of the rows of a second ensemble, and of what it says that a perfect ranking would reach.
 SECOND, PERFECT = "(second codebook)", "(perfect, about)"
 
 
-def perfect(agreement: Measured) -> Measured:
+def perfect(agreement: Statistic) -> Statistic:
     """Return about what a ranking without any error of the images would reach: the square root of r.
 
     Two ensembles share what is about the images and nothing else; if that is a share r of the variance of each, the
@@ -24,12 +24,12 @@ def perfect(agreement: Measured) -> Measured:
     from dataclasses import replace
 
     from whence.evaluation.prediction.ceiling import ceiling
-    from whence.evaluation.statistics.measured import Measured
+    from whence.statistics.statistic import Statistic as Statistic
 
     value, low, high = (
         float(ceiling(r, 1)) for r in (agreement.value, agreement.interval.low, agreement.interval.high)
     )
-    return Measured(value, replace(agreement.interval, low=low, high=high), 0.0)
+    return Statistic(value, replace(agreement.interval, low=low, high=high), 0.0)
 
 
 def best(found: Mapping[str, Figures]) -> str:
@@ -56,7 +56,7 @@ def best(found: Mapping[str, Figures]) -> str:
     )
 
 
-def ceiling(numbers: Mapping[str, Mapping[str, Measured]]) -> str:
+def ceiling(numbers: Mapping[str, Mapping[str, Statistic]]) -> str:
     """Return in words how much of the exact losses is about the images."""
     from whence.evaluation.exact.ground_truth import CORRELATION
 
@@ -75,7 +75,7 @@ def ceiling(numbers: Mapping[str, Mapping[str, Measured]]) -> str:
     )
 
 
-def notes(ensemble: Ensemble, given: Sequence[Given]) -> list[str]:
+def notes(ensemble: Ensemble, given: Sequence[StoredScores]) -> list[str]:
     """Return what must be known of the scores to read the figures."""
     from whence.attribution.target import Target
 

@@ -11,7 +11,7 @@ from whence.cli.show import say
 
 if TYPE_CHECKING:
     from whence.evaluation.prediction.lds_table import Row, Table
-    from whence.evaluation.statistics.measured import Measured
+    from whence.statistics.statistic import Statistic as Statistic
 
 
 def lds(
@@ -46,13 +46,13 @@ def lds(
     from whence import artefacts
     from whence.evaluation.asked import Kind, Use
     from whence.evaluation.bank.bank import Bank
-    from whence.evaluation.given import given_scores
     from whence.evaluation.prediction.bank_lds import bank_lds
     from whence.evaluation.prediction.lds import Form
     from whence.evaluation.prediction.lds_record import record
     from whence.evaluation.tuning import tuning_notes
+    from whence.scores.stored import read_scores
 
-    given = given_scores(scores)
+    given = read_scores(scores)
     kinds = list(Kind) if queries == "all" else [Kind(queries)]
     tables = bank_lds(Bank.open(bank), given, pool, kinds, Use(use), Form(form))
     for kind, table in tables.items():
@@ -121,5 +121,5 @@ def _words(table: Table) -> list[str]:
     return lines
 
 
-def _between(measured: Measured) -> str:
+def _between(measured: Statistic) -> str:
     return f"{measured.interval.low:.3f} to {measured.interval.high:.3f}"

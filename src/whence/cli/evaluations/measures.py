@@ -12,8 +12,8 @@ import typer
 from whence.cli.show import say
 
 if TYPE_CHECKING:
-    from whence.evaluation.given import Given
-    from whence.evaluation.statistics.measured import Measured
+    from whence.scores.stored import StoredScores
+    from whence.statistics.statistic import Statistic as Statistic
 
 SCORES = Annotated[
     list[Path], typer.Argument(help="What `whence attribute` wrote: OUT with its methods, or OUT/d-trak.")
@@ -22,7 +22,7 @@ SCORES = Annotated[
 MANY = 20
 
 
-def show_measures(rows: Iterable[tuple[str, str, Measured, str]]) -> None:
+def show_measures(rows: Iterable[tuple[str, str, Statistic, str]]) -> None:
     """Print numbers with their intervals and chance: rows of measure, method, number and its format."""
     lines, alike = [("measure", "method", "value", "95% interval", "chance")], False
     for measure, method, found, form in rows:
@@ -48,8 +48,8 @@ def show_words(text: str) -> None:
 
 
 def by_measure(
-    found: Mapping[str, Mapping[str, Measured]], forms: Mapping[str, str]
-) -> list[tuple[str, str, Measured, str]]:
+    found: Mapping[str, Mapping[str, Statistic]], forms: Mapping[str, str]
+) -> list[tuple[str, str, Statistic, str]]:
     """Return rows for `show_measures`, all methods for one measure after another.
 
     Args:
@@ -64,7 +64,7 @@ def by_measure(
     ]
 
 
-def show_what(given: Sequence[Given]) -> None:
+def show_what(given: Sequence[StoredScores]) -> None:
     """Print of what the scores are, and when they can't be compared with each other."""
     sizes = list(dict.fromkeys((len(one.scores.queries), len(one.scores.examples)) for one in given))
     say("; ".join(f"{queries:,} queries, {examples:,} training images" for queries, examples in sizes))

@@ -12,7 +12,7 @@ from whence.cli.options import UNIT_COLUMN
 if TYPE_CHECKING:
     import numpy as np
 
-    from whence.attribution.scores import Scores
+    from whence.scores.scores import Scores
 
 WORDS = """Area: how often an outlier has more influence on itself than another image. Recall: share of the outliers
 among as many images at the top as there are outliers. Average precision: mean of the precision down to each outlier. At
@@ -34,11 +34,11 @@ def outliers(
 
     Example: `whence evaluate outliers scores/ --outliers zeros`
     """
-    from whence.evaluation.given import given_scores
     from whence.evaluation.ranking.outliers import outliers as measure
     from whence.evaluation.ranking.themselves import training_images
+    from whence.scores.stored import read_scores
 
-    given, found = given_scores(scores), {}
+    given, found = read_scores(scores), {}
     forms = {"area under the ROC curve": ".3f", "recall among as many": ".3f", "average precision": ".3f"}
     for one in given:
         columns = training_images(one, scores)

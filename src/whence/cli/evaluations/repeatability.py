@@ -11,7 +11,7 @@ from whence.cli.evaluations.measures import by_measure, show_measures, show_what
 from whence.cli.show import say
 
 if TYPE_CHECKING:
-    from whence.attribution.scores import Scores
+    from whence.scores.scores import Scores
 
 WORDS = """1 is perfect; more --draws bring scores nearer to it. What doesn't repeat can be true of neither set. The
 correlation is over the images in the top of either set; a random order is below 0 there, as what one set puts at its
@@ -32,11 +32,11 @@ def repeatability(
     Example: `whence evaluate repeatability scores/ scores-seed-1/`
     """
     from whence.attribution.methods import METHODS
-    from whence.evaluation.given import given_scores
     from whence.evaluation.ranking.independent import independent_pairs
     from whence.evaluation.ranking.repeatability import repeatability as measure
+    from whence.scores.stored import read_scores
 
-    given, others = given_scores([first]), given_scores([second])
+    given, others = read_scores([first]), read_scores([second])
     found, forms = {}, {f"rank correlation, top {top}": ".3f", f"overlap, top {top}": ".3f"}
     for name, (a, b) in independent_pairs(given, others).items():
         numbers = measure(a.scores.numpy(), b.scores.numpy(), top)

@@ -13,8 +13,8 @@ from whence.cli.show import say
 
 if TYPE_CHECKING:
     from whence.cli.evaluations.units import Units
-    from whence.evaluation.given import Given
-    from whence.evaluation.statistics.measured import Measured
+    from whence.scores.stored import StoredScores
+    from whence.statistics.statistic import Statistic as Statistic
 
 #: Where queries that are training images come for themselves.
 TRACING = ("itself first", "itself in the top 10", "1 / place of itself")
@@ -45,9 +45,9 @@ def retrieval(
     Example: `whence evaluate retrieval scores/ --queries digits:test --data digits --unit-column label`
     """
     from whence.cli.evaluations.units import units_of
-    from whence.evaluation.given import given_scores
+    from whence.scores.stored import read_scores
 
-    given, found = given_scores(scores), {}
+    given, found = read_scores(scores), {}
     precision = f"precision of the top {top}"
     for one in given:
         examples, asked = one.scores.units, None
@@ -67,7 +67,7 @@ def retrieval(
         show_words(ITSELF)
 
 
-def _precision(one: Given, asked: Units | None, examples: Units, name: str, top: int) -> dict[str, Measured]:
+def _precision(one: StoredScores, asked: Units | None, examples: Units, name: str, top: int) -> dict[str, Statistic]:
     """Precision of the top; nothing where every image is a unit of its own."""
     from whence.evaluation.ranking.retrieval import precision, shared_units
     from whence.evaluation.ranking.themselves import own_columns
@@ -79,7 +79,7 @@ def _precision(one: Given, asked: Units | None, examples: Units, name: str, top:
     return {name: precision(one.scores.scores.numpy(), right, top, itself=columns)}
 
 
-def _tracing(one: Given, scores: list[Path]) -> dict[str, Measured]:
+def _tracing(one: StoredScores, scores: list[Path]) -> dict[str, Statistic]:
     """Where training images come for themselves."""
     from whence.evaluation.ranking.themselves import training_images
     from whence.evaluation.ranking.tracing import tracing

@@ -24,10 +24,10 @@ def specificity(
 
     Example: `whence evaluate specificity scores/`
     """
-    from whence.evaluation.given import given_scores
     from whence.evaluation.ranking.specificity import specificity as measure
+    from whence.scores.stored import read_scores
 
-    given, found = given_scores(scores), {}
+    given, found = read_scores(scores), {}
     different, recurring = f"different images in all top {top}", "share of images in half of them"
     for one in given:
         numbers = measure(one.scores.scores.numpy(), top)

@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 import torch
 
-from whence.attribution.embedding import Embedder
+from whence.similarity.embedding import Embedder
 
 #: From pictures uint8 [K, C, H, W] to float64 [K, d].
 Features = Callable[[np.ndarray], np.ndarray]
@@ -27,7 +27,7 @@ def pixels(pictures: np.ndarray) -> np.ndarray:
 def embedded(folder: str) -> Features:
     """Return embeddings of length 1, float64 [K, d], by a vision model in a local folder.
 
-    The function refuses, as `whence.attribution.embedding.Embedder` does, a folder that holds no such model.
+    The function refuses, as `whence.similarity.embedding.Embedder` does, a folder that holds no such model.
 
     Example:
         >>> features = embedded("models/clip")  # is opened when it is first needed

@@ -23,10 +23,10 @@ import numpy as np
 from whence import artefacts
 from whence.artefacts import Manifest
 from whence.attribution.queries import Queries
-from whence.attribution.scores import Scores
 from whence.config import Config
 from whence.data import Dataset, read
 from whence.diffusion.draws import Draws
+from whence.diffusion.examples import Examples
 from whence.diffusion.fingerprint import fingerprint
 from whence.diffusion.process import DiffusionModel
 from whence.errors import ArtefactError, MismatchError
@@ -34,7 +34,7 @@ from whence.evaluation.bank.matching import reordered, require_match, with_means
 from whence.evaluation.bank.pool import KIND as POOL
 from whence.evaluation.bank.pool import Pool
 from whence.evaluation.bank.subsets import classes_of
-from whence.gradients.examples import Examples
+from whence.scores.scores import Scores
 from whence.seeds import derived_seed
 
 KIND = "bank"

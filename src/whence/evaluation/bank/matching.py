@@ -9,8 +9,8 @@ import torch
 
 from whence import artefacts
 from whence.artefacts import Manifest
-from whence.attribution.scores import Scores
 from whence.errors import MismatchError
+from whence.scores.scores import Scores
 
 #: Expected fingerprints in a message, at most.
 SHOWN = 4

@@ -87,7 +87,7 @@ def shortened(config: Config, kept: int, examples: int) -> Config:
 
 
 @dataclass(frozen=True)
-class Measured:
+class Measurement:
     """What was measured of a retrained model.
 
     Attributes:
@@ -101,7 +101,7 @@ class Measured:
     weights: str
 
     @classmethod
-    def read(cls, path: Path) -> Measured:
+    def read(cls, path: Path) -> Measurement:
         """Return a measurement, checked by hash.
 
         Raises:
@@ -120,7 +120,7 @@ def retrain(
     keep_models: bool = False,
     workers: int | None = None,
     report: Report = silent,
-) -> list[Measured]:
+) -> list[Measurement]:
     """Train and measure models, or read what is there already; killed, it continues.
 
     Args:
@@ -152,7 +152,7 @@ def retrain(
     ]
     if tasks:
         run(tasks, workers=workers, report=report)
-    return [Measured.read(folder / one.name) for one in wanted]
+    return [Measurement.read(folder / one.name) for one in wanted]
 
 
 def retrain_one(root: str, folder: str, one: Retraining, keep_model: bool, report: Report) -> None:
@@ -172,8 +172,8 @@ def retrain_one(root: str, folder: str, one: Retraining, keep_model: bool, repor
         shutil.rmtree(weights, ignore_errors=True)
 
 
-def measure(bank: Bank, model: DiffusionModel) -> Measured:
+def measure(bank: Bank, model: DiffusionModel) -> Measurement:
     """Return the losses of the bank's queries under a model, and its pictures from the same noise."""
     losses = measure_losses(model, bank.queries_data, bank.draws, bank.draws_per_query)
     names = [name for name, drawn in zip(bank.queries, bank.drawn, strict=True) if drawn]
-    return Measured(losses, draw_again(model, bank.config.sampler, names), fingerprint(model))
+    return Measurement(losses, draw_again(model, bank.config.sampler, names), fingerprint(model))

@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from whence import artefacts
-from whence.attribution.scores import Scores
 from whence.engine import Report, silent
 from whence.errors import ArtefactError
 from whence.evaluation.bank import Bank, Retraining
 from whence.evaluation.bank.retrain import retrain
 from whence.evaluation.deletion.deletion import Deletion, kept_in
 from whence.evaluation.deletion.wanted import Wanted, top_count
+from whence.scores.scores import Scores
 
 
 def delete(

@@ -14,12 +14,12 @@ import numpy as np
 
 from whence import artefacts
 from whence.artefacts import Manifest
-from whence.attribution.scores import Scores
 from whence.errors import ArtefactError, WhenceError
 from whence.evaluation.bank import Bank
-from whence.evaluation.bank.retrain import Measured
+from whence.evaluation.bank.retrain import Measurement
 from whence.evaluation.deletion.wanted import Wanted, removed_rows
 from whence.images import distance
+from whence.scores.scores import Scores
 
 #: Kind of the artefact.
 KIND = "deletion"
@@ -58,7 +58,7 @@ class Deletion:
             raise WhenceError(f"A loss without the examples named by {self.wanted.method} is not finite.")
 
     @classmethod
-    def gather(cls, bank: Bank, wanted: Wanted, measured: list[Measured]) -> Deletion:
+    def gather(cls, bank: Bank, wanted: Wanted, measured: list[Measurement]) -> Deletion:
         """Return the measurements of `wanted.runs`, in their order, as arrays."""
         shape = (len(wanted.queries), 2, len(wanted.seeds))
         losses = np.stack([one.losses for one in measured]).reshape(*shape, -1).swapaxes(0, 1)

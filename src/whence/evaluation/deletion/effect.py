@@ -13,8 +13,9 @@ import numpy as np
 from scipy.stats import binomtest
 
 from whence.errors import DataError
-from whence.evaluation.statistics.bootstrap import Interval, counted_bootstrap
-from whence.evaluation.statistics.measured import Measured, mean_of
+from whence.statistics.bootstrap import Interval, counted_bootstrap
+from whence.statistics.statistic import Statistic as Statistic
+from whence.statistics.statistic import mean_of
 
 
 @dataclass(frozen=True)
@@ -31,9 +32,9 @@ class Effect:
 
     named: float
     random: float
-    increase: Measured
-    relative: Measured
-    worse: Measured
+    increase: Statistic
+    relative: Statistic
+    worse: Statistic
 
 
 def effect(values: np.ndarray) -> Effect:
@@ -64,7 +65,7 @@ def effect(values: np.ndarray) -> Effect:
     )
 
 
-def harm(first: np.ndarray, second: np.ndarray) -> Measured:
+def harm(first: np.ndarray, second: np.ndarray) -> Statistic:
     """Return how much more the removals of one method hurt than those of another, on average over queries.
 
     What is compared is the loss (or distance) itself, not its increase over random removals, which may be of other
@@ -86,7 +87,7 @@ def harm(first: np.ndarray, second: np.ndarray) -> Measured:
     return mean_of((first - second).mean(1), chance=0.0)
 
 
-def share(true: np.ndarray) -> Measured:
+def share(true: np.ndarray) -> Statistic:
     """Return the share of queries for which something holds, with the exact (Clopper & Pearson 1934) 95% interval.
 
     Its chance is 1/2. Unlike a bootstrap interval it is not empty where all queries agree.
@@ -97,10 +98,10 @@ def share(true: np.ndarray) -> Measured:
         (1.0, 0.832, 1.0)
     """
     exact = binomtest(int(true.sum()), len(true)).proportion_ci(0.95, "exact")
-    return Measured(float(true.mean()), Interval(float(exact.low), float(exact.high), 0.95, 0, 0), 0.5)
+    return Statistic(float(true.mean()), Interval(float(exact.low), float(exact.high), 0.95, 0, 0), 0.5)
 
 
-def _ratio(values: np.ndarray, bases: np.ndarray) -> Measured:
+def _ratio(values: np.ndarray, bases: np.ndarray) -> Statistic:
     """Sum of the values divided by the sum of the bases; NaN where that is 0."""
 
     def ratio(drawn: np.ndarray) -> np.ndarray:
@@ -110,5 +111,5 @@ def _ratio(values: np.ndarray, bases: np.ndarray) -> Measured:
 
     value = float(ratio(np.ones((1, len(values))))[0])
     if np.isnan(value):
-        return Measured(value, Interval(np.nan, np.nan, 0.95, 0, 0), 0.0)
-    return Measured(value, counted_bootstrap(len(values), ratio, seed=0), 0.0)
+        return Statistic(value, Interval(np.nan, np.nan, 0.95, 0, 0), 0.0)
+    return Statistic(value, counted_bootstrap(len(values), ratio, seed=0), 0.0)

@@ -10,7 +10,7 @@ from whence.errors import DataError
 from whence.evaluation.bank import Bank
 from whence.evaluation.deletion.deletion import Deletion
 from whence.evaluation.deletion.effect import Effect, effect, harm
-from whence.evaluation.statistics.measured import Measured
+from whence.statistics.statistic import Statistic as Statistic
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,8 @@ class Comparison:
         queries: How many queries both have.
     """
 
-    loss: Measured
-    picture: Measured | None
+    loss: Statistic
+    picture: Statistic | None
     queries: int
 
     @classmethod

@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from whence import artefacts
-from whence.attribution.scores import Scores
 from whence.errors import ConfigError, DataError
 from whence.evaluation.bank import Bank, Retraining
 from whence.evaluation.bank.subsets import matched
 from whence.evaluation.ranking.top import top_columns
+from whence.scores.scores import Scores
 from whence.seeds import derived_seed
 
 #: Method of a random removal that stands where a method's would.

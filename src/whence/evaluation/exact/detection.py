@@ -8,8 +8,8 @@ import numpy as np
 from scipy.stats import rankdata
 
 from whence.errors import DataError
-from whence.evaluation.exact.agreement import TOP
 from whence.evaluation.ranking.top import require_scores, top_columns
+from whence.statistics.agreement import TOP
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,8 +23,6 @@ import torch
 from torch import Tensor
 
 from whence import artefacts
-from whence.attribution.attributors import Attributor
-from whence.attribution.scores import Scores
 from whence.config import SamplerConfig
 from whence.engine import Report, silent
 from whence.ensemble.model import Ensemble
@@ -33,7 +31,9 @@ from whence.ensemble.trajectories import Trajectory
 from whence.errors import ConfigError, DataError
 from whence.evaluation.exact.false_rate import FalseAttribution, Row
 from whence.evaluation.exact.removals import Removals
+from whence.scores.scores import Scores
 from whence.seeds import derived_seed
+from whence.similarity.attributors import Attributor
 
 
 def false_attribution(

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from whence import artefacts
-from whence.evaluation.statistics.bootstrap import Interval, paired_bootstrap
 from whence.seeds import derived_seed
+from whence.statistics.bootstrap import Interval, paired_bootstrap
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,13 @@ from pathlib import Path
 
 from whence import artefacts
 from whence.attribution.pictures import Pictures
+from whence.diffusion.examples import Examples
 from whence.ensemble.model import Ensemble
 from whence.errors import ArtefactError, MismatchError
-from whence.evaluation.given import Given
-from whence.gradients.examples import Examples
+from whence.scores.stored import StoredScores
 
 
-def given_pictures(given: Sequence[Given], paths: Sequence[Path]) -> Pictures:
+def given_pictures(given: Sequence[StoredScores], paths: Sequence[Path]) -> Pictures:
     """Return the pictures that all of the scores were asked about, which `whence attribute` keeps beside them.
 
     Args:
@@ -43,7 +43,7 @@ def given_pictures(given: Sequence[Given], paths: Sequence[Path]) -> Pictures:
     )
 
 
-def require_data(ensemble: Ensemble, given: Sequence[Given]) -> None:
+def require_data(ensemble: Ensemble, given: Sequence[StoredScores]) -> None:
     """Check that scores are of the training images of an ensemble.
 
     Raises:

@@ -13,14 +13,15 @@ from typing import Self
 
 import numpy as np
 
-from whence.attribution.scores import Scores
 from whence.data import Dataset
 from whence.ensemble.losses import Losses
 from whence.ensemble.model import Ensemble
 from whence.errors import DataError
-from whence.evaluation.exact.agreement import TOP, Agreement, agreement
 from whence.evaluation.exact.detection import Detection, detection
-from whence.evaluation.statistics.measured import Measured, mean_of
+from whence.scores.scores import Scores
+from whence.statistics.agreement import TOP, Agreement, agreement
+from whence.statistics.statistic import Statistic as Statistic
+from whence.statistics.statistic import mean_of
 
 CORRELATION, RECALL = "rank correlation", f"recall@{TOP}"
 ABOVE, AREA = f"above placebos: recall@{TOP}", "above placebos: area under ROC"
@@ -38,7 +39,7 @@ class Figures:
     ranks: Agreement
     above: Detection
 
-    def measures(self) -> dict[str, Measured]:
+    def measures(self) -> dict[str, Statistic]:
         """Return means over the queries where they are defined, each with interval and chance, by name.
 
         `CORRELATION` and `RECALL` are over all queries but those with equal scores for all units, `ABOVE` and `AREA`
@@ -53,7 +54,7 @@ class Figures:
         kept = {name: (values[~np.isnan(values)], chance) for name, (values, chance) in found.items()}
         return {name: mean_of(values, chance) for name, (values, chance) in kept.items() if len(values)}
 
-    def ahead_of(self, other: Figures) -> Measured:
+    def ahead_of(self, other: Figures) -> Statistic:
         """Return by how much the rank correlation is larger than another one's: mean over queries, paired.
 
         Raises:

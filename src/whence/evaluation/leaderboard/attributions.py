@@ -13,9 +13,9 @@ from whence import artefacts
 from whence.attribution.attribute import attribute
 from whence.attribution.method import Method
 from whence.errors import MismatchError
-from whence.evaluation.given import Given, given_scores
 from whence.evaluation.leaderboard.board import PIXELS, Board, needs_drawn
 from whence.evaluation.leaderboard.collect import collect
+from whence.scores.stored import StoredScores, read_scores
 
 
 @cache
@@ -26,13 +26,13 @@ def chosen_methods(board: Board) -> tuple[Method, ...]:
 
 
 @cache
-def attributions(board: Board) -> tuple[Given, ...]:
+def attributions(board: Board) -> tuple[StoredScores, ...]:
     """Scores of the bank's queries by every method, made where they are missing."""
     methods = chosen_methods(board)
     _attribute(board, [one for one in methods if not needs_drawn(one)], PIXELS, drawn=False)
     _attribute(board, [one for one in methods if needs_drawn(one)], (), drawn=True)
     folders = [board.work / _folder(drawn) / one for drawn in (False, True) for one in _wanted(board, drawn)]
-    return given_scores(folders)
+    return read_scores(folders)
 
 
 def _wanted(board: Board, drawn: bool) -> list[str]:

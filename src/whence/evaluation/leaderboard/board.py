@@ -8,17 +8,17 @@ from functools import cached_property
 from pathlib import Path
 
 from whence.attribution.attribute import Request
-from whence.attribution.attributors import ATTRIBUTORS
 from whence.attribution.gradient_attributor import Progress, unseen
 from whence.attribution.method import Method
 from whence.attribution.methods import METHODS, method
 from whence.attribution.queries import Queries
-from whence.attribution.scores import Scores
 from whence.attribution.target import Target
 from whence.attribution.work import AttributionConfig
 from whence.evaluation.bank.bank import Bank
 from whence.evaluation.leaderboard.config import LeaderboardConfig
 from whence.evaluation.leaderboard.quick import quick_scores
+from whence.scores.scores import Scores
+from whence.similarity.attributors import ATTRIBUTORS
 
 #: Attributors that look at pixels alone.
 PIXELS = tuple(name for name in ATTRIBUTORS if name != "pixel-flips")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from whence.attribution.scores import Scores
 from whence.errors import ArtefactError
 from whence.evaluation.deletion import Comparison, Deletion, Figures, measured_deletion, top_count, zero_of
 from whence.evaluation.leaderboard.attributions import attributions
 from whence.evaluation.leaderboard.board import RANDOM, Board
 from whence.evaluation.leaderboard.figures import Rows, figure, made_section
 from whence.evaluation.leaderboard.sections import Figure, Section
-from whence.evaluation.statistics.measured import mean_of
+from whence.scores.scores import Scores
+from whence.statistics.statistic import mean_of
 
 #: The method that the others are compared with.
 LIKENESS = "pixel-cosine"

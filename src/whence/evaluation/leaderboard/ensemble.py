@@ -11,7 +11,6 @@ import numpy as np
 
 from whence import artefacts
 from whence.attribution.queries import Queries
-from whence.attribution.scores import Scores
 from whence.config import Config
 from whence.data import Dataset
 from whence.ensemble import Ensemble, train_ensemble
@@ -31,6 +30,7 @@ from whence.evaluation.leaderboard.rates import (
 )
 from whence.evaluation.leaderboard.sections import Figure, Section
 from whence.evaluation.prediction.ceiling import ceiling
+from whence.scores.scores import Scores
 from whence.seeds import derived_seed
 
 SECOND = "second codebook"

@@ -10,13 +10,13 @@ from typing import Any
 
 from whence import artefacts
 from whence.evaluation.leaderboard.sections import Figure, Point, Section
-from whence.evaluation.statistics.measured import Measured
+from whence.statistics.statistic import Statistic as Statistic
 
 #: Figures by method and column; None where there is none.
 Rows = dict[str, dict[str, Figure | None]]
 
 
-def figure(measured: Measured | None, ceiling: float | None = None) -> Figure | None:
+def figure(measured: Statistic | None, ceiling: float | None = None) -> Figure | None:
     """Return a measured number as a figure; None where there is none or it is NaN.
 
     Args:
@@ -24,8 +24,8 @@ def figure(measured: Measured | None, ceiling: float | None = None) -> Figure | 
         ceiling: The most that it can be; None where that isn't known.
 
     Example:
-        >>> from whence.evaluation.statistics.bootstrap import Interval
-        >>> figure(Measured(0.5, Interval(0.25, 0.75, 0.95, 100, 0), 0.0), 0.9)
+        >>> from whence.statistics.bootstrap import Interval
+        >>> figure(Statistic(0.5, Interval(0.25, 0.75, 0.95, 100, 0), 0.0), 0.9)
         Figure(value=0.5, low=0.25, high=0.75, chance=0.0, ceiling=0.9)
     """
     if measured is None or not math.isfinite(measured.value):
@@ -39,7 +39,7 @@ def bare(value: float, chance: float | None = None) -> Figure | None:
     return Figure(value=value, chance=chance) if math.isfinite(value) else None
 
 
-def point(x: float, measured: Measured) -> Point:
+def point(x: float, measured: Statistic) -> Point:
     """Return a measured number at a place of a curve."""
     return Point(x, measured.value, *_ends(measured))
 
@@ -69,7 +69,7 @@ def is_measured(work: Path, name: str, inputs: Mapping[str, Any]) -> bool:
     return bool(known == json.loads(json.dumps(inputs)))
 
 
-def _ends(measured: Measured) -> tuple[float | None, float | None]:
+def _ends(measured: Statistic) -> tuple[float | None, float | None]:
     """Both ends of the interval, or none."""
     low, high = measured.interval.low, measured.interval.high
     return (low, high) if math.isfinite(low) and math.isfinite(high) else (None, None)

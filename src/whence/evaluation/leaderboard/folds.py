@@ -14,9 +14,9 @@ from whence.errors import DataError
 from whence.evaluation.bank.bank import Bank
 from whence.evaluation.prediction.lds import Form, predictions
 from whence.evaluation.prediction.retrained import METHODS, require_disjoint
-from whence.evaluation.statistics.uncertainty import Correlations, resamples_of
 from whence.evaluation.tuning import DEVELOPMENT
 from whence.seeds import derived_seed
+from whence.statistics.uncertainty import Correlations, resamples_of
 
 
 @dataclass(frozen=True, eq=False)

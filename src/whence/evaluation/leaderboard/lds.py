@@ -14,7 +14,7 @@ from whence.evaluation.prediction.bank_lds import bank_lds
 from whence.evaluation.prediction.comparison import difference
 from whence.evaluation.prediction.lds import Form
 from whence.evaluation.prediction.lds_table import RANDOM, Table
-from whence.evaluation.statistics.uncertainty import Correlations
+from whence.statistics.uncertainty import Correlations
 
 POOL = "test"
 _NAMES = {Kind.HELD_OUT: "held-out", Kind.DRAWN: "drawn"}

@@ -7,10 +7,10 @@ from pathlib import Path
 from torch import from_numpy
 
 from whence.attribution.attribute import Request
-from whence.attribution.scores import Estimand, Scores
 from whence.engine import Report, silent
 from whence.evaluation.leaderboard.damping import grid
 from whence.gradients.store import extend
+from whence.scores.scores import Estimand, Scores
 
 
 def quick_scores(

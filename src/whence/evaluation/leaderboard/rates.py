@@ -10,10 +10,8 @@ import torch
 from torch import Tensor
 
 from whence.attribution.attribute import Request
-from whence.attribution.attributors import Attributor, attributor
 from whence.attribution.method import Method
 from whence.attribution.queries import Queries
-from whence.attribution.scores import Estimand, Scores
 from whence.data import Dataset
 from whence.ensemble import Ensemble, sample
 from whence.evaluation.exact.false_attribution import false_attribution
@@ -22,6 +20,8 @@ from whence.evaluation.leaderboard.attributions import chosen_methods
 from whence.evaluation.leaderboard.board import PIXELS, RANDOM, Board
 from whence.evaluation.leaderboard.queries import random_scores
 from whence.evaluation.leaderboard.sections import Figure
+from whence.scores.scores import Estimand, Scores
+from whence.similarity.attributors import Attributor, attributor
 
 
 def false_rates(board: Board, ensemble: Ensemble) -> dict[str, Figure | None]:

@@ -6,17 +6,18 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-from whence.attribution.attributors import attributor
 from whence.attribution.method import Method
 from whence.attribution.scoring import Seen
+from whence.diffusion.examples import Examples
 from whence.engine import one_thread
 from whence.evaluation.leaderboard.attributions import chosen_methods
 from whence.evaluation.leaderboard.board import PIXELS, Board, needs_drawn
 from whence.evaluation.leaderboard.figures import Rows, made_section
 from whence.evaluation.leaderboard.sections import Figure, Section
-from whence.gradients.examples import Examples
-from whence.gradients.features import GROUPS, Sums, add_draws, batch_shape
+from whence.gradients.features import Sums, add_draws, batch_shape
 from whence.gradients.store import Job
+from whence.scores.jackknife import GROUPS
+from whence.similarity.attributors import attributor
 
 #: Times that a piece of work is done; the fastest counts.
 REPEATS = 3

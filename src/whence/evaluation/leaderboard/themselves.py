@@ -9,7 +9,6 @@ import numpy as np
 
 from whence import artefacts
 from whence.attribution.attribute import Request
-from whence.attribution.attributors import attributor
 from whence.attribution.method import Method
 from whence.attribution.queries import Queries
 from whence.attribution.target import Target
@@ -21,6 +20,7 @@ from whence.evaluation.leaderboard.queries import random_scores
 from whence.evaluation.ranking.outliers import Outliers, outliers
 from whence.evaluation.ranking.tracing import Tracing, tracing
 from whence.seeds import derived_seed
+from whence.similarity.attributors import attributor
 
 
 def traced(board: Board) -> dict[str, Tracing]:

@@ -10,7 +10,7 @@ import numpy as np
 from whence.errors import DataError
 from whence.evaluation.asked import Kind, Use, asked
 from whence.evaluation.bank.bank import Bank
-from whence.evaluation.given import Given
+from whence.scores.stored import StoredScores
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +29,7 @@ class Aligned:
 
 
 def align(
-    bank: Bank, given: Sequence[Given], kinds: Sequence[Kind] = tuple(Kind), use: Use = Use.REPORTED
+    bank: Bank, given: Sequence[StoredScores], kinds: Sequence[Kind] = tuple(Kind), use: Use = Use.REPORTED
 ) -> dict[Kind, Aligned]:
     """Return the scores of each kind of query, by the methods that have any, of the queries that all of these have.
 

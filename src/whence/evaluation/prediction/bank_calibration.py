@@ -9,16 +9,16 @@ import numpy as np
 from whence.errors import DataError
 from whence.evaluation.asked import Kind, Use
 from whence.evaluation.bank.bank import Bank
-from whence.evaluation.given import Given
 from whence.evaluation.prediction.aligned import align
 from whence.evaluation.prediction.calibration import Calibration, calibration
 from whence.evaluation.prediction.ceiling import is_deterministic
 from whence.evaluation.prediction.lds import predictions
+from whence.scores.stored import StoredScores
 
 
 def bank_calibration(
     bank: Bank,
-    given: Sequence[Given],
+    given: Sequence[StoredScores],
     pool: str = "test",
     kinds: Sequence[Kind] = tuple(Kind),
     use: Use = Use.REPORTED,

@@ -6,15 +6,15 @@ from collections.abc import Sequence
 
 from whence.evaluation.asked import Kind, Use
 from whence.evaluation.bank.bank import Bank
-from whence.evaluation.given import Given
 from whence.evaluation.prediction.aligned import align
 from whence.evaluation.prediction.lds import Form
 from whence.evaluation.prediction.lds_table import Table, lds_table, noise_pool
+from whence.scores.stored import StoredScores
 
 
 def bank_lds(
     bank: Bank,
-    given: Sequence[Given],
+    given: Sequence[StoredScores],
     pool: str = "test",
     kinds: Sequence[Kind] = tuple(Kind),
     use: Use = Use.REPORTED,

@@ -23,7 +23,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from whence.errors import DataError
-from whence.evaluation.statistics.measured import Measured, bootstrapped, jackknife_interval
+from whence.statistics.statistic import Statistic as Statistic
+from whence.statistics.statistic import bootstrapped, jackknife_interval
 
 #: Differences between subsets, relative to the largest value, that are rounding.
 ROUNDING = 1e-9
@@ -44,11 +45,11 @@ class Calibration:
         r2s: R² of each query by itself, [Q]; 0 where its predictions don't differ, NaN where its measurements don't.
     """
 
-    slope: Measured
-    intercept: Measured
-    r2: Measured
-    query_slope: Measured
-    query_r2: Measured
+    slope: Statistic
+    intercept: Statistic
+    r2: Statistic
+    query_slope: Statistic
+    query_r2: Statistic
     slopes: np.ndarray
     r2s: np.ndarray
 
@@ -76,9 +77,9 @@ def calibration(predicted: np.ndarray, measured: np.ndarray, *, seed: int = 0) -
     subsets = len(x)
     every, without = np.ones((1, subsets)), 1 - np.eye(subsets)
 
-    def by_jackknife(statistic: Callable[[np.ndarray], np.ndarray], chance: float) -> Measured:
+    def by_jackknife(statistic: Callable[[np.ndarray], np.ndarray], chance: float) -> Statistic:
         value = float(statistic(every)[0])
-        return Measured(value, jackknife_interval(value, statistic(without)), chance)
+        return Statistic(value, jackknife_interval(value, statistic(without)), chance)
 
     def intercept(drawn: np.ndarray) -> np.ndarray:
         shift: np.ndarray = drawn @ measured.mean(1) - _pooled(drawn, x, y)[0] * (drawn @ predicted.mean(1))

@@ -6,8 +6,8 @@ from itertools import combinations
 
 import numpy as np
 
-from whence.evaluation.statistics.measured import Measured
-from whence.evaluation.statistics.uncertainty import Correlations, shifted
+from whence.statistics.statistic import Statistic as Statistic
+from whence.statistics.uncertainty import Correlations, shifted
 
 #: Pools whose models repeat the reference run, draw for draw, with weight 0 for what is removed.
 DETERMINISTIC = "deterministic-"
@@ -34,7 +34,7 @@ def seed_agreement(losses: np.ndarray, counts: np.ndarray) -> Correlations | Non
         Spearman's correlations over subsets, of every query the mean over all pairs of seeds; None for one seed.
 
     Example:
-        >>> from whence.evaluation.statistics.uncertainty import resamples_of
+        >>> from whence.statistics.uncertainty import resamples_of
         >>> subset, noise = np.random.default_rng(0).normal(size=(64, 1, 30)), np.random.default_rng(1)
         >>> found = seed_agreement(subset + noise.normal(size=(64, 3, 30)), resamples_of(64, seed=0))
         >>> round(found.mean.value, 1)  # half of the variance is the subset's
@@ -76,11 +76,11 @@ def ceiling(correlation: np.ndarray | float, seeds: int) -> np.ndarray:
     return found
 
 
-def ceiling_of(agreement: Correlations, seeds: int) -> Measured:
+def ceiling_of(agreement: Correlations, seeds: int) -> Statistic:
     """Return the ceiling of the mean of K seeds with its interval over subsets.
 
     Example:
-        >>> from whence.evaluation.statistics.uncertainty import resamples_of
+        >>> from whence.statistics.uncertainty import resamples_of
         >>> same = np.random.default_rng(0).normal(size=(20, 1, 5)).repeat(2, 1)
         >>> ceiling_of(seed_agreement(same, resamples_of(20, seed=0)), seeds=2).value
         1.0
@@ -89,13 +89,13 @@ def ceiling_of(agreement: Correlations, seeds: int) -> Measured:
     return shifted(float(found), ceiling(agreement.resampled_mean, seeds), bounds=(0.0, 1.0))
 
 
-def share_of_ceiling(lds: Correlations, agreement: Correlations, seeds: int) -> Measured:
+def share_of_ceiling(lds: Correlations, agreement: Correlations, seeds: int) -> Statistic:
     """Return the mean LDS over the ceiling, with its interval; NaN where the ceiling is 0.
 
     Both are resampled together where they were measured with the same resamples.
 
     Example:
-        >>> from whence.evaluation.statistics.uncertainty import resamples_of
+        >>> from whence.statistics.uncertainty import resamples_of
         >>> losses, counts = np.random.default_rng(0).normal(size=(20, 1, 5)).repeat(2, 1), resamples_of(20, seed=0)
         >>> found = Correlations.measure(losses[:, 0], losses[:, 1], counts)
         >>> share_of_ceiling(found, seed_agreement(losses, counts), seeds=2).value

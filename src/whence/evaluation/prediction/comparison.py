@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from whence.evaluation.statistics.measured import Measured
-from whence.evaluation.statistics.uncertainty import Correlations, shifted
+from whence.statistics.statistic import Statistic as Statistic
+from whence.statistics.uncertainty import Correlations, shifted
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Difference:
         queries: Queries that it was measured on.
     """
 
-    measured: Measured
+    measured: Statistic
     subsets: int
     queries: int
 
@@ -37,8 +37,8 @@ class Difference:
         where the difference is 0 or unknown.
 
         Example:
-            >>> from whence.evaluation.statistics.bootstrap import Interval
-            >>> Difference(Measured(0.01, Interval(-0.01, 0.03, 0.95, 1000, 0), 0.0), subsets=64, queries=50).needed
+            >>> from whence.statistics.bootstrap import Interval
+            >>> Difference(Statistic(0.01, Interval(-0.01, 0.03, 0.95, 1000, 0), 0.0), subsets=64, queries=50).needed
             256
         """
         value, interval = self.measured.value, self.measured.interval
@@ -60,7 +60,7 @@ def difference(first: Correlations, second: Correlations, *, subsets: int) -> Di
 
     Example:
         >>> import numpy as np
-        >>> from whence.evaluation.statistics.uncertainty import resamples_of
+        >>> from whence.statistics.uncertainty import resamples_of
         >>> truth, counts = np.random.default_rng(0).normal(size=(40, 10)), resamples_of(40, seed=0)
         >>> good, bad = (Correlations.measure(truth, sign * truth, counts) for sign in (1, -1))
         >>> found = difference(good, bad, subsets=40)

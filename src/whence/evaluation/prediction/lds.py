@@ -13,7 +13,7 @@ from enum import StrEnum
 import numpy as np
 
 from whence.errors import DataError
-from whence.evaluation.statistics.ranks import spearman_columns
+from whence.statistics.ranks import spearman_columns
 
 
 class Form(StrEnum):

@@ -7,7 +7,7 @@ from typing import Any
 
 from whence.evaluation.prediction.comparison import Difference
 from whence.evaluation.prediction.lds_table import Row, Table
-from whence.evaluation.statistics.measured import Measured
+from whence.statistics.statistic import Statistic as Statistic
 
 
 def record(table: Table) -> dict[str, Any]:
@@ -48,7 +48,7 @@ def _row(row: Row, queries: tuple[str, ...]) -> dict[str, Any]:
     }
 
 
-def _measured(found: Measured | None) -> dict[str, Any] | None:
+def _measured(found: Statistic | None) -> dict[str, Any] | None:
     if found is None:
         return None
     interval = {name: _number(value) for name, value in vars(found.interval).items()}

@@ -12,10 +12,10 @@ from whence.evaluation.bank.pool import Pool
 from whence.evaluation.prediction.ceiling import ceiling_of, is_deterministic, seed_agreement, share_of_ceiling
 from whence.evaluation.prediction.comparison import Difference, difference
 from whence.evaluation.prediction.lds import Form, predictions
-from whence.evaluation.statistics.bootstrap import Interval
-from whence.evaluation.statistics.measured import Measured
-from whence.evaluation.statistics.uncertainty import Correlations, resamples_of
 from whence.seeds import derived_seed
+from whence.statistics.bootstrap import Interval
+from whence.statistics.statistic import Statistic as Statistic
+from whence.statistics.uncertainty import Correlations, resamples_of
 
 #: Name of the row of scores that are random normal numbers.
 RANDOM = "random"
@@ -34,7 +34,7 @@ class Row:
 
     name: str
     lds: Correlations
-    share: Measured | None
+    share: Statistic | None
     to_best: Difference | None
 
 
@@ -59,9 +59,9 @@ class Table:
     seeds: int
     form: Form
     queries: tuple[str, ...]
-    agreement: Measured | None
+    agreement: Statistic | None
     agreement_from: str | None
-    ceiling: Measured | None
+    ceiling: Statistic | None
     rows: tuple[Row, ...]
 
 
@@ -141,15 +141,15 @@ def _resamples(pool: Pool) -> np.ndarray:
     return resamples_of(len(pool.kept), seed=derived_seed(0, f"resamples of {pool.name}"))
 
 
-def _share(pool: Pool, found: Correlations, noisy: Correlations | None) -> Measured | None:
+def _share(pool: Pool, found: Correlations, noisy: Correlations | None) -> Statistic | None:
     """The share of the ceiling, if that is known."""
     if is_deterministic(pool.name):
         return found.mean
     return None if noisy is None else share_of_ceiling(found, noisy, len(pool.seeds))
 
 
-def _ceiling(pool: Pool, noisy: Correlations | None) -> Measured | None:
+def _ceiling(pool: Pool, noisy: Correlations | None) -> Statistic | None:
     """The ceiling, if it is known: 1 where repeated runs are the same to the last bit."""
     if is_deterministic(pool.name):
-        return Measured(1.0, Interval(1.0, 1.0, 0.95, 0, 0), 0.0)
+        return Statistic(1.0, Interval(1.0, 1.0, 0.95, 0, 0), 0.0)
     return None if noisy is None else ceiling_of(noisy, len(pool.seeds))

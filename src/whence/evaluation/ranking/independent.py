@@ -6,13 +6,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from whence.artefacts import Manifest
-from whence.attribution.scores import Scores
 from whence.errors import MismatchError
 from whence.evaluation.bank.matching import reordered
-from whence.evaluation.given import Given
+from whence.scores.scores import Scores
+from whence.scores.stored import StoredScores
 
 
-def independent_pairs(first: Sequence[Given], second: Sequence[Given]) -> dict[str, tuple[Scores, Scores]]:
+def independent_pairs(
+    first: Sequence[StoredScores], second: Sequence[StoredScores]
+) -> dict[str, tuple[Scores, Scores]]:
     """Return the scores of each method by two independent sets of draws, in the same order of queries and examples.
 
     Methods are paired by the names of their folders; if there is one on either side, these are a pair. Methods without
@@ -39,7 +41,7 @@ def independent_pairs(first: Sequence[Given], second: Sequence[Given]) -> dict[s
     }
 
 
-def _require_independent(one: Given, other: Given) -> None:
+def _require_independent(one: StoredScores, other: StoredScores) -> None:
     """Check that two scores are of the same thing by other draws.
 
     Raises:

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from whence.errors import DataError
-from whence.evaluation.statistics.measured import Measured, bootstrapped
+from whence.statistics.statistic import Statistic as Statistic
+from whence.statistics.statistic import bootstrapped
 
 
 @dataclass(frozen=True)
@@ -28,9 +29,9 @@ class Outliers:
             random orders, ((m - 1)/(N - 1)) (1 - H_N/N) + H_N/N with H_N = 1 + 1/2 + ... + 1/N.
     """
 
-    area: Measured
-    recall: Measured
-    precision: Measured
+    area: Statistic
+    recall: Statistic
+    precision: Statistic
 
 
 def outliers(values: np.ndarray, outlier: np.ndarray, *, seed: int = 0) -> Outliers:
@@ -67,7 +68,7 @@ def outliers(values: np.ndarray, outlier: np.ndarray, *, seed: int = 0) -> Outli
         "precision": (wanted - 1) / (count - 1) * (1 - mean_place) + mean_place,
     }
 
-    def measured(name: str) -> Measured:
+    def measured(name: str) -> Statistic:
         def statistic(drawn: np.ndarray) -> np.ndarray:
             drawn = drawn[:, order]
             found = np.add.reduceat(drawn * is_outlier, levels, 1)

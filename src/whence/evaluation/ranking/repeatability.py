@@ -14,7 +14,8 @@ from scipy.stats import rankdata
 
 from whence.errors import DataError
 from whence.evaluation.ranking.top import top_columns
-from whence.evaluation.statistics.measured import Measured, mean_of
+from whence.statistics.statistic import Statistic as Statistic
+from whence.statistics.statistic import mean_of
 
 #: Examples at the top of each set that are compared.
 TOP = 100
@@ -34,8 +35,8 @@ class Repeatability:
         overlaps: Of each query, [Q].
     """
 
-    correlation: Measured
-    overlap: Measured
+    correlation: Statistic
+    overlap: Statistic
     correlations: np.ndarray
     overlaps: np.ndarray
 

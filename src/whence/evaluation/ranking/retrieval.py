@@ -8,7 +8,8 @@ import numpy as np
 
 from whence.errors import ConfigError, DataError
 from whence.evaluation.ranking.top import require_scores, top_columns
-from whence.evaluation.statistics.measured import Measured, mean_of
+from whence.statistics.statistic import Statistic as Statistic
+from whence.statistics.statistic import mean_of
 
 #: Examples at the top of a query that are looked at.
 TOP = 10
@@ -16,7 +17,7 @@ TOP = 10
 
 def precision(
     scores: np.ndarray, right: np.ndarray, top: int = TOP, *, itself: np.ndarray | None = None, seed: int = 0
-) -> Measured:
+) -> Statistic:
     """Return precision@k: the share of the top k examples that are right for the query, mean over queries.
 
     From 0 to 1, more is better. What is right need not be what is influential: a method may be faithful to the model

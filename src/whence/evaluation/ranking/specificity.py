@@ -15,7 +15,8 @@ from scipy.sparse import csr_array
 from scipy.stats import binom
 
 from whence.evaluation.ranking.top import top_columns
-from whence.evaluation.statistics.measured import Measured, bootstrapped, jackknife_interval
+from whence.statistics.statistic import Statistic as Statistic
+from whence.statistics.statistic import bootstrapped, jackknife_interval
 
 #: Examples at the top of a query that are looked at.
 TOP = 20
@@ -32,8 +33,8 @@ class Specificity:
             Less is more specific; chance: P(Binomial(Q, k/N) ≥ Q/2).
     """
 
-    different: Measured
-    recurring: Measured
+    different: Statistic
+    recurring: Statistic
 
 
 def specificity(
@@ -70,12 +71,12 @@ def specificity(
     )
     chance = examples * (1 - (1 - top / examples) ** queries)
     return Specificity(
-        Measured(float(different), interval, float(chance)),
+        Statistic(float(different), interval, float(chance)),
         _recurring(columns, examples, np.zeros(queries) if kinds is None else np.asarray(kinds), seed),
     )
 
 
-def _recurring(columns: np.ndarray, examples: int, kinds: np.ndarray, seed: int) -> Measured:
+def _recurring(columns: np.ndarray, examples: int, kinds: np.ndarray, seed: int) -> Statistic:
     queries, top = columns.shape
     seen, places = np.unique(columns, return_inverse=True)
     rows = np.repeat(np.arange(queries), top)

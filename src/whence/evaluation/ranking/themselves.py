@@ -9,9 +9,9 @@ import numpy as np
 
 from whence import artefacts
 from whence.attribution.pictures import Pictures
-from whence.attribution.scores import Scores
 from whence.errors import DataError, MismatchError
-from whence.evaluation.given import Given
+from whence.scores.scores import Scores
+from whence.scores.stored import StoredScores
 
 
 def own_columns(scores: Scores) -> np.ndarray:
@@ -19,7 +19,7 @@ def own_columns(scores: Scores) -> np.ndarray:
 
     Example:
         >>> import torch
-        >>> from whence.attribution import Estimand
+        >>> from whence.scores.scores import Estimand
         >>> estimand = Estimand("pixels", "none", "none", "none", "example")
         >>> own_columns(Scores(torch.zeros(2, 3), ("c", "q"), ("a", "b", "c"), (("u",),) * 3, "pixel", estimand,
         ...                    "unsigned", "max")).tolist()
@@ -29,7 +29,7 @@ def own_columns(scores: Scores) -> np.ndarray:
     return np.array([place.get(name, -1) for name in scores.queries], dtype=np.int64)
 
 
-def training_images(given: Given, paths: Sequence[Path]) -> np.ndarray:
+def training_images(given: StoredScores, paths: Sequence[Path]) -> np.ndarray:
     """Return the column of each query among the examples, int [Q], after checking that it is the same picture.
 
     Pictures are compared where they were kept, which are those of the examples at the ends of the scores.

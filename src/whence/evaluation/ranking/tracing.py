@@ -13,7 +13,8 @@ import numpy as np
 
 from whence.errors import DataError
 from whence.evaluation.ranking.top import require_scores
-from whence.evaluation.statistics.measured import Measured, mean_of
+from whence.statistics.statistic import Statistic as Statistic
+from whence.statistics.statistic import mean_of
 
 #: Places from the top in which a query counts as found.
 NEAR = 10
@@ -29,9 +30,9 @@ class Tracing:
         reciprocal: Mean of 1 / (place from the top, from 1); chance: H_N / N with H_N = 1 + 1/2 + ... + 1/N.
     """
 
-    first: Measured
-    near: Measured
-    reciprocal: Measured
+    first: Statistic
+    near: Statistic
+    reciprocal: Statistic
 
 
 def tracing(scores: np.ndarray, itself: np.ndarray, *, seed: int = 0) -> Tracing:

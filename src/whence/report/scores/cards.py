@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from whence.attribution.scores import Scores
 from whence.report.examples import shorten
 from whence.report.pictures import LARGE, Picture, data_uri
 from whence.report.scores.entries import Entry, Ranking, sizes_of_units
 from whence.report.scores.folder import Attributions, units_tested
 from whence.report.scores.shares import share_sentence
 from whence.report.words import counted, named
+from whence.scores.scores import Scores
 
 #: Examples shown at each end of the scores of a query.
 SHOWN = 8

@@ -10,10 +10,10 @@ import torch
 from markupsafe import Markup
 from torch import Tensor
 
-from whence.attribution.scores import Scores
-from whence.attribution.significance import half_width, rising
 from whence.report.scores.bars import Scale, bar
 from whence.report.scores.shares import share_curve
+from whence.scores.scores import Scores
+from whence.scores.significance import half_width, rising
 
 
 @dataclass(frozen=True)

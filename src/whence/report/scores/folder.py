@@ -12,8 +12,8 @@ from torch import Tensor
 from whence import artefacts
 from whence.artefacts import Manifest
 from whence.attribution.pictures import Pictures
-from whence.attribution.scores import Scores
 from whence.errors import ArtefactError, MismatchError
+from whence.scores.scores import Scores
 
 #: Queries on the page.
 QUERIES = 50

@@ -9,11 +9,11 @@ from statistics import median_low
 
 import numpy as np
 
-from whence.attribution.scores import Scores
-from whence.evaluation.exact.agreement import TOP, agreement
 from whence.report.scores.cards import QueryCard
 from whence.report.scores.shares import percent
 from whence.report.words import counted
+from whence.scores.scores import Scores
+from whence.statistics.agreement import TOP, agreement
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ from markupsafe import Markup
 from torch import Tensor
 
 from whence.errors import DataError
-from whence.report.plots import SIDE, along, frame, linear_ticks, log_ticks, square, tick_x, tick_y
+from whence.report.plots import SIDE, along, frame, square, tick_x, tick_y
+from whence.statistics.ticks import linear_ticks, log_ticks
 
 #: Bins of timesteps at most, and pairs in a bin on average at least.
 BINS, PAIRS = 40, 10

@@ -11,9 +11,10 @@ import torch
 from markupsafe import Markup
 from torch import Tensor
 
-from whence.attribution.scores import Scores
-from whence.report.plots import SIDE, frame, log_ticks, square, tick_x, tick_y
+from whence.report.plots import SIDE, frame, square, tick_x, tick_y
 from whence.report.scatter import short
+from whence.scores.scores import Scores
+from whence.statistics.ticks import log_ticks
 
 #: Points of a curve, and styles of lines.
 POINTS, STYLES = 60, 12

@@ -14,7 +14,7 @@ from typing import Literal
 from markupsafe import Markup
 
 from whence.evaluation.leaderboard.page.tables import number
-from whence.report.plots import linear_ticks
+from whence.statistics.ticks import linear_ticks
 
 #: Width of all plots.
 WIDTH = 600

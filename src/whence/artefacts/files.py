@@ -1,0 +1,140 @@
+"""Files of artefacts: JSON, tensors and tables, each written whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from whence.errors import ArtefactError
+
+#: What a user does about a damaged artefact.
+WAY_OUT = "Delete {} and run the command that makes it again."
+
+
+def read_json(path: Path) -> Any:
+    """Return the content of a JSON file.
+
+    Raises:
+        ArtefactError: The file is missing or is not JSON.
+    """
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise ArtefactError(f"{path} does not exist.") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ArtefactError(f"{path} is damaged: {error}.") from None
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file, whole or not at all."""
+    write_bytes(path, (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode())
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file, whole or not at all: a reader sees the old content or the new."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(data)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary file to fill; when the block ends well, put it where `path` is, else remove it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        with temporary.open("rb") as stream:
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
+    """Write named tensors as a safetensors file.
+
+    Raises:
+        OSError: The file can't be written, as on a full disk.
+    """
+    with replacing(path) as temporary:
+        try:
+            save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, temporary)
+        except SafetensorError as error:
+            raise OSError(errno.EIO, str(error), str(path)) from None
+
+
+def read_tensors(path: Path) -> dict[str, torch.Tensor]:
+    """Return the content of a safetensors file; the tensors are mapped from disk, not copied.
+
+    Raises:
+        ArtefactError: The file is missing or damaged.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except FileNotFoundError:
+        raise ArtefactError(f"{path} does not exist.") from None
+    except SafetensorError as error:
+        raise ArtefactError(f"{path} is damaged: {error}.") from None
+
+
+def read_row(path: Path, name: str, index: int) -> torch.Tensor:
+    """Return one entry along the first dimension of a tensor in a safetensors file, without reading the others.
+
+    Raises:
+        ArtefactError: The file is missing or damaged, or has no such tensor.
+    """
+    try:
+        with safe_open(path, framework="pt") as stored:
+            row: torch.Tensor = stored.get_slice(name)[index]
+            return row
+    except (OSError, SafetensorError) as error:
+        raise ArtefactError(f"{path} can't be read: {error}. {WAY_OUT.format(path.parent)}") from None
+
+
+def write_table(path: Path, columns: Mapping[str, Any]) -> None:
+    """Write named columns as a Parquet file."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.table(dict(columns)), sink)
+    write_bytes(path, sink.getvalue().to_pybytes())
+
+
+def write_csv(path: Path, columns: Mapping[str, Any]) -> None:
+    """Write columns of equal length as a CSV file, for spreadsheets."""
+    sink = pa.BufferOutputStream()
+    pa.csv.write_csv(pa.table(dict(columns)), sink)
+    write_bytes(path, sink.getvalue().to_pybytes())
+
+
+def read_table(path: Path) -> dict[str, list[Any]]:
+    """Return the content of a Parquet file as named columns.
+
+    Raises:
+        ArtefactError: The file is missing or damaged.
+    """
+    try:
+        columns: dict[str, list[Any]] = pq.read_table(path).to_pydict()
+    except FileNotFoundError:
+        raise ArtefactError(f"{path} does not exist.") from None
+    except (pa.ArrowInvalid, OSError) as error:
+        raise ArtefactError(f"{path} is damaged: {error}.") from None
+    return columns
+
+
+def to_tensor(array: np.ndarray) -> torch.Tensor:
+    """A tensor that shares the array's memory where it can."""
+    return torch.from_numpy(np.ascontiguousarray(array))

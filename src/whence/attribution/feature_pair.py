@@ -1,0 +1,85 @@
+"""FeaturePair: the features of one model and readout, from which every gradient method computes its scores."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from whence.errors import ConfigError, NotFiniteError
+from whence.kernel.algebra import norms, product
+from whence.kernel.kernel import Kernel
+
+
+@dataclass(frozen=True, eq=False)
+class FeaturePair:
+    """What a gradient method looks at; a method is a function ``(evidence, damping) -> scores``, float64 [Q, N].
+
+    The damping c is relative to the mean eigenvalue: λ = c · tr(ΦᵀΦ) / min(N, p). All methods and dampings share
+    one `kernel`.
+
+    Attributes:
+        examples: Φ, features of training examples, means over draws: float32 [N, p].
+        queries: Φ_q, features of queries by the same compression: float32 [Q, p].
+        losses: Mean loss of every training example over its draws [N]; only some methods need it.
+        widths: Features of every layer, in the order of the columns; empty where layers are not told apart.
+
+    Example:
+        >>> import torch
+        >>> evidence = FeaturePair(torch.eye(2), torch.tensor([[1.0, 2.0]]))
+        >>> evidence.dot.float(), evidence.kernel.scores(1.0).float()
+        (tensor([[1., 2.]]), tensor([[0.5000, 1.0000]]))
+    """
+
+    examples: Tensor
+    queries: Tensor
+    losses: Tensor | None = None
+    widths: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Check that everything fits.
+
+        Raises:
+            ConfigError: Features don't fit each other, the widths don't add up to them, there isn't one loss per
+                example, or a loss is negative.
+            NotFiniteError: A feature or a loss is not finite.
+        """
+        norms(self.examples, self.queries)
+        if self.widths and sum(self.widths) != self.examples.shape[1]:
+            raise ConfigError(f"Layers of {sum(self.widths)} features in all don't make {self.examples.shape[1]}.")
+        if self.losses is None:
+            return
+        if tuple(self.losses.shape) != (len(self.examples),) or (self.losses < 0).any():
+            raise ConfigError(
+                f"Features need one mean loss, 0 or more, for each of {len(self.examples)} examples; the losses are "
+                f"{list(self.losses.shape)}, of which {int((self.losses < 0).sum())} below 0."
+            )
+        if not self.losses.isfinite().all():
+            n = int((~self.losses.isfinite()).nonzero()[0])
+            raise NotFiniteError(f"The loss of example {n} (from 0) is not finite.")
+
+    @cached_property
+    def kernel(self) -> Kernel:
+        """The kernel of the examples and queries."""
+        return Kernel(self.examples, self.queries)
+
+    @cached_property
+    def layers(self) -> tuple[Kernel, ...]:
+        """The kernel of every layer, of its features alone."""
+        if not self.widths:
+            return (self.kernel,)
+        widths = list(self.widths)
+        parts = zip(torch.split(self.examples, widths, 1), torch.split(self.queries, widths, 1), strict=True)
+        return tuple(Kernel(examples, queries) for examples, queries in parts)
+
+    @property
+    def dot(self) -> Tensor:
+        """Φ_qΦᵀ, float64 [Q, N], in a new tensor; without the kernel."""
+        return product(self.queries.T, self.examples.T)
+
+    @property
+    def norms(self) -> tuple[Tensor, Tensor]:
+        """‖φ_n‖ [N] and ‖φ_q‖ [Q], float64; without the kernel."""
+        return norms(self.examples, self.queries)

@@ -1,0 +1,1 @@
+"""Scores of training examples for queries: the type, its standard errors, and its tables."""

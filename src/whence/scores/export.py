@@ -1,0 +1,154 @@
+"""Scores as a long table, one row for each query and example: for spreadsheets, databases and other programs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+import torch
+from torch import Tensor
+
+from whence import artefacts
+from whence.errors import ConfigError
+from whence.scores.scores import Scores
+from whence.scores.significance import half_width
+
+#: Rows that are held at a time.
+ROWS = 2**17
+
+SCHEMA = pa.schema(
+    {
+        "query": pa.string(),
+        "rank": pa.int64(),
+        "example": pa.string(),
+        "units": pa.list_(pa.string()),
+        "score": pa.float64(),
+        "standard_error": pa.float64(),
+        "low": pa.float64(),
+        "high": pa.float64(),
+        "opponent": pa.bool_(),
+    }
+)
+_WRITERS: dict[str, Callable[..., AbstractContextManager[Any]]] = {
+    ".csv": pyarrow.csv.CSVWriter,
+    ".parquet": pyarrow.parquet.ParquetWriter,
+}
+
+
+def to_table(scores: Scores, top: int | None = None) -> pa.Table:
+    """Return scores as one table: query, rank, example, units, score, standard_error, low, high, opponent.
+
+    Rank 1 has the largest score of the query; ties by position. From low to high is the 90% interval of one score,
+    which covers Monte Carlo error and not retraining noise; it is null, as the error is, where a method has no draws. A
+    row is an opponent where the method has a sign and the score is below 0.
+
+    Args:
+        scores: The scores.
+        top: How many of the largest scores of each query and, of a method with a sign, how many of the smallest ones
+            below 0; None for all.
+
+    Returns:
+        The rows, by query and rank.
+
+    Raises:
+        ConfigError: `top` is below 1.
+
+    Example:
+        >>> from whence.similarity.pixel import pixel
+        >>> from whence.data import load
+        >>> digits = load("digits").select(range(9))
+        >>> to_table(pixel(digits.images([5]), ["q"], digits), top=1).select(["query", "rank", "score"]).to_pylist()
+        [{'query': 'q', 'rank': 1, 'score': 0.0}]
+    """
+    return pa.concat_tables([SCHEMA.empty_table(), *_tables(scores, top)])
+
+
+def write_table_of(scores: Scores, path: Path, top: int | None = None) -> None:
+    """Write scores as one table to a Parquet or a CSV file, query by query; a file that is there is replaced.
+
+    In CSV the units of an example are a JSON list.
+
+    Args:
+        scores: The scores.
+        path: The file; its suffix says which of the two.
+        top: As in `to_table`.
+
+    Raises:
+        ConfigError: The suffix is another one, or `top` is below 1.
+    """
+    open_writer = _WRITERS.get(path.suffix.lower())
+    if open_writer is None:
+        raise ConfigError(f"{path} has the suffix {path.suffix!r}; scores are written as {' or '.join(_WRITERS)}.")
+    flat = path.suffix.lower() == ".csv"
+    tables = _tables(scores, top)
+    schema = SCHEMA.set(3, pa.field("units", pa.string())) if flat else SCHEMA
+    with artefacts.replacing(path) as temporary, open_writer(temporary, schema) as writer:
+        for table in tables:
+            writer.write_table(_with_text(table) if flat else table)
+
+
+def _tables(scores: Scores, top: int | None) -> Iterator[pa.Table]:
+    """The table in pieces of about ROWS rows."""
+    if top is not None and top < 1:
+        raise ConfigError(f"top is {top}; expected a number of examples from 1, or none for all.")
+    return _pieces(scores, top)
+
+
+def _pieces(scores: Scores, top: int | None) -> Iterator[pa.Table]:
+    held: list[pa.Table] = []
+    for q in range(len(scores.queries)):
+        held.append(_of_query(scores, q, top))
+        if sum(map(len, held)) >= ROWS:
+            yield pa.concat_tables(held)
+            held = []
+    if held:
+        yield pa.concat_tables(held)
+
+
+def _of_query(scores: Scores, q: int, top: int | None) -> pa.Table:
+    row, signed = scores.scores[q].double() + 0.0, scores.sign != "unsigned"  # + 0.0: there is no -0
+    order = torch.argsort(row, descending=True, stable=True)
+    ranks = _ranks(row[order], top, signed)
+    places = order[ranks]
+    chosen, columns = row[places], places.tolist()
+    error = None if scores.standard_error is None else scores.standard_error[q].double()[places]
+    reach = None if error is None else half_width(error)
+    return pa.table(
+        {
+            "query": [scores.queries[q]] * len(columns),
+            "rank": (ranks + 1).numpy(),
+            "example": [scores.examples[n] for n in columns],
+            "units": [list(scores.units[n]) for n in columns],
+            "score": chosen.numpy(),
+            "standard_error": _numbers(error, len(columns)),
+            "low": _numbers(None if reach is None else chosen - reach, len(columns)),
+            "high": _numbers(None if reach is None else chosen + reach, len(columns)),
+            "opponent": ((chosen < 0) & signed).numpy(),
+        },
+        schema=SCHEMA,
+    )
+
+
+def _ranks(descending: Tensor, top: int | None, signed: bool) -> Tensor:
+    """Which of the scores in descending order are taken, from 0: the first, and of those below 0 the last."""
+    count = len(descending)
+    if top is None or top >= count:
+        return torch.arange(count)
+    below = int((descending < 0).sum()) if signed else 0
+    last = max(top, count - min(top, below))
+    return torch.cat([torch.arange(top), torch.arange(last, count)])
+
+
+def _numbers(values: Tensor | None, count: int) -> Any:
+    return [None] * count if values is None else values.numpy()
+
+
+def _with_text(table: pa.Table) -> pa.Table:
+    texts = [json.dumps(own, ensure_ascii=False) for own in table.column("units").to_pylist()]
+    return table.set_column(3, pa.field("units", pa.string()), pa.array(texts, pa.string()))

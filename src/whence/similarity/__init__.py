@@ -1,0 +1,1 @@
+"""Similarity of pictures, by pixels or embeddings: baselines that are not influence."""

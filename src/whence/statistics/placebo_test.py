@@ -1,0 +1,55 @@
+"""The placebo test: effects of units against effects of code words that no unit has.
+
+With P placebos the p-value of an effect e is
+
+    p = (1 + number of placebos with an effect at least as large as e) / (1 + P)
+
+Its smallest value is 1 / (1 + P). So the correction for F units can name a unit at a level only if F / (1 + P) is at
+most the level.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from scipy.special import gammaln
+from torch import Tensor
+
+#: Probability of naming anybody wrongly in one picture.
+LEVEL = 0.05
+
+
+def placebos_needed(units: int, level: float = LEVEL) -> int:
+    """Return without how many placebos nobody could be named among so many units: the least P with U/(1 + P) <= level.
+
+    Example:
+        >>> placebos_needed(10), placebos_needed(1500)
+        (199, 29999)
+    """
+    return int(np.ceil(units / level - 1e-9)) - 1
+
+
+def p_values(effects: Tensor, placebos: Tensor) -> Tensor:
+    """(1 + placebos at least as large) / (1 + P) of every effect, float64; ties count against the unit."""
+    ascending = torch.sort(placebos).values
+    below = torch.searchsorted(ascending, effects.contiguous(), right=False)
+    return (1.0 + len(placebos) - below.double()) / (1.0 + len(placebos))
+
+
+def expected_maximum(values: Tensor, count: int) -> float:
+    """Return the expected largest of k values drawn without replacement: Σ_i C(i-1, k-1) / C(n, k) · v_(i), ascending.
+
+    Example:
+        >>> round(expected_maximum(torch.tensor([1.0, 2.0, 3.0]), 2), 6)
+        2.666667
+    """
+    if not count:
+        return float("nan")
+    n, rank = len(values), np.arange(count, len(values) + 1)
+    weights = np.exp(_log_choose(rank - 1, count - 1) - _log_choose(np.array([n]), count))
+    return float(weights @ torch.sort(values.double()).values.numpy()[count - 1 :] / weights.sum())
+
+
+def _log_choose(n: np.ndarray, k: int) -> np.ndarray:
+    found: np.ndarray = gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1)
+    return found
