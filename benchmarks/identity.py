@@ -33,7 +33,7 @@ def commands(work: Path, bank: Path) -> list[list[str]]:
     """The commands, in order; each is a list of arguments of `whence`."""
     data, single, ensemble = str(bank / "data"), work / "single", work / "ens"
     methods = [argument for name in METHODS for argument in ("--method", name)]
-    (work / "flip.toml").write_text("[training]\nflip = true\nbatch_size = 32\n")
+    (work / "flip.toml").write_text("[training]\nflip = true\nbatch_size = 32\n[sampler]\nsteps = 10\n")
     steps = ["--steps", "100", "--config", str(work / "flip.toml")]
     few = ["--queries", "sample:3", "--draws", "16", "--width", "256"]
     subsets = ["--subsets", "4", "--seeds", "2", "--development", "2", "--deterministic", "2"]
@@ -46,8 +46,8 @@ def commands(work: Path, bank: Path) -> list[list[str]]:
         ["attribute", single, "digits", "--unit-column", "contributor", "--out", work / "scores", *few, *methods],
         ["export", work / "scores/d-trak", "--to", work / "d-trak.csv", "--top", "10"],
         ["ensemble", "codebook", "--units", "20", "--remove", "1"],
-        ["ensemble", "train", data, "--members", "8", "--out", ensemble, *steps],
-        ["ensemble", "sample", ensemble, "--count", "4", "--steps", "10"],
+        ["ensemble", "train", data, "--members", "12", "--out", ensemble, *steps],
+        ["ensemble", "sample", ensemble, "--count", "4"],
         ["ensemble", "sample", ensemble, "--count", "4", "--without", "17", "--method", "ddim", "--steps", "10"],
         ["ensemble", "ablate", ensemble, "--sample", "0/1", "--unit", "17"],
         ["ensemble", "losses", ensemble, "--queries", "sample:3", "--draws", "8"],
@@ -58,7 +58,7 @@ def commands(work: Path, bank: Path) -> list[list[str]]:
         ["ensemble", "certify", ensemble, "--sample", "0/1", "--without", "17", "--out", work / "cert.json"],
         ["verify", work / "cert.json", "--run", ensemble],
         ["ensemble", "export", ensemble, work / "ens.ctf"],
-        ["attribute", ensemble, data, "--out", work / "scores-ens", *few, "--method", "d-trak", "--method", "tangent"],
+        ["attribute", ensemble, data, "--out", work / "scores-ens", *few, "--method", "d-trak"],
         ["bank", "build", data, "--examples", "60", "--out", work / "bank", "--steps", "20", *subsets, *sizes],
         ["attribute", work / "bank/models/0", work / "bank/data", "--queries", work / "bank/queries"]
         + ["--out", work / "scores-small", "--draws", "16", "--method", "trak", "--method", "pixel"],
@@ -68,12 +68,14 @@ def commands(work: Path, bank: Path) -> list[list[str]]:
         + ["--estimator", "shapley", "--estimator", "leave-one-out", "--estimator", "owen", "--out", work / "credit"],
         ["credit", "audit", work / "credit", "--names", "3"],
         ["credit", "compute", work / "scores", "--out", work / "credit-scores"],
+        ["ensemble", "train", "digits", "--unit-column", "contributor", "--members", "8", "--out", work / "ens-credit"]
+        + steps,
         [
             "credit",
             "compute",
-            ensemble,
+            work / "ens-credit",
             "--queries",
-            str(bank / "queries"),
+            "sample:2",
             "--draws",
             "8",
             "--out",
