@@ -27,6 +27,8 @@ import torch
 
 from whence.errors import InterruptedRunError
 
+#: Modules that worker processes find imported.
+PRELOADED = ["whence.diffusion.process"]
 #: Called with (done, total) as work goes on.
 Report = Callable[[int, int], None]
 
@@ -122,18 +124,22 @@ def run(tasks: Sequence[Task], *, workers: int | None = None, report: Report = s
 
 
 def _run_in_processes(tasks: Sequence[Task], workers: int, note: Callable[[str, int], None]) -> None:
-    context = multiprocessing.get_context("spawn")
-    news = context.Queue()
-    pool = ProcessPoolExecutor(workers, context, _start_worker, (news,))
+    """Run tasks in worker processes, which a server forks: it imports the networks' libraries once for all of them."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(PRELOADED)
+    messages = context.Queue()
+    pool = ProcessPoolExecutor(workers, context, _start_worker, (messages,))
     ended = threading.Event()
-    reader = threading.Thread(target=_forward, args=(news, note, ended), daemon=True)
+    reader = threading.Thread(target=_forward, args=(messages, note, ended), daemon=True)
     reader.start()
     try:
-        with _no_main():
+        with _without_main():
             futures = {pool.submit(_call, task): task for task in tasks}
-        _wait(pool, futures)
+            pool.submit(int)  # The pool watches a worker from the next call of submit on; this watches the last one.
+        _wait(futures)
     except BaseException:
-        _kill(pool)
+        for process in list((pool._processes or {}).values()):
+            process.kill()
         raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
@@ -142,7 +148,7 @@ def _run_in_processes(tasks: Sequence[Task], workers: int, note: Callable[[str, 
 
 
 @contextmanager
-def _no_main() -> Iterator[None]:
+def _without_main() -> Iterator[None]:
     """Start workers that don't import the caller's script: tasks live in modules, and a script needs no guard."""
     main = sys.modules["__main__"]
     hidden: dict[str, Any] = {name: vars(main).pop(name) for name in ("__file__", "__spec__") if name in vars(main)}
@@ -153,48 +159,41 @@ def _no_main() -> Iterator[None]:
         vars(main).update(hidden)
 
 
-def _wait(pool: ProcessPoolExecutor, futures: Mapping[Future[None], Task]) -> None:
-    """Wait for all tasks or the first error. The pool may overlook the death of its youngest worker: look ourselves."""
-    pending, broken = set(futures), False
-    while pending:
-        dead = any(not process.is_alive() for process in list((pool._processes or {}).values()))
-        done, pending = wait(pending, timeout=0.5, return_when=FIRST_EXCEPTION)
+def _wait(futures: Mapping[Future[None], Task]) -> None:
+    """Wait for all tasks or the first error.
+
+    Raises:
+        InterruptedRunError: A worker process died.
+    """
+    done, pending = wait(futures, return_when=FIRST_EXCEPTION)
+    try:
         for future in done:
-            try:
-                future.result()
-            except BrokenProcessPool:
-                broken = True
-        if broken or (dead and pending):
-            names = sorted(futures[future].name for future in (pending or done))
-            raise InterruptedRunError(
-                f"A worker process was killed or ran out of memory (around {names[0]}). What was finished is kept: "
-                "run the same command again to continue, with fewer --workers if memory was short."
-            )
+            future.result()
+    except BrokenProcessPool:
+        names = sorted(futures[future].name for future in (pending or done))
+        raise InterruptedRunError(
+            f"A worker process was killed or ran out of memory (around {names[0]}). What was finished is kept: "
+            "run the same command again to continue, with fewer --workers if memory was short."
+        ) from None
 
 
-def _forward(news: Any, note: Callable[[str, int], None], ended: threading.Event) -> None:
+def _forward(messages: Any, note: Callable[[str, int], None], ended: threading.Event) -> None:
     """Pass on the workers' reports until all is quiet after the end; a killed worker can't block this."""
     while True:
         try:
-            note(*news.get(timeout=0.2))
+            note(*messages.get(timeout=0.2))
         except queue.Empty:
             if ended.is_set():
                 return
 
 
-def _kill(pool: ProcessPoolExecutor) -> None:
-    """End the workers at once; their work on disk continues from its last save."""
-    for process in list((pool._processes or {}).values()):
-        process.kill()
+_messages: Any = None
 
 
-_news: Any = None
-
-
-def _start_worker(news: Any) -> None:
+def _start_worker(messages: Any) -> None:
     """Prepare a worker process; the parent alone answers Ctrl-C."""
-    global _news
-    _news = news
+    global _messages
+    _messages = messages
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
@@ -210,4 +209,4 @@ def _end_with_parent() -> None:
 def _call(task: Task) -> None:
     """Run a task in a worker."""
     with one_thread():
-        task.function(**task.arguments, report=lambda amount, _total: _news.put((task.name, amount)))
+        task.function(**task.arguments, report=lambda amount, _total: _messages.put((task.name, amount)))
