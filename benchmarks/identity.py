@@ -50,7 +50,7 @@ def commands(work: Path, bank: Path) -> list[list[str]]:
         ["ensemble", "sample", ensemble, "--count", "4"],
         ["ensemble", "sample", ensemble, "--count", "4", "--without", "17", "--method", "ddim", "--steps", "10"],
         ["ensemble", "ablate", ensemble, "--sample", "0/1", "--unit", "17"],
-        ["ensemble", "losses", ensemble, "--queries", "sample:3", "--draws", "8"],
+        ["ensemble", "losses", ensemble, "--queries", "0/0-2", "--draws", "8"],
         ["ensemble", "losses", ensemble, "--queries", str(bank / "queries"), "--draws", "8"],
         ["ensemble", "screen", ensemble, "--sample", "0/1"],
         ["ensemble", "landscape", ensemble, "--samples", "0/0-1", "--placebos", "5"],

@@ -1,7 +1,6 @@
 import dataclasses
 import itertools
 import shutil
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -128,7 +127,7 @@ COLOURS = """() => [...document.querySelectorAll("body, body *")]
 
 
 @pytest.fixture(scope="session")
-def browser(request):
+def browser():
     """Headless Chromium. Without one its tests are skipped, and the end of the run says so."""
     found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     try:
@@ -136,10 +135,7 @@ def browser(request):
     except ImportError:
         found = None
     if not found:
-        count = sum("browser" in getattr(item, "fixturenames", ()) for item in request.session.items)
-        reason = f"NO BROWSER: {count} browser tests of the report were skipped; install chromium and playwright."
-        warnings.warn(reason, stacklevel=1)
-        pytest.skip(reason)
+        pytest.skip("NO BROWSER: the browser tests of the report are skipped; install chromium and playwright.")
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=found, args=ARGUMENTS)
         yield chromium
