@@ -38,7 +38,7 @@ def commands(work: Path, bank: Path) -> list[list[str]]:
     few = ["--queries", "sample:3", "--draws", "16", "--width", "256"]
     subsets = ["--subsets", "4", "--seeds", "2", "--development", "2", "--deterministic", "2"]
     sizes = ["--held-out", "digits:test", "--held-out-count", "4", "--drawn", "4", "--draws", "8", "--models", "2"]
-    study = ["--unit-column", "contributor", "--coalitions", "12", "--pictures", "16", "--steps", "5"]
+    study = ["--unit-column", "contributor", "--coalitions", "80", "--pictures", "8", "--steps", "2"]
     behaviours = [argument for name in ("diversity", "held-out-fit", "coverage") for argument in ("--behaviour", name)]
     rows = [
         ["train", "digits", "--out", single, "--unit-column", "contributor", *steps],
@@ -64,7 +64,7 @@ def commands(work: Path, bank: Path) -> list[list[str]]:
         + ["--out", work / "scores-small", "--draws", "16", "--method", "trak", "--method", "pixel"],
         ["evaluate", "lds", work / "scores-small", "--bank", work / "bank", "--out", work / "lds.json"],
         ["evaluate", "deletion", work / "scores-small/trak", "--bank", work / "bank", "--top", "5", "--count", "2"],
-        ["credit", "compute", single, "digits", *study, "--held-out", "digits:test", *behaviours]
+        ["credit", "compute", single, "digits", *study, "--held-out", work / "bank/queries", *behaviours]
         + ["--estimator", "shapley", "--estimator", "leave-one-out", "--estimator", "owen", "--out", work / "credit"],
         ["credit", "audit", work / "credit", "--names", "3"],
         ["credit", "compute", work / "scores", "--out", work / "credit-scores"],
