@@ -1,26 +1,36 @@
-"""Where a NaN or an infinity came from: the first layer and the examples."""
+"""The first layer and the examples at which a NaN or an infinity appears."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
+from whence.diffusion.prediction import NO_CONDITIONS
 from whence.diffusion.process import DiffusionModel
 from whence.errors import NotFiniteError
 
 
-def require_finite(model: DiffusionModel, x: Tensor, t: Tensor, noise: Tensor, ids: Sequence[str], where: str) -> None:
-    """Run the batch again layer by layer and say which layer and which examples are not finite.
+def require_finite(
+    model: DiffusionModel,
+    x: Tensor,
+    t: Tensor,
+    noise: Tensor,
+    ids: Sequence[str],
+    where: str,
+    conditions: Mapping[str, Tensor] = NO_CONDITIONS,
+) -> None:
+    """Run a batch again, and name the first layer and the examples whose loss is not finite.
 
     Args:
-        model: The model at fault.
-        x: Clean images [n, C, H, W].
+        model: The model.
+        x: Clean examples [n, ...].
         t: Timesteps [n].
-        noise: Noise [n, C, H, W].
+        noise: Noise [n, ...].
         ids: Example ids, n of them.
-        where: What was going on, for the message.
+        where: The place in the work, for the message: ``"training step 3"``.
+        conditions: Further arguments of the network by name, n rows each.
 
     Raises:
         NotFiniteError: A loss is not finite.
@@ -39,7 +49,8 @@ def require_finite(model: DiffusionModel, x: Tensor, t: Tensor, noise: Tensor, i
     handles = [layer.register_forward_hook(watch(name)) for name, layer in leaves]
     try:
         with torch.no_grad():
-            losses = model.loss(x.to(place), t.to(place), noise.to(place)).cpu()
+            there = {name: tensor.to(place) for name, tensor in conditions.items()}
+            losses = model.loss(x.to(place), t.to(place), noise.to(place), **there).cpu()
     finally:
         for handle in handles:
             handle.remove()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -24,6 +25,7 @@ from whence.data import Dataset
 from whence.diffusion.batches import Batches, flips
 from whence.diffusion.diagnose import require_finite
 from whence.diffusion.draws import Draws
+from whence.diffusion.prediction import NO_CONDITIONS
 from whence.diffusion.process import DiffusionModel
 from whence.diffusion.record import Recorder
 from whence.engine import Report, device
@@ -67,6 +69,7 @@ class Loop:
     ema: EMAModel
     step: int
     recorder: Recorder
+    conditions: Mapping[str, Tensor]
 
     @cached_property
     def dropout(self) -> bool:
@@ -87,7 +90,13 @@ class Loop:
 
     @classmethod
     def start(
-        cls, data: Dataset, weights: np.ndarray, config: Config, part: Path, start: DiffusionModel | None = None
+        cls,
+        data: Dataset,
+        weights: np.ndarray,
+        config: Config,
+        part: Path,
+        start: DiffusionModel | None = None,
+        conditions: Mapping[str, Tensor] = NO_CONDITIONS,
     ) -> Loop:
         """A new run, from new weights or those of another model, or the interrupted one whose save is in `part`."""
         training = config.training
@@ -101,7 +110,7 @@ class Loop:
         )
         ema = EMAModel(model.network.parameters(), decay=training.ema, foreach=True)
         w = torch.from_numpy(weights).float().to(device())
-        loop = cls(data, w, training, part, model, optimiser, ema, 0, Recorder(part))
+        loop = cls(data, w, training, part, model, optimiser, ema, 0, Recorder(part), conditions)
         loop._restore()
         return loop
 
@@ -136,7 +145,8 @@ class Loop:
         flipped = flips(self.config.seed, ids, visits) if self.config.flip else np.zeros(len(ids), bool)
         x[flipped] = x[flipped].flip(-1)
         t, noise = self.draws(ids, visits, x.shape[1:])
-        losses = self._losses(x, t, noise, ids)
+        conditions = {name: tensor[torch.from_numpy(rows)] for name, tensor in self.conditions.items()}
+        losses = self._losses(x, t, noise, ids, conditions)
         loss = (self.weights[torch.from_numpy(rows)] * losses).sum() / len(rows)
         self.optimiser.zero_grad()
         torch.autograd.backward(loss)
@@ -149,7 +159,7 @@ class Loop:
         self.recorder.add(rows, visits, t, flipped, losses.detach().cpu(), rate)
         self.step += 1
 
-    def _losses(self, x: Tensor, t: Tensor, noise: Tensor, ids: list[str]) -> Tensor:
+    def _losses(self, x: Tensor, t: Tensor, noise: Tensor, ids: list[str], conditions: Mapping[str, Tensor]) -> Tensor:
         """Losses of the step's batch, [B]; dropout, where there is any, is a function of seed and step too."""
         place, config = device(), self.config
         with (
@@ -158,9 +168,10 @@ class Loop:
         ):
             if self.dropout:
                 torch.manual_seed(derived_seed(config.seed, f"dropout {self.step}"))
-            losses = self.model.loss(x.to(place), t.to(place), noise.to(place))
+            there = {name: tensor.to(place) for name, tensor in conditions.items()}
+            losses = self.model.loss(x.to(place), t.to(place), noise.to(place), **there)
             if not torch.isfinite(losses).all():
-                require_finite(self.model, x, t, noise, ids, f"training step {self.step}")
+                require_finite(self.model, x, t, noise, ids, f"training step {self.step}", conditions)
         return losses
 
     def _clip(self, ids: list[str]) -> None:

@@ -1,37 +1,47 @@
-"""Network outputs in canonical batches: of one fixed size, the last one padded with zeros.
+"""Network outputs in canonical batches: all of one size, the last one padded with zeros.
 
-A kernel's rounding depends on the shape of its batch. In canonical batches a row's output depends on their
-size, but not on the rows beside it.
+The rounding of a kernel depends on the shape of its batch. In canonical batches the output of a row depends on the size
+of the batch, but not on the rows beside it.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
 
 import torch
 from torch import Tensor, nn
 
 from whence.diffusion.denoiser import denoise
 
+#: The conditions of a network that takes none.
+NO_CONDITIONS: Mapping[str, Tensor] = MappingProxyType({})
+
 
 @torch.inference_mode()
-def predict(network: nn.Module, x: Tensor, t: Tensor, batch_size: int) -> Tensor:
-    """Return network outputs [n, C, H, W] for x_t [n, C, H, W] and t int64 [n].
+def predict(
+    network: nn.Module, x: Tensor, t: Tensor, batch_size: int, conditions: Mapping[str, Tensor] = NO_CONDITIONS
+) -> Tensor:
+    """Return network outputs [n, ...] for x_t [n, ...] and t [n].
 
     Args:
         network: A `Denoiser`.
-        x: Noised pictures.
+        x: Noised examples.
         t: Their timesteps.
         batch_size: Rows in a canonical batch.
+        conditions: Further arguments of the network by name, n rows each; padded with zeros, as x is.
 
     Example:
         >>> predict(nn.Bilinear(1, 1, 1), torch.ones(3, 1), torch.zeros(3, 1), batch_size=2).shape
         torch.Size([3, 1])
     """
-    batches = zip(torch.split(x, batch_size), torch.split(t, batch_size), strict=True)
-    return torch.cat([_one(network, *batch, batch_size) for batch in batches])
-
-
-def _one(network: nn.Module, x: Tensor, t: Tensor, batch_size: int) -> Tensor:
-    return denoise(network, _pad(x, batch_size), _pad(t, batch_size))[: len(x)]
+    outputs = []
+    for start in range(0, max(len(x), 1), batch_size):
+        rows = slice(start, start + batch_size)
+        padded = {name: _pad(tensor[rows], batch_size) for name, tensor in conditions.items()}
+        output = denoise(network, _pad(x[rows], batch_size), _pad(t[rows], batch_size), **padded)
+        outputs.append(output[: len(x) - start])
+    return torch.cat(outputs)
 
 
 def _pad(x: Tensor, batch_size: int) -> Tensor:

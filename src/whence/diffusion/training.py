@@ -14,13 +14,15 @@ from typing import Any
 import numpy as np
 import torch
 from diffusers import UNet2DModel
+from torch import Tensor
 
 from whence import artefacts
 from whence.artefacts import Manifest
 from whence.config import Config
 from whence.data import Dataset
-from whence.diffusion.fingerprint import fingerprint
+from whence.diffusion.fingerprint import fingerprint, tensors_digest
 from whence.diffusion.loop import Loop
+from whence.diffusion.prediction import NO_CONDITIONS
 from whence.diffusion.process import DiffusionModel
 from whence.diffusion.ranges import require_size
 from whence.diffusion.sizes import suit, suit_training
@@ -35,6 +37,7 @@ def train(
     *,
     weights: Mapping[str, float] | None = None,
     start: DiffusionModel | None = None,
+    conditions: Mapping[str, Tensor] = NO_CONDITIONS,
     report: Report = silent,
     patience: float = 0.0,
 ) -> Manifest:
@@ -51,6 +54,7 @@ def train(
         weights: Weight w_n in the loss by example id; 1 where absent.
         start: A model from whose weights training goes on, with moments of zero and the step count of a new run; it is
             left as it is, and `config.model` does not matter. Default: new weights.
+        conditions: Further arguments of the network of `start` by name, with one row for each training example.
         report: Called with (steps done, steps in all).
         patience: Seconds to wait for another writer of the same directory.
 
@@ -60,15 +64,18 @@ def train(
     Raises:
         MismatchError: The directory holds a run on other data or with other settings.
         LockedError: Another process is writing the directory.
-        DataError: `weights` names an example that is not in the data, or a weight is not finite; or the pictures are
-            of another size than those of `start`.
+        DataError: `weights` names an example that is not in the data, or a weight is not finite; the pictures have
+            another size than those of `start`; or there are conditions without `start`, or with another number of rows.
         ModelError: The network of `start` is no ``UNet2DModel``.
         NotFiniteError: The loss became NaN or infinite.
     """
     path, config = Path(path), _settings(config or Config(), data, start)
     w = _weights(data, weights or {})
+    _require_rows(data, conditions, start)
     inputs = {"data": data.fingerprint, "weights": artefacts.digest(dict(weights)) if weights else None}
     made = {"model": config.model.record(), "training": config.training.record()}
+    if conditions:
+        inputs["conditions"] = tensors_digest(conditions)
     if start is not None:
         inputs["start"] = fingerprint(start)
         made["model"] = {"timesteps": start.timesteps, "prediction": start.prediction}
@@ -81,7 +88,7 @@ def train(
         artefacts.write_table(part / "examples.parquet", {"id": list(data.ids), "weight": w})
         artefacts.write_bytes(part / "config.toml", config.to_toml().encode())
         with one_thread():
-            loop = Loop.start(data, w, config, part, start)
+            loop = Loop.start(data, w, config, part, start, conditions)
             loop.run(report)
             facts |= loop.finish()
     return artefacts.read_manifest(path, "model")
@@ -97,6 +104,14 @@ def _settings(config: Config, data: Dataset, start: DiffusionModel | None) -> Co
         )
     require_size(start, torch.from_numpy(data.pixels[:1]), "training images")
     return config.model_copy(update={"training": suit_training(config.training, data.size)})
+
+
+def _require_rows(data: Dataset, conditions: Mapping[str, Tensor], start: DiffusionModel | None) -> None:
+    if conditions and start is None:
+        raise DataError(f"New networks take no conditions; {', '.join(conditions)} need a network of yours as `start`.")
+    for name, tensor in conditions.items():
+        if len(tensor) != len(data):
+            raise DataError(f"There are {len(data)} training examples, but {len(tensor)} rows of {name!r}.")
 
 
 def _weights(data: Dataset, weights: Mapping[str, float]) -> np.ndarray:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import psutil
 import torch
+from torch import Tensor
 
 from whence.config import Config
 from whence.cost import Cost, counted, median_seconds
 from whence.data import Dataset
 from whence.diffusion.loop import Loop
+from whence.diffusion.prediction import NO_CONDITIONS
 from whence.diffusion.process import DiffusionModel
 from whence.diffusion.sizes import suit
 from whence.engine import one_thread, workers_here
@@ -27,7 +30,7 @@ def training_cost(data: Dataset, config: Config, *, members: int = 1, workers: i
         workers: Processes; default one for each core.
 
     Returns:
-        The plan. Steps run with one thread in this process, while nothing else runs beside them.
+        The cost. The steps are measured with one thread in this process, with no other work beside them.
     """
     workers, config = min(workers or workers_here(), members), suit(config, data.size)
     step, model = time_step(data, config)
@@ -44,17 +47,23 @@ def training_cost(data: Dataset, config: Config, *, members: int = 1, workers: i
     )
 
 
-def time_step(data: Dataset, config: Config, start: DiffusionModel | None = None) -> tuple[float, DiffusionModel]:
-    """Return the median time of a training step, in seconds, over a few of them, and the model that took them.
+def time_step(
+    data: Dataset,
+    config: Config,
+    start: DiffusionModel | None = None,
+    conditions: Mapping[str, Tensor] = NO_CONDITIONS,
+) -> tuple[float, DiffusionModel]:
+    """Return the median time of a training step in seconds, over a few steps, and the model that took them.
 
     Args:
         data: The training examples.
         config: Settings of the model and its training.
         start: The model that training goes on from; `config.model` then does not matter.
+        conditions: As in `train`.
     """
     settings = suit(config, data.size) if start is None else config
     with TemporaryDirectory() as scratch, one_thread():
-        loop = Loop.start(data, torch.ones(len(data)).numpy(), settings, Path(scratch), start)
+        loop = Loop.start(data, torch.ones(len(data)).numpy(), settings, Path(scratch), start, conditions)
         return median_seconds(loop.one_step, 5), loop.model
 
 

@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from whence.config import SamplerConfig
-from whence.diffusion.prediction import predict
+from whence.diffusion.prediction import NO_CONDITIONS, predict
 from whence.diffusion.process import DiffusionModel
 from whence.diffusion.sampling import Observe, draw, parse_name
 from whence.engine import Report, device, one_thread, silent
+
+
+@dataclass(frozen=True)
+class Guidance:
+    """Classifier-free guidance of a drawing (Ho & Salimans 2022, eq. 6): o_u + s (o_c - o_u).
+
+    o_c is the network's output under the conditions of a picture, o_u its output under the conditions of no picture.
+
+    Attributes:
+        scale: s; 1 gives o_c, 0 gives o_u.
+        conditions: The conditions of o_u by name, with a row for every picture.
+    """
+
+    scale: float
+    conditions: Mapping[str, Tensor]
 
 
 def draw_pictures(
@@ -20,6 +36,8 @@ def draw_pictures(
     names: Sequence[str],
     report: Report = silent,
     observe: Observe | None = None,
+    conditions: Mapping[str, Tensor] = NO_CONDITIONS,
+    guidance: Guidance | None = None,
 ) -> Tensor:
     """Draw the pictures SEED/INDEX by one model, with one thread; a picture doesn't depend on the others.
 
@@ -31,6 +49,8 @@ def draw_pictures(
         names: SEED/INDEX of each picture, n of them.
         report: Called with (sampling steps done, steps in all).
         observe: See `draw`.
+        conditions: Further arguments of the network by name, n rows each.
+        guidance: Classifier-free guidance; by default there is none.
 
     Returns:
         Pictures float32 [n, C, H, W] in [-1, 1].
@@ -44,19 +64,28 @@ def draw_pictures(
         True
     """
     network = model.network.to(device()).eval()
+
+    def output(x: Tensor, t: Tensor, given: Mapping[str, Tensor]) -> Tensor:
+        there = {name: tensor.to(x.device) for name, tensor in given.items()}
+        return predict(network, x, t, config.batch_size, there).double()
+
+    def guided(x: Tensor, t: Tensor) -> Tensor:
+        if guidance is None:
+            return output(x, t, conditions)
+        unconditional = output(x, t, guidance.conditions)
+        return unconditional + guidance.scale * (output(x, t, conditions) - unconditional)
+
     with one_thread():
-        return draw(
-            lambda x, t: predict(network, x, t, config.batch_size).double(),
-            model,
-            config,
-            [parse_name(name) for name in names],
-            report,
-            observe,
-        )
+        return draw(guided, model, config, [parse_name(name) for name in names], report, observe)
 
 
 def predicted_clean(
-    model: DiffusionModel, config: SamplerConfig, names: Sequence[str], report: Report = silent
+    model: DiffusionModel,
+    config: SamplerConfig,
+    names: Sequence[str],
+    report: Report = silent,
+    conditions: Mapping[str, Tensor] = NO_CONDITIONS,
+    guidance: Guidance | None = None,
 ) -> tuple[list[int], Tensor]:
     """Make trajectories again from the noise of their names: x̂0 of every sampling step.
 
@@ -69,6 +98,8 @@ def predicted_clean(
         config: How it drew them.
         names: SEED/INDEX of each picture, Q of them.
         report: Called with (sampling steps done, steps in all).
+        conditions: As in `draw_pictures`.
+        guidance: As in `draw_pictures`.
 
     Returns:
         The timestep t of each of the S steps, from the noisiest, and x̂0 float32 [S, Q, C, H, W].
@@ -87,5 +118,5 @@ def predicted_clean(
         timesteps.append(t)
         pictures.append(clean.float().cpu())
 
-    draw_pictures(model, config, names, report, observe)
+    draw_pictures(model, config, names, report, observe, conditions, guidance)
     return timesteps, torch.stack(pictures)
