@@ -2,32 +2,69 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from whence import artefacts
 from whence.diffusion.process import DiffusionModel
+from whence.errors import ConfigError
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A model on disk: a diffusers folder, perhaps with the weights of a checkpoint instead of its own.
+    """A model on disk, and which of its parameters are differentiated.
 
     Attributes:
         folder: The diffusers folder.
         weights: A safetensors file with tensors ``weights/NAME``; None for the folder's own weights.
+        parameters: A regular expression; see `parameter_pattern`. None for all parameters.
+
+    Raises:
+        ConfigError: `parameters` is no regular expression.
+
+    Example:
+        >>> Checkpoint(Path("runs/single"), parameters="up_blocks").parameters
+        'up_blocks'
     """
 
     folder: Path
     weights: Path | None = None
+    parameters: str | None = None
+
+    def __post_init__(self) -> None:
+        parameter_pattern(self.parameters)
 
     def open(self) -> DiffusionModel:
         """The model, in eval mode, on the CPU."""
         model = DiffusionModel.load(self.folder)
         if self.weights is not None:
             tensors = artefacts.read_tensors(self.weights)
-            found = {
+            state = {
                 name.removeprefix("weights/"): value for name, value in tensors.items() if name.startswith("weights/")
             }
-            model.network.load_state_dict(found)
+            model.network.load_state_dict(state)
         return model
+
+
+def parameter_pattern(parameters: str | None) -> re.Pattern[str]:
+    """Return the compiled pattern that the name of a layer or parameter must contain to be differentiated.
+
+    Args:
+        parameters: A regular expression, which may match anywhere in a name; None matches every name.
+
+    Raises:
+        ConfigError: It is no regular expression.
+
+    Example:
+        >>> names = ["down_blocks.0.conv1", "up_blocks.0.conv1", "up_blocks.0.norm1"]
+        >>> [name for name in names if parameter_pattern(r"^up_blocks.*conv").search(name)]
+        ['up_blocks.0.conv1']
+    """
+    try:
+        return re.compile(parameters or "")
+    except re.error as error:
+        raise ConfigError(
+            f"The parameters {parameters!r} are no regular expression: {error}. Give a part of the names, like "
+            "'up_blocks' or '(attn1|attn2)'."
+        ) from None
