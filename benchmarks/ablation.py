@@ -152,21 +152,21 @@ def kernel(bank: Bank, weights: str, row: Row) -> tuple[list[Tensor], Tensor]:
     model, collector = opened(bank, weights)
     x = torch.cat([bank.data.images(range(len(bank.data))), bank.queries_data.images(range(len(bank.queries)))])
     ids = [*(f"example {name}" for name in bank.examples), *(f"query {name}" for name in bank.queries)]
-    own = Draws(1, model.timesteps)
-    shared = Draws(2, model.timesteps, shared=True, antithetic=row.share == "antithetic")
+    own = Draws(1, model.process.timesteps)
+    shared = Draws(2, model.process.timesteps, shared=True, antithetic=row.share == "antithetic")
     total, apart, losses = torch.zeros(len(x), collector.maps.width), torch.zeros(len(x), len(x)), torch.zeros(len(x))
     for k in range(row.draws):
         t, noise = (own if row.share == "own" else shared)(ids, [k] * len(x), x.shape[1:])
         noise = own(ids, [k] * len(x), x.shape[1:])[1] if row.share == "timesteps" else noise
         parts = []
         for rows in torch.arange(len(x)).split(256):
-            target = model.target(x[rows], t[rows], noise[rows])
+            target = model.process.target(x[rows], t[rows], noise[rows])
 
             def cotangent(output: Tensor, rows: Tensor = rows, target: Tensor = target, k: int = k) -> Tensor:
                 losses[rows] += (output - target).square().flatten(1).mean(1) / row.draws
                 return READOUTS[row.readout](output, target, k) / output[0].numel()
 
-            parts += collector(model.noised(x[rows], t[rows], noise[rows]), t[rows], [cotangent])
+            parts += collector(model.process.noised(x[rows], t[rows], noise[rows]), t[rows], [cotangent])
         features = torch.cat(parts)
         if row.keep == "kernels":
             apart += features @ features.T

@@ -24,8 +24,8 @@ from whence.credit.study import Study, StudyConfig
 from whence.credit.values import looks_of, values_of
 from whence.credit.ways import Way
 from whence.data import Dataset, load
-from whence.diffusion.process import DiffusionModel
-from whence.diffusion.trajectory import draw_pictures
+from whence.diffusion.model import DiffusionModel
+from whence.diffusion.sampling import draw_pictures
 from whence.engine import one_thread, silent
 from whence.evaluation.bank import Bank
 from whence.statistics.ranks import spearman_columns

@@ -133,7 +133,7 @@ class Bench:
         """x_t, t, x and noise."""
         x = self.data.images(examples)
         t, noise = Draws(0)([self.data.ids[n] for n in examples], draws, self.data.size)
-        return self.model.noised(x, t, noise), t, x, noise
+        return self.model.process.noised(x, t, noise), t, x, noise
 
     def batch(self, count: int) -> tuple[Tensor, ...]:
         """Some rows, the same every time."""
@@ -183,7 +183,7 @@ class Bench:
             output = functional_call(self.network, weights, (x_t[None], t[None])).sample[0]
             return (output - target).square().mean()
 
-        target = self.model.target(x, t, noise)
+        target = self.model.process.target(x, t, noise)
         with sdpa_kernel(SDPBackend.MATH):
             found = vmap(grad(loss), in_dims=(None, 0, 0, 0))(values, x_t, t, target)
         return torch.cat([part.flatten(1) for part in found.values()], 1)

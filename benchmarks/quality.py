@@ -60,7 +60,7 @@ def losses(ensemble: whence.Ensemble, single: Path, held_out: whence.Dataset) ->
     """Held-out loss of the single model, the full ensemble and the ablated ones (mean over all units)."""
     model = whence.DiffusionModel.load(single)
     networks = list(ensemble.networks(range(ensemble.codebook.members)).values())
-    draws = Draws(seed=2, timesteps=model.timesteps)
+    draws = Draws(seed=2, timesteps=model.process.timesteps)
     gram = torch.zeros(len(networks), len(networks), dtype=torch.float64)
     alone, count = 0.0, 0
     with one_thread(), torch.inference_mode(), progress("held-out losses") as report:
@@ -69,7 +69,7 @@ def losses(ensemble: whence.Ensemble, single: Path, held_out: whence.Dataset) ->
                 rows = range(start, min(start + CHUNK, len(held_out)))
                 x = held_out.images(rows)
                 t, noise = draws([held_out.ids[n] for n in rows], [k] * len(rows), held_out.size)
-                noised, target = model.noised(x, t, noise), model.target(x, t, noise)
+                noised, target = model.process.noised(x, t, noise), model.process.target(x, t, noise)
                 residuals = torch.stack([(net(noised, t).sample - target).double().flatten() for net in networks])
                 gram += residuals @ residuals.T
                 alone += (model.network(noised, t).sample - target).double().square().sum().item()

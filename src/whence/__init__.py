@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from whence.data.load import load
     from whence.diffusion.draws import Draws
     from whence.diffusion.examples import Examples
-    from whence.diffusion.process import DiffusionModel
+    from whence.diffusion.model import DiffusionModel
     from whence.diffusion.record import Record
     from whence.diffusion.training import train
     from whence.ensemble import (
@@ -86,7 +86,7 @@ _HOMES = {
     "whence.credit.ways": ("Way",),
     "whence.data": ("NO_UNIT", "Dataset", "load"),
     "whence.diffusion.draws": ("Draws",),
-    "whence.diffusion.process": ("DiffusionModel",),
+    "whence.diffusion.model": ("DiffusionModel",),
     "whence.diffusion.record": ("Record",),
     "whence.diffusion.training": ("train",),
     "whence.ensemble": (

@@ -14,8 +14,18 @@ from torch import Tensor
 from whence import artefacts
 
 
+def from_pixels(pixels: Tensor) -> Tensor:
+    """Return pictures float32 in [-1, 1] of pixels uint8: x = pixel / 127.5 - 1.
+
+    Example:
+        >>> from_pixels(torch.tensor([0, 255], dtype=torch.uint8)).tolist()
+        [-1.0, 1.0]
+    """
+    return pixels.float() / 127.5 - 1
+
+
 def to_pixels(pictures: Tensor) -> np.ndarray:
-    """Return uint8 [..., C, H, W] of pictures in [-1, 1].
+    """Return the nearest pixels uint8 [..., C, H, W] of pictures in [-1, 1].
 
     Example:
         >>> to_pixels(torch.tensor([-1.0, 0.0, 1.0])).tolist()

@@ -5,7 +5,7 @@ import pytest
 from whence.attribution.queries import Queries, read_queries
 from whence.config import Config, ModelConfig, SamplerConfig, TrainingConfig
 from whence.data import Dataset, load
-from whence.diffusion.process import DiffusionModel
+from whence.diffusion.model import DiffusionModel
 from whence.diffusion.training import train
 
 

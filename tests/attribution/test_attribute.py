@@ -22,7 +22,7 @@ from whence.attribution.work import AttributionConfig
 from whence.config import Config, ModelConfig, TrainingConfig
 from whence.diffusion.draws import Draws
 from whence.diffusion.examples import Examples
-from whence.diffusion.process import DiffusionModel
+from whence.diffusion.model import DiffusionModel
 from whence.diffusion.training import train
 from whence.errors import ConfigError
 from whence.gradients.compression import Compression
@@ -256,7 +256,7 @@ def test_a_linear_denoiser_against_its_gradient_on_paper():
             rows = []
             for n, own in enumerate(one.ids):
                 t, noise = Draws(derived_seed(0, purpose), 1000)([own] * 8, range(8), (1, 2, 2))
-                x_t = model.noised(one.x([n] * 8), t, noise).flatten(1).double()
+                x_t = model.process.noised(one.x([n] * 8), t, noise).flatten(1).double()
                 # ∂/∂W ‖W x_t - ε‖² / D = 2 (W x_t - ε) x_tᵀ / D, and without ε for the squared norm
                 rows.append(torch.einsum("ti,tj->ij", x_t @ W.T - residual * noise.flatten(1), x_t).flatten() * 2 / 32)
             sides.append(torch.stack(rows))

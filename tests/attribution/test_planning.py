@@ -4,7 +4,7 @@ from whence import artefacts
 from whence.attribution.attribute import Request, attribute
 from whence.attribution.attribution_cost import KEPT, attribution_cost
 from whence.attribution.work import AttributionConfig
-from whence.diffusion.process import DiffusionModel
+from whence.diffusion.model import DiffusionModel
 from whence.gradients.compression import Compression
 
 CONFIG = AttributionConfig(draws=8, compression=Compression(kind="none"))

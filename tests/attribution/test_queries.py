@@ -8,7 +8,7 @@ from whence import artefacts
 from whence.attribution.queries import Queries, read_queries
 from whence.config import ModelConfig, SamplerConfig
 from whence.data import load
-from whence.diffusion.process import DiffusionModel
+from whence.diffusion.model import DiffusionModel
 from whence.diffusion.sampling import draw
 from whence.ensemble.mean import MeanPrediction
 from whence.errors import ArtefactError, ConfigError, DataError, ModelError

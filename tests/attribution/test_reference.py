@@ -16,9 +16,9 @@ from whence.attribution.queries import Queries
 from whence.attribution.work import AttributionConfig
 from whence.diffusion.checkpoint import Checkpoint
 from whence.diffusion.draws import Draws
-from whence.diffusion.process import DiffusionModel
+from whence.diffusion.model import DiffusionModel
 from whence.diffusion.record import Record
-from whence.diffusion.trajectory import predicted_clean
+from whence.diffusion.sampling import predicted_clean
 from whence.gradients.compression import Compression, maps
 from whence.gradients.coverage import coverage
 from whence.gradients.layers import ProductLayer
@@ -38,8 +38,8 @@ READOUTS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 
 def gradient(model, x, t, noise, readout, v=None) -> tuple[Tensor, float]:
     """∇f of one picture [p] and its loss, by autograd; v are the signs of the readout `signs`."""
-    target = model.target(x[None], t[None], noise[None])
-    output = model.network(model.noised(x[None], t[None], noise[None]), t[None]).sample
+    target = model.process.target(x[None], t[None], noise[None])
+    output = model.network(model.process.noised(x[None], t[None], noise[None]), t[None]).sample
     chosen = [p for name, p in model.network.named_parameters() if name.rpartition(".")[0] in LAYERS]
     value = (output * v).mean() if readout == "signs" else READOUTS[readout](output, target)
     parts = torch.autograd.grad(value, chosen, allow_unused=True)

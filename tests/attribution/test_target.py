@@ -11,8 +11,7 @@ from whence.attribution.target import Target
 from whence.attribution.work import recorded_draws
 from whence.config import Config, ModelConfig, TrainingConfig
 from whence.diffusion.checkpoint import Checkpoint
-from whence.diffusion.fingerprint import fingerprint
-from whence.diffusion.process import DiffusionModel
+from whence.diffusion.model import DiffusionModel, fingerprint
 from whence.diffusion.record import Record
 from whence.diffusion.training import train
 from whence.errors import ArtefactError, MismatchError

@@ -17,7 +17,7 @@ from whence import artefacts
 from whence.attribution.methods import METHODS
 from whence.config import Config, ModelConfig, TrainingConfig
 from whence.data import load
-from whence.diffusion.process import DiffusionModel
+from whence.diffusion.model import DiffusionModel
 from whence.diffusion.training import train
 from whence.scores.scores import Scores
 

@@ -10,7 +10,7 @@ from whence import artefacts
 from whence.cli.bank import held_out_pictures, settings_of, shard_of
 from whence.config import ModelConfig
 from whence.data import load
-from whence.diffusion.process import DiffusionModel
+from whence.diffusion.model import DiffusionModel
 from whence.errors import ConfigError, DataError, MismatchError
 from whence.evaluation.bank import Bank
 from whence.scores.scores import Scores

@@ -3,7 +3,7 @@
 import pytest
 
 from whence.attribution.attribute import attribute
-from whence.diffusion.process import DiffusionModel
+from whence.diffusion.model import DiffusionModel
 
 ASKED = ("--top", "3", "--count", "2", "--seeds", "1", "--workers", "1")
 

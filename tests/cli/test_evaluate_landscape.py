@@ -12,7 +12,7 @@ from whence.cli.evaluations.landscape_words import best, perfect
 from whence.config import ModelConfig
 from whence.data import load
 from whence.diffusion.examples import Examples
-from whence.diffusion.process import DiffusionModel
+from whence.diffusion.model import DiffusionModel
 from whence.ensemble import train_ensemble
 from whence.evaluation.exact.detection import detection
 from whence.evaluation.exact.ground_truth import Figures

@@ -11,7 +11,7 @@ from whence.attribution.pictures import Pictures
 from whence.config import ModelConfig
 from whence.data import load
 from whence.diffusion.examples import Examples
-from whence.diffusion.process import DiffusionModel
+from whence.diffusion.model import DiffusionModel
 from whence.scores.scores import Estimand, Scores
 
 NAMES = tuple(f"image {n:02d}" for n in range(30))

@@ -8,7 +8,7 @@ from whence.credit.contributors import Contributors
 from whence.credit.study import Study, StudyConfig
 from whence.credit.ways import Way
 from whence.data import Dataset, load
-from whence.diffusion.process import DiffusionModel
+from whence.diffusion.model import DiffusionModel
 from whence.diffusion.training import train
 
 SAMPLER = SamplerConfig(method="ddim", steps=2, batch_size=4)

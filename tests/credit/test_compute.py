@@ -16,7 +16,7 @@ from whence.credit.credit_cost import credit_cost, look_bytes
 from whence.credit.estimators import ESTIMATORS
 from whence.credit.study import Study
 from whence.credit.values import look_at_nobody, looks_of, values_of
-from whence.diffusion.process import DiffusionModel
+from whence.diffusion.model import DiffusionModel
 from whence.errors import ArtefactError, ConfigError, DataError, MismatchError
 
 ASKED = [behaviour("held-out-fit"), behaviour("fit")]

@@ -10,7 +10,7 @@ from whence.credit.context import Context
 from whence.credit.looks import NEEDS, Look, measure
 from whence.data import Dataset, load
 from whence.diffusion.draws import Draws
-from whence.diffusion.process import DiffusionModel
+from whence.diffusion.model import DiffusionModel
 from whence.errors import ArtefactError, DataError, MismatchError
 from whence.evaluation.bank.measure import draw_again, measure_losses
 from whence.seeds import derived_seed
@@ -40,7 +40,7 @@ def look(model, context) -> Look:
 
 
 def test_a_look_is_what_the_model_draws_and_loses(model, context, look):
-    draws = Draws(derived_seed(0, "measurement"), model.timesteps)
+    draws = Draws(derived_seed(0, "measurement"), model.process.timesteps)
     assert np.array_equal(look.pictures, context.reference)
     assert np.array_equal(look.again, draw_again(model, SAMPLER, ["0/4", "7/2"]))
     assert look.held_out == pytest.approx(measure_losses(model, DIGITS.select(range(4)), draws, 3), rel=1e-6)

@@ -12,7 +12,7 @@ from whence import artefacts
 from whence.config import ModelConfig
 from whence.credit.coupling import kept_channels
 from whence.credit.pruning import KIND, prune, pruned
-from whence.diffusion.process import DiffusionModel
+from whence.diffusion.model import DiffusionModel
 from whence.diffusion.training import train
 from whence.errors import ArtefactError, ConfigError, MismatchError, ModelError
 

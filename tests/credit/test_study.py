@@ -12,8 +12,8 @@ from whence.credit.looks import Look
 from whence.credit.study import Study, StudyConfig
 from whence.credit.ways import Way
 from whence.data import Dataset, load
-from whence.diffusion.fingerprint import fingerprint
-from whence.diffusion.process import NETWORK_FILE, DiffusionModel
+from whence.diffusion.families.unet import NETWORK_FILE
+from whence.diffusion.model import DiffusionModel, fingerprint
 from whence.errors import ArtefactError, ConfigError, DataError, MismatchError, NotFiniteError
 
 UNSEEN = load("digits:test")

@@ -16,7 +16,7 @@ from whence.credit.study import Study
 from whence.credit.values import look_at, look_at_nobody, looks_of, missing, play, values_of
 from whence.credit.ways import Way
 from whence.data import NO_UNIT, Dataset
-from whence.diffusion.process import DiffusionModel
+from whence.diffusion.model import DiffusionModel
 from whence.diffusion.training import train
 from whence.errors import ArtefactError, DataError, LockedError, MismatchError, ModelError, NotFiniteError
 

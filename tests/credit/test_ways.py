@@ -4,9 +4,9 @@ import pytest
 
 from whence import artefacts
 from whence.config import Config
-from whence.credit.ways import Way, untrained
-from whence.diffusion.fingerprint import fingerprint
-from whence.diffusion.process import NETWORK_FILE, DiffusionModel
+from whence.credit.ways import Way
+from whence.diffusion.families.unet import NETWORK_FILE
+from whence.diffusion.model import DiffusionModel, fingerprint
 from whence.diffusion.training import train
 from whence.engine import silent
 from whence.errors import ConfigError
@@ -81,7 +81,7 @@ def test_retraining_makes_the_network_of_the_model_whatever_the_settings_say(own
     model = DiffusionModel.new(run_config.model.model_copy(update={"prediction": "epsilon"}), (1, 8, 8), seed=0)
     config = RETRAINING.settings(run_config.updated("model", channels=(16, 32)), 3, 24, seed=1)
     made = RETRAINING.model(tmp_path / "made", owned_data.select([0, 1, 2]), model, config, silent)
-    assert made.prediction == "epsilon"
+    assert made.process.prediction == "epsilon"
     assert repr(made.network) == repr(model.network)
 
 
@@ -95,7 +95,7 @@ def test_fine_tuning_is_training_that_goes_on(owned_data, run_config, credited, 
 
 @pytest.mark.parametrize("seed", [0, 5])
 def test_the_untrained_network_is_where_training_begins(run_config, credited, seed):
-    found = untrained(DiffusionModel.load(credited), seed)
+    found = DiffusionModel.load(credited).untrained(seed)
     assert fingerprint(found) == fingerprint(DiffusionModel.new(run_config.model, (1, 8, 8), seed))
     assert not found.network.training
 

@@ -6,7 +6,7 @@ import torch
 from whence import artefacts
 from whence.config import ModelConfig
 from whence.diffusion.checkpoint import Checkpoint, parameter_pattern
-from whence.diffusion.process import DiffusionModel
+from whence.diffusion.model import DiffusionModel
 from whence.errors import ConfigError
 
 NAMES = ["conv_in", "mid_block.attentions.0.to_q", "mid_block.attentions.0.to_k", "conv_out"]

@@ -10,10 +10,10 @@ from diffusers import DDPMScheduler, UNet2DModel
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from whence.config import ModelConfig, SamplerConfig
+from whence.config import ModelConfig
 from whence.diffusion.denoiser import denoise
-from whence.diffusion.process import NETWORK_FILE, DiffusionModel
-from whence.diffusion.sampling import sampling_steps
+from whence.diffusion.families.unet import NETWORK_FILE
+from whence.diffusion.model import DiffusionModel
 from whence.errors import ArtefactError, ConfigError, ModelError, NotFiniteError
 
 NO_ALPHA, UNSAID = "has no alphas_cumprod", "doesn't say what the network predicts"
@@ -116,12 +116,13 @@ def test_a_scheduler_of_another_process_is_refused_by_name(name, small):
 def test_a_scheduler_with_alphas_gives_the_loss_of_ddpm_with_its_betas(name, small, batch):
     scheduler = scheduler_of(name)
     found = DiffusionModel(small, scheduler, shape=(1, 8, 8))
-    betas = (1 - found.alphas_cumprod / torch.cat([torch.ones(1).double(), found.alphas_cumprod[:-1]])).tolist()
+    alphas = scheduler.alphas_cumprod.double()
+    betas = (1 - alphas / torch.cat([torch.ones(1).double(), alphas[:-1]])).tolist()
     expected = DiffusionModel(small, DDPMScheduler(trained_betas=betas), shape=(1, 8, 8))
     with torch.no_grad():
         assert torch.allclose(found.loss(*batch), expected.loss(*batch), rtol=1e-4)
     if scheduler.config.beta_schedule == "linear" and scheduler.config.beta_start == 0.0001:
-        assert torch.allclose(found.alphas_cumprod, DDPMScheduler().alphas_cumprod.double(), rtol=1e-6)
+        assert torch.allclose(alphas, DDPMScheduler().alphas_cumprod.double(), rtol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -143,13 +144,13 @@ def test_a_scheduler_in_a_folder_is_the_one_that_was_saved(name, settings, unet,
     saved.save_pretrained(tmp_path / "scheduler")
     read = DiffusionModel.load(tmp_path)
     assert type(read.scheduler) is type(saved)
-    assert torch.equal(read.alphas_cumprod, saved.alphas_cumprod.double())
-    assert read.prediction == saved.config.prediction_type
-    assert read.timesteps == len(saved.alphas_cumprod)
-    steps = sampling_steps(read, SamplerConfig(steps=10))
+    assert torch.equal(read.process.signal_level(torch.arange(10)), saved.alphas_cumprod.double()[:10])
+    assert read.process.prediction == saved.config.prediction_type
+    assert read.process.timesteps == len(saved.alphas_cumprod)
+    steps = read.process.sampling_steps(10)
     assert len(steps) == 10
     assert steps[-1][1] == -1
-    assert all(s < t < read.timesteps for t, s in steps)
+    assert all(s < t < read.process.timesteps for t, s in steps)
 
 
 @pytest.mark.parametrize("spacing", ["leading", "trailing", "linspace"])
@@ -158,14 +159,14 @@ def test_sampling_steps_follow_the_spacing_of_the_scheduler(spacing, small):
     expected = DDPMScheduler(timestep_spacing=spacing)
     expected.set_timesteps(7)
     model = DiffusionModel(small, scheduler, shape=(1, 8, 8))
-    assert [t for t, _ in sampling_steps(model, SamplerConfig(steps=7))] == expected.timesteps.tolist()
+    assert [t for t, _ in model.process.sampling_steps(7)] == expected.timesteps.tolist()
 
 
 def test_an_offset_beyond_the_last_timestep_is_refused(small):
     model = DiffusionModel(small, diffusers.PNDMScheduler(steps_offset=1), shape=(1, 8, 8))
-    assert sampling_steps(model, SamplerConfig(steps=50))[0] == (981, 961)
+    assert model.process.sampling_steps(50)[0] == (981, 961)
     with pytest.raises(ConfigError, match="1000 sampling steps with steps_offset = 1 start after the last"):
-        sampling_steps(model, SamplerConfig(steps=1000))
+        model.process.sampling_steps(1000)
 
 
 def with_alphas(alphas):
@@ -216,11 +217,11 @@ def test_a_custom_network_is_as_good_as_one_of_diffusers(prediction, small, batc
     twin.load_state_dict(small.state_dict())
     plain, wrapped = (DiffusionModel(network, scheduler, (1, 8, 8)) for network in (small, twin))
     x, t, noise = batch
-    x_t = plain.noised(x, t, noise)
-    expected = (small(x_t, t) - plain.target(x, t, noise)).square().mean((1, 2, 3))
+    x_t = plain.process.noised(x, t, noise)
+    expected = (small(x_t, t) - plain.process.target(x, t, noise)).square().mean((1, 2, 3))
     assert torch.allclose(plain.loss(*batch), expected)
     assert torch.equal(plain.loss(*batch), wrapped.loss(*batch))
-    assert plain.place == torch.device("cpu")
+    assert plain.device == torch.device("cpu")
 
 
 @pytest.mark.parametrize("shape", [(7,), (4, 6, 6), (2, 3, 4, 5)])
@@ -233,7 +234,7 @@ def test_examples_of_any_shape_enter(shape):
     expected = (a.sqrt() * x + (1 - a).sqrt() * noise - noise).square().flatten(1).mean(1)
     assert model.size == shape
     assert torch.allclose(model.loss(x, t, noise), expected, atol=1e-6)
-    assert model.place == torch.device("cpu")
+    assert model.device == torch.device("cpu")
 
 
 def test_conditions_reach_the_network(small, batch):

@@ -5,8 +5,9 @@ import torch
 from diffusers import DDPMPipeline, DDPMScheduler
 
 from whence.config import ModelConfig
-from whence.diffusion.diagnose import require_finite
-from whence.diffusion.process import NETWORK_FILE, DiffusionModel
+from whence.diffusion.diagnosis import require_finite
+from whence.diffusion.families.unet import NETWORK_FILE
+from whence.diffusion.model import DiffusionModel
 from whence.errors import ArtefactError, ConfigError, NotFiniteError
 
 PREDICTIONS = ["epsilon", "v_prediction", "sample"]
@@ -27,14 +28,14 @@ def batch(count=5, size=(1, 8, 8), timesteps=1000):
 @pytest.mark.parametrize("schedule", SCHEDULES)
 def test_noised_equals_add_noise_of_diffusers(schedule):
     made, (x, t, noise) = model(schedule=schedule), batch()
-    assert torch.allclose(made.noised(x, t, noise), made.scheduler.add_noise(x, noise, t), atol=1e-6)
+    assert torch.allclose(made.process.noised(x, t, noise), made.scheduler.add_noise(x, noise, t), atol=1e-6)
 
 
 @pytest.mark.parametrize("prediction", PREDICTIONS)
 def test_target_equals_that_of_diffusers(prediction):
     made, (x, t, noise) = model(prediction=prediction), batch()
     expected = {"epsilon": noise, "sample": x, "v_prediction": made.scheduler.get_velocity(x, noise, t)}
-    assert torch.allclose(made.target(x, t, noise), expected[prediction], atol=1e-6)
+    assert torch.allclose(made.process.target(x, t, noise), expected[prediction], atol=1e-6)
 
 
 @pytest.mark.parametrize("prediction", PREDICTIONS)
@@ -43,7 +44,7 @@ def test_clean_of_the_target_recovers_the_image(prediction, schedule):
     """Exact up to rounding, which epsilon at the last timesteps divides by a small number: float64."""
     made, (x, t, noise) = model(prediction=prediction, schedule=schedule), batch()
     x, noise = x.double(), noise.double()
-    clean = made.clean(made.target(x, t, noise), made.noised(x, t, noise), t)
+    clean = made.process.clean(made.process.target(x, t, noise), made.process.noised(x, t, noise), t)
     assert torch.allclose(clean, x, atol=1e-7)
 
 
@@ -126,8 +127,8 @@ def test_a_saved_model_reads_back(tmp_path, prediction):
     made.save(tmp_path / "m")
     read = DiffusionModel.load(tmp_path / "m")
     assert torch.equal(weights(made), weights(read))
-    assert torch.equal(made.alphas_cumprod, read.alphas_cumprod)
-    assert (read.timesteps, read.prediction, read.size) == (50, prediction, (1, 8, 8))
+    assert made.process.digest == read.process.digest
+    assert (read.process.timesteps, read.process.prediction, read.size) == (50, prediction, (1, 8, 8))
     assert not read.network.training
 
 

@@ -9,7 +9,7 @@ from torch import nn
 from whence.config import ModelConfig
 from whence.data import load
 from whence.diffusion.draws import Draws
-from whence.diffusion.process import DiffusionModel
+from whence.diffusion.model import DiffusionModel
 from whence.diffusion.ranges import DRAWS, SIGNAL, relative_error, require_pictures, require_range, require_size
 from whence.errors import DataError, NotFiniteError
 
@@ -40,7 +40,7 @@ def trained(made, x, steps):
     optimiser = torch.optim.Adam(made.network.train().parameters(), lr=4e-3)
     for _ in range(steps):
         rows = torch.randint(0, len(x), (batch,), generator=source)
-        t = torch.randint(0, made.timesteps, (batch,), generator=source)
+        t = torch.randint(0, made.process.timesteps, (batch,), generator=source)
         loss = made.loss(x[rows], t, torch.randn(batch, 1, 8, 8, generator=source)).mean()
         optimiser.zero_grad()
         loss.backward()

@@ -3,8 +3,8 @@ import torch
 from diffusers import DDIMScheduler, DDPMScheduler
 
 from whence.config import ModelConfig, SamplerConfig
-from whence.diffusion.process import DiffusionModel
-from whence.diffusion.sampling import draw, picture_noise, sampling_steps, step
+from whence.diffusion.model import DiffusionModel
+from whence.diffusion.sampling import draw, picture_noise
 from whence.ensemble import MeanPrediction
 from whence.errors import ConfigError, NotFiniteError
 
@@ -40,11 +40,11 @@ def test_a_ddpm_step_is_that_of_diffusers(prediction, clip, schedule, count):
     theirs.alphas_cumprod = theirs.alphas_cumprod.double()
     theirs.set_timesteps(count)
     x, output = inputs()
-    steps = sampling_steps(made, config)
+    steps = made.process.sampling_steps(config.steps)
     for t, s in {steps[0], steps[1], steps[len(steps) // 2], steps[-2], steps[-1]}:
         expected = theirs.step(output, t, x, generator=torch.Generator().manual_seed(t)).prev_sample
         noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(t), dtype=torch.float64)
-        found = step(made, config, x, output, t, s, noise if s >= 0 else None)
+        found = made.process.step(config, x, output, t, s, noise if s >= 0 else None)
         assert torch.allclose(found, expected, rtol=1e-9, atol=1e-9), (t, s)
 
 
@@ -61,10 +61,10 @@ def test_a_ddim_step_is_that_of_diffusers(prediction, clip, schedule, count):
     theirs.alphas_cumprod = theirs.alphas_cumprod.double()
     theirs.set_timesteps(count)
     x, output = inputs()
-    steps = sampling_steps(made, config)
+    steps = made.process.sampling_steps(config.steps)
     for t, s in {steps[0], steps[1], steps[-2], steps[-1]}:
         expected = theirs.step(output, t, x, eta=0.0, use_clipped_model_output=True).prev_sample
-        found = step(made, config, x, output, t, s, noise=None)
+        found = made.process.step(config, x, output, t, s, noise=None)
         assert torch.allclose(found, expected, rtol=1e-9, atol=1e-9), (t, s)
 
 
@@ -73,7 +73,7 @@ def test_timesteps_are_those_of_diffusers(count):
     made = schedule_only("epsilon", "linear")
     theirs = DDPMScheduler.from_config(made.scheduler.config)
     theirs.set_timesteps(count)
-    found = sampling_steps(made, SamplerConfig(steps=count))
+    found = made.process.sampling_steps(count)
     assert [t for t, _ in found] == theirs.timesteps.tolist()
     assert [s for _, s in found] == [*theirs.timesteps.tolist()[1:], -1]
     assert all(t > s for t, s in found)
@@ -81,7 +81,7 @@ def test_timesteps_are_those_of_diffusers(count):
 
 def test_more_steps_than_timesteps_are_refused():
     with pytest.raises(ConfigError, match=r"11 sampling steps .*; the model has 10 timesteps"):
-        sampling_steps(schedule_only("epsilon", "linear", 10), SamplerConfig(steps=11))
+        schedule_only("epsilon", "linear", 10).process.sampling_steps(11)
 
 
 def predict(made: DiffusionModel, count: int, batch_size: int) -> MeanPrediction:

@@ -11,8 +11,9 @@ from whence.config import Config, TrainingConfig
 from whence.data import write
 from whence.diffusion.batches import Batches, flips
 from whence.diffusion.draws import Draws
+from whence.diffusion.families.unet import NETWORK_FILE
 from whence.diffusion.loop import checkpoint_steps, learning_rate
-from whence.diffusion.process import NETWORK_FILE, DiffusionModel
+from whence.diffusion.model import DiffusionModel
 from whence.diffusion.record import Record
 from whence.diffusion.training import train
 from whence.errors import ArtefactError, DataError, MismatchError, NotFiniteError, WhenceError

@@ -9,8 +9,8 @@ from diffusers import DDPMScheduler
 
 from whence import artefacts
 from whence.config import Config
-from whence.diffusion.fingerprint import fingerprint
-from whence.diffusion.process import NETWORK_FILE, DiffusionModel
+from whence.diffusion.families.unet import NETWORK_FILE
+from whence.diffusion.model import DiffusionModel, fingerprint
 from whence.diffusion.record import Record
 from whence.diffusion.training import train
 from whence.errors import DataError, MismatchError, ModelError, NotFiniteError
@@ -122,7 +122,7 @@ def test_the_settings_of_the_network_do_not_matter(tiny_data, config, fresh, tmp
     assert record.timesteps == 300
     assert record["timesteps"].max() >= 10
     assert record.noise(0, tiny_data.size).shape == (6, *tiny_data.size)
-    assert DiffusionModel.load(tmp_path / "on").prediction == "epsilon"
+    assert DiffusionModel.load(tmp_path / "on").process.prediction == "epsilon"
 
 
 def test_pictures_of_another_size_are_refused(tiny_data, config, tmp_path):
@@ -134,7 +134,7 @@ def test_pictures_of_another_size_are_refused(tiny_data, config, tmp_path):
 
 def test_a_network_that_could_not_be_saved_is_refused_before_it_is_trained(tiny_data, config, tmp_path):
     start = DiffusionModel(torch.nn.Conv2d(1, 1, 1), DDPMScheduler(), shape=(1, 8, 8))
-    with pytest.raises(ModelError, match="not from a Conv2d"):
+    with pytest.raises(ModelError, match="A Conv2d can.t be trained further; a UNet2DModel can"):
         train(tiny_data, tmp_path / "on", config, start=start)
     assert not list(tmp_path.iterdir())
 

@@ -4,10 +4,9 @@ from diffusers import DDIMScheduler
 from torch import nn
 
 from whence.config import ModelConfig, SamplerConfig
+from whence.diffusion.model import DiffusionModel
 from whence.diffusion.prediction import predict
-from whence.diffusion.process import DiffusionModel
-from whence.diffusion.sampling import parse_name, picture_noise, sampling_steps
-from whence.diffusion.trajectory import draw_pictures, predicted_clean
+from whence.diffusion.sampling import draw_pictures, parse_name, picture_noise, predicted_clean
 from whence.errors import ConfigError
 
 PREDICTIONS = ["epsilon", "v_prediction", "sample"]
@@ -24,7 +23,7 @@ def model(prediction: str = "v_prediction") -> DiffusionModel:
 def test_the_last_prediction_is_the_picture(prediction, method, clip):
     made, config = model(prediction), SamplerConfig(method=method, steps=4, clip=clip, batch_size=2)
     timesteps, clean = predicted_clean(made, config, NAMES)
-    assert timesteps == [t for t, _ in sampling_steps(made, config)]
+    assert timesteps == [t for t, _ in made.process.sampling_steps(config.steps)]
     assert clean.shape == (4, 3, 1, 8, 8)
     assert clean.dtype == torch.float32
     assert torch.equal(clean[-1].clamp(-1, 1), draw_pictures(made, config, NAMES))
@@ -63,7 +62,7 @@ def test_observing_changes_nothing():
     made, config, seen = model(), SamplerConfig(steps=3), []
     watched = draw_pictures(made, config, NAMES, observe=lambda t, clean: seen.append((t, clean.dtype)))
     assert torch.equal(watched, draw_pictures(made, config, NAMES))
-    assert seen == [(t, torch.float64) for t, _ in sampling_steps(made, config)]
+    assert seen == [(t, torch.float64) for t, _ in made.process.sampling_steps(config.steps)]
 
 
 def test_dropout_is_off_and_any_module_may_draw():

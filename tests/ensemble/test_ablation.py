@@ -5,7 +5,7 @@ import torch
 
 from whence import images
 from whence.config import SamplerConfig
-from whence.diffusion.process import DiffusionModel
+from whence.diffusion.model import DiffusionModel
 from whence.diffusion.record import Record
 from whence.diffusion.sampling import draw
 from whence.ensemble import Ablation, Ensemble, MeanPrediction, Samples, ablate, ablate_each, ablations, sample

@@ -10,8 +10,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from whence.config import ModelConfig, SamplerConfig
-from whence.diffusion.process import DiffusionModel
-from whence.diffusion.sampling import draw, picture_noise, sampling_steps
+from whence.diffusion.model import DiffusionModel
+from whence.diffusion.sampling import draw, picture_noise
 from whence.ensemble.differential import forward_evaluations, tangents, unclipped, weight_change
 from whence.ensemble.mean import MeanPrediction
 from whence.errors import NoSurvivorsError, NotFiniteError
@@ -27,9 +27,11 @@ def members(prediction="v_prediction", attention=0, count=3) -> list[DiffusionMo
 
 def slow_step(model, sampler, x, output, t, s):
     """One step without clipping and without noise, and the standard deviation of the noise, from eq. 12 and 16."""
-    alpha = model.alphas_cumprod
+    alpha = model.scheduler.alphas_cumprod.double()
     a, b, after = alpha[t].sqrt(), (1 - alpha[t]).sqrt(), alpha[s] if s >= 0 else torch.tensor(1.0).double()
-    clean = {"epsilon": (x - b * output) / a, "sample": output, "v_prediction": a * x - b * output}[model.prediction]
+    clean = {"epsilon": (x - b * output) / a, "sample": output, "v_prediction": a * x - b * output}[
+        model.process.prediction
+    ]
     variance = (1 - after) / (1 - alpha[t]) * (1 - alpha[t] / after) if sampler.method == "ddpm" else 0 * after
     return after.sqrt() * clean + (1 - after - variance).clamp(min=0).sqrt() * (x - a * clean) / b, variance.sqrt()
 
@@ -37,7 +39,7 @@ def slow_step(model, sampler, x, output, t, s):
 def slow(model, networks, sampler, weights, names=NAMES):
     """Pictures by a weighted sum of networks in float64, step by step, as a function of the weights."""
     x = picture_noise(names, 0, model.size).double()
-    for k, (t, s) in enumerate(sampling_steps(model, sampler)):
+    for k, (t, s) in enumerate(model.process.sampling_steps(sampler.steps)):
         at = torch.full((len(x),), t)
         output = sum(w * network(x, at).sample for w, network in zip(weights, networks, strict=True))
         x, spread = slow_step(model, sampler, x, output, t, s)
@@ -121,7 +123,7 @@ FACTORS = [0.3, -0.1, 0.5, 0.9]
 
 def closed_form(model, sampler, factor, derivative=False):
     """The picture that x -> a x draws is a polynomial in a: Σ_k ξ_k Π_(i>=k) (p_i + q_i a), x_s = p x + q output."""
-    steps = sampling_steps(model, sampler)
+    steps = model.process.sampling_steps(sampler.steps)
     one, zero = torch.ones(1).double(), torch.zeros(1).double()
     p = [slow_step(model, sampler, one, zero, t, s)[0].item() for t, s in steps]
     q = [slow_step(model, sampler, zero, one, t, s)[0].item() for t, s in steps]

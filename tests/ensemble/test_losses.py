@@ -34,12 +34,12 @@ def measured(tiny_ensemble, foreign, tmp_path_factory) -> Losses:
 def direct(ensemble: Ensemble, x: torch.Tensor, name: str, members: list[int], draws: int = DRAWS) -> float:
     """The loss of the mean prediction of some members, draw by draw, each in a batch of its own."""
     model = ensemble.schedule
-    source, total = Draws(derived_seed(0, "losses"), model.timesteps), 0.0
+    source, total = Draws(derived_seed(0, "losses"), model.process.timesteps), 0.0
     predict = MeanPrediction(ensemble.networks(members), [members], 1)
     for k in range(draws):
         t, noise = source([name], [k], model.size)
-        output = predict(model.noised(x[None], t, noise), t)
-        total += (output - model.target(x[None], t, noise).double()).square().mean().item()
+        output = predict(model.process.noised(x[None], t, noise), t)
+        total += (output - model.process.target(x[None], t, noise).double()).square().mean().item()
     return total / draws
 
 
@@ -204,7 +204,7 @@ def test_a_linear_model_in_closed_form(tiny_ensemble, foreign, monkeypatch):
     model, expected = tiny_ensemble.schedule, 0.0
     for k in range(8):
         t, noise = Draws(0)(NAMES[:1], [k], model.size)
-        residual = 0.2 * model.noised(foreign[:1], t, noise) - model.target(foreign[:1], t, noise)
+        residual = 0.2 * model.process.noised(foreign[:1], t, noise) - model.process.target(foreign[:1], t, noise)
         expected += residual.double().square().mean().item() / 8
     members = [0, 1, 4]  # their mean is 0.2
     assert grams[np.ix_(members, members)].mean().item() == pytest.approx(expected, rel=1e-6)

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from whence.config import ModelConfig
-from whence.diffusion.process import DiffusionModel
+from whence.diffusion.model import DiffusionModel
 from whence.ensemble import MeanPrediction
 
 SETS = [(0, 1, 2, 3), (0,), (1, 3), (2, 0), (3,), (0, 1, 2, 3), (1, 2, 3)]

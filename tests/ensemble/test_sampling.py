@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 import torch
 
-import whence.diffusion.sampling
 from whence import artefacts, images
 from whence.config import SamplerConfig
-from whence.diffusion.process import DiffusionModel
+from whence.diffusion.model import DiffusionModel
 from whence.diffusion.sampling import draw
+from whence.diffusion.variance_preserving import VariancePreserving
 from whence.ensemble import Ensemble, MeanPrediction, Samples, sample
 from whence.ensemble.model import member_path
 from whence.ensemble.sampling import find_sample, units_key
@@ -207,13 +207,13 @@ def test_interrupted_sampling_continues_with_the_parts_that_are_there(ensemble, 
     first = {file: file.stat().st_mtime_ns for file in parts.iterdir()}
     assert len(first) == 1
     steps = []
-    original = whence.diffusion.sampling.step
+    original = VariancePreserving.step
 
-    def counted(*arguments):
-        steps.append(len(arguments[2]))
-        return original(*arguments)
+    def counted(process, sampler, x, *arguments):
+        steps.append(len(x))
+        return original(process, sampler, x, *arguments)
 
-    monkeypatch.setattr(whence.diffusion.sampling, "step", counted)
+    monkeypatch.setattr(VariancePreserving, "step", counted)
     again = sample(ensemble, count=20, seed=4, workers=1)
     assert steps == [4] * 4
     assert torch.equal(again.pictures, whole)

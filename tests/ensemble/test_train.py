@@ -9,7 +9,8 @@ import torch
 
 from whence import artefacts
 from whence.data import write
-from whence.diffusion.process import NETWORK_FILE, DiffusionModel
+from whence.diffusion.families.unet import NETWORK_FILE
+from whence.diffusion.model import DiffusionModel
 from whence.diffusion.record import Record
 from whence.ensemble import Codebook, Ensemble, sample, train_ensemble
 from whence.ensemble.model import member_path

@@ -9,7 +9,7 @@ import pytest
 import torch
 from scipy.stats import beta
 
-from whence.diffusion.process import DiffusionModel
+from whence.diffusion.model import DiffusionModel
 from whence.diffusion.training import train
 from whence.errors import ArtefactError, ConfigError, DataError, WhenceError
 from whence.evaluation.bank import Bank

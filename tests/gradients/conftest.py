@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from whence.config import ModelConfig
-from whence.diffusion.process import DiffusionModel
+from whence.diffusion.model import DiffusionModel
 from whence.gradients.coverage import coverage
 
 

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from whence.config import ModelConfig
-from whence.diffusion.process import DiffusionModel
+from whence.diffusion.model import DiffusionModel
 from whence.errors import ConfigError, NotFiniteError
 from whence.gradients.calibrate import shares
 from whence.gradients.compression import Compression, maps

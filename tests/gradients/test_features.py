@@ -5,7 +5,7 @@ import torch
 from whence.config import ModelConfig
 from whence.diffusion.draws import Draws
 from whence.diffusion.examples import Examples
-from whence.diffusion.process import DiffusionModel
+from whence.diffusion.model import DiffusionModel
 from whence.errors import ModelError, NotFiniteError
 from whence.gradients.check import check
 from whence.gradients.collect import Collector
@@ -51,7 +51,7 @@ def _one(model, collector, examples, name, n, index):
     def cotangent(output):
         return readout(name).cotangent(outcome(model, output, x, t, noise))
 
-    x_t = model.noised(x, t, noise)
+    x_t = model.process.noised(x, t, noise)
     features = collector(x_t, t, [cotangent])[0][0]
     return features, READOUTS["loss"].value(outcome(model, model.network(x_t, t).sample, x, t, noise))[0]
 

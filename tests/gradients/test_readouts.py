@@ -2,9 +2,9 @@ import pytest
 import torch
 
 from whence.config import ModelConfig
-from whence.diffusion.process import DiffusionModel
+from whence.diffusion.model import DiffusionModel
 from whence.errors import ConfigError
-from whence.gradients.readouts import READOUTS, Outcome, elbo_weight, outcome, readout
+from whence.gradients.readouts import READOUTS, Outcome, outcome, readout
 
 
 def _model(prediction="epsilon", **settings) -> DiffusionModel:
@@ -25,7 +25,7 @@ def test_the_loss_readout_is_the_loss_of_training():
     model = _model("v_prediction")
     x, noise, t = torch.randn(4, 2, 8, 8), torch.randn(4, 2, 8, 8), torch.tensor([0, 10, 500, 999])
     with torch.no_grad():
-        output = model.network(model.noised(x, t, noise), t).sample
+        output = model.network(model.process.noised(x, t, noise), t).sample
         torch.testing.assert_close(readout("loss").value(outcome(model, output, x, t, noise)), model.loss(x, t, noise))
 
 
@@ -35,26 +35,26 @@ def test_elbo_weights_the_same_error_of_the_noise_alike(prediction):
     x, noise, guess = (torch.randn(5, 2, 8, 8, dtype=torch.float64) for _ in range(3))
     t = torch.tensor([1, 20, 300, 700, 950])
     noise_model, other = _model("epsilon"), _model(prediction)
-    x_t = noise_model.noised(x, t, noise)
+    x_t = noise_model.process.noised(x, t, noise)
     a, s = (part.reshape(-1, 1, 1, 1) for part in _signal_and_noise(noise_model, t))
     guessed_x = (x_t - s * guess) / a
     output = guessed_x if prediction == "sample" else a * guess - s * guessed_x
     elbo = readout("elbo")
-    here = Outcome(guess, noise_model.target(x, t, noise), elbo_weight(noise_model, t))
-    there = Outcome(output, other.target(x, t, noise), elbo_weight(other, t))
+    here = Outcome(guess, noise_model.process.target(x, t, noise), noise_model.process.elbo_weight(t))
+    there = Outcome(output, other.process.target(x, t, noise), other.process.elbo_weight(t))
     torch.testing.assert_close(elbo.value(there), elbo.value(here))
 
 
 def _signal_and_noise(model, t):
-    bar = model.alphas_cumprod[t]
+    bar = model.scheduler.alphas_cumprod.double()[t]
     return bar.sqrt(), (1 - bar).sqrt()
 
 
 def test_elbo_weight_of_the_noise_is_the_formula_of_ddpm():
     model = _model("epsilon", schedule="linear")
-    beta, bar = model.scheduler.betas.double(), model.alphas_cumprod
+    beta, bar = model.scheduler.betas.double(), model.scheduler.alphas_cumprod.double()
     expected = beta / (2 * (1 - beta) * (1 - bar))
-    torch.testing.assert_close(elbo_weight(model, torch.arange(1000)), expected, rtol=1e-3, atol=0)
+    torch.testing.assert_close(model.process.elbo_weight(torch.arange(1000)), expected, rtol=1e-3, atol=0)
 
 
 def test_an_unknown_readout_is_refused():

@@ -11,7 +11,7 @@ from whence.config import ModelConfig
 from whence.diffusion.checkpoint import Checkpoint
 from whence.diffusion.draws import Draws
 from whence.diffusion.examples import Examples
-from whence.diffusion.process import DiffusionModel
+from whence.diffusion.model import DiffusionModel
 from whence.errors import ArtefactError, ConfigError, DataError, MismatchError
 from whence.gradients import store
 from whence.gradients.compression import Compression

@@ -20,7 +20,7 @@ from whence import artefacts, images
 from whence.config import Config
 from whence.data import read
 from whence.data.pixels import decode
-from whence.diffusion.process import NETWORK_FILE
+from whence.diffusion.families.unet import NETWORK_FILE
 from whence.ensemble import Codebook, train_ensemble
 from whence.ensemble.model import member_name, member_path
 from whence.errors import ProofError, WhenceError

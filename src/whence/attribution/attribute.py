@@ -31,7 +31,7 @@ from whence.attribution.target import Target
 from whence.attribution.work import AttributionConfig, Work
 from whence.data import Dataset, load
 from whence.diffusion.examples import Examples
-from whence.diffusion.process import DiffusionModel
+from whence.diffusion.model import DiffusionModel
 from whence.diffusion.ranges import require_pictures, require_size
 from whence.engine import Report, silent
 from whence.ensemble.model import Ensemble

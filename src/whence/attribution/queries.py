@@ -12,8 +12,8 @@ from whence.artefacts import MANIFEST
 from whence.config import SamplerConfig
 from whence.data import load
 from whence.data.load import kind_of
-from whence.diffusion.process import DiffusionModel
-from whence.diffusion.trajectory import draw_pictures
+from whence.diffusion.model import DiffusionModel
+from whence.diffusion.sampling import draw_pictures
 from whence.engine import Report, silent
 from whence.ensemble.sampling import Samples
 from whence.errors import ConfigError, DataError, ModelError
@@ -31,7 +31,7 @@ class Queries:
         pictures: float32 [Q, C, H, W] in [-1, 1].
         sampler: How they were drawn; None where that isn't known.
         drawn: Whether the model that is explained drew them itself, from the noise of their names, so that
-            `whence.diffusion.trajectory.predicted_clean` can make the way to them again.
+            `whence.diffusion.sampling.predicted_clean` can make the way to them again.
     """
 
     names: tuple[str, ...]

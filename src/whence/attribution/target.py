@@ -15,8 +15,7 @@ from whence.attribution.queries import SAMPLE, Queries, read_queries, sample_req
 from whence.data import Dataset
 from whence.diffusion.checkpoint import Checkpoint
 from whence.diffusion.draws import Draws
-from whence.diffusion.fingerprint import fingerprint
-from whence.diffusion.process import DiffusionModel
+from whence.diffusion.model import DiffusionModel, fingerprint
 from whence.diffusion.record import Record
 from whence.ensemble.model import Ensemble, member_path
 from whence.ensemble.queries import read_queries as read_ensemble_queries

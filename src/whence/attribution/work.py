@@ -17,8 +17,8 @@ from whence.config import Settings
 from whence.diffusion.checkpoint import Checkpoint
 from whence.diffusion.draws import Draws
 from whence.diffusion.examples import Examples
-from whence.diffusion.process import DiffusionModel
-from whence.diffusion.trajectory import predicted_clean
+from whence.diffusion.model import DiffusionModel
+from whence.diffusion.sampling import predicted_clean
 from whence.errors import ConfigError
 from whence.gradients.compression import Compression
 from whence.gradients.coverage import Coverage
@@ -181,7 +181,7 @@ class Work:
         return self._subjects[part.where]
 
     def _draws(self, purpose: str) -> Draws:
-        return Draws(derived_seed(self.config.seed, purpose), self.target.model.timesteps)
+        return self.target.model.process.draws(derived_seed(self.config.seed, purpose))
 
     def _own(self, purpose: str, method: Method) -> Own:
         """Draws of each example's own, others for queries than for examples; or the same for all of them."""

@@ -11,7 +11,7 @@ from torch import Tensor
 from whence.attribution.queries import Queries
 from whence.config import SamplerConfig
 from whence.data import Dataset
-from whence.diffusion.process import DiffusionModel
+from whence.diffusion.model import DiffusionModel
 from whence.diffusion.ranges import EXAMPLES, require_range, require_size
 from whence.errors import ConfigError, DataError
 from whence.images import to_pixels

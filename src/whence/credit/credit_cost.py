@@ -12,8 +12,8 @@ from whence.credit.contributors import Contributors
 from whence.credit.estimators import Estimator
 from whence.credit.study import Study
 from whence.credit.values import missing, with_everybody
-from whence.diffusion.process import DiffusionModel
-from whence.diffusion.sizes import suit_training
+from whence.diffusion.model import DiffusionModel
+from whence.diffusion.sizes import complete_training
 from whence.diffusion.training_cost import time_step, weight_bytes
 from whence.engine import workers_here
 from whence.evaluation.bank.bank_cost import time_drawing, time_losses
@@ -46,7 +46,7 @@ def credit_cost(
         return Cost(0.0, psutil.Process().memory_info().rss, 0, "nothing: all of it is there already")
     used = min(workers or workers_here(), len(wanted))
     steps = [_steps(study, len(own)) for own, _ in wanted]
-    config = study.config.model_copy(update={"training": suit_training(study.config.training, study.data.size)})
+    config = study.config.model_copy(update={"training": complete_training(study.config.training, study.data.size)})
     step, model = time_step(study.data, config, study.model)
     look, weights = _time_look(study, model), weight_bytes(model)
     work = (

@@ -14,8 +14,7 @@ from whence import artefacts
 from whence.config import SamplerConfig
 from whence.credit.context import Context
 from whence.data import Dataset
-from whence.diffusion.draws import Draws
-from whence.diffusion.process import DiffusionModel
+from whence.diffusion.model import DiffusionModel
 from whence.errors import ArtefactError
 from whence.evaluation.bank.measure import draw_again, measure_losses
 from whence.seeds import derived_seed
@@ -110,7 +109,7 @@ def measure(model: DiffusionModel, context: Context, config: SamplerConfig, need
     unique = tuple(dict.fromkeys((*names, *again)))
     place = {name: k for k, name in enumerate(unique)}
     pictures = draw_again(model, config, unique)
-    draws = Draws(derived_seed(context.seed, "measurement"), model.timesteps)
+    draws = model.process.draws(derived_seed(context.seed, "measurement"))
 
     def losses(of: Dataset | None, need: Need) -> np.ndarray:
         return measure_losses(model, of, draws, context.draws) if of is not None and need in needs else np.zeros(0)

@@ -31,8 +31,7 @@ from torch import Tensor, nn
 
 from whence import artefacts
 from whence.credit.coupling import block_size, kept_channels
-from whence.diffusion.fingerprint import fingerprint
-from whence.diffusion.process import DiffusionModel
+from whence.diffusion.model import DiffusionModel, fingerprint
 from whence.errors import ConfigError, ModelError
 
 KIND = "pruned model"
@@ -99,7 +98,7 @@ def pruned(model: DiffusionModel, share: float) -> DiffusionModel:
         for weight in (f"{name}.to_q.weight", f"{name}.to_q.bias"):  # a logit is divided by the root of a head's width
             weights[weight] = weights[weight] * (_head(narrow) / _head(wide)) ** 0.5
     if small.time_proj.num_channels != network.time_proj.num_channels:
-        weights |= _time_layer(network, small, model.timesteps)
+        weights |= _time_layer(network, small, model.process.timesteps)
     small.load_state_dict({name: tensor.clone() for name, tensor in weights.items()}, assign=True)
     return DiffusionModel(small.eval(), model.scheduler, model.shape)
 

@@ -29,8 +29,7 @@ from whence.credit.looks import NEEDS, Look, measure
 from whence.credit.pruning import prune
 from whence.credit.ways import Way
 from whence.data import Dataset, read, write
-from whence.diffusion.fingerprint import fingerprint
-from whence.diffusion.process import DiffusionModel
+from whence.diffusion.model import DiffusionModel, fingerprint
 from whence.diffusion.training import train
 from whence.errors import ArtefactError, ConfigError, MismatchError
 from whence.evaluation.bank.retrain import PATIENCE

@@ -16,9 +16,7 @@ from whence.credit.contributors import Contributors
 from whence.credit.game import Game
 from whence.credit.looks import KIND, Look
 from whence.credit.study import Study
-from whence.credit.ways import untrained
-from whence.diffusion.fingerprint import fingerprint
-from whence.diffusion.process import DiffusionModel
+from whence.diffusion.model import DiffusionModel, fingerprint
 from whence.diffusion.ranges import require_size
 from whence.engine import Report, Task, run, silent
 from whence.errors import MismatchError, ModelError
@@ -176,12 +174,12 @@ def look_at_nobody(study: Study, base: Path | None = None) -> Look:
         ModelError: It predicts something else, or has another number of timesteps, so that losses don't compare.
     """
     if base is None:
-        model = untrained(study.model, study.seed(0))
+        model = study.model.untrained(study.seed(0))
     else:
         model = DiffusionModel.load(base)
         require_size(model, torch.empty(0, *study.data.size), "training images")
         for word in ("prediction", "timesteps"):
-            known, given = getattr(study.model, word), getattr(model, word)
+            known, given = getattr(study.model.process, word), getattr(model.process, word)
             if known != given:
                 raise ModelError(
                     f"The base model {base} has {word} {given!r}, the credited one {known!r}: their losses don't "

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-import torch
-from diffusers import UNet2DModel
 from pydantic import Field, model_validator
 
 from whence.config import Config, Settings
 from whence.data import Dataset
-from whence.diffusion.process import DiffusionModel
+from whence.diffusion.model import DiffusionModel
 from whence.diffusion.training import train
 from whence.engine import Report
 from whence.errors import ConfigError
@@ -76,7 +73,7 @@ class Way(Settings):
             config: Settings of the run and of this training; see `settings`.
             report: Called with (steps done, steps in all).
         """
-        begun = start if self.kind == "fine-tuning" else untrained(start, config.training.seed)
+        begun = start if self.kind == "fine-tuning" else start.untrained(config.training.seed)
         train(data, path, config, start=begun, report=report, patience=PATIENCE)
         return DiffusionModel.load(path)
 
@@ -87,20 +84,3 @@ class Way(Settings):
             return "a new model trained on the pictures of the set alone, with as many visits of each picture"
         cut = f", after {self.pruned:.0%} of its channels were cut" if self.pruned else ""
         return f"the full model{cut}, trained on for a few steps on the pictures of the set alone (an estimate)"
-
-
-def untrained(model: DiffusionModel, seed: int) -> DiffusionModel:
-    """Return a model of the same kind with the weights that a training with this seed begins from.
-
-    Example:
-        >>> from whence.config import ModelConfig
-        >>> from whence.diffusion.fingerprint import fingerprint
-        >>> first, second = (DiffusionModel.new(ModelConfig(channels=(8,)), (1, 8, 8), seed) for seed in (1, 2))
-        >>> fingerprint(untrained(first, 2)) == fingerprint(second)
-        True
-    """
-    network: Any = model.network
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        fresh = UNet2DModel.from_config(network.config)
-    return replace(model, network=fresh.eval())

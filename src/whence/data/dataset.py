@@ -16,6 +16,7 @@ import torch
 from whence import artefacts
 from whence.artefacts import Manifest
 from whence.errors import ArtefactError, DataError
+from whence.images import from_pixels
 
 NO_UNIT = "(none)"
 """The unit of the training examples that were given none."""
@@ -128,7 +129,7 @@ class Dataset:
     def images(self, indices: Sequence[int] | np.ndarray) -> torch.Tensor:
         """The images as a model sees them, pixel / 127.5 - 1: float32 [n, C, H, W] in [-1, 1]."""
         chosen = self.pixels[self._rows(indices)]
-        return torch.from_numpy(chosen).to(torch.float32).div_(127.5).sub_(1)
+        return from_pixels(torch.from_numpy(chosen))
 
     def select(self, indices: Sequence[int] | np.ndarray) -> Dataset:
         """The training examples at `indices`, in that order; notes are about the whole and stay behind."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from whence import artefacts
-from whence.diffusion.process import DiffusionModel
+from whence.diffusion.model import DiffusionModel
 from whence.errors import ConfigError
 
 

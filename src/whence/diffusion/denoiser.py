@@ -20,7 +20,7 @@ class Denoiser(Protocol):
     Example:
         >>> import torch
         >>> from diffusers import DDPMScheduler
-        >>> from whence.diffusion.process import DiffusionModel
+        >>> from whence.diffusion.model import DiffusionModel
         >>> class Small(torch.nn.Module):
         ...     def __init__(self):
         ...         super().__init__()

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from whence import artefacts
 from whence.data import Dataset
+from whence.diffusion.codec import Pixels
 from whence.errors import DataError, NotFiniteError
 
 KIND = "examples"
@@ -63,7 +64,7 @@ class Examples:
     def x(self, rows: Sequence[int] | np.ndarray | Tensor) -> Tensor:
         """What the model denoises, float32 [n, C, H, W]; pixels become pixel / 127.5 - 1."""
         chosen = self.values[torch.as_tensor(rows)]
-        return chosen.float().div_(127.5).sub_(1) if chosen.dtype == torch.uint8 else chosen.float()
+        return Pixels().encode(chosen) if chosen.dtype == torch.uint8 else chosen.float()
 
     def conditions_of(self, rows: Sequence[int] | np.ndarray | Tensor) -> dict[str, Tensor]:
         """The conditions of some rows."""

@@ -23,10 +23,10 @@ from whence import artefacts
 from whence.config import Config, TrainingConfig
 from whence.data import Dataset
 from whence.diffusion.batches import Batches, flips
-from whence.diffusion.diagnose import require_finite
+from whence.diffusion.diagnosis import require_finite
 from whence.diffusion.draws import Draws
+from whence.diffusion.model import DiffusionModel
 from whence.diffusion.prediction import NO_CONDITIONS
-from whence.diffusion.process import DiffusionModel
 from whence.diffusion.record import Recorder
 from whence.engine import Report, device
 from whence.errors import ArtefactError, NotFiniteError
@@ -86,7 +86,7 @@ class Loop:
     def draws(self) -> Draws:
         """The timestep and noise of each visit."""
         config = self.config
-        return Draws(config.seed, self.model.timesteps, config.shared_noise, config.antithetic)
+        return self.model.process.draws(config.seed, shared=config.shared_noise, antithetic=config.antithetic)
 
     @classmethod
     def start(
@@ -141,7 +141,7 @@ class Loop:
         """
         rows, visits = self.batches(self.step)
         ids = [self.data.ids[row] for row in rows]
-        x = self.data.images(rows)
+        x = self.model.codec.encode(torch.from_numpy(self.data.pixels[rows]))
         flipped = flips(self.config.seed, ids, visits) if self.config.flip else np.zeros(len(ids), bool)
         x[flipped] = x[flipped].flip(-1)
         t, noise = self.draws(ids, visits, x.shape[1:])

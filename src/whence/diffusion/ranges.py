@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from whence.diffusion.draws import Draws
-from whence.diffusion.process import DiffusionModel
+from whence.diffusion.model import DiffusionModel
 from whence.errors import DataError, NotFiniteError
 
 EXAMPLES = 64
@@ -154,20 +154,21 @@ def relative_error(model: DiffusionModel, x: Tensor, ids: Sequence[str], **condi
         >>> error > guess
         True
     """
-    bar, place = model.alphas_cumprod.cpu(), model.place
-    allowed = ((bar >= SIGNAL[0]) & (bar <= SIGNAL[1])).nonzero().flatten()
+    process, device = model.process, model.device
+    level = process.signal_level(torch.arange(process.timesteps))
+    allowed = ((level >= SIGNAL[0]) & (level <= SIGNAL[1])).nonzero().flatten()
     if not len(allowed):
         return math.inf, math.inf
     draws, v = Draws(seed=0, timesteps=len(allowed)), float(x.double().var(correction=0))
-    given = {name: tensor.to(place) for name, tensor in conditions.items()}
+    there = {name: tensor.to(device) for name, tensor in conditions.items()}
     errors, guesses = [], []
     for k in range(DRAWS):
-        places, noise = draws(ids, [k] * len(x), x.shape[1:])
-        t = allowed[places]
-        x_t = model.noised(x, t, noise).to(place)
-        clean = model.clean(model.output(x_t, t.to(place), **given), x_t, t.to(place)).cpu()
+        index, noise = draws(ids, [k] * len(x), x.shape[1:])
+        t = allowed[index]
+        x_t = process.noised(x, t, noise).to(device)
+        clean = process.clean(model.output(x_t, t.to(device), **there), x_t, t.to(device)).cpu()
         errors.append((clean - x).double().square().mean() / v)
-        rho = (1 - bar[t]) / bar[t]
+        rho = (1 - level[t]) / level[t]
         guesses.append((rho / (v + rho)).mean())
     return float(torch.stack(errors).mean()), float(torch.stack(guesses).mean())
 

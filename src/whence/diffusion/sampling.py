@@ -1,35 +1,29 @@
-"""Drawing pictures with noise that can be derived again.
+"""Drawing pictures with noise that can be derived again, and the clean pictures that a model predicts on the way.
 
-One step from timestep t to an earlier s, with x̂0 the predicted clean picture (clipped if asked) and
-ε̂ = (x_t - √ᾱ_t x̂0) / √(1 - ᾱ_t):
-
-    σ²  = η² (1 - ᾱ_s) / (1 - ᾱ_t) · (1 - ᾱ_t / ᾱ_s)
-    x_s = √ᾱ_s x̂0 + √(1 - ᾱ_s - σ²) ε̂ + σ ξ          (Song et al. 2021, eq. 12 and 16)
-
-η = 1 is ancestral sampling (Ho et al. 2020, eq. 6 and 7), η = 0 is DDIM. The noise of picture
-SEED/INDEX before the first and after the k-th step is the k-th draw of the stream "picture" for
+The noise of picture SEED/INDEX before the first step and after the k-th is the k-th draw of the stream "picture" for
 that name. The network works in float32; everything else is float64.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
-from diffusers import DDPMScheduler
 from torch import Tensor
 
 from whence.config import SamplerConfig
 from whence.diffusion.draws import keys, normals
-from whence.diffusion.process import DiffusionModel
-from whence.engine import Report, device, silent
+from whence.diffusion.model import DiffusionModel
+from whence.diffusion.prediction import NO_CONDITIONS, predict
+from whence.engine import Report, device, one_thread, silent
 from whence.errors import ConfigError, NotFiniteError
 
-#: From x_t (float32 [n, C, H, W]) and t (int64 [n]) to the network output, float64 [n, C, H, W].
+#: From x_t (float32 [n, ...]) and t (int64 [n]) to the network's output, float64 [n, ...].
 Predict = Callable[[Tensor, Tensor], Tensor]
-#: Told (t, x̂0) at every step, from the noisiest: x̂0 as the step uses it, float64 [n, C, H, W].
+#: Called with (t, x̂0) at every step, from the noisiest: x̂0 as the step uses it, float64 [n, ...].
 Observe = Callable[[int, Tensor], object]
 
 
@@ -49,41 +43,11 @@ def parse_name(name: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
-def sampling_steps(model: DiffusionModel, config: SamplerConfig) -> list[tuple[int, int]]:
-    """Return the (t, s) of every step, from the noisiest; the last s is -1, where ᾱ = 1.
-
-    Raises:
-        ConfigError: More steps than the model has timesteps.
-
-    Example:
-        >>> from whence.config import ModelConfig
-        >>> model = DiffusionModel.new(ModelConfig(channels=(8,)), (1, 4, 4), seed=0)
-        >>> sampling_steps(model, SamplerConfig(steps=4))
-        [(999, 749), (749, 499), (499, 249), (249, -1)]
-    """
-    if config.steps > model.timesteps:
-        raise ConfigError(f"{config.steps} sampling steps were asked for; the model has {model.timesteps} timesteps.")
-    given = model.scheduler.config
-    scheduler = DDPMScheduler(
-        num_train_timesteps=model.timesteps,
-        timestep_spacing=given.get("timestep_spacing", "leading"),
-        steps_offset=given.get("steps_offset", 0),
-    )
-    scheduler.set_timesteps(config.steps)
-    t = [int(step) for step in scheduler.timesteps]
-    if t[0] >= model.timesteps:
-        raise ConfigError(
-            f"{config.steps} sampling steps with steps_offset = {given['steps_offset']} start after the last of the "
-            f"model's {model.timesteps} timesteps; ask for fewer."
-        )
-    return list(zip(t, [*t[1:], -1], strict=True))
-
-
 def picture_noise(names: Sequence[tuple[int, int]], step: int, shape: Sequence[int]) -> Tensor:
     """Noise of the pictures (SEED, INDEX) at a step (0: the start), float32 [n, *shape]."""
-    places = {name: k for k, name in enumerate(dict.fromkeys(names))}
-    key = np.concatenate([keys("picture", seed, [str(index)]) for seed, index in places])
-    return normals(key, np.full(len(places), step), shape)[[places[name] for name in names]]
+    rows = {name: k for k, name in enumerate(dict.fromkeys(names))}
+    key = np.concatenate([keys("picture", seed, [str(index)]) for seed, index in rows])
+    return normals(key, np.full(len(rows), step), shape)[[rows[name] for name in names]]
 
 
 def draw(
@@ -97,8 +61,8 @@ def draw(
     """Draw one picture for each name; names may repeat where `predict` treats the rows differently.
 
     Args:
-        predict: The network or the mean of several, in canonical batches.
-        model: Gives the schedule and the size of the pictures.
+        predict: The network or the mean of several, in canonical batches. It knows the conditions of its rows.
+        model: Gives the process and the size of the pictures.
         config: Method, steps and clipping.
         names: (SEED, INDEX) of each picture, n of them.
         report: Called with (sampling steps done, steps in all).
@@ -110,15 +74,15 @@ def draw(
     Raises:
         NotFiniteError: A picture is not finite.
     """
-    steps = sampling_steps(model, config)
-    place = device()
-    x = picture_noise(names, 0, model.size).double().to(place)
+    process = model.process
+    steps = process.sampling_steps(config.steps)
+    x = picture_noise(names, 0, model.size).double().to(device())
     for k, (t, s) in enumerate(steps):
-        output = predict(x.float(), torch.full((len(x),), t, device=place))
+        output = predict(x.float(), torch.full((len(x),), t, device=x.device))
         if observe is not None:
-            observe(t, clean_picture(model, config, x, output, t))
-        noise = picture_noise(names, k + 1, model.size).double().to(place) if s >= 0 else None
-        x = step(model, config, x, output, t, s, noise)
+            observe(t, process.clean_picture(config, x, output, t))
+        noise = picture_noise(names, k + 1, model.size).double().to(x.device) if s >= 0 else None
+        x = process.step(config, x, output, t, s, noise)
         report(k + 1, len(steps))
     bad = [name for name, picture in zip(names, x, strict=True) if not torch.isfinite(picture).all()]
     if bad:
@@ -126,27 +90,109 @@ def draw(
     return x.clamp(-1, 1).float().cpu()
 
 
-def step(
+@dataclass(frozen=True)
+class Guidance:
+    """Classifier-free guidance of a drawing (Ho & Salimans 2022, eq. 6): o_u + s (o_c - o_u).
+
+    o_c is the network's output under the conditions of a picture, o_u its output under the conditions of no picture.
+
+    Attributes:
+        scale: s; 1 gives o_c, 0 gives o_u.
+        conditions: The conditions of o_u by name, with a row for every picture.
+    """
+
+    scale: float
+    conditions: Mapping[str, Tensor]
+
+
+def draw_pictures(
     model: DiffusionModel,
     config: SamplerConfig,
-    x: Tensor,
-    output: Tensor,
-    t: int,
-    s: int,
-    noise: Tensor | None,
+    names: Sequence[str],
+    report: Report = silent,
+    observe: Observe | None = None,
+    conditions: Mapping[str, Tensor] = NO_CONDITIONS,
+    guidance: Guidance | None = None,
 ) -> Tensor:
-    """One step from timestep t to s: x_s of x_t and the network output, float64 [n, C, H, W]."""
-    alpha = model.alphas_cumprod
-    a_t, a_s = alpha[t].item(), alpha[s].item() if s >= 0 else 1.0
-    clean = clean_picture(model, config, x, output, t)
-    residual = (x - a_t**0.5 * clean) / (1 - a_t) ** 0.5
-    eta = 1.0 if config.method == "ddpm" else 0.0
-    variance = eta**2 * (1 - a_s) / (1 - a_t) * (1 - a_t / a_s)
-    x = a_s**0.5 * clean + max(0.0, 1 - a_s - variance) ** 0.5 * residual
-    return x if noise is None else x + variance**0.5 * noise
+    """Draw the pictures SEED/INDEX by one model, with one thread; a picture doesn't depend on the others.
+
+    The network is put where networks run and into evaluation mode, so dropout is off.
+
+    Args:
+        model: The model that draws.
+        config: Method, steps, clipping and canonical batch.
+        names: SEED/INDEX of each picture, n of them.
+        report: Called with (sampling steps done, steps in all).
+        observe: See `draw`.
+        conditions: Further arguments of the network by name, n rows each.
+        guidance: Classifier-free guidance; by default there is none.
+
+    Returns:
+        Pictures float32 [n, C, H, W] in [-1, 1].
+
+    Example:
+        >>> from whence.config import ModelConfig
+        >>> model = DiffusionModel.new(ModelConfig(channels=(8,)), (1, 4, 4), seed=0)
+        >>> config = SamplerConfig(method="ddim", steps=2)
+        >>> both = draw_pictures(model, config, ["0/0", "0/1"])
+        >>> torch.equal(both[1:], draw_pictures(model, config, ["0/1"]))
+        True
+    """
+    network = model.network.to(device()).eval()
+
+    def conditioned(x: Tensor, t: Tensor, rows: Mapping[str, Tensor]) -> Tensor:
+        there = {name: tensor.to(x.device) for name, tensor in rows.items()}
+        return predict(network, x, t, config.batch_size, there).double()
+
+    def guided(x: Tensor, t: Tensor) -> Tensor:
+        output = conditioned(x, t, conditions)
+        if guidance is None:
+            return output
+        unconditional = conditioned(x, t, guidance.conditions)
+        return unconditional + guidance.scale * (output - unconditional)
+
+    with one_thread():
+        return draw(guided, model, config, [parse_name(name) for name in names], report, observe)
 
 
-def clean_picture(model: DiffusionModel, config: SamplerConfig, x: Tensor, output: Tensor, t: int) -> Tensor:
-    """x̂0: the clean picture that x_t and the network output imply, clipped if asked, float64 [n, C, H, W]."""
-    clean = model.clean(output, x, torch.full((len(x),), t, device=x.device))
-    return clean.clamp(-1, 1) if config.clip else clean
+def predicted_clean(
+    model: DiffusionModel,
+    config: SamplerConfig,
+    names: Sequence[str],
+    report: Report = silent,
+    conditions: Mapping[str, Tensor] = NO_CONDITIONS,
+    guidance: Guidance | None = None,
+) -> tuple[list[int], Tensor]:
+    """Draw pictures again from the noise of their names, and return x̂0 of every sampling step.
+
+    x̂0 is the clean picture that the network's output at x_t implies, clipped if the sampler clips. The last one,
+    clamped to [-1, 1], is the picture that `draw_pictures` returns. Journey-TRAK (Georgiev et al. 2023) explains
+    the steps by these pictures; the study of D-TRAK (Zheng et al. 2024) averages over them.
+
+    Args:
+        model: The model that drew the pictures.
+        config: How it drew them.
+        names: SEED/INDEX of each picture, Q of them.
+        report: Called with (sampling steps done, steps in all).
+        conditions: As in `draw_pictures`.
+        guidance: As in `draw_pictures`.
+
+    Returns:
+        The timestep t of each of the S steps, from the noisiest, and x̂0 float32 [S, Q, C, H, W].
+
+    Example:
+        >>> from whence.config import ModelConfig
+        >>> model = DiffusionModel.new(ModelConfig(channels=(8,)), (1, 4, 4), seed=0)
+        >>> timesteps, clean = predicted_clean(model, SamplerConfig(method="ddim", steps=2), ["0/0"])
+        >>> timesteps, clean.shape
+        ([999, 499], torch.Size([2, 1, 1, 4, 4]))
+    """
+    timesteps: list[int] = []
+    pictures: list[Tensor] = []
+
+    def observe(t: int, clean: Tensor) -> None:
+        timesteps.append(t)
+        pictures.append(clean.float().cpu())
+
+    draw_pictures(model, config, names, report, observe, conditions, guidance)
+    return timesteps, torch.stack(pictures)

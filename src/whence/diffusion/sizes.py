@@ -8,7 +8,7 @@ from whence.config import Config, ModelConfig, TrainingConfig
 from whence.errors import ConfigError
 
 
-class Suited(NamedTuple):
+class SizeDefaults(NamedTuple):
     """What suits images up to a side: channels per level, largest side with attention, learning rate."""
 
     side: int
@@ -20,21 +20,21 @@ class Suited(NamedTuple):
 #: Small at full resolution, where a convolution costs most, and trained on more images instead: on 8x8 digits, at
 #: equal time, (16, 64) on batches of 128 draws clearer digits than (32, 64) on batches of 64.
 SIZES = (
-    Suited(8, (16, 64), 0, 4e-3),
-    Suited(16, (32, 64, 64), 0, 2e-3),
-    Suited(32, (64, 128, 128), 8, 5e-4),
-    Suited(64, (64, 128, 192, 256), 8, 2e-4),
+    SizeDefaults(8, (16, 64), 0, 4e-3),
+    SizeDefaults(16, (32, 64, 64), 0, 2e-3),
+    SizeDefaults(32, (64, 128, 128), 8, 5e-4),
+    SizeDefaults(64, (64, 128, 192, 256), 8, 2e-4),
 )
 
 
-def suit_model(config: ModelConfig, size: tuple[int, int, int]) -> ModelConfig:
+def complete_model(config: ModelConfig, size: tuple[int, int, int]) -> ModelConfig:
     """Return the settings of a denoiser with nothing left open, for images of `size` (C, H, W).
 
     Raises:
         ConfigError: The levels don't fit the images, or the channels the groups.
 
     Example:
-        >>> suit_model(ModelConfig(), (1, 8, 8)).channels
+        >>> complete_model(ModelConfig(), (1, 8, 8)).channels
         (16, 64)
     """
     suited = _suited(size)
@@ -51,22 +51,22 @@ def suit_model(config: ModelConfig, size: tuple[int, int, int]) -> ModelConfig:
     return config.model_copy(update={"channels": channels, "attention": attention})
 
 
-def suit(config: Config, size: tuple[int, int, int]) -> Config:
+def complete_config(config: Config, size: tuple[int, int, int]) -> Config:
     """Return the settings of a run with nothing left open, for images of `size` (C, H, W)."""
-    changed = {"model": suit_model(config.model, size), "training": suit_training(config.training, size)}
+    changed = {"model": complete_model(config.model, size), "training": complete_training(config.training, size)}
     return config.model_copy(update=changed)
 
 
-def suit_training(config: TrainingConfig, size: tuple[int, int, int]) -> TrainingConfig:
+def complete_training(config: TrainingConfig, size: tuple[int, int, int]) -> TrainingConfig:
     """Return the settings of a training with nothing left open, for images of `size` (C, H, W).
 
     Example:
-        >>> suit_training(TrainingConfig(), (1, 8, 8)).learning_rate
+        >>> complete_training(TrainingConfig(), (1, 8, 8)).learning_rate
         0.004
     """
     rate = config.learning_rate or _suited(size).learning_rate
     return config.model_copy(update={"learning_rate": rate})
 
 
-def _suited(size: tuple[int, int, int]) -> Suited:
+def _suited(size: tuple[int, int, int]) -> SizeDefaults:
     return next((row for row in SIZES if max(size[1:]) <= row.side), SIZES[-1])

@@ -13,21 +13,20 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusers import UNet2DModel
 from torch import Tensor
 
 from whence import artefacts
 from whence.artefacts import Manifest
 from whence.config import Config
 from whence.data import Dataset
-from whence.diffusion.fingerprint import fingerprint, tensors_digest
+from whence.diffusion.families.table import family_of_network
 from whence.diffusion.loop import Loop
+from whence.diffusion.model import DiffusionModel, fingerprint, tensors_digest
 from whence.diffusion.prediction import NO_CONDITIONS
-from whence.diffusion.process import DiffusionModel
 from whence.diffusion.ranges import require_size
-from whence.diffusion.sizes import suit, suit_training
+from whence.diffusion.sizes import complete_config, complete_training
 from whence.engine import Report, device, one_thread, silent
-from whence.errors import DataError, ModelError
+from whence.errors import DataError
 
 
 def train(
@@ -66,7 +65,7 @@ def train(
         LockedError: Another process is writing the directory.
         DataError: `weights` names an example that is not in the data, or a weight is not finite; the pictures have
             another size than those of `start`; or there are conditions without `start`, or with another number of rows.
-        ModelError: The network of `start` is no ``UNet2DModel``.
+        ModelError: No family is known for the network of `start`.
         NotFiniteError: The loss became NaN or infinite.
     """
     path, config = Path(path), _settings(config or Config(), data, start)
@@ -78,7 +77,7 @@ def train(
         inputs["conditions"] = tensors_digest(conditions)
     if start is not None:
         inputs["start"] = fingerprint(start)
-        made["model"] = {"timesteps": start.timesteps, "prediction": start.prediction}
+        made["model"] = start.process.record()
     whole = artefacts.existing(path, "model", inputs=inputs, made=made)
     if whole is not None:
         report(config.training.steps, config.training.steps)
@@ -97,13 +96,10 @@ def train(
 def _settings(config: Config, data: Dataset, start: DiffusionModel | None) -> Config:
     """The settings with nothing left open that matters."""
     if start is None:
-        return suit(config, data.size)
-    if not isinstance(start.network, UNet2DModel):
-        raise ModelError(
-            f"Training goes on from a UNet2DModel of diffusers, not from a {type(start.network).__name__}."
-        )
+        return complete_config(config, data.size)
+    family_of_network(start.network, "trained further")
     require_size(start, torch.from_numpy(data.pixels[:1]), "training images")
-    return config.model_copy(update={"training": suit_training(config.training, data.size)})
+    return config.model_copy(update={"training": complete_training(config.training, data.size)})
 
 
 def _require_rows(data: Dataset, conditions: Mapping[str, Tensor], start: DiffusionModel | None) -> None:

@@ -14,9 +14,9 @@ from whence.config import Config
 from whence.cost import Cost, counted, median_seconds
 from whence.data import Dataset
 from whence.diffusion.loop import Loop
+from whence.diffusion.model import DiffusionModel
 from whence.diffusion.prediction import NO_CONDITIONS
-from whence.diffusion.process import DiffusionModel
-from whence.diffusion.sizes import suit
+from whence.diffusion.sizes import complete_config
 from whence.engine import one_thread, workers_here
 
 
@@ -32,7 +32,7 @@ def training_cost(data: Dataset, config: Config, *, members: int = 1, workers: i
     Returns:
         The cost. The steps are measured with one thread in this process, with no other work beside them.
     """
-    workers, config = min(workers or workers_here(), members), suit(config, data.size)
+    workers, config = min(workers or workers_here(), members), complete_config(config, data.size)
     step, model = time_step(data, config)
     weights = weight_bytes(model)
     rounds = -(-members // workers)
@@ -61,7 +61,7 @@ def time_step(
         start: The model that training goes on from; `config.model` then does not matter.
         conditions: As in `train`.
     """
-    settings = suit(config, data.size) if start is None else config
+    settings = complete_config(config, data.size) if start is None else config
     with TemporaryDirectory() as scratch, one_thread():
         loop = Loop.start(data, torch.ones(len(data)).numpy(), settings, Path(scratch), start, conditions)
         return median_seconds(loop.one_step, 5), loop.model

@@ -28,7 +28,7 @@ import torch
 from whence.errors import InterruptedRunError
 
 #: Modules that worker processes find imported.
-PRELOADED = ["whence.diffusion.process"]
+PRELOADED = ["whence.diffusion.model"]
 #: Called with (done, total) as work goes on.
 Report = Callable[[int, int], None]
 

@@ -25,8 +25,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from whence.config import SamplerConfig
 from whence.diffusion.denoiser import denoise
-from whence.diffusion.process import DiffusionModel
-from whence.diffusion.sampling import picture_noise, sampling_steps, step
+from whence.diffusion.model import DiffusionModel
+from whence.diffusion.sampling import picture_noise
 from whence.engine import Report, device, silent
 from whence.errors import NoSurvivorsError, NotFiniteError
 
@@ -64,15 +64,15 @@ def tangents(
         ((2, 1, 1, 4, 4), True)
     """
     sampler = unclipped(sampler)
-    steps = sampling_steps(model, sampler)
+    steps = model.process.sampling_steps(sampler.steps)
     x = picture_noise(names, 0, model.size).double().to(device())
     d = x.new_zeros(len(networks), *x.shape)
     with torch.no_grad(), _forward_mode(networks):
         for k, (t, s) in enumerate(steps):
             output, d_output = _mean(networks, x, d, t)
             noise = picture_noise(names, k + 1, model.size).double().to(x.device) if s >= 0 else None
-            x = step(model, sampler, x, output, t, s, noise)
-            d = step(model, sampler, d.flatten(0, 1), d_output.flatten(0, 1), t, s, None).reshape(d.shape)
+            x = model.process.step(sampler, x, output, t, s, noise)
+            d = model.process.step(sampler, d.flatten(0, 1), d_output.flatten(0, 1), t, s).reshape(d.shape)
             report(k + 1, len(steps))
     for n, (seed, index) in enumerate(names):
         if not (torch.isfinite(x[n]).all() and torch.isfinite(d[:, n]).all()):

@@ -13,7 +13,7 @@ from whence import artefacts
 from whence.artefacts import Manifest
 from whence.config import Config
 from whence.data import Dataset, read
-from whence.diffusion.process import DiffusionModel
+from whence.diffusion.model import DiffusionModel
 from whence.engine import device
 from whence.ensemble.codebook import Codebook
 from whence.errors import ArtefactError

@@ -118,7 +118,7 @@ def measure(
         if ensemble.manifest.fingerprint != fingerprint:
             raise MismatchError(f"{path} changed while losses were measured. Run the command again.")
         x = artefacts.read_tensors(folder / "queries.safetensors")["pictures"][first : first + BLOCK]
-        source = Draws(derived_seed(seed, "losses"), ensemble.schedule.timesteps)
+        source = ensemble.schedule.process.draws(derived_seed(seed, "losses"))
         found = gram_matrices(ensemble, x, names, source, draws, report)
         artefacts.write_tensors(Path(file), {"grams": found})
     done = len(names) * draws * artefacts.read_tensors(Path(file))["grams"].shape[-1]
@@ -155,7 +155,7 @@ def gram_matrices(
         padded = here + [here[0]] * (BATCH - len(here))
         q, k = (torch.tensor(side) for side in zip(*padded, strict=True))
         t, noise = draws([names[row] for row in q], k.numpy(), model.size)
-        noised, target = model.noised(x[q], t, noise), model.target(x[q], t, noise)
+        noised, target = model.process.noised(x[q], t, noise), model.process.target(x[q], t, noise)
         place = device()
         outputs = [denoise(networks[m], noised.to(place), t.to(place)).cpu() for m in range(members)]
         residuals = torch.stack([(output - target).double().flatten(1)[: len(here)] for output in outputs], 1)

@@ -18,7 +18,7 @@ from torch import Tensor
 from whence import artefacts, images
 from whence.artefacts import Manifest
 from whence.config import SamplerConfig
-from whence.diffusion.sampling import parse_name, sampling_steps
+from whence.diffusion.sampling import parse_name
 from whence.engine import Report, silent
 from whence.ensemble.model import Ensemble
 from whence.ensemble.trajectories import Trajectory, draw_trajectories
@@ -146,7 +146,7 @@ class SampleRequest:
         if count < 1 or seed < 0:
             raise ConfigError(f"--count must be at least 1 and --seed at least 0; given {count} and {seed}.")
         sampler = sampler or ensemble.config.sampler
-        sampling_steps(ensemble.schedule, sampler)
+        ensemble.schedule.process.sampling_steps(sampler.steps)
         units = ensemble.codebook.in_order(without) if without else []
         members = ensemble.codebook.survivors(units) if units else list(range(ensemble.codebook.members))
         made = {"seed": seed, "count": count, "without": units, "members": members, "sampler": sampler.record()}

@@ -13,7 +13,7 @@ from pathlib import Path
 from whence import artefacts
 from whence.config import Config
 from whence.data import Dataset, read, write
-from whence.diffusion.sizes import suit
+from whence.diffusion.sizes import complete_config
 from whence.diffusion.training import train
 from whence.engine import Report, Task, run, silent
 from whence.ensemble.codebook import Codebook
@@ -56,7 +56,7 @@ def train_ensemble(
         MismatchError: The directory holds an ensemble of other data or settings.
         LockedError: Another process is writing the directory.
     """
-    path, config = Path(path), suit(config or Config(), data.size)
+    path, config = Path(path), complete_config(config or Config(), data.size)
     codebook = make_codebook(data, members, codebook_seed, weight)
     inputs = {"data": data.fingerprint}
     made = {

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from whence.diffusion.examples import Examples
-from whence.diffusion.process import DiffusionModel
+from whence.diffusion.model import DiffusionModel
 from whence.engine import Report, silent
 from whence.errors import NotFiniteError
 from whence.gradients.collect import Collector
@@ -170,7 +170,7 @@ def _rows(
     example, index = np.arange(batch) % count, first + np.arange(batch) // count
     used = torch.from_numpy((example < len(examples)) & (index >= block.start) & (index < block.stop))
     row = torch.from_numpy(np.where(example < len(examples), example, 0))
-    place = model.place
+    place = model.device
     x, t, noise = source(examples.x(row), [examples.ids[n] for n in row.tolist()], index)
     x, t, noise = x.to(place), t.to(place), noise.to(place)
     conditions = {name: value.to(place) for name, value in examples.conditions_of(row).items()}
@@ -185,7 +185,7 @@ def _rows(
 
     names = sorted({feature.readout for feature in found})
     cotangents = [partial(cotangent, name) for name in names]
-    collected = collector(model.noised(x, t, noise), t, cotangents, conditions=conditions)
+    collected = collector(model.process.noised(x, t, noise), t, cotangents, conditions=conditions)
     loss = READOUTS["loss"].value(outcomes[0]).cpu()
     return {name: values.cpu() for name, values in zip(names, collected, strict=True)}, loss
 

@@ -16,10 +16,8 @@ from torch import Tensor
 
 from whence import artefacts
 from whence.diffusion.checkpoint import Checkpoint
-from whence.diffusion.draws import Draws
 from whence.diffusion.examples import Examples
-from whence.diffusion.fingerprint import fingerprint
-from whence.diffusion.process import DiffusionModel
+from whence.diffusion.model import DiffusionModel, fingerprint
 from whence.diffusion.ranges import require_range, require_size
 from whence.engine import device, one_thread
 from whence.errors import NotFiniteError
@@ -112,7 +110,7 @@ def _measure(model: DiffusionModel, cover: Coverage, examples: Examples, compres
     """Compare a few rows with autograd, then measure the shares on one batch, a draw of each example."""
     count, draws = batch_shape(len(examples), suitable_batch(model.size))
     rows = np.arange(count * draws) % min(count, len(examples))
-    source = Own(Draws(derived_seed(compression.seed, "shares"), model.timesteps))
+    source = Own(model.process.draws(derived_seed(compression.seed, "shares")))
     names = [examples.ids[n] for n in rows]
     x, t, noise = source(examples.x(rows), names, np.arange(count * draws) // count)
     x, t, noise = x.to(device()), t.to(device()), noise.to(device())
@@ -121,7 +119,7 @@ def _measure(model: DiffusionModel, cover: Coverage, examples: Examples, compres
     def cotangent(name: str, few: slice, output: Tensor) -> Tensor:
         return readout(name).cotangent(outcome(model, output, x[few], t[few], noise[few]))
 
-    x_t, few, every = model.noised(x, t, noise), slice(0, CHECKED), slice(None)
+    x_t, few, every = model.process.noised(x, t, noise), slice(0, CHECKED), slice(None)
     some = {name: value[few] for name, value in conditions.items()}
     if examples.values.dtype == torch.uint8:
         some_rows = rows[:64]

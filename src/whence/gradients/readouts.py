@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from whence.diffusion.process import DiffusionModel
+from whence.diffusion.model import DiffusionModel
 from whence.errors import ConfigError
 from whence.gradients.signs import signs
 
@@ -37,7 +37,7 @@ class Outcome:
     Attributes:
         output: o, [n, C, H, W].
         target: y, [n, C, H, W].
-        weight: w_t of every row, [n]; see `elbo_weight`.
+        weight: w_t of every row, [n]; see `Process.elbo_weight`.
         index: Draw index of every row, [n]; default 0.
     """
 
@@ -128,37 +128,6 @@ def readout(name: str) -> Readout:
     return READOUTS[name]
 
 
-def elbo_weight(model: DiffusionModel, t: Tensor) -> Tensor:
-    """w_t of timesteps [n], float64 [n]: what the variational bound weighs ‖o - y‖² with.
-
-    For a network that predicts the noise, with σ_t² = β_t (Ho et al. 2020, eq. 12):
-
-        w_t = β_t / (2 α_t (1 - ᾱ_t)),    α_t = 1 - β_t = ᾱ_t / ᾱ_{t-1}
-
-    An error e of a predicted velocity is an error √ᾱ_t e of the noise, and one of a predicted clean image an error
-    √(ᾱ_t / (1 - ᾱ_t)) e, so w_t is multiplied by ᾱ_t or by ᾱ_t / (1 - ᾱ_t).
-
-    Args:
-        model: Gives the schedule and what is predicted.
-        t: Timesteps int64 [n].
-
-    Returns:
-        Weights without unit.
-
-    Example:
-        >>> from whence.config import ModelConfig
-        >>> model = DiffusionModel.new(ModelConfig(channels=(8,), prediction="epsilon"), (1, 8, 8), seed=0)
-        >>> bool((elbo_weight(model, torch.tensor([0, 500])) > 0).all())
-        True
-    """
-    bar = model.alphas_cumprod.to(t.device)
-    before = torch.cat([torch.ones_like(bar[:1]), bar[:-1]])
-    weight = (1 - bar / before) / (2 * (1 - bar))
-    # ᾱ_t / α_t = ᾱ_{t-1}, which unlike ᾱ_t is never 0.
-    factor = {"epsilon": before / bar, "v_prediction": before, "sample": before / (1 - bar)}[model.prediction]
-    return (weight * factor)[t]
-
-
 def outcome(
     model: DiffusionModel, output: Tensor, x: Tensor, t: Tensor, noise: Tensor, index: np.ndarray | None = None
 ) -> Outcome:
@@ -176,4 +145,4 @@ def outcome(
         Output (detached, float32), target, weight and index.
     """
     detached = output.detach().float()
-    return Outcome(detached, model.target(x, t, noise), elbo_weight(model, t), index)
+    return Outcome(detached, model.process.target(x, t, noise), model.process.elbo_weight(t), index)

@@ -8,8 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 from whence.diffusion.checkpoint import Checkpoint
-from whence.diffusion.fingerprint import fingerprint
-from whence.diffusion.process import DiffusionModel
+from whence.diffusion.model import DiffusionModel, fingerprint
 from whence.engine import device
 from whence.errors import MismatchError
 from whence.gradients.collect import Collector

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from whence import artefacts
-from whence.diffusion.process import NETWORK_FILE, DiffusionModel
+from whence.diffusion.families.unet import NETWORK_FILE
+from whence.diffusion.model import DiffusionModel
 from whence.diffusion.record import Record
 from whence.diffusion.training import train
 from whence.engine import Report, silent

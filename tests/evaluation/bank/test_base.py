@@ -5,9 +5,9 @@ import pytest
 
 from whence import artefacts
 from whence.data import Dataset, load
-from whence.diffusion.process import DiffusionModel
+from whence.diffusion.model import DiffusionModel
 from whence.diffusion.record import Record
-from whence.diffusion.trajectory import draw_pictures
+from whence.diffusion.sampling import draw_pictures
 from whence.errors import ConfigError, DataError, MismatchError
 from whence.evaluation.bank import Bank, BankConfig, build_bank, measure_references
 from whence.evaluation.bank.base import reference_seed

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from whence import artefacts
-from whence.diffusion.fingerprint import fingerprint
-from whence.diffusion.process import DiffusionModel
+from whence.diffusion.model import DiffusionModel, fingerprint
 from whence.diffusion.training import train
 from whence.errors import ConfigError, MismatchError
 from whence.evaluation.bank import Bank, PoolRequest, build_pool, usual_pools

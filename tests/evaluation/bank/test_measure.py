@@ -6,8 +6,8 @@ import torch
 
 from whence.config import ModelConfig
 from whence.diffusion.draws import Draws
-from whence.diffusion.process import DiffusionModel
-from whence.diffusion.trajectory import draw_pictures
+from whence.diffusion.model import DiffusionModel
+from whence.diffusion.sampling import draw_pictures
 from whence.errors import NotFiniteError
 from whence.evaluation.bank.measure import draw_again, measure_losses
 from whence.images import to_pixels
@@ -21,15 +21,15 @@ def slow_losses(model, queries, draws, count):
             t, noise = draws([name], np.array([k]), queries.size)
             x = queries.images([q])
             with torch.no_grad():
-                output = model.network(model.noised(x, t, noise), t).sample
-            losses[q, k] = (output - model.target(x, t, noise)).double().square().mean().item()
+                output = model.network(model.process.noised(x, t, noise), t).sample
+            losses[q, k] = (output - model.process.target(x, t, noise)).double().square().mean().item()
     return losses.mean(1)
 
 
 @pytest.mark.parametrize(("prediction", "count"), [("epsilon", 5), ("v_prediction", 1), ("sample", 300)])
 def test_losses_are_those_of_the_obvious_loop(bank_data, prediction, count):
     model = DiffusionModel.new(ModelConfig(channels=(8,), attention=0, prediction=prediction), (1, 8, 8), 0)
-    queries, draws = bank_data.select(range(3)), Draws(7, model.timesteps)
+    queries, draws = bank_data.select(range(3)), Draws(7, model.process.timesteps)
     found = measure_losses(model, queries, draws, count)
     assert found == pytest.approx(slow_losses(model, queries, draws, count), rel=1e-5)
 
@@ -53,4 +53,4 @@ def test_a_loss_that_is_not_finite_names_the_query(bank_data):
     model = DiffusionModel.new(ModelConfig(channels=(8,), attention=0), (1, 8, 8), 0)
     torch.nn.init.constant_(next(model.network.parameters()), float("nan"))
     with pytest.raises(NotFiniteError, match=f"query {bank_data.ids[0]!r} is not finite"):
-        measure_losses(model, bank_data.select(range(2)), Draws(0, model.timesteps), 2)
+        measure_losses(model, bank_data.select(range(2)), Draws(0, model.process.timesteps), 2)

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from whence import artefacts
-from whence.diffusion.fingerprint import fingerprint
-from whence.diffusion.process import DiffusionModel
+from whence.diffusion.model import DiffusionModel, fingerprint
 from whence.diffusion.record import Record
 from whence.diffusion.training import train
 from whence.errors import ArtefactError, ConfigError, MismatchError

@@ -8,6 +8,7 @@ from functools import lru_cache
 import numpy as np
 import torch
 
+from whence.images import from_pixels
 from whence.similarity.embedding import Embedder
 
 #: From pictures uint8 [K, C, H, W] to float64 [K, d].
@@ -34,7 +35,7 @@ def embedded(folder: str) -> Features:
     """
 
     def features(pictures: np.ndarray) -> np.ndarray:
-        shown = torch.from_numpy(np.array(pictures)).float().div_(127.5).sub_(1)
+        shown = from_pixels(torch.from_numpy(np.array(pictures)))
         return np.asarray(_embedder(folder)(shown).double().numpy())
 
     return features

@@ -27,8 +27,7 @@ from whence.config import Config
 from whence.data import Dataset, read
 from whence.diffusion.draws import Draws
 from whence.diffusion.examples import Examples
-from whence.diffusion.fingerprint import fingerprint
-from whence.diffusion.process import DiffusionModel
+from whence.diffusion.model import DiffusionModel, fingerprint
 from whence.errors import ArtefactError, MismatchError
 from whence.evaluation.bank.matching import reordered, require_match, with_means
 from whence.evaluation.bank.pool import KIND as POOL

@@ -14,8 +14,7 @@ from whence import artefacts
 from whence.config import Config, SamplerConfig
 from whence.cost import Cost, counted, median_seconds
 from whence.data import Dataset
-from whence.diffusion.draws import Draws
-from whence.diffusion.process import DiffusionModel
+from whence.diffusion.model import DiffusionModel
 from whence.diffusion.training_cost import time_step, weight_bytes
 from whence.engine import workers_here
 from whence.evaluation.bank.build import PoolRequest
@@ -102,7 +101,7 @@ def _steps(pool: PoolRequest, config: Config, examples: int) -> int:
 def time_losses(model: DiffusionModel, data: Dataset, draws: int, pictures: int) -> float:
     """Return the seconds that losses of so many pictures take one model, measured on some of `data`."""
     few = data.select(np.arange(min(len(data), max(1, BATCH // draws))))
-    taken = median_seconds(partial(measure_losses, model, few, Draws(0, model.timesteps), draws), 3)
+    taken = median_seconds(partial(measure_losses, model, few, model.process.draws(0), draws), 3)
     return taken * pictures / len(few)
 
 

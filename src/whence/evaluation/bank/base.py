@@ -9,7 +9,7 @@ import numpy as np
 from whence import artefacts
 from whence.config import Config
 from whence.data import Dataset, read, write
-from whence.diffusion.process import DiffusionModel
+from whence.diffusion.model import DiffusionModel
 from whence.diffusion.training import train
 from whence.engine import Report, Task, run, silent
 from whence.evaluation.bank.bank import KIND, Bank

@@ -9,12 +9,11 @@ import numpy as np
 from whence.config import SamplerConfig
 from whence.data import Dataset
 from whence.diffusion.draws import Draws
+from whence.diffusion.model import DiffusionModel
 from whence.diffusion.prediction import predict
-from whence.diffusion.process import DiffusionModel
-from whence.diffusion.trajectory import draw_pictures
+from whence.diffusion.sampling import draw_pictures
 from whence.engine import device, one_thread
 from whence.errors import NotFiniteError
-from whence.images import to_pixels
 
 #: Rows of a canonical batch.
 BATCH = 256
@@ -44,8 +43,8 @@ def measure_losses(model: DiffusionModel, queries: Dataset, draws: Draws, count:
             t, noise = draws(ids, np.tile(np.arange(count), len(rows)), queries.size)
             x = queries.images(rows).repeat_interleave(count, 0)
             x, t, noise = (values.to(device()) for values in (x, t, noise))
-            output = predict(network, model.noised(x, t, noise), t, BATCH)
-            losses = (output.double() - model.target(x, t, noise).double()).square().flatten(1).mean(1)
+            output = predict(network, model.process.noised(x, t, noise), t, BATCH)
+            losses = (output.double() - model.process.target(x, t, noise).double()).square().flatten(1).mean(1)
             found[first : first + len(rows)] = losses.reshape(len(rows), count).mean(1).cpu().numpy()
     if not np.isfinite(found).all():
         bad = queries.ids[int(np.argmin(np.isfinite(found)))]
@@ -57,4 +56,4 @@ def draw_again(model: DiffusionModel, sampler: SamplerConfig, names: Sequence[st
     """Return the pictures SEED/INDEX as the model draws them, uint8 [G, C, H, W]."""
     if not names:
         return np.zeros((0, *model.size), np.uint8)
-    return to_pixels(draw_pictures(model, sampler, names))
+    return model.codec.decode(draw_pictures(model, sampler, names))

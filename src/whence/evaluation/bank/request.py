@@ -12,7 +12,7 @@ from pydantic import Field
 from whence import artefacts
 from whence.config import Config, Settings
 from whence.data import Dataset
-from whence.diffusion.sizes import suit
+from whence.diffusion.sizes import complete_config
 from whence.errors import ConfigError, DataError
 from whence.evaluation.bank.bank import KIND
 
@@ -63,7 +63,7 @@ class BankRequest:
             ConfigError: There are to be no queries, or they can't be drawn.
         """
         settings = settings or BankConfig()
-        config = suit(config or Config().updated("sampler", method="ddim"), data.size)
+        config = complete_config(config or Config().updated("sampler", method="ddim"), data.size)
         if not settings.held_out + settings.drawn:
             raise ConfigError("A bank without queries measures nothing: ask for held-out or drawn ones.")
         if settings.drawn and config.sampler.steps > config.model.timesteps:

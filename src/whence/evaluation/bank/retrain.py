@@ -16,8 +16,7 @@ import torch
 
 from whence import artefacts
 from whence.config import Config
-from whence.diffusion.fingerprint import fingerprint
-from whence.diffusion.process import DiffusionModel
+from whence.diffusion.model import DiffusionModel, fingerprint
 from whence.diffusion.training import train
 from whence.engine import Report, Task, run, silent
 from whence.errors import ConfigError

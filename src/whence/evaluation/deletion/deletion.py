@@ -18,7 +18,7 @@ from whence.errors import ArtefactError, WhenceError
 from whence.evaluation.bank import Bank
 from whence.evaluation.bank.retrain import Measurement
 from whence.evaluation.deletion.wanted import Wanted, removed_rows
-from whence.images import distance
+from whence.images import distance, from_pixels
 from whence.scores.scores import Scores
 
 #: Kind of the artefact.
@@ -89,7 +89,7 @@ class Deletion:
 
     def distances(self, bank: Bank) -> np.ndarray:
         """Euclidean distances over pixels in [0, 1] of the pictures drawn again from the query, float64 [2, D, K]."""
-        again = artefacts.to_tensor(self.pictures).float() / 127.5 - 1
+        again = from_pixels(artefacts.to_tensor(self.pictures))
         asked = bank.queries_data.images(self.drawn(bank))[None, :, None]
         found: np.ndarray = distance(again, asked.expand_as(again)).numpy()
         return found

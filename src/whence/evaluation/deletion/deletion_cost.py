@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 
 from whence.cost import Cost, counted
-from whence.diffusion.process import DiffusionModel
+from whence.diffusion.model import DiffusionModel
 from whence.diffusion.training_cost import time_step, weight_bytes
 from whence.engine import workers_here
 from whence.evaluation.bank import Bank

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from whence.diffusion.model import DiffusionModel
 from whence.diffusion.prediction import NO_CONDITIONS
-from whence.diffusion.process import DiffusionModel
 from whence.errors import NotFiniteError
 
 
@@ -44,7 +44,7 @@ def require_finite(
 
         return hook
 
-    place = model.place
+    place = model.device
     leaves = [(n, m) for n, m in model.network.named_modules() if n and not list(m.children())]
     handles = [layer.register_forward_hook(watch(name)) for name, layer in leaves]
     try:

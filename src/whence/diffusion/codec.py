@@ -1,0 +1,40 @@
+"""A codec: between pictures and what a network denoises."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from torch import Tensor
+
+from whence.images import from_pixels, to_pixels
+
+
+class Codec(Protocol):
+    """Encodes pictures into what a network denoises, and decodes them."""
+
+    def encode(self, pixels: Tensor) -> Tensor:
+        """Examples float32 [n, ...] of pictures uint8 [n, C, H, W]."""
+
+    def decode(self, x: Tensor) -> np.ndarray:
+        """Pictures uint8 [n, C, H, W] of examples [n, ...]."""
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """The codec of networks that denoise the pictures themselves, scaled from 0 ... 255 to [-1, 1].
+
+    Example:
+        >>> import torch
+        >>> Pixels().decode(Pixels().encode(torch.tensor([0, 127, 255], dtype=torch.uint8))).tolist()
+        [0, 127, 255]
+    """
+
+    def encode(self, pixels: Tensor) -> Tensor:
+        """X = pixel / 127.5 - 1, float32."""
+        return from_pixels(pixels)
+
+    def decode(self, x: Tensor) -> np.ndarray:
+        """The nearest pixel of x, clamped to [-1, 1]; uint8."""
+        return to_pixels(x)

@@ -1,0 +1,180 @@
+"""The model that is explained: a denoising network, the process that it was trained on, and its codec."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from whence import artefacts
+from whence.config import ModelConfig
+from whence.diffusion.codec import Codec, Pixels
+from whence.diffusion.denoiser import denoise
+from whence.diffusion.families.table import family_of_folder, family_of_network
+from whence.diffusion.families.unet import new_network
+from whence.diffusion.process import Process
+from whence.diffusion.sizes import complete_model
+from whence.diffusion.variance_preserving import VariancePreserving, new_scheduler
+from whence.errors import ModelError
+
+
+@dataclass(frozen=True)
+class DiffusionModel:
+    """A denoiser with its process.
+
+    Attributes:
+        network: Predicts the target from (x_t, t) and perhaps conditions, as a `Denoiser`.
+        scheduler: A scheduler of diffusers, from which the process is taken.
+        shape: Shape of an example without its batch dimension; None to take it from ``network.config``.
+        codec: Between pictures and examples.
+
+    Raises:
+        ModelError: The scheduler is of a process that is not supported.
+
+    Example:
+        >>> from diffusers import DDIMScheduler, UNet2DModel
+        >>> network = UNet2DModel(8, 1, 1, block_out_channels=(8,) * 4, norm_num_groups=8)
+        >>> model = DiffusionModel(network, DDIMScheduler())
+        >>> model.size, model.process.timesteps, model.process.prediction
+        ((1, 8, 8), 1000, 'epsilon')
+    """
+
+    network: nn.Module
+    scheduler: Any
+    shape: tuple[int, ...] | None = None
+    codec: Codec = Pixels()
+
+    def __post_init__(self) -> None:
+        self.process  # noqa: B018
+
+    @classmethod
+    def new(cls, config: ModelConfig, size: tuple[int, int, int], seed: int) -> DiffusionModel:
+        """Return an untrained model for images of `size` (C, H, W); the weights depend on `seed` only.
+
+        Raises:
+            ConfigError: The levels don't fit the image.
+
+        Example:
+            >>> model = DiffusionModel.new(ModelConfig(channels=(8, 16)), (1, 8, 8), seed=0)
+            >>> model.size
+            (1, 8, 8)
+        """
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            network = new_network(complete_model(config, size), size)
+        return cls(network.eval(), new_scheduler(config))
+
+    def untrained(self, seed: int) -> DiffusionModel:
+        """Return a model of the same kind with the weights from which a training with this seed begins.
+
+        Raises:
+            ModelError: No family is known for the network.
+
+        Example:
+            >>> first, second = (DiffusionModel.new(ModelConfig(channels=(8,)), (1, 8, 8), seed) for seed in (1, 2))
+            >>> fingerprint(first.untrained(2)) == fingerprint(second)
+            True
+        """
+        family = family_of_network(self.network, "made anew")
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            network = family.untrained(self.network)
+        return replace(self, network=network.eval())
+
+    @classmethod
+    def load(cls, folder: Path, shape: tuple[int, ...] | None = None) -> DiffusionModel:
+        """Return the model in a diffusers folder of a known family.
+
+        Args:
+            folder: What ``save_pretrained`` of a pipeline wrote, or of a network and its scheduler into one folder.
+            shape: Shape of an example, if the network's configuration leaves it open.
+
+        Raises:
+            ArtefactError: The folder is not one, or its weights are missing, damaged or pickled.
+            ModelError: The network or the scheduler is of a kind that is not supported; the message says the way out.
+            NotFiniteError: A weight is NaN or infinite.
+        """
+        network, scheduler = family_of_folder(folder).read(folder)
+        model = cls(network, scheduler, shape)
+        model.size  # noqa: B018
+        return model
+
+    def save(self, folder: Path) -> None:
+        """Write an ordinary diffusers folder, which the pipeline of the network's family opens.
+
+        Raises:
+            ModelError: No family is known for the network.
+        """
+        family_of_network(self.network, "saved as a diffusers folder").write(self.network, self.scheduler, folder)
+
+    @cached_property
+    def process(self) -> Process:
+        """How examples are noised, and what the network predicts.
+
+        Raises:
+            ModelError: The scheduler is of a process that is not supported.
+        """
+        return VariancePreserving(self.scheduler)
+
+    @cached_property
+    def size(self) -> tuple[int, ...]:
+        """Shape of an example, (C, H, W) of images: `shape`, else that in the network's configuration.
+
+        Raises:
+            ModelError: Neither says it.
+        """
+        if self.shape is not None:
+            return tuple(self.shape)
+        config = getattr(self.network, "config", None)
+        side, channels = getattr(config, "sample_size", None), getattr(config, "in_channels", None)
+        if side is None or channels is None:
+            raise ModelError(
+                f"The shape of an example isn't known: the {type(self.network).__name__} has no config with "
+                "in_channels and sample_size. Give it: DiffusionModel(network, scheduler, shape=(C, H, W))."
+            )
+        height, width = (side, side) if isinstance(side, int) else side
+        return channels, height, width
+
+    @property
+    def device(self) -> torch.device:
+        """The device of the network's weights."""
+        return next((p.device for p in self.network.parameters()), torch.device("cpu"))
+
+    def output(self, x_t: Tensor, t: Tensor, **conditions: Tensor) -> Tensor:
+        """What the network returns for x_t at timesteps [n], of the shape of x_t."""
+        return denoise(self.network, x_t, t, **conditions)
+
+    def loss(self, x: Tensor, t: Tensor, noise: Tensor, **conditions: Tensor) -> Tensor:
+        """ℓ of each example, [n]: the mean over the elements of (network(x_t, t) - target)²."""
+        output = self.output(self.process.noised(x, t, noise), t, **conditions).float()
+        return (output - self.process.target(x, t, noise)).square().flatten(1).mean(1)
+
+
+def fingerprint(model: DiffusionModel) -> str:
+    """SHA-256 (hex) of the weights, the noise schedule and what is predicted: two equal models have the same."""
+    process = model.process
+    return artefacts.digest(
+        [_description(model.network.state_dict()), process.digest, process.prediction, repr(model.network)]
+    )
+
+
+def tensors_digest(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 (hex) of tensors by name: their types, shapes and values."""
+    return artefacts.digest(_description(tensors))
+
+
+def _description(tensors: Mapping[str, Tensor]) -> dict[str, list[object]]:
+    """Type, shape and SHA-256 of each tensor by name."""
+    return {
+        name: [
+            str(value.dtype),
+            list(value.shape),
+            artefacts.digest(value.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes()),
+        ]
+        for name, value in sorted(tensors.items())
+    }

@@ -1,0 +1,231 @@
+"""The variance preserving process of DDPM, from a scheduler of diffusers.
+
+With ᾱ_t the cumulative product of the schedule, x a clean example and ε standard normal noise:
+
+    x_t = √ᾱ_t x + √(1 - ᾱ_t) ε                      (Ho et al. 2020, eq. 4)
+    target: ε,  x,  or  v = √ᾱ_t ε - √(1 - ᾱ_t) x    (Salimans & Ho 2022, appendix D)
+
+One step of a sampler goes from timestep t to an earlier s. With x̂0 the predicted clean example (clipped if the sampler
+clips) and ε̂ = (x_t - √ᾱ_t x̂0) / √(1 - ᾱ_t):
+
+    σ²  = η² (1 - ᾱ_s) / (1 - ᾱ_t) · (1 - ᾱ_t / ᾱ_s)
+    x_s = √ᾱ_s x̂0 + √(1 - ᾱ_s - σ²) ε̂ + σ ξ          (Song et al. 2021, eq. 12 and 16)
+
+η = 1 is ancestral sampling (Ho et al. 2020, eq. 6 and 7), η = 0 is DDIM.
+
+The schedulers of diffusers differ in how they draw pictures. Three of their facts say what a network was trained on: ᾱ,
+the number of timesteps and what is predicted. So DDIM, PNDM, DPM-Solver, Euler and others serve as well as DDPM. Flow
+matching, variance exploding and EDM processes have no ᾱ and are refused.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from diffusers import DDPMScheduler
+from torch import Tensor
+
+from whence import artefacts
+from whence.config import ModelConfig, SamplerConfig
+from whence.diffusion.draws import Draws
+from whence.diffusion.process import Process
+from whence.errors import ConfigError, ModelError
+
+PREDICTIONS = ("epsilon", "v_prediction", "sample")
+_SUPPORTED = (
+    "Supported are the schedulers of diffusers that noise as DDPM does, with alphas_cumprod (DDPM, DDIM, PNDM, "
+    f"DPMSolver, UniPC, Euler, LMS, Heun, ...), and the prediction types {', '.join(PREDICTIONS)}."
+)
+
+
+@dataclass(frozen=True)
+class VariancePreserving(Process):
+    """The process of a scheduler of diffusers, at the timesteps 0 ... T-1.
+
+    Attributes:
+        scheduler: A scheduler of any class that has ᾱ; only ᾱ and the configuration are used.
+
+    Raises:
+        ModelError: The scheduler is of another process.
+
+    Example:
+        >>> from diffusers import FlowMatchEulerDiscreteScheduler, PNDMScheduler
+        >>> process = VariancePreserving(PNDMScheduler())
+        >>> process.timesteps, process.prediction
+        (1000, 'epsilon')
+        >>> VariancePreserving(FlowMatchEulerDiscreteScheduler())  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        whence.errors.ModelError: FlowMatchEulerDiscreteScheduler has no alphas_cumprod...
+    """
+
+    scheduler: Any
+
+    def __post_init__(self) -> None:
+        problem = _problem(self.scheduler)
+        if problem:
+            raise ModelError(f"{type(self.scheduler).__name__} {problem}. {_SUPPORTED}")
+
+    @property
+    def timesteps(self) -> int:
+        """Number T of timesteps; t is in 0 ... T-1."""
+        return int(self.scheduler.config.num_train_timesteps)
+
+    @property
+    def prediction(self) -> str:
+        """What the network predicts: ``epsilon``, ``v_prediction`` or ``sample``."""
+        return str(self.scheduler.config.prediction_type)
+
+    @cached_property
+    def _alphas(self) -> Tensor:
+        """ᾱ of every timestep, float64 [T]."""
+        return torch.as_tensor(self.scheduler.alphas_cumprod).double()
+
+    def _signal_and_noise(self, t: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
+        """√ᾱ_t and √(1-ᾱ_t), shaped to multiply `like` [n, ...]."""
+        alpha = self.signal_level(t.to(like.device)).reshape(-1, *[1] * (like.dim() - 1))
+        return alpha.sqrt().to(like.dtype), (1 - alpha).sqrt().to(like.dtype)
+
+    def noised(self, x: Tensor, t: Tensor, noise: Tensor) -> Tensor:
+        """x_t, the noised examples [n, ...]."""
+        a, s = self._signal_and_noise(t, x)
+        return a * x + s * noise
+
+    def target(self, x: Tensor, t: Tensor, noise: Tensor) -> Tensor:
+        """What the network should return for x_t [n, ...]."""
+        if self.prediction == "epsilon":
+            return noise
+        if self.prediction == "sample":
+            return x
+        a, s = self._signal_and_noise(t, x)
+        return a * noise - s * x
+
+    def clean(self, output: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
+        """x̂0, the clean examples that the network's output [n, ...] at x_t implies."""
+        if self.prediction == "sample":
+            return output
+        a, s = self._signal_and_noise(t, x_t)
+        return (x_t - s * output) / a if self.prediction == "epsilon" else a * x_t - s * output
+
+    def signal_level(self, t: Tensor) -> Tensor:
+        """ᾱ_t, float64 [n]."""
+        return self._alphas.to(t.device)[t]
+
+    def elbo_weight(self, t: Tensor) -> Tensor:
+        """Return w_t of timesteps [n], float64 [n]: the weight of ‖o - y‖² in the variational bound.
+
+        For a network that predicts the noise, with σ_t² = β_t (Ho et al. 2020, eq. 12):
+
+            w_t = β_t / (2 α_t (1 - ᾱ_t)),    α_t = 1 - β_t = ᾱ_t / ᾱ_{t-1}
+
+        An error e of a predicted velocity is an error √ᾱ_t e of the noise. An error e of a predicted clean example is
+        an error √(ᾱ_t / (1 - ᾱ_t)) e of the noise. So w_t is multiplied by ᾱ_t or by ᾱ_t / (1 - ᾱ_t).
+
+        Example:
+            >>> bool((VariancePreserving(DDPMScheduler()).elbo_weight(torch.tensor([0, 500])) > 0).all())
+            True
+        """
+        bar = self._alphas.to(t.device)
+        before = torch.cat([torch.ones_like(bar[:1]), bar[:-1]])
+        weight = (1 - bar / before) / (2 * (1 - bar))
+        # ᾱ_t / α_t = ᾱ_{t-1}, which unlike ᾱ_t is never 0.
+        factor = {"epsilon": before / bar, "v_prediction": before, "sample": before / (1 - bar)}[self.prediction]
+        return (weight * factor)[t]
+
+    def draws(self, seed: int, *, shared: bool = False, antithetic: bool = False) -> Draws:
+        """The draws of a seed, with all timesteps equally often."""
+        return Draws(seed, self.timesteps, shared, antithetic)
+
+    def sampling_steps(self, count: int) -> list[tuple[int, int]]:
+        """Return the (t, s) of every step of a sampler, spaced as the scheduler says; the last s is -1, where ᾱ = 1.
+
+        Raises:
+            ConfigError: There are fewer timesteps than steps.
+
+        Example:
+            >>> VariancePreserving(DDPMScheduler(timestep_spacing="trailing")).sampling_steps(4)
+            [(999, 749), (749, 499), (499, 249), (249, -1)]
+        """
+        if count > self.timesteps:
+            raise ConfigError(f"{count} sampling steps were asked for; the model has {self.timesteps} timesteps.")
+        config = self.scheduler.config
+        scheduler = DDPMScheduler(
+            num_train_timesteps=self.timesteps,
+            timestep_spacing=config.get("timestep_spacing", "leading"),
+            steps_offset=config.get("steps_offset", 0),
+        )
+        scheduler.set_timesteps(count)
+        t = [int(step) for step in scheduler.timesteps]
+        if t[0] >= self.timesteps:
+            raise ConfigError(
+                f"{count} sampling steps with steps_offset = {config['steps_offset']} start after the last of the "
+                f"model's {self.timesteps} timesteps; ask for fewer."
+            )
+        return list(zip(t, [*t[1:], -1], strict=True))
+
+    def step(
+        self, sampler: SamplerConfig, x: Tensor, output: Tensor, t: int, s: int, noise: Tensor | None = None
+    ) -> Tensor:
+        """x_s of x_t and the network's output, float64 [n, ...]; without `noise`, its mean."""
+        a_t, a_s = self._alphas[t].item(), self._alphas[s].item() if s >= 0 else 1.0
+        clean = self.clean_picture(sampler, x, output, t)
+        residual = (x - a_t**0.5 * clean) / (1 - a_t) ** 0.5
+        eta = 1.0 if sampler.method == "ddpm" else 0.0
+        variance = eta**2 * (1 - a_s) / (1 - a_t) * (1 - a_t / a_s)
+        mean: Tensor = a_s**0.5 * clean + max(0.0, 1 - a_s - variance) ** 0.5 * residual
+        return mean if noise is None else mean + variance**0.5 * noise
+
+    def record(self) -> dict[str, Any]:
+        """Timesteps and prediction."""
+        return {"timesteps": self.timesteps, "prediction": self.prediction}
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 (hex) of ᾱ."""
+        return artefacts.digest(self._alphas.numpy().tobytes())
+
+
+def new_scheduler(config: ModelConfig) -> DDPMScheduler:
+    """Return the scheduler of a new model."""
+    return DDPMScheduler(
+        num_train_timesteps=config.timesteps,
+        beta_schedule=config.schedule,
+        prediction_type=config.prediction,
+        timestep_spacing="trailing",
+    )
+
+
+def _problem(scheduler: Any) -> str:
+    """What is wrong with a scheduler; empty if nothing is."""
+    alphas = getattr(scheduler, "alphas_cumprod", None)
+    if alphas is None:
+        return "has no alphas_cumprod, so it is of another process than DDPM's"
+    config = scheduler.config
+    if config.get("use_flow_sigmas"):
+        return "has use_flow_sigmas, so it is of a flow"
+    if config.get("timestep_type", "discrete") != "discrete":
+        return f"has timesteps of the type {config['timestep_type']!r}; expected discrete ones"
+    if "prediction_type" not in config:
+        return (
+            "doesn't say what the network predicts; make a DDPMScheduler with its betas and the prediction type that "
+            "the network was trained for"
+        )
+    if config["prediction_type"] not in PREDICTIONS:
+        return f"has the prediction type {config['prediction_type']!r}"
+    return _problem_of_alphas(torch.as_tensor(alphas).double(), config)
+
+
+def _problem_of_alphas(alphas: Tensor, config: Any) -> str:
+    """What is wrong with ᾱ."""
+    if len(alphas) != config["num_train_timesteps"]:
+        return f"has {len(alphas)} values of ᾱ for num_train_timesteps = {config['num_train_timesteps']}"
+    if not ((alphas >= 0) & (alphas < 1)).all() or (alphas.diff() > 0).any():
+        return "has an ᾱ that doesn't fall from below 1 towards 0; look at its betas"
+    if not alphas[-1] and config["prediction_type"] == "epsilon":
+        return (
+            "ends with ᾱ = 0 (rescale_betas_zero_snr), where predicted noise says nothing of the picture; a network "
+            "for such a schedule predicts v_prediction or sample"
+        )
+    return ""
