@@ -155,11 +155,11 @@ def read_config(path: Path | None) -> Config:
 def _explain(error: ValidationError) -> str:
     lines = []
     for problem in error.errors():
-        name = ".".join(str(part) for part in problem["loc"])
+        name = ".".join(str(key) for key in problem["loc"])
         inner = problem.get("ctx", {}).get("error")
         if isinstance(inner, ConfigError):
             lines.append(f"{name}.{inner}" if name else str(inner))
             continue
-        given = "" if problem["type"] == "extra_forbidden" else f" (given: {problem['input']!r})"
-        lines.append(f"{name}: {problem['msg']}{given}" if name else f"{problem['msg']}")
+        value = "" if problem["type"] == "extra_forbidden" else f" (given: {problem['input']!r})"
+        lines.append(f"{name}: {problem['msg']}{value}" if name else f"{problem['msg']}")
     return "; ".join(lines)

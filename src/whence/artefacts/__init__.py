@@ -29,6 +29,7 @@ from whence.artefacts.manifest import (
     whole,
     write_manifest,
 )
+from whence.artefacts.state import read_state, write_state
 
 __all__ = [
     "MANIFEST",
@@ -47,6 +48,7 @@ __all__ = [
     "read_json",
     "read_manifest",
     "read_row",
+    "read_state",
     "read_table",
     "read_tensors",
     "read_verified",
@@ -60,6 +62,7 @@ __all__ = [
     "write_csv",
     "write_json",
     "write_manifest",
+    "write_state",
     "write_table",
     "write_tensors",
 ]

@@ -1,8 +1,8 @@
-"""Which examples each training step sees: a pure function of (seed, example ids, batch size, step).
+"""The examples of each training step: a pure function of (seed, example ids, batch size, step).
 
-Training walks through a random order of the examples again and again, a new order every epoch.
-Step s takes the positions s*B ... s*B + B - 1 of that endless walk, so an example's visit count is
-the number of the epoch and any step can be looked up without replaying the ones before it.
+Training goes through the examples again and again, in a new random order every epoch. Step s takes the positions
+s*B ... s*B + B - 1 of that sequence. So an example's visit count is the number of the epoch, and any step can be
+computed without those before it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Batches:
     Attributes:
         ids: Example ids, N of them.
         size: Examples per step, B.
-        seed: Names the walk.
+        seed: Seed of the orders.
 
     Example:
         >>> batches = Batches(("a", "b", "c"), size=2, seed=0)
@@ -39,11 +39,11 @@ class Batches:
     def __call__(self, step: int) -> tuple[np.ndarray, np.ndarray]:
         """Rows (indices into `ids`) and visit counts of the examples of a step, both int64 [B]."""
         positions = np.arange(step * self.size, (step + 1) * self.size)
-        epochs, places = np.divmod(positions, len(self.ids))
+        epochs, offsets = np.divmod(positions, len(self.ids))
         rows = np.empty_like(positions)
         for epoch in np.unique(epochs):
-            here = epochs == epoch
-            rows[here] = _order(self.seed, int(epoch), self.ids)[places[here]]
+            mask = epochs == epoch
+            rows[mask] = _order(self.seed, int(epoch), self.ids)[offsets[mask]]
         return rows, epochs
 
 

@@ -1,4 +1,4 @@
-"""What can be explained: any network that is called as ``network(x_t, t, **conditions)``."""
+"""Denoisers: networks that are called as ``network(x_t, t, **conditions)``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from whence.errors import ModelError
 
 
 class Denoiser(Protocol):
-    """A network that predicts the noise, the velocity or the clean example from a noised one.
+    """A network that predicts the noise, the velocity or the clean example from a noised example.
 
     It gets x_t float32 [n, ...] (images, latents or anything else of a fixed shape), timesteps t int64 [n] in
     0 ... T-1, and its conditions (class labels, embedded captions) as keyword tensors with n rows. It returns a tensor
@@ -37,13 +37,13 @@ class Denoiser(Protocol):
 
 
 def denoise(network: Denoiser, x_t: Tensor, t: Tensor, **conditions: Tensor) -> Tensor:
-    """Call a denoiser and take its output out of what it returned.
+    """Call a denoiser and return its output as a tensor.
 
     Args:
         network: The denoiser.
         x_t: Noised examples [n, ...].
         t: Timesteps int64 [n].
-        **conditions: Handed on to the network; n rows each.
+        **conditions: Further arguments of the network; n rows each.
 
     Returns:
         The output, of the shape of x_t.
@@ -64,12 +64,12 @@ def denoise(network: Denoiser, x_t: Tensor, t: Tensor, **conditions: Tensor) -> 
             "an nn.Module whose forward returns the tensor."
         )
     if output.shape != x_t.shape:
-        twice = output.dim() == x_t.dim() > 1 and output.shape[1] == 2 * x_t.shape[1]
+        doubled = output.dim() == x_t.dim() > 1 and output.shape[1] == 2 * x_t.shape[1]
         raise ModelError(
             f"The network returned {_shape(output)} for an input of {_shape(x_t)}; expected the same shape."
             + (
                 " If the second half of the channels is a learned variance,"
-                if twice
+                if doubled
                 else " If that is not what it predicts,"
             )
             + " wrap it in an nn.Module whose forward returns the prediction alone."

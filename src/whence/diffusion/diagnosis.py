@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from whence.diffusion.model import DiffusionModel
-from whence.diffusion.prediction import NO_CONDITIONS
+from whence.diffusion.prediction import NO_CONDITIONS, on_device
 from whence.errors import NotFiniteError
 
 
@@ -44,13 +44,12 @@ def require_finite(
 
         return hook
 
-    place = model.device
     leaves = [(n, m) for n, m in model.network.named_modules() if n and not list(m.children())]
     handles = [layer.register_forward_hook(watch(name)) for name, layer in leaves]
+    device = model.device
     try:
         with torch.no_grad():
-            there = {name: tensor.to(place) for name, tensor in conditions.items()}
-            losses = model.loss(x.to(place), t.to(place), noise.to(place), **there).cpu()
+            losses = model.loss(x.to(device), t.to(device), noise.to(device), **on_device(conditions, device)).cpu()
     finally:
         for handle in handles:
             handle.remove()

@@ -1,4 +1,4 @@
-"""A set of examples as the engine sees it: training images or queries, pictures or latents, with their conditions."""
+"""What a model denoises: training examples or queries, pictures or latents, with their conditions."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ class Examples:
     conditions: Mapping[str, Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Check that everything is there once.
+        """Check that ids are different, and that there is a row of everything for each of them.
 
         Raises:
-            DataError: It isn't.
+            DataError: That isn't so.
         """
         if not self.ids:
             raise DataError("There are no examples to take gradients of.")
@@ -72,10 +72,10 @@ class Examples:
 
     def head(self, count: int) -> Examples:
         """The first examples, `count` at most."""
-        return self.part(range(min(count, len(self))))
+        return self.block(range(min(count, len(self))))
 
-    def part(self, rows: range) -> Examples:
-        """Examples that follow one another."""
+    def block(self, rows: range) -> Examples:
+        """The examples of consecutive rows."""
         values = self.values[rows.start : rows.stop]
         return Examples(self.ids[rows.start : rows.stop], values, self.conditions_of(rows))
 
@@ -110,19 +110,19 @@ class Examples:
         return artefacts.digest([ordered.ids, hashes])
 
     def write(self, path: Path) -> None:
-        """Write the examples, sorted, as an artefact; one that is whole already is left as it is.
+        """Write the examples, sorted, as an artefact, unless it is there.
 
         Raises:
             MismatchError: Other examples are at `path`.
         """
-        inputs = {"examples": self.fingerprint}
-        if artefacts.existing(path, KIND, inputs=inputs, made={}) is not None:
-            return
-        ordered = self.sorted()
-        with artefacts.create(path, KIND, inputs=inputs, made={}) as part:
+
+        def build(folder: Path) -> None:
+            ordered = self.sorted()
             conditions = {f"conditions/{name}": tensor for name, tensor in ordered.conditions.items()}
-            artefacts.write_tensors(part / _TENSORS, {"values": ordered.values.contiguous(), **conditions})
-            artefacts.write_table(part / "examples.parquet", {"id": list(ordered.ids)})
+            artefacts.write_tensors(folder / _TENSORS, {"values": ordered.values.contiguous(), **conditions})
+            artefacts.write_table(folder / "examples.parquet", {"id": list(ordered.ids)})
+
+        artefacts.ensure(path, KIND, inputs={"examples": self.fingerprint}, made={}, build=build)
 
     @classmethod
     def read(cls, path: Path) -> Examples:
@@ -138,6 +138,6 @@ class Examples:
             for name, tensor in tensors.items()
             if name.startswith("conditions/")
         }
-        found = cls(tuple(artefacts.read_table(path / "examples.parquet")["id"]), tensors["values"], conditions)
-        vars(found)["fingerprint"] = str(manifest.inputs["examples"])
-        return found
+        examples = cls(tuple(artefacts.read_table(path / "examples.parquet")["id"]), tensors["values"], conditions)
+        vars(examples)["fingerprint"] = str(manifest.inputs["examples"])
+        return examples

@@ -1,7 +1,7 @@
-"""The steps of a training run, and the save from which a killed run goes on to the same weights.
+"""The steps of a training run, and the saves from which a killed run goes on to the same weights.
 
-Batches, draws, flips and dropout are pure functions of the seed and the step, so the weights after step s are a
-function of the weights, the optimiser's moments and s. That is all a save holds.
+Batches, draws, flips and dropout are pure functions of the seed and the step. So the weights after the next step are a
+function of the weights, the optimiser's moments and the step. A save holds nothing else.
 """
 
 from __future__ import annotations
@@ -26,13 +26,11 @@ from whence.diffusion.batches import Batches, flips
 from whence.diffusion.diagnosis import require_finite
 from whence.diffusion.draws import Draws
 from whence.diffusion.model import DiffusionModel
-from whence.diffusion.prediction import NO_CONDITIONS
+from whence.diffusion.prediction import NO_CONDITIONS, on_device
 from whence.diffusion.record import Recorder
 from whence.engine import Report, device
-from whence.errors import ArtefactError, NotFiniteError
+from whence.errors import NotFiniteError
 from whence.seeds import derived_seed
-
-STATE = f"{artefacts.RESUME}/state.json"
 
 
 def learning_rate(config: TrainingConfig, step: int) -> float:
@@ -63,7 +61,7 @@ class Loop:
     data: Dataset
     weights: Tensor
     config: TrainingConfig
-    part: Path
+    folder: Path
     model: DiffusionModel
     optimiser: torch.optim.AdamW
     ema: EMAModel
@@ -94,11 +92,11 @@ class Loop:
         data: Dataset,
         weights: np.ndarray,
         config: Config,
-        part: Path,
+        folder: Path,
         start: DiffusionModel | None = None,
         conditions: Mapping[str, Tensor] = NO_CONDITIONS,
     ) -> Loop:
-        """A new run, from new weights or those of another model, or the interrupted one whose save is in `part`."""
+        """A new run, from new weights or those of another model, or the interrupted one whose save is in `folder`."""
         training = config.training
         model = copy.deepcopy(start) if start else DiffusionModel.new(config.model, data.size, training.seed)
         model.network.to(device()).float().train().requires_grad_(True)
@@ -110,7 +108,7 @@ class Loop:
         )
         ema = EMAModel(model.network.parameters(), decay=training.ema, foreach=True)
         w = torch.from_numpy(weights).float().to(device())
-        loop = cls(data, w, training, part, model, optimiser, ema, 0, Recorder(part), conditions)
+        loop = cls(data, w, training, folder, model, optimiser, ema, 0, Recorder(folder), conditions)
         loop._restore()
         return loop
 
@@ -130,7 +128,7 @@ class Loop:
         """Write the diffusers folder; returns what the manifest should state."""
         self.ema.copy_to(self.model.network.parameters())
         self.model.network.eval().cpu()
-        self.model.save(self.part)
+        self.model.save(self.folder)
         return {"parameters": sum(p.numel() for p in self.model.network.parameters())}
 
     def one_step(self) -> None:
@@ -160,16 +158,15 @@ class Loop:
         self.step += 1
 
     def _losses(self, x: Tensor, t: Tensor, noise: Tensor, ids: list[str], conditions: Mapping[str, Tensor]) -> Tensor:
-        """Losses of the step's batch, [B]; dropout, where there is any, is a function of seed and step too."""
-        place, config = device(), self.config
+        """Losses of the step's batch, [B]; dropout, if the network has any, is a function of seed and step."""
+        config, device = self.config, self.model.device
         with (
             torch.random.fork_rng(enabled=self.dropout),
-            torch.autocast(place.type, torch.bfloat16, enabled=config.precision == "bfloat16"),
+            torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bfloat16"),
         ):
             if self.dropout:
                 torch.manual_seed(derived_seed(config.seed, f"dropout {self.step}"))
-            there = {name: tensor.to(place) for name, tensor in conditions.items()}
-            losses = self.model.loss(x.to(place), t.to(place), noise.to(place), **there)
+            losses = self.model.loss(x.to(device), t.to(device), noise.to(device), **on_device(conditions, device))
             if not torch.isfinite(losses).all():
                 require_finite(self.model, x, t, noise, ids, f"training step {self.step}", conditions)
         return losses
@@ -187,39 +184,29 @@ class Loop:
 
     def _tensors(self) -> dict[str, Tensor]:
         """Every tensor of the state, by its name in the save; valid once the optimiser has its moments."""
-        found: dict[str, Tensor] = {}
+        tensors: dict[str, Tensor] = {}
         for (name, parameter), shadow in zip(
             self.model.network.named_parameters(), self.ema.shadow_params, strict=True
         ):
             moments = self.optimiser.state[parameter]
-            found[f"weights/{name}"] = parameter.data
-            found[f"ema/{name}"] = shadow
-            found[f"exp_avg/{name}"] = moments["exp_avg"]
-            found[f"exp_avg_sq/{name}"] = moments["exp_avg_sq"]
-        return found
+            tensors[f"weights/{name}"] = parameter.data
+            tensors[f"ema/{name}"] = shadow
+            tensors[f"exp_avg/{name}"] = moments["exp_avg"]
+            tensors[f"exp_avg_sq/{name}"] = moments["exp_avg_sq"]
+        return tensors
 
     def _save(self) -> None:
-        """Write the state under a new name, then point to it: a kill in between leaves the last save in force."""
+        """Save the state; a kill on the way leaves the last save in force."""
         self.recorder.write(self.step)
-        file = self.part / artefacts.RESUME / f"state-{self.step:08d}.safetensors"
-        artefacts.write_tensors(file, self._tensors())
-        pointer = {"file": file.name, "step": self.step, "sha256": artefacts.file_digest(file)}
-        artefacts.write_json(self.part / STATE, pointer)
-        for old in file.parent.glob("state-*.safetensors"):
-            if old != file:
-                old.unlink()
+        artefacts.write_state(self.folder, self.step, self._tensors())
 
     def _restore(self) -> None:
-        """Go on from the last save; a save that is damaged is passed over, and the run starts again."""
-        try:
-            pointer = artefacts.read_json(self.part / STATE)
-            file = self.part / artefacts.RESUME / pointer["file"]
-            if artefacts.file_digest(file) != pointer["sha256"]:
-                return
-            saved = artefacts.read_tensors(file)
-        except (ArtefactError, OSError, KeyError, TypeError):
+        """Go on from the last save; without one, or if it is damaged, the run starts again."""
+        state = artefacts.read_state(self.folder)
+        if state is None:
             return
-        self.step = self.recorder.first = int(pointer["step"])
+        self.step, saved = state
+        self.recorder.first = self.step
         for parameter in self.model.network.parameters():
             self.optimiser.state[parameter] = {
                 "step": torch.tensor(float(self.step), device=parameter.device),
@@ -233,5 +220,5 @@ class Loop:
     def _checkpoint(self) -> None:
         tensors = {f"weights/{name}": p.data for name, p in self.model.network.named_parameters()}
         rate = torch.tensor(learning_rate(self.config, self.step - 1), dtype=torch.float64)
-        file = self.part / "checkpoints" / f"{self.step:08d}.safetensors"
+        file = self.folder / "checkpoints" / f"{self.step:08d}.safetensors"
         artefacts.write_tensors(file, tensors | {"step": torch.tensor(self.step), "learning_rate": rate})

@@ -18,6 +18,11 @@ from whence.diffusion.denoiser import denoise
 NO_CONDITIONS: Mapping[str, Tensor] = MappingProxyType({})
 
 
+def on_device(conditions: Mapping[str, Tensor], device: torch.device) -> dict[str, Tensor]:
+    """Return the conditions on a device."""
+    return {name: tensor.to(device) for name, tensor in conditions.items()}
+
+
 @torch.inference_mode()
 def predict(
     network: nn.Module, x: Tensor, t: Tensor, batch_size: int, conditions: Mapping[str, Tensor] = NO_CONDITIONS

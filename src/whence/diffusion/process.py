@@ -1,6 +1,6 @@
 """A diffusion process: how examples are noised, what a network predicts of them, and the steps of a sampler.
 
-A process is the only one who knows its noise schedule. Everybody else asks it.
+Only a process knows its noise schedule. All other code asks the process.
 """
 
 from __future__ import annotations

@@ -1,19 +1,19 @@
-"""Whether examples are what a model expects: their size, and the range of their values.
+"""Checks that examples are what a model expects: their size, and the range of their values.
 
-A model that was trained on pictures in [0, 1] gives numbers for pictures in [-1, 1] too, but wrong ones. So its errors
-on the same pictures x and y = (x + 1) / 2 are compared, with the same draws, each relative to the variance v of the
-values:
+A model that was trained on pictures in [0, 1] gives numbers for pictures in [-1, 1] too, but they are wrong. So the
+errors of the model on the pictures x and y = (x + 1) / 2 are compared, with the same draws. Each error is relative to
+the variance v of the values:
 
     R(x) = mean over n, t of  |x̂0(x_t, t) - x|² / (D v)
 
-Where y_t = √ᾱ_t y + √(1 - ᾱ_t) ε has half the contrast, it is what x_t becomes under more noise: it holds less of the
-picture, so the best estimate of x from x_t is never worse than the best one from y_t, and R(y) < R(x) says that the
-model doesn't know pictures in [-1, 1]. Nor does a model that has learned nothing, which is none of our business:
-the best estimate of a value from its noised value alone, given mean and variance of all (Wiener), has the error
+y_t has half the contrast of x_t: it is what x_t becomes under more noise, so it holds less of the picture. The best
+estimate of x from x_t is never worse than the best estimate from y_t. So R(y) < R(x) says that the model doesn't know
+pictures in [-1, 1]. This is also true of a model that has learned nothing, which must pass. Such a model is told by the
+best estimate of a value from its noised value alone (Wiener), which knows only mean and variance of all values:
 
-    W(x) = mean over t of  ρ_t / (v + ρ_t),   ρ_t = (1 - ᾱ_t) / ᾱ_t
+    W(x) = mean over t of  ρ_t / (v + ρ_t),   ρ_t = noise / signal = (1 - level_t) / level_t
 
-and a model knows pictures in [0, 1] if R(y) is below W(y).
+A model knows pictures in [0, 1] if R(y) is below W(y).
 """
 
 from __future__ import annotations
@@ -26,13 +26,15 @@ from torch import Tensor
 
 from whence.diffusion.draws import Draws
 from whence.diffusion.model import DiffusionModel
+from whence.diffusion.prediction import on_device
 from whence.errors import DataError, NotFiniteError
 
 EXAMPLES = 64
 DRAWS = 8
-#: ᾱ where errors are compared: enough noise for knowledge of pictures to matter, enough picture to see something.
+#: Signal levels at which errors are compared: so much noise that knowledge of pictures matters, so much picture that
+#: something can be seen.
 SIGNAL = (0.05, 0.95)
-#: A model knows pictures in [0, 1] if R(y) is below this much of W(y), and no others if it is below this much of R(x).
+#: A model knows pictures in [0, 1] if R(y) < MARGIN W(y). It knows no others if R(y) < MARGIN R(x) too.
 MARGIN = 0.95
 #: Largest excess over 1 that rounding may give a value.
 TOLERANCE = 1e-3
@@ -46,7 +48,7 @@ def require_size(model: DiffusionModel, x: Tensor, what: str) -> None:
     Args:
         model: The model.
         x: Examples [n, ...].
-        what: What they are, in the plural, for the message: ``"training images"``, ``"queries"``.
+        what: The name of the examples in the message: ``"training images"``, ``"queries"``.
 
     Raises:
         DataError: They have another shape.
@@ -58,18 +60,18 @@ def require_size(model: DiffusionModel, x: Tensor, what: str) -> None:
         Traceback (most recent call last):
         whence.errors.DataError: The queries are 3x16x16; the model takes 1x8x8 (C x H x W). ...
     """
-    given, expected = tuple(x.shape[1:]), model.size
-    if given == expected:
+    size, expected = tuple(x.shape[1:]), model.size
+    if size == expected:
         return
-    sizes = f"The {what} are {_shape(given)}; the model takes {_shape(expected)}"
-    if len(given) != 3 or len(expected) != 3:
+    sizes = f"The {what} are {_shape(size)}; the model takes {_shape(expected)}"
+    if len(size) != 3 or len(expected) != 3:
         raise DataError(f"{sizes}. Give examples of the shape of those that the model was trained on.")
-    ways = []
-    if given[1:] != expected[1:]:
-        ways.append(f"resized to {expected[2]}x{expected[1]} pixels")
-    if given[0] != expected[0]:
-        ways.append("in grey" if expected[0] == 1 else f"with {expected[0]} channels")
-    raise DataError(f"{sizes} (C x H x W). Give them as the model's training images were: {' and '.join(ways)}.")
+    changes = []
+    if size[1:] != expected[1:]:
+        changes.append(f"resized to {expected[2]}x{expected[1]} pixels")
+    if size[0] != expected[0]:
+        changes.append("in grey" if expected[0] == 1 else f"with {expected[0]} channels")
+    raise DataError(f"{sizes} (C x H x W). Give them as the model's training images were: {' and '.join(changes)}.")
 
 
 def require_pictures(x: Tensor, ids: Sequence[str]) -> None:
@@ -99,13 +101,13 @@ def require_pictures(x: Tensor, ids: Sequence[str]) -> None:
 def require_range(model: DiffusionModel, x: Tensor, ids: Sequence[str], **conditions: Tensor) -> None:
     """Check that pictures are in [-1, 1] and that the model wasn't trained on pictures in [0, 1].
 
-    A model that has learned little or nothing passes: what it expects can't be told.
+    A model that has learned little or nothing passes, since what it expects can't be known.
 
     Args:
         model: The model, in eval mode.
         x: Pictures [n, C, H, W] of the kind it was trained on; the first 64 are used.
         ids: Their ids, n; they name the draws.
-        **conditions: Handed on to the network; n rows each.
+        **conditions: Further arguments of the network; n rows each.
 
     Raises:
         DataError: A value is outside [-1, 1], or the model explains the same pictures in [0, 1] much better.
@@ -118,11 +120,11 @@ def require_range(model: DiffusionModel, x: Tensor, ids: Sequence[str], **condit
     """
     require_pictures(x, ids)
     x, names = x[:EXAMPLES], ids[:EXAMPLES]
-    given = {name: tensor[:EXAMPLES] for name, tensor in conditions.items()}
+    conditions = {name: tensor[:EXAMPLES] for name, tensor in conditions.items()}
     if float(x.double().var(correction=0)) < CONTRAST:
         return
-    full, _ = relative_error(model, x, names, **given)
-    half, ignorant = relative_error(model, (x + 1) / 2, names, **given)
+    full, _ = relative_error(model, x, names, **conditions)
+    half, ignorant = relative_error(model, (x + 1) / 2, names, **conditions)
     if half < MARGIN * min(full, ignorant):
         raise DataError(
             f"The model seems to be trained on pictures with values in [0, 1]; given are values in [-1, 1]. Its "
@@ -133,13 +135,13 @@ def require_range(model: DiffusionModel, x: Tensor, ids: Sequence[str], **condit
 
 @torch.no_grad()
 def relative_error(model: DiffusionModel, x: Tensor, ids: Sequence[str], **conditions: Tensor) -> tuple[float, float]:
-    """R(x), the error of the clean pictures that a model predicts, and W(x), that of the best guess value by value.
+    """Return R(x), the error of the clean pictures that a model predicts, and W(x), the error of the best guess.
 
     Args:
         model: The model, in eval mode.
         x: Pictures [n, C, H, W].
         ids: Their ids, n; they name the draws.
-        **conditions: Handed on to the network; n rows each.
+        **conditions: Further arguments of the network; n rows each.
 
     Returns:
         Both in units of the variance of the values; infinite if the schedule has no such timesteps.
@@ -160,13 +162,13 @@ def relative_error(model: DiffusionModel, x: Tensor, ids: Sequence[str], **condi
     if not len(allowed):
         return math.inf, math.inf
     draws, v = Draws(seed=0, timesteps=len(allowed)), float(x.double().var(correction=0))
-    there = {name: tensor.to(device) for name, tensor in conditions.items()}
+    conditions = on_device(conditions, device)
     errors, guesses = [], []
     for k in range(DRAWS):
         index, noise = draws(ids, [k] * len(x), x.shape[1:])
         t = allowed[index]
         x_t = process.noised(x, t, noise).to(device)
-        clean = process.clean(model.output(x_t, t.to(device), **there), x_t, t.to(device)).cpu()
+        clean = process.clean(model.output(x_t, t.to(device), **conditions), x_t, t.to(device)).cpu()
         errors.append((clean - x).double().square().mean() / v)
         rho = (1 - level[t]) / level[t]
         guesses.append((rho / (v + rho)).mean())

@@ -1,4 +1,4 @@
-"""What every step of a training run saw, as it happened.
+"""The record of a training run: what every step saw.
 
 ``record/`` in a run directory holds one safetensors file for each stretch of steps between two
 saves: rows (into ``examples.parquet``), visit counts, timesteps, flips and losses, each [steps, B],
@@ -55,7 +55,7 @@ class Recorder:
     def write(self, step: int) -> None:
         """Write the steps from the last save up to `step`; written again after a crash, it is the same."""
         if self.steps:
-            stacked = {name: torch.stack([one[name] for one in self.steps]) for name in self.steps[0]}
+            stacked = {name: torch.stack([step[name] for step in self.steps]) for name in self.steps[0]}
             artefacts.write_tensors(self.path / "record" / f"{self.first:08d}.safetensors", stacked)
         self.first, self.steps = step, []
 
@@ -103,8 +103,8 @@ class Record:
     def _steps(self) -> dict[str, Tensor]:
         artefacts.verify(self.path, self._manifest, "record/")
         names = sorted(name for name in self._manifest.files if name.startswith("record/"))
-        parts = [artefacts.read_tensors(self.path / name) for name in names]
-        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+        files = [artefacts.read_tensors(self.path / name) for name in names]
+        return {name: torch.cat([file[name] for file in files]) for name in files[0]}
 
     def __len__(self) -> int:
         return self.training.steps

@@ -17,7 +17,7 @@ from torch import Tensor
 from whence.config import SamplerConfig
 from whence.diffusion.draws import keys, normals
 from whence.diffusion.model import DiffusionModel
-from whence.diffusion.prediction import NO_CONDITIONS, predict
+from whence.diffusion.prediction import NO_CONDITIONS, on_device, predict
 from whence.engine import Report, device, one_thread, silent
 from whence.errors import ConfigError, NotFiniteError
 
@@ -141,8 +141,7 @@ def draw_pictures(
     network = model.network.to(device()).eval()
 
     def conditioned(x: Tensor, t: Tensor, rows: Mapping[str, Tensor]) -> Tensor:
-        there = {name: tensor.to(x.device) for name, tensor in rows.items()}
-        return predict(network, x, t, config.batch_size, there).double()
+        return predict(network, x, t, config.batch_size, on_device(rows, x.device)).double()
 
     def guided(x: Tensor, t: Tensor) -> Tensor:
         output = conditioned(x, t, conditions)

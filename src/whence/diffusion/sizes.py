@@ -1,4 +1,4 @@
-"""Settings that suit the size of the images, where the user left them open."""
+"""Default settings by the size of the images, for those that the user left open."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from whence.errors import ConfigError
 
 
 class SizeDefaults(NamedTuple):
-    """What suits images up to a side: channels per level, largest side with attention, learning rate."""
+    """Defaults for images up to a side: channels per level, largest side with attention, learning rate."""
 
     side: int
     channels: tuple[int, ...]
@@ -17,7 +17,7 @@ class SizeDefaults(NamedTuple):
     learning_rate: float
 
 
-#: Small at full resolution, where a convolution costs most, and trained on more images instead: on 8x8 digits, at
+#: Few channels at full resolution, where a convolution costs most, leave time for larger batches: on 8x8 digits, at
 #: equal time, (16, 64) on batches of 128 draws clearer digits than (32, 64) on batches of 64.
 SIZES = (
     SizeDefaults(8, (16, 64), 0, 4e-3),
@@ -37,8 +37,8 @@ def complete_model(config: ModelConfig, size: tuple[int, int, int]) -> ModelConf
         >>> complete_model(ModelConfig(), (1, 8, 8)).channels
         (16, 64)
     """
-    suited = _suited(size)
-    channels = config.channels or suited.channels
+    defaults = _defaults(size)
+    channels = config.channels or defaults.channels
     divisor = 1 << (len(channels) - 1)
     if any(length % divisor for length in size[1:]):
         raise ConfigError(
@@ -47,7 +47,7 @@ def complete_model(config: ModelConfig, size: tuple[int, int, int]) -> ModelConf
         )
     if any(width % config.groups for width in channels):
         raise ConfigError(f"Every level of model.channels {channels} must be divisible by groups {config.groups}.")
-    attention = suited.attention if config.attention is None else config.attention
+    attention = defaults.attention if config.attention is None else config.attention
     return config.model_copy(update={"channels": channels, "attention": attention})
 
 
@@ -64,9 +64,9 @@ def complete_training(config: TrainingConfig, size: tuple[int, int, int]) -> Tra
         >>> complete_training(TrainingConfig(), (1, 8, 8)).learning_rate
         0.004
     """
-    rate = config.learning_rate or _suited(size).learning_rate
+    rate = config.learning_rate or _defaults(size).learning_rate
     return config.model_copy(update={"learning_rate": rate})
 
 
-def _suited(size: tuple[int, int, int]) -> SizeDefaults:
+def _defaults(size: tuple[int, int, int]) -> SizeDefaults:
     return next((row for row in SIZES if max(size[1:]) <= row.side), SIZES[-1])

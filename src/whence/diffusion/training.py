@@ -40,7 +40,7 @@ def train(
     report: Report = silent,
     patience: float = 0.0,
 ) -> Manifest:
-    """Train one model and record the run; if it was interrupted, continue; if it is whole, do nothing.
+    """Train one model and record the run; an interrupted run goes on, and a finished run is left as it is.
 
     The directory is a diffusers folder with the averaged weights, plus ``record/`` (what every
     step saw), ``checkpoints/`` (raw weights with their step and learning rate), ``examples.parquet``
@@ -51,8 +51,8 @@ def train(
         path: The run directory.
         config: Settings; `config.model` and `config.training` matter here.
         weights: Weight w_n in the loss by example id; 1 where absent.
-        start: A model from whose weights training goes on, with moments of zero and the step count of a new run; it is
-            left as it is, and `config.model` does not matter. Default: new weights.
+        start: A model from whose weights training goes on, with moments of zero and the step count of a new run. It is
+            not changed, and `config.model` does not matter. Default: new weights.
         conditions: Further arguments of the network of `start` by name, with one row for each training example.
         report: Called with (steps done, steps in all).
         patience: Seconds to wait for another writer of the same directory.
@@ -78,16 +78,16 @@ def train(
     if start is not None:
         inputs["start"] = fingerprint(start)
         made["model"] = start.process.record()
-    whole = artefacts.existing(path, "model", inputs=inputs, made=made)
-    if whole is not None:
+    manifest = artefacts.existing(path, "model", inputs=inputs, made=made)
+    if manifest is not None:
         report(config.training.steps, config.training.steps)
-        return whole
+        return manifest
     facts: dict[str, Any] = {"examples": len(data), "device": str(device())}
-    with artefacts.create(path, "model", inputs=inputs, made=made, facts=facts, patience=patience) as part:
-        artefacts.write_table(part / "examples.parquet", {"id": list(data.ids), "weight": w})
-        artefacts.write_bytes(part / "config.toml", config.to_toml().encode())
+    with artefacts.create(path, "model", inputs=inputs, made=made, facts=facts, patience=patience) as folder:
+        artefacts.write_table(folder / "examples.parquet", {"id": list(data.ids), "weight": w})
+        artefacts.write_bytes(folder / "config.toml", config.to_toml().encode())
         with one_thread():
-            loop = Loop.start(data, w, config, part, start, conditions)
+            loop = Loop.start(data, w, config, folder, start, conditions)
             loop.run(report)
             facts |= loop.finish()
     return artefacts.read_manifest(path, "model")

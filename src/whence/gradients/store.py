@@ -203,7 +203,7 @@ def make_shard(
     if not all(file.exists() for file in files.values()):
         if every.fingerprint != request.fingerprint:
             raise MismatchError(f"{request.examples} changed while features were made. Run the command again.")
-        examples = every.part(rows)
+        examples = every.block(rows)
         model, collector = request.subject.opened()
         found = {
             feature: _read(folder / _file(number)) if folder else Sums.empty(len(rows), collector.maps.width)
