@@ -98,6 +98,28 @@ def test_the_python_of_the_credit_page_runs(tmp_path):
     assert "contributor 03" in done.stdout
 
 
+EXTENDING = (Path(__file__).parent.parent / "docs" / "extending.md").read_text("utf-8")
+
+
+def test_a_model_family_in_one_file_runs_as_the_docs_say(tmp_path):
+    """As a plain script, which trains, saves, opens and attributes a model of its own network and pipeline."""
+    family, use = re.findall(r"```python\n(.*?)```", EXTENDING, re.DOTALL)
+    assert len(family.splitlines()) < 60
+    (tmp_path / "tiny.toml").write_text(TINY)
+    for usual, small in {
+        "start=start)": 'whence.read_config(Path("tiny.toml")), start=start)',
+        '"d-trak", workers=1)': '"d-trak", workers=1, config=whence.AttributionConfig(draws=8))',
+    }.items():
+        assert usual in use
+        use = use.replace(usual, small)
+    opened = "print(type(whence.DiffusionModel.load(Path('runs/plain')).network))"
+    (tmp_path / "example.py").write_text(family + use + opened)
+    done = subprocess.run([sys.executable, "example.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "PlainNetwork" in done.stdout
+    assert len(re.findall(r"-?\d\.\d+", done.stdout)) == 3
+
+
 COMMANDS = [
     line.split("#")[0].strip()
     for line in (README + EVALUATION + ATTRIBUTION + CREDIT).replace("\\\n", " ").splitlines()
