@@ -8,9 +8,9 @@ from diffusers import DDPMScheduler, UNet2DModel
 from torch import nn
 
 from whence.config import SamplerConfig
+from whence.diffusion.denoiser import predict
 from whence.diffusion.diagnosis import require_finite
 from whence.diffusion.model import DiffusionModel
-from whence.diffusion.prediction import predict
 from whence.diffusion.record import Record
 from whence.diffusion.sampling import Guidance, draw_pictures, predicted_clean
 from whence.diffusion.training import train

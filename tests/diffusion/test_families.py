@@ -1,4 +1,4 @@
-"""The table of families, with a second family: networks of two numbers, read by the name of their pipeline."""
+"""Families, with a second family: networks of two numbers, read by the name of their pipeline."""
 
 import json
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 from diffusers import DDPMScheduler
 
-from whence.diffusion.families import table
+from whence.diffusion.families import family as families
 from whence.diffusion.families.family import Family
 from whence.diffusion.families.unet import UNET
 from whence.diffusion.model import DiffusionModel
@@ -39,8 +39,8 @@ AFFINE = Family(Affine, read, write, lambda _network: Affine(), pipelines=("Affi
 
 @pytest.fixture
 def registered(monkeypatch):
-    monkeypatch.setattr(table, "FAMILIES", dict(table.FAMILIES))
-    table.register(AFFINE)
+    monkeypatch.setattr(families, "FAMILIES", dict(families.FAMILIES))
+    families.register(AFFINE)
 
 
 def affine() -> DiffusionModel:
@@ -68,13 +68,13 @@ def test_a_model_of_a_family_is_saved_loaded_and_made_anew(registered, tmp_path)
 )
 def test_the_pipeline_says_the_family_else_the_network(registered, tmp_path, index, family):
     (tmp_path / "model_index.json").write_text(json.dumps(index))
-    assert table.family_of_folder(tmp_path) is family
+    assert families.family_of_folder(tmp_path) is family
 
 
 def test_a_folder_of_no_family_names_all_that_are_known(registered, tmp_path):
     (tmp_path / "model_index.json").write_text(json.dumps({"_class_name": "MyPipeline", "unet": ["mine", "Mine"]}))
     with pytest.raises(ArtefactError, match=r"has no UNet2DModel or Affine; its model_index.json says \['mine'"):
-        table.family_of_folder(tmp_path)
+        families.family_of_folder(tmp_path)
 
 
 def test_a_network_of_no_family_is_not_made_anew():

@@ -4,8 +4,8 @@ from diffusers import DDIMScheduler
 from torch import nn
 
 from whence.config import ModelConfig, SamplerConfig
+from whence.diffusion.denoiser import predict
 from whence.diffusion.model import DiffusionModel
-from whence.diffusion.prediction import predict
 from whence.diffusion.sampling import draw_pictures, parse_name, picture_noise, predicted_clean
 from whence.errors import ConfigError
 

@@ -1,7 +1,7 @@
 """Artefacts: directories that are whole or do not exist. The only room that reads and writes their files."""
 
 from whence.artefacts.artefact import RESUME, create, discard, ensure, existing, reseal
-from whence.artefacts.digest import digest, file_digest
+from whence.artefacts.digest import digest, file_digest, tensor_digests
 from whence.artefacts.files import (
     read_json,
     read_row,
@@ -55,6 +55,7 @@ __all__ = [
     "replacing",
     "require_part",
     "reseal",
+    "tensor_digests",
     "to_tensor",
     "verify",
     "whole",

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+import torch
 
 
 def digest(value: Any) -> str:
@@ -18,6 +21,18 @@ def digest(value: Any) -> str:
     if not isinstance(value, bytes):
         value = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
     return hashlib.sha256(value).hexdigest()
+
+
+def tensor_digests(tensors: Mapping[str, torch.Tensor]) -> dict[str, list[Any]]:
+    """Type, shape and SHA-256 (hex) of each tensor by name; `digest` of it is the fingerprint of all."""
+    return {
+        name: [
+            str(tensor.dtype),
+            list(tensor.shape),
+            digest(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes()),
+        ]
+        for name, tensor in tensors.items()
+    }
 
 
 def file_digest(path: Path) -> str:

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from whence.diffusion.denoiser import NO_CONDITIONS, on_device
 from whence.diffusion.model import DiffusionModel
-from whence.diffusion.prediction import NO_CONDITIONS, on_device
 from whence.errors import NotFiniteError
 
 

@@ -102,12 +102,9 @@ class Examples:
     def fingerprint(self) -> str:
         """SHA-256 (hex) of ids and values in the order of the ids."""
         ordered = self.sorted()
-        tensors = {"values": ordered.values, **ordered.conditions}
-        hashes = {
-            name: [str(tensor.dtype), list(tensor.shape), artefacts.digest(tensor.contiguous().numpy().tobytes())]
-            for name, tensor in tensors.items()
-        }
-        return artefacts.digest([ordered.ids, hashes])
+        return artefacts.digest(
+            [ordered.ids, artefacts.tensor_digests({"values": ordered.values, **ordered.conditions})]
+        )
 
     def write(self, path: Path) -> None:
         """Write the examples, sorted, as an artefact, unless it is there.

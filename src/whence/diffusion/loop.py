@@ -23,10 +23,10 @@ from whence import artefacts
 from whence.config import Config, TrainingConfig
 from whence.data import Dataset
 from whence.diffusion.batches import Batches, flips
+from whence.diffusion.denoiser import NO_CONDITIONS, on_device
 from whence.diffusion.diagnosis import require_finite
 from whence.diffusion.draws import Draws
 from whence.diffusion.model import DiffusionModel
-from whence.diffusion.prediction import NO_CONDITIONS, on_device
 from whence.diffusion.record import Recorder
 from whence.engine import Report, device
 from whence.errors import NotFiniteError

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +14,7 @@ from whence import artefacts
 from whence.config import ModelConfig
 from whence.diffusion.codec import Codec, Pixels
 from whence.diffusion.denoiser import denoise
-from whence.diffusion.families.table import family_of_folder, family_of_network
+from whence.diffusion.families.family import family_of_folder, family_of_network
 from whence.diffusion.families.unet import new_network
 from whence.diffusion.process import Process
 from whence.diffusion.sizes import complete_model
@@ -159,22 +158,5 @@ def fingerprint(model: DiffusionModel) -> str:
     """SHA-256 (hex) of the weights, the noise schedule and what is predicted: two equal models have the same."""
     process = model.process
     return artefacts.digest(
-        [_description(model.network.state_dict()), process.digest, process.prediction, repr(model.network)]
+        [artefacts.tensor_digests(model.network.state_dict()), process.digest, process.prediction, repr(model.network)]
     )
-
-
-def tensors_digest(tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 (hex) of tensors by name: their types, shapes and values."""
-    return artefacts.digest(_description(tensors))
-
-
-def _description(tensors: Mapping[str, Tensor]) -> dict[str, list[object]]:
-    """Type, shape and SHA-256 of each tensor by name."""
-    return {
-        name: [
-            str(value.dtype),
-            list(value.shape),
-            artefacts.digest(value.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes()),
-        ]
-        for name, value in sorted(tensors.items())
-    }

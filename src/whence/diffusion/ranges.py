@@ -24,9 +24,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from whence.diffusion.denoiser import on_device
 from whence.diffusion.draws import Draws
 from whence.diffusion.model import DiffusionModel
-from whence.diffusion.prediction import on_device
 from whence.errors import DataError, NotFiniteError
 
 EXAMPLES = 64

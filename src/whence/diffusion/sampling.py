@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from whence.config import SamplerConfig
+from whence.diffusion.denoiser import NO_CONDITIONS, on_device, predict
 from whence.diffusion.draws import keys, normals
 from whence.diffusion.model import DiffusionModel
-from whence.diffusion.prediction import NO_CONDITIONS, on_device, predict
 from whence.engine import Report, device, one_thread, silent
 from whence.errors import ConfigError, NotFiniteError
 

@@ -19,10 +19,10 @@ from whence import artefacts
 from whence.artefacts import Manifest
 from whence.config import Config
 from whence.data import Dataset
-from whence.diffusion.families.table import family_of_network
+from whence.diffusion.denoiser import NO_CONDITIONS
+from whence.diffusion.families.family import family_of_network
 from whence.diffusion.loop import Loop
-from whence.diffusion.model import DiffusionModel, fingerprint, tensors_digest
-from whence.diffusion.prediction import NO_CONDITIONS
+from whence.diffusion.model import DiffusionModel, fingerprint
 from whence.diffusion.ranges import require_size
 from whence.diffusion.sizes import complete_config, complete_training
 from whence.engine import Report, device, one_thread, silent
@@ -74,7 +74,7 @@ def train(
     inputs = {"data": data.fingerprint, "weights": artefacts.digest(dict(weights)) if weights else None}
     made = {"model": config.model.record(), "training": config.training.record()}
     if conditions:
-        inputs["conditions"] = tensors_digest(conditions)
+        inputs["conditions"] = artefacts.digest(artefacts.tensor_digests(conditions))
     if start is not None:
         inputs["start"] = fingerprint(start)
         made["model"] = start.process.record()

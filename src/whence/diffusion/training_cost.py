@@ -13,9 +13,9 @@ from torch import Tensor
 from whence.config import Config
 from whence.cost import Cost, counted, median_seconds
 from whence.data import Dataset
+from whence.diffusion.denoiser import NO_CONDITIONS
 from whence.diffusion.loop import Loop
 from whence.diffusion.model import DiffusionModel
-from whence.diffusion.prediction import NO_CONDITIONS
 from whence.diffusion.sizes import complete_config
 from whence.engine import one_thread, workers_here
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from whence.diffusion.prediction import predict
+from whence.diffusion.denoiser import predict
 
 
 @dataclass(frozen=True)

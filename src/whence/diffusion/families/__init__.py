@@ -1,1 +1,6 @@
-"""Families of networks, one per file: how a network is read from a folder of diffusers, written and made anew."""
+"""The families that Whence knows, one per file."""
+
+from whence.diffusion.families.family import register
+from whence.diffusion.families.unet import UNET
+
+register(UNET)

@@ -8,9 +8,9 @@ import numpy as np
 
 from whence.config import SamplerConfig
 from whence.data import Dataset
+from whence.diffusion.denoiser import predict
 from whence.diffusion.draws import Draws
 from whence.diffusion.model import DiffusionModel
-from whence.diffusion.prediction import predict
 from whence.diffusion.sampling import draw_pictures
 from whence.engine import device, one_thread
 from whence.errors import NotFiniteError
