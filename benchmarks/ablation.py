@@ -25,7 +25,7 @@ from whence.engine import one_thread
 from whence.evaluation.bank import Bank
 from whence.evaluation.prediction.lds import Form, lds
 from whence.gradients.compression import Compression
-from whence.gradients.preparing import prepare
+from whence.gradients.make_gradient_spec import make_gradient_spec
 from whence.gradients.signs import signs
 
 RUNS = Path("runs/ablation")
@@ -186,8 +186,7 @@ def opened(bank: Bank, weights: str) -> tuple:
         if weights[0] == "c"
         else Checkpoint(bank.models[int(weights)])
     )
-    subject, _ = prepare(RUNS / "features", at, Examples.of(bank.data), Compression())
-    return subject.opened()
+    return make_gradient_spec(RUNS / "features", at, Examples.of(bank.data), Compression()).open()
 
 
 def finished(kernels: list[Tensor], losses: Tensor, damping: float, after: str) -> np.ndarray:

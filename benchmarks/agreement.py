@@ -26,10 +26,10 @@ SIZE, QUERIES, DRAWS = 256, 100, 32
 TOLD = ("d-trak", "trak", "das", "relative-if", "renormalised-if", "gradient-dot", "gradient-cosine", "pixel-cosine")
 
 
-def exact(ensemble: whence.Ensemble, queries: whence.Queries, seed: int) -> whence.Losses:
+def exact(ensemble: whence.Ensemble, queries: whence.Examples, seed: int) -> whence.Losses:
     """Exact losses of every ablation."""
     with progress(f"exact losses of {ensemble.path.name}") as report:
-        return whence.losses(ensemble, queries.pictures, list(queries.names), seed=seed, report=report)
+        return whence.losses(ensemble, queries.values, list(queries.ids), seed=seed, report=report)
 
 
 def row(name: str, figures: Figures) -> str:
@@ -46,7 +46,7 @@ def main() -> None:
     argparse.ArgumentParser(description=__doc__.split("\n")[0]).parse_args()
     first, second = recipes.law(SIZE), recipes.second(SIZE)
     held_out = whence.load("digits:test").select(range(QUERIES))
-    queries = whence.Queries(held_out.ids, held_out.images(range(QUERIES)), None, drawn=False)
+    queries = whence.Examples(held_out.ids, held_out.images(range(QUERIES)))
     truth, other = GroundTruth.of(first, exact(first, queries, 0)), exact(second, queries, 1).scores()
     with progress("gradients") as report, progress("scores") as scored:
         found = whence.attribute(

@@ -15,7 +15,6 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from whence.attribution.queries import Queries
 from whence.cli.progress import progress
 from whence.config import SamplerConfig
 from whence.credit.behaviours import behaviour
@@ -24,6 +23,7 @@ from whence.credit.study import Study, StudyConfig
 from whence.credit.values import looks_of, values_of
 from whence.credit.ways import Way
 from whence.data import Dataset, load
+from whence.diffusion.examples import Examples, Origin
 from whence.diffusion.model import DiffusionModel
 from whence.diffusion.sampling import draw_pictures
 from whence.engine import one_thread, silent
@@ -49,7 +49,7 @@ def begun(bank: Bank, path: Path, way: Way) -> Study:
     names = tuple(f"0/{k}" for k in range(QUERIES))
     pictures = draw_pictures(DiffusionModel.load(bank.models[0]), SAMPLER, names)
     settings = StudyConfig(way=way, pictures=200, held_out=100, sampler=SAMPLER)
-    asked = Queries(names, pictures, SAMPLER, drawn=True)
+    asked = Examples(names, pictures, origin=Origin(SAMPLER, drawn=True))
     return Study.begin(path, bank.models[0], by(bank, "contributor"), bank.config, settings, load("digits:test"), asked)
 
 

@@ -98,7 +98,7 @@ class Digits:
         assert asked
         assert unseen
         pictures = torch.cat([one.images(range(len(one))) for one in (asked, unseen)])
-        queries = whence.Queries((*asked.ids, *unseen.ids), pictures, SAMPLER, drawn=False)
+        queries = whence.Examples((*asked.ids, *unseen.ids), pictures, origin=whence.Origin(SAMPLER, drawn=False))
         names = [name for name, one in METHODS.items() if one.additive and one.signed and one.steps == "none"]
         found = whence.attribute(
             self.bank.models[0], self.bank.data, queries, [*names, "pixel-cosine"], out=self.root / "scores"

@@ -105,12 +105,12 @@ def model() -> Path:
     return RUNS / "model"
 
 
-def queries() -> whence.Queries:
+def queries() -> whence.Examples:
     """Held-out digits, and digits that the model draws."""
     held_out = whence.load("digits:test").select(range(HELD_OUT))
     drawn = whence.read_queries(whence.DiffusionModel.load(model()), f"sample:{DRAWN}")
-    pictures = torch.cat([held_out.images(range(HELD_OUT)), drawn.pictures])
-    return whence.Queries((*held_out.ids, *drawn.names), pictures, sampler=None, drawn=False)
+    pictures = torch.cat([held_out.images(range(HELD_OUT)), drawn.values])
+    return whence.Examples((*held_out.ids, *drawn.ids), pictures)
 
 
 def summary(found: Sequence[whence.Scores], exact: whence.Scores) -> dict[str, float]:

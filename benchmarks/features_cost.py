@@ -42,12 +42,14 @@ from trak.projectors import BasicProjector, BasicSingleBlockProjector
 
 import whence
 from whence.cli.progress import progress
+from whence.diffusion.checkpoint import LoadedCheckpoint
 from whence.diffusion.draws import Draws
 from whence.diffusion.examples import Examples
 from whence.engine import one_thread
-from whence.gradients.collect import Collector
+from whence.gradients.collector import Collector
 from whence.gradients.compression import Compression, maps
-from whence.gradients.preparing import prepare
+from whence.gradients.coverage import coverage
+from whence.gradients.make_gradient_spec import make_gradient_spec
 from whence.gradients.readouts import outcome, readout
 
 RUNS = Path("runs/features-cost")
@@ -105,8 +107,9 @@ class Bench:
             whence.train(self.data, self.model_folder, config, report=report)
         self.model = whence.DiffusionModel.load(self.model_folder)
         examples = Examples(self.data.ids, torch.from_numpy(self.data.pixels))
-        subject, self.cover = prepare(out / f"{case.name}-features", self.model, examples, Compression(width=WIDTH))
-        self.shares = subject.compression["shares"]
+        checkpoint, folder = LoadedCheckpoint(self.model), out / f"{case.name}-features"
+        spec = make_gradient_spec(folder, checkpoint, examples, Compression(width=WIDTH))
+        self.shares, self.cover = spec.compression["shares"], coverage(self.model.network)
         self.network = self.model.network
         self.batches: dict[int, tuple[Tensor, ...]] = {}
 

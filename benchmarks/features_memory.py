@@ -22,10 +22,11 @@ from whence.diffusion.checkpoint import Checkpoint
 from whence.diffusion.draws import Draws
 from whence.diffusion.examples import Examples
 from whence.gradients.compression import Compression
+from whence.gradients.draw_sources import OwnDraws
 from whence.gradients.features import Feature
-from whence.gradients.preparing import prepare, suitable_batch
-from whence.gradients.sources import Own
-from whence.gradients.store import Features, Job, Precision, Request, extend
+from whence.gradients.make_features import FeatureJob, make_features
+from whence.gradients.make_gradient_spec import make_gradient_spec, suitable_batch
+from whence.gradients.stored_features import Precision, StoredFeatures
 
 SIZES = ((256, 8), (1024, 8), (4096, 8), (256, 64))
 LOSS = Feature("loss")
@@ -56,9 +57,9 @@ def alone(model: Path, count: int, draws: int) -> tuple[float, float]:
 def measured(model: Path, count: int, draws: int) -> tuple[float, float]:
     """MiB before and at the peak of this process."""
     with tempfile.TemporaryDirectory() as folder:
-        request = requested(Path(folder), model, count)
+        features = job(Path(folder), model, count, draws)
         before = peak()
-        extend([Job(Path(folder) / "store", request, [LOSS], draws)], workers=1)
+        make_features([features], workers=1)
         return before, peak()
 
 
@@ -67,15 +68,15 @@ def peak() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def requested(folder: Path, model: Path, count: int, precision: Precision = "float32") -> Request:
+def job(folder: Path, model: Path, count: int, draws: int, precision: Precision = "float32") -> FeatureJob:
     """Features of so many digits, which repeat."""
     digits = whence.load("digits")
     pixels = torch.from_numpy(digits.pixels)[torch.arange(count) % len(digits)]
     examples = Examples(tuple(f"digit {n:05d}" for n in range(count)), pixels)
     examples.write(folder / "examples")
-    subject, _ = prepare(folder, Checkpoint(model), examples, Compression(width=features_cost.WIDTH))
-    batch = suitable_batch(digits.size)
-    return Request(subject, folder / "examples", examples.fingerprint, Own(Draws(1)), batch, precision)
+    spec = make_gradient_spec(folder, Checkpoint(model), examples, Compression(width=features_cost.WIDTH))
+    places, batch = (folder / "store", spec, folder / "examples"), suitable_batch(digits.size)
+    return FeatureJob(*places, examples.fingerprint, OwnDraws(Draws(1)), draws, (LOSS,), batch, precision)
 
 
 def half_precision(model: Path) -> float:
@@ -84,9 +85,8 @@ def half_precision(model: Path) -> float:
     precisions: tuple[Precision, ...] = ("float32", "float16")
     for precision in precisions:
         with tempfile.TemporaryDirectory() as folder:
-            request = requested(Path(folder), model, 256, precision)
-            extend([Job(Path(folder) / "store", request, [LOSS], 8)], workers=1)
-            means[precision] = Features.open(Path(folder) / "store", LOSS).mean()
+            make_features([job(Path(folder), model, 256, 8, precision)], workers=1)
+            means[precision] = StoredFeatures.open(Path(folder) / "store", LOSS).mean()
     exact = means["float32"]
     return float(((means["float16"] - exact).norm(dim=1) / exact.norm(dim=1)).mean())
 

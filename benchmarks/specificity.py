@@ -28,7 +28,7 @@ from whence.evaluation.ranking.retrieval import precision
 from whence.evaluation.ranking.specificity import specificity
 from whence.evaluation.ranking.top import top_columns
 from whence.gradients.features import Feature
-from whence.gradients.store import Features
+from whence.gradients.stored_features import StoredFeatures
 from whence.report.scores import write_scores_report
 from whence.statistics.statistic import Statistic as Statistic
 from whence.statistics.statistic import mean_of
@@ -49,8 +49,8 @@ def main() -> None:
     with progress("model") as report:
         whence.train(data, RUNS / "model", settings(), report=report)
     drawn = whence.read_queries(whence.DiffusionModel.load(RUNS / "model"), f"sample:{QUERIES}")
-    pictures = torch.cat([asked.images(range(len(asked))), drawn.pictures])
-    queries = whence.Queries((*asked.ids, *drawn.names), pictures, sampler=None, drawn=False)
+    pictures = torch.cat([asked.images(range(len(asked))), drawn.values])
+    queries = whence.Examples((*asked.ids, *drawn.ids), pictures)
     with progress("gradients") as report:
         found = whence.attribute(
             RUNS / "model",
@@ -63,8 +63,8 @@ def main() -> None:
         )
     norms = gradient_norms(data.ids)
     order = {name: one.scores.numpy() for name, one in found.items()}
-    order["random order"] = np.random.default_rng(0).random((len(queries.names), len(data)))
-    results = {name: summary(scores, kinds(queries.names), kinds(data.ids), norms) for name, scores in order.items()}
+    order["random order"] = np.random.default_rng(0).random((len(queries.ids), len(data)))
+    results = {name: summary(scores, kinds(queries.ids), kinds(data.ids), norms) for name, scores in order.items()}
     numbers = {name: {column: asdict(found) for column, found in row.items()} for name, row in results.items()}
     (RUNS / "specificity.json").write_text(json.dumps(numbers, indent=1))
     is_grating = kinds(data.ids) == "grating"
@@ -112,7 +112,7 @@ def gradient_norms(ids: tuple[str, ...]) -> np.ndarray:
     """Root mean square over the recorded visits of ‖∇loss‖ of every example, [N]; the mean over checkpoints."""
     found = []
     for path in (RUNS / "scores" / "features").glob("*/recorded-*"):
-        features = Features.open(path, Feature("loss"))
+        features = StoredFeatures.open(path, Feature("loss"))
         place = {name: row for row, name in enumerate(features.ids)}
         found.append(features.norms().square().mean(1).sqrt()[[place[name] for name in ids]].numpy())
     return np.asarray(np.mean(found, 0))

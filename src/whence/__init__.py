@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from whence.attribution.attribute import attribute
+    from whence.attribution.config import AttributionConfig
     from whence.attribution.method import Method
-    from whence.attribution.queries import Queries, read_queries
-    from whence.attribution.work import AttributionConfig
+    from whence.attribution.queries import read_queries
     from whence.config import Config, ModelConfig, SamplerConfig, TrainingConfig, read_config
     from whence.credit.behaviours import behaviour
     from whence.credit.compute import Effort, credit_of_study
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from whence.data.dataset import NO_UNIT, Dataset
     from whence.data.load import load
     from whence.diffusion.draws import Draws
-    from whence.diffusion.examples import Examples
+    from whence.diffusion.examples import Examples, Origin
     from whence.diffusion.model import DiffusionModel
     from whence.diffusion.record import Record
     from whence.diffusion.training import train
@@ -73,7 +73,8 @@ if TYPE_CHECKING:
     from whence.universe.write import write_universe
 
 _HOMES = {
-    "whence.attribution": ("Estimand", "Scores", "pixel"),
+    "whence.scores.scores": ("Estimand", "Scores"),
+    "whence.similarity.pixel": ("pixel",),
     "whence.config": ("Config", "ModelConfig", "SamplerConfig", "TrainingConfig", "read_config"),
     "whence.credit.behaviours": ("behaviour",),
     "whence.credit.compute": ("Effort", "credit_of_study"),
@@ -102,10 +103,10 @@ _HOMES = {
     "whence.attribution.attribute": ("attribute",),
     "whence.similarity.attributors": ("Attributor", "attributor"),
     "whence.attribution.method": ("Method",),
-    "whence.attribution.queries": ("Queries", "read_queries"),
-    "whence.attribution.work": ("AttributionConfig",),
+    "whence.attribution.queries": ("read_queries",),
+    "whence.attribution.config": ("AttributionConfig",),
     "whence.gradients.compression": ("Compression",),
-    "whence.diffusion.examples": ("Examples",),
+    "whence.diffusion.examples": ("Examples", "Origin"),
     "whence.ensemble.influence": ("Influence",),
     "whence.ensemble.landscape": ("Landscape", "landscapes"),
     "whence.ensemble.landscaping": ("landscape",),
@@ -154,8 +155,8 @@ __all__ = [
     "Method",
     "ModelConfig",
     "NO_UNIT",
+    "Origin",
     "PoolRequest",
-    "Queries",
     "Record",
     "SamplerConfig",
     "Samples",

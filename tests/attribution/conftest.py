@@ -2,9 +2,10 @@ from pathlib import Path
 
 import pytest
 
-from whence.attribution.queries import Queries, read_queries
+from whence.attribution.queries import read_queries
 from whence.config import Config, ModelConfig, SamplerConfig, TrainingConfig
 from whence.data import Dataset, load
+from whence.diffusion.examples import Examples
 from whence.diffusion.model import DiffusionModel
 from whence.diffusion.training import train
 
@@ -28,7 +29,7 @@ def recorded_run(few_digits, tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def drawn(recorded_run) -> Queries:
+def drawn(recorded_run) -> Examples:
     """Two pictures that the run drew in three steps."""
     sampler = SamplerConfig(method="ddim", steps=3)
     return read_queries(DiffusionModel.load(recorded_run), "sample:2", sampler=sampler)

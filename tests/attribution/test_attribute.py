@@ -1,5 +1,6 @@
 """From a model to scores: what must not change them, models of any kind, and cases that are known exactly."""
 
+import re
 from dataclasses import replace
 from functools import partial
 
@@ -10,15 +11,16 @@ from scipy.stats import spearmanr
 from torch import nn
 
 from whence import artefacts
-from whence.attribution.attribute import Request
 from whence.attribution.attribute import attribute as attribute_with
+from whence.attribution.config import AttributionConfig
+from whence.attribution.feature_plan import FeaturePlan
+from whence.attribution.feature_store import FeatureStore
 from whence.attribution.method import Method
 from whence.attribution.methods import METHODS
 from whence.attribution.pictures import Pictures
-from whence.attribution.queries import Queries
+from whence.attribution.request import AttributionRequest
 from whence.attribution.target import Target
 from whence.attribution.trak import trak
-from whence.attribution.work import AttributionConfig
 from whence.config import Config, ModelConfig, TrainingConfig
 from whence.diffusion.draws import Draws
 from whence.diffusion.examples import Examples
@@ -66,7 +68,7 @@ def test_more_draws_and_methods_later_give_the_same_bits(recorded_run, few_digit
 def test_scores_do_not_depend_on_the_order(recorded_run, few_digits, drawn, whole):
     rows = torch.randperm(len(few_digits), generator=torch.Generator().manual_seed(1)).tolist()
     shuffled = Examples.of(few_digits.select(rows))
-    turned = Queries(drawn.names[::-1], drawn.pictures.flip(0), drawn.sampler, drawn.drawn)
+    turned = Examples(drawn.ids[::-1], drawn.values.flip(0), origin=drawn.origin)
     config = CONFIG.model_copy(update={"draws": 24})
     found = attribute(recorded_run, shuffled, turned, SOME, config=config)
     for name in SOME:
@@ -104,7 +106,7 @@ def test_another_damping_stands_beside(recorded_run, few_digits, drawn, whole, t
 
 def test_a_folder_of_features_serves_several_results(recorded_run, few_digits, drawn, tmp_path):
     for out in ("one", "two"):
-        one = Queries(drawn.names, drawn.pictures if out == "one" else -drawn.pictures, None, drawn=False)
+        one = Examples(drawn.ids, drawn.values if out == "one" else -drawn.values)
         attribute(recorded_run, few_digits, one, "trak", config=CONFIG, out=tmp_path / out, store=tmp_path / "s")
     assert not (tmp_path / "one" / "features").exists()
     assert len(list((tmp_path / "s").glob("*/examples/loss"))) == 1
@@ -113,8 +115,8 @@ def test_a_folder_of_features_serves_several_results(recorded_run, few_digits, d
 
 def test_the_pictures_at_the_ends_are_kept(whole, few_digits, drawn):
     kept = Pictures.read(whole[1] / "pictures")
-    assert (kept.queries, kept.examples) == (drawn.names, few_digits.ids)
-    assert torch.equal(kept.pixels, artefacts.to_tensor(few_digits.pixels))
+    assert (kept.queries.ids, kept.examples.ids) == (drawn.ids, few_digits.ids)
+    assert torch.equal(kept.examples.values, artefacts.to_tensor(few_digits.pixels))
 
 
 def test_pictures_alone_give_results_too(recorded_run, few_digits, drawn, tmp_path):
@@ -136,7 +138,7 @@ def test_several_models_give_the_mean_and_only_what_each_has_seen(few_digits, dr
     for k, rows in enumerate((range(7), range(3, 10))):
         runs.append(tmp_path / f"run {k}")
         train(few_digits.select(rows), runs[-1], config)
-    queries = replace(drawn, drawn=False)
+    queries = replace(drawn, origin=None)
     found = attribute(Target("both", tuple(runs)), every, queries, names, config=CONFIG)
     alone = [attribute(run, every, queries, names, config=CONFIG) for run in runs]
     for name in names:
@@ -152,7 +154,7 @@ def test_weights_in_the_loss_weigh_recorded_steps(few_digits, drawn, tmp_path):
     training = TrainingConfig(steps=5, batch_size=4, save_every=5, checkpoints=1, warmup=1, learning_rate=1e-3)
     config = Config(model=ModelConfig(channels=(8,), groups=4, attention=0), training=training)
     train(few_digits, tmp_path / "run", config, weights={few_digits.ids[2]: 0.0, few_digits.ids[5]: 3.0})
-    queries = Queries(("q",), few_digits.images([2]), None, drawn=False)
+    queries = Examples(("q",), few_digits.images([2]))
     scores = attribute(tmp_path / "run", few_digits, queries, "tracin", config=CONFIG)["tracin"].scores[0]
     assert scores[2] == 0
     assert scores[:2].all()
@@ -167,11 +169,12 @@ def test_checkpoints_of_equal_weights_keep_their_own_visits(few_digits, drawn, t
     training = TrainingConfig(steps=10, batch_size=4, save_every=10, checkpoints=2, warmup=1, learning_rate=1e-50)
     config = Config(model=ModelConfig(channels=(8,), groups=4, attention=0), training=training)
     train(few_digits, tmp_path / "run", config)
-    request = Request.make(tmp_path / "run", few_digits, drawn, "tracin", CONFIG)
-    work = request.work(tmp_path / "s")
-    looks = work.looks(METHODS["tracin"])
-    assert len({look.examples.parent for look in looks}) == 1
-    assert [work.jobs[look.examples].request.source.last for look in looks] == [1, 3]
+    plan = FeaturePlan.of(AttributionRequest.of(tmp_path / "run", few_digits, drawn, "tracin", CONFIG))
+    assert [term.examples.source.last for term in plan.terms[METHODS["tracin"]]] == [1, 3]
+    jobs = FeatureStore(tmp_path / "s").jobs(plan).values()
+    assert len({job.path.parent for job in jobs}) == 1
+    assert len({job.path for job in jobs}) == 3
+    assert not (tmp_path / "s").exists()
 
 
 @pytest.mark.parametrize("name", ["gradient-dot", "trak", "d-trak"])
@@ -220,10 +223,10 @@ def latents(names: str, seed: int, count: int = 4) -> Examples:
     return Examples(tuple(names), 3 * torch.randn(len(names), count, 2, 2, generator=source), {"caption": captions})
 
 
-def loss_features(model, examples, purpose, only) -> torch.Tensor:
+def loss_features(model, examples, purpose, parameters) -> torch.Tensor:
     """Mean over the draws of the gradient of the loss, by autograd, one after the other."""
     draws, found = Draws(derived_seed(0, purpose), 1000), []
-    chosen = [value for name, value in model.network.named_parameters() if only(name)]
+    chosen = [value for name, value in model.network.named_parameters() if re.search(parameters, name)]
     for n, name in enumerate(examples.ids):
         t, noise = draws([name] * 8, range(8), model.size)
         given = examples.conditions_of([n] * 8)
@@ -232,17 +235,20 @@ def loss_features(model, examples, purpose, only) -> torch.Tensor:
     return torch.stack(found)
 
 
-@pytest.mark.parametrize("only", [lambda name: True, lambda name: "lora" in name], ids=["all", "lora"])
-def test_any_network_with_conditions_and_latents(only):
+@pytest.mark.parametrize("parameters", ["", "lora"])
+def test_any_network_with_conditions_and_latents(parameters):
     model, examples, queries = custom(Captioned, (4, 2, 2)), latents("abcdefg", 1), latents("xyz", 2)
-    found = attribute(model, examples, queries, "trak", config=EXACT, only=only)["trak"]
-    phi, asked = (loss_features(model, *one, only) for one in ((examples, "examples"), (queries, "queries")))
+    trak_scores = partial(attribute, model, examples, method="trak", config=EXACT, parameters=parameters)
+    found = trak_scores(queries=queries)["trak"]
+    phi, asked = (loss_features(model, *one, parameters) for one in ((examples, "examples"), (queries, "queries")))
     gram = phi.T @ phi
     damping = 0.1 * gram.trace() / min(phi.shape) * torch.eye(len(gram))
     expected = asked @ torch.linalg.inv(gram + damping) @ phi.T
     torch.testing.assert_close(found.scores.double(), expected, rtol=1e-3, atol=1e-5)
     other = Examples(queries.ids, queries.values, {"caption": (queries.conditions["caption"] + 1) % 5})
-    assert not same_values(attribute(model, examples, other, "trak", config=EXACT, only=only)["trak"], found)
+    assert not same_values(
+        attribute(model, examples, other, "trak", config=EXACT, parameters=parameters)["trak"], found
+    )
 
 
 def test_a_linear_denoiser_against_its_gradient_on_paper():
@@ -270,7 +276,7 @@ def test_a_linear_denoiser_against_its_gradient_on_paper():
 def test_one_example():
     model, examples, queries = custom(Captioned, (4, 2, 2)), latents("a", 1), latents("xy", 2)
     found = attribute(model, examples, queries, ["trak", "gradient-dot"], config=EXACT)
-    phi = loss_features(model, examples, "examples", lambda name: True)
+    phi = loss_features(model, examples, "examples", "")
     expected = found["gradient-dot"].scores.double() / (1.1 * phi.square().sum())
     torch.testing.assert_close(found["trak"].scores.double(), expected, rtol=1e-4, atol=1e-8)
 

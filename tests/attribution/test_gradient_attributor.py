@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import whence
-from whence.attribution.gradient_attributor import GradientAttributor, attributor_of
+from whence.attribution.attributor import GradientAttributor, attributor_of
 from whence.attribution.methods import METHODS
 from whence.errors import ConfigError
 from whence.evaluation.exact.false_attribution import false_attribution
@@ -37,7 +37,7 @@ def files(path) -> dict:
 def test_it_says_what_attribute_says_and_keeps_the_features_of_the_training_images(ensemble, ask, store):
     pictures = whence.sample(ensemble, count=4, workers=1).pictures[:2]
     found = ask(pictures, NAMES)
-    queries = whence.Queries(tuple(NAMES), pictures, None, drawn=False)
+    queries = whence.Examples(tuple(NAMES), pictures)
     expected = whence.attribute(ensemble, ensemble.data, queries, "gradient-dot", config=CONFIG, store=store, workers=1)
     assert torch.equal(found.scores, expected["gradient-dot"].scores)
     before = {file: time for file, time in files(store).items() if "/examples/" in str(file)}

@@ -25,7 +25,7 @@ def second_run(few_digits, tmp_path_factory):
 
 @pytest.fixture
 def queries(few_digits):
-    return whence.Queries(("q", "r"), few_digits.images([0, 1]), None, drawn=False)
+    return whence.Examples(("q", "r"), few_digits.images([0, 1]))
 
 
 def _scores(model, data, queries, method="trak"):

@@ -2,42 +2,37 @@ import pytest
 import torch
 
 from whence import images
-from whence.attribution.pictures import Pictures, at_the_ends
-from whence.errors import ArtefactError
+from whence.attribution.pictures import Pictures, extreme_examples
+from whence.diffusion.examples import Examples
+from whence.errors import ArtefactError, DataError
 from whence.scores.scores import Estimand, Scores
 
+SOURCE = torch.Generator().manual_seed(0)
+DRAWN = torch.rand(2, 3, 5, 4, generator=SOURCE) * 2 - 1
+PIXELS = torch.randint(0, 256, (3, 3, 5, 4), dtype=torch.uint8, generator=SOURCE)
 
-def make(**changed) -> Pictures:
-    source = torch.Generator().manual_seed(0)
-    fields = {
-        "queries": ("0/0", "0/1"),
-        "drawn": torch.rand(2, 3, 5, 4, generator=source) * 2 - 1,
-        "examples": ("a", "b", "c"),
-        "units": (("u",), ("v", "w"), ("u",)),
-        "pixels": torch.randint(0, 256, (3, 3, 5, 4), dtype=torch.uint8, generator=source),
-    }
-    return Pictures(**(fields | changed))
+
+def make(drawn=DRAWN, examples=("a", "b", "c"), units=(("u",), ("v", "w"), ("u",)), pixels=PIXELS) -> Pictures:
+    return Pictures(Examples(("0/0", "0/1"), drawn), Examples(examples, pixels), units)
 
 
 @pytest.mark.parametrize("eight_bit", [True, False])
 def test_what_is_written_is_read(tmp_path, eight_bit):
-    one = make()
-    if eight_bit:
-        one = make(drawn=torch.from_numpy(images.to_pixels(one.drawn)))
-    manifest = one.write(tmp_path / "pictures", {"data": "d" * 64}, {"model": "runs/single"})
-    found = Pictures.read(tmp_path / "pictures")
-    assert (found.queries, found.examples, found.units) == (one.queries, one.examples, one.units)
-    assert torch.equal(found.drawn, one.drawn)
-    assert torch.equal(found.pixels, one.pixels)
-    assert (found.query("0/1") == images.to_pixels(make().drawn[1])).all()
-    assert (found.example(2) == one.pixels[2].numpy()).all()
+    pictures = make(torch.from_numpy(images.to_pixels(DRAWN)) if eight_bit else DRAWN)
+    manifest = pictures.write(tmp_path / "pictures", {"data": "d" * 64}, {"model": "runs/single"})
+    read = Pictures.read(tmp_path / "pictures")
+    assert (read.queries.ids, read.examples.ids, read.units) == (("0/0", "0/1"), ("a", "b", "c"), pictures.units)
+    assert torch.equal(read.queries.values, pictures.queries.values)
+    assert torch.equal(read.examples.values, PIXELS)
+    assert (read.query("0/1") == images.to_pixels(DRAWN[1])).all()
+    assert (read.example("c") == PIXELS[2].numpy()).all()
     assert manifest.facts == {"model": "runs/single"}
 
 
 def test_new_pictures_take_the_place_of_old_ones(tmp_path):
     make().write(tmp_path / "pictures", {})
     make(examples=("a", "b", "x")).write(tmp_path / "pictures", {})
-    assert Pictures.read(tmp_path / "pictures").examples == ("a", "b", "x")
+    assert Pictures.read(tmp_path / "pictures").examples.ids == ("a", "b", "x")
 
 
 def test_damage_is_told(tmp_path, flip_byte):
@@ -48,17 +43,17 @@ def test_damage_is_told(tmp_path, flip_byte):
 
 
 @pytest.mark.parametrize(
-    "changed",
+    ("changed", "error"),
     [
-        {"queries": ("q",)},
-        {"drawn": torch.zeros(2, 5, 4)},
-        {"drawn": torch.zeros(2, 3, 5, 4, dtype=torch.float64)},
-        {"pixels": torch.zeros(2, 3, 5, 4, dtype=torch.uint8)},
-        {"units": (("u",),)},
+        ({"drawn": torch.zeros(1, 3, 5, 4)}, DataError),
+        ({"drawn": torch.zeros(2, 5, 4)}, ArtefactError),
+        ({"drawn": torch.zeros(2, 3, 5, 4, dtype=torch.float64)}, ArtefactError),
+        ({"pixels": torch.zeros(2, 3, 5, 4, dtype=torch.uint8)}, DataError),
+        ({"units": (("u",),)}, ArtefactError),
     ],
 )
-def test_what_does_not_fit_is_refused(changed):
-    with pytest.raises(ArtefactError, match="examples|queries"):
+def test_what_does_not_fit_is_refused(changed, error):
+    with pytest.raises(error, match="examples|queries|ids"):
         make(**changed)
 
 
@@ -77,4 +72,4 @@ def test_the_ends_against_a_loop(sign, count):
             ranked = [name for name, _ in scores.top(query, 10)]
             expected.update(ranked[:count])
             expected.update(ranked[len(ranked) - min(count, 10) :] if sign != "unsigned" else [])
-    assert at_the_ends(methods, count) == sorted(map(int, expected))
+    assert extreme_examples(methods, count) == sorted(map(int, expected))

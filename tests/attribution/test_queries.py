@@ -5,9 +5,10 @@ from diffusers import DDPMScheduler
 from PIL import Image
 
 from whence import artefacts
-from whence.attribution.queries import Queries, read_queries
+from whence.attribution.queries import read_queries
 from whence.config import ModelConfig, SamplerConfig
 from whence.data import load
+from whence.diffusion.examples import Examples, Origin
 from whence.diffusion.model import DiffusionModel
 from whence.diffusion.sampling import draw
 from whence.ensemble.mean import MeanPrediction
@@ -39,65 +40,65 @@ def folder(tmp_path):
 def test_pictures_drawn_now_are_those_of_the_plain_sampler():
     """Against an ensemble of this one model."""
     made = model()
-    found = read_queries(made, "sample:5@7", sampler=DDIM)
+    queries = read_queries(made, "sample:5@7", sampler=DDIM)
     names = [(7, index) for index in range(5)]
     expected = draw(MeanPrediction({0: made.network}, [(0,)] * 5, 4), made, DDIM, names)
-    assert torch.equal(found.pictures, expected)
-    assert found.names == ("7/0", "7/1", "7/2", "7/3", "7/4")
-    assert (found.sampler, found.drawn) == (DDIM, True)
+    assert torch.equal(queries.values, expected)
+    assert queries.ids == ("7/0", "7/1", "7/2", "7/3", "7/4")
+    assert queries.origin == Origin(DDIM, drawn=True)
 
 
 @pytest.mark.parametrize("method", ["ddim", "ddpm"])
 def test_a_picture_does_not_depend_on_how_many_are_drawn(method):
     made, sampler = model(), SamplerConfig(method=method, steps=3, batch_size=4)
-    found = {count: read_queries(made, f"sample:{count}", sampler=sampler).pictures for count in (1, 3, 9)}
-    assert torch.equal(found[1], found[9][:1])
-    assert torch.equal(found[3], found[9][:3])
-    assert not torch.equal(found[1], read_queries(made, "sample:1@1", sampler=sampler).pictures)
+    queries = {count: read_queries(made, f"sample:{count}", sampler=sampler).values for count in (1, 3, 9)}
+    assert torch.equal(queries[1], queries[9][:1])
+    assert torch.equal(queries[3], queries[9][:3])
+    assert not torch.equal(queries[1], read_queries(made, "sample:1@1", sampler=sampler).values)
 
 
 def test_by_default_ddim_of_fifty_steps_and_seed_0():
     made, seen = model(), []
-    found = read_queries(made, "sample:1", report=lambda done, total: seen.append((done, total)))
-    assert found.sampler == SamplerConfig(method="ddim", steps=50)
-    assert torch.equal(found.pictures, read_queries(made, "sample:1@0", sampler=found.sampler).pictures)
+    queries = read_queries(made, "sample:1", report=lambda done, total: seen.append((done, total)))
+    assert queries.origin.sampler == SamplerConfig(method="ddim", steps=50)
+    assert torch.equal(queries.values, read_queries(made, "sample:1@0", sampler=queries.origin.sampler).values)
     assert seen == [(k, 50) for k in range(1, 51)]
 
 
 def test_the_samples_of_an_ensemble(tiny_ensemble):
     path = tiny_ensemble.path / "samples/0"
-    found = read_queries(model(), str(path))
-    assert found.names == ("0/0", "0/1", "0/2", "0/3")
-    assert torch.equal(found.pictures, artefacts.read_tensors(path / "pictures.safetensors")["pictures"])
-    assert (found.sampler, found.drawn) == (tiny_ensemble.config.sampler, False)
+    queries = read_queries(model(), str(path))
+    assert queries.ids == ("0/0", "0/1", "0/2", "0/3")
+    assert torch.equal(queries.values, artefacts.read_tensors(path / "pictures.safetensors")["pictures"])
+    assert queries.origin == Origin(tiny_ensemble.config.sampler, drawn=False)
 
 
 def test_held_out_digits():
-    found, digits = read_queries(model(), "digits:test"), load("digits:test")
-    assert found.names == digits.ids
-    assert torch.equal(found.pictures, digits.images(range(297)))
-    assert (found.sampler, found.drawn) == (None, False)
+    queries, digits = read_queries(model(), "digits:test"), load("digits:test")
+    assert queries.ids == digits.ids
+    assert torch.equal(queries.values, digits.images(range(297)))
+    assert queries.origin is None
 
 
 @pytest.mark.parametrize("size", [(1, 8, 8), (3, 8, 8), (3, 8, 16)])
 def test_a_folder_of_images_as_it_is(folder, size):
     path = folder(*size)
-    found = read_queries(model(size), str(path))
-    assert found.names == ("0.png", "1.png")
-    assert torch.equal(found.pictures, load(path).images([0, 1]))
-    assert found.pictures.dtype == torch.float32
+    queries = read_queries(model(size), str(path))
+    assert queries.ids == ("0.png", "1.png")
+    assert torch.equal(queries.values, load(path).images([0, 1]))
+    assert queries.values.dtype == torch.float32
 
 
 def test_grey_pictures_for_a_model_of_colours(folder):
     path = folder(1, 8, 8)
-    found = read_queries(model((3, 8, 8)), str(path)).pictures
-    assert torch.equal(found, load(path).images([0, 1]).repeat(1, 3, 1, 1))
+    queries = read_queries(model((3, 8, 8)), str(path)).values
+    assert torch.equal(queries, load(path).images([0, 1]).repeat(1, 3, 1, 1))
 
 
 def test_another_size_where_it_was_asked_for(folder):
     path = folder(3, 12, 20)
-    found = read_queries(model(), str(path), resolution=8, grey=True)
-    assert torch.equal(found.pictures, load(path, resolution=8, grey=True).images([0, 1]))
+    queries = read_queries(model(), str(path), resolution=8, grey=True)
+    assert torch.equal(queries.values, load(path, resolution=8, grey=True).images([0, 1]))
 
 
 @pytest.mark.parametrize(
@@ -174,4 +175,4 @@ def test_a_folder_that_is_named_like_samples_needs_its_path(folder, tmp_path, mo
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError, match=r"given 'sample:x'. A folder of that name is ./sample:x"):
         read_queries(model(), "sample:x")
-    assert isinstance(read_queries(model(), "./sample:x"), Queries)
+    assert isinstance(read_queries(model(), "./sample:x"), Examples)

@@ -1,5 +1,6 @@
 """Every gradient method against its formula: gradients example by example from autograd, and explicit inverses."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,11 +12,11 @@ from torch import Tensor
 
 from whence import artefacts
 from whence.attribution.attribute import attribute
+from whence.attribution.config import AttributionConfig
 from whence.attribution.methods import METHODS
-from whence.attribution.queries import Queries
-from whence.attribution.work import AttributionConfig
 from whence.diffusion.checkpoint import Checkpoint
 from whence.diffusion.draws import Draws
+from whence.diffusion.examples import Examples
 from whence.diffusion.model import DiffusionModel
 from whence.diffusion.record import Record
 from whence.diffusion.sampling import predicted_clean
@@ -29,6 +30,7 @@ from whence.seeds import derived_seed
 DRAWS, DAMPING = 8, 0.3
 #: A thousand parameters, so that ΦᵀΦ + λI can be inverted as it stands.
 LAYERS = ("conv_in", "conv_norm_out", "conv_out", "time_embedding.linear_1", "mid_block.resnets.0.conv1")
+PARAMETERS = "^(" + "|".join(map(re.escape, LAYERS)) + ")$"
 READOUTS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "loss": lambda output, target: (output - target).square().mean(),
     "squared-norm": lambda output, target: output.square().mean(),
@@ -53,7 +55,7 @@ class Slow:
 
     run: object
     data: object
-    queries: Queries
+    queries: Examples
 
     @cached_property
     def model(self) -> DiffusionModel:
@@ -62,7 +64,7 @@ class Slow:
     @cached_property
     def columns(self) -> Tensor:
         """Where features keep the derivative by each parameter, in autograd's order [p]."""
-        cover = coverage(self.model.network, lambda name: name in LAYERS)
+        cover = coverage(self.model.network, PARAMETERS)
         whole, place = maps(cover, Compression(kind="none")), {}
         for layer, (_, columns) in whole.by_layer.items():
             shape = cover.layers[layer]
@@ -106,19 +108,19 @@ class Slow:
         return self.features(model, self.x, self.rows("examples", self.data.ids), readout, normalised)
 
     def asked(self, model, readout="loss", normalised=False) -> Tensor:
-        rows = self.rows("queries", self.queries.names)
-        return self.features(model, self.queries.pictures, rows, readout, normalised)[0]
+        rows = self.rows("queries", self.queries.ids)
+        return self.features(model, self.queries.values, rows, readout, normalised)[0]
 
     def steps(self) -> Tensor:
         """Φ of the picture predicted at every step [Q, S, p], at that step's timestep."""
-        timesteps, clean = predicted_clean(self.model, self.queries.sampler, self.queries.names)
+        timesteps, clean = predicted_clean(self.model, self.queries.origin.sampler, self.queries.ids)
         draws, found = Draws(derived_seed(0, "trajectory"), 1000), []
-        for q, name in enumerate(self.queries.names):
+        for q, name in enumerate(self.queries.ids):
             for s, t in enumerate(timesteps):
                 _, noise = draws([f"{name}@{t}"] * GROUPS, range(GROUPS), self.model.size)
                 rows = [(torch.tensor(t), one) for one in noise]
                 found.append(self.features(self.model, [clean[s, q]], [rows], "loss", False)[0][0])
-        return torch.stack(found).reshape(len(self.queries.names), len(timesteps), -1)
+        return torch.stack(found).reshape(len(self.queries.ids), len(timesteps), -1)
 
     def visits(self, n: int, first: int, last: int) -> list[tuple[Tensor, Tensor, Tensor]]:
         """What training saw of an example at these visits, as its record has it: picture, timestep, noise."""
@@ -175,7 +177,7 @@ def tangent(slow):
             found.append(torch.stack(gradients).mean(0))
         return torch.stack(found)
 
-    examples, asked = mean_of(slow.x), mean_of(slow.queries.pictures)
+    examples, asked = mean_of(slow.x), mean_of(slow.queries.values)
     layers = [name for name, _ in slow.model.network.named_parameters() if name.rpartition(".")[0] in LAYERS]
     names = np.repeat(
         [name.rpartition(".")[0] for name in layers],
@@ -258,9 +260,7 @@ def slow(recorded_run, few_digits, drawn) -> Slow:
 @pytest.fixture(scope="module")
 def found(slow):
     config = AttributionConfig(draws=DRAWS, damping=DAMPING, compression=Compression(kind="none"))
-    return attribute(
-        slow.run, slow.data, slow.queries, list(METHODS), config=config, only=lambda name: name in LAYERS, workers=1
-    )
+    return attribute(slow.run, slow.data, slow.queries, list(METHODS), config=config, parameters=PARAMETERS, workers=1)
 
 
 def test_every_method_has_a_reference():
@@ -276,8 +276,8 @@ def test_scores_are_those_of_the_formula(slow, found, name):
 
 
 def test_the_steps_are_named_by_picture_and_timestep(slow, found):
-    timesteps, _ = predicted_clean(slow.model, slow.queries.sampler, slow.queries.names)
-    assert found["journey-trak-steps"].queries == tuple(f"{q}@{t}" for q in slow.queries.names for t in timesteps)
+    timesteps, _ = predicted_clean(slow.model, slow.queries.origin.sampler, slow.queries.ids)
+    assert found["journey-trak-steps"].queries == tuple(f"{q}@{t}" for q in slow.queries.ids for t in timesteps)
 
 
 def test_the_last_checkpoint_is_not_the_averaged_model(slow):

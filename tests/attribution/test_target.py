@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from whence import artefacts
+from whence.attribution.feature_plan import recorded_draws
 from whence.attribution.target import Target
-from whence.attribution.work import recorded_draws
 from whence.config import Config, ModelConfig, TrainingConfig
-from whence.diffusion.checkpoint import Checkpoint
+from whence.diffusion.checkpoint import Checkpoint, LoadedCheckpoint
 from whence.diffusion.model import DiffusionModel, fingerprint
 from whence.diffusion.record import Record
 from whence.diffusion.training import train
@@ -31,36 +31,40 @@ def _trained(data, path, **training):
 
 
 def test_a_run_is_its_averaged_weights(recorded_run, few_digits):
-    (part,) = Target.open(recorded_run).parts("model", few_digits.ids)
-    assert (part.where, part.weight, part.source) == (Checkpoint(recorded_run), 1.0, None)
+    (checkpoint,) = Target.open(recorded_run).checkpoints("model", few_digits.ids)
+    assert (checkpoint.checkpoint, checkpoint.weight, checkpoint.source) == (Checkpoint(recorded_run), 1.0, None)
 
 
 def test_its_checkpoints_are_the_raw_weights(recorded_run, few_digits):
-    parts = Target.open(recorded_run).parts("checkpoints", few_digits.ids)
-    assert [part.weight for part in parts] == [1 / 3] * 3
-    opened = [part.where.open() for part in parts]
+    checkpoints = Target.open(recorded_run).checkpoints("checkpoints", few_digits.ids)
+    assert [checkpoint.weight for checkpoint in checkpoints] == [1 / 3] * 3
+    opened = [checkpoint.checkpoint.open() for checkpoint in checkpoints]
     assert len({fingerprint(model) for model in (*opened, DiffusionModel.load(recorded_run))}) == 4
-    for part, model in zip(parts, opened, strict=True):
-        stored = artefacts.read_tensors(part.where.checkpoint)
+    for checkpoint, model in zip(checkpoints, opened, strict=True):
+        stored = artefacts.read_tensors(checkpoint.checkpoint.weights)
         for name, value in model.network.named_parameters():
             assert torch.equal(value, stored[f"weights/{name}"])
 
 
 def test_its_record_is_cut_into_whole_epochs(recorded_run, few_digits):
     """Steps 4, 9 and 14 of four of ten examples: 1, 3 and 5 whole epochs."""
-    parts = Target.open(recorded_run).parts("record", few_digits.ids)
-    assert [(part.source.last, part.source.visits) for part in parts] == [(0, 1), (2, 2), (4, 2)]
+    checkpoints = Target.open(recorded_run).checkpoints("record", few_digits.ids)
+    assert [(checkpoint.source.last, checkpoint.source.visits) for checkpoint in checkpoints] == [
+        (0, 1),
+        (2, 2),
+        (4, 2),
+    ]
     rates = Record(recorded_run)["learning_rate"]
     steps = [slice(0, 3), slice(2, 8), slice(7, 13)]
-    for part, among, visits in zip(parts, steps, (1, 2, 2), strict=True):
-        assert part.weight == pytest.approx(float(rates[among].mean()) * visits / 4)
-        assert dict(part.trained) == dict.fromkeys(few_digits.ids, 1.0)
+    for checkpoint, among, visits in zip(checkpoints, steps, (1, 2, 2), strict=True):
+        assert checkpoint.weight == pytest.approx(float(rates[among].mean()) * visits / 4)
+        assert dict(checkpoint.trained) == dict.fromkeys(few_digits.ids, 1.0)
 
 
 def test_recorded_draws_are_what_training_saw(recorded_run, few_digits):
     record = Record(recorded_run)
-    for part in Target.open(recorded_run).parts("record", few_digits.ids):
-        source, ids = part.source, list(few_digits.ids)
+    for checkpoint in Target.open(recorded_run).checkpoints("record", few_digits.ids):
+        source, ids = checkpoint.source, list(few_digits.ids)
         count = recorded_draws(8, source.visits)
         seen = []
         for index in range(count):
@@ -89,21 +93,21 @@ def test_every_visit_counts_the_same(draws, visits):
 def test_a_model_without_a_record_is_itself(recorded_run, few_digits, tmp_path, over):
     model = DiffusionModel.load(recorded_run)
     model.save(tmp_path / "folder")
-    for source, where in ((model, model), (tmp_path / "folder", Checkpoint(tmp_path / "folder"))):
-        (part,) = Target.open(source).parts(over, few_digits.ids)
-        assert (part.where, part.weight, part.source) == (where, 1.0, None)
+    for source, where in ((model, LoadedCheckpoint(model)), (tmp_path / "folder", Checkpoint(tmp_path / "folder"))):
+        (checkpoint,) = Target.open(source).checkpoints(over, few_digits.ids)
+        assert (checkpoint.checkpoint, checkpoint.weight, checkpoint.source) == (where, 1.0, None)
 
 
 @pytest.mark.parametrize(("over", "count"), [("model", 6), ("checkpoints", 12), ("record", 12)])
 def test_an_ensemble_is_all_its_members(tiny_ensemble, tiny_data, over, count):
-    parts = Target.open(tiny_ensemble.path).parts(over, tiny_data.ids)
-    assert len(parts) == count
+    checkpoints = Target.open(tiny_ensemble.path).checkpoints(over, tiny_data.ids)
+    assert len(checkpoints) == count
     if over != "record":
-        assert sum(part.weight for part in parts) == pytest.approx(1)
+        assert sum(checkpoint.weight for checkpoint in checkpoints) == pytest.approx(1)
     else:
-        for part in parts:
-            own = artefacts.read_table(part.where.folder / "examples.parquet")["id"]
-            assert dict(part.trained) == dict.fromkeys(own, 1.0)
+        for checkpoint in checkpoints:
+            own = artefacts.read_table(checkpoint.checkpoint.folder / "examples.parquet")["id"]
+            assert dict(checkpoint.trained) == dict.fromkeys(own, 1.0)
 
 
 def test_fingerprints(recorded_run, tiny_ensemble, tmp_path):
@@ -116,22 +120,25 @@ def test_fingerprints(recorded_run, tiny_ensemble, tmp_path):
 
 def test_a_run_without_checkpoints(few_digits, tmp_path):
     path = _trained(few_digits, tmp_path / "run", steps=5, checkpoints=0)
-    assert Target.open(path).parts("model", few_digits.ids)
+    assert Target.open(path).checkpoints("model", few_digits.ids)
     with pytest.raises(ArtefactError, match="kept no checkpoints"):
-        Target.open(path).parts("checkpoints", few_digits.ids)
+        Target.open(path).checkpoints("checkpoints", few_digits.ids)
 
 
 def test_a_run_that_ended_within_its_first_epoch(few_digits, tmp_path):
     path = _trained(few_digits, tmp_path / "run", steps=2, checkpoints=1)
-    assert Target.open(path).parts("checkpoints", few_digits.ids)
+    assert Target.open(path).checkpoints("checkpoints", few_digits.ids)
     with pytest.raises(ArtefactError, match="no checkpoint after a whole epoch"):
-        Target.open(path).parts("record", few_digits.ids)
+        Target.open(path).checkpoints("record", few_digits.ids)
 
 
 def test_checkpoints_within_an_epoch_are_passed_over(few_digits, tmp_path):
     path = _trained(few_digits, tmp_path / "run", steps=6, checkpoints=6)
-    parts = Target.open(path).parts("record", few_digits.ids)
-    assert [part.where.checkpoint.name for part in parts] == ["00000003.safetensors", "00000005.safetensors"]
+    checkpoints = Target.open(path).checkpoints("record", few_digits.ids)
+    assert [checkpoint.checkpoint.weights.name for checkpoint in checkpoints] == [
+        "00000003.safetensors",
+        "00000005.safetensors",
+    ]
 
 
 def test_other_training_data_is_refused(recorded_run, tiny_ensemble, few_digits, tiny_data):
@@ -140,11 +147,11 @@ def test_other_training_data_is_refused(recorded_run, tiny_ensemble, few_digits,
             Target.open(source).require_data(other)
     Target.open(recorded_run).require_data(few_digits)
     with pytest.raises(MismatchError, match="not of its seed and these training examples"):
-        Target.open(recorded_run).parts("record", few_digits.ids[1:])
+        Target.open(recorded_run).checkpoints("record", few_digits.ids[1:])
 
 
 def test_an_unfinished_run(run):
-    run.rename(run.with_name("run.part"))
+    run.rename(run.with_name("run.checkpoint"))
     with pytest.raises(ArtefactError, match="unfinished"):
         Target.open(run)
 

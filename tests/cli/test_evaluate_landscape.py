@@ -7,7 +7,6 @@ import pytest
 
 from whence import artefacts
 from whence.attribution.attribute import attribute
-from whence.attribution.queries import Queries
 from whence.cli.evaluations.landscape_words import best, perfect
 from whence.config import ModelConfig
 from whence.data import load
@@ -24,7 +23,7 @@ from whence.statistics.statistic import Statistic as Statistic
 def similar(model, data, rows, out):
     """Pixel similarities of held-out digits to training images, written as by `whence attribute`."""
     asked = load("digits:test").select(rows)
-    queries = Queries(asked.ids, asked.images(range(len(rows))), None, drawn=False)
+    queries = Examples(asked.ids, asked.images(range(len(rows))))
     attribute(model, data, queries, ("pixel", "pixel-cosine"), out=out)
     return out
 

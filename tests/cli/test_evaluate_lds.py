@@ -5,7 +5,7 @@ import json
 import pytest
 
 from whence.attribution.attribute import attribute
-from whence.attribution.work import AttributionConfig
+from whence.attribution.config import AttributionConfig
 from whence.cli.evaluations.lds import describe
 
 
@@ -14,7 +14,9 @@ def scores(tiny_bank, tmp_path_factory):
     """OUT of `whence attribute` for all queries of the bank."""
     out = tmp_path_factory.mktemp("asked") / "scores"
     config = AttributionConfig(draws=8)
-    attribute(tiny_bank.models[0], tiny_bank.data, tiny_bank.asked(), ("trak", "pixel"), config=config, out=out)
+    attribute(
+        tiny_bank.models[0], tiny_bank.data, tiny_bank.query_examples(), ("trak", "pixel"), config=config, out=out
+    )
     return out
 
 

@@ -155,10 +155,10 @@ def test_other_pictures_under_the_ids_of_training_images(whence, out, given):
     """Two folders may have files of the same names: pictures are compared where they are kept."""
     source = np.random.default_rng(0)
     pixels = torch.from_numpy(source.integers(0, 256, (30, 1, 4, 4), np.uint8))
-    Pictures(NAMES, pixels, NAMES, SOURCES, pixels).write(out / "pictures", INPUTS)
+    Pictures(Examples(NAMES, pixels), Examples(NAMES, pixels), SOURCES).write(out / "pictures", INPUTS)
     path = out if given == "out" else out / given
     assert whence("evaluate", "retrieval", path).code == 0
-    Pictures(NAMES, pixels.flip(0), NAMES, SOURCES, pixels).write(out / "pictures", INPUTS)
+    Pictures(Examples(NAMES, pixels.flip(0)), Examples(NAMES, pixels), SOURCES).write(out / "pictures", INPUTS)
     outcome = whence("evaluate", "retrieval", path)
     assert (outcome.code, "'image 00' has the id of a training image, but is another" in outcome.err) == (1, True)
 
@@ -202,11 +202,11 @@ def bank_scores(bank, values, seed=0) -> Scores:
 def test_calibration(whence, tiny_bank, tmp_path):
     """Scores that are the losses' own empirical influence on the pool, which they must then follow; and zeros."""
     bank = tiny_bank
-    asked = bank.asked()
+    asked = bank.query_examples()
     inputs = {
         "model": bank.fingerprints[0],
         "data": Examples.of(bank.data).fingerprint,
-        "queries": Examples(asked.names, asked.pictures).fingerprint,
+        "queries": asked.fingerprint,
     }
     pool = bank.pool("test")
     change = pool.mean - pool.mean.mean(0)

@@ -2,12 +2,13 @@ from pathlib import Path
 
 import pytest
 
-from whence.attribution.queries import Queries, read_queries
+from whence.attribution.queries import read_queries
 from whence.config import Config, SamplerConfig
 from whence.credit.contributors import Contributors
 from whence.credit.study import Study, StudyConfig
 from whence.credit.ways import Way
 from whence.data import Dataset, load
+from whence.diffusion.examples import Examples
 from whence.diffusion.model import DiffusionModel
 from whence.diffusion.training import train
 
@@ -42,7 +43,7 @@ def credited(owned_data: Dataset, run_config: Config, tmp_path_factory: pytest.T
 
 
 @pytest.fixture(scope="session")
-def drawn(credited: Path) -> Queries:
+def drawn(credited: Path) -> Examples:
     """Two pictures that the credited model drew."""
     return read_queries(DiffusionModel.load(credited), "sample:2", sampler=SAMPLER)
 
@@ -54,7 +55,7 @@ def settings() -> StudyConfig:
 
 
 @pytest.fixture(scope="session")
-def begin(credited: Path, owned_data: Dataset, run_config: Config, settings: StudyConfig, drawn: Queries):
+def begin(credited: Path, owned_data: Dataset, run_config: Config, settings: StudyConfig, drawn: Examples):
     """Begin a study of the credited model; keywords replace its settings."""
 
     def begun(path: Path, **changed: object) -> Study:

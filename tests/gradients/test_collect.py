@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from whence.errors import ModelError
-from whence.gradients.collect import Collector
+from whence.gradients.collector import Collector
 from whence.gradients.compression import Compression, maps
 from whence.gradients.coverage import coverage
 from whence.gradients.layers import ProductLayer

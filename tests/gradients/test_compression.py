@@ -6,12 +6,11 @@ from torch import nn
 from whence.config import ModelConfig
 from whence.diffusion.model import DiffusionModel
 from whence.errors import ConfigError, NotFiniteError
-from whence.gradients.calibrate import shares
 from whence.gradients.compression import Compression, maps
 from whence.gradients.coverage import coverage
 from whence.gradients.layers import explicit
 from whence.gradients.maps import DenseMap, ProductMap
-from whence.gradients.widths import sides, widths
+from whence.gradients.widths import layer_shares, sides, widths
 
 CONVOLUTION = nn.Conv2d(4, 6, 3, padding=1)
 WIDE = nn.Conv2d(40, 5, 3, padding=1)
@@ -145,7 +144,7 @@ def test_widths_follow_measured_shares():
     trial = maps(cover, Compression(width=10))
     features = torch.ones(3, 10)
     features[:, :2] = 2
-    found = shares(trial, [features, features])
+    found = layer_shares(trial, [features, features])
     assert found["0"] == found["1"] == pytest.approx(0.25)
     assert found["9"] == pytest.approx(0.0625)
     made = maps(cover, Compression(width=1600), found)
@@ -162,7 +161,7 @@ def test_features_fill_the_width_but_do_not_exceed_it():
 def test_a_gradient_that_is_not_finite_has_no_shares():
     trial = maps(coverage(nn.Sequential(nn.Linear(2, 2))), Compression(kind="none"))
     with pytest.raises(NotFiniteError, match="'0'"):
-        shares(trial, [torch.full((1, 6), torch.nan)])
+        layer_shares(trial, [torch.full((1, 6), torch.nan)])
 
 
 def test_a_width_below_one_feature_per_layer_is_refused():

@@ -8,16 +8,16 @@ from whence.diffusion.examples import Examples
 from whence.diffusion.model import DiffusionModel
 from whence.errors import ModelError, NotFiniteError
 from whence.gradients.check import check
-from whence.gradients.collect import Collector
+from whence.gradients.collector import Collector
 from whence.gradients.compression import Compression, maps
 from whence.gradients.coverage import coverage
+from whence.gradients.draw_sources import OwnDraws
 from whence.gradients.features import Feature, Sums, add_draws, batch_shape, group
 from whence.gradients.readouts import READOUTS, outcome, readout
-from whence.gradients.sources import Own
 from whence.scores.jackknife import GROUPS
 
 IDS = ("a", "b", "c", "d", "e")
-SOURCE = Own(Draws(seed=1))
+SOURCE = OwnDraws(Draws(seed=1))
 KINDS = (Feature("loss"), Feature("loss", normalised=True), Feature("squared-norm"))
 BATCH = 16
 

@@ -8,7 +8,8 @@ import torch
 from PIL import Image
 
 from whence import artefacts
-from whence.attribution.pictures import Pictures, at_the_ends
+from whence.attribution.pictures import Pictures, extreme_examples
+from whence.diffusion.examples import Examples
 from whence.errors import ArtefactError, DataError, MismatchError
 from whence.report.scores import write_scores_report
 from whence.report.scores.bars import Scale, bar
@@ -54,15 +55,12 @@ def write(folder, data, *methods: Scores, **inputs):
     inputs = {"data": data.fingerprint, "model": "ab" * 32} | inputs
     for scores in methods:
         scores.write(folder / scores.method, inputs)
-    columns = at_the_ends(methods)
+    columns = extreme_examples(methods)
     pixels = torch.from_numpy(data.pixels[columns])
-    Pictures(
-        methods[0].queries,
-        data.images(range(len(methods[0].queries))),
-        tuple(data.ids[n] for n in columns),
-        tuple(data.units[n] for n in columns),
-        pixels,
-    ).write(folder / "pictures", inputs, {"model": "runs/<i>single", "data": "digits"})
+    queries = Examples(methods[0].queries, data.images(range(len(methods[0].queries))))
+    examples = Examples(tuple(data.ids[n] for n in columns), pixels)
+    pictures = Pictures(queries, examples, tuple(data.units[n] for n in columns))
+    pictures.write(folder / "pictures", inputs, {"model": "runs/<i>single", "data": "digits"})
     return folder
 
 
@@ -237,7 +235,7 @@ def test_of_many_queries_the_first_are_shown_and_it_is_said(folder, tiny_data, t
 def test_an_example_without_a_picture_is_still_named(tiny_data, tmp_path):
     path = write(tmp_path / "scores", tiny_data, noisy(tiny_data))
     pictures = Pictures.read(path / "pictures")
-    few = dataclasses.replace(pictures, examples=("0",), units=(("u0",),), pixels=pictures.pixels[:1])
+    few = dataclasses.replace(pictures, examples=Examples(("0",), pictures.examples.values[:1]), units=(("u0",),))
     few.write(path / "pictures", {})
     assert "no picture kept" in render(path)
 
@@ -275,7 +273,9 @@ def test_other_queries_data_or_pictures_are_refused(tiny_data, tmp_path):
     with pytest.raises(MismatchError, match="made from different data: fingerprints"):
         render(path)
     path = write(tmp_path / "c", tiny_data, noisy(tiny_data))
-    dataclasses.replace(Pictures.read(path / "pictures"), queries=("x", "y", "z")).write(path / "pictures", {})
+    pictures = Pictures.read(path / "pictures")
+    others = Examples(("x", "y", "z"), pictures.queries.values)
+    dataclasses.replace(pictures, queries=others).write(path / "pictures", {})
     with pytest.raises(MismatchError, match="no picture of the query '0/0'"):
         render(path)
 

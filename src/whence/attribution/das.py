@@ -9,7 +9,7 @@ from whence.attribution.method import Method
 from whence.errors import ConfigError
 
 
-def das(evidence: FeaturePair, damping: float) -> Tensor:
+def das(features: FeaturePair, damping: float) -> Tensor:
     """DAS, linear: S_qn · ρ_n / (1 - h_n) with S as in TRAK, ρ_n = √(mean loss of n) and h_n the leverage of n.
 
     For a linear model f = φᵀθ fitted by ridge regression with residuals r_n, leaving out n changes f at q by exactly
@@ -27,7 +27,7 @@ def das(evidence: FeaturePair, damping: float) -> Tensor:
     Source: Lin et al. 2025, "Diffusion attribution score" (arXiv 2410.18639), with one scalar for the output.
 
     Args:
-        evidence: Features of a readout of the output itself (its mean, or its mean squared norm), with losses.
+        features: Features of a readout of the output itself (its mean, or its mean squared norm), with losses.
         damping: c in λ = c · tr(ΦᵀΦ) / min(N, p).
 
     Returns:
@@ -38,29 +38,29 @@ def das(evidence: FeaturePair, damping: float) -> Tensor:
 
     Example:
         >>> import torch
-        >>> evidence = FeaturePair(torch.eye(2), torch.tensor([[1.0, -1.0]]), losses=torch.tensor([4.0, 1.0]))
-        >>> das(evidence, 1.0).float()  # 1/2 · 2 / (1 - 1/2), -1/2 · 1 / (1 - 1/2)
+        >>> features = FeaturePair(torch.eye(2), torch.tensor([[1.0, -1.0]]), losses=torch.tensor([4.0, 1.0]))
+        >>> das(features, 1.0).float()  # 1/2 · 2 / (1 - 1/2), -1/2 · 1 / (1 - 1/2)
         tensor([[ 2., -1.]])
     """
-    if evidence.losses is None:
+    if features.losses is None:
         raise ConfigError("DAS needs the mean loss of every example: give FeaturePair(..., losses=...).")
-    remainder = 1 - evidence.kernel.leverage(damping)
+    remainder = 1 - features.kernel.leverage(damping)
     if (remainder < 1e-10).any():
         raise ConfigError(
             f"At damping {damping:g} example {int(remainder.argmin())} (from 0) has the leverage 1, so that DAS would "
             "divide by 0; use more damping."
         )
-    return evidence.kernel.scores(damping).mul_(evidence.losses.double().sqrt() / remainder)
+    return features.kernel.scores(damping).mul_(features.losses.double().sqrt() / remainder)
 
 
-def das_squared(evidence: FeaturePair, damping: float) -> Tensor:
+def das_squared(features: FeaturePair, damping: float) -> Tensor:
     """DAS, squared: (S_qn ρ_n / (1 - h_n))², as in the paper; `das` has the formula, source and traps.
 
     Sign: unsigned; large is a large effect in either direction. Unit: a squared residual, the mean squared change of
     the output. Squares don't add up over examples: the effect of a group is the square of a sum.
 
     Args:
-        evidence: Features of a readout of the output itself, with losses.
+        features: Features of a readout of the output itself, with losses.
         damping: c in λ = c · tr(ΦᵀΦ) / min(N, p).
 
     Returns:
@@ -68,11 +68,11 @@ def das_squared(evidence: FeaturePair, damping: float) -> Tensor:
 
     Example:
         >>> import torch
-        >>> evidence = FeaturePair(torch.eye(2), torch.tensor([[1.0, -1.0]]), losses=torch.tensor([4.0, 1.0]))
-        >>> das_squared(evidence, 1.0).float()
+        >>> features = FeaturePair(torch.eye(2), torch.tensor([[1.0, -1.0]]), losses=torch.tensor([4.0, 1.0]))
+        >>> das_squared(features, 1.0).float()
         tensor([[4., 1.]])
     """
-    return das(evidence, damping).square_()
+    return das(features, damping).square_()
 
 
 _PAPER = "Lin et al. 2025, arXiv 2410.18639"

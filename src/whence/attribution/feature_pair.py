@@ -15,7 +15,7 @@ from whence.kernel.kernel import Kernel
 
 @dataclass(frozen=True, eq=False)
 class FeaturePair:
-    """What a gradient method looks at; a method is a function ``(evidence, damping) -> scores``, float64 [Q, N].
+    """What a gradient method looks at; a method is a function ``(features, damping) -> scores``, float64 [Q, N].
 
     The damping c is relative to the mean eigenvalue: λ = c · tr(ΦᵀΦ) / min(N, p). All methods and dampings share
     one `kernel`.
@@ -28,8 +28,8 @@ class FeaturePair:
 
     Example:
         >>> import torch
-        >>> evidence = FeaturePair(torch.eye(2), torch.tensor([[1.0, 2.0]]))
-        >>> evidence.dot.float(), evidence.kernel.scores(1.0).float()
+        >>> features = FeaturePair(torch.eye(2), torch.tensor([[1.0, 2.0]]))
+        >>> features.dot.float(), features.kernel.scores(1.0).float()
         (tensor([[1., 2.]]), tensor([[0.5000, 1.0000]]))
     """
 

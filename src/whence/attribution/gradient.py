@@ -9,7 +9,7 @@ from whence.attribution.method import Method
 from whence.kernel.algebra import divided
 
 
-def gradient_dot(evidence: FeaturePair, _damping: float) -> Tensor:
+def gradient_dot(features: FeaturePair, _damping: float) -> Tensor:
     """Gradient dot: S_qn = φ_q · φ_n.
 
     Sign: positive is proponent: to first order, a gradient step on n lowers the loss of q. Unit: the readout squared
@@ -23,7 +23,7 @@ def gradient_dot(evidence: FeaturePair, _damping: float) -> Tensor:
     for diffusion models, Zheng et al. 2024 (arXiv 2311.00500), baseline "Gradient" and TracInCP.
 
     Args:
-        evidence: Features of the loss.
+        features: Features of the loss.
         _damping: Not used.
 
     Returns:
@@ -34,10 +34,10 @@ def gradient_dot(evidence: FeaturePair, _damping: float) -> Tensor:
         >>> gradient_dot(FeaturePair(torch.tensor([[1.0, 0.0], [3.0, -4.0]]), torch.tensor([[0.0, 2.0]])), 1.0).tolist()
         [[0.0, -8.0]]
     """
-    return evidence.dot
+    return features.dot
 
 
-def gradient_cosine(evidence: FeaturePair, _damping: float) -> Tensor:
+def gradient_cosine(features: FeaturePair, _damping: float) -> Tensor:
     """Gradient cosine: S_qn = φ_q · φ_n / (‖φ_q‖ ‖φ_n‖); 0 where a gradient is 0.
 
     Sign: positive is proponent. Unit: none, from -1 to 1. Its mean over checkpoints is GAS.
@@ -49,7 +49,7 @@ def gradient_cosine(evidence: FeaturePair, _damping: float) -> Tensor:
     (arXiv 2201.10055), GAS; for diffusion models, Zheng et al. 2024 (arXiv 2311.00500).
 
     Args:
-        evidence: Features of the loss.
+        features: Features of the loss.
         _damping: Not used.
 
     Returns:
@@ -61,8 +61,8 @@ def gradient_cosine(evidence: FeaturePair, _damping: float) -> Tensor:
         >>> gradient_cosine(pair, 1.0).tolist()
         [[0.0, -0.8]]
     """
-    examples, queries = evidence.norms
-    return divided(evidence.dot, queries[:, None] * examples)
+    examples, queries = features.norms
+    return divided(features.dot, queries[:, None] * examples)
 
 
 _STUDY = "Zheng et al. 2024, arXiv 2311.00500"

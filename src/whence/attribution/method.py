@@ -1,9 +1,9 @@
-"""What a gradient method declares: a function of features, and which features."""
+"""The declaration of a gradient method: a function of features, and which features."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,31 +16,32 @@ from whence.gradients.readouts import readout as known_readout
 
 #: λ as a multiple of the mean eigenvalue, where neither method nor user says otherwise.
 DAMPING = 0.1
-#: Folders beside those of scores.
-TAKEN = ("features", "pictures", "request")
+#: Names of other folders beside those of scores.
+RESERVED = ("features", "pictures", "request")
 
 
 @dataclass(frozen=True)
 class Method:
-    """A gradient method. `function(evidence, damping)` gives scores [Q, N]; the rest says of what.
+    """A gradient method. `function(features, damping)` returns scores [Q, N]; the other fields say what these are of.
 
     Attributes:
-        name: What it is called on the command line and in artefacts.
-        title: What its paper calls it.
-        paper: Where it comes from.
-        function: From features of one model to scores; the mean over models, or the sum over checkpoints, is taken.
-        readout: What is differentiated, of training examples and of queries.
-        normalised: Whether each draw's gradient is divided by its norm before the mean is taken.
-        over: One final model; the mean over its checkpoints; or the sum over them, each with its learning rate and with
-            the timesteps, noise and flips that training drew.
-        steps: Of queries: the picture itself; the mean over the pictures that are predicted on the way to it; or each
-            of these by itself.
-        damped: Whether the damping matters.
-        damping: c in λ = c · (mean eigenvalue), where nothing else is asked for.
-        shared: Whether all examples and queries are looked at with the same draws instead of their own.
+        name: Its name on the command line and in artefacts.
+        title: Its name in its paper.
+        paper: The paper.
+        function: Computes scores from features of one model; then the mean over models, or the sum over checkpoints, is
+            taken.
+        readout: What is differentiated, for training examples and queries.
+        normalised: Whether the gradient of each draw is divided by its norm before the mean is taken.
+        over: "model": one final model; "checkpoints": the mean over its checkpoints; "record": the sum over its
+            checkpoints, each with its learning rate and with the timesteps, noise and flips that training drew.
+        steps: What is taken of a query: "none": the picture itself; "mean": the mean over the pictures that are
+            predicted on the way to it; "each": each of these pictures by itself.
+        damped: Whether the scores depend on the damping.
+        damping: Default of c in λ = c · (mean eigenvalue).
+        shared: Whether all examples and queries have the same draws, instead of draws of their own.
         signed: Whether positive means proponent.
-        additive: Whether sums over examples mean something.
-        behaviour: What of the query is explained.
+        additive: Whether scores can be summed over examples.
+        behaviour: What is explained about the query.
 
     Example:
         >>> from whence.attribution.methods import METHODS
@@ -64,26 +65,26 @@ class Method:
     behaviour: str = "loss of the query"
 
     def __post_init__(self) -> None:
-        """Check the name, which a folder gets, and the readout.
+        """Check the name, which is also the name of a folder, and the readout.
 
         Raises:
-            ConfigError: No folder can have the name, or another one has it; or there is no such readout.
+            ConfigError: A folder can't have this name, or another folder has it; or there is no such readout.
         """
         known_readout(self.readout)
-        if not re.fullmatch(r"[a-z0-9]+([-_.@][a-z0-9]+)*", self.name) or self.name in TAKEN:
+        if not re.fullmatch(r"[a-z0-9]+([-_.@][a-z0-9]+)*", self.name) or self.name in RESERVED:
             raise ConfigError(
                 f"A method can't be called {self.name!r}. Use small letters and digits, joined by - and unlike "
-                f"{', '.join(TAKEN)}."
+                f"{', '.join(RESERVED)}."
             )
 
     @property
     def feature(self) -> Feature:
-        """The kind of features that it looks at."""
+        """The kind of features that it needs."""
         return Feature(self.readout, self.normalised)
 
     @property
     def needs(self) -> str:
-        """What it needs beside a model, in words."""
+        """In words, what it needs beside a model."""
         if self.steps != "none":
             return "queries that the model drew: sample:COUNT"
         return {
@@ -94,9 +95,21 @@ class Method:
 
     @property
     def cost(self) -> str:
-        """What it costs, in words."""
+        """In words, what it costs."""
         return {
             "model": "1 pass over examples and queries",
             "checkpoints": "1 pass for each checkpoint",
             "record": "1 pass for each checkpoint",
         }[self.over] + (", and 1 over all steps of the queries" if self.steps != "none" else "")
+
+    def dampings(self, dampings: Sequence[float]) -> list[float]:
+        """Return the dampings to compare: the given ones, and its own if it states one; only its own if not damped.
+
+        Example:
+            >>> from whence.attribution.methods import METHODS
+            >>> [METHODS[name].dampings([1.0, 10.0]) for name in ("tangent", "trak", "tracin")]
+            [[1.0, 2.0, 10.0], [1.0, 10.0], [0.1]]
+        """
+        if not self.damped:
+            return [self.damping]
+        return sorted({*dampings, *([] if self.damping == DAMPING else [self.damping])})

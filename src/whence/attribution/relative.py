@@ -9,7 +9,7 @@ from whence.attribution.method import Method
 from whence.kernel.algebra import divided
 
 
-def relative_influence(evidence: FeaturePair, damping: float) -> Tensor:
+def relative_influence(features: FeaturePair, damping: float) -> Tensor:
     """Relative influence: S_qn / ‖(ΦᵀΦ + λI)⁻¹φ_n‖ with S as in TRAK; 0 where the gradient of n is 0.
 
     The divisor is how far the parameters move with the weight of n, so examples that change everything (outliers,
@@ -22,7 +22,7 @@ def relative_influence(evidence: FeaturePair, damping: float) -> Tensor:
     influence" (arXiv 2003.11630), θ-RelatIF; for diffusion models, Zheng et al. 2024 (arXiv 2311.00500).
 
     Args:
-        evidence: Features of the loss.
+        features: Features of the loss.
         damping: c in λ = c · tr(ΦᵀΦ) / min(N, p).
 
     Returns:
@@ -30,11 +30,11 @@ def relative_influence(evidence: FeaturePair, damping: float) -> Tensor:
 
     Example:
         >>> import torch
-        >>> evidence = FeaturePair(torch.tensor([[3.0, 0.0], [0.0, 1.0]]), torch.tensor([[1.0, 1.0]]))
-        >>> relative_influence(evidence, 1.4).float()  # 3/16 divided by 3/16, 1/8 divided by 1/8
+        >>> features = FeaturePair(torch.tensor([[3.0, 0.0], [0.0, 1.0]]), torch.tensor([[1.0, 1.0]]))
+        >>> relative_influence(features, 1.4).float()  # 3/16 divided by 3/16, 1/8 divided by 1/8
         tensor([[1., 1.]])
     """
-    return divided(evidence.kernel.scores(damping), evidence.kernel.relative(damping))
+    return divided(features.kernel.scores(damping), features.kernel.relative(damping))
 
 
 RELATIVE_IF = Method(

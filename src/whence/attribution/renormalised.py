@@ -9,7 +9,7 @@ from whence.attribution.method import Method
 from whence.kernel.algebra import divided
 
 
-def renormalised_influence(evidence: FeaturePair, damping: float) -> Tensor:
+def renormalised_influence(features: FeaturePair, damping: float) -> Tensor:
     """Renormalised influence: S_qn / ‖φ_n‖ with S as in TRAK; 0 where the gradient of n is 0.
 
     Only the example's side is normalised, which leaves the ranking for a query as with both, and only the score: Φ
@@ -22,7 +22,7 @@ def renormalised_influence(evidence: FeaturePair, damping: float) -> Tensor:
     (arXiv 2201.10055); for diffusion models, Zheng et al. 2024 (arXiv 2311.00500).
 
     Args:
-        evidence: Features of the loss.
+        features: Features of the loss.
         damping: c in λ = c · tr(ΦᵀΦ) / min(N, p).
 
     Returns:
@@ -30,11 +30,11 @@ def renormalised_influence(evidence: FeaturePair, damping: float) -> Tensor:
 
     Example:
         >>> import torch
-        >>> evidence = FeaturePair(torch.tensor([[3.0, 0.0], [0.0, 1.0]]), torch.tensor([[1.0, 1.0]]))
-        >>> renormalised_influence(evidence, 1.4).float()  # 3/16 divided by 3, 1/8 divided by 1
+        >>> features = FeaturePair(torch.tensor([[3.0, 0.0], [0.0, 1.0]]), torch.tensor([[1.0, 1.0]]))
+        >>> renormalised_influence(features, 1.4).float()  # 3/16 divided by 3, 1/8 divided by 1
         tensor([[0.0625, 0.1250]])
     """
-    return divided(evidence.kernel.scores(damping), evidence.kernel.norms)
+    return divided(features.kernel.scores(damping), features.kernel.norms)
 
 
 RENORMALISED_IF = Method(

@@ -10,7 +10,7 @@ from whence.attribution.feature_pair import FeaturePair
 from whence.attribution.method import Method
 
 
-def tangent(evidence: FeaturePair, damping: float) -> Tensor:
+def tangent(features: FeaturePair, damping: float) -> Tensor:
     """Tangent kernel regression, layer by layer: S = 1/L Σ_l K_ql (K_l + λ_l I)⁻¹ with K_lnn' = E_{t,ε} ⟨J_ln, J_ln'⟩.
 
     J_ln is the Jacobian of the output at example n by the weights of layer l. To first order in the weights, a network
@@ -31,7 +31,7 @@ def tangent(evidence: FeaturePair, damping: float) -> Tensor:
     2025 (arXiv 2410.18639); the same noise for all as in the code of Zheng et al. 2024 (arXiv 2311.00500).
 
     Args:
-        evidence: Features of the readout `signs` at shared draws.
+        features: Features of the readout `signs` at shared draws.
         damping: c in λ_l = c · tr(K_l) / min(N, p_l).
 
     Returns:
@@ -44,7 +44,7 @@ def tangent(evidence: FeaturePair, damping: float) -> Tensor:
         >>> tangent(FeaturePair(torch.eye(2), torch.tensor([[1.0, 0.0]]), widths=(1, 1)), 1.0).float()  # λ_l = 1
         tensor([[0.2500, 0.0000]])
     """
-    layers = evidence.layers
+    layers = features.layers
     return reduce(Tensor.add_, (layer.scores(damping) / len(layers) for layer in layers))
 
 

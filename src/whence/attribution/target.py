@@ -11,33 +11,32 @@ from pathlib import Path
 import numpy as np
 
 from whence import artefacts
-from whence.attribution.queries import SAMPLE, Queries, read_queries, sample_request
+from whence.attribution.queries import read_queries
 from whence.data import Dataset
-from whence.diffusion.checkpoint import Checkpoint
+from whence.diffusion.checkpoint import Checkpoint, LoadedCheckpoint
 from whence.diffusion.draws import Draws
+from whence.diffusion.examples import Examples
 from whence.diffusion.model import DiffusionModel, fingerprint
 from whence.diffusion.record import Record
 from whence.ensemble.model import Ensemble, member_path
-from whence.ensemble.queries import read_queries as read_ensemble_queries
-from whence.ensemble.sampling import sample
 from whence.errors import ArtefactError, ConfigError, MismatchError
-from whence.gradients.sources import Recorded
+from whence.gradients.draw_sources import RecordedDraws
 
 
 @dataclass(frozen=True)
-class Part:
-    """One set of weights whose scores are added, times its weight.
+class WeightedCheckpoint:
+    """A checkpoint whose scores are added to those of others, times a weight.
 
     Attributes:
-        where: The model.
+        checkpoint: The model, and which of its parameters are differentiated.
         weight: What its scores are multiplied by.
-        source: What training drew before it; None where that isn't asked for, or not known.
+        source: What training drew before the checkpoint; None where that isn't used, or not known.
         trained: (id, weight in the loss) of the examples that it was trained on; None for all, with weight 1.
     """
 
-    where: Checkpoint | DiffusionModel
+    checkpoint: Checkpoint | LoadedCheckpoint
     weight: float = 1.0
-    source: Recorded | None = None
+    source: RecordedDraws | None = None
     trained: frozenset[tuple[str, float]] | None = None
 
 
@@ -46,8 +45,8 @@ class Target:
     """What is explained.
 
     Attributes:
-        name: What it is called.
-        runs: Models that are averaged over: diffusers folders, recorded runs, or one model in memory.
+        name: Its name in reports and messages.
+        runs: Models whose scores are averaged: diffusers folders, recorded runs, or one model in memory.
         ensemble: The encoded ensemble whose members they are, if they are.
     """
 
@@ -57,7 +56,7 @@ class Target:
 
     @classmethod
     def open(cls, source: str | Path | DiffusionModel | Ensemble) -> Target:
-        """Return what a path, a model or an ensemble stands for.
+        """Return the target for a path, a model or an ensemble.
 
         Raises:
             ArtefactError: There is no model at the path, or it is unfinished or damaged.
@@ -93,30 +92,26 @@ class Target:
         sizes = {tuple(target.model.size) for target in targets}
         if len(sizes) != 1:
             raise ConfigError(f"Scores are averaged over models of pictures of one size; given {sorted(sizes)}.")
-        return cls(" and ".join(target.name for target in targets), tuple(run for one in targets for run in one.runs))
+        runs = tuple(run for target in targets for run in target.runs)
+        return cls(" and ".join(target.name for target in targets), runs)
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 (hex) of the models that are averaged over; of the model itself if it is one."""
-        found = [fingerprint(run if isinstance(run, DiffusionModel) else DiffusionModel.load(run)) for run in self.runs]
-        return found[0] if len(found) == 1 else artefacts.digest(found)
+        """SHA-256 (hex) of the models that are averaged over; of a single model its own fingerprint."""
+        models = (run if isinstance(run, DiffusionModel) else DiffusionModel.load(run) for run in self.runs)
+        fingerprints = [fingerprint(model) for model in models]
+        return fingerprints[0] if len(fingerprints) == 1 else artefacts.digest(fingerprints)
 
     @cached_property
     def model(self) -> DiffusionModel:
-        """A model, for what all of them share: schedule, prediction type and size."""
+        """The first model, for what all models share: process and size."""
         first = self.runs[0]
         return first if isinstance(first, DiffusionModel) else DiffusionModel.load(first)
 
-    def queries(self, source: str, *, resolution: int | None = None, grey: bool = False) -> Queries:
-        """Return the pictures that `source` stands for; see `read_queries`. An ensemble draws by all its members."""
-        if self.ensemble is None:
-            return read_queries(self.model, source, resolution=resolution, grey=grey)
-        if source.startswith(SAMPLE):
-            seed, count = sample_request(source)
-            samples = sample(self.ensemble, count=count, seed=seed)
-            return Queries(tuple(samples.names), samples.pictures, samples.sampler, drawn=False)
-        names, pictures = read_ensemble_queries(self.ensemble, source)
-        return Queries(tuple(names), pictures, None, drawn=False)
+    def queries(self, source: str, *, resolution: int | None = None, grey: bool = False) -> Examples:
+        """Return the pictures that `source` names; see `read_queries`. All members of an ensemble draw together."""
+        model = self.model if self.ensemble is None else self.ensemble
+        return read_queries(model, source, resolution=resolution, grey=grey)
 
     def require_data(self, data: Dataset) -> None:
         """Check that a recorded run was trained on this data, or on the same without a unit column.
@@ -125,42 +120,46 @@ class Target:
             MismatchError: It was trained on other data.
         """
         if self.ensemble is not None:
-            stated = {self.name: self.ensemble.data.fingerprint}
+            recorded = {self.name: self.ensemble.data.fingerprint}
         else:
-            recorded = [run for run in self.runs if isinstance(run, Path) and artefacts.kind_of(run) == "model"]
-            stated = {run.name: artefacts.read_manifest(run, "model").inputs["data"] for run in recorded}
-        for name, known in stated.items():
+            runs = [run for run in self.runs if isinstance(run, Path) and artefacts.kind_of(run) == "model"]
+            recorded = {run.name: artefacts.read_manifest(run, "model").inputs["data"] for run in runs}
+        for name, known in recorded.items():
             if known != data.fingerprint and known != data.ungrouped.fingerprint:
                 raise MismatchError(
                     f"{name} was trained on data with the fingerprint {known}, given was data with "
                     f"{data.fingerprint}. Give the data that it was trained on, with the same options."
                 )
 
-    def parts(self, over: str, ids: Sequence[str]) -> list[Part]:
-        """Return the weights whose scores are added.
+    def checkpoints(self, over: str, ids: Sequence[str], parameters: str | None = None) -> list[WeightedCheckpoint]:
+        """Return the checkpoints whose scores are added, with their weights.
 
         Args:
             over: See `Method`.
             ids: Ids of the training examples.
+            parameters: Which parameters are differentiated; see `Checkpoint`.
+
+        Raises:
+            ArtefactError: A run kept no checkpoints, or none after a whole epoch.
+            MismatchError: The record of a run is of other training examples.
         """
-        found: list[Part] = []
+        checkpoints: list[WeightedCheckpoint] = []
         for run in self.runs:
-            recorded = isinstance(run, Path) and artefacts.kind_of(run) == "model"
-            if over == "model" or not recorded:
-                found.append(Part(Checkpoint(run) if isinstance(run, Path) else run, 1 / len(self.runs)))
-            elif isinstance(run, Path):
-                found += [
-                    replace(part, weight=part.weight / len(self.runs))
-                    for part in _checkpoints(run, over == "record", ids)
-                ]
-        return found
+            if isinstance(run, DiffusionModel):
+                own = [WeightedCheckpoint(LoadedCheckpoint(run, parameters))]
+            elif over == "model" or artefacts.kind_of(run) != "model":
+                own = [WeightedCheckpoint(Checkpoint(run, parameters=parameters))]
+            elif over == "checkpoints":
+                files = _checkpoint_files(run)
+                own = [WeightedCheckpoint(Checkpoint(run, file, parameters), 1 / len(files)) for file in files]
+            else:
+                own = _recorded_checkpoints(run, ids, parameters)
+            checkpoints += [replace(checkpoint, weight=checkpoint.weight / len(self.runs)) for checkpoint in own]
+        return checkpoints
 
 
-def _checkpoints(run: Path, recorded: bool, ids: Sequence[str]) -> list[Part]:
-    """Return the checkpoints of a run: their mean, or each times η_c V_c / B with what training drew.
-
-    V_c is how many whole epochs ended since the checkpoint before, η_c the mean learning rate of their steps and B the
-    batch size. The learning rate at the checkpoint itself would not do: a cosine ends near 0.
+def _checkpoint_files(run: Path) -> list[Path]:
+    """Return the files of a run's checkpoints, checked against their hashes.
 
     Raises:
         ArtefactError: The run kept no checkpoints.
@@ -169,29 +168,39 @@ def _checkpoints(run: Path, recorded: bool, ids: Sequence[str]) -> list[Part]:
     files = sorted((run / "checkpoints").glob("*.safetensors"))
     if not files:
         raise ArtefactError(f"{run} kept no checkpoints. Train it with training.checkpoints above 0.")
-    if not recorded:
-        return [Part(Checkpoint(run, file), 1 / len(files)) for file in files]
-    record, parts, before = Record(run), [], -1
+    return files
+
+
+def _recorded_checkpoints(run: Path, ids: Sequence[str], parameters: str | None) -> list[WeightedCheckpoint]:
+    """Return the checkpoints of a run, each with the weight η_c V_c / B and with what training drew before it.
+
+    V_c is the number of whole epochs that ended since the checkpoint before, η_c the mean learning rate of their steps
+    and B the batch size. The learning rate at the checkpoint itself would not do: a cosine ends near 0.
+
+    Raises:
+        ArtefactError: The run kept no checkpoints, or none after a whole epoch.
+    """
+    files, record, checkpoints, before = _checkpoint_files(run), Record(run), [], -1
     config, trained = record.training, frozenset(zip(record.ids, record.weights, strict=True))
     draws = Draws(config.seed, record.timesteps, config.shared_noise, config.antithetic)
     _require_recorded(record, draws, ids)
     for file in files:
-        tensors = artefacts.read_tensors(file)
-        last = int(tensors["step"]) * config.batch_size // len(record.ids) - 1
+        last = int(artefacts.read_tensors(file)["step"]) * config.batch_size // len(record.ids) - 1
         visits = last - before
         if visits > 0:
             steps = [epoch * len(record.ids) / config.batch_size for epoch in (before + 1, last + 1)]
             rate = record["learning_rate"][math.floor(steps[0]) : math.ceil(steps[1])].mean().item()
-            source = Recorded(draws, last, visits, config.seed, config.flip)
-            parts.append(Part(Checkpoint(run, file), rate * visits / config.batch_size, source, trained))
+            source = RecordedDraws(draws, last, visits, config.seed, config.flip)
+            weight = rate * visits / config.batch_size
+            checkpoints.append(WeightedCheckpoint(Checkpoint(run, file, parameters), weight, source, trained))
         before = max(before, last)
-    if not parts:
+    if not checkpoints:
         raise ArtefactError(f"{run} has no checkpoint after a whole epoch, so no visit of every example is known.")
-    return parts
+    return checkpoints
 
 
 def _require_recorded(record: Record, draws: Draws, ids: Sequence[str]) -> None:
-    """Check that the draws are those that the record states, on its last step.
+    """Check that the draws of the last step are those in the record.
 
     Raises:
         MismatchError: They are not.

@@ -8,7 +8,7 @@ from whence.attribution.feature_pair import FeaturePair
 from whence.attribution.method import Method
 
 
-def trak(evidence: FeaturePair, damping: float) -> Tensor:
+def trak(features: FeaturePair, damping: float) -> Tensor:
     """TRAK: S_qn = φ_qᵀ(ΦᵀΦ + λI)⁻¹φ_n.
 
     Sign: positive is proponent. Unit: none; scores of one readout compare across dampings and models, and are scaled by
@@ -29,7 +29,7 @@ def trak(evidence: FeaturePair, damping: float) -> Tensor:
     journey, not the destination" (arXiv 2312.06205).
 
     Args:
-        evidence: Features.
+        features: Features.
         damping: c in λ = c · tr(ΦᵀΦ) / min(N, p).
 
     Returns:
@@ -40,7 +40,7 @@ def trak(evidence: FeaturePair, damping: float) -> Tensor:
         >>> trak(FeaturePair(torch.tensor([[3.0, 0.0], [0.0, 1.0]]), torch.tensor([[1.0, 1.0]])), 1.4).float()
         tensor([[0.1875, 0.1250]])
     """
-    return evidence.kernel.scores(damping)
+    return features.kernel.scores(damping)
 
 
 TRAK = Method("trak", "TRAK", "Park et al. 2023, arXiv 2303.14186", trak)

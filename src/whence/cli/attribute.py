@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,7 +11,7 @@ from whence.cli.options import DATA, GREY, PLAN, RESOLUTION, SPLIT, UNIT_COLUMN,
 from whence.cli.show import say, show_cost, show_notes
 
 if TYPE_CHECKING:
-    from whence.attribution.attribute import Request
+    from whence.attribution.request import AttributionRequest
     from whence.cost import Cost
     from whence.scores.scores import Scores
 
@@ -99,31 +99,30 @@ def attribute(
 
     Example: `whence attribute runs/single digits --queries sample:16 --method tangent --method d-trak --out scores/`
     """
-    from whence.attribution.attribute import Request
     from whence.attribution.attribute import attribute as run_attribution
+    from whence.attribution.config import AttributionConfig
+    from whence.attribution.request import AttributionRequest
     from whence.attribution.target import Target
-    from whence.attribution.work import AttributionConfig
     from whence.cli.progress import progress
     from whence.data import load
 
-    compression = {} if width is None else {"width": width}
-    given = {"damping": damping, "precision": "float16" if half else None, "compression": compression}
-    config = AttributionConfig(
-        draws=draws, seed=seed, autocast=bfloat16, **{name: value for name, value in given.items() if value is not None}
-    )
+    settings: dict[str, Any] = {"draws": draws, "damping": damping, "seed": seed, "autocast": bfloat16}
+    settings["compression"] = {} if width is None else {"width": width}
+    settings["precision"] = "float16" if half else "float32"
+    config = AttributionConfig(**settings)
     images = load(data, split=split, unit_column=unit_column, resolution=resolution, grey=grey)
     show_notes(images.notes)
     target = Target.mean([model, *(also or [])])
     target.require_data(images)
-    asked = target.queries(queries, resolution=resolution, grey=grey)
+    examples = target.queries(queries, resolution=resolution, grey=grey)
     if plan:
-        show_cost(planned(Request.make(target, images, asked, method, config), out, store, workers), out)
+        show_cost(planned(AttributionRequest.of(target, images, examples, method, config), out, store, workers), out)
         return
     with progress("gradients") as report, progress("scores") as scored:
-        found = run_attribution(
+        results = run_attribution(
             target,
             images,
-            asked,
+            examples,
             method,
             config=config,
             out=out,
@@ -132,7 +131,7 @@ def attribute(
             report=report,
             scored=scored,
         )
-    for name, scores in found.items():
+    for name, scores in results.items():
         say(f"{name}: {len(scores.queries)} queries, {len(scores.examples):,} training images")
         for query in scores.queries[:TOLD]:
             say(f"  picture {query}: {best(scores, query)}")
@@ -140,27 +139,25 @@ def attribute(
 
 
 def best(scores: Scores, query: str) -> str:
-    """The three strongest proponents of a query, with their standard errors where there are any."""
-    found = scores.top(query, 3)
+    """Return the three strongest proponents of a query, with their standard errors where there are any."""
+    top = scores.top(query, 3)
     if scores.standard_error is None:
-        return ", ".join(f"{example} {value:.3g}" for example, value in found)
+        return ", ".join(f"{example} {value:.3g}" for example, value in top)
     errors = scores.standard_error[scores.queries.index(query)]
     return ", ".join(
-        f"{example} {value:.3g} ± {errors[scores.examples.index(example)].item():.2g}" for example, value in found
+        f"{example} {value:.3g} ± {errors[scores.examples.index(example)].item():.2g}" for example, value in top
     )
 
 
-def planned(request: Request, out: Path, store: Path | None, workers: int | None) -> Cost:
-    """The cost of a request; what would be written to look is written elsewhere, if nothing is there yet."""
-    from tempfile import TemporaryDirectory
-
+def planned(request: AttributionRequest, out: Path, store: Path | None, workers: int | None) -> Cost:
+    """Return the cost of a request, after a check that the folder holds no other scores."""
     from whence.attribution.attribution_cost import attribution_cost
+    from whence.attribution.feature_plan import FeaturePlan
+    from whence.attribution.feature_store import FeatureStore
+    from whence.attribution.scores_folder import ScoresFolder
 
-    request.claim(out, look=True)
-    features = store or out / "features"
-    with TemporaryDirectory() as scratch:
-        work = request.work(features if features.exists() else Path(scratch))
-        return attribution_cost(work, request.methods, workers=workers)
+    ScoresFolder(out, request).is_claimed()
+    return attribution_cost(FeaturePlan.of(request), FeatureStore(store or out / "features"), workers=workers)
 
 
 def export(

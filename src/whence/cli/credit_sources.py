@@ -89,8 +89,8 @@ def of_scores(asked: Asked) -> None:
     single = artefacts.kind_of(asked.source) == "scores"
     place = (asked.source.parent if single else asked.source) / "pictures"
     if place.exists():
-        pictures = Pictures.read(place)
-        write(as_pixels(pictures.queries, pictures.drawn), asked.out / "queries")
+        queries = Pictures.read(place).queries
+        write(as_pixels(queries.ids, queries.values), asked.out / "queries")
     for credit, fingerprint in found:
         _write(credit, asked.out, {"scores": fingerprint})
     say(f"Next: whence report {asked.out}")
@@ -120,10 +120,10 @@ def of_ensemble(asked: Asked, draws: int) -> None:
     queries = target.queries(asked.queries, resolution=asked.resolution, grey=asked.grey)
     with progress("exact losses") as report:
         credit = credit_of_ensemble(
-            ensemble, who, queries.pictures, queries.names, draws=draws, workers=asked.workers, report=report
+            ensemble, who, queries.values, queries.ids, draws=draws, workers=asked.workers, report=report
         )
     write(images, asked.out / "data")
-    _write(credit, asked.out, {"ensemble": target.fingerprint, "queries": list(queries.names)})
+    _write(credit, asked.out, {"ensemble": target.fingerprint, "queries": list(queries.ids)})
     say(f"Next: whence report {asked.out}")
 
 
@@ -160,7 +160,7 @@ def of_run(
     settings = read_config(config or (own if own.exists() else None))
     unseen = load(held_out, resolution=asked.resolution, grey=asked.grey) if held_out else None
     queries = target.queries(asked.queries, resolution=asked.resolution, grey=asked.grey) if asked.queries else None
-    sampler = queries.sampler if queries and queries.sampler else SamplerConfig(method="ddim", batch_size=64)
+    sampler = queries.origin.sampler if queries and queries.origin else SamplerConfig(method="ddim", batch_size=64)
     wanted = StudyConfig(way=Way(**way), pictures=pictures, seed=effort["seed"], sampler=sampler)
     spent, given = Effort(**effort), (asked.source, images, settings, wanted, unseen, queries)
     if asked.plan:

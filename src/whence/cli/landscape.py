@@ -65,10 +65,10 @@ def losses(
 
     Example: `whence ensemble losses runs/ens --queries digits:test`
     """
+    from whence.attribution.queries import read_queries
     from whence.cli.progress import progress
     from whence.ensemble import Ensemble
     from whence.ensemble.drawing_cost import losses_cost
-    from whence.ensemble.queries import read_queries
     from whence.ensemble.residuals import check_request
     from whence.ensemble.residuals import losses as measure
     from whence.ensemble.verdict import shared
@@ -77,7 +77,8 @@ def losses(
     together = ensemble.codebook.in_order(unit) if unit else []
     if together:
         ensemble.codebook.survivors(together)  # Refused now rather than when all is measured.
-    names, pictures = read_queries(ensemble, queries)
+    examples = read_queries(ensemble, queries)
+    names, pictures = examples.ids, examples.values
     check_request(ensemble, pictures, names, draws)
     if plan:
         show_cost(losses_cost(ensemble, len(names), draws, workers=workers), run)

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from whence.attribution.queries import Queries
 from whence.config import SamplerConfig
 from whence.data import Dataset
+from whence.diffusion.examples import Examples
 from whence.diffusion.model import DiffusionModel
 from whence.diffusion.ranges import EXAMPLES, require_range, require_size
 from whence.errors import ConfigError, DataError
@@ -24,7 +24,7 @@ def compared(
     model: DiffusionModel,
     data: Dataset,
     held_out: Dataset | None,
-    queries: Queries | None,
+    queries: Examples | None,
     *,
     most: int,
     sampler: SamplerConfig,
@@ -46,14 +46,14 @@ def compared(
     for role, shape in (
         ("training images", data.pixels),
         ("held-out pictures", None if held_out is None else held_out.pixels),
-        ("queries", None if queries is None else queries.pictures),
+        ("queries", None if queries is None else queries.values),
     ):
         if shape is not None:
             require_size(model, torch.empty(0, *shape.shape[1:]), role)
     require_range(model, data.images(range(min(len(data), EXAMPLES))), data.ids)
-    if queries is not None and queries.drawn and queries.sampler is not None:
+    if queries is not None and queries.origin and queries.origin.drawn:
         for name in DRAWING:
-            asked, given = getattr(sampler, name), getattr(queries.sampler, name)
+            asked, given = getattr(sampler, name), getattr(queries.origin.sampler, name)
             if asked != given:
                 raise ConfigError(
                     f"The queries were drawn with {name} {given!r}; models would draw them again with {asked!r}, so "
@@ -62,7 +62,7 @@ def compared(
     return {
         "data": data,
         "held_out": None if held_out is None or most == 0 else _unseen(data, held_out, most),
-        "queries": None if queries is None else as_pixels(queries.names, queries.pictures),
+        "queries": None if queries is None else as_pixels(queries.ids, queries.values),
     }
 
 

@@ -20,7 +20,6 @@ import numpy as np
 from pydantic import Field
 
 from whence import artefacts
-from whence.attribution.queries import Queries
 from whence.config import Config, Count, SamplerConfig, Settings
 from whence.credit.compared import compared
 from whence.credit.context import Context
@@ -29,6 +28,7 @@ from whence.credit.looks import NEEDS, Look, measure
 from whence.credit.pruning import prune
 from whence.credit.ways import Way
 from whence.data import Dataset, read, write
+from whence.diffusion.examples import Examples
 from whence.diffusion.model import DiffusionModel, fingerprint
 from whence.diffusion.training import train
 from whence.errors import ArtefactError, ConfigError, MismatchError
@@ -78,7 +78,7 @@ class Study:
         config: Config,
         settings: StudyConfig | None = None,
         held_out: Dataset | None = None,
-        queries: Queries | None = None,
+        queries: Examples | None = None,
     ) -> Study:
         """Begin a study, or go on with one.
 
@@ -105,7 +105,8 @@ class Study:
         if found["held_out"] is None and found["queries"] is None and settings.pictures < 1:
             raise ConfigError("Nothing is to be looked at: ask for pictures, give held-out ones or queries.")
         inputs = {"model": fingerprint(model)} | {name: one and one.fingerprint for name, one in found.items()}
-        made = {"config": config.record(), "settings": settings.record(), "drawn": bool(queries and queries.drawn)}
+        drawn = bool(queries and queries.origin and queries.origin.drawn)
+        made = {"config": config.record(), "settings": settings.record(), "drawn": drawn}
         try:
             there = artefacts.existing(path / "request", KIND, inputs=inputs, made=made)
         except MismatchError as error:

@@ -47,6 +47,29 @@ class Checkpoint:
         return model
 
 
+@dataclass(frozen=True)
+class LoadedCheckpoint:
+    """A model in memory, and which of its parameters are differentiated. It can't be sent to another process.
+
+    Attributes:
+        model: The model.
+        parameters: See `Checkpoint`.
+
+    Raises:
+        ConfigError: `parameters` is no regular expression.
+    """
+
+    model: DiffusionModel
+    parameters: str | None = None
+
+    def __post_init__(self) -> None:
+        parameter_pattern(self.parameters)
+
+    def open(self) -> DiffusionModel:
+        """The model itself."""
+        return self.model
+
+
 def parameter_pattern(parameters: str | None) -> re.Pattern[str]:
     """Return the compiled pattern that the name of a layer or parameter must contain to be differentiated.
 

@@ -1,4 +1,4 @@
-"""What a model denoises: training examples or queries, pictures or latents, with their conditions."""
+"""What a model denoises: training examples and queries alike, pictures or latents, with their conditions."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from whence import artefacts
+from whence.config import SamplerConfig
 from whence.data import Dataset
 from whence.diffusion.codec import Pixels
 from whence.errors import DataError, NotFiniteError
@@ -20,14 +21,33 @@ KIND = "examples"
 _TENSORS = "examples.safetensors"
 
 
+@dataclass(frozen=True)
+class Origin:
+    """How pictures were drawn.
+
+    Attributes:
+        sampler: Settings of the sampler.
+        drawn: Whether the model that is explained drew the pictures by itself, from the noise of their ids SEED/INDEX.
+            Then the way to them can be made again: `whence.diffusion.sampling.predicted_clean`.
+    """
+
+    sampler: SamplerConfig
+    drawn: bool
+
+
 @dataclass(frozen=True, eq=False)
 class Examples:
-    """Examples whose gradients are taken.
+    """Training examples or queries.
 
     Attributes:
         ids: Their ids, N, all different.
         values: uint8 pixels, or float32 pictures in [-1, 1] or latents, [N, C, H, W].
         conditions: Further arguments of the network by name, [N, ...] each.
+        origin: How queries were drawn; None for training examples, and where it is not known. It is no part of the
+            fingerprint and is not written to disk.
+
+    Raises:
+        DataError: There are no examples, two have the same id, or a tensor has another number of rows.
 
     Example:
         >>> examples = Examples(("b", "a"), torch.tensor([[[[255]]], [[[0]]]], dtype=torch.uint8))
@@ -38,13 +58,9 @@ class Examples:
     ids: tuple[str, ...]
     values: Tensor
     conditions: Mapping[str, Tensor] = field(default_factory=dict)
+    origin: Origin | None = None
 
     def __post_init__(self) -> None:
-        """Check that ids are different, and that there is a row of everything for each of them.
-
-        Raises:
-            DataError: That isn't so.
-        """
         if not self.ids:
             raise DataError("There are no examples to take gradients of.")
         if len(set(self.ids)) < len(self.ids):
@@ -55,40 +71,41 @@ class Examples:
 
     @classmethod
     def of(cls, data: Dataset) -> Examples:
-        """The images of a data set."""
+        """Return the images of a data set."""
         return cls(data.ids, artefacts.to_tensor(data.pixels))
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def x(self, rows: Sequence[int] | np.ndarray | Tensor) -> Tensor:
-        """What the model denoises, float32 [n, C, H, W]; pixels become pixel / 127.5 - 1."""
+        """Return what the model denoises, float32 [n, C, H, W]; pixels become pixel / 127.5 - 1."""
         chosen = self.values[torch.as_tensor(rows)]
         return Pixels().encode(chosen) if chosen.dtype == torch.uint8 else chosen.float()
 
     def conditions_of(self, rows: Sequence[int] | np.ndarray | Tensor) -> dict[str, Tensor]:
-        """The conditions of some rows."""
+        """Return the conditions of some rows."""
         return {name: tensor[torch.as_tensor(rows)] for name, tensor in self.conditions.items()}
 
     def head(self, count: int) -> Examples:
-        """The first examples, `count` at most."""
+        """Return the first examples, at most `count`."""
         return self.block(range(min(count, len(self))))
 
     def block(self, rows: range) -> Examples:
-        """The examples of consecutive rows."""
+        """Return the examples of consecutive rows."""
         values = self.values[rows.start : rows.stop]
-        return Examples(self.ids[rows.start : rows.stop], values, self.conditions_of(rows))
+        return Examples(self.ids[rows.start : rows.stop], values, self.conditions_of(rows), self.origin)
 
     def sorted(self) -> Examples:
-        """The examples in the order of their ids, on which batches depend."""
+        """Return the examples in the order of their ids, on which batches depend."""
         rows = torch.tensor(sorted(range(len(self)), key=self.ids.__getitem__))
-        return Examples(tuple(self.ids[n] for n in rows.tolist()), self.values[rows], self.conditions_of(rows))
+        ids = tuple(self.ids[n] for n in rows.tolist())
+        return Examples(ids, self.values[rows], self.conditions_of(rows), self.origin)
 
     def require_finite(self) -> None:
         """Check that no value is NaN or infinite.
 
         Raises:
-            NotFiniteError: One is; the message names the example.
+            NotFiniteError: A value is not finite; the message names the example.
         """
         for name, tensor in {"values": self.values, **self.conditions}.items():
             bad = (~tensor.isfinite()).flatten(1).any(1) if tensor.dim() > 1 else ~tensor.isfinite()
@@ -100,30 +117,32 @@ class Examples:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 (hex) of ids and values in the order of the ids."""
+        """SHA-256 (hex) of ids, values and conditions in the order of the ids."""
         ordered = self.sorted()
         return artefacts.digest(
             [ordered.ids, artefacts.tensor_digests({"values": ordered.values, **ordered.conditions})]
         )
 
     def write(self, path: Path) -> None:
-        """Write the examples, sorted, as an artefact, unless it is there.
+        """Write the examples, sorted, as an artefact; the same examples at `path` are left as they are.
 
         Raises:
             MismatchError: Other examples are at `path`.
         """
 
-        def build(folder: Path) -> None:
+        def build(part: Path) -> None:
             ordered = self.sorted()
             conditions = {f"conditions/{name}": tensor for name, tensor in ordered.conditions.items()}
-            artefacts.write_tensors(folder / _TENSORS, {"values": ordered.values.contiguous(), **conditions})
-            artefacts.write_table(folder / "examples.parquet", {"id": list(ordered.ids)})
+            artefacts.write_tensors(part / _TENSORS, {"values": ordered.values.contiguous(), **conditions})
+            artefacts.write_table(part / "examples.parquet", {"id": list(ordered.ids)})
+
+        artefacts.ensure(path, KIND, inputs={"examples": self.fingerprint}, made={}, build=build)
 
         artefacts.ensure(path, KIND, inputs={"examples": self.fingerprint}, made={}, build=build)
 
     @classmethod
     def read(cls, path: Path) -> Examples:
-        """Return examples that `write` wrote, mapped from disk.
+        """Return the examples at `path`, mapped from disk.
 
         Raises:
             ArtefactError: They are missing or unfinished.

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from whence.diffusion.denoiser import denoise
 from whence.errors import ModelError
-from whence.gradients.collect import Collector
+from whence.gradients.collector import Collector
 from whence.gradients.compression import Compression, maps
 from whence.gradients.coverage import Coverage
 from whence.gradients.layers import ProductLayer

@@ -32,7 +32,7 @@ from whence.errors import ConfigError
 from whence.gradients.coverage import Coverage, Layer
 from whence.gradients.layers import ConvolutionLayer, ProductLayer
 from whence.gradients.maps import DenseMap, FoldedMap, LayerMap, Maps, NormMap, PatchMap, ProductMap
-from whence.gradients.norms import NormLayer
+from whence.gradients.norm_layers import NormLayer
 from whence.gradients.widths import sides, widths
 
 #: Of the mathematics from a gradient to features. Stores of other versions are refused, since features of the same
@@ -100,7 +100,7 @@ def maps(
     Args:
         cover: The layers.
         compression: What is kept.
-        shares: What the widths of the layers are proportional to, by name; equal if not given. See `calibrate.py`.
+        shares: What the widths of the layers are proportional to, by name; equal if not given. See `widths.py`.
         device: Where the matrices live.
 
     Returns:

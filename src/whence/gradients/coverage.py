@@ -1,9 +1,9 @@
-"""Which parameters of a network are differentiated: all, or an error that names those that can't be.
+"""Coverage: the layers whose parameters are differentiated.
 
-A layer takes part if its class is one whose mathematics is known (`layers.py`, `norms.py`) with its own forward pass. A
-parameter that belongs to any other module, or to two layers at once, is refused, since leaving it out would silently
-change every score. Whether a layer's parameters are also used in other ways than by calling it, only a comparison with
-autograd can tell: `check.py`.
+The mathematics of some classes of layers is known (`layers.py`, `norm_layers.py`). A layer must have the forward pass
+of its class. A parameter of any other module, or of two layers at once, is refused, since leaving it out would silently
+change every score. Only a comparison with autograd can tell whether the parameters are also used in other ways than by
+calling their layer: `check.py`.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from typing import Any
 
 from torch import nn
 
+from whence.diffusion.checkpoint import parameter_pattern
 from whence.errors import ModelError
 from whence.gradients.layers import ConvolutionLayer, EmbeddingLayer, LinearLayer, ProductLayer
-from whence.gradients.norms import GroupNormLayer, LayerNormLayer, NormLayer, RMSNormLayer
+from whence.gradients.norm_layers import GroupNormLayer, LayerNormLayer, NormLayer, RMSNormLayer
 
 Layer = ProductLayer | NormLayer
 
@@ -35,9 +36,9 @@ class Coverage:
     """The layers of a network that have parameters.
 
     Attributes:
-        layers: What is known of each, by name, in the network's order.
-        modules: The layers themselves, by name.
-        left_out: Names of layers with parameters that were left out on request.
+        layers: Mathematics of each layer by name, in the network's order.
+        modules: The modules of the network by name.
+        left_out: Names of layers with parameters that are not differentiated.
     """
 
     layers: dict[str, Layer]
@@ -46,38 +47,41 @@ class Coverage:
 
     @property
     def size(self) -> int:
-        """Number p of parameters that are differentiated."""
+        """Number of parameters that are differentiated."""
         return sum(layer.size for layer in self.layers.values())
 
     def report(self) -> list[tuple[str, str, int]]:
-        """(name, class, number of parameters) of every layer."""
+        """Return (name, class, number of parameters) of every layer."""
         return [(name, type(self.modules[name]).__name__, layer.size) for name, layer in self.layers.items()]
 
 
-def coverage(network: nn.Module, only: Callable[[str], bool] | None = None) -> Coverage:
-    """Find the layers of a network that have parameters, all of which must be differentiable example by example.
+def coverage(network: nn.Module, parameters: str | None = None) -> Coverage:
+    """Return the layers that are differentiated, after a check that their gradients are known example by example.
 
     Args:
         network: Any denoiser.
-        only: Whether the layer of that name takes part; default all of them.
-
-    Returns:
-        Its layers.
+        parameters: A regular expression that a layer's name must contain; default all layers.
 
     Raises:
-        ModelError: A parameter belongs to a module whose gradient isn't known here, or to two layers; or there is none.
+        ModelError: A parameter belongs to a module whose gradient isn't known here, or to two layers; or there is no
+            parameter.
+        ConfigError: `parameters` is no regular expression.
 
     Example:
         >>> coverage(nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.LayerNorm(3))).report()
         [('0', 'Linear', 9), ('2', 'LayerNorm', 6)]
+        >>> coverage(nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.LayerNorm(3)), parameters="^0").left_out
+        ('2',)
     """
-    found = {name: module for name, module in network.named_modules() if list(module.parameters(recurse=False))}
-    modules = {name: module for name, module in found.items() if only is None or only(name)}
+    pattern = parameter_pattern(parameters)
+    every = {name: module for name, module in network.named_modules() if list(module.parameters(recurse=False))}
+    modules = {name: module for name, module in every.items() if pattern.search(name)}
     if not modules:
         raise ModelError(
-            f"There is no parameter to differentiate in {type(network).__name__} ({len(found)} layers have any)."
+            f"There is no parameter to differentiate in {type(network).__name__} ({len(every)} layers have any)."
         )
-    unknown = [name for name, module in modules.items() if _kind(module) is None]
+    kinds = {name: _kind(module) for name, module in modules.items()}
+    unknown = [name for name, kind in kinds.items() if kind is None]
     if unknown:
         shown = ", ".join(f"{name or '(the network itself)'} ({type(modules[name]).__name__})" for name in unknown[:5])
         more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
@@ -87,12 +91,12 @@ def coverage(network: nn.Module, only: Callable[[str], bool] | None = None) -> C
             "Express the layer with these, or add it in whence/gradients/layers.py."
         )
     _require_untied(modules)
-    left_out = tuple(name for name in found if name not in modules)
-    return Coverage({name: _known(name, module) for name, module in modules.items()}, modules, left_out)
+    layers = {name: kind(name, modules[name]) for name, kind in kinds.items() if kind}
+    return Coverage(layers, modules, tuple(name for name in every if name not in modules))
 
 
 def _kind(module: nn.Module) -> Callable[[str, Any], Layer] | None:
-    """How the layer is described, if its forward pass is that of its known class."""
+    """Return what describes the layer, if its forward pass is that of its known class."""
     own = "forward" in vars(module) or {key for key, _ in module.named_parameters(recurse=False)} - {"weight", "bias"}
     for known, make in _KINDS:
         if not own and isinstance(module, known) and type(module).forward is known.forward:
@@ -100,17 +104,11 @@ def _kind(module: nn.Module) -> Callable[[str, Any], Layer] | None:
     return None
 
 
-def _known(name: str, module: nn.Module) -> Layer:
-    make = _kind(module)
-    assert make is not None
-    return make(name, module)
-
-
 def _require_untied(modules: dict[str, nn.Module]) -> None:
-    """Refuse a parameter of two layers.
+    """Check that no parameter belongs to two layers.
 
     Raises:
-        ModelError: There is one.
+        ModelError: One does.
     """
     owner: dict[int, str] = {}
     for name, module in modules.items():

@@ -24,10 +24,10 @@ from whence.diffusion.examples import Examples
 from whence.diffusion.model import DiffusionModel
 from whence.engine import Report, silent
 from whence.errors import NotFiniteError
-from whence.gradients.collect import Collector
+from whence.gradients.collector import Collector
+from whence.gradients.draw_sources import DrawSource
 from whence.gradients.readouts import READOUTS, Outcome, outcome, readout
 from whence.gradients.signs import signs
-from whence.gradients.sources import Source
 from whence.scores.jackknife import GROUPS
 
 
@@ -101,7 +101,7 @@ def add_draws(
     model: DiffusionModel,
     collector: Collector,
     examples: Examples,
-    source: Source,
+    source: DrawSource,
     indices: range,
     found: dict[Feature, Sums],
     batch: int,
@@ -159,7 +159,7 @@ def _rows(
     model: DiffusionModel,
     collector: Collector,
     examples: Examples,
-    source: Source,
+    source: DrawSource,
     first: int,
     block: range,
     found: dict[Feature, Sums],

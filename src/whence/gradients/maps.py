@@ -14,7 +14,7 @@ from torch import Tensor
 
 from whence.errors import ModelError
 from whence.gradients.layers import ConvolutionLayer, ProductLayer
-from whence.gradients.norms import NormLayer
+from whence.gradients.norm_layers import NormLayer
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,11 @@
-"""How many features each layer gets.
+"""The width of each layer: how many features it gets.
 
 The squared error of a projected inner product is a sum over layers, Σ_l c_l² / w_l, with w_l features for layer l and
 c_l of the order of the layer's squared gradient norm; at a given Σ w_l it is least for w_l ∝ c_l. So widths follow the
-shares of the layers in the squared norm, which are measured (`calibrate.py`). No layer gets more features than it has
-parameters: it is then kept whole, without error, and what it leaves goes to the rest. Shares matter: in a small UNet
-the last convolution has 1 of 3,000 parameters and more than half of the gradient.
+shares of the layers in the squared norm. These are measured on a few examples with features of equal widths, since
+‖features‖² estimates ‖gradient‖² without bias. No layer gets more features than it has parameters: it is then kept
+whole, without error, and the other layers get the remaining features. Shares matter: in a small UNet the last
+convolution has 1 of 3,000 parameters and more than half of the gradient.
 """
 
 from __future__ import annotations
@@ -12,9 +13,49 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from torch import Tensor
+
+from whence.errors import NotFiniteError
+from whence.gradients.maps import Maps
 
 #: No layer gets more than this part of all features, or four times the mean if that is more.
 LARGEST = 1 / 16
+
+
+def layer_shares(trial: Maps, features: Sequence[Tensor]) -> dict[str, float]:
+    """Return the mean share of every layer in the squared norm of the gradient, over examples and readouts.
+
+    Args:
+        trial: Maps with equal widths.
+        features: Features made with these maps, averaged over draws, one [n, p] for each readout.
+
+    Returns:
+        Shares by layer; they add up to 1.
+
+    Raises:
+        NotFiniteError: The features of a layer are not finite.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from whence.gradients.compression import Compression, maps
+        >>> from whence.gradients.coverage import coverage
+        >>> network = nn.Sequential(nn.Linear(1, 1, bias=False), nn.Linear(1, 1, bias=False))
+        >>> layer_shares(maps(coverage(network), Compression(kind="none")), [torch.tensor([[3.0, 1.0]])])
+        {'0': 0.9, '1': 0.1}
+    """
+    shares = dict.fromkeys(trial.by_layer, 0.0)
+    for values in features:
+        norms = {name: float(values[:, place].double().square().sum()) for name, (_, place) in trial.by_layer.items()}
+        total = sum(norms.values())
+        if not 0 < total < float("inf"):
+            raise NotFiniteError(
+                f"The widths are measured on gradients with the squared norm {total}. It is not finite in the layers "
+                f"{[name for name, norm in norms.items() if not norm < float('inf')]}."
+            )
+        for name, norm in norms.items():
+            shares[name] += norm / total / len(features)
+    return shares
 
 
 def widths(sizes: Sequence[int], shares: Sequence[float], total: int, free: Sequence[bool] | None = None) -> list[int]:

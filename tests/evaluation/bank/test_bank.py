@@ -9,7 +9,6 @@ import torch
 
 from whence import artefacts
 from whence.artefacts import Manifest
-from whence.attribution.queries import Queries
 from whence.attribution.target import Target
 from whence.diffusion.examples import Examples
 from whence.errors import ArtefactError, MismatchError
@@ -95,11 +94,11 @@ def test_what_is_no_bank(tiny_bank, name, message):
         Bank.open(tiny_bank.path.parent / name)
 
 
-def scores_of(bank: Bank, queries: Queries, *models: int) -> tuple[Scores, Manifest]:
+def scores_of(bank: Bank, queries: Examples, *models: int) -> tuple[Scores, Manifest]:
     """Scores that tell where they belong, with queries and examples in reversed order."""
-    values = torch.arange(float(len(queries.names) * 24)).reshape(-1, 24)
+    values = torch.arange(float(len(queries.ids) * 24)).reshape(-1, 24)
     estimand = Estimand("loss", "none", "none", "none", "example")
-    names, examples = queries.names[::-1], bank.examples[::-1]
+    names, examples = queries.ids[::-1], bank.examples[::-1]
     found = Scores(
         values.flip(0, 1),
         names,
@@ -115,7 +114,7 @@ def scores_of(bank: Bank, queries: Queries, *models: int) -> tuple[Scores, Manif
     inputs = {
         "model": Target.mean([bank.models[k] for k in models]).fingerprint,
         "data": Examples.of(bank.data).fingerprint,
-        "queries": Examples(queries.names, queries.pictures).fingerprint,
+        "queries": queries.fingerprint,
     }
     return found, Manifest("scores", inputs, {}, {})
 
@@ -123,10 +122,10 @@ def scores_of(bank: Bank, queries: Queries, *models: int) -> tuple[Scores, Manif
 @pytest.mark.parametrize("models", [(0,), (1,), (0, 1)])
 @pytest.mark.parametrize("drawn", [None, True, False])
 def test_scores_come_in_the_order_of_the_bank(tiny_bank, models, drawn):
-    queries = tiny_bank.asked(drawn)
+    queries = tiny_bank.query_examples(drawn)
     found = tiny_bank.require(*scores_of(tiny_bank, queries, *models))
-    assert (found.queries, found.examples, found.units) == (queries.names, tiny_bank.examples, tiny_bank.data.units)
-    expected = torch.arange(float(len(queries.names) * 24)).reshape(-1, 24)
+    assert (found.queries, found.examples, found.units) == (queries.ids, tiny_bank.examples, tiny_bank.data.units)
+    expected = torch.arange(float(len(queries.ids) * 24)).reshape(-1, 24)
     assert torch.equal(found.scores, expected)
     assert torch.equal(found.standard_error, expected / 10)
     assert torch.equal(found.deviations[5], expected.half())
@@ -134,7 +133,7 @@ def test_scores_come_in_the_order_of_the_bank(tiny_bank, models, drawn):
 
 @pytest.mark.parametrize("role", ["model", "data", "queries"])
 def test_scores_of_something_else_are_refused_with_both_fingerprints(tiny_bank, role):
-    scores, manifest = scores_of(tiny_bank, tiny_bank.asked(), 0)
+    scores, manifest = scores_of(tiny_bank, tiny_bank.query_examples(), 0)
     own = manifest.inputs[role][:12]
     other = replace(manifest, inputs={**manifest.inputs, role: "f" * 64})
     with pytest.raises(MismatchError, match=f"by mine are of other {role} than .*{'f' * 12}.*{own}.*whence attribute"):
@@ -144,7 +143,7 @@ def test_scores_of_something_else_are_refused_with_both_fingerprints(tiny_bank, 
 
 
 def test_scores_of_units_are_refused(tiny_bank):
-    scores, manifest = scores_of(tiny_bank, tiny_bank.asked(), 0)
+    scores, manifest = scores_of(tiny_bank, tiny_bank.query_examples(), 0)
     of_units = replace(scores, units=tuple((f"u{n % 3}",) for n in range(24)), deviations=None).by_unit()
     with pytest.raises(MismatchError, match="of 3 units, such as 'u0'; the bank has 24 examples"):
         tiny_bank.require(of_units, manifest)

@@ -8,12 +8,14 @@ import pytest
 import torch
 
 from whence import artefacts
+from whence.attribution.compute_scores import TermFeatures, compute_scores
+from whence.attribution.feature_plan import FeaturePlan
+from whence.attribution.feature_store import FeatureStore
 from whence.attribution.methods import METHODS
-from whence.attribution.scoring import Seen
 from whence.evaluation.bank import Bank, Pool
 from whence.evaluation.leaderboard.board import Board
 from whence.evaluation.leaderboard.collect import collect
-from whence.evaluation.leaderboard.damping import chosen, development_lds, grid, tried
+from whence.evaluation.leaderboard.damping import chosen, development_lds
 from whence.evaluation.prediction.lds import lds
 
 
@@ -74,26 +76,37 @@ def test_drawn_queries_alone(whole_bank):
     assert development_lds(whole_bank, names, scores) == pytest.approx(values[development].mean())
 
 
+def planned(board, one) -> tuple[FeaturePlan, FeatureStore]:
+    return FeaturePlan.of(board.request([one], 12, drawn=False)), FeatureStore(board.work / "features")
+
+
 @pytest.mark.parametrize("name", ["tangent", "trak", "das", "tracin"])
-def test_grid_is_each_damping_by_itself(made_board, name):
+def test_several_dampings_are_each_damping_by_itself(made_board, name):
     one = METHODS[name]
-    work = made_board.request([one], 12, drawn=False).work(made_board.work / "features")
-    looks, queries = work.looks(one), work.query_names(one)
-    found = grid(work, {one: looks}, made_board.config.dampings)[one]
-    assert list(found) == tried(one, made_board.config.dampings)
-    for damping, values in found.items():
-        slow = torch.zeros(len(queries), len(work.examples), dtype=torch.float64)
-        for look in looks:
-            seen = Seen.open(look, one.feature, work.examples.ids, queries)
-            slow += seen.ordered(one.function(seen.evidence(), damping)) * seen.weights
-        torch.testing.assert_close(torch.from_numpy(values), slow, rtol=1e-6, atol=1e-9)
+    plan, store = planned(made_board, one)
+    found = compute_scores(plan, store, errors=False, dampings=made_board.config.dampings)[name]
+    assert list(found) == one.dampings(made_board.config.dampings)
+    for damping, scores in found.items():
+        slow = torch.zeros(len(scores.queries), len(scores.examples), dtype=torch.float64)
+        for term in plan.terms[one]:
+            features = TermFeatures.open(plan, store, term, one.feature, scores.queries)
+            slow += features.weighted(one.function(features.pair(), damping))
+        torch.testing.assert_close(scores.scores, slow, rtol=1e-6, atol=1e-9)
 
 
 def test_a_damping_that_is_refused_is_left_out(made_board):
-    one = METHODS["das"]
-    work = made_board.request([one], 12, drawn=False).work(made_board.work / "features")
-    found = grid(work, {one: work.looks(one)}, (1e-300, 1.0))[one]
-    assert list(found) == [1.0]
+    plan, store = planned(made_board, METHODS["das"])
+    assert list(compute_scores(plan, store, errors=False, dampings=(1e-300, 1.0))["das"]) == [1.0]
+
+
+def test_scores_without_errors_are_those_with_errors(made_board):
+    plan, store = planned(made_board, METHODS["trak"])
+    left, right = (compute_scores(plan, store, errors=errors)["trak"] for errors in (False, True))
+    assert torch.equal(left.scores, right.scores)
+    assert left.standard_error is None
+    assert right.standard_error is not None
+    several = compute_scores(plan, store, dampings=[0.1, 1.0])["trak"]
+    torch.testing.assert_close(several[0.1].standard_error, right.standard_error)
 
 
 @pytest.mark.parametrize(

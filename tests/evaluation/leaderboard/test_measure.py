@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from whence.attribution.gradient_attributor import unseen
+from whence.attribution.attributor import no_progress
 from whence.attribution.methods import METHODS
 from whence.cli.app import app
 from whence.errors import ConfigError, MismatchError
@@ -118,7 +118,7 @@ def test_interrupted_it_continues(board):
     def broken(title):
         if title == "scores":
             raise KeyboardInterrupt
-        return unseen(title)
+        return no_progress(title)
 
     with pytest.raises(KeyboardInterrupt):
         measure(Board(board.bank, board.work, board.config, workers=1, progress=broken), ["choices", "lds"])

@@ -58,8 +58,8 @@ def false_attribution(
 
     Example: `whence evaluate false-attribution runs/ens --attributor d-trak --draws 32`
     """
-    from whence.attribution.gradient_attributor import attributor_of
-    from whence.attribution.work import AttributionConfig
+    from whence.attribution.attributor import attributor_of
+    from whence.attribution.config import AttributionConfig
     from whence.cli.progress import progress
     from whence.ensemble import Ensemble
     from whence.ensemble.suspects import expand_names
@@ -86,7 +86,7 @@ def planned(
 
     These are not taken to see whom it names: each picture without a unit costs the same.
     """
-    from whence.attribution.gradient_attributor import GradientAttributor
+    from whence.attribution.attributor import GradientAttributor
     from whence.cost import Cost
     from whence.ensemble.drawing_cost import drawing_cost
     from whence.evaluation.exact.false_attribution import missing_trajectories

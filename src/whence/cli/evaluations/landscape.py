@@ -50,18 +50,18 @@ def landscape(
     require_data(ensembles[0], given)
     if second:
         require_independent(*ensembles)
-    asked = given_pictures(given, scores)
+    queries = given_pictures(given, scores).queries
     for ensemble in ensembles:
-        check_request(ensemble, asked.drawn, asked.queries, draws)
+        check_request(ensemble, queries.values, queries.ids, draws)
     if plan:
         for ensemble in ensembles:
-            show_cost(losses_cost(ensemble, len(asked.queries), draws, workers=workers), ensemble.path)
+            show_cost(losses_cost(ensemble, len(queries), draws, workers=workers), ensemble.path)
         return
     exact = []
     for seed, ensemble in enumerate(ensembles):  # Draws of its own, so that the images alone are shared.
         with progress(f"exact losses of {ensemble.path}") as report:
             exact.append(
-                losses(ensemble, asked.drawn, asked.queries, draws=draws, seed=seed, workers=workers, report=report)
+                losses(ensemble, queries.values, queries.ids, draws=draws, seed=seed, workers=workers, report=report)
             )
     truth = GroundTruth.of(ensembles[0], exact[0])
     found = {one.name: truth.compare(one.scores) for one in given}

@@ -22,11 +22,10 @@ import numpy as np
 
 from whence import artefacts
 from whence.artefacts import Manifest
-from whence.attribution.queries import Queries
 from whence.config import Config
 from whence.data import Dataset, read
 from whence.diffusion.draws import Draws
-from whence.diffusion.examples import Examples
+from whence.diffusion.examples import Examples, Origin
 from whence.diffusion.model import DiffusionModel, fingerprint
 from whence.errors import ArtefactError, MismatchError
 from whence.evaluation.bank.matching import reordered, require_match, with_means
@@ -192,11 +191,11 @@ class Bank:
             raise ArtefactError(f"The bank {self.path} has no pool {name!r}; it has {', '.join(self.pools) or 'none'}.")
         return self.pools[name]
 
-    def asked(self, drawn: bool | None = None) -> Queries:
+    def query_examples(self, drawn: bool | None = None) -> Examples:
         """Return the queries for `attribute`: all of them, or those that were drawn, or those held out."""
-        chosen = np.arange(len(self.queries)) if drawn is None else np.flatnonzero(self.drawn == drawn)
-        names, pictures = tuple(self.queries[q] for q in chosen), self.queries_data.images(chosen)
-        return Queries(names, pictures, self.config.sampler if drawn else None, drawn=bool(drawn))
+        rows = np.arange(len(self.queries)) if drawn is None else np.flatnonzero(self.drawn == drawn)
+        origin = Origin(self.config.sampler, drawn=True) if drawn else None
+        return Examples(tuple(self.queries[q] for q in rows), self.queries_data.images(rows), origin=origin)
 
     def require(self, scores: Scores, manifest: Manifest) -> Scores:
         """Return scores in the order of the bank, after a check that they are of its model, data and queries.
@@ -218,12 +217,12 @@ class Bank:
     @cached_property
     def _known(self) -> dict[str, tuple[str, ...]]:
         """Fingerprints that scores may be of, by role: a model or a mean of models, all queries or one kind."""
-        kinds = [self.asked(kind) for kind in (None, False, True) if kind is None or (self.drawn == kind).any()]
-        asked = dict.fromkeys(Examples(one.names, one.pictures).fingerprint for one in kinds)
+        kinds = [kind for kind in (None, False, True) if kind is None or (self.drawn == kind).any()]
+        queries = dict.fromkeys(self.query_examples(kind).fingerprint for kind in kinds)
         return {
             "model": with_means(self.fingerprints),
             "data": (Examples.of(self.data).fingerprint,),
-            "queries": tuple(asked),
+            "queries": tuple(queries),
         }
 
 

@@ -12,6 +12,7 @@ from functools import cache
 from whence import artefacts
 from whence.attribution.attribute import attribute
 from whence.attribution.method import Method
+from whence.attribution.scores_folder import ScoresFolder
 from whence.errors import MismatchError
 from whence.evaluation.leaderboard.board import PIXELS, Board, needs_drawn
 from whence.evaluation.leaderboard.collect import collect
@@ -54,14 +55,14 @@ def _attribute(board: Board, methods: list[Method], pixels: tuple[str, ...], *, 
         return
     if request:
         try:
-            request.claim(out, look=True)
+            ScoresFolder(out, request).is_claimed()
         except MismatchError:
             artefacts.discard(out)
     with board.progress("scores") as report:
         attribute(
             board.target,
             board.bank.data,
-            board.asked(drawn),
+            board.queries(drawn),
             missing,
             config=board.settings(board.draws),
             out=out,

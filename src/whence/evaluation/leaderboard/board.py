@@ -7,16 +7,18 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from whence.attribution.attribute import Request
-from whence.attribution.gradient_attributor import Progress, unseen
+from whence.attribution.attributor import Progress, no_progress
+from whence.attribution.compute_scores import compute_scores
+from whence.attribution.config import AttributionConfig
+from whence.attribution.feature_plan import FeaturePlan
+from whence.attribution.feature_store import FeatureStore
 from whence.attribution.method import Method
 from whence.attribution.methods import METHODS, method
-from whence.attribution.queries import Queries
+from whence.attribution.request import AttributionRequest
 from whence.attribution.target import Target
-from whence.attribution.work import AttributionConfig
+from whence.diffusion.examples import Examples
 from whence.evaluation.bank.bank import Bank
 from whence.evaluation.leaderboard.config import LeaderboardConfig
-from whence.evaluation.leaderboard.quick import quick_scores
 from whence.scores.scores import Scores
 from whence.similarity.attributors import ATTRIBUTORS
 
@@ -42,7 +44,7 @@ class Board:
     work: Path
     config: LeaderboardConfig
     workers: int | None = None
-    progress: Progress = unseen
+    progress: Progress = no_progress
 
     @cached_property
     def methods(self) -> tuple[Method, ...]:
@@ -66,18 +68,20 @@ class Board:
         seed = self.config.seed if seed is None else seed
         return AttributionConfig(draws=draws, seed=seed, compression=self.config.compression)
 
-    def request(self, methods: Sequence[Method], draws: int, *, drawn: bool) -> Request:
-        """What is asked of the bank's first model: all queries, or those that it drew, with the way to them."""
-        return Request.make(self.target, self.bank.data, self.asked(drawn), methods, self.settings(draws))
+    def request(self, methods: Sequence[Method], draws: int, *, drawn: bool) -> AttributionRequest:
+        """Return the request for the bank's first model: all queries, or those that it drew, with the way to them."""
+        return AttributionRequest.of(self.target, self.bank.data, self.queries(drawn), methods, self.settings(draws))
 
-    def quick(self, request: Request, store: Path, title: str) -> dict[str, Scores]:
-        """Return scores without standard errors, while progress is shown."""
+    def quick_scores(self, request: AttributionRequest, store: Path, title: str) -> dict[str, Scores]:
+        """Compute scores without standard errors, which cost a ninth of the scores with them."""
+        plan, features = FeaturePlan.of(request), FeatureStore(store)
         with self.progress(title) as report:
-            return quick_scores(request, store, workers=self.workers, report=report)
+            features.extend(plan, workers=self.workers, report=report)
+        return compute_scores(plan, features, errors=False)
 
-    def asked(self, drawn: bool) -> Queries:
-        """All queries, or those that the model drew."""
-        return self.bank.asked(True if drawn else None)
+    def queries(self, drawn: bool) -> Examples:
+        """Return all queries, or those that the model drew."""
+        return self.bank.query_examples(True if drawn else None)
 
 
 def needs_drawn(one: Method) -> bool:

@@ -15,12 +15,14 @@ import numpy as np
 import torch
 
 from whence import artefacts
+from whence.attribution.compute_scores import compute_scores
+from whence.attribution.feature_plan import FeaturePlan
+from whence.attribution.feature_store import FeatureStore
 from whence.attribution.method import Method
 from whence.errors import MismatchError
 from whence.evaluation.leaderboard.board import Board, needs_drawn
-from whence.evaluation.leaderboard.damping import damping_of, development_lds, grid
+from whence.evaluation.leaderboard.damping import damping_of, development_lds
 from whence.evaluation.tuning import DEVELOPMENT
-from whence.gradients.store import counts, extend
 
 KIND = "leaderboard draws"
 
@@ -100,21 +102,13 @@ def _add(
     scores: dict[str, np.ndarray],
 ) -> None:
     """Measure the methods that ask for one kind of queries."""
-    work = board.request(methods, draws, drawn=drawn).work(board.work / "features")
-    wanted = {one: work.looks(one) for one in methods}
-    _forget_ahead(work.jobs, draws)
+    plan, store = FeaturePlan.of(board.request(methods, draws, drawn=drawn)), FeatureStore(board.work / "features")
     with board.progress(f"gradients at {draws} draws") as report:
-        extend(list(work.jobs.values()), workers=board.workers, report=report)
-    for one, found in grid(work, wanted, board.config.dampings).items():
-        queries = work.query_names(one)
-        measured[one.name] = {c: development_lds(board.bank, queries, values) for c, values in found.items()}
+        store.extend(plan, shorten=True, workers=board.workers, report=report)
+    by_damping = compute_scores(plan, store, errors=False, dampings=board.config.dampings)
+    for one in methods:
+        found = {c: (own.queries, own.scores.numpy()) for c, own in by_damping[one.name].items()}
+        measured[one.name] = {c: development_lds(board.bank, *own) for c, own in found.items()}
         best = damping_of(one, measured[one.name])
         if not drawn and best in found:
-            scores[one.name] = found[best].astype(np.float32)
-
-
-def _forget_ahead(stores: Sequence[Path] | dict[Path, Any], draws: int) -> None:
-    """Remove features of more draws than are wanted, which an earlier run with other settings left."""
-    for store in stores:
-        if any(counts(kind)[-1:] > [draws] for kind in store.glob("*") if kind.is_dir()):
-            artefacts.discard(store)
+            scores[one.name] = found[best][1].astype(np.float32)

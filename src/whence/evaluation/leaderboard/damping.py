@@ -7,68 +7,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from whence.attribution.method import DAMPING, Method
-from whence.attribution.scoring import Seen
-from whence.attribution.work import Look, Work
-from whence.errors import ConfigError
 from whence.evaluation.asked import Kind, Use, asked
 from whence.evaluation.bank.bank import Bank
 from whence.evaluation.bank.pool import Pool
 from whence.evaluation.prediction.lds import lds
 from whence.evaluation.tuning import DEVELOPMENT
-
-#: Scores [Q, N] by method and damping.
-Grid = Mapping[Method, Mapping[float, np.ndarray]]
-
-
-def grid(work: Work, wanted: Mapping[Method, Sequence[Look]], dampings: Sequence[float] = ()) -> Grid:
-    """Return the scores of every method at every damping, from features that are there.
-
-    Methods that look at the same features share one kernel, and all dampings one eigendecomposition of it. Methods
-    without damping have one entry, at their own; dampings that a method refuses, since rounding errors or a leverage
-    of 1 would take over, have none.
-
-    Args:
-        work: What is asked for.
-        wanted: Where each method's features are.
-        dampings: Multiples of the mean eigenvalue; without any each method's own, which it must not refuse.
-
-    Returns:
-        float64 [Q, N] by method and damping; queries as in `Work.query_names`, examples as in `work.examples`.
-
-    Raises:
-        ConfigError: A method refuses its own damping, and no others were asked for.
-    """
-    found: dict[Method, dict[float, np.ndarray]] = {method: {} for method in wanted}
-    shared: dict[tuple[Look, object, tuple[str, ...]], list[Method]] = {}
-    for method, looks in wanted.items():
-        for look in looks:
-            shared.setdefault((look, method.feature, work.query_names(method)), []).append(method)
-    for (look, _, queries), methods in shared.items():
-        seen = Seen.open(look, methods[0].feature, work.examples.ids, queries)
-        evidence = seen.evidence()
-        for method in methods:
-            for damping in tried(method, dampings):
-                try:
-                    values = seen.ordered(method.function(evidence, damping)) * seen.weights
-                except ConfigError:
-                    if not dampings:
-                        raise
-                    continue
-                found[method][damping] = found[method].get(damping, 0) + values.numpy()
-    return found
-
-
-def tried(one: Method, dampings: Sequence[float]) -> list[float]:
-    """Return at which dampings a method is looked at: at those, and at one that it states itself.
-
-    Example:
-        >>> from whence.attribution.methods import METHODS
-        >>> tried(METHODS["tangent"], [1.0, 10.0]), tried(METHODS["trak"], [1.0, 10.0]), tried(METHODS["trak"], [])
-        ([1.0, 2.0, 10.0], [1.0, 10.0], [0.1])
-    """
-    if not dampings or not one.damped:
-        return [one.damping]
-    return sorted({*dampings, *([] if one.damping == DAMPING else [one.damping])})
 
 
 def development_lds(bank: Bank, queries: Sequence[str], scores: np.ndarray) -> float:

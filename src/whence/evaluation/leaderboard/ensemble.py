@@ -10,9 +10,9 @@ from __future__ import annotations
 import numpy as np
 
 from whence import artefacts
-from whence.attribution.queries import Queries
 from whence.config import Config
 from whence.data import Dataset
+from whence.diffusion.examples import Examples
 from whence.ensemble import Ensemble, train_ensemble
 from whence.ensemble.losses import Losses
 from whence.ensemble.residuals import losses
@@ -77,23 +77,23 @@ def training_config(board: Board, seed: int) -> Config:
     return shortened(board.bank.config, count // 2, count).updated("training", seed=seed, checkpoints=0)
 
 
-def held_out(board: Board) -> Queries:
+def held_out(board: Board) -> Examples:
     """Return the first held-out queries that are not for development."""
     bank = board.bank
     rows = np.flatnonzero(asked(bank.drawn, bank.development, Kind.HELD_OUT, Use.REPORTED))
     rows = rows[: board.config.ensemble_queries]
-    return Queries(tuple(bank.queries[q] for q in rows), bank.queries_data.images(rows), sampler=None, drawn=False)
+    return Examples(tuple(bank.queries[q] for q in rows), bank.queries_data.images(rows))
 
 
-def _exact(board: Board, ensemble: Ensemble, queries: Queries, seed: int) -> Losses:
+def _exact(board: Board, ensemble: Ensemble, queries: Examples, seed: int) -> Losses:
     """Exact losses of every ablation."""
     with board.progress("exact losses") as report:
-        return losses(ensemble, queries.pictures, list(queries.names), seed=seed, workers=board.workers, report=report)
+        return losses(ensemble, queries.values, list(queries.ids), seed=seed, workers=board.workers, report=report)
 
 
-def _scores(board: Board, ensemble: Ensemble, queries: Queries) -> dict[str, Scores]:
+def _scores(board: Board, ensemble: Ensemble, queries: Examples) -> dict[str, Scores]:
     """Scores of held-out pictures by every method, as the mean over the members."""
-    found = {name: ask(queries.pictures, queries.names) for name, ask in likenesses(board, ensemble).items()}
+    found = {name: ask(queries.values, queries.ids) for name, ask in likenesses(board, ensemble).items()}
     return found | ask_members(board, ensemble, queries, ensemble_methods(board))
 
 

@@ -9,6 +9,8 @@ from tempfile import TemporaryDirectory
 
 from whence import artefacts
 from whence.attribution.attribution_cost import attribution_cost
+from whence.attribution.feature_plan import FeaturePlan
+from whence.attribution.feature_store import FeatureStore
 from whence.attribution.method import Method
 from whence.cost import Cost
 from whence.diffusion.training_cost import training_cost
@@ -77,7 +79,7 @@ def leaderboard_cost(board: Board, only: Sequence[str] = ()) -> Cost:
 def _rate(board: Board, methods: Sequence[Method]) -> Rate:
     """Measure what gradients and scores cost."""
     with TemporaryDirectory() as scratch:
-        work = board.request(methods, board.draws, drawn=False).work(Path(scratch))
-        found = attribution_cost(work, methods, workers=board.workers)
+        plan = FeaturePlan.of(board.request(methods, board.draws, drawn=False))
+        found = attribution_cost(plan, FeatureStore(Path(scratch)), workers=board.workers)
     pictures = len(board.bank.examples) + len(board.bank.queries)
     return Rate(found.seconds / pictures / board.draws, found.memory, found.disk / pictures)

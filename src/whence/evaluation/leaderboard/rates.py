@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from whence.attribution.attribute import Request
 from whence.attribution.method import Method
-from whence.attribution.queries import Queries
+from whence.attribution.request import AttributionRequest
 from whence.data import Dataset
+from whence.diffusion.examples import Examples
 from whence.ensemble import Ensemble, sample
 from whence.evaluation.exact.false_attribution import false_attribution
 from whence.evaluation.exact.false_rate import FalseAttribution
@@ -41,12 +42,12 @@ def ensemble_methods(board: Board) -> list[Method]:
     return [one for one in chosen_methods(board) if one.name in board.config.ensemble_methods]
 
 
-def ask_members(board: Board, ensemble: Ensemble, queries: Queries, methods: Sequence[Method]) -> dict[str, Scores]:
+def ask_members(board: Board, ensemble: Ensemble, queries: Examples, methods: Sequence[Method]) -> dict[str, Scores]:
     """Return scores by gradient methods, as the mean over the members of an ensemble."""
     settings = board.settings(board.config.ensemble_draws)
-    request = Request.make(ensemble, ensemble.data, queries, methods, settings)
-    title = f"gradients of {len(queries.names)} pictures"
-    return board.quick(request, member_features(board), title)
+    request = AttributionRequest.of(ensemble, ensemble.data, queries, methods, settings)
+    title = f"gradients of {len(queries)} pictures"
+    return board.quick_scores(request, member_features(board), title)
 
 
 def member_features(board: Board) -> Path:
@@ -74,8 +75,9 @@ def _attributors(board: Board, ensemble: Ensemble) -> dict[str, Attributor]:
 
     def gradients(one: Method) -> Attributor:
         def ask(pictures: Tensor, names: Sequence[str]) -> Scores:
-            queries = Queries(tuple(names), pictures, sampler=None, drawn=False)
-            return ask_members(board, ensemble, queries, [one])[one.name]
+            scores = ask_members(board, ensemble, Examples(tuple(names), pictures), [one])[one.name]
+            # What false attribution writes states the process in these words.
+            return replace(scores, estimand=replace(scores.estimand, process="one step"))
 
         return ask
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 import numpy as np
 
 from whence import artefacts
-from whence.attribution.attribute import Request
 from whence.attribution.method import Method
-from whence.attribution.queries import Queries
+from whence.attribution.request import AttributionRequest
 from whence.attribution.target import Target
 from whence.data import Dataset
+from whence.diffusion.examples import Examples
 from whence.diffusion.training import train
 from whence.evaluation.leaderboard.attributions import chosen_methods
 from whence.evaluation.leaderboard.board import PIXELS, RANDOM, Board, needs_drawn
@@ -28,10 +28,10 @@ def traced(board: Board) -> dict[str, Tracing]:
     data, count = board.bank.data, min(board.config.traced, len(board.bank.data))
     source = np.random.default_rng(derived_seed(board.config.seed, "traced"))
     rows = np.sort(source.permutation(len(data))[:count])
-    queries = Queries(tuple(data.ids[n] for n in rows), data.images(rows), sampler=None, drawn=False)
-    request = Request.make(board.target, data, queries, _methods(board), board.settings(board.draws))
-    found = board.quick(request, board.work / "features", "gradients of training images")
-    found |= {name: attributor(name, data)(queries.pictures, queries.names) for name in PIXELS}
+    queries = Examples(tuple(data.ids[n] for n in rows), data.images(rows))
+    request = AttributionRequest.of(board.target, data, queries, _methods(board), board.settings(board.draws))
+    found = board.quick_scores(request, board.work / "features", "gradients of training images")
+    found |= {name: attributor(name, data)(queries.values, queries.ids) for name in PIXELS}
     scores = {name: one.scores.double().numpy() for name, one in found.items()}
     scores[RANDOM] = random_scores(board, (count, len(data)), "traced")
     return {name: tracing(own, rows) for name, own in scores.items()}
@@ -43,13 +43,13 @@ def self_influence(board: Board) -> tuple[dict[str, np.ndarray], np.ndarray]:
     place = board.work / "outliers"
     with board.progress("a model of data with outliers") as report:
         train(data, place / "model", board.bank.config, report=report)
-    queries = Queries(data.ids, data.images(range(len(data))), sampler=None, drawn=False)
+    queries = Examples(data.ids, data.images(range(len(data))))
     settings, model = board.settings(board.config.self_draws), Target.open(place / "model")
-    request = Request.make(model, data, queries, _methods(board), settings)
-    found = board.quick(request, place / "features", "gradients of all training images")
+    request = AttributionRequest.of(model, data, queries, _methods(board), settings)
+    found = board.quick_scores(request, place / "features", "gradients of all training images")
     artefacts.discard(place / "features")
     own = {name: one.scores.double().numpy().diagonal() for name, one in found.items()}
-    likeness = attributor("pixel-dot", data)(queries.pictures, queries.names).scores.double().numpy().diagonal()
+    likeness = attributor("pixel-dot", data)(queries.values, queries.ids).scores.double().numpy().diagonal()
     return {**own, "pixel-dot": likeness, RANDOM: random_scores(board, (1, len(data)), "outliers")[0]}, strange
 
 

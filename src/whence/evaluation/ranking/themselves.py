@@ -64,9 +64,9 @@ def _require_same_pictures(pictures: Pictures) -> None:
     Raises:
         MismatchError: They are not.
     """
-    place = {name: n for n, name in enumerate(pictures.examples)}
-    for name in pictures.queries:
-        if name in place and not np.array_equal(pictures.query(name), pictures.example(place[name])):
+    both = set(pictures.examples.ids).intersection(pictures.queries.ids)
+    for name in pictures.queries.ids:
+        if name in both and not np.array_equal(pictures.query(name), pictures.example(name)):
             raise MismatchError(
                 f"The query {name!r} has the id of a training image, but is another picture, so that it can't be told "
                 "which queries are training images. Give the queries' own data: --queries."

@@ -103,7 +103,7 @@ def units_tested(scores: Scores) -> bool:
 def _are_steps(path: Path, pictures: Pictures) -> bool:
     """Whether the queries of scores are QUERY@TIMESTEP."""
     queries = artefacts.read_table(path / "queries.parquet")["id"]
-    known = set(pictures.queries)
+    known = set(pictures.queries.ids)
     return bool(queries) and all(one not in known and one.rpartition("@")[0] in known for one in queries)
 
 
@@ -119,7 +119,7 @@ def _require_alike(path: Path, whole: Mapping[str, Scores], pictures: Pictures) 
                 f"{path / name} and {path / first} are of different queries or examples. Write them to different "
                 "folders, or delete the one that is out of date."
             )
-    missing = sorted(set(whole[first].queries[:QUERIES]) - set(pictures.queries))
+    missing = sorted(set(whole[first].queries[:QUERIES]) - set(pictures.queries.ids))
     if missing:
         raise MismatchError(
             f"{path / 'pictures'} has no picture of the query {missing[0]!r}: it was made for other queries. "

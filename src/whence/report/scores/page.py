@@ -51,7 +51,7 @@ class Image:
 def render(folder: Path) -> str:
     """The report as HTML."""
     found = Attributions.read(folder)
-    cards, (height, width) = list(query_cards(found)), found.pictures.pixels.shape[-2:]
+    cards, (height, width) = list(query_cards(found)), found.pictures.examples.values.shape[-2:]
     count, held = len(found.any.examples), _images(found, cards)
     shares = concentrations(found.scores)
     curves = count > 1 and any(one.curve is not None for one in shares)
@@ -91,7 +91,7 @@ def render(folder: Path) -> str:
 
 def _images(found: Attributions, cards: Sequence[QueryCard]) -> dict[int, Image]:
     """The training images on the page, by column; those that were not kept are left out."""
-    kept_at = {name: k for k, name in enumerate(found.pictures.examples)}
+    kept = set(found.pictures.examples.ids)
     shown = {
         entry.column: entry.name
         for card in cards
@@ -99,9 +99,9 @@ def _images(found: Attributions, cards: Sequence[QueryCard]) -> dict[int, Image]
         for entry in (*answer.proponents, *answer.opponents)
     }
     return {
-        n: Image(f"e{n}", data_uri(found.pictures.example(kept_at[name]), SMALL))
+        n: Image(f"e{n}", data_uri(found.pictures.example(name), SMALL))
         for n, name in sorted(shown.items())
-        if name in kept_at
+        if name in kept
     }
 
 

@@ -1,4 +1,4 @@
-"""The pictures that are asked about."""
+"""Queries of an ensemble."""
 
 import numpy as np
 import pytest
@@ -6,8 +6,8 @@ import torch
 from PIL import Image
 
 from whence import artefacts
+from whence.attribution.queries import read_queries
 from whence.data import load
-from whence.ensemble.queries import read_queries
 from whence.ensemble.residuals import losses
 from whence.errors import ArtefactError, ConfigError, DataError
 
@@ -25,40 +25,40 @@ def coloured(tmp_path):
 
 def test_pictures_that_the_ensemble_drew(tiny_ensemble):
     drawn = artefacts.read_tensors(tiny_ensemble.path / "samples/0/pictures.safetensors")["pictures"]
-    names, pictures = read_queries(tiny_ensemble, "0/1-3")
-    assert names == ["0/1", "0/2", "0/3"]
-    assert torch.equal(pictures, drawn[1:4])
-    names, pictures = read_queries(tiny_ensemble, "0/2")
-    assert names == ["0/2"]
-    assert torch.equal(pictures, drawn[2:3])
+    queries = read_queries(tiny_ensemble, "0/1-3")
+    assert queries.ids == ("0/1", "0/2", "0/3")
+    assert torch.equal(queries.values, drawn[1:4])
+    queries = read_queries(tiny_ensemble, "0/2")
+    assert queries.ids == ("0/2",)
+    assert torch.equal(queries.values, drawn[2:3])
 
 
 def test_held_out_digits(tiny_ensemble):
-    names, pictures = read_queries(tiny_ensemble, "digits:test")
+    queries = read_queries(tiny_ensemble, "digits:test")
     digits = load("digits:test")
-    assert names == list(digits.ids)
-    assert torch.equal(pictures, digits.images(range(297)))
-    assert pictures.shape == (297, 1, 8, 8)
-    assert pictures.min() == -1
-    assert pictures.max() == 1
+    assert queries.ids == digits.ids
+    assert torch.equal(queries.values, digits.images(range(297)))
+    assert queries.values.shape == (297, 1, 8, 8)
+    assert queries.values.min() == -1
+    assert queries.values.max() == 1
 
 
 def test_colours_of_another_size_become_grey_and_small(tiny_ensemble, coloured):
     """The central square of 12 x 12 pixels at 8 x 8, by the luma of ITU-R 601."""
-    names, pictures = read_queries(tiny_ensemble, str(coloured))
-    assert names == ["0.png", "1.png", "2.png"]
-    assert pictures.shape == (3, 1, 8, 8)
-    assert pictures.dtype == torch.float32
-    for n, picture in enumerate(pictures):
+    queries = read_queries(tiny_ensemble, str(coloured))
+    assert queries.ids == ("0.png", "1.png", "2.png")
+    assert queries.values.shape == (3, 1, 8, 8)
+    assert queries.values.dtype == torch.float32
+    for n, picture in enumerate(queries.values):
         for columns, luma in ((slice(0, 3), 0.587), (slice(5, 8), 0.114)):
             expected = luma * (80 * n + 60) / 127.5 - 1
             assert picture[0, :, columns].mean().item() == pytest.approx(expected, abs=0.02)
 
 
 def test_they_can_be_measured(ensemble, coloured):
-    names, pictures = read_queries(ensemble, str(coloured))
-    found = losses(ensemble, pictures, names, draws=8, workers=1)
-    assert found.queries == tuple(names)
+    queries = read_queries(ensemble, str(coloured))
+    found = losses(ensemble, queries.values, queries.ids, draws=8, workers=1)
+    assert found.queries == queries.ids
     assert (found.full() > 0).all()
 
 
@@ -88,5 +88,5 @@ def test_a_folder_of_the_name_of_a_sample_needs_its_path(tiny_ensemble, coloured
     folder.parent.mkdir()
     coloured.rename(folder)
     monkeypatch.chdir(folder.parent.parent)
-    assert read_queries(tiny_ensemble, "0/1")[0] == ["0/1"]
-    assert read_queries(tiny_ensemble, "./0/1")[0] == ["0.png", "1.png", "2.png"]
+    assert read_queries(tiny_ensemble, "0/1").ids == ("0/1",)
+    assert read_queries(tiny_ensemble, "./0/1").ids == ("0.png", "1.png", "2.png")

@@ -1,9 +1,12 @@
 import pytest
 
 from whence import artefacts
-from whence.attribution.attribute import Request, attribute
+from whence.attribution.attribute import attribute
 from whence.attribution.attribution_cost import KEPT, attribution_cost
-from whence.attribution.work import AttributionConfig
+from whence.attribution.config import AttributionConfig
+from whence.attribution.feature_plan import FeaturePlan
+from whence.attribution.feature_store import FeatureStore
+from whence.attribution.request import AttributionRequest
 from whence.diffusion.model import DiffusionModel
 from whence.gradients.compression import Compression
 
@@ -21,8 +24,9 @@ EXAMPLES, QUERIES, STEPS = 10, 2, 3
     ],
 )
 def test_the_disk_of_features_and_scores(recorded_run, few_digits, drawn, tmp_path, methods, rows, kinds, pairs):
-    request = Request.make(recorded_run, few_digits, drawn, methods, CONFIG)
-    plan = attribution_cost(request.work(tmp_path), request.methods, workers=1)
+    request = AttributionRequest.of(recorded_run, few_digits, drawn, methods, CONFIG)
+    plan = attribution_cost(FeaturePlan.of(request), FeatureStore(tmp_path), workers=1)
+    assert not list(tmp_path.iterdir())
     parameters = sum(one.numel() for one in DiffusionModel.load(recorded_run).network.parameters())
     assert plan.disk == kinds * rows * 8 * 4 * parameters + KEPT * pairs * EXAMPLES
     assert plan.seconds > 0
@@ -32,8 +36,8 @@ def test_the_disk_of_features_and_scores(recorded_run, few_digits, drawn, tmp_pa
 
 def test_scores_of_features_that_are_there(recorded_run, few_digits, drawn, tmp_path):
     attribute(recorded_run, few_digits, drawn, "trak", config=CONFIG, out=tmp_path, workers=1)
-    request = Request.make(recorded_run, few_digits, drawn, "trak", CONFIG)
-    plan = attribution_cost(request.work(tmp_path / "features"), request.methods, workers=1)
+    request = AttributionRequest.of(recorded_run, few_digits, drawn, "trak", CONFIG)
+    plan = attribution_cost(FeaturePlan.of(request), FeatureStore(tmp_path / "features"), workers=1)
     assert plan.work == "scores alone: the features are there"
     assert plan.seconds > 0
     tensors = artefacts.read_tensors(tmp_path / "trak" / "scores.safetensors").values()

@@ -1,8 +1,8 @@
-"""Where the rows of an example come from: at which timestep and with which noise a gradient is taken.
+"""Draw sources: at which timestep and with which noise the gradient of an example is taken.
 
-Own          draws of its own, the k-th of example n a function of (seed, n, k)
-Recorded     what training saw, the latest visit before a checkpoint first: timestep, noise and flip
-Trajectory   one fixed timestep for each example, with noise of its own: the steps of a sampling trajectory
+OwnDraws          draws of the example's own, a function of (seed, id, draw index), or the same draws for all examples
+RecordedDraws     what training drew, the latest visit before a checkpoint first: timestep, noise and flip
+TrajectoryDraws   one fixed timestep for each example, with noise of its own: the steps of a sampling trajectory
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from whence.diffusion.batches import flips
 from whence.diffusion.draws import Draws
 
 
-class Source(Protocol):
-    """Gives the k-th row of an example."""
+class DrawSource(Protocol):
+    """Gives the draws of examples."""
 
     def __call__(self, x: Tensor, ids: Sequence[str], index: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
         """Return x as it is to be noised [n, C, H, W], timesteps int64 [n] and noise [n, C, H, W]."""
 
     def record(self) -> dict[str, Any]:
-        """Everything that the rows depend on, for a manifest."""
+        """Everything that the draws depend on, for a manifest."""
 
 
 @dataclass(frozen=True)
-class Own:
-    """Draws of the example's own, or shared by all of them.
+class OwnDraws:
+    """Draws of each example's own, or draws that all examples share.
 
     Example:
-        >>> x, t, noise = Own(Draws(seed=0))(torch.zeros(2, 1, 4, 4), ["a", "b"], np.array([0, 7]))
+        >>> x, t, noise = OwnDraws(Draws(seed=0))(torch.zeros(2, 1, 4, 4), ["a", "b"], np.array([0, 7]))
         >>> t.shape, noise.shape
         (torch.Size([2]), torch.Size([2, 1, 4, 4]))
     """
@@ -52,14 +52,14 @@ class Own:
 
 
 @dataclass(frozen=True)
-class Recorded:
-    """The visits of a training run between two checkpoints: index k is the visit `last` - k, from which it goes round.
+class RecordedDraws:
+    """The draws of a training run between two checkpoints: draw k is the visit `last` - k, cyclically.
 
     Attributes:
-        draws: Those of the run, whose index is the visit.
+        draws: The draws of the run, whose index is the visit.
         last: The latest visit that every example had before the checkpoint.
-        visits: How many visits every example had since the checkpoint before it.
-        seed: The run's, for flips.
+        visits: Number of visits that every example had since the checkpoint before it.
+        seed: Seed of the run, for flips.
         flip: Whether the run flipped images.
     """
 
@@ -70,7 +70,7 @@ class Recorded:
     flip: bool
 
     def __call__(self, x: Tensor, ids: Sequence[str], index: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
-        """What training saw at these visits."""
+        """What training drew at these visits."""
         visits = self.last - np.asarray(index) % self.visits
         if self.flip:
             flipped = torch.from_numpy(flips(self.seed, ids, visits))
@@ -79,28 +79,28 @@ class Recorded:
         return x, t, noise
 
     def record(self) -> dict[str, Any]:
-        """The run's draws and its visits."""
-        found = {"source": "recorded", "last": self.last, "visits": self.visits, "flip": self.flip}
-        return {**found, **vars(self.draws)}
+        """The draws of the run and the visits."""
+        visits = {"last": self.last, "visits": self.visits, "flip": self.flip}
+        return {"source": "recorded", **visits, **vars(self.draws)}
 
 
 @dataclass(frozen=True)
-class Trajectory:
+class TrajectoryDraws:
     """Fixed timesteps: each example is the clean picture that a step of a trajectory predicts, noised to that step.
 
     Attributes:
         draws: Give the noise.
-        timesteps: The timestep of each example by id.
+        timesteps: Timestep of each example by id.
     """
 
     draws: Draws
     timesteps: Mapping[str, int]
 
     def __call__(self, x: Tensor, ids: Sequence[str], index: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
-        """The examples' own timesteps with the noise of these indices."""
+        """The examples' timesteps, with the noise of these indices."""
         _, noise = self.draws(ids, index, x.shape[1:])
         return x, torch.tensor([self.timesteps[name] for name in ids]), noise
 
     def record(self) -> dict[str, Any]:
-        """The draws and the timesteps."""
+        """The seed and the timesteps."""
         return {"source": "trajectory", "timesteps": sorted(self.timesteps.items()), "seed": self.draws.seed}

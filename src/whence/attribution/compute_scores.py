@@ -1,0 +1,230 @@
+"""From features to scores: methods that need the same features share one kernel for each checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import overload
+
+import torch
+from torch import Tensor
+
+from whence.attribution.feature_pair import FeaturePair
+from whence.attribution.feature_plan import FeaturePlan, Term
+from whence.attribution.feature_store import FeatureStore
+from whence.attribution.method import Method
+from whence.engine import Report, silent
+from whence.errors import ConfigError
+from whence.gradients.features import Feature
+from whence.gradients.stored_features import StoredFeatures
+from whence.scores.jackknife import GROUPS, Jackknife
+from whence.scores.scores import Estimand, Scores
+
+
+@overload
+def compute_scores(
+    plan: FeaturePlan, store: FeatureStore, *, errors: bool = True, dampings: None = None, report: Report = silent
+) -> dict[str, Scores]: ...
+
+
+@overload
+def compute_scores(
+    plan: FeaturePlan, store: FeatureStore, *, errors: bool = True, dampings: Sequence[float], report: Report = silent
+) -> dict[str, dict[float, Scores]]: ...
+
+
+def compute_scores(
+    plan: FeaturePlan,
+    store: FeatureStore,
+    *,
+    errors: bool = True,
+    dampings: Sequence[float] | None = None,
+    report: Report = silent,
+) -> dict[str, Scores] | dict[str, dict[float, Scores]]:
+    """Compute the scores S = Σ_c w_c S_c of all methods of a plan, from features that are there.
+
+    Args:
+        plan: The plan.
+        store: The store, after it was extended by the plan.
+        errors: Whether standard errors are computed, which cost eight times as much as the scores.
+        dampings: Several dampings, multiples of the mean eigenvalue, which share one kernel; see `Method.dampings`.
+            Default: the damping of the request, or else the method's own.
+        report: Called with (kernels done, kernels in all).
+
+    Returns:
+        Scores by name of the method. With `dampings` by name and damping, in float64; a damping that a method refuses,
+        because rounding errors or a leverage of 1 would take over, is left out.
+
+    Raises:
+        ConfigError: A method refuses its damping, or its function returns something else than scores [Q, N].
+        ArtefactError: Features are missing or damaged.
+    """
+    totals = {method: _zeros(plan, method, errors, dampings) for method in plan.terms}
+    kernels: dict[tuple[Term, Feature, tuple[str, ...]], list[Method]] = {}
+    for method, terms in plan.terms.items():
+        for term in terms:
+            kernels.setdefault((term, method.feature, plan.query_ids(method)), []).append(method)
+    for done, ((term, feature, query_ids), methods) in enumerate(kernels.items()):
+        features = TermFeatures.open(plan, store, term, feature, query_ids)
+        for group in (None, *range(GROUPS)) if errors else (None,):
+            pair = features.pair(group)
+            for method in methods:
+                _add(totals[method], method, features, pair, group, skip_refused=dampings is not None)
+        report(done + 1, len(kernels))
+    if dampings is None:
+        return {
+            method.name: _scores(plan, method, total.value.float(), total if errors else None)
+            for method, by_damping in totals.items()
+            for total in by_damping.values()
+        }
+    return {
+        method.name: {
+            c: _scores(plan, method, total.value, total if errors else None) for c, total in by_damping.items()
+        }
+        for method, by_damping in totals.items()
+    }
+
+
+def _zeros(plan: FeaturePlan, method: Method, errors: bool, dampings: Sequence[float] | None) -> dict[float, Jackknife]:
+    """Return the scores of no checkpoints yet, at every damping."""
+    single = plan.request.config.damping or method.damping
+    queries, examples = len(plan.query_ids(method)), len(plan.request.examples)
+    return {
+        damping: Jackknife.zeros(queries, examples, GROUPS if errors else 0)
+        for damping in ([single] if dampings is None else method.dampings(dampings))
+    }
+
+
+def _add(
+    totals: dict[float, Jackknife],
+    method: Method,
+    features: TermFeatures,
+    pair: FeaturePair,
+    group: int | None,
+    *,
+    skip_refused: bool,
+) -> None:
+    """Add the scores of one checkpoint, from all draws or without one group, at every damping.
+
+    Raises:
+        ConfigError: The method refuses a damping, or its function returns something else than scores [Q, N].
+    """
+    for damping in list(totals):
+        try:
+            scores = method.function(pair, damping)
+        except ConfigError:
+            if not skip_refused:
+                raise
+            del totals[damping]
+            continue
+        if tuple(scores.shape) != features.shape:
+            raise ConfigError(
+                f"The method {method.name!r} returned scores of shape {tuple(scores.shape)}; expected [Q, N], here "
+                f"{features.shape}."
+            )
+        totals[damping].add(group, features.weighted(scores))
+
+
+@dataclass(frozen=True)
+class TermFeatures:
+    """The features of a term.
+
+    Kernels get examples and queries in the order of their ids, so that the last bits don't depend on any other order.
+
+    Attributes:
+        examples: Features of the examples.
+        queries: Features of the queries, or of all their steps.
+        steps: Rows of each query, Q, in the order of the ids.
+        lines: Place of each query of the request in that order, Q.
+        columns: Place of each example of the request in the order of the ids, N.
+        weights: What the scores of each example are multiplied by, float64 [N]: 0 where it was not trained on.
+    """
+
+    examples: StoredFeatures
+    queries: StoredFeatures
+    steps: tuple[tuple[int, ...], ...]
+    lines: Tensor
+    columns: Tensor
+    weights: Tensor
+
+    @classmethod
+    def open(
+        cls, plan: FeaturePlan, store: FeatureStore, term: Term, feature: Feature, query_ids: tuple[str, ...]
+    ) -> TermFeatures:
+        """Open the features of examples and queries; those of its steps for a query whose steps are there."""
+        examples = store.features(plan, term.examples, feature)
+        queries = store.features(plan, term.queries, feature)
+        steps, trained, ids = query_rows(queries.ids, query_ids), term.checkpoint.trained, plan.request.examples.ids
+        shares = dict.fromkeys(ids, 1.0) if trained is None else dict(trained)
+        weights = [term.checkpoint.weight * shares.get(name, 0.0) for name in ids]
+        return cls(
+            examples,
+            queries,
+            tuple(tuple(steps[name]) for name in sorted(query_ids)),
+            _places(sorted(query_ids), query_ids),
+            _places(examples.ids, ids),
+            torch.tensor(weights, dtype=torch.float64),
+        )
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(Q, N)."""
+        return len(self.steps), len(self.weights)
+
+    def pair(self, without: int | None = None) -> FeaturePair:
+        """Return the means over the draws, or over the draws outside of one group."""
+        values = self.queries.mean(without)
+        queries = torch.stack([values[list(rows)].mean(0) for rows in self.steps])
+        return FeaturePair(self.examples.mean(without), queries, self.examples.loss(without), self.examples.widths)
+
+    def weighted(self, scores: Tensor) -> Tensor:
+        """Return scores [Q, N] in the order of the request, times the weights."""
+        return scores[self.lines][:, self.columns] * self.weights
+
+
+def _places(order: Sequence[str], names: Sequence[str]) -> Tensor:
+    """Return the place of each name in an order, [n]."""
+    place = {name: n for n, name in enumerate(order)}
+    return torch.tensor([place[name] for name in names])
+
+
+def query_rows(ids: Sequence[str], queries: Sequence[str]) -> dict[str, list[int]]:
+    """Return the rows of each query: its own, or those of all its steps QUERY@TIMESTEP.
+
+    Example:
+        >>> query_rows(["a@1", "a@9", "b@1", "b@9"], ["b", "a"])
+        {'b': [2, 3], 'a': [0, 1]}
+    """
+    rows: dict[str, list[int]] = {name: [] for name in queries}
+    for row, name in enumerate(ids):
+        rows[name if name in rows else name.rsplit("@", 1)[0]].append(row)
+    return rows
+
+
+def _scores(plan: FeaturePlan, method: Method, values: Tensor, errors: Jackknife | None) -> Scores:
+    request = plan.request
+    return Scores(
+        scores=values,
+        queries=plan.query_ids(method),
+        examples=request.examples.ids,
+        units=request.units,
+        method=method.name,
+        estimand=_estimand(plan, method),
+        sign="positive is proponent" if method.signed else "unsigned",
+        combine="sum" if method.additive else "max",
+        standard_error=errors.standard_error() if errors else None,
+        draws=request.config.draws,
+        deviations=errors.deviations() if errors else None,
+    )
+
+
+def _estimand(plan: FeaturePlan, method: Method) -> Estimand:
+    terms = plan.terms[method]
+    if terms[0].checkpoint.source:
+        process = "the recorded steps of the training run, each to first order"
+    else:
+        step = "one damped Newton step" if method.damped else "one gradient step"
+        over = "" if len(terms) == 1 else f", the mean over {len(terms)} sets of weights"
+        process = f"{step} from these weights{over}"
+    model = plan.request.target.fingerprint
+    return Estimand(method.behaviour, "an example left out of training", process, model, "example")

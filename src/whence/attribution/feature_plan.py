@@ -1,0 +1,191 @@
+"""The feature plan: which features of which checkpoints and examples the methods of a request need."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+from whence.attribution.method import Method
+from whence.attribution.request import AttributionRequest
+from whence.attribution.target import WeightedCheckpoint
+from whence.diffusion.checkpoint import Checkpoint, LoadedCheckpoint
+from whence.diffusion.draws import Draws
+from whence.diffusion.examples import Examples
+from whence.diffusion.sampling import predicted_clean
+from whence.errors import ConfigError
+from whence.gradients.draw_sources import DrawSource, OwnDraws, TrajectoryDraws
+from whence.gradients.features import Feature
+from whence.scores.jackknife import GROUPS
+from whence.seeds import derived_seed
+
+#: Number of draws at each step of a query's trajectory.
+STEP_DRAWS = GROUPS
+
+
+@dataclass(frozen=True)
+class FeatureSet:
+    """Features of one set of examples by one checkpoint; the same as another one of the same checkpoint and name.
+
+    Attributes:
+        checkpoint: The model, and which of its parameters are differentiated.
+        name: Name of their folder, among the features of the checkpoint.
+        examples: The examples.
+        source: Gives timesteps and noise.
+        draws: Number of draws of each example.
+    """
+
+    checkpoint: Checkpoint | LoadedCheckpoint
+    name: str
+    examples: Examples = field(compare=False)
+    source: DrawSource = field(compare=False)
+    draws: int = field(compare=False)
+
+
+@dataclass(frozen=True)
+class Term:
+    """A term of the scores S = Σ_c w_c S_c: one checkpoint.
+
+    Attributes:
+        checkpoint: The checkpoint and its weight w_c.
+        examples: The features of the training examples.
+        queries: The features of the queries.
+    """
+
+    checkpoint: WeightedCheckpoint
+    examples: FeatureSet
+    queries: FeatureSet
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """The clean pictures that the model predicts on the way to its own pictures.
+
+    Attributes:
+        timesteps: Timestep of every step.
+        pictures: The predicted pictures, named QUERY@TIMESTEP.
+    """
+
+    timesteps: tuple[int, ...]
+    pictures: Examples
+
+    @classmethod
+    def of(cls, request: AttributionRequest) -> Trajectory:
+        """Return the trajectories of the queries of a request, which are drawn again.
+
+        Raises:
+            ConfigError: The model didn't draw the queries.
+        """
+        queries = request.queries
+        if queries.origin is None or not queries.origin.drawn:
+            raise ConfigError(
+                "Journey-TRAK explains the way to a picture, so the model must have drawn the queries itself: give "
+                "--queries sample:COUNT, or leave this method out."
+            )
+        timesteps, clean = predicted_clean(request.target.model, queries.origin.sampler, queries.ids)
+        names = tuple(f"{name}@{t}" for t in timesteps for name in queries.ids)
+        return cls(tuple(timesteps), Examples(names, clean.flatten(0, 1)))
+
+
+@dataclass(frozen=True)
+class FeaturePlan:
+    """The terms of the scores of every method, and the features that they need. It writes nothing.
+
+    Attributes:
+        request: The request.
+        terms: Terms of the scores, by method.
+        trajectory: The way to the queries, if a method explains it.
+    """
+
+    request: AttributionRequest
+    terms: Mapping[Method, tuple[Term, ...]]
+    trajectory: Trajectory | None = None
+
+    @classmethod
+    def of(cls, request: AttributionRequest) -> FeaturePlan:
+        """Return the plan for the gradient methods of a request.
+
+        Raises:
+            ConfigError: A method explains the way to the queries, and the model didn't draw them.
+            ArtefactError: A method needs checkpoints that a run doesn't have.
+            MismatchError: The record of a run is of other training examples.
+        """
+        needs_trajectory = any(method.steps != "none" for method in request.methods)
+        trajectory = Trajectory.of(request) if needs_trajectory else None
+        return cls(request, {method: _terms(request, method, trajectory) for method in request.methods}, trajectory)
+
+    @cached_property
+    def kinds(self) -> dict[FeatureSet, tuple[Feature, ...]]:
+        """The kinds of features that are needed of every set of examples."""
+        kinds: dict[FeatureSet, set[Feature]] = {}
+        for method, terms in self.terms.items():
+            for term in terms:
+                for feature_set in (term.examples, term.queries):
+                    kinds.setdefault(feature_set, set()).add(method.feature)
+        return {feature_set: tuple(sorted(features)) for feature_set, features in kinds.items()}
+
+    def query_ids(self, method: Method) -> tuple[str, ...]:
+        """Return the queries of a method's scores: pictures, or every step on the way to each, QUERY@TIMESTEP."""
+        ids = self.request.queries.ids
+        if method.steps != "each" or self.trajectory is None:
+            return ids
+        return tuple(f"{name}@{t}" for name in ids for t in self.trajectory.timesteps)
+
+
+def _terms(request: AttributionRequest, method: Method, trajectory: Trajectory | None) -> tuple[Term, ...]:
+    """Return the terms of the scores of a method."""
+    checkpoints = request.target.checkpoints(method.over, request.examples.ids, request.parameters)
+    return tuple(
+        Term(checkpoint, _example_set(request, method, checkpoint), _query_set(request, method, checkpoint, trajectory))
+        for checkpoint in checkpoints
+    )
+
+
+def _example_set(request: AttributionRequest, method: Method, weighted: WeightedCheckpoint) -> FeatureSet:
+    """Return the features of the training examples: at draws of their own, or at those that training drew."""
+    if weighted.source is None:
+        name, source = f"{_prefix(method)}examples", _own_draws(request, "examples", method)
+        return FeatureSet(weighted.checkpoint, name, request.examples, source, request.config.draws)
+    draws = recorded_draws(request.config.draws, weighted.source.visits)
+    name = f"recorded-{weighted.source.last:05d}"
+    return FeatureSet(weighted.checkpoint, name, request.examples, weighted.source, draws)
+
+
+def _query_set(
+    request: AttributionRequest, method: Method, weighted: WeightedCheckpoint, trajectory: Trajectory | None
+) -> FeatureSet:
+    """Return the features of the queries, or of the pictures on the way to them."""
+    if method.steps == "none" or trajectory is None:
+        name = f"{_prefix(method)}queries-{request.queries.fingerprint[:12]}"
+        source = _own_draws(request, "queries", method)
+        return FeatureSet(weighted.checkpoint, name, request.queries, source, request.config.draws)
+    pictures = trajectory.pictures
+    timesteps = {name: int(name.rsplit("@", 1)[1]) for name in pictures.ids}
+    steps = TrajectoryDraws(_draws(request, "trajectory"), timesteps)
+    return FeatureSet(weighted.checkpoint, f"trajectory-{pictures.fingerprint[:12]}", pictures, steps, STEP_DRAWS)
+
+
+def _prefix(method: Method) -> str:
+    """Return the beginning of the names of features at shared draws."""
+    return "shared-" if method.shared else ""
+
+
+def _own_draws(request: AttributionRequest, purpose: str, method: Method) -> OwnDraws:
+    """Return draws of each example's own, other ones for queries than for examples; or the same draws for all."""
+    if not method.shared:
+        return OwnDraws(_draws(request, purpose))
+    return OwnDraws(replace(_draws(request, "shared"), shared=True))
+
+
+def _draws(request: AttributionRequest, purpose: str) -> Draws:
+    return request.target.model.process.draws(derived_seed(request.config.seed, purpose))
+
+
+def recorded_draws(draws: int, visits: int) -> int:
+    """Return how many recorded visits are used: the latest ones, or all of them equally often.
+
+    Example:
+        >>> recorded_draws(100, 250), recorded_draws(100, 40), recorded_draws(100, 3)
+        (100, 40, 9)
+    """
+    return draws if visits >= draws else visits * -(-GROUPS // visits)

@@ -1,0 +1,108 @@
+"""The feature store: the folder in which the features of a plan are made and found.
+
+STORE/sets/SET/           training examples and queries, by fingerprint
+STORE/MODEL/subject/      the gradient spec of a model, by fingerprint
+STORE/MODEL/examples/     features of the training examples; see `whence.gradients.stored_features`
+STORE/MODEL/queries-SET/  features of queries
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from whence import artefacts
+from whence.attribution.feature_plan import FeaturePlan, FeatureSet
+from whence.diffusion.checkpoint import Checkpoint, LoadedCheckpoint
+from whence.engine import Report, silent
+from whence.gradients.features import Feature
+from whence.gradients.gradient_spec import GradientSpec
+from whence.gradients.make_features import FeatureJob, make_features
+from whence.gradients.make_gradient_spec import make_gradient_spec, suitable_batch
+from whence.gradients.stored_features import StoredFeatures, draw_counts
+
+
+@dataclass(frozen=True)
+class FeatureStore:
+    """Features of any number of models, training examples and queries in one folder.
+
+    Attributes:
+        folder: The folder.
+    """
+
+    folder: Path
+    _specs: dict[tuple[object, ...], GradientSpec] = field(default_factory=dict, repr=False, compare=False)
+
+    def extend(
+        self, plan: FeaturePlan, *, shorten: bool = False, workers: int | None = None, report: Report = silent
+    ) -> None:
+        """Make the features of a plan that are missing. Interrupted, the same call continues.
+
+        Args:
+            plan: The plan.
+            shorten: Whether features of more draws than the plan has are removed and made anew, instead of refused.
+            workers: Processes; default one for each core. A model in memory stays in this process.
+            report: Called with (rows done, rows in all), a row being a draw of an example.
+
+        Raises:
+            ModelError: A parameter can't be differentiated example by example.
+            DataError: The examples don't fit the model.
+            NotFiniteError: A weight or a gradient is not finite.
+            MismatchError: The store holds features of other examples or settings.
+            ConfigError: The store holds more draws already, or its features can't be extended.
+        """
+        jobs = self.jobs(plan, keep=True)
+        for feature_set, job in jobs.items():
+            feature_set.examples.write(job.examples)
+            if shorten and any(draw_counts(path)[-1:] > [plan.request.config.draws] for path in job.path.glob("*")):
+                artefacts.discard(job.path)
+        make_features(list(jobs.values()), workers=workers, report=report)
+
+    def jobs(self, plan: FeaturePlan, *, keep: bool = False) -> dict[FeatureSet, FeatureJob]:
+        """Return the jobs that make the features of a plan, one for each folder of features.
+
+        Args:
+            plan: The plan.
+            keep: Whether gradient specs that are measured are written to the store.
+        """
+        jobs: dict[Path, tuple[FeatureSet, FeatureJob]] = {}
+        for feature_set, kinds in plan.kinds.items():
+            job = self._job(plan, feature_set, kinds, keep)
+            if job.path in jobs:  # Two checkpoints of a plan may have the same weights.
+                job = replace(job, kinds=tuple(sorted({*job.kinds, *jobs[job.path][1].kinds})))
+            jobs[job.path] = feature_set, job
+        return dict(jobs.values())
+
+    def features(self, plan: FeaturePlan, feature_set: FeatureSet, kind: Feature) -> StoredFeatures:
+        """Return features of a plan that are there.
+
+        Raises:
+            ArtefactError: They are missing or damaged.
+        """
+        return StoredFeatures.open(self._job(plan, feature_set, (kind,), keep=False).path, kind)
+
+    def _job(self, plan: FeaturePlan, feature_set: FeatureSet, kinds: Sequence[Feature], keep: bool) -> FeatureJob:
+        spec, examples = self._spec(plan, feature_set.checkpoint, keep), feature_set.examples
+        return FeatureJob(
+            path=self.folder / spec.fingerprint[:12] / feature_set.name,
+            spec=spec,
+            examples=self.folder / "sets" / examples.fingerprint[:12],
+            fingerprint=examples.fingerprint,
+            source=feature_set.source,
+            draws=feature_set.draws,
+            kinds=tuple(kinds),
+            batch=suitable_batch(examples.values.shape[1:]),
+            precision=plan.request.config.precision,
+        )
+
+    def _spec(self, plan: FeaturePlan, checkpoint: Checkpoint | LoadedCheckpoint, keep: bool) -> GradientSpec:
+        """Return the gradient spec of a checkpoint; a model in memory may change, so its spec is always made anew."""
+        examples, config = plan.request.examples, plan.request.config
+        key = (checkpoint, examples.fingerprint, config.compression.model_dump_json(), config.autocast)
+        spec = self._specs.get((*key, True)) or self._specs.get((*key, keep))
+        if spec is None or isinstance(checkpoint, LoadedCheckpoint):
+            spec = self._specs[*key, keep] = make_gradient_spec(
+                self.folder, checkpoint, examples, config.compression, autocast=config.autocast, keep=keep
+            )
+        return spec

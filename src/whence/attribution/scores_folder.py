@@ -1,0 +1,123 @@
+"""The folder of results of an attribution.
+
+OUT/request/             what the scores are of: model, data, queries and the settings that all scores share
+OUT/features/            features, which more draws and more methods extend
+OUT/d-trak/, OUT/trak/   scores, one artefact for each method
+OUT/pictures/            the queries, and the training images with the largest and smallest scores
+OUT/norms.parquet        norms of gradients and their timesteps
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from whence import artefacts
+from whence.attribution.pictures import Pictures, extreme_examples
+from whence.attribution.request import AttributionRequest
+from whence.diffusion.examples import Examples
+from whence.errors import ArtefactError, MismatchError
+from whence.scores.scores import Scores
+
+#: What an attribution may have left in a folder before its request is written.
+KNOWN = {"features", "pictures", "request.part", "norms.parquet", "report.html"}
+
+
+@dataclass(frozen=True)
+class ScoresFolder:
+    """The folder of the results of a request.
+
+    Attributes:
+        path: The folder.
+        request: The request.
+    """
+
+    path: Path
+    request: AttributionRequest
+
+    def claim(self) -> None:
+        """Write the request into the folder, unless it is there; the folder must not hold other results.
+
+        Raises:
+            ArtefactError: The folder is a model, an ensemble or something else that Whence made, or holds other files.
+            MismatchError: It holds scores of another model, other data or queries, or with other settings.
+        """
+        if not self.is_claimed():
+            artefacts.discard(Path(f"{self._place}.part"))
+            with artefacts.create(self._place, "attribution", inputs=self.request.inputs, made=self._made):
+                pass
+
+    def is_claimed(self) -> bool:
+        """Return whether the folder has the same request, after a check that it holds no other results.
+
+        Raises:
+            ArtefactError: See `claim`.
+            MismatchError: See `claim`.
+        """
+        kind = artefacts.kind_of(self.path) if self.path.is_dir() else None
+        if kind is not None:
+            raise ArtefactError(f"{self.path} is a {kind}. Give a folder of their own for scores.")
+        self._require_no_other_files()
+        try:
+            manifest = artefacts.existing(self._place, "attribution", inputs=self.request.inputs, made=self._made)
+        except MismatchError as error:
+            if not artefacts.of_kind(self.path, "scores"):
+                return False
+            differences = "\n".join(str(error).splitlines()[1:-1])
+            raise MismatchError(
+                f"{self.path} holds scores of something else:\n{differences}\nUse another folder, or delete this one."
+            ) from None
+        return manifest is not None
+
+    @property
+    def _place(self) -> Path:
+        return self.path / "request"
+
+    @property
+    def _made(self) -> dict[str, Any]:
+        return {"config": self.request.config.shared()}
+
+    def _require_no_other_files(self) -> None:
+        """Check that the folder has no other files in it, such as the images themselves.
+
+        Raises:
+            ArtefactError: It holds files, or folders, that no attribution wrote.
+        """
+        if self._place.exists() or not self.path.exists():
+            return
+        entries = sorted(self.path.iterdir()) if self.path.is_dir() else [self.path]
+        others = [entry.name for entry in entries if not entry.name.startswith(".") and entry.name not in KNOWN]
+        if others:
+            raise ArtefactError(
+                f"{self.path} holds other things ({', '.join(others[:3])}). Give a folder of their own for scores."
+            )
+
+    def write(self, results: Mapping[str, Scores]) -> None:
+        """Write scores by method, and the pictures with the largest and smallest scores where there are pictures."""
+        request = self.request
+        for name, scores in results.items():
+            scores.write(self.path / self.name_of(name), request.inputs, self._settings(name), renew=True)
+        if request.examples.values.dtype != torch.uint8 or request.examples.values.shape[1] not in (1, 3):
+            return
+        rows = extreme_examples(Scores.read(path) for path in artefacts.of_kind(self.path, "scores"))
+        images = Examples(tuple(request.examples.ids[n] for n in rows), request.examples.values[rows])
+        data = f"{len(request.units):,} images, fingerprint {request.examples.fingerprint[:12]}"
+        Pictures(request.queries, images, tuple(request.units[n] for n in rows)).write(
+            self.path / "pictures", request.inputs, {"model": request.target.name, "data": data}
+        )
+
+    def _settings(self, name: str) -> dict[str, Any]:
+        """Return the settings of a method's scores, with the damping that it had."""
+        config, own = self.request.config, {method.name: method.damping for method in self.request.methods}
+        return {"config": config.record() | {"damping": config.damping or own.get(name)}}
+
+    def name_of(self, name: str) -> str:
+        """Return the folder name of a method's scores; it states the damping where that is not the method's own."""
+        own = {method.name: method.damping for method in self.request.methods if method.damped}
+        damping = self.request.config.damping
+        usual = damping is None or damping == own.get(name, damping)
+        return name.replace(":", "-").replace("/", "-") if usual else f"{name}-damping-{damping:g}"

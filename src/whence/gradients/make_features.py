@@ -1,0 +1,200 @@
+"""Make features on disk: resumable, and extensible by more draws.
+
+Features state what they were made from (model, examples, compression) and how (draws, batch). More draws go on from the
+sums that are there and give, bit for bit, what all draws at once give. Examples are sorted by id and a file holds the
+examples of one canonical batch, so the last bits don't depend on the order in which examples were given, on how the
+files are shared among processes, or on interruptions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from whence import artefacts
+from whence.diffusion.examples import Examples
+from whence.engine import Report, Task, run, silent
+from whence.errors import ConfigError, MismatchError
+from whence.gradients.draw_sources import DrawSource
+from whence.gradients.features import Feature, Sums, add_draws
+from whence.gradients.gradient_spec import GradientSpec
+from whence.gradients.stored_features import (
+    KIND,
+    Precision,
+    draw_counts,
+    features_path,
+    read_sums,
+    shard_name,
+    write_sums,
+)
+from whence.scores.jackknife import GROUPS
+
+#: Passes that run together. Each keeps a file open as a lock, and a system allows few of these.
+AT_ONCE = 64
+
+
+@dataclass(frozen=True)
+class FeatureJob:
+    """Features of one set of examples by one model, to be made in a folder of their own.
+
+    Attributes:
+        path: The folder.
+        spec: The model, its layers and how their gradients are compressed.
+        examples: Where the examples are written.
+        fingerprint: Fingerprint of the examples.
+        source: Gives timesteps and noise.
+        draws: Number of draws.
+        kinds: Kinds of features; those that lack the same draws are made in one pass.
+        batch: Rows of a batch.
+        precision: How the sums are kept on disk.
+    """
+
+    path: Path
+    spec: GradientSpec
+    examples: Path
+    fingerprint: str
+    source: DrawSource
+    draws: int
+    kinds: tuple[Feature, ...]
+    batch: int
+    precision: Precision = "float32"
+
+    @property
+    def inputs(self) -> dict[str, str]:
+        """Fingerprints of what the features are made from."""
+        return {"model": self.spec.fingerprint, "examples": self.fingerprint}
+
+    def made(self, feature: Feature, draws: int) -> dict[str, Any]:
+        """How the features of a kind are made, for the manifest."""
+        return {
+            "feature": feature.name,
+            "count": draws,
+            "draws": self.source.record(),
+            "compression": dict(self.spec.compression),
+            "batch": self.batch,
+            "precision": self.precision,
+        }
+
+    def missing(self) -> dict[int, list[Feature]]:
+        """Return the kinds of features that are missing, by the number of draws that are there already.
+
+        Raises:
+            MismatchError: The features there were made from something else.
+            ConfigError: There are more draws already, the job has fewer than one draw for each group, or the features
+                there can't be extended.
+        """
+        if self.draws < GROUPS:
+            raise ConfigError(
+                f"At least {GROUPS} draws are needed, one for each group of the standard errors; given {self.draws}."
+            )
+        missing: dict[int, list[Feature]] = {}
+        for feature in sorted(set(self.kinds)):
+            counts = draw_counts(self.path / feature.name)[-1:]
+            for count in counts:
+                path = features_path(self.path, feature, count)
+                artefacts.existing(path, KIND, inputs=self.inputs, made=self.made(feature, count))
+                self._require_extensible(count)
+            if counts != [self.draws]:
+                missing.setdefault(counts[0] if counts else 0, []).append(feature)
+        return missing
+
+    def _require_extensible(self, count: int) -> None:
+        if count > self.draws:
+            raise ConfigError(f"{self.path} holds {count} draws already; ask for as many at least. Given {self.draws}.")
+        if count < self.draws and self.precision != "float32":
+            raise ConfigError(
+                f"{self.path} holds {count} draws in half precision, which can't be extended to {self.draws} without "
+                "rounding twice. Use another folder, or float32."
+            )
+
+
+def make_features(jobs: Sequence[FeatureJob], *, workers: int | None = None, report: Report = silent) -> None:
+    """Make the features of some jobs, or add the missing draws to those that are there.
+
+    Args:
+        jobs: The jobs, each with a folder of its own.
+        workers: Processes; default one for each core. A model in memory stays in this process.
+        report: Called with (rows done, rows in all), a row being a draw of an example.
+
+    Raises:
+        MismatchError: Features there were made from something else.
+        ConfigError: There are more draws already, or features can't be extended.
+    """
+    passes = [(job, before, kinds) for job in jobs for before, kinds in job.missing().items()]
+    sizes = [len(Examples.read(job.examples)) * (job.draws - before) for job, before, _ in passes]
+    travel = all(job.spec.can_travel for job in jobs)
+    for first in range(0, len(passes), AT_ONCE):
+        together, rows_before = passes[first : first + AT_ONCE], sum(sizes[:first])
+        with ExitStack() as stack:
+            tasks = [task for job, before, kinds in together for task in _tasks(stack, job, before, kinds)]
+            run(tasks, workers=workers if travel else 1, report=_report_after(report, rows_before, sum(sizes)))
+        for job, before, kinds in together:
+            for feature in kinds if before else ():
+                artefacts.discard(features_path(job.path, feature, before))
+
+
+def _report_after(report: Report, before: int, total: int) -> Report:
+    """Return a report of rows that come after others."""
+    return lambda done, _: report(before + done, total)
+
+
+def _tasks(stack: ExitStack, job: FeatureJob, before: int, kinds: Sequence[Feature]) -> list[Task]:
+    """Open the artefacts of some kinds of features, and return the tasks that fill them in one pass."""
+    ids = Examples.read(job.examples).ids
+    parts: dict[Feature, Path] = {}
+    for feature in kinds:
+        path, made = features_path(job.path, feature, job.draws), job.made(feature, job.draws)
+        parts[feature] = stack.enter_context(artefacts.create(path, KIND, inputs=job.inputs, made=made))
+        artefacts.write_table(parts[feature] / "examples.parquet", {"id": list(ids)})
+    arguments: dict[str, Any] = {"job": job, "before": before, "parts": parts}
+    shards = range(-(-len(ids) // job.batch))
+    rows = [min(job.batch, len(ids) - number * job.batch) * (job.draws - before) for number in shards]
+    return [
+        Task(f"features {job.path} {before} {number}", make_shard, {**arguments, "number": number}, rows[number])
+        for number in shards
+    ]
+
+
+def make_shard(job: FeatureJob, number: int, before: int, parts: Mapping[Feature, Path], report: Report) -> None:
+    """Make the features of one batch of examples and write them; a task for the engine.
+
+    Args:
+        job: The job.
+        number: Number of the batch.
+        before: Number of draws that are there already.
+        parts: Folders to write into, by kind of features.
+        report: Called with (rows done, rows in all).
+
+    Raises:
+        MismatchError: Model or examples changed since the job was made.
+    """
+    files = {feature: part / shard_name(number) for feature, part in parts.items()}
+    every = Examples.read(job.examples)
+    rows = range(number * job.batch, min((number + 1) * job.batch, len(every)))
+    total = len(rows) * (job.draws - before)
+    if not all(file.exists() for file in files.values()):
+        if every.fingerprint != job.fingerprint:
+            raise MismatchError(f"{job.examples} changed while features were made. Run the command again.")
+        model, collector = job.spec.open()
+        sums = {
+            feature: read_sums(features_path(job.path, feature, before) / shard_name(number))
+            if before
+            else Sums.empty(len(rows), collector.maps.width)
+            for feature in parts
+        }
+        add_draws(
+            model,
+            collector,
+            every.block(rows),
+            job.source,
+            range(before, job.draws),
+            sums,
+            job.batch,
+            lambda done, _: report(len(rows) * done, total),
+        )
+        for feature, file in files.items():
+            write_sums(file, sums[feature], job.precision)
+    report(total, total)
