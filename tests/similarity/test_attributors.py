@@ -3,8 +3,7 @@ import torch
 
 from whence.errors import ArtefactError, ConfigError
 from whence.similarity.attributors import ATTRIBUTORS, EMBEDDINGS, attributor
-from whence.similarity.embedding import Embedder
-from whence.similarity.embedding_similarity import EmbeddingSimilarity
+from whence.similarity.embedding import Embedder, EmbeddingSimilarity
 from whence.similarity.pixel import pixel
 
 

@@ -12,8 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from whence import images
 from whence.errors import ArtefactError, ConfigError, NotFiniteError
-from whence.similarity.embedding import BATCH, Embedder, embed
-from whence.similarity.embedding_similarity import EmbeddingSimilarity
+from whence.similarity.embedding import BATCH, Embedder, EmbeddingSimilarity, embed
 
 USABLE = ["clip", "clip-vision", "dino", "vit", "vit-without-pooling"]
 
@@ -222,5 +221,5 @@ def test_a_training_image_is_closest_to_itself(model_folder, tiny_data):
 def test_training_images_in_chunks(model_folder, tiny_data, monkeypatch):
     embedder = Embedder.load(model_folder("clip"))
     whole = EmbeddingSimilarity(tiny_data, embedder).examples
-    monkeypatch.setattr(sys.modules["whence.similarity.embedding_similarity"], "CHUNK", 7)
+    monkeypatch.setattr(sys.modules["whence.similarity.embedding"], "CHUNK", 7)
     assert torch.equal(EmbeddingSimilarity(tiny_data, embedder).examples, whole)

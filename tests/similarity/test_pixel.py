@@ -120,7 +120,7 @@ def test_pixel_kernel_is_ridge_regression():
     from sklearn.linear_model import Ridge
 
     from whence.data import load
-    from whence.similarity.pixel_kernel import DAMPING, pixel_kernel
+    from whence.similarity.pixel import DAMPING, pixel_kernel
 
     digits, asked = load("digits").select(range(30)), load("digits:test").images(range(3))
     v = digits.images(range(30)).flatten(1).double()

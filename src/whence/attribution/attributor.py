@@ -24,7 +24,7 @@ from whence.engine import Report, silent
 from whence.ensemble.model import Ensemble
 from whence.errors import ConfigError
 from whence.scores.scores import Scores
-from whence.similarity.attributors import Attributor, attributor, is_attributor
+from whence.similarity.attributors import Attributor, attributor, is_similarity
 
 #: From the title of some work to a context that gives the function to call while it is done.
 Progress = Callable[[str], AbstractContextManager[Report]]
@@ -107,7 +107,7 @@ def attributor_of(
     Raises:
         ConfigError: There is no such method, or settings are given for a method that has none.
     """
-    if is_attributor(name):
+    if is_similarity(name):
         if config is not None:
             raise ConfigError(f"{name} compares pictures: it has no draws and no settings. Leave them out.")
         return attributor(name, ensemble.data)

@@ -18,8 +18,8 @@ def das(features: FeaturePair, damping: float) -> Tensor:
     Sign: that of S, positive is proponent; the sign of the residual is lost in the loss, so it says whether the outputs
     of q and n move together, not which way. Unit: that of a residual.
 
-    `DAS` takes it on features of which every draw was divided by its norm, as the authors' code does; the statement
-    above is of features as they are.
+    `DAS` uses features of which every draw was divided by its norm, as the authors' code does. The statement above is
+    about features that were not divided.
 
     The formula is the paper's. The code released with it takes leverages from the queries' matrix, squares 1 - h, and
     divides residuals by their norm over timesteps, which leaves them nearly constant.

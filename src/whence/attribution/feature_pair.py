@@ -1,4 +1,4 @@
-"""FeaturePair: the features of one model and readout, from which every gradient method computes its scores."""
+"""The features of one model and readout, from which every gradient method computes its scores."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from whence.kernel.kernel import Kernel
 
 @dataclass(frozen=True, eq=False)
 class FeaturePair:
-    """What a gradient method looks at; a method is a function ``(features, damping) -> scores``, float64 [Q, N].
+    """Features of training examples and queries.
 
-    The damping c is relative to the mean eigenvalue: λ = c · tr(ΦᵀΦ) / min(N, p). All methods and dampings share
-    one `kernel`.
+    A method is a function ``(features, damping) -> scores``, float64 [Q, N]. The damping c is relative to the mean eigenvalue:
+    λ = c · tr(ΦᵀΦ) / min(N, p). All methods and dampings share one `kernel`.
 
     Attributes:
         examples: Φ, features of training examples, means over draws: float32 [N, p].
         queries: Φ_q, features of queries by the same compression: float32 [Q, p].
         losses: Mean loss of every training example over its draws [N]; only some methods need it.
-        widths: Features of every layer, in the order of the columns; empty where layers are not told apart.
+        widths: Number of features of every layer, in the order of the columns; empty where layers are not known.
 
     Example:
         >>> import torch
@@ -67,7 +67,7 @@ class FeaturePair:
 
     @cached_property
     def layers(self) -> tuple[Kernel, ...]:
-        """The kernel of every layer, of its features alone."""
+        """The kernel of the features of every layer."""
         if not self.widths:
             return (self.kernel,)
         widths = list(self.widths)
@@ -76,10 +76,10 @@ class FeaturePair:
 
     @property
     def dot(self) -> Tensor:
-        """Φ_qΦᵀ, float64 [Q, N], in a new tensor; without the kernel."""
+        """Φ_qΦᵀ, float64 [Q, N], in a new tensor. It doesn't need the kernel."""
         return product(self.queries.T, self.examples.T)
 
     @property
     def norms(self) -> tuple[Tensor, Tensor]:
-        """‖φ_n‖ [N] and ‖φ_q‖ [Q], float64; without the kernel."""
+        """‖φ_n‖ [N] and ‖φ_q‖ [Q], float64. They don't need the kernel."""
         return norms(self.examples, self.queries)

@@ -1,4 +1,4 @@
-"""Gradient dot and cosine: how far one example's gradient points the way of another's."""
+"""Gradient dot product and cosine: how far the gradients of two examples have the same direction."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ def gradient_cosine(features: FeaturePair, _damping: float) -> Tensor:
 
     Sign: positive is proponent. Unit: none, from -1 to 1. Its mean over checkpoints is GAS.
 
-    It normalises the mean over draws. Diffusion-ReTrac normalises every draw before the mean is taken; that is
-    `gradient_dot` of features that were normalised so.
+    It normalises the mean over draws. Diffusion-ReTrac normalises every draw before the mean is taken, so it is the
+    `gradient_dot` of normalised features.
 
     Source: Hammoudeh & Lowd 2022, "Identifying a training-set attack's target using renormalized influence estimation"
     (arXiv 2201.10055), GAS; for diffusion models, Zheng et al. 2024 (arXiv 2311.00500).

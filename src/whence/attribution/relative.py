@@ -12,8 +12,8 @@ from whence.kernel.algebra import divided
 def relative_influence(features: FeaturePair, damping: float) -> Tensor:
     """Relative influence: S_qn / ‖(ΦᵀΦ + λI)⁻¹φ_n‖ with S as in TRAK; 0 where the gradient of n is 0.
 
-    The divisor is how far the parameters move with the weight of n, so examples that change everything (outliers,
-    wrong labels) lose their lead.
+    The divisor is how far the parameters move with the weight of n. So examples that change everything (outliers, wrong
+    labels) don't come first for every query.
 
     Sign: positive is proponent. Unit: that of a feature. Scores add up over examples less meaningfully than TRAK's,
     since each has its own divisor.

@@ -21,7 +21,7 @@ from whence.diffusion.ranges import require_pictures, require_size
 from whence.ensemble.model import Ensemble
 from whence.errors import ConfigError
 from whence.scores.scores import Scores
-from whence.similarity.attributors import attributor, is_attributor
+from whence.similarity.attributors import attributor, is_similarity
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class AttributionRequest:
         examples = Examples.of(data) if isinstance(data, Dataset) else data
         units = data.units if isinstance(data, Dataset) else tuple((name,) for name in data.ids)
         names = dict.fromkeys([method] if isinstance(method, str | Method) else method)
-        similarities = tuple(n for n in names if isinstance(n, str) and n not in METHODS and is_attributor(n))
+        similarities = tuple(n for n in names if isinstance(n, str) and n not in METHODS and is_similarity(n))
         methods = tuple(method_of(n) if isinstance(n, str) else n for n in names if n not in similarities)
         _require_distinct([*similarities, *(method.name for method in methods)])
         if isinstance(queries, str):

@@ -112,12 +112,13 @@ class ScoresFolder:
 
     def _settings(self, name: str) -> dict[str, Any]:
         """Return the settings of a method's scores, with the damping that it had."""
-        config, own = self.request.config, {method.name: method.damping for method in self.request.methods}
-        return {"config": config.record() | {"damping": config.damping or own.get(name)}}
+        config, usual = self.request.config, {method.name: method.damping for method in self.request.methods}
+        return {"config": config.record() | {"damping": config.damping or usual.get(name)}}
 
     def name_of(self, name: str) -> str:
         """Return the folder name of a method's scores; it states the damping where that is not the method's own."""
-        own = {method.name: method.damping for method in self.request.methods if method.damped}
+        usual = {method.name: method.damping for method in self.request.methods if method.damped}
         damping = self.request.config.damping
-        usual = damping is None or damping == own.get(name, damping)
-        return name.replace(":", "-").replace("/", "-") if usual else f"{name}-damping-{damping:g}"
+        if damping is None or damping == usual.get(name, damping):
+            return name.replace(":", "-").replace("/", "-")
+        return f"{name}-damping-{damping:g}"

@@ -14,16 +14,16 @@ def tangent(features: FeaturePair, damping: float) -> Tensor:
     """Tangent kernel regression, layer by layer: S = 1/L Σ_l K_ql (K_l + λ_l I)⁻¹ with K_lnn' = E_{t,ε} ⟨J_ln, J_ln'⟩.
 
     J_ln is the Jacobian of the output at example n by the weights of layer l. To first order in the weights, a network
-    that is fitted by least squares is a kernel regression on its tangent kernel, and S_qn is how far its output at q
-    moves if the target at n moves by one: ∂o_q/∂y_n, a share; here it is the mean of the regressions of single layers,
-    so that no layer drowns the others by the size of its gradient. J_n and J_n' are taken at the same timestep and
-    noise, so that examples and queries meet as they look at one noise level. TRAK and D-TRAK compare means over draws,
-    in which most of that is lost, and need many draws for what is left.
+    that is fitted by least squares is a kernel regression on its tangent kernel. S_qn is how far its output at q moves
+    if the target at n moves by one: the share ∂o_q/∂y_n. The score is the mean of the regressions of single layers, so
+    that a layer with large gradients doesn't hide the others. J_n and J_n' are taken at the same timestep and noise, so
+    that examples and queries are compared at one noise level. TRAK and D-TRAK compare means over draws: these lose most
+    of that, and need many draws.
 
     A Jacobian has a row for each element of the output. One backward pass from random signs v_k gives J_nᵀv_k, whose
     inner products are, on average, those of the Jacobians (Hutchinson 1990). Signs, timestep and noise of a draw are
-    the same for all examples and queries. Further random signs, on the features, keep the draws apart: one sum over
-    draws then holds their kernels beside each other, with an error that falls with the width.
+    the same for all examples and queries. Each draw's features are multiplied by random signs of the draw, so that the
+    inner product of two sums over draws is the sum of the draws' kernels, with an error that falls with the width.
 
     Sign: positive is proponent. Unit: none, a share of the output. Additive over examples.
 

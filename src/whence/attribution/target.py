@@ -146,15 +146,15 @@ class Target:
         checkpoints: list[WeightedCheckpoint] = []
         for run in self.runs:
             if isinstance(run, DiffusionModel):
-                own = [WeightedCheckpoint(LoadedCheckpoint(run, parameters))]
+                of_run = [WeightedCheckpoint(LoadedCheckpoint(run, parameters))]
             elif over == "model" or artefacts.kind_of(run) != "model":
-                own = [WeightedCheckpoint(Checkpoint(run, parameters=parameters))]
+                of_run = [WeightedCheckpoint(Checkpoint(run, parameters=parameters))]
             elif over == "checkpoints":
                 files = _checkpoint_files(run)
-                own = [WeightedCheckpoint(Checkpoint(run, file, parameters), 1 / len(files)) for file in files]
+                of_run = [WeightedCheckpoint(Checkpoint(run, file, parameters), 1 / len(files)) for file in files]
             else:
-                own = _recorded_checkpoints(run, ids, parameters)
-            checkpoints += [replace(checkpoint, weight=checkpoint.weight / len(self.runs)) for checkpoint in own]
+                of_run = _recorded_checkpoints(run, ids, parameters)
+            checkpoints += [replace(checkpoint, weight=checkpoint.weight / len(self.runs)) for checkpoint in of_run]
         return checkpoints
 
 

@@ -1,8 +1,8 @@
-"""Whether the features are those of autograd: a comparison on one batch, for the network at hand.
+"""A comparison of features with autograd, on one batch of the network at hand.
 
-Features are linear in the gradient, so those of a batch must add up to what the maps make of the batch's whole
-gradient. This finds what no list of layers can: weights that are used in other ways than by calling their layer, or a
-forward pass that isn't the same twice.
+Features are linear in the gradient, so the features of a batch must add up to those of the batch's whole gradient. The
+comparison finds what no list of layers can: weights that are used in other ways than by calling their layer, or a
+forward pass that gives another result when it is repeated.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ def check(
     Args:
         network: The denoiser.
         cover: Its layers.
-        x_t: Noised images [n, C, H, W]; a few are enough.
+        x_t: A few noised images [n, C, H, W].
         t: Timesteps [n].
         cotangent: ∂f/∂output of an output.
         conditions: Further arguments of the network, by name.
-        tolerance: Largest difference, relative to the norm of the layer's gradient or 1e-3 of the whole one's.
+        tolerance: Largest difference, relative to the norm of the layer's gradient or to 1e-3 of the norm of all.
 
     Raises:
-        ModelError: A layer's gradient is another one; the message names the layer.
+        ModelError: The gradient of a layer differs; the message names the layer.
 
     Example:
         >>> from whence.gradients.coverage import coverage
@@ -58,12 +58,12 @@ def check(
         whence.errors.ModelError: The gradient of the layer 'layer' is not what autograd says ...
     """
     whole = maps(cover, Compression(kind="none"), device=x_t.device)
-    (found,) = Collector(network, cover, whole)(x_t, t, [cotangent], conditions=conditions)
+    (features,) = Collector(network, cover, whole)(x_t, t, [cotangent], conditions=conditions)
     expected = _autograd(network, cover, x_t, t, cotangent, conditions or {})
     scale = float(torch.cat([part.flatten() for parts in expected.values() for part in parts.values()]).norm())
     for name, (_, place) in whole.by_layer.items():
         layer = cover.layers[name]
-        gradient = found[:, place].sum(0)
+        gradient = features[:, place].sum(0)
         shape = (layer.outputs, layer.inputs) if isinstance(layer, ProductLayer) else (layer.size,)
         parts = layer.by_parameter(gradient.reshape(shape))
         error = sum(float((parts[key] - value).square().sum()) for key, value in expected[name].items()) ** 0.5
@@ -85,7 +85,7 @@ def _autograd(
     cotangent: Callable[[Tensor], Tensor],
     conditions: Mapping[str, Any],
 ) -> dict[str, dict[str, Tensor]]:
-    """The batch's gradient, by layer and parameter."""
+    """Return the batch's gradient, by layer and parameter."""
     owned = {
         (name, key): parameter
         for name, module in cover.modules.items()

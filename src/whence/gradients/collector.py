@@ -4,9 +4,9 @@ The weights are frozen, so their gradients are never formed. Hooks take each lay
 once to what the layer's map keeps of it; as the backward pass brings the layer's cotangent, the two are multiplied and
 written to the layer's columns. A layer that is called twice adds up, as its gradient does.
 
-A row is a pair of example and draw. Its features don't depend on the other rows of the batch, to the last bit; their
+A row is a pair of example and draw. Its features don't depend on the other rows of the batch, to the last bit. Their
 last bits do depend on the batch size and, where the network multiplies matrices of all rows at once, on the place in
-the batch. So who makes features fixes both.
+the batch. So the code that makes features keeps both fixed.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Collector:
     Args:
         network: Any denoiser, (x_t, t) -> output or an object with ``.sample``, as in diffusers; in eval mode.
         cover: Its layers.
-        maps: What is kept of each.
+        maps: What is kept of each layer.
         autocast: Whether the network runs in bfloat16 where that is safe; the projections stay in float32.
 
     Example:
@@ -94,7 +94,7 @@ class Collector:
 
     @contextmanager
     def _collecting(self) -> Iterator[None]:
-        """Freeze the weights and listen to the layers; undo both afterwards."""
+        """Freeze the weights and add hooks to the layers; undo both afterwards."""
         with ExitStack() as stack:
             for parameter in self.network.parameters():
                 stack.callback(parameter.requires_grad_, parameter.requires_grad)
@@ -105,21 +105,21 @@ class Collector:
             yield
 
     def _listen(self, name: str, _module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor:
-        """Reduce a layer's input, and wait for its cotangent."""
+        """Reduce a layer's input, and keep it until its cotangent arrives."""
         x = self._checked(name, inputs, output)
-        found, place = self.maps.by_layer[name]
+        layer_map, place = self.maps.by_layer[name]
         with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
-            prepared = found.prepare(x.detach().float() if x.is_floating_point() else x)
+            prepared = layer_map.prepare(x.detach().float() if x.is_floating_point() else x)
         if not output.requires_grad:
             output = output.detach().requires_grad_().clone()
-        output.register_hook(partial(self._take, found, place, prepared))  # type: ignore[no-untyped-call]
+        output.register_hook(partial(self._take, layer_map, place, prepared))  # type: ignore[no-untyped-call]
         return output
 
     def _checked(self, name: str, inputs: tuple[Any, ...], output: Tensor) -> Tensor:
-        """Return the layer's input, if it has the rows of the batch.
+        """Return the layer's input, after a check that its rows are those of the batch.
 
         Raises:
-            ModelError: It hasn't, so that the rows can't be told apart.
+            ModelError: They are not, so that the gradients of single rows can't be separated.
         """
         if len(inputs) != 1:
             raise ModelError(
@@ -133,7 +133,7 @@ class Collector:
             )
         return x
 
-    def _take(self, found: LayerMap, place: slice, prepared: Any, cotangent: Tensor) -> None:
-        """Multiply the two sides and add them to the layer's columns."""
+    def _take(self, layer_map: LayerMap, place: slice, prepared: Any, cotangent: Tensor) -> None:
+        """Multiply the two sides and add the product to the layer's columns."""
         with torch.no_grad():
-            self._features[:, place] += found.features(prepared, cotangent.float())
+            self._features[:, place] += layer_map.features(prepared, cotangent.float())

@@ -9,10 +9,10 @@ features are unbiased:
 
     E⟨fold(G P_i), fold(H P_i)⟩ = ⟨G, H⟩
 
-Columns of a dense P are independent; those of the other matrices are orthogonal, which has less error. A matrix that
-would be square is the identity instead, which adds none. A convolution in groups is P_oᵀ ∇W P_i, and one of few
-outputs, whose whole gradient costs little, Pᵀ vec(∇W). The matrices are a pure function of (seed,
-layer name), so features of training examples and of queries that were made apart fit together.
+Columns of a dense P are independent; the columns of the other matrices are orthogonal, which has less error. A matrix
+that would be square is the identity, which has no error. A convolution in groups is P_oᵀ ∇W P_i. A convolution of few
+outputs, whose whole gradient costs little, is Pᵀ vec(∇W). The matrices are a pure function of (seed, layer name), so
+features of training examples and of queries fit together though they are made separately.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ from whence.gradients.maps import DenseMap, FoldedMap, LayerMap, Maps, NormMap, 
 from whence.gradients.norm_layers import NormLayer
 from whence.gradients.widths import sides, widths
 
-#: Of the mathematics from a gradient to features. Stores of other versions are refused, since features of the same
-#: settings would not fit together; to be raised with every change of maps, matrices, widths, readouts or groups.
+#: Version of the mathematics from a gradient to features. Features of other versions are refused, since features of the
+#: same settings would not fit together. Raise it with every change of maps, matrices, widths, readouts or groups.
 VERSION = 2
 _STREAM = "projection"
 
@@ -121,21 +121,21 @@ def maps(
         }
         return Maps(dict(dense), compression.width)
     if compression.kind == "none":
-        made: list[LayerMap] = [_whole(layer, device) for layer in cover.layers.values()]
+        layer_maps: list[LayerMap] = [_whole(layer, device) for layer in cover.layers.values()]
     else:
         if compression.width < len(names):
             raise ConfigError(f"{len(names)} layers need as many features at least; width is {compression.width}.")
         split = _split(cover, compression.width, shares)
-        made = [
+        layer_maps = [
             _small(cover.layers[name], width, compression, device) for name, width in zip(names, split, strict=True)
         ]
-    ends = np.cumsum([part.width for part in made]).tolist()
-    places = [slice(end - part.width, end) for end, part in zip(ends, made, strict=True)]
-    return Maps(dict(zip(names, zip(made, places, strict=True), strict=True)), ends[-1])
+    ends = np.cumsum([part.width for part in layer_maps]).tolist()
+    places = [slice(end - part.width, end) for end, part in zip(ends, layer_maps, strict=True)]
+    return Maps(dict(zip(names, zip(layer_maps, places, strict=True), strict=True)), ends[-1])
 
 
 def _split(cover: Coverage, width: int, shares: Mapping[str, float] | None) -> list[int]:
-    """Features of each layer; what the layers' two sides leave over is given out once more, if it then fits."""
+    """Return the features of each layer; features that the two sides leave unused are shared out again, if they fit."""
     layers = list(cover.layers.values())
     share = [1.0 if shares is None else shares[layer.name] for layer in layers]
     sizes, free = [layer.size for layer in layers], [_has_few_outputs(layer) for layer in layers]
@@ -147,7 +147,7 @@ def _split(cover: Coverage, width: int, shares: Mapping[str, float] | None) -> l
 
 
 def _used(layer: Layer, width: int) -> int:
-    """How many of `width` features a layer uses."""
+    """Return how many of `width` features a layer uses."""
     if isinstance(layer, NormLayer) or width >= layer.size or _has_few_outputs(layer):
         return min(width, layer.size)
     return math.prod(sides(layer.outputs, layer.inputs, width))
@@ -160,7 +160,7 @@ def _whole(layer: Layer, device: torch.device | None) -> ProductMap | NormMap:
 
 
 def _small(layer: Layer, width: int, compression: Compression, device: torch.device | None) -> LayerMap:
-    """The two-sided map of a layer to at most `width` features."""
+    """Return the two-sided map of a layer to at most `width` features."""
     name = layer.name
     if width >= layer.size:
         if isinstance(layer, ConvolutionLayer) and layer.has_cotangent_patches and layer.outputs <= layer.channels:
@@ -177,7 +177,7 @@ def _small(layer: Layer, width: int, compression: Compression, device: torch.dev
 def _two_sided(
     layer: ProductLayer, k_o: int, k_i: int, compression: Compression, device: torch.device | None
 ) -> LayerMap:
-    """The map of a layer to k_o k_i features."""
+    """Return the map of a layer to k_o k_i features."""
     name = layer.name
     if layer.groups > 1:
         outputs = None if k_o == layer.outputs else compression.frame(f"{name} outputs", layer.outputs, k_o).to(device)
@@ -197,12 +197,12 @@ def _two_sided(
 
 
 def _has_few_outputs(layer: Layer) -> bool:
-    """Whether a convolution's whole gradient costs no more than the projection of its input."""
+    """Return whether the whole gradient of a convolution costs no more than the projection of its input."""
     return isinstance(layer, ConvolutionLayer) and layer.has_cotangent_patches and layer.outputs <= 4
 
 
 def _squeeze(layer: ProductLayer, k_i: int, compression: Compression) -> Tensor | None:
-    """P_c [C, m] for a convolution of at least 3/2 m channels: m is 8 for k_i up to 8, else 16."""
+    """Return P_c [C, m] for a convolution of at least 3/2 m channels: m is 8 for k_i up to 8, else 16."""
     if not isinstance(layer, ConvolutionLayer) or layer.groups > 1 or layer.taps == 1:
         return None
     m = 8 if k_i <= 8 else 16

@@ -4,9 +4,9 @@
     φ_n = 1/T Σ_t P g_f(x_n, t, ε_nt) / ‖P g_f(x_n, t, ε_nt)‖   normalised draw by draw (Diffusion-ReTrac, DAS)
     φ_n = 1/T Σ_t s_t ∘ P g_f(x_n, t, ε_t)           draws kept apart by random signs s_t [p] (the tangent kernel)
 
-The norm is that of the compressed gradient. Rows are the pairs of a batch of examples and a block of draws, in batches
-of a fixed size; padding has the cotangent 0. Draws are added one after the other, each to its group, so that the sum
-over 100 draws can go on from that over 10, bit for bit. From the groups come standard errors (jackknife).
+The norm is that of the compressed gradient. A row of a batch is a pair of example and draw. Batches have a fixed size;
+padding has the cotangent 0. Draws are added one after the other, each to its group, so that the sum over 100 draws can
+go on from the sum over 10, bit for bit. Standard errors come from the groups (jackknife).
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ from whence.scores.jackknife import GROUPS
 def group(index: int) -> int:
     """Return the group of a draw.
 
-    The k-th of 8 draws that follow one another lies in the k-th eighth of the timesteps, in the order of bit reversal;
-    so each group takes another eighth in each eight, and is spread over all of them after 64 draws.
+    Of 8 consecutive draws, the k-th one lies in the k-th eighth of the timesteps, in the order of bit reversal. So a
+    group gets another eighth in every 8 draws, and is spread over all timesteps after 64 draws.
 
     Example:
         >>> [group(k) for k in (0, 1, 7, 8, 9, 15)]
@@ -46,7 +46,7 @@ def group(index: int) -> int:
 
 @dataclass(frozen=True, order=True)
 class Feature:
-    """One kind of features.
+    """A kind of features.
 
     Attributes:
         readout: What is differentiated.
@@ -62,7 +62,7 @@ class Feature:
 
     @property
     def name(self) -> str:
-        """What it is called on disk."""
+        """Its name on disk."""
         return f"{self.readout}-normalised" if self.normalised else self.readout
 
 
@@ -71,9 +71,9 @@ class Sums:
     """Features of n examples, summed over draws.
 
     Attributes:
-        sums: float32 [8, n, p], by group of draws.
+        sums: Sums over each group of draws, float32 [8, n, p].
         norms: ‖P g‖ of every draw, float32 [n, T].
-        losses: ℓ of every draw, float32 [n, T].
+        losses: Loss of every draw, float32 [n, T].
     """
 
     sums: Tensor
@@ -82,7 +82,7 @@ class Sums:
 
     @classmethod
     def empty(cls, count: int, width: int) -> Sums:
-        """Sums over no draws yet."""
+        """Return sums over no draws."""
         return cls(torch.zeros(GROUPS, count, width), torch.zeros(count, 0), torch.zeros(count, 0))
 
 
@@ -103,19 +103,19 @@ def add_draws(
     examples: Examples,
     source: DrawSource,
     indices: range,
-    found: dict[Feature, Sums],
+    sums: dict[Feature, Sums],
     batch: int,
     report: Report = silent,
 ) -> None:
-    """Add the features of further draws to the sums, in place.
+    """Add the features of more draws to the sums, in place.
 
     Args:
-        model: The model, on the device where the work is done.
-        collector: Of its network.
-        examples: At most `batch` of them, sorted.
+        model: The model, on the device where networks run.
+        collector: The collector of its network.
+        examples: At most `batch` examples, sorted.
         source: Gives timesteps and noise.
         indices: The draws to add.
-        found: What is wanted, with the sums so far; changed in place.
+        sums: The sums so far of the kinds of features that are made; changed in place.
         batch: Rows of a batch, a power of 2.
         report: Called with (draws done, draws in all).
 
@@ -123,35 +123,35 @@ def add_draws(
         NotFiniteError: The features of an example are not finite.
     """
     count, per_batch = batch_shape(len(examples), batch)
-    norms: dict[Feature, list[Tensor]] = {feature: [] for feature in found}
+    norms: dict[Feature, list[Tensor]] = {feature: [] for feature in sums}
     losses: list[Tensor] = []
     for first in range(indices.start - indices.start % per_batch, indices.stop, per_batch):
         block = range(max(first, indices.start), min(first + per_batch, indices.stop))
-        features, loss = _rows(model, collector, examples, source, first, block, found, batch)
+        features, loss = _rows(model, collector, examples, source, first, block, sums, batch)
         for index in block:
             rows = slice((index - first) * count, (index - first) * count + len(examples))
-            for feature, sums in found.items():
+            for feature, total in sums.items():
                 part = features[feature.readout][rows]
                 norm = torch.linalg.vector_norm(part, dim=1)
                 if not torch.isfinite(norm).all():
                     _refuse(part, examples.ids, feature.readout, collector)
                 part = _unit(part, norm) if feature.normalised else part
-                sums.sums[group(index)] += _apart(part, index) if READOUTS[feature.readout].apart else part
+                total.sums[group(index)] += _apart(part, index) if READOUTS[feature.readout].apart else part
                 norms[feature].append(norm)
             losses.append(loss[rows])
         report(block.stop - indices.start, len(indices))
-    for feature, sums in found.items():
-        sums.norms = torch.cat([sums.norms, torch.stack(norms[feature], 1)], 1)
-        sums.losses = torch.cat([sums.losses, torch.stack(losses, 1)], 1)
+    for feature, total in sums.items():
+        total.norms = torch.cat([total.norms, torch.stack(norms[feature], 1)], 1)
+        total.losses = torch.cat([total.losses, torch.stack(losses, 1)], 1)
 
 
 def _unit(features: Tensor, norm: Tensor) -> Tensor:
-    """Features of length 1; those of length 0 stay 0."""
+    """Return features of length 1; features of length 0 stay 0."""
     return features / norm.clamp_min(torch.finfo(norm.dtype).tiny)[:, None]
 
 
 def _apart(features: Tensor, index: int) -> Tensor:
-    """Features [n, p] of a draw times its random signs, which make those of different draws orthogonal on average."""
+    """Return features [n, p] of a draw times its random signs, so that different draws are orthogonal on average."""
     return features * signs("draw", np.array([index]), features.shape[1]).to(features)
 
 
@@ -162,10 +162,10 @@ def _rows(
     source: DrawSource,
     first: int,
     block: range,
-    found: dict[Feature, Sums],
+    sums: dict[Feature, Sums],
     batch: int,
 ) -> tuple[dict[str, Tensor], Tensor]:
-    """Features by readout [batch, p] and losses [batch] of a canonical batch, draw by draw."""
+    """Return features by readout [batch, p] and losses [batch] of a canonical batch, draw by draw."""
     count, _ = batch_shape(len(examples), batch)
     example, index = np.arange(batch) % count, first + np.arange(batch) // count
     used = torch.from_numpy((example < len(examples)) & (index >= block.start) & (index < block.stop))
@@ -177,13 +177,13 @@ def _rows(
     outcomes: list[Outcome] = []
 
     def cotangent(name: str, output: Tensor) -> Tensor:
-        """∂f/∂output of the rows in use, 0 for the padding."""
+        """Return ∂f/∂output of the rows in use, and 0 for the padding."""
         if not outcomes:
             outcomes.append(outcome(model, output, x, t, noise, index))
         values = readout(name).cotangent(outcomes[0])
         return torch.where(used.to(place).reshape(-1, *[1] * (values.dim() - 1)), values, 0).to(output.dtype)
 
-    names = sorted({feature.readout for feature in found})
+    names = sorted({feature.readout for feature in sums})
     cotangents = [partial(cotangent, name) for name in names]
     collected = collector(model.process.noised(x, t, noise), t, cotangents, conditions=conditions)
     loss = READOUTS["loss"].value(outcomes[0]).cpu()
@@ -191,10 +191,10 @@ def _rows(
 
 
 def _refuse(features: Tensor, ids: Sequence[str], name: str, collector: Collector) -> NoReturn:
-    """Say which example and which layer are not finite in the features of one draw.
+    """Refuse features of one draw that are not finite.
 
     Raises:
-        NotFiniteError: Always.
+        NotFiniteError: Always; the message names the example and the layer.
     """
     bad = ~torch.isfinite(features)
     columns = bad.any(0)

@@ -1,6 +1,7 @@
-"""What a map makes of one layer: from the layer's input and its cotangent to features.
+"""Maps: from the input and the cotangent of a layer to its features.
 
-The input is reduced to what is needed as soon as it passes (`prepare`), and meets the cotangent later (`features`).
+The input is reduced in the forward pass (`prepare`), and multiplied with the cotangent in the backward pass
+(`features`).
 """
 
 from __future__ import annotations
@@ -39,13 +40,13 @@ class ProductMap:
         return (self.layer.outputs if self.outputs is None else self.outputs.shape[1]) * self.inputs.shape[2]
 
     def prepare(self, x: Tensor) -> Tensor:
-        """What is kept of the layer's input until its cotangent is known."""
+        """Return what is kept of the layer's input until its cotangent is known."""
         if self.squeeze is not None and isinstance(self.layer, ConvolutionLayer):
             x = self.layer.squeezed(x, self.squeeze)
         return self.layer.input_side(x, self.inputs)
 
     def features(self, prepared: Tensor, cotangent: Tensor) -> Tensor:
-        """Features of every row, [n, width]."""
+        """Return the features of every row, [n, width]."""
         return torch.bmm(self.layer.output_side(cotangent, self.outputs).transpose(1, 2), prepared).flatten(1)
 
 
@@ -69,11 +70,11 @@ class PatchMap:
         return self.layer.size
 
     def prepare(self, x: Tensor) -> tuple[Tensor, int]:
-        """The input itself, and its version."""
+        """Return the input itself, and its version."""
         return x, x._version
 
     def features(self, prepared: tuple[Tensor, int], cotangent: Tensor) -> Tensor:
-        """Features of every row, [n, width]."""
+        """Return the features of every row, [n, width]."""
         x, version = prepared
         if x._version != version:
             raise ModelError(f"The input of the layer {self.layer.name!r} was changed in place after its use.")
@@ -104,11 +105,11 @@ class NormMap:
         return self.layer.size if self.project is None else self.project.shape[1]
 
     def prepare(self, x: Tensor) -> Tensor:
-        """The normalised input."""
+        """Return the normalised input."""
         return self.layer.normalised(x)
 
     def features(self, prepared: Tensor, cotangent: Tensor) -> Tensor:
-        """Features of every row, [n, width]."""
+        """Return the features of every row, [n, width]."""
         gradient = self.layer.explicit(prepared, cotangent)
         return gradient if self.project is None else gradient @ self.project
 
@@ -131,22 +132,22 @@ class DenseMap:
         return self.project.shape[1]
 
     def prepare(self, x: Tensor) -> Any:
-        """What the whole gradient needs of the layer's input."""
+        """Return what the whole gradient needs of the layer's input."""
         return self.whole.prepare(x)
 
     def features(self, prepared: Any, cotangent: Tensor) -> Tensor:
-        """Features of every row, [n, width]."""
+        """Return the features of every row, [n, width]."""
         return self.whole.features(prepared, cotangent) @ self.project
 
 
 @dataclass(frozen=True)
 class FoldedMap:
-    """The outputs of a layer's product with their signs changed at random and added up, so that there are fewer.
+    """The outputs of a layer's product, added up with random signs into fewer sums.
 
         φ_ri = Σ_{o mod rows = r} σ_oi (∇W P_i)_oi,      σ = ±1, independent
 
     Every column of the input side has signs of its own, so the error on the output side falls with the number of all
-    features and not with that of the rows, and the cotangent needs no projection before the product.
+    features and not with the number of rows. The cotangent needs no projection before the product.
 
     Attributes:
         whole: Gives ∇W P_i.
@@ -164,14 +165,14 @@ class FoldedMap:
         return self.rows * self.signs.shape[1]
 
     def prepare(self, x: Tensor) -> Tensor:
-        """The input side."""
+        """Return the input side."""
         return self.whole.prepare(x)
 
     def features(self, prepared: Tensor, cotangent: Tensor) -> Tensor:
-        """Features of every row, [n, width]."""
+        """Return the features of every row, [n, width]."""
         signed = self.whole.features(prepared, cotangent).reshape(-1, *self.signs.shape) * self.signs
-        missing = -len(self.signs) % self.rows
-        signed = F.pad(signed, (0, 0, 0, missing)) if missing else signed
+        padding = -len(self.signs) % self.rows
+        signed = F.pad(signed, (0, 0, 0, padding)) if padding else signed
         return signed.reshape(len(signed), -1, self.rows, signed.shape[2]).sum(1).flatten(1)
 
 
@@ -192,5 +193,5 @@ class Maps:
 
     @property
     def widths(self) -> list[int]:
-        """Features of every layer, in the order of the columns; one number where layers share their columns."""
+        """Number of features of every layer, in the order of the columns; one number where layers share columns."""
         return [stop - start for start, stop in sorted({(at.start, at.stop) for _, at in self.by_layer.values()})]

@@ -14,7 +14,7 @@ BLOCK = 1024
 
 
 def product(left: Tensor, right: Tensor) -> Tensor:
-    """LᵀR in float64 [i, j] of L [n, i] and R [n, j], summed over blocks of n."""
+    """Return LᵀR in float64 [i, j] of L [n, i] and R [n, j], summed over blocks of n."""
     total = left.new_zeros(left.shape[1], right.shape[1], dtype=torch.float64)
     for a, b in zip(torch.split(left, BLOCK), torch.split(right, BLOCK), strict=True):
         total.addmm_(a.double().T, b.double())
@@ -22,15 +22,15 @@ def product(left: Tensor, right: Tensor) -> Tensor:
 
 
 def rotated(features: Tensor, basis: Tensor) -> Tensor:
-    """ΦV in float64 [n, r] of Φ [n, p] and V float64 [p, r], block by block of n."""
-    found = basis.new_empty(len(features), basis.shape[1])
-    for rows, out in zip(torch.split(features, BLOCK), torch.split(found, BLOCK), strict=True):
+    """Return ΦV in float64 [n, r] of Φ [n, p] and V float64 [p, r], block by block of n."""
+    products = basis.new_empty(len(features), basis.shape[1])
+    for rows, out in zip(torch.split(features, BLOCK), torch.split(products, BLOCK), strict=True):
         torch.mm(rows.double(), basis, out=out)
-    return found
+    return products
 
 
 def norms(examples: Tensor, queries: Tensor) -> tuple[Tensor, Tensor]:
-    """Return ‖φ_n‖ [N] and ‖φ_q‖ [Q], float64, of features [N, p] and [Q, p], once these are found to be in order.
+    """Return ‖φ_n‖ [N] and ‖φ_q‖ [Q], float64, of features [N, p] and [Q, p], after a check of the features.
 
     Raises:
         ConfigError: There are no examples or no features, or queries have another width than examples.
@@ -45,13 +45,15 @@ def norms(examples: Tensor, queries: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def divided(scores: Tensor, by: Tensor) -> Tensor:
-    """Scores [Q, N] divided in place; 0 where the divisor is 0, as it is for an example without a gradient."""
+    """Divide scores [Q, N] in place; 0 where the divisor is 0, as it is for an example without a gradient."""
     return scores.div_(by.masked_fill(by == 0, math.inf))
 
 
 def _row_norms(features: Tensor, what: str) -> Tensor:
-    found: Tensor = torch.linalg.vector_norm(features, dim=1, dtype=torch.float64)
-    bad = (~found.isfinite()).nonzero().flatten().tolist()
+    row_norms: Tensor = torch.linalg.vector_norm(features, dim=1, dtype=torch.float64)
+    bad = (~row_norms.isfinite()).nonzero().flatten().tolist()
     if bad:
-        raise NotFiniteError(f"The features of {what} {bad[0]} (from 0) are not finite ({len(bad)} of {len(found)}).")
-    return found
+        raise NotFiniteError(
+            f"The features of {what} {bad[0]} (from 0) are not finite ({len(bad)} of {len(row_norms)})."
+        )
+    return row_norms

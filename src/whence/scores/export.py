@@ -76,7 +76,7 @@ def write_table_of(scores: Scores, path: Path, top: int | None = None) -> None:
 
     Args:
         scores: The scores.
-        path: The file; its suffix says which of the two.
+        path: The file, with the suffix .parquet or .csv.
         top: As in `to_table`.
 
     Raises:
@@ -94,21 +94,21 @@ def write_table_of(scores: Scores, path: Path, top: int | None = None) -> None:
 
 
 def _tables(scores: Scores, top: int | None) -> Iterator[pa.Table]:
-    """The table in pieces of about ROWS rows."""
+    """Return the table in pieces of about ROWS rows."""
     if top is not None and top < 1:
         raise ConfigError(f"top is {top}; expected a number of examples from 1, or none for all.")
     return _pieces(scores, top)
 
 
 def _pieces(scores: Scores, top: int | None) -> Iterator[pa.Table]:
-    held: list[pa.Table] = []
+    pieces: list[pa.Table] = []
     for q in range(len(scores.queries)):
-        held.append(_of_query(scores, q, top))
-        if sum(map(len, held)) >= ROWS:
-            yield pa.concat_tables(held)
-            held = []
-    if held:
-        yield pa.concat_tables(held)
+        pieces.append(_of_query(scores, q, top))
+        if sum(map(len, pieces)) >= ROWS:
+            yield pa.concat_tables(pieces)
+            pieces = []
+    if pieces:
+        yield pa.concat_tables(pieces)
 
 
 def _of_query(scores: Scores, q: int, top: int | None) -> pa.Table:
@@ -150,5 +150,5 @@ def _numbers(values: Tensor | None, count: int) -> Any:
 
 
 def _with_text(table: pa.Table) -> pa.Table:
-    texts = [json.dumps(own, ensure_ascii=False) for own in table.column("units").to_pylist()]
+    texts = [json.dumps(units, ensure_ascii=False) for units in table.column("units").to_pylist()]
     return table.set_column(3, pa.field("units", pa.string()), pa.array(texts, pa.string()))

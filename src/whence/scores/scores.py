@@ -1,8 +1,7 @@
-"""Scores: how strongly each training example is tied to each query, with what the number means.
+"""Scores: how strongly each training example is tied to each query, and what the numbers mean.
 
-On disk: ``scores.safetensors`` (tensors ``scores`` and, where they are known, ``standard_error``, both
-[Q, N], and ``deviations``), the ids in ``queries.parquet`` and ``examples.parquet`` (with the units), the rest in the
-manifest.
+On disk: ``scores.safetensors`` (tensors ``scores`` and, where they are known, ``standard_error``, both [Q, N], and
+``deviations``), the ids in ``queries.parquet`` and ``examples.parquet`` (with the units), the rest in the manifest.
 """
 
 from __future__ import annotations
@@ -44,7 +43,7 @@ class Scores:
     """Scores of N training examples for Q queries.
 
     Attributes:
-        scores: float32 [Q, N].
+        scores: float32 [Q, N]; float64 where dampings are compared.
         queries: Query ids, Q.
         examples: Example ids, N.
         units: Units of every example, N.
@@ -125,8 +124,8 @@ class Scores:
     def by_unit(self) -> Scores:
         """Return scores of units instead of examples, in order of the units' first appearance.
 
-        Standard errors of sums come from the jackknife's deviations of the sums. Where these weren't kept, errors add
-        in quadrature, as if they were independent.
+        Standard errors of sums come from the deviations of the jackknife. Where these weren't kept, errors add in
+        quadrature, as if they were independent.
         """
         members: dict[str, list[int]] = {}
         for n, units in enumerate(self.units):
@@ -139,14 +138,12 @@ class Scores:
             if self.standard_error is not None:
                 error = torch.stack([self._error_of_sum(self.standard_error, r) for r in rows], dim=1)
         else:
-            best = [self.scores[:, r].max(1) for r in rows]
-            scores = torch.stack([one.values for one in best], dim=1)
+            largest = [self.scores[:, r].max(1) for r in rows]
+            scores = torch.stack([most.values for most in largest], dim=1)
             if self.standard_error is not None:
-                pairs = zip(rows, best, strict=True)
-                error = torch.stack(
-                    [self.standard_error[:, r].gather(1, one.indices[:, None])[:, 0] for r, one in pairs],
-                    dim=1,
-                )
+                pairs = zip(rows, largest, strict=True)
+                errors = [self.standard_error[:, r].gather(1, most.indices[:, None])[:, 0] for r, most in pairs]
+                error = torch.stack(errors, dim=1)
         return Scores(
             scores=scores,
             queries=self.queries,
@@ -161,7 +158,7 @@ class Scores:
         )
 
     def _error_of_sum(self, error: Tensor, columns: list[int]) -> Tensor:
-        """Standard error of the sum over some columns, [Q]."""
+        """Return the standard error of the sum over some columns, [Q]."""
         if self.deviations is None:
             return error[:, columns].square().sum(1).sqrt()
         sums = (self.deviations[:, :, columns].float() * error[:, columns]).sum(2)
@@ -171,20 +168,20 @@ class Scores:
     def write(
         self, path: Path, inputs: Mapping[str, str], settings: Mapping[str, Any] | None = None, *, renew: bool = False
     ) -> Manifest:
-        """Write the scores as an artefact; one that is the same already is left as it is.
+        """Write the scores as an artefact; the same scores at `path` are left as they are.
 
         Args:
             path: Where.
             inputs: Fingerprints of what they were made from.
             settings: Further settings of the method.
-            renew: Whether other scores that are there are replaced.
+            renew: Whether other scores at `path` are replaced.
 
         Returns:
             The manifest.
 
         Raises:
-            MismatchError: Other scores are there, and they are not to be replaced.
-            ArtefactError: What is there is damaged, and not to be replaced.
+            MismatchError: Other scores are at `path`, and `renew` is False.
+            ArtefactError: The scores at `path` are damaged, and `renew` is False.
         """
         made = {
             "method": self.method,
@@ -196,13 +193,13 @@ class Scores:
             **(settings or {}),
         }
         try:
-            found = artefacts.existing(path, "scores", inputs=inputs, made=made)
+            manifest = artefacts.existing(path, "scores", inputs=inputs, made=made)
         except (MismatchError, ArtefactError):
             if not renew:
                 raise
-            found = None
-        if found is not None:
-            return found
+            manifest = None
+        if manifest is not None:
+            return manifest
         with artefacts.create(path, "scores", inputs=inputs, made=made) as part:
             tensors = {"scores": self.scores.float()}
             if self.standard_error is not None:
@@ -218,7 +215,7 @@ class Scores:
 
     @classmethod
     def read(cls, path: Path) -> Scores:
-        """Return scores read from disk, checking every file by hash.
+        """Return the scores at `path`, after a check of every file against its hash.
 
         Raises:
             ArtefactError: They are missing, unfinished or damaged.

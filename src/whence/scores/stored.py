@@ -1,4 +1,4 @@
-"""The scores that a user gives to be evaluated: of one method, or of all methods in a folder."""
+"""Stored scores: of one method, or of all methods in a folder."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class StoredScores:
     """Scores of one method, read from disk.
 
     Attributes:
-        name: The name of their folder, or its path where that of another is the same.
+        name: The name of their folder, or its path where two folders have the same name.
         scores: The scores.
-        manifest: What they are of and how they were made.
+        manifest: The manifest: what they are of and how they were made.
     """
 
     name: str
@@ -29,32 +29,32 @@ class StoredScores:
 
 
 def read_scores(paths: Sequence[Path]) -> tuple[StoredScores, ...]:
-    """Return what `whence attribute` wrote: a path is its OUT, with a folder for each method, or one of the folders.
+    """Return scores that `whence attribute` wrote: each path is an OUT, or the folder of one method in it.
 
     Raises:
         ArtefactError: There are no scores in a path, or they are damaged.
     """
-    found = list(dict.fromkeys(folder for path in paths for folder in _folders(path)))
-    names = Counter(folder.resolve().name for folder in found)
+    folders = list(dict.fromkeys(folder for path in paths for folder in _folders(path)))
+    names = Counter(folder.resolve().name for folder in folders)
     return tuple(
         StoredScores(
             folder.name if names[folder.resolve().name] == 1 else str(folder),
             Scores.read(folder),
             artefacts.read_manifest(folder, "scores"),
         )
-        for folder in found
+        for folder in folders
     )
 
 
 def _folders(path: Path) -> list[Path]:
-    """The folders of scores in a path, or itself."""
+    """Return the folders of scores in a path, or the path itself."""
     if not path.is_dir():
         raise ArtefactError(f"{path} does not exist. Give the OUT of `whence attribute`, or the folder of one method.")
     if artefacts.kind_of(path) == "scores":
         return [path]
-    found = artefacts.of_kind(path, "scores")
-    if not found:
+    folders = artefacts.of_kind(path, "scores")
+    if not folders:
         raise ArtefactError(
             f"There are no scores in {path}. First: whence attribute MODEL DATA --queries ... --out {path}"
         )
-    return found
+    return folders

@@ -1,4 +1,4 @@
-"""Attributors by name: functions from pictures to scores, the one door for every method that is evaluated."""
+"""Attributors: functions from pictures to scores. Those that compare pictures alone, by name."""
 
 from __future__ import annotations
 
@@ -10,11 +10,9 @@ from torch import Tensor
 from whence.data import Dataset
 from whence.errors import ConfigError
 from whence.scores.scores import Scores
-from whence.similarity.embedding import Embedder
-from whence.similarity.embedding_similarity import EmbeddingSimilarity
-from whence.similarity.measure import Measure
-from whence.similarity.pixel import pixel
-from whence.similarity.pixel_kernel import pixel_kernel
+from whence.similarity.embedding import Embedder, EmbeddingSimilarity
+from whence.similarity.pixel import pixel, pixel_kernel
+from whence.similarity.similarity import Measure
 
 #: From pictures float32 [Q, C, H, W] in [-1, 1] and their Q names to scores of training examples or units.
 Attributor = Callable[[Tensor, Sequence[str]], Scores]
@@ -31,11 +29,11 @@ ATTRIBUTORS: dict[str, Callable[[Dataset], Attributor]] = {
 EMBEDDINGS: dict[str, Measure] = {"embedding": "euclidean", "embedding-dot": "dot", "embedding-cosine": "cosine"}
 
 
-def is_attributor(name: str) -> bool:
-    """Return whether there is an attributor of that name.
+def is_similarity(name: str) -> bool:
+    """Return whether a name is that of an attributor that compares pictures alone.
 
     Example:
-        >>> is_attributor("pixel-cosine"), is_attributor("embedding:clip"), is_attributor("trak")
+        >>> is_similarity("pixel-cosine"), is_similarity("embedding:clip"), is_similarity("trak")
         (True, True, False)
     """
     kind, colon, _ = name.partition(":")

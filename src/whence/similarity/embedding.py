@@ -1,8 +1,8 @@
-"""Embeddings of pictures by a vision model in a local folder, such as CLIP or DINO."""
+"""Embeddings of pictures by a vision model in a local folder, such as CLIP or DINO, and their likeness."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,11 +13,16 @@ import torch
 from torch import Tensor, nn
 
 from whence import artefacts, images
+from whence.data import Dataset
 from whence.engine import device
 from whence.errors import ArtefactError, ConfigError, NotFiniteError
+from whence.scores.scores import Scores
+from whence.similarity.similarity import Measure, similarity, similarity_scores
 
 #: Pictures in a canonical batch; the last one is padded, so a result doesn't depend on the pictures beside it.
 BATCH = 16
+#: Training images that are held as floats at a time.
+CHUNK = 64 * BATCH
 
 
 def embed(pictures: Tensor, folder: str | Path) -> Tensor:
@@ -112,14 +117,14 @@ class Embedder:
         rgb = images.to_pixels(padded.expand(-1, 3, -1, -1) if channels == 1 else padded)
         try:
             ready = self.processor(images=list(rgb), input_data_format="channels_first", return_tensors="pt")
-            found = self._features(ready["pixel_values"].to(device()))
+            embeddings = self._features(ready["pixel_values"].to(device()))
         except ValueError as error:
             raise ArtefactError(
                 f"{self.folder} refuses pictures of size {tuple(pictures.shape[1:])}: {error}"
             ) from None
-        if found is None:
+        if embeddings is None:
             raise ArtefactError(f"{self.folder} holds a {type(self.network).__name__}, which has no pooled output.")
-        return found.flatten(1)[:count].cpu()
+        return embeddings.flatten(1)[:count].cpu()
 
     def _features(self, pixels: Tensor) -> Tensor | None:
         network: Any = self.network
@@ -127,8 +132,49 @@ class Embedder:
             output = network.get_image_features(pixel_values=pixels)
         else:
             output = network(pixel_values=pixels)
-        found: Tensor | None = output.last_hidden_state[:, 0] if self.first_token else output.get("pooler_output")
-        return found
+        pooled: Tensor | None = output.last_hidden_state[:, 0] if self.first_token else output.get("pooler_output")
+        return pooled
+
+
+@dataclass(frozen=True, eq=False)
+class EmbeddingSimilarity:
+    """Likeness of embeddings e, and of embeddings ê = e / ‖e‖ of length 1.
+
+    euclidean: -‖ê(x_q) - ê(x_n)‖₂, in [-2, 0];  cosine: ê(x_q) · ê(x_n);  dot: e(x_q) · e(x_n).
+    Euclidean and cosine give one order. The training images are embedded once, at the first call. Dot and cosine are
+    the baselines of D-TRAK's study (Zheng et al. 2024) with CLIP's embeddings.
+
+    Attributes:
+        data: Training examples, N.
+        embedder: The vision model e.
+        measure: How likeness is measured.
+    """
+
+    data: Dataset
+    embedder: Embedder
+    measure: Measure = "euclidean"
+
+    def __call__(self, pictures: Tensor, names: Sequence[str]) -> Scores:
+        """Unsigned scores [Q, N] of queries float32 [Q, C, H, W] in [-1, 1]; a unit's is that of its closest image."""
+        name = "embedding" if self.measure == "euclidean" else f"embedding-{self.measure}"
+        return similarity_scores(
+            similarity(self._embed(pictures), self.examples, self.measure),
+            names,
+            self.data,
+            f"{name} {self.embedder.folder.resolve().name}",
+            "likeness of embeddings",
+            model=self.embedder.fingerprint,
+        )
+
+    @cached_property
+    def examples(self) -> Tensor:
+        """Embeddings of the training images, float32 [N, d]; of length 1, except for dot."""
+        starts = range(0, len(self.data), CHUNK)
+        chunks = [range(start, min(start + CHUNK, len(self.data))) for start in starts]
+        return torch.cat([self._embed(self.data.images(rows)) for rows in chunks])
+
+    def _embed(self, pictures: Tensor) -> Tensor:
+        return self.embedder.features(pictures) if self.measure == "dot" else self.embedder(pictures)
 
 
 def _processor(folder: Path, network: Any, local: dict[str, Any]) -> Any:

@@ -9,12 +9,14 @@ import torch
 from torch import Tensor
 
 from whence.data import Dataset
-from whence.errors import DataError
-from whence.scores.scores import Estimand, Scores
-from whence.similarity.measure import Measure, similarity
+from whence.kernel.kernel import Kernel
+from whence.scores.scores import Scores
+from whence.similarity.similarity import Measure, require_same_size, similarity, similarity_scores
 
-#: Pixels of training images that are held as floats at a time.
+#: Number of pixels of training images that are held as floats at a time.
 CHUNK = 2**23
+#: Damping of the pixel kernel, a multiple of the mean eigenvalue.
+DAMPING = 0.5
 
 
 def pixel(
@@ -47,32 +49,52 @@ def pixel(
         >>> round(pixel(digits.images([5]), ["q"], digits, measure="cosine").top("q", 1)[0][1], 6)
         1.0
     """
-    if tuple(pictures.shape[1:]) != tuple(data.size):
-        raise DataError(f"The queries are {tuple(pictures.shape[1:])}, the training images {data.size} (C, H, W).")
-    found = _likeness(pictures, data, measure)
+    require_same_size(pictures, data)
+    values = _likeness(pictures, data, measure)
     if flips:
         # Turning the query is as good as turning every image.
-        found = torch.maximum(found, _likeness(pictures.flip(-1), data, measure))
+        values = torch.maximum(values, _likeness(pictures.flip(-1), data, measure))
     name = "pixel" if measure == "euclidean" else f"pixel-{measure}"
-    return Scores(
-        scores=found,
-        queries=tuple(names),
-        examples=data.ids,
-        units=data.units,
-        method=f"{name} with flips" if flips else name,
-        estimand=Estimand("likeness of pixels", "none: a similarity", "none", "none", "example"),
-        sign="unsigned",
-        combine="max",
-    )
+    return similarity_scores(values, names, data, f"{name} with flips" if flips else name, "likeness of pixels")
+
+
+def pixel_kernel(pictures: Tensor, names: Sequence[str], data: Dataset) -> Scores:
+    """Ridge regression on pixels, S = V_q Vᵀ(VVᵀ + λI)⁻¹ of flattened pixels v in [-1, 1], λ = ½ the mean eigenvalue.
+
+    It is the formula of the tangent kernel with pixels in place of Jacobians: the likeness of the query to n that the
+    other training images don't explain. It knows nothing of the diffusion model, so a method that uses the model should
+    do better.
+
+    Args:
+        pictures: Queries float32 [Q, C, H, W] in [-1, 1].
+        names: Query ids, Q.
+        data: Training examples, N.
+
+    Returns:
+        Unsigned scores [Q, N]; a unit's score is the sum of the scores of its images.
+
+    Raises:
+        DataError: The queries have another size than the training images.
+
+    Example:
+        >>> from whence.data import load
+        >>> digits = load("digits").select(range(50))
+        >>> pixel_kernel(digits.images([5]), ["q"], digits).top("q", 1)[0][0] == digits.ids[5]
+        True
+    """
+    require_same_size(pictures, data)
+    examples = data.images(range(len(data))).flatten(1)
+    values = Kernel(examples, pictures.flatten(1)).scores(DAMPING)
+    return similarity_scores(values, names, data, "pixel-kernel", "likeness of pixels", combine="sum")
 
 
 def _likeness(pictures: Tensor, data: Dataset, measure: Measure) -> Tensor:
-    """Float32 [Q, N], computed in float64."""
+    """Return the likeness of every query to every image, float32 [Q, N], computed in float64."""
     chunk = max(1, CHUNK // math.prod(data.size))
     queries = pictures.flatten(1)
     scale = 0.5 if measure == "euclidean" else 1.0  # from distances over [-1, 1] to distances over [0, 1]
-    found = torch.empty(len(queries), len(data), dtype=torch.float32)
+    values = torch.empty(len(queries), len(data), dtype=torch.float32)
     for start in range(0, len(data), chunk):
         rows = range(start, min(start + chunk, len(data)))
-        found[:, start : start + len(rows)] = scale * similarity(queries, data.images(rows).flatten(1), measure)
-    return found
+        values[:, start : start + len(rows)] = scale * similarity(queries, data.images(rows).flatten(1), measure)
+    return values

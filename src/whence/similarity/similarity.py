@@ -1,0 +1,85 @@
+"""How alike two vectors are, and scores that state it. A similarity is not an influence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from whence.data import Dataset
+from whence.errors import DataError
+from whence.scores.scores import Estimand, Scores
+
+#: The three measures of the baselines of D-TRAK's study (Zheng et al. 2024).
+Measure = Literal["euclidean", "dot", "cosine"]
+
+
+def similarity(queries: Tensor, examples: Tensor, measure: Measure) -> Tensor:
+    """Likeness of every query v_q to every example v_n, larger where they are more alike.
+
+    euclidean: -‖v_q - v_n‖₂;  dot: v_q · v_n;  cosine: v_q · v_n / (‖v_q‖ ‖v_n‖), and 0 where a vector is 0.
+
+    Args:
+        queries: [Q, d].
+        examples: [n, d].
+        measure: The measure.
+
+    Returns:
+        float64 [Q, n].
+
+    Example:
+        >>> a, b = torch.tensor([[3.0, 4.0]]), torch.tensor([[3.0, 0.0]])
+        >>> [round(similarity(a, b, measure).item(), 6) for measure in ("euclidean", "dot", "cosine")]
+        [-4.0, 9.0, 0.6]
+    """
+    q, n = queries.double(), examples.double()
+    if measure == "euclidean":
+        return -torch.cdist(q, n, compute_mode="donot_use_mm_for_euclid_dist")
+    if measure == "cosine":
+        q, n = torch.nn.functional.normalize(q), torch.nn.functional.normalize(n)
+    return q @ n.T
+
+
+def similarity_scores(
+    values: Tensor,
+    names: Sequence[str],
+    data: Dataset,
+    method: str,
+    behaviour: str,
+    *,
+    model: str = "none",
+    combine: Literal["sum", "max"] = "max",
+) -> Scores:
+    """Return unsigned scores with the values of a similarity.
+
+    Args:
+        values: Likeness of every query to every training example [Q, N].
+        names: Query ids, Q.
+        data: Training examples, N.
+        method: Name of the method.
+        behaviour: What is alike.
+        model: Fingerprint of the vision model, if there is one.
+        combine: How examples make a unit.
+    """
+    return Scores(
+        scores=values.float(),
+        queries=tuple(names),
+        examples=data.ids,
+        units=data.units,
+        method=method,
+        estimand=Estimand(behaviour, "none: a similarity", "none", model, "example"),
+        sign="unsigned",
+        combine=combine,
+    )
+
+
+def require_same_size(pictures: Tensor, data: Dataset) -> None:
+    """Check that pictures have the size of the training images.
+
+    Raises:
+        DataError: They have another size.
+    """
+    if tuple(pictures.shape[1:]) != tuple(data.size):
+        raise DataError(f"The queries are {tuple(pictures.shape[1:])}, the training images {data.size} (C, H, W).")
