@@ -329,9 +329,9 @@ def test_a_full_disk(ask, tmp_path, monkeypatch, where):
 
     with monkeypatch.context() as patched:
         if where == "tensors":
-            patched.setattr(artefacts, "save_file", full)
+            patched.setattr("whence.artefacts.files.save_file", full)
         else:
-            patched.setattr(artefacts, "write_bytes", no_room)
+            patched.setattr("whence.artefacts.files.write_bytes", no_room)
         outcome = ask(tmp_path / "s")
     assert refused(outcome), outcome.err
     assert "No space left on device" in outcome.err

@@ -17,8 +17,8 @@ from whence.kernel.kernel import Kernel
 class FeaturePair:
     """Features of training examples and queries.
 
-    A method is a function ``(features, damping) -> scores``, float64 [Q, N]. The damping c is relative to the mean eigenvalue:
-    λ = c · tr(ΦᵀΦ) / min(N, p). All methods and dampings share one `kernel`.
+    A method is a function ``(features, damping) -> scores``, float64 [Q, N]. The damping c is relative to the mean
+    eigenvalue: λ = c · tr(ΦᵀΦ) / min(N, p). All methods and dampings share one `kernel`.
 
     Attributes:
         examples: Φ, features of training examples, means over draws: float32 [N, p].
