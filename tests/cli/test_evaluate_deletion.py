@@ -12,7 +12,7 @@ ASKED = ("--top", "3", "--count", "2", "--seeds", "1", "--workers", "1")
 def scores(tiny_bank, tmp_path_factory):
     """Two likenesses of the bank's queries."""
     out = tmp_path_factory.mktemp("scores")
-    attribute(tiny_bank.models[0], tiny_bank.data, tiny_bank.query_examples(), ("pixel", "pixel-cosine"), out=out)
+    attribute(tiny_bank.models[0], tiny_bank.data, tiny_bank.attribution_queries(), ("pixel", "pixel-cosine"), out=out)
     return out
 
 
@@ -50,7 +50,7 @@ def test_what_was_not_measured_is_not_made_up(whence, tiny_bank, scores, tmp_pat
 
 def test_scores_of_another_model_are_refused(whence, tiny_bank, tmp_path):
     model = DiffusionModel.new(tiny_bank.config.model, tiny_bank.data.size, seed=99)
-    attribute(model, tiny_bank.data, tiny_bank.query_examples(), "pixel", out=tmp_path)
+    attribute(model, tiny_bank.data, tiny_bank.attribution_queries(), "pixel", out=tmp_path)
     found = whence("evaluate", "deletion", tmp_path, "--bank", tiny_bank.path, *ASKED)
     assert found.code == 1
     assert "other model than the bank" in found.err

@@ -15,7 +15,7 @@ def scores(tiny_bank, tmp_path_factory):
     out = tmp_path_factory.mktemp("asked") / "scores"
     config = AttributionConfig(draws=8)
     attribute(
-        tiny_bank.models[0], tiny_bank.data, tiny_bank.query_examples(), ("trak", "pixel"), config=config, out=out
+        tiny_bank.models[0], tiny_bank.data, tiny_bank.attribution_queries(), ("trak", "pixel"), config=config, out=out
     )
     return out
 

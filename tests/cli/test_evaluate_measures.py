@@ -202,7 +202,7 @@ def bank_scores(bank, values, seed=0) -> Scores:
 def test_calibration(whence, tiny_bank, tmp_path):
     """Scores that are the losses' own empirical influence on the pool, which they must then follow; and zeros."""
     bank = tiny_bank
-    asked = bank.query_examples()
+    asked = bank.attribution_queries()
     inputs = {
         "model": bank.fingerprints[0],
         "data": Examples.of(bank.data).fingerprint,

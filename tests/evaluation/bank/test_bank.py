@@ -122,7 +122,7 @@ def scores_of(bank: Bank, queries: Examples, *models: int) -> tuple[Scores, Mani
 @pytest.mark.parametrize("models", [(0,), (1,), (0, 1)])
 @pytest.mark.parametrize("drawn", [None, True, False])
 def test_scores_come_in_the_order_of_the_bank(tiny_bank, models, drawn):
-    queries = tiny_bank.query_examples(drawn)
+    queries = tiny_bank.attribution_queries(drawn)
     found = tiny_bank.require(*scores_of(tiny_bank, queries, *models))
     assert (found.queries, found.examples, found.units) == (queries.ids, tiny_bank.examples, tiny_bank.data.units)
     expected = torch.arange(float(len(queries.ids) * 24)).reshape(-1, 24)
@@ -133,7 +133,7 @@ def test_scores_come_in_the_order_of_the_bank(tiny_bank, models, drawn):
 
 @pytest.mark.parametrize("role", ["model", "data", "queries"])
 def test_scores_of_something_else_are_refused_with_both_fingerprints(tiny_bank, role):
-    scores, manifest = scores_of(tiny_bank, tiny_bank.query_examples(), 0)
+    scores, manifest = scores_of(tiny_bank, tiny_bank.attribution_queries(), 0)
     own = manifest.inputs[role][:12]
     other = replace(manifest, inputs={**manifest.inputs, role: "f" * 64})
     with pytest.raises(MismatchError, match=f"by mine are of other {role} than .*{'f' * 12}.*{own}.*whence attribute"):
@@ -143,7 +143,7 @@ def test_scores_of_something_else_are_refused_with_both_fingerprints(tiny_bank, 
 
 
 def test_scores_of_units_are_refused(tiny_bank):
-    scores, manifest = scores_of(tiny_bank, tiny_bank.query_examples(), 0)
+    scores, manifest = scores_of(tiny_bank, tiny_bank.attribution_queries(), 0)
     of_units = replace(scores, units=tuple((f"u{n % 3}",) for n in range(24)), deviations=None).by_unit()
     with pytest.raises(MismatchError, match="of 3 units, such as 'u0'; the bank has 24 examples"):
         tiny_bank.require(of_units, manifest)

@@ -191,7 +191,7 @@ class Bank:
             raise ArtefactError(f"The bank {self.path} has no pool {name!r}; it has {', '.join(self.pools) or 'none'}.")
         return self.pools[name]
 
-    def query_examples(self, drawn: bool | None = None) -> Examples:
+    def attribution_queries(self, drawn: bool | None = None) -> Examples:
         """Return the queries for `attribute`: all of them, or those that were drawn, or those held out."""
         rows = np.arange(len(self.queries)) if drawn is None else np.flatnonzero(self.drawn == drawn)
         origin = Origin(self.config.sampler, drawn=True) if drawn else None
@@ -218,7 +218,7 @@ class Bank:
     def _known(self) -> dict[str, tuple[str, ...]]:
         """Fingerprints that scores may be of, by role: a model or a mean of models, all queries or one kind."""
         kinds = [kind for kind in (None, False, True) if kind is None or (self.drawn == kind).any()]
-        queries = dict.fromkeys(self.query_examples(kind).fingerprint for kind in kinds)
+        queries = dict.fromkeys(self.attribution_queries(kind).fingerprint for kind in kinds)
         return {
             "model": with_means(self.fingerprints),
             "data": (Examples.of(self.data).fingerprint,),

@@ -81,7 +81,7 @@ class Board:
 
     def queries(self, drawn: bool) -> Examples:
         """Return all queries, or those that the model drew."""
-        return self.bank.query_examples(True if drawn else None)
+        return self.bank.attribution_queries(True if drawn else None)
 
 
 def needs_drawn(one: Method) -> bool:
