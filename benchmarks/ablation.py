@@ -26,7 +26,7 @@ from whence.evaluation.bank import Bank
 from whence.evaluation.prediction.lds import Form, lds
 from whence.gradients.compression import Compression
 from whence.gradients.make_gradient_spec import make_gradient_spec
-from whence.gradients.signs import signs
+from whence.gradients.readouts import signs
 
 RUNS = Path("runs/ablation")
 DAMPINGS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)

@@ -50,12 +50,15 @@ def test_python_example_runs_as_a_plain_script(tmp_path):
 ATTRIBUTION = (Path(__file__).parent.parent / "docs" / "attribution.md").read_text("utf-8")
 
 
-def test_a_method_of_ones_own_and_a_network_of_ones_own_run_as_the_docs_say():
-    method, network = re.findall(r"```python\n(.*?)```", ATTRIBUTION, re.DOTALL)
+def test_a_method_of_ones_own_and_a_network_of_ones_own_run_as_the_docs_say(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    method, network, steps = re.findall(r"```python\n(.*?)```", ATTRIBUTION, re.DOTALL)
     assert len(method.splitlines()) < 40
     names: dict[str, Any] = {}
     exec(method, names)
     exec(network, names)
+    exec(steps, names)
+    assert set(names["quick"]) == {"trak", "das"}
     found = whence.attribute(
         names["model"],
         names["examples"],

@@ -23,7 +23,7 @@ from whence.diffusion.sampling import predicted_clean
 from whence.gradients.compression import Compression, maps
 from whence.gradients.coverage import coverage
 from whence.gradients.layers import ProductLayer
-from whence.gradients.signs import signs
+from whence.gradients.readouts import signs
 from whence.scores.jackknife import GROUPS
 from whence.seeds import derived_seed
 

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from whence.gradients.signs import signs
+from whence.gradients.readouts import signs
 
 
 @given(st.lists(st.integers(0, 10_000), min_size=1, max_size=5), st.integers(1, 200))

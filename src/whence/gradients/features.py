@@ -26,8 +26,7 @@ from whence.engine import Report, silent
 from whence.errors import NotFiniteError
 from whence.gradients.collector import Collector
 from whence.gradients.draw_sources import DrawSource
-from whence.gradients.readouts import READOUTS, Outcome, outcome, readout
-from whence.gradients.signs import signs
+from whence.gradients.readouts import READOUTS, Outcome, outcome, readout, signs
 from whence.scores.jackknife import GROUPS
 
 

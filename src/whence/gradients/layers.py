@@ -10,13 +10,13 @@ is the last column. With P_o [O, k_o] and P_i [I, k_i] on the two sides,
 
     P_oᵀ ∇W P_i = Σ_s (P_oᵀ δ_s) (P_iᵀ a_s)ᵀ        [k_o, k_i]
 
-so ∇W is never formed: the input side is made small before the two meet, and the output side before or, by folding
-(`maps.FoldedMap`), after it. For a convolution P_iᵀ a is itself a convolution
-of the layer's input, with the columns of P_i as kernels; where there are many channels, they are mixed into a few
-first, P_i = (P_c ⊗ 1) Q with P_c [C, m], which costs less and is as unbiased. A convolution in groups is a sum over
-groups as well: group and position together are the position, and each group has its own rows of P_o and its own P_i.
+so ∇W is never formed: the input side is projected before the product, and the output side before the product or, by
+folding (`maps.FoldedMap`), after it. For a convolution P_iᵀ a is itself a convolution of the layer's input, with the
+columns of P_i as kernels. Many channels are mixed into a few first, P_i = (P_c ⊗ 1) Q with P_c [C, m], which costs less
+and is unbiased too. For a convolution in groups the sum is over positions and groups, and each group has its own rows of
+P_o and its own P_i.
 
-Normalisations, whose gradient is one number per channel, are in `norms.py`.
+Normalisations, whose gradient is one number per channel, are in `norm_layers.py`.
 """
 
 from __future__ import annotations

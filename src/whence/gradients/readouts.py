@@ -11,9 +11,8 @@ With o the output, y its target (both [n, C, H, W], D = C·H·W elements per exa
     elbo           w_t ‖o - y‖² / D         2 w_t (o - y) / D   D-TRAK's ablation
     signs          ⟨v_k, o⟩ / D             v_k / D             the tangent kernel; v_k random signs of the k-th draw
 
-The loss of the picture that a step of a sampling trajectory predicts (Journey-TRAK's query side) is `loss` with that
-picture in the place of the clean image. A readout needs one forward pass together with all others, and a backward
-pass of its own.
+For the query side of Journey-TRAK, `loss` is the loss of the clean picture that a step of a sampling trajectory
+predicts. All readouts share one forward pass, and each needs a backward pass of its own.
 """
 
 from __future__ import annotations
@@ -25,14 +24,34 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from whence.diffusion.draws import bits, keys
 from whence.diffusion.model import DiffusionModel
 from whence.errors import ConfigError
-from whence.gradients.signs import signs
+
+
+def signs(stream: str, index: np.ndarray, count: int) -> Tensor:
+    """Return random signs of draws, float32 [n, count] of -1 and 1: a pure function of (stream, draw index).
+
+    Args:
+        stream: What they are for; signs of another stream are independent.
+        index: Draw index of every row, [n].
+        count: Signs per row.
+
+    Example:
+        >>> both = signs("output", np.array([0, 1, 0]), 1000)
+        >>> bool((both[0] == both[2]).all()), abs(float((both[0] * both[1]).mean())) < 0.1
+        (True, True)
+    """
+    different, place = np.unique(index, return_inverse=True)
+    key = np.repeat(keys(f"signs {stream}", 0, [""]), len(different), 0)
+    words = bits(key, different, -(-count // 32)).astype("<u4")
+    unpacked = np.unpackbits(words.view(np.uint8), axis=1, count=count, bitorder="little")
+    return torch.from_numpy(2.0 * unpacked[place].astype(np.float32) - 1.0)
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the network said about a batch, and what it should have said.
+    """The output of the network for a batch, and the target.
 
     Attributes:
         output: o, [n, C, H, W].
@@ -63,11 +82,11 @@ class Readout:
     """A scalar of the output of each row, and its derivative.
 
     Attributes:
-        name: What it is called in settings and artefacts.
+        name: Its name in settings and artefacts.
         value: f of every row, [n].
         gradient: D ∂f/∂o, [n, C, H, W]; `cotangent` divides by D.
-        apart: Whether the draws are kept apart: gradients are multiplied by random signs of their draw, so that inner
-            products of sums over draws are, in expectation, sums of inner products at the same draw.
+        apart: Whether gradients are multiplied by random signs of their draw. Then inner products of sums over draws
+            are, in expectation, sums of inner products at the same draw.
 
     Example:
         >>> outcome = Outcome(torch.full((1, 1, 2, 2), 3.0), torch.ones(1, 1, 2, 2), torch.ones(1))
@@ -131,7 +150,7 @@ def readout(name: str) -> Readout:
 def outcome(
     model: DiffusionModel, output: Tensor, x: Tensor, t: Tensor, noise: Tensor, index: np.ndarray | None = None
 ) -> Outcome:
-    """What the readouts need of a batch.
+    """Return what the readouts need of a batch.
 
     Args:
         model: Gives the target and the schedule.
