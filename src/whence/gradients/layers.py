@@ -13,7 +13,7 @@ is the last column. With P_o [O, k_o] and P_i [I, k_i] on the two sides,
 so ∇W is never formed: the input side is projected before the product, and the output side before the product or, by
 folding (`maps.FoldedMap`), after it. For a convolution P_iᵀ a is itself a convolution of the layer's input, with the
 columns of P_i as kernels. Many channels are mixed into a few first, P_i = (P_c ⊗ 1) Q with P_c [C, m], which costs less
-and is unbiased too. For a convolution in groups the sum is over positions and groups, and each group has its own rows of
+and is unbiased too. For a convolution in groups the sum is over positions and groups. Each group has its own rows of
 P_o and its own P_i.
 
 Normalisations, whose gradient is one number per channel, are in `norm_layers.py`.
