@@ -19,7 +19,7 @@ import torch
 import whence
 from whence.attribution.methods import METHODS
 from whence.cli.progress import progress
-from whence.evaluation.exact.ground_truth import CORRELATION, Figures, GroundTruth
+from whence.evaluation.exact.ground_truth import CORRELATION, GroundTruth, RankingAgreement
 from whence.evaluation.prediction.ceiling import ceiling
 
 SIZE, QUERIES, DRAWS = 256, 100, 32
@@ -32,11 +32,11 @@ def exact(ensemble: whence.Ensemble, queries: whence.Examples, seed: int) -> whe
         return whence.losses(ensemble, queries.values, list(queries.ids), seed=seed, report=report)
 
 
-def row(name: str, figures: Figures) -> str:
+def row(name: str, figures: RankingAgreement) -> str:
     """One line of the table: means over queries with 95% intervals."""
     cells = [
         f"{one.value:.3f} ({one.interval.low:.3f} to {one.interval.high:.3f}; chance {one.chance:.3f})"
-        for one in figures.measures().values()
+        for one in figures.statistics().values()
     ]
     return f"| {name} | {' | '.join(cells)} |"
 
@@ -63,12 +63,12 @@ def main() -> None:
     print(f"{(truth.above.any(1)).sum()} queries have an image above placebos, {truth.above.sum()} images in all")
     random = replace(other, scores=torch.randn(other.scores.shape, generator=torch.Generator().manual_seed(0)))
     agreed = truth.compare(other)
-    print(f"| | {' | '.join(agreed.measures())} |")
+    print(f"| | {' | '.join(agreed.statistics())} |")
     print(row("random order", truth.compare(random)))
     print(row("the second ensemble's exact losses", agreed))
     for name in TOLD:
         print(row(METHODS[name].title if name in METHODS else name, truth.compare(found[name])))
-    r = agreed.measures()[CORRELATION].value
+    r = agreed.statistics()[CORRELATION].value
     print(f"a perfect ranking of the images would reach about {ceiling(r, 1):.2f}")
     print("against the mean of both ensembles' exact losses, scores of the first one's members:")
     mean = replace(truth, influence=(truth.influence + truth.ranking(other)) / 2, above=np.zeros_like(truth.above))

@@ -30,10 +30,10 @@ from whence.credit.values import looks_of, values_of
 from whence.credit.ways import Way
 from whence.evaluation.bank import Bank
 from whence.evaluation.prediction.ceiling import ceiling_of, seed_agreement
+from whence.statistics.correlations import Correlations, draw_resamples
 from whence.statistics.ranks import spearman_columns
 from whence.statistics.statistic import Statistic as Statistic
 from whence.statistics.statistic import mean_of
-from whence.statistics.uncertainty import Correlations, resamples_of
 
 #: Chosen by `credit.py tune`.
 WAY = Way(steps=50)
@@ -141,7 +141,7 @@ def held_out(digits: Digits) -> None:
     for name, (share, count, seeds) in TEST.items():
         rows = coalitions(len(digits.who), share, count, name)
         values = digits.values(digits.truth, [digits.who.kept(row) for row in rows], seeds)
-        counts = resamples_of(count, seed=0)
+        counts = draw_resamples(count, seed=0)
         print(f"\n{count} coalitions of {name} of the contributors, {seeds} training seed(s):\n")
         print("| shares | " + " | ".join(BEHAVIOURS) + " |\n|" + "---|" * (len(BEHAVIOURS) + 1))
         agreed = [seed_agreement(values[:, :, at], counts) for at in digits.rows.values()]

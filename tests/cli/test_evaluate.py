@@ -8,9 +8,9 @@ from typer.testing import CliRunner
 from whence import artefacts
 from whence.attribution.config import AttributionConfig
 from whence.cli.app import app
-from whence.cli.evaluations.false_attribution import describe
+from whence.cli.evaluations.false_attribution import result_lines
 from whence.errors import ArtefactError, ConfigError
-from whence.evaluation.exact.false_rate import FalseAttribution, Row
+from whence.evaluation.exact.false_rate import FalseAttribution, Trial
 from whence.gradients.compression import Compression
 
 
@@ -27,8 +27,8 @@ def test_false_attribution(ensemble):
     assert done.exit_code == 0, done.output
     (path,) = artefacts.whole(ensemble.path / "evaluations", "false-attribution/*")
     found = FalseAttribution.read(path)
-    assert [row.sample for row in found.rows] == ["0/0", "0/1", "0/2", "0/3"]
-    assert all(line in done.output for line in describe(found))
+    assert [row.sample for row in found.trials] == ["0/0", "0/1", "0/2", "0/3"]
+    assert all(line in done.output for line in result_lines(found))
     assert str(path) in done.output.replace("\n", "")
     again = evaluate(ensemble, "--attributor", "pixel")
     assert again.stdout == done.stdout
@@ -40,7 +40,7 @@ def test_options_reach_the_measurement(ensemble):
     assert evaluate(ensemble, *words, "--workers", "1").exit_code == 0
     (path,) = artefacts.whole(ensemble.path / "evaluations", "false-attribution/*")
     found = FalseAttribution.read(path)
-    assert [(row.sample, len(row.controls)) for row in found.rows] == [("0/0", 2), ("0/1", 2), ("0/3", 2)]
+    assert [(row.sample, len(row.controls)) for row in found.trials] == [("0/0", 2), ("0/1", 2), ("0/3", 2)]
     assert (found.attributor, found.seed) == ("pixel with flips", 7)
 
 
@@ -101,7 +101,7 @@ def test_bad_options(ensemble, words):
 def result(*rows: tuple[str, ...]) -> FalseAttribution:
     """Rows of the unit named after the removal, and after each control; "u" is the one named at first."""
     named = [
-        Row(f"0/{n}", "u", after, ("r",) * len(controls), controls)
+        Trial(f"0/{n}", "u", after, ("r",) * len(controls), controls)
         for n, (after, *rest) in enumerate(rows)
         for controls in [tuple(rest)]
     ]
@@ -130,7 +130,7 @@ def result(*rows: tuple[str, ...]) -> FalseAttribution:
     ],
 )
 def test_words(found, parts):
-    said = " ".join(" ".join(describe(found)).split())
+    said = " ".join(" ".join(result_lines(found)).split())
     for part in parts:
         assert part in said
-    assert "So few" not in " ".join(describe(result(*[("u", "u")] * 100)))
+    assert "So few" not in " ".join(result_lines(result(*[("u", "u")] * 100)))

@@ -7,14 +7,14 @@ import pytest
 
 from whence import artefacts
 from whence.attribution.attribute import attribute
-from whence.cli.evaluations.landscape_words import best, perfect
+from whence.cli.evaluations.landscape import best_method, perfect_correlation
 from whence.config import ModelConfig
 from whence.data import load
 from whence.diffusion.examples import Examples
 from whence.diffusion.model import DiffusionModel
 from whence.ensemble import train_ensemble
 from whence.evaluation.exact.detection import detection
-from whence.evaluation.exact.ground_truth import Figures
+from whence.evaluation.exact.ground_truth import RankingAgreement
 from whence.statistics.agreement import agreement
 from whence.statistics.bootstrap import Interval
 from whence.statistics.statistic import Statistic as Statistic
@@ -109,7 +109,7 @@ def test_pictures_that_are_not_there(evaluate, scores, tiny_ensemble, tmp_path):
     alone = shutil.copytree(scores / "pixel", tmp_path / "out" / "pixel")
     found = evaluate([alone], tiny_ensemble)
     assert found.code == 1
-    assert "The pictures that pixel was asked about are not beside its scores" in found.err
+    assert "The query pictures of pixel are not beside its scores" in found.err
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_bad_requests(evaluate, scores, tiny_ensemble, words, message):
 def figures(truth, noise):
     ranking = truth + noise * np.random.default_rng(1).normal(size=truth.shape)
     names = [str(q) for q in range(len(truth))]
-    return Figures(agreement(names, ranking, truth), detection(ranking, np.zeros(truth.shape, bool)))
+    return RankingAgreement(agreement(names, ranking, truth), detection(ranking, np.zeros(truth.shape, bool)))
 
 
 @pytest.mark.parametrize(
@@ -144,11 +144,11 @@ def figures(truth, noise):
 )
 def test_words(noises, said):
     truth = np.random.default_rng(0).normal(size=(12, 40))
-    told = best({name: figures(truth, noise) for name, noise in noises.items()})
+    told = best_method({name: figures(truth, noise) for name, noise in noises.items()})
     assert said in told
     assert "far by more" not in told
 
 
 def test_what_a_perfect_ranking_would_reach():
-    found = perfect(Statistic(0.25, Interval(-0.01, 0.36, 0.95, 100, 0), 0.0))
+    found = perfect_correlation(Statistic(0.25, Interval(-0.01, 0.36, 0.95, 100, 0), 0.0))
     assert (found.value, found.interval.low, found.interval.high) == pytest.approx((0.5, 0, 0.6))

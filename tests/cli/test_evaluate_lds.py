@@ -6,7 +6,7 @@ import pytest
 
 from whence.attribution.attribute import attribute
 from whence.attribution.config import AttributionConfig
-from whence.cli.evaluations.lds import describe
+from whence.cli.evaluations.lds import table_lines
 
 
 @pytest.fixture(scope="module")
@@ -88,11 +88,11 @@ def test_what_there_is_not(whence, tiny_bank, scores, words, message):
 
 
 def test_words_where_a_difference_means_nothing(tiny_bank, scores):
-    from whence.evaluation.prediction.bank_lds import bank_lds
+    from whence.evaluation.prediction.bank_measures import bank_lds
     from whence.scores.stored import read_scores
 
     for table in bank_lds(tiny_bank, read_scores([scores])).values():
-        lines = describe(table, "queries")
+        lines = table_lines(table, "queries")
         unclear = [row.name for row in table.rows[1:] if not row.to_best.told_apart]
         assert [line for line in lines if "too few to tell" in line] == [
             line

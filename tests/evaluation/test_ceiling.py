@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import spearmanr
 
 from whence.evaluation.prediction.ceiling import ceiling, ceiling_of, is_deterministic, seed_agreement, share_of_ceiling
-from whence.statistics.uncertainty import Correlations, resamples_of
+from whence.statistics.correlations import Correlations, draw_resamples
 
 
 def noisy(subsets: int, seeds: int, queries: int, r: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -49,26 +49,26 @@ def test_agreement_against_scipy():
         np.mean([spearmanr(losses[:, k, q], losses[:, other, q]).statistic for k, other in combinations(range(4), 2)])
         for q in range(6)
     ]
-    found = seed_agreement(losses, resamples_of(20, seed=0))
+    found = seed_agreement(losses, draw_resamples(20, seed=0))
     np.testing.assert_allclose(found.of_query, expected, atol=1e-12)
 
 
 def test_one_seed_tells_nothing_of_seeds():
-    assert seed_agreement(np.random.default_rng(0).normal(size=(8, 1, 3)), resamples_of(8, seed=0)) is None
+    assert seed_agreement(np.random.default_rng(0).normal(size=(8, 1, 3)), draw_resamples(8, seed=0)) is None
 
 
 def test_interval_of_the_ceiling_holds_the_truth():
     held = 0
     for seed in range(40):
         _, losses = noisy(64, 2, 10, 0.6, seed)
-        found = ceiling_of(seed_agreement(losses, resamples_of(64, seed=seed, resamples=100)), 2)
+        found = ceiling_of(seed_agreement(losses, draw_resamples(64, seed=seed, resamples=100)), 2)
         held += found.interval.low <= float(ceiling(6 / np.pi * np.arcsin(0.3), 2)) <= found.interval.high
     assert held >= 32
 
 
 def test_share_of_the_truth_is_one():
     truth, losses = noisy(150, 3, 20, 0.6)
-    counts = resamples_of(150, seed=0, resamples=100)
+    counts = draw_resamples(150, seed=0, resamples=100)
     found = share_of_ceiling(
         Correlations.measure(truth, losses.mean(1), counts), seed_agreement(losses, counts), seeds=3
     )
@@ -77,7 +77,7 @@ def test_share_of_the_truth_is_one():
 
 
 def test_where_seeds_do_not_agree_there_is_no_share():
-    source, counts = np.random.default_rng(0), resamples_of(20, seed=0)
+    source, counts = np.random.default_rng(0), draw_resamples(20, seed=0)
     values = source.normal(size=(20, 3))
     losses = np.stack([values, -values], 1)
     agreement = seed_agreement(losses, counts)

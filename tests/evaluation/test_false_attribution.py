@@ -74,14 +74,14 @@ def test_attributors_of_known_rate(ensemble, rule, controls):
     found = false_attribution(ensemble, SAMPLES, Saying(answer), controls=controls, workers=1)
     assert (found.fa, found.control, found.rate) == (fa, control, rate)
     assert (found.interval is None) == (rate is None)
-    assert [row.sample for row in found.rows] == SAMPLES
+    assert [row.sample for row in found.trials] == SAMPLES
     assert FalseAttribution.read(found.path) == found
 
 
 def test_the_pictures_are_drawn_without_the_unit_that_is_named(ensemble):
     said = Saying(RULES["never moves"][0])
     found = false_attribution(ensemble, SAMPLES, said, controls=2, workers=1)
-    for row in found.rows:
+    for row in found.trials:
         assert row.unit == own(row.sample)
         assert row.unit not in row.controls
         assert len(set(row.controls)) == 2
@@ -102,7 +102,7 @@ def test_the_removed_unit_stays_a_candidate(ensemble):
     found = false_attribution(ensemble, SAMPLES, ask, workers=1)
     assert all(set(scores.by_unit().examples) == set(UNITS) for scores in shown)
     before, after = (scores.by_unit() for scores in shown)
-    for row in found.rows:
+    for row in found.trials:
         assert row.unit == before.top(row.sample, 1)[0][0]
         assert row.after_removal == after.top(f"{row.sample} without {row.unit}", 1)[0][0]
         (control,) = row.controls
@@ -121,8 +121,8 @@ def test_neither_the_order_nor_repeats_of_samples_matter(ensemble):
 def test_a_row_depends_on_its_own_sample_alone(ensemble):
     ask = attributor("pixel", ensemble.data)
     together = false_attribution(ensemble, SAMPLES, ask, controls=2, seed=5, workers=1)
-    for row in together.rows:
-        (alone,) = false_attribution(ensemble, [row.sample], ask, controls=2, seed=5, workers=1).rows
+    for row in together.trials:
+        (alone,) = false_attribution(ensemble, [row.sample], ask, controls=2, seed=5, workers=1).trials
         assert alone == row
 
 
@@ -164,7 +164,7 @@ def test_samples_of_several_samplers(ensemble):
     missing = missing_trajectories(ensemble, names, said)
     assert {sampler.steps: len(some) for sampler, some in missing.items()} == {3: 2, 4: 2}
     found = false_attribution(ensemble, names, said, workers=1)
-    assert [row.sample for row in found.rows] == ["0/2", "7/1"]
+    assert [row.sample for row in found.trials] == ["0/2", "7/1"]
     expected = sample(ensemble, count=2, seed=7, without=["u1"], sampler=sampler, workers=1).pictures[1]
     assert torch.equal(said.shown["7/1 without u1"], expected)
 
@@ -188,7 +188,7 @@ def test_interrupted_it_continues(ensemble, tiny_ensemble, tmp_path):
     assert not list(artefacts.whole(ensemble.path / "evaluations", "*/*"))
     seen = []
     found = false_attribution(ensemble, SAMPLES, ask, controls=4, workers=1, report=lambda *step: seen.append(step))
-    assert found.rows == expected.rows
+    assert found.trials == expected.trials
     assert found.path.relative_to(ensemble.path) == expected.path.relative_to(whole.path)
     assert seen[0][0] > seen[0][1] / 2, "the finished part was used"
 
@@ -232,7 +232,7 @@ def test_controls_depend_on_the_seed_and_the_sample_but_not_on_the_attribution()
         (["nine"], None, 1, ConfigError, "SEED/INDEX"),
         (SAMPLES, None, 0, ConfigError, "--controls must be from 1 to 9"),
         (SAMPLES, None, 10, ConfigError, "--controls must be from 1 to 9, the units other than 'u0'; given 10"),
-        (SAMPLES, "queries", 1, DataError, r"'saying' was asked about 4 pictures \(0/0, 0/1 ...\) and answered"),
+        (SAMPLES, "queries", 1, DataError, r"'saying' was given 4 pictures \(0/0, 0/1 ...\) and returned"),
         (SAMPLES, "units", 1, DataError, "no unit 'nobody'"),
     ],
 )

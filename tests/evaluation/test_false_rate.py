@@ -5,14 +5,14 @@ import pytest
 
 from whence import artefacts
 from whence.errors import ArtefactError
-from whence.evaluation.exact.false_rate import FalseAttribution, Row
+from whence.evaluation.exact.false_rate import FalseAttribution, Trial
 
 
-def row(n: int, stayed: int, *controls: int) -> Row:
+def row(n: int, stayed: int, *controls: int) -> Trial:
     """A row that stayed or not without its unit, and without each control."""
     names = tuple(f"r{k}" for k in range(len(controls)))
     after = tuple("u" if one else "other" for one in controls)
-    return Row(f"0/{n}", "u", "u" if stayed else "other", names, after)
+    return Trial(f"0/{n}", "u", "u" if stayed else "other", names, after)
 
 
 def result(*rows: tuple[int, ...], seed: int = 0) -> FalseAttribution:

@@ -58,20 +58,20 @@ def test_exact_losses_agree_with_themselves(measured):
     ensemble, exact = measured
     found, scores = GroundTruth.of(ensemble, exact), exact.scores()
     same, reverse = (
-        found.compare(replace(scores, scores=sign * scores.scores)).measures()[CORRELATION] for sign in (1, -1)
+        found.compare(replace(scores, scores=sign * scores.scores)).statistics()[CORRELATION] for sign in (1, -1)
     )
     assert (same.value, same.interval.low, same.interval.high) == pytest.approx((1, 1, 1))
     assert (reverse.value, reverse.interval.low, reverse.interval.high) == pytest.approx((-1, -1, -1))
 
 
 def test_all_measures_of_the_truth_its_reverse_and_a_random_order(truth):
-    same = truth.compare(of_units(truth, truth.influence)).measures()
+    same = truth.compare(of_units(truth, truth.influence)).statistics()
     assert {name: one.value for name, one in same.items() if name != AREA} == {CORRELATION: 1, RECALL: 1, ABOVE: 1}
     assert same[AREA].value > 0.99
-    reverse = truth.compare(of_units(truth, -truth.influence)).measures()
+    reverse = truth.compare(of_units(truth, -truth.influence)).statistics()
     assert (reverse[CORRELATION].value, reverse[RECALL].value, reverse[ABOVE].value) == (-1, 0, 0)
     assert reverse[AREA].value < 0.01
-    random = truth.compare(of_units(truth, np.random.default_rng(1).normal(size=(30, 40)))).measures()
+    random = truth.compare(of_units(truth, np.random.default_rng(1).normal(size=(30, 40)))).statistics()
     assert {name: one.chance for name, one in random.items()} == {CORRELATION: 0, RECALL: 0.25, ABOVE: 0.25, AREA: 0.5}
     for one in random.values():
         assert one.interval.low < one.value < one.interval.high
@@ -79,7 +79,7 @@ def test_all_measures_of_the_truth_its_reverse_and_a_random_order(truth):
 
 
 def test_a_perfect_detector_of_units_above_placebos(truth):
-    found = truth.compare(of_units(truth, truth.above.astype(float))).measures()
+    found = truth.compare(of_units(truth, truth.above.astype(float))).statistics()
     assert (found[ABOVE].value, found[AREA].value) == (1, 1)
     assert 0 < found[CORRELATION].value < 1
 
@@ -134,21 +134,21 @@ def test_a_method_that_says_the_same_of_all_units_of_a_picture_is_not_averaged_t
     values[3] = 0
     found = truth.compare(of_units(truth, values))
     assert np.isnan(found.ranks.correlations[3])
-    assert found.measures()[CORRELATION].value == 1
-    assert CORRELATION not in truth.compare(of_units(truth, np.zeros((30, 40)))).measures()
+    assert found.statistics()[CORRELATION].value == 1
+    assert CORRELATION not in truth.compare(of_units(truth, np.zeros((30, 40)))).statistics()
 
 
 def test_how_far_a_method_is_ahead_is_paired_over_queries(truth):
     source = np.random.default_rng(2)
     noise = source.normal(size=(30, 40))
     good, bad = (truth.compare(of_units(truth, truth.influence + much * noise)) for much in (1.0, 2.0))
-    ahead = good.ahead_of(bad)
+    ahead = good.lead_over(bad)
     assert ahead.value == pytest.approx(float((good.ranks.correlations - bad.ranks.correlations).mean()))
     assert 0 < ahead.interval.low < ahead.value < ahead.interval.high
-    alone = good.measures()[CORRELATION].interval
+    alone = good.statistics()[CORRELATION].interval
     assert ahead.interval.high - ahead.interval.low < alone.high - alone.low
-    assert bad.ahead_of(good).value == pytest.approx(-ahead.value)
-    assert good.ahead_of(good).interval.high == 0
+    assert bad.lead_over(good).value == pytest.approx(-ahead.value)
+    assert good.lead_over(good).interval.high == 0
 
 
 @pytest.mark.parametrize(

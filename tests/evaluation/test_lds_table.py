@@ -6,7 +6,6 @@ import pytest
 from whence.errors import DataError
 from whence.evaluation.bank.pool import Pool
 from whence.evaluation.prediction.lds import Form, lds
-from whence.evaluation.prediction.lds_record import record
 from whence.evaluation.prediction.lds_table import RANDOM, lds_table, noise_pool
 
 SUBSETS, EXAMPLES, QUERIES = 40, 30, 8
@@ -43,7 +42,7 @@ def test_methods_are_in_order_with_a_random_one():
     table = measured(pool())
     assert [row.name for row in table.rows] == ["truth", "good", "poor", RANDOM]
     assert table.rows[0].to_best is None
-    assert all(row.to_best.measured.value < 0 for row in table.rows[1:])
+    assert all(row.to_best.statistic.value < 0 for row in table.rows[1:])
     assert abs(table.rows[-1].lds.mean.value) < 0.2
 
 
@@ -127,7 +126,7 @@ def test_ceiling_of_one_seed_is_from_another_pool_or_not_known():
 
 def test_the_record_holds_every_figure_as_json():
     table = measured(pool())
-    found = json.loads(json.dumps(record(table), allow_nan=False))
+    found = json.loads(json.dumps(table.record(), allow_nan=False))
     first = found["methods"][0]
     assert first["lds"]["value"] == table.rows[0].lds.mean.value
     assert first["of_query"] == dict(zip(table.queries, table.rows[0].lds.of_query, strict=True))
@@ -139,7 +138,7 @@ def test_the_record_holds_every_figure_as_json():
 
 def test_what_is_not_known_is_null_in_the_record():
     table = lds_table(POOLS["one"], np.arange(QUERIES), list("abcdefgh"), {"none": np.ones((QUERIES, EXAMPLES))})
-    found = json.loads(json.dumps(record(table), allow_nan=False))
+    found = json.loads(json.dumps(table.record(), allow_nan=False))
     assert found["ceiling"] is None
     assert found["methods"][-1]["lds"]["value"] is None
     assert found["methods"][-1]["queries_without"] == QUERIES

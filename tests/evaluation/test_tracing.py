@@ -10,7 +10,7 @@ ITSELF = np.arange(20)
 
 
 def numbers(found) -> list[float]:
-    return [found.first.value, found.near.value, found.reciprocal.value]
+    return [found.first.value, found.in_top.value, found.reciprocal.value]
 
 
 def test_perfect_and_reversed():
@@ -20,9 +20,9 @@ def test_perfect_and_reversed():
 
 def test_equal_scores_are_at_chance():
     found = tracing(np.ones((20, 20)), ITSELF)
-    assert numbers(found) == pytest.approx([found.first.chance, found.near.chance, found.reciprocal.chance])
+    assert numbers(found) == pytest.approx([found.first.chance, found.in_top.chance, found.reciprocal.chance])
     assert found.first.chance == 1 / 20
-    assert found.near.chance == 0.5
+    assert found.in_top.chance == 0.5
     assert found.reciprocal.chance == pytest.approx(sum(1 / k for k in range(1, 21)) / 20)
 
 
@@ -34,7 +34,7 @@ def test_ties_are_the_mean_over_orders(row):
         places.append(1 + ranked.index(2))
     found = tracing(np.array([row]), np.array([2]))
     assert found.first.value == pytest.approx(np.mean([place == 1 for place in places]))
-    assert found.near.value == pytest.approx(1)
+    assert found.in_top.value == pytest.approx(1)
     assert found.reciprocal.value == pytest.approx(np.mean([1 / place for place in places]))
 
 

@@ -4,7 +4,7 @@ import torch
 
 from whence.artefacts import Manifest
 from whence.errors import ArtefactError
-from whence.evaluation.asked import Kind, Use, asked
+from whence.evaluation.query_kinds import Kind, Use, query_mask
 from whence.evaluation.tuning import tuning_notes
 from whence.scores.scores import Estimand, Scores
 from whence.scores.stored import StoredScores, read_scores
@@ -65,9 +65,9 @@ def test_damaged_scores_are_refused(folder, flip_byte):
 def test_every_query_is_of_one_kind_and_one_use():
     source = np.random.default_rng(0)
     drawn, development = source.random((2, 50)) < 0.5
-    found = [asked(drawn, development, kind, use) for kind in Kind for use in Use]
+    found = [query_mask(drawn, development, kind, use) for kind in Kind for use in Use]
     assert (np.sum(found, 0) == 1).all()
-    assert not (asked(drawn, development, Kind.HELD_OUT, Use.REPORTED) & (drawn | development)).any()
+    assert not (query_mask(drawn, development, Kind.HELD_OUT, Use.REPORTED) & (drawn | development)).any()
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,8 @@ import pytest
 from scipy.stats import spearmanr
 
 from whence.errors import DataError
+from whence.statistics.correlations import draw_resamples
 from whence.statistics.ranks import resampled_spearman, spearman_columns
-from whence.statistics.uncertainty import resamples_of
 
 
 def naive(a: np.ndarray, b: np.ndarray) -> float:
@@ -31,7 +31,7 @@ def test_against_scipy(kind, subsets):
 @pytest.mark.parametrize("kind", ["normal", "ties", "huge"])
 def test_resamples_against_scipy_on_copied_rows(kind, subsets):
     a, b = columns(kind, subsets)
-    counts = resamples_of(subsets, seed=1, resamples=10)
+    counts = draw_resamples(subsets, seed=1, resamples=10)
     found = resampled_spearman(a, b, counts)
     for i, drawn in enumerate(counts):
         rows = np.repeat(np.arange(subsets), drawn)
@@ -48,13 +48,13 @@ def test_every_row_once_is_no_resample():
 def test_only_the_order_matters(change):
     a, b = columns("normal", 30)
     np.testing.assert_array_equal(spearman_columns(change(a), b), spearman_columns(a, b))
-    counts = resamples_of(30, seed=0, resamples=20)
+    counts = draw_resamples(30, seed=0, resamples=20)
     np.testing.assert_array_equal(resampled_spearman(change(a), b, counts), resampled_spearman(a, b, counts))
 
 
 def test_the_same_order_is_exactly_one_and_the_reverse_minus_one():
     a, _ = columns("ties", 1000)
-    counts = resamples_of(1000, seed=0, resamples=5)
+    counts = draw_resamples(1000, seed=0, resamples=5)
     assert (spearman_columns(a, a) == 1).all()
     assert (spearman_columns(a, -a) == -1).all()
     assert (resampled_spearman(a, a, counts) == 1).all()
@@ -65,7 +65,7 @@ def test_a_constant_column_has_no_correlation():
     a, b = columns("normal", 10)
     a[:, 2], b[:, 4] = 3.0, 0.0
     assert np.flatnonzero(np.isnan(spearman_columns(a, b))).tolist() == [2, 4]
-    assert np.flatnonzero(np.isnan(resampled_spearman(a, b, resamples_of(10, seed=0))).all(1)).tolist() == [2, 4]
+    assert np.flatnonzero(np.isnan(resampled_spearman(a, b, draw_resamples(10, seed=0))).all(1)).tolist() == [2, 4]
 
 
 @pytest.mark.parametrize(

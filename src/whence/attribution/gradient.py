@@ -81,7 +81,13 @@ GAS = Method(
     additive=False,
 )
 TRACIN = Method(
-    "tracin", "Diffusion-TracIn", "Xie et al. 2024, arXiv 2401.09031", gradient_dot, over="record", damped=False
+    "tracin",
+    "Diffusion-TracIn",
+    "Xie et al. 2024, arXiv 2401.09031",
+    gradient_dot,
+    over="record",
+    damped=False,
+    loss_units=True,
 )
 RETRAC = Method(
     "retrac",

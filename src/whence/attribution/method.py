@@ -41,6 +41,7 @@ class Method:
         shared: Whether all examples and queries have the same draws, instead of draws of their own.
         signed: Whether positive means proponent.
         additive: Whether scores can be summed over examples.
+        loss_units: Whether scores are in units of the loss, so that it should change by as much as they predict.
         behaviour: What is explained about the query.
 
     Example:
@@ -62,6 +63,7 @@ class Method:
     shared: bool = False
     signed: bool = True
     additive: bool = True
+    loss_units: bool = False
     behaviour: str = "loss of the query"
 
     def __post_init__(self) -> None:

@@ -72,9 +72,9 @@ def table(bank: Bank) -> list[str]:
 def agreement(pool: Pool) -> str:
     """How well the losses of two training seeds agree, with its interval over subsets."""
     from whence.evaluation.prediction.ceiling import seed_agreement
-    from whence.statistics.uncertainty import resamples_of
+    from whence.statistics.correlations import draw_resamples
 
-    found = seed_agreement(pool.losses, resamples_of(len(pool.kept), seed=0)) if len(pool.kept) > 2 else None
+    found = seed_agreement(pool.losses, draw_resamples(len(pool.kept), seed=0)) if len(pool.kept) > 2 else None
     if found is None:
         return "-"
     mean = found.mean

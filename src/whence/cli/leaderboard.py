@@ -49,11 +49,11 @@ def leaderboard(
     from whence.cli.progress import progress
     from whence.evaluation.leaderboard.config import LeaderboardConfig
     from whence.evaluation.leaderboard.leaderboard_cost import leaderboard_cost
-    from whence.evaluation.leaderboard.measure import measure, opened
-    from whence.evaluation.leaderboard.page.writing import write_page
+    from whence.evaluation.leaderboard.measure import measure, open_board
+    from whence.evaluation.leaderboard.page import write_page
 
     config = LeaderboardConfig(draws=tuple(sorted(draws))) if draws else LeaderboardConfig()
-    board = opened(bank, work, config=config, workers=workers, progress=progress)
+    board = open_board(bank, work, config=config, workers=workers, progress=progress)
     if plan:
         show_cost(leaderboard_cost(board, only or ()), work)
         return

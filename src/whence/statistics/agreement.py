@@ -10,7 +10,7 @@ from scipy.stats import spearmanr
 
 from whence.errors import DataError
 
-#: Units at the top of a ranking that are compared.
+#: Number of units at the top of a ranking.
 TOP = 10
 
 
@@ -22,7 +22,7 @@ class Agreement:
         queries: Ids of the queries, Q.
         correlations: Spearman's rank correlation over units, float64 [Q]; NaN where a ranking is constant.
         recalls: Share of the top units of one that are among the top of the other, float64 [Q].
-        chance: What `recalls` are on average for a random ranking.
+        chance: Mean of `recalls` for a random ranking.
     """
 
     queries: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""Bootstrap: how far a number may be off because of which samples it was measured on."""
+"""Bootstrap: the interval of a number, from samples that are drawn again with replacement."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from whence.errors import WhenceError
 
-#: Resamples that are held at a time.
+#: Number of resamples in memory at a time.
 CHUNK = 500
 
 
@@ -18,11 +18,11 @@ class Interval:
     """A bootstrap interval.
 
     Attributes:
-        low: Its lower end.
-        high: Its upper end.
-        level: Share of the resamples inside it.
-        resamples: Resamples that were drawn.
-        undefined: How many of them have no value and were left out.
+        low: Lower end.
+        high: Upper end.
+        level: Share of the resamples inside the interval.
+        resamples: Number of resamples.
+        undefined: Number of resamples without a value, which were left out.
     """
 
     low: float
@@ -41,18 +41,18 @@ def paired_bootstrap(
     level: float = 0.95,
     strata: np.ndarray | None = None,
 ) -> Interval:
-    """Percentile interval of a statistic whose rows are drawn again with replacement (Efron 1979).
+    """Return the percentile interval of a statistic whose rows are drawn again with replacement (Efron 1979).
 
-    A row is drawn as a whole, so what was measured on the same sample stays paired. The interval is from the
-    (1 - level)/2 to the (1 + level)/2 quantile of the resamples in which the statistic is defined.
+    A row is drawn as a whole, so measurements of the same sample stay paired. The interval is from the (1 - level)/2 to
+    the (1 + level)/2 quantile of the resamples in which the statistic is defined.
 
     Args:
         values: Measurements [n, k], a row for each sample.
         statistic: From resamples [b, n, k] to their values [b]; NaN where it is undefined.
-        seed: Which resamples.
-        resamples: How many.
+        seed: Seed of the resamples.
+        resamples: Number of resamples.
         level: Share of the resamples inside the interval.
-        strata: Kind of every row [n]; rows of each kind are drawn again among themselves. Default: all are of one kind.
+        strata: Kind of every row [n]; the rows of each kind are resampled separately. Default: all are of one kind.
 
     Returns:
         The interval.
@@ -69,8 +69,8 @@ def paired_bootstrap(
         raise WhenceError("There is nothing to resample: no sample was measured.")
     source = np.random.default_rng(seed)
     sizes = [min(CHUNK, resamples - start) for start in range(0, resamples, CHUNK)]
-    all_found = np.concatenate([statistic(values[_rows(source, size, len(values), strata)]) for size in sizes])
-    defined = all_found[~np.isnan(all_found)]
+    resampled = np.concatenate([statistic(values[_rows(source, size, len(values), strata)]) for size in sizes])
+    defined = resampled[~np.isnan(resampled)]
     if len(defined) == 0:
         raise WhenceError(f"The statistic is undefined in all {resamples:,} resamples; measure more samples.")
     low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
@@ -85,16 +85,16 @@ def counted_bootstrap(
     resamples: int = 10_000,
     strata: np.ndarray | None = None,
 ) -> Interval:
-    """Return the 95% interval of `paired_bootstrap` for a statistic of how often each sample is drawn again.
+    """Return the 95% interval of `paired_bootstrap` for a statistic of how often each sample is drawn.
 
-    Where the statistic is made of weighted sums this is a matrix product for all resamples together, and the rows
-    themselves, which may be long, are never copied.
+    If the statistic consists of weighted sums, this is a matrix product for all resamples together, and the rows, which
+    may be long, are never copied.
 
     Args:
-        count: Samples, n.
-        statistic: From how often each was drawn, float64 [b, n], to values [b]; NaN where it is undefined.
-        seed: Which resamples; the same as those of `paired_bootstrap`.
-        resamples: How many.
+        count: Number of samples, n.
+        statistic: From how often each sample was drawn, float64 [b, n], to values [b]; NaN where it is undefined.
+        seed: Seed of the resamples, which are those of `paired_bootstrap`.
+        resamples: Number of resamples.
         strata: As in `paired_bootstrap`.
 
     Example:
@@ -118,6 +118,6 @@ def _rows(source: np.random.Generator, resamples: int, count: int, strata: np.nd
         return source.integers(0, count, (resamples, count))
     rows = np.empty((resamples, count), dtype=np.int64)
     for kind in np.unique(strata):
-        own = np.flatnonzero(strata == kind)
-        rows[:, own] = own[source.integers(0, len(own), (resamples, len(own)))]
+        members = np.flatnonzero(strata == kind)
+        rows[:, members] = members[source.integers(0, len(members), (resamples, len(members)))]
     return rows

@@ -1,11 +1,11 @@
-"""The placebo test: effects of units against effects of code words that no unit has.
+"""The placebo test: it compares the effects of units with the effects of code words that no unit has.
 
 With P placebos the p-value of an effect e is
 
     p = (1 + number of placebos with an effect at least as large as e) / (1 + P)
 
-Its smallest value is 1 / (1 + P). So the correction for F units can name a unit at a level only if F / (1 + P) is at
-most the level.
+Its smallest value is 1 / (1 + P). So a test corrected for F units can name a unit only if F / (1 + P) is at most the
+level of the test.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import torch
 from scipy.special import gammaln
 from torch import Tensor
 
-#: Probability of naming anybody wrongly in one picture.
+#: Level of the test: the probability that any unit is named wrongly in one picture.
 LEVEL = 0.05
 
 
 def placebos_needed(units: int, level: float = LEVEL) -> int:
-    """Return without how many placebos nobody could be named among so many units: the least P with U/(1 + P) <= level.
+    """Return how many placebos are needed to name one of U units: the least P with U/(1 + P) <= level.
 
     Example:
         >>> placebos_needed(10), placebos_needed(1500)
@@ -30,7 +30,10 @@ def placebos_needed(units: int, level: float = LEVEL) -> int:
 
 
 def p_values(effects: Tensor, placebos: Tensor) -> Tensor:
-    """(1 + placebos at least as large) / (1 + P) of every effect, float64; ties count against the unit."""
+    """Return (1 + number of placebos at least as large) / (1 + P) of every effect, float64.
+
+    A placebo with an equal effect counts against the unit.
+    """
     ascending = torch.sort(placebos).values
     below = torch.searchsorted(ascending, effects.contiguous(), right=False)
     return (1.0 + len(placebos) - below.double()) / (1.0 + len(placebos))
@@ -51,5 +54,5 @@ def expected_maximum(values: Tensor, count: int) -> float:
 
 
 def _log_choose(n: np.ndarray, k: int) -> np.ndarray:
-    found: np.ndarray = gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1)
-    return found
+    logarithms: np.ndarray = gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1)
+    return logarithms

@@ -1,4 +1,4 @@
-"""Spearman's rank correlation of many columns at once, also when the rows are drawn again with replacement."""
+"""Spearman's rank correlation of many columns at once, also for resamples of the rows."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from whence.errors import DataError
 def spearman_columns(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Return Spearman's rank correlation of column q of `a` with column q of `b`, float64 [Q].
 
-    It is the Pearson correlation of ranks, where equal values share the mean of their ranks. Where a column is
-    constant it is NaN: nothing is ranked, which is not the same as a correlation of 0.
+    It is the Pearson correlation of ranks, where equal values share the mean of their ranks. It is NaN where a column
+    is constant: equal values have no order, which is not the same as a correlation of 0.
 
     Args:
         a: Values [S, Q].
@@ -34,10 +34,10 @@ def spearman_columns(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def resampled_spearman(a: np.ndarray, b: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Return Spearman's rank correlations of resamples, float64 [Q, B]: of the rows as often as each was drawn.
+    """Return Spearman's rank correlations of resamples of the rows, float64 [Q, B].
 
-    Rows that were drawn more than once are ties and share their rank, as in `spearman_columns`. Nothing is sorted: the
-    centred rank of row i in a resample is half the sum over j of c_j sign(a_i - a_j), a matrix product.
+    A row that was drawn more than once is a tie with itself and shares its rank, as in `spearman_columns`. Nothing is
+    sorted: the centred rank of row i in a resample is half the sum over j of c_j sign(a_i - a_j), a matrix product.
 
     Args:
         a: Values [S, Q].
@@ -53,11 +53,11 @@ def resampled_spearman(a: np.ndarray, b: np.ndarray, counts: np.ndarray) -> np.n
         [[0.5, 1.0, nan]]
     """
     require_columns(a, b)
-    drawn = counts.astype(np.float32)  # ranks are exact in it
-    found = np.empty((a.shape[1], len(counts)))
+    weights = counts.astype(np.float32)  # ranks are exact in it
+    correlations = np.empty((a.shape[1], len(counts)))
     for q, (x, y) in enumerate(zip(a.T, b.T, strict=True)):
-        found[q] = _correlation(_centred_ranks(x, drawn), _centred_ranks(y, drawn), drawn)
-    return found
+        correlations[q] = _correlation(_centred_ranks(x, weights), _centred_ranks(y, weights), weights)
+    return correlations
 
 
 def require_columns(a: np.ndarray, b: np.ndarray) -> None:
@@ -73,7 +73,7 @@ def require_columns(a: np.ndarray, b: np.ndarray) -> None:
 
 
 def _centred_ranks(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Ranks [B, S] of values [S] in resamples, minus their mean."""
+    """Ranks of values [S] in resamples, minus the mean rank, [B, S]."""
     above: np.ndarray = np.sign(values[None, :] - values[:, None]).astype(np.float32)  # [j, i]
     ranks: np.ndarray = counts @ above / 2
     return ranks
@@ -81,7 +81,7 @@ def _centred_ranks(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
 
 def _correlation(u: np.ndarray, v: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Weighted Pearson correlation over the last axis of centred u and v; NaN where one has no variance."""
-    shared, own, other = ((weights * x * y).sum(-1).astype(np.float64) for x, y in ((u, v), (u, u), (v, v)))
-    scale = np.sqrt(own * other)
-    found: np.ndarray = np.divide(shared, scale, out=np.full(scale.shape, np.nan), where=scale > 0)
-    return found
+    uv, uu, vv = ((weights * x * y).sum(-1).astype(np.float64) for x, y in ((u, v), (u, u), (v, v)))
+    scale = np.sqrt(uu * vv)
+    correlations: np.ndarray = np.divide(uv, scale, out=np.full(scale.shape, np.nan), where=scale > 0)
+    return correlations

@@ -1,4 +1,4 @@
-"""A measured number: its value, how sure it is, and what a random order gives."""
+"""A measured number with its interval and what a random order gives."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ RESAMPLES = 2000
 
 @dataclass(frozen=True)
 class Statistic:
-    """A number that says something of scores.
+    """A measured number.
 
     Attributes:
         value: The number.
         interval: Its 95% interval.
-        chance: What it is on average where the scores are a random order.
+        chance: Its mean if the scores were a random order.
     """
 
     value: float
@@ -30,7 +30,7 @@ class Statistic:
     chance: float
 
     def times(self, factor: float) -> Statistic:
-        """Return it in another unit; the factor is positive.
+        """Return the number times a positive factor, that is, in another unit.
 
         Example:
             >>> mean_of(np.array([0.25, 0.25]), chance=0.1).times(100).value
@@ -47,34 +47,36 @@ def mean_of(values: np.ndarray, chance: float, seed: int = 0) -> Statistic:
         DataError: There is no sample.
 
     Example:
-        >>> found = mean_of(np.arange(11.0), chance=2.0)
-        >>> found.value, found.interval.low < 5 < found.interval.high
+        >>> mean = mean_of(np.arange(11.0), chance=2.0)
+        >>> mean.value, mean.interval.low < 5 < mean.interval.high
         (5.0, True)
     """
     if len(values) == 0:
         raise DataError("There is nothing to take a mean of: no query was measured.")
-    return bootstrapped(len(values), lambda drawn: drawn @ values / len(values), chance, seed)
+    return bootstrap_statistic(len(values), lambda drawn: drawn @ values / len(values), chance, seed)
 
 
-def bootstrapped(
+def bootstrap_statistic(
     count: int,
     statistic: Callable[[np.ndarray], np.ndarray],
     chance: float,
     seed: int = 0,
     strata: np.ndarray | None = None,
 ) -> Statistic:
-    """Return a statistic of how often each of n samples is drawn, with its bootstrap interval.
+    """Return a statistic of n samples with its bootstrap interval.
 
     Args:
-        count: Samples, n.
-        statistic: From how often each was drawn, float64 [b, n], to values [b]; once each gives the number itself.
-        chance: What it is where the scores are a random order.
-        seed: Which resamples.
-        strata: Kind of every sample [n]; those of each kind are drawn among themselves. Default: all are of one kind.
+        count: Number of samples, n.
+        statistic: From how often each sample was drawn, float64 [b, n], to values [b]. Where each is drawn once, it is
+            the number itself.
+        chance: Its mean if the scores were a random order.
+        seed: Seed of the resamples.
+        strata: Kind of every sample [n]; the samples of each kind are resampled separately. Default: all are of one
+            kind.
 
     Example:
         >>> values = np.array([1.0, 3.0])
-        >>> bootstrapped(2, lambda drawn: drawn @ values / 2, chance=0.0).value
+        >>> bootstrap_statistic(2, lambda drawn: drawn @ values / 2, chance=0.0).value
         2.0
     """
     value = float(statistic(np.ones((1, count)))[0])
@@ -84,9 +86,9 @@ def bootstrapped(
 def jackknife_interval(value: float, without: np.ndarray) -> Interval:
     """Return the 95% interval value ± t · √((n - 1)/n · Σ_i (without_i - mean)²), t of n - 1 degrees of freedom.
 
-    For statistics that grow when a sample is drawn twice, or shrink, so that every bootstrap resample lies to one side
-    of the value: the number of different things seen, an R². The variance is too large rather than too small (Efron &
-    Stein 1981, "The jackknife estimate of variance").
+    It is for statistics that always grow, or always shrink, when a sample is drawn twice, such as a number of different
+    examples or an R²: every bootstrap resample lies to one side of the value. The variance is too large rather than too
+    small (Efron & Stein 1981, "The jackknife estimate of variance").
 
     Args:
         value: The statistic of all n samples.
@@ -103,7 +105,7 @@ def jackknife_interval(value: float, without: np.ndarray) -> Interval:
     """
     count = len(without)
     if count < 2:
-        raise DataError("What two samples would say can't be told from one; measure at least 2 queries or subsets.")
+        raise DataError("One sample has no interval; measure at least 2 queries or subsets.")
     if np.isnan(without).any():
         raise DataError("Without one of the samples the number is undefined; measure more queries or subsets.")
     error = np.sqrt((count - 1) * np.var(without))

@@ -4,8 +4,8 @@ import pytest
 
 from whence.evaluation.bank import Bank, PoolRequest, build_pool
 from whence.evaluation.leaderboard.board import Board
-from whence.evaluation.leaderboard.collect import collect
 from whence.evaluation.leaderboard.config import LeaderboardConfig
+from whence.evaluation.leaderboard.development import develop
 from whence.gradients.compression import Compression
 
 #: One method of each kind of features, with and without damping, of one set of weights and of several.
@@ -44,7 +44,7 @@ def whole_bank(tiny_bank: Bank, tmp_path_factory: pytest.TempPathFactory) -> Ban
 def made_board(whole_bank: Bank, tmp_path_factory: pytest.TempPathFactory) -> Board:
     """A leaderboard whose features are there; its work is only to be read."""
     board = Board(whole_bank, tmp_path_factory.mktemp("work") / "work", CONFIG, workers=1)
-    collect(board)
+    develop(board)
     return board
 
 

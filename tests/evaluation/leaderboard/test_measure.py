@@ -1,7 +1,9 @@
 """Sections are measured once, of one bank, and have the columns that the page shows."""
 
+import re
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,14 +14,13 @@ from whence.attribution.methods import METHODS
 from whence.cli.app import app
 from whence.errors import ConfigError, MismatchError
 from whence.evaluation.bank import Bank
-from whence.evaluation.leaderboard.attributions import attributions, chosen_methods
 from whence.evaluation.leaderboard.board import Board
-from whence.evaluation.leaderboard.collect import collect
-from whence.evaluation.leaderboard.damping import damping_of
-from whence.evaluation.leaderboard.folds import folds
+from whence.evaluation.leaderboard.development import choose_damping, develop
+from whence.evaluation.leaderboard.folds import make_folds
 from whence.evaluation.leaderboard.leaderboard_cost import leaderboard_cost
-from whence.evaluation.leaderboard.measure import STEPS, measure, missing
-from whence.evaluation.leaderboard.sections import read_sections
+from whence.evaluation.leaderboard.measure import MEASURED, SECTIONS, measure, read_sections, unmeasured_sections
+from whence.evaluation.leaderboard.page import write_page
+from whence.evaluation.leaderboard.scores import chosen_methods, stored_scores
 
 COLUMNS = {
     "lds": {
@@ -75,32 +76,32 @@ def test_curves(measured):
 
 def test_scores_have_the_damping_of_the_board(measured):
     own = {one.name: one.damping for one in chosen_methods(measured) if one.damped}
-    seen = collect(measured)[12].measured
-    for one in attributions(measured):
+    seen = develop(measured)[12].lds
+    for one in stored_scores(measured):
         if one.name in own:
             assert one.manifest.made["config"]["damping"] == own[one.name]
-            assert own[one.name] == damping_of(METHODS[one.name], seen[one.name])
+            assert own[one.name] == choose_damping(METHODS[one.name], seen[one.name])
 
 
 def test_what_is_there_is_not_measured_again(measured):
     before = {path: path.stat().st_mtime_ns for path in measured.work.glob("*.json")}
     again, told = Board(measured.bank, measured.work, measured.config, workers=1), []
-    measure(again, told=told.append)
+    measure(again, tell=told.append)
     assert told == []
-    assert missing(again) == []
+    assert unmeasured_sections(again) == []
     assert {path: path.stat().st_mtime_ns for path in measured.work.glob("*.json")} == before
     assert leaderboard_cost(again).seconds == 0
 
 
 def test_other_settings_are_measured(measured):
     config = measured.config.model_copy(update={"traced": 3})
-    assert missing(Board(measured.bank, measured.work, config)) == list(STEPS)
+    assert unmeasured_sections(Board(measured.bank, measured.work, config)) == list(MEASURED)
 
 
 def test_another_pool_is_measured(measured, tmp_path):
     bank = Bank.open(shutil.copytree(measured.bank.path, tmp_path / "bank"))
     shutil.rmtree(bank.path / "pools" / "deterministic-50%")
-    assert missing(Board(Bank.open(bank.path), measured.work, measured.config)) == ["deterministic"]
+    assert unmeasured_sections(Board(Bank.open(bank.path), measured.work, measured.config)) == ["deterministic"]
 
 
 def test_another_bank_is_refused(measured, base, monkeypatch):
@@ -122,23 +123,23 @@ def test_interrupted_it_continues(board):
 
     with pytest.raises(KeyboardInterrupt):
         measure(Board(board.bank, board.work, board.config, workers=1, progress=broken), ["choices", "lds"])
-    assert missing(board, ["choices", "lds"]) == ["lds"]
+    assert unmeasured_sections(board, ["choices", "lds"]) == ["lds"]
     measure(board, ["lds"])
-    assert missing(board, ["choices", "lds"]) == []
+    assert unmeasured_sections(board, ["choices", "lds"]) == []
 
 
 def test_fewer_draws_start_anew(board):
     config = board.config.model_copy(update={"draws": (8,), "methods": ("trak",)})
     fewer = Board(board.bank, board.work, config, workers=1)
-    assert collect(fewer)[8].measured["trak"] == collect(board)[8].measured["trak"]
+    assert develop(fewer)[8].lds["trak"] == develop(board)[8].lds["trak"]
 
 
 def test_no_fold_is_predicted_from_its_own_losses(whole_bank):
     pool, other = whole_bank.pool("test"), Bank.open(whole_bank.path)
-    before, losses = folds(whole_bank), pool.losses.copy()
+    before, losses = make_folds(whole_bank), pool.losses.copy()
     losses[before[0].rows] += np.random.default_rng(0).normal(size=losses[before[0].rows].shape)
     vars(other)["pools"] = {**whole_bank.pools, "test": replace(pool, losses=losses)}
-    after = folds(other)
+    after = make_folds(other)
     for name, scores in before[0].scores.items():
         np.testing.assert_array_equal(scores, after[0].scores[name])
         assert not np.array_equal(before[1].scores[name], after[1].scores[name])
@@ -148,7 +149,7 @@ def test_plan_writes_nothing(whole_bank, board_config, tmp_path):
     config = board_config.model_copy(update={"methods": ("trak",), "ensemble_methods": ("trak",)})
     planned = leaderboard_cost(Board(whole_bank, tmp_path / "new", config, workers=1))
     assert planned.seconds > 0
-    assert planned.work.startswith(", ".join(STEPS))
+    assert planned.work.startswith(", ".join(MEASURED))
     assert not (tmp_path / "new").exists()
 
 
@@ -157,3 +158,18 @@ def test_command(whole_bank, tmp_path):
     wrong = CliRunner().invoke(app, words)
     assert isinstance(wrong.exception, ConfigError)
     assert not (tmp_path / "new").exists()
+
+
+def test_a_measure_of_ones_own_is_one_file_and_one_registration(measured, monkeypatch, tmp_path):
+    docs = (Path(__file__).parents[3] / "docs" / "evaluation.md").read_text("utf-8")
+    _, code = re.findall(r"```python\n(.*?)```", docs, re.DOTALL)
+    names = {}
+    exec(code, names)
+    spec = names["CONCENTRATION"]
+    monkeypatch.setitem(SECTIONS, spec.name, spec)
+    monkeypatch.setitem(MEASURED, spec.name, spec.measure)
+    measure(measured, [spec.name])
+    page = write_page(measured.work, tmp_path).read_text()
+    (measured.work / "concentration.json").unlink()
+    assert "## Concentration" in page
+    assert "| method | share of the top 10 |" in page

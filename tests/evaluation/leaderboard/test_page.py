@@ -3,20 +3,24 @@
 import json
 import math
 import re
+from importlib import resources
 from itertools import pairwise
 from xml.etree import ElementTree
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import TextToPath
 
 from whence.errors import ArtefactError
+from whence.evaluation.leaderboard.measure import SECTIONS, read_sections
 from whence.evaluation.leaderboard.page import write_page
-from whence.evaluation.leaderboard.page.curves import spread
-from whence.evaluation.leaderboard.page.svg import LETTER, SIZE, WIDTH, linear_axis
+from whence.evaluation.leaderboard.page.charts import BOUNDS, COLOURS
+from whence.evaluation.leaderboard.page.page import rank_methods
+from whence.evaluation.leaderboard.page.plots import draw_plots
 from whence.evaluation.leaderboard.page.tables import number
-from whence.evaluation.leaderboard.page.words import HEAD, READING, TITLES
-from whence.evaluation.leaderboard.sections import SECTIONS, read_sections
+from whence.evaluation.leaderboard.sections import Section
 
 METHODS = ("random", "d-trak", "journey-trak", "trak", "an embedding: of a|very <b>long</b> name, *in* `some` folder")
 SVG = "{http://www.w3.org/2000/svg}"
@@ -136,7 +140,7 @@ def agrees(shown, value, half):
 def test_every_figure_of_every_section_is_in_its_row(text):
     below = parts(text)
     for name, section in whole().items():
-        table = tables(below[TITLES[name][0]])
+        table = tables(below[SECTIONS[name].title])
         for method, own in section["rows"].items():
             for column, one in own.items():
                 cell = table[0][" ".join(method.split())][column]
@@ -148,13 +152,13 @@ def test_every_figure_of_every_section_is_in_its_row(text):
 
 def test_chance_and_ceiling_are_at_the_foot_or_beside_the_figure_where_they_differ(text):
     below = parts(text)
-    lds = tables(below[TITLES["lds"][0]])[0]
+    lds = tables(below[SECTIONS["lds"].title])[0]
     assert (lds["*by chance*"]["held-out"], lds["*ceiling*"]["held-out"], lds["*ceiling*"]["drawn"]) == (
         ".000",
         ".930",
         ".870",
     )
-    calibration = tables(below[TITLES["calibration"][0]])[0]
+    calibration = tables(below[SECTIONS["calibration"].title])[0]
     assert calibration["d-trak"]["R2"] == ".200 (.160 to .240); by chance .016"
     assert "*by chance*" not in calibration
 
@@ -163,7 +167,7 @@ def test_every_point_of_every_curve_is_in_its_row(text):
     below = parts(text)
     for name, section in whole().items():
         for series in section["curves"].values():
-            table = tables(below[TITLES[name][0]])[-1]
+            table = tables(below[SECTIONS[name].title])[-1]
             assert set(table) == {method for method, points in series.items() if points}
             for method, points in series.items():
                 for x, value, low, high in points:
@@ -205,13 +209,13 @@ def test_notes_are_in_the_page_and_what_cannot_be_told_apart_is_said(text):
 
 
 def test_the_chosen_damping_is_marked(text):
-    body = parts(text)[TITLES["choices"][0]]
+    body = parts(text)[SECTIONS["choices"].title]
     assert "| d-trak | -.100 | **.210** | .340 | .300 |" in body  # .01 was chosen, though .1 is higher
     assert "| trak | .000 | **.100** | .050 | - |" in body
 
 
 def test_more_draws_are_said_as_a_multiple_of_the_first(text):
-    assert "x2.3" in tables(parts(text)[TITLES["draws"][0]])[0]["d-trak"][".1"]
+    assert "x2.3" in tables(parts(text)[SECTIONS["draws"].title])[0]["d-trak"][".1"]
 
 
 def test_all_plots_are_there_and_shown(page):
@@ -231,7 +235,7 @@ def test_missing_sections_are_said(tmp_path, name):
     page = write_page(write(tmp_path, {name: whole()[name]}), tmp_path / "docs", "whence leaderboard my-bank")
     below = parts(page.read_text())
     for other in SECTIONS:
-        title = TITLES[other][0]
+        title = SECTIONS[other].title
         if other == "ablation" and name != other:
             assert title not in below
         else:
@@ -294,7 +298,8 @@ def test_a_folder_without_sections_is_refused(tmp_path):
 
 
 def test_no_figure_stands_in_the_words():
-    words = " ".join([HEAD, *(part for pair in (*READING, *TITLES.values()) for part in pair)])
+    template = resources.files("whence.evaluation.leaderboard") / "page" / "leaderboard.md.j2"
+    words = " ".join([template.read_text(), *(f"{spec.title} {spec.question}" for spec in SECTIONS.values())])
     assert set(re.findall(r"\d+", words)) <= {"95", "1"}  # the level of all intervals, and the largest correlation
 
 
@@ -307,27 +312,39 @@ def drawn(page):
     return svgs(page.parent)
 
 
+@pytest.fixture(scope="module")
+def plots():
+    """The plots of everything."""
+    sections = {name: Section.model_validate(content) for name, content in whole().items()}
+    return draw_plots(sections, rank_methods(sections))
+
+
 def boxes(root):
-    """Left, upper, right and lower end of every text, by a letter's mean width."""
-    found = []
+    """Left, upper, right and lower end of every text."""
+    found, font = [], FontProperties(family="DejaVu Sans", size=9)
     for one in root.iter(f"{SVG}text"):
-        x, y, wide = float(one.get("x")), float(one.get("y")), LETTER * SIZE * len(one.text)
-        if one.get("transform"):
-            found.append((x - SIZE, y - wide / 2, x, y + wide / 2))
+        wide, high, deep = TextToPath().get_text_width_height_descent(one.text, font, ismath=False)
+        place = re.findall(r"-?[\d.]+", one.get("transform"))
+        x, y, turn = (*place[1:], place[0]) if one.get("x") else (*place, *([] if len(place) == 3 else ["0"]))
+        anchor = re.search(r"text-anchor: (\w+)", one.get("style"))
+        before = {"start": 0, "middle": wide / 2, "end": wide}[anchor[1] if anchor else "start"]
+        x, y, high = float(x), float(y), high - deep
+        if float(turn):
+            found.append((x - high, y - wide + before, x + deep, y + before))
         else:
-            left = {"start": x, "middle": x - wide / 2, "end": x - wide}[one.get("text-anchor")]
-            found.append((left, y - 0.75 * SIZE, left + wide, y + 2))
+            found.append((x - before, y - high, x - before + wide, y + deep))
     return found
 
 
 @pytest.mark.parametrize("name", ["lds", "choices", "draws", "deterministic", "ablation"])
 def test_texts_of_a_plot_neither_overlap_nor_leave_it(drawn, name):
     root = drawn[name]
-    found, height = boxes(root), float(root.get("height"))
+    found = boxes(root)
+    _, _, width, height = map(float, root.get("viewBox").split())
     assert len(found) > 5
     for k, (left, upper, right, lower) in enumerate(found):
         assert left >= 0
-        assert right <= WIDTH
+        assert right <= width
         assert upper >= 0
         assert lower <= height
         for other in found[:k]:
@@ -336,35 +353,46 @@ def test_texts_of_a_plot_neither_overlap_nor_leave_it(drawn, name):
 
 
 @pytest.mark.parametrize("name", ["lds", "choices", "draws", "deterministic", "ablation"])
-def test_a_plot_has_a_white_ground_and_words_for_those_who_cannot_see_it(drawn, name):
+def test_a_plot_has_a_white_ground_and_words_for_those_who_cannot_see_it(drawn, plots, name):
     root = drawn[name]
-    ground = root.find(f"{SVG}rect")
-    assert (ground.get("fill"), ground.get("width"), ground.get("height")) == (
-        "#ffffff",
-        root.get("width"),
-        root.get("height"),
-    )
-    assert root.findtext(f"{SVG}title")
-    assert root.findtext(f"{SVG}desc")
+    assert next(root.iter(f"{SVG}path")).get("style") == "fill: #ffffff"
+    assert root.findtext(f"{SVG}title") == plots[name].title
+    assert plots[name].description in [one.text for one in root.iter() if one.tag.endswith("}description")]
 
 
-def test_marks_stand_where_the_values_are(drawn):
-    circles = list(drawn["lds"].iter(f"{SVG}circle"))[1:]  # the first is the legend's
+def lines(plot, colour):
+    """x and y of every curve and series of marks of a plot in a colour."""
+    (axes,) = plot.chart.axes
+    found = [line for line in axes.get_lines() if line.get_color() == colour and len(line.get_xdata()) != 2]
+    return [list(zip(line.get_xdata(), line.get_ydata(), strict=True)) for line in found]
+
+
+def test_marks_stand_where_the_values_are(plots):
     values = sorted(
         (own["held-out"]["value"] for own in whole()["lds"]["rows"].values() if "held-out" in own), reverse=True
     )
-    assert len(circles) == len(values)
-    places = [float(one.get("cx")) for one in circles]
-    slopes = [(a - b) / (u - v) for (a, b), (u, v) in zip(pairwise(places), pairwise(values), strict=True)]
-    assert max(slopes) == pytest.approx(min(slopes), rel=0.05)
-    assert min(slopes) > 0
+    (marks,) = lines(plots["lds"], COLOURS[0])
+    assert [x for x, _ in marks] == values
+    assert all(below > above for (_, above), (_, below) in pairwise(marks))
 
 
-def test_ceiling_and_chance_are_lines(drawn):
-    dashed = [one.get("stroke-dasharray") for one in drawn["lds"].iter(f"{SVG}line") if one.get("stroke-dasharray")]
-    assert sorted(dashed) == ["2 3"] * 3 + ["6 3"] * 3  # one in the legend, one for each kind of query
-    texts = [one.text for one in drawn["draws"].iter(f"{SVG}text")]
-    assert {"ceiling", "by chance"} <= set(texts)
+def test_ceiling_and_chance_are_lines(plots, drawn):
+    (axes,) = plots["lds"].chart.axes
+    dashed = sorted((line.get_xdata()[0], line.get_linestyle()) for line in axes.get_lines() if line.is_dashed())
+    assert [x for x, _ in dashed] == [0.0, 0.0, 0.87, 0.93]  # one for each kind of query
+    (axes,) = plots["draws"].chart.axes
+    levels = {line.get_label(): line.get_ydata()[0] for line in axes.get_lines() if line.is_dashed()}
+    assert levels == {"ceiling": pytest.approx(0.9), "by chance": 0.0}
+    for name in ("lds", "draws"):
+        assert {words for words, _ in BOUNDS.values()} <= {one.text for one in drawn[name].iter(f"{SVG}text")}
+
+
+def test_the_chosen_damping_is_marked_in_its_panel(plots):
+    marks = {
+        axes.get_title(loc="left"): [(*line.get_xdata(), *line.get_ydata()) for line in axes.get_lines()][-2]
+        for axes in plots["choices"].chart.axes
+    }
+    assert marks == {"d-trak\n.210 at .01": (0.01, 0.21), "trak\n.100 at .01": (0.01, 0.1)}
 
 
 def test_long_names_are_cut_in_plots_and_whole_in_tables(drawn, text):
@@ -400,21 +428,3 @@ def test_a_number_is_written_to_its_digits(value, decimals):
 @given(st.floats(-1e9, 1e9))
 def test_a_number_is_written_to_three_digits_without_knowing_more(value):
     assert float(number(value).replace(",", "")) == pytest.approx(value, rel=0.0051, abs=0)
-
-
-@settings(deadline=None)
-@given(st.lists(st.floats(-100, 100), max_size=10))
-def test_an_axis_holds_all_values_and_zero(values):
-    axis = linear_axis("", values, 0, 500)
-    assert all(-0.01 <= axis.place(value) <= 500.01 for value in [0.0, *values])
-    assert len(axis.ticks) <= 9
-    assert 0.0 in axis.ticks
-
-
-@settings(deadline=None)
-@given(st.lists(st.floats(0, 400), min_size=1, max_size=20))
-def test_names_are_spread_in_order_without_overlap(heights):
-    found = spread(sorted(heights), 18, 0, 400)
-    assert all(b - a >= 18 - 1e-6 for a, b in pairwise(found))
-    assert min(found) >= 0
-    assert max(found) <= 400

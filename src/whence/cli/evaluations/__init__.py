@@ -1,1 +1,1 @@
-"""The commands `whence evaluate ...`, one file each."""
+"""The commands `whence evaluate ...`, grouped by what scores are compared with."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from whence.cli.evaluations.measures import SCORES, show_measures, show_words
+from whence.cli.evaluations.tables import BANK, SCORES, show_paragraph, show_statistics
 from whence.cli.options import PLAN, WORKERS
 from whence.cli.show import say, show_cost
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from whence.evaluation.bank import Bank
     from whence.evaluation.deletion import Deletion, Effect
     from whence.scores.scores import Scores
-    from whence.statistics.statistic import Statistic as Statistic
+    from whence.statistics.statistic import Statistic
 
 WORDS = """Above random: how much higher the loss of the query (or the distance of its picture, drawn again from the
 same noise) is without what the method names than without random images of the same classes; 0 by chance. Worse: share
@@ -27,7 +27,7 @@ the model needed these images for this query more than others of their classes."
 
 def deletion(
     scores: SCORES,
-    bank: Annotated[str, typer.Option(help="The retrained models: a directory, or `digits`, which comes with Whence.")],
+    bank: BANK,
     top: Annotated[str, typer.Option(help="How many images are removed for each query, or which share of all.")] = "5%",
     count: Annotated[int, typer.Option(min=1, help="Queries: half held out, half drawn, none for development.")] = 20,
     seeds: Annotated[int, typer.Option(min=1, help="Training seeds of every removal.")] = 2,
@@ -64,68 +64,70 @@ def deletion(
     from whence.evaluation.deletion.deletion_cost import deletion_cost
     from whence.scores.stored import read_scores
 
-    opened = Bank.open(bank)
-    given = {one.name: opened.require(one.scores, one.manifest) for one in read_scores(scores)}
+    models = Bank.open(bank)
+    stored = {method.name: models.require(method.scores, method.manifest) for method in read_scores(scores)}
     if plan or retrain:
-        wanted = [Wanted.of(opened, one, top=top, count=count, seeds=seeds) for one in given.values()]
-        wanted += [wanted[0].zero(opened)] if random else []
+        wanted = [Wanted.of(models, method, top=top, count=count, seeds=seeds) for method in stored.values()]
+        wanted += [wanted[0].zero(models)] if random else []
         if plan:
-            show_cost(deletion_cost(opened, wanted, store=store, workers=workers), store or opened.path)
+            show_cost(deletion_cost(models, wanted, store=store, workers=workers), store or models.path)
             return
-        with progress(f"retraining {len(missing_runs(opened, wanted, store))} models") as report:
-            measured = carry_out(opened, wanted, store=store, workers=workers, report=report)
-        found = dict(zip(given, measured, strict=False))
+        with progress(f"retraining {len(missing_runs(models, wanted, store))} models") as report:
+            measured = carry_out(models, wanted, store=store, workers=workers, report=report)
+        deletions = dict(zip(stored, measured, strict=False))
     else:
-        found = {name: measured_deletion(opened, one, top=top, store=store) for name, one in given.items()}
-    show_removed(opened, found, given)
-    zeros = {f"random for {name}": zero_of(opened, one, store) for name, one in found.items()}
-    show_measures(rows(opened, found, {name: zero for name, zero in zeros.items() if zero}))
-    show_words(WORDS)
+        deletions = {name: measured_deletion(models, method, top=top, store=store) for name, method in stored.items()}
+    _show_removals(models, deletions, stored)
+    zeros = {f"random for {name}": zero_of(models, deletion, store) for name, deletion in deletions.items()}
+    show_statistics(_rows(models, deletions, {name: zero for name, zero in zeros.items() if zero}))
+    show_paragraph(WORDS)
 
 
-def show_removed(bank: Bank, found: Mapping[str, Deletion], given: Mapping[str, Scores]) -> None:
-    """Print what was removed, and where that isn't what the scores name now."""
-    for name, one in found.items():
-        size, queries, drawn = one.wanted.removed.shape[1], len(one.wanted.queries), len(one.drawn(bank))
-        seeds = len(one.wanted.seeds)
+def _show_removals(bank: Bank, deletions: Mapping[str, Deletion], stored: Mapping[str, Scores]) -> None:
+    """Print which images were removed, and where the scores name other images now."""
+    for name, deletion in deletions.items():
+        wanted = deletion.wanted
+        size, queries, drawn = wanted.removed.shape[1], len(wanted.queries), len(deletion.drawn(bank))
+        seeds = len(wanted.seeds)
         say(
             f"{name}: {size} of {len(bank.examples):,} images removed for each of {queries} queries "
             f"({queries - drawn} held out, {drawn} drawn), {seeds} training seed{'s' if seeds > 1 else ''}"
         )
-        overlap = one.overlap(bank, given[name])
+        overlap = deletion.overlap(bank, stored[name])
         if overlap.min() < 1:
             say(
-                f"Note: measured was the removal for other scores by {one.wanted.method}; of those images these scores "
+                f"Note: measured was the removal for other scores by {wanted.method}; of those images these scores "
                 f"name {overlap.mean():.0%} ({overlap.min():.0%} or more for each query)."
             )
     say("")
 
 
-def rows(
-    bank: Bank, found: Mapping[str, Deletion], zeros: Mapping[str, Deletion]
+def _rows(
+    bank: Bank, deletions: Mapping[str, Deletion], zeros: Mapping[str, Deletion]
 ) -> Iterator[tuple[str, str, Statistic, str]]:
-    """Yield measure, method, number and format: effects, then what the first method does beyond the others."""
+    """Yield measure, method, number and format: the effects, then differences of the first method to the others."""
     from whence.evaluation.deletion import Comparison, Figures
 
-    figures = {name: Figures.of(bank, one) for name, one in {**found, **zeros}.items()}
-    yield from _effects("loss", {name: one.loss for name, one in figures.items()}, "+.5f")
-    for name, one in figures.items():
-        yield "other queries' loss, above random / loss", name, one.others.relative, "+.2%"
-    yield from _effects("picture", {name: one.picture for name, one in figures.items() if one.picture}, "+.3f")
-    first, *others = found
-    compared = {name: Comparison.of(bank, found[first], found[name]) for name in others}
-    for name, both in compared.items():
-        yield f"loss, {first} minus ...", name, both.loss, "+.5f"
-    for name, both in compared.items():
-        if both.picture:
-            yield f"picture, {first} minus ...", name, both.picture, "+.3f"
+    figures = {name: Figures.of(bank, deletion) for name, deletion in {**deletions, **zeros}.items()}
+    yield from _effects("loss", {name: numbers.loss for name, numbers in figures.items()}, "+.5f")
+    for name, numbers in figures.items():
+        yield "other queries' loss, above random / loss", name, numbers.others.relative, "+.2%"
+    pictures = {name: numbers.picture for name, numbers in figures.items() if numbers.picture}
+    yield from _effects("picture", pictures, "+.3f")
+    first, *others = deletions
+    comparisons = {name: Comparison.of(bank, deletions[first], deletions[name]) for name in others}
+    for name, comparison in comparisons.items():
+        yield f"loss, {first} minus ...", name, comparison.loss, "+.5f"
+    for name, comparison in comparisons.items():
+        if comparison.picture:
+            yield f"picture, {first} minus ...", name, comparison.picture, "+.3f"
 
 
-def _effects(what: str, effects: Mapping[str, Effect], form: str) -> Iterator[tuple[str, str, Statistic, str]]:
-    unit = "loss" if what == "loss" else "distance"
-    for name, one in effects.items():
-        yield f"{what}, above random", name, one.increase, form
-    for name, one in effects.items():
-        yield f"{what}, above random / {unit}", name, one.relative, "+.1%"
-    for name, one in effects.items():
-        yield f"{what}, worse than random", name, one.worse, ".0%"
+def _effects(noun: str, effects: Mapping[str, Effect], form: str) -> Iterator[tuple[str, str, Statistic, str]]:
+    unit = "loss" if noun == "loss" else "distance"
+    for name, effect in effects.items():
+        yield f"{noun}, above random", name, effect.increase, form
+    for name, effect in effects.items():
+        yield f"{noun}, above random / {unit}", name, effect.relative, "+.1%"
+    for name, effect in effects.items():
+        yield f"{noun}, worse than random", name, effect.worse, ".0%"

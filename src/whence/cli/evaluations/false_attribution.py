@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from whence.evaluation.exact.false_rate import FalseAttribution
     from whence.similarity.attributors import Attributor
 
-#: Pictures from which on an interval is narrow enough not to be warned about.
+#: From so many pictures on, no note says that the interval is wide.
 MANY = 100
 
 
@@ -66,31 +66,29 @@ def false_attribution(
     from whence.evaluation.exact.false_attribution import false_attribution as measure
 
     ensemble = Ensemble.open(run)
-    names = expand_names(samples) if samples else _drawn(ensemble)
+    names = expand_names(samples) if samples else _all_samples(ensemble)
     config = None if draws is None else AttributionConfig(draws=draws)
     ask = attributor_of(ensemble, attributor, config=config, store=store, workers=workers, progress=progress)
     if plan:
-        show_cost(planned(ensemble, names, ask, controls, seed, workers), run)
+        show_cost(_cost(ensemble, names, ask, controls, seed, workers), run)
         return
     with progress(f"drawing {len(names)} pictures without their unit, and without others") as report:
-        found = measure(ensemble, names, ask, controls=controls, seed=seed, workers=workers, report=report)
-    for line in describe(found):
+        result = measure(ensemble, names, ask, controls=controls, seed=seed, workers=workers, report=report)
+    for line in result_lines(result):
         say(line)
-    say(f"What was said of every picture: {found.path}")
+    say(f"What was said of every picture: {result.path}")
 
 
-def planned(
+def _cost(
     ensemble: Ensemble, names: Sequence[str], ask: Attributor, controls: int, seed: int, workers: int | None
 ) -> Cost:
-    """Return the cost of drawing, and of gradients where the attributor takes them.
-
-    These are not taken to see whom it names: each picture without a unit costs the same.
-    """
+    """The cost of drawing, and of gradients where the attributor takes them."""
     from whence.attribution.attributor import GradientAttributor
     from whence.cost import Cost
     from whence.ensemble.drawing_cost import drawing_cost
     from whence.evaluation.exact.false_attribution import missing_trajectories
 
+    # Every picture without a unit costs the same to draw: a method of gradients needn't name the units.
     gradients = ask.plan(len(set(names)) * (2 + controls)) if isinstance(ask, GradientAttributor) else None
     missing = missing_trajectories(
         ensemble, names, _first_unit(ensemble) if gradients else ask, controls=controls, seed=seed
@@ -118,8 +116,8 @@ def _first_unit(ensemble: Ensemble) -> Attributor:
     )
 
 
-def _drawn(ensemble: Ensemble) -> list[str]:
-    """All pictures of all members."""
+def _all_samples(ensemble: Ensemble) -> list[str]:
+    """SEED/INDEX of all pictures that were drawn by all members."""
     from whence.errors import ArtefactError
     from whence.report.gallery import sample_sets
 
@@ -129,26 +127,26 @@ def _drawn(ensemble: Ensemble) -> list[str]:
     return names
 
 
-def describe(found: FalseAttribution) -> list[str]:
-    """Return the result in words, a line each."""
-    count, controls = len(found.rows), len(found.rows[0].controls)
-    stayed, others = round(found.fa * count), round(found.control * count * controls)
+def result_lines(result: FalseAttribution) -> list[str]:
+    """Return the result as lines of text."""
+    count, controls = len(result.trials), len(result.trials[0].controls)
+    stayed, others = round(result.fa * count), round(result.control * count * controls)
     units = "a random one" if controls == 1 else f"{controls} random ones"
     lines = [
-        f"Attributor {found.attributor}, {count} pictures. How often it named the same unit again:",
-        f"  without that unit:    {stayed} of {count}, FA = {found.fa:.2f}",
-        f"  without {units}: {others} of {count * controls}, B = {found.control:.2f}",
+        f"Attributor {result.attributor}, {count} pictures. How often it named the same unit again:",
+        f"  without that unit:    {stayed} of {count}, FA = {result.fa:.2f}",
+        f"  without {units}: {others} of {count * controls}, B = {result.control:.2f}",
     ]
-    if found.rate is None or found.interval is None:
+    if result.rate is None or result.interval is None:
         return [*lines, "False attribution rate FA/B: undefined, since the control never agreed. Draw more pictures."]
-    between = found.interval
+    between = result.interval
     left_out = (
         f", over the {between.resamples - between.undefined:,} of {between.resamples:,} resamples where B is not 0"
         if between.undefined
         else ""
     )
     lines += [
-        f"False attribution rate FA/B: {found.rate:.2f}, 95% interval {between.low:.2f} to {between.high:.2f} "
+        f"False attribution rate FA/B: {result.rate:.2f}, 95% interval {between.low:.2f} to {between.high:.2f} "
         f"(paired bootstrap over the pictures{left_out})",
         "Near 0 the attribution is causal: it goes away with the unit that it names. At 1 removing that unit changes",
         "it no more than removing a random one.",

@@ -14,8 +14,7 @@ from scipy.stats import binomtest
 
 from whence.errors import DataError
 from whence.statistics.bootstrap import Interval, counted_bootstrap
-from whence.statistics.statistic import Statistic as Statistic
-from whence.statistics.statistic import mean_of
+from whence.statistics.statistic import Statistic, mean_of
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from whence.errors import DataError
 from whence.evaluation.bank import Bank
 from whence.evaluation.deletion.deletion import Deletion
 from whence.evaluation.deletion.effect import Effect, effect, harm
-from whence.statistics.statistic import Statistic as Statistic
+from whence.statistics.statistic import Statistic
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
-"""The ceiling of agreement with an ensemble's landscapes, set by an ensemble with a second codebook.
+"""The ceiling of agreement with an ensemble's landscapes, from an ensemble with a second codebook.
 
-A landscape says how far each unit's ablation moves a picture of *this* ensemble. Another ensemble on the same data,
-with other code words and other weights, has a landscape of its own. What is true of the images is in both; what they do
-not share is chance, and no estimate can be expected to agree with one of them better than the other does.
+A landscape says how far each unit's ablation moves a picture of *this* ensemble. An ensemble on the same data with
+other code words and other weights has another landscape. Both landscapes share what is true of the images. What they
+don't share is chance. So an estimate can't be expected to agree with one of them better than the other one does.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ def ceiling(ensemble: Ensemble, second: Ensemble) -> Agreement:
         DataError: They have no landscape in common.
     """
     require_independent(ensemble, second)
-    mine, other = ({one.sample: one for one in landscapes(each)} for each in (ensemble, second))
-    samples = [name for name in mine if name in other]
+    first, other = ({landscape.sample: landscape for landscape in landscapes(source)} for source in (ensemble, second))
+    samples = [name for name in first if name in other]
     if not samples:
         raise DataError(
             f"{ensemble.path} and {second.path} have no landscape of the same picture. First: "
@@ -32,7 +32,7 @@ def ceiling(ensemble: Ensemble, second: Ensemble) -> Agreement:
     order = [second.codebook.units.index(unit) for unit in ensemble.codebook.units]
     return agreement(
         samples,
-        np.stack([mine[name].distances.numpy() for name in samples]),
+        np.stack([first[name].distances.numpy() for name in samples]),
         np.stack([other[name].distances.numpy()[order] for name in samples]),
     )
 
@@ -43,7 +43,7 @@ def require_independent(ensemble: Ensemble, second: Ensemble) -> None:
     Raises:
         MismatchError: They were trained on other data, or have the same code words.
     """
-    data = [str(one.manifest.inputs["data"]) for one in (ensemble, second)]
+    data = [str(source.manifest.inputs["data"]) for source in (ensemble, second)]
     if data[0] != data[1]:
         raise MismatchError(
             f"{ensemble.path} and {second.path} were trained on different data, with the fingerprints {data[0]} and "
@@ -51,6 +51,6 @@ def require_independent(ensemble: Ensemble, second: Ensemble) -> None:
         )
     if np.array_equal(ensemble.codebook.bits, second.codebook.bits):
         raise MismatchError(
-            f"{ensemble.path} and {second.path} have the same code words, so they share their chance too. Train the "
+            f"{ensemble.path} and {second.path} have the same code words, so chance is the same in both. Train the "
             "second with another --codebook-seed and another --seed."
         )

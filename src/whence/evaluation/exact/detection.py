@@ -14,13 +14,13 @@ from whence.statistics.agreement import TOP
 
 @dataclass(frozen=True, eq=False)
 class Detection:
-    """How scores rank the units above placebos; NaN for queries where none is, or all are.
+    """How scores rank the units above placebos; NaN for queries where no unit is above placebos, or every unit.
 
     Attributes:
-        recalls: Share of the units above placebos that are in the top k, of as many as fit there, float64 [Q].
-        areas: Area under the ROC curve, float64 [Q]: the chance that a unit above placebos has a larger score than one
-            that isn't, ties counting half. 1 is perfect, 1/2 is chance.
-        chance: What recalls are on average for a random ranking; NaN without such queries.
+        recalls: Units above placebos that are in the top k, divided by how many can be there, float64 [Q].
+        areas: Area under the ROC curve, float64 [Q]: the chance that a unit above placebos has a larger score than
+            another unit; a tie counts half. 1 is perfect, 1/2 is chance.
+        chance: Mean of the recalls of a random ranking; NaN without such queries.
     """
 
     recalls: np.ndarray
@@ -37,26 +37,26 @@ def detection(scores: np.ndarray, above: np.ndarray, top: int = TOP) -> Detectio
     Args:
         scores: Larger is more, [Q, U].
         above: Whether a unit rises above placebos, bool [Q, U].
-        top: k, or as many units as there are.
+        top: k; at most the number of units.
 
     Raises:
         DataError: The shapes differ, there is no query or unit, or a score is NaN.
 
     Example:
         >>> scores = np.array([[4.0, 3.0, 2.0, 1.0], [4.0, 3.0, 2.0, 1.0]])
-        >>> found = detection(scores, scores[:1] == [[4, 0, 0, 1], [0, 0, 0, 0]], top=2)
-        >>> found.recalls.tolist(), found.areas.tolist(), found.chance
+        >>> result = detection(scores, scores[:1] == [[4, 0, 0, 1], [0, 0, 0, 0]], top=2)
+        >>> result.recalls.tolist(), result.areas.tolist(), result.chance
         ([0.5, nan], [0.5, nan], 0.5)
     """
     require_scores(scores)
     if above.shape != scores.shape:
-        raise DataError(f"Scores {scores.shape} and who is above placebos {above.shape} must be of the same shape.")
+        raise DataError(f"Scores {scores.shape} and units above placebos {above.shape} must be of the same shape.")
     units, number = scores.shape[1], above.sum(1)
     top, others = min(top, units), units - number
-    asked = (number > 0) & (others > 0)
-    fit = np.where(asked, np.minimum(top, number), np.nan)
+    defined = (number > 0) & (others > 0)
+    fit = np.where(defined, np.minimum(top, number), np.nan)
     hits = np.take_along_axis(above, top_columns(scores, top), 1).sum(1)
     over = (rankdata(scores, axis=1) * above).sum(1) - number * (number + 1) / 2
-    areas = np.divide(over, number * others, out=np.full(len(scores), np.nan), where=asked)
-    chance = (top * number / units / fit)[asked]
+    areas = np.divide(over, number * others, out=np.full(len(scores), np.nan), where=defined)
+    chance = (top * number / units / fit)[defined]
     return Detection(hits / fit, areas, float(chance.mean()) if len(chance) else np.nan)

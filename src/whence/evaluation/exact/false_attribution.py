@@ -1,14 +1,15 @@
 """False attribution rate: does an attribution follow the removal of the unit that it names?
 
-An attributor names u = a(x), its top unit for the picture x. Leave u out, draw the same noise again and ask once more;
-u stays among the candidates. Over the samples x,
+An attributor names u = a(x), its top unit for the picture x. The picture is drawn again from the same noise without u,
+and the attributor names the top unit of the new picture; u stays among the candidates. Over the samples x,
 
     FA  = mean of [a(x without u) = u]    the attribution stayed although its unit is gone
     B   = mean of [a(x without r) = u]    the control: r is another unit, drawn at random
     FAR = FA / B
 
-(Ablation based counterfactuals, arXiv 2406.07908, as in its demo.) 0: the attribution follows the removal. 1: removing
-the "source" changes the attribution no more than removing a random unit does. Undefined where B = 0.
+This is the rate in the demo of ablation based counterfactuals (arXiv 2406.07908). At 0 the attribution follows the
+removal. At 1 removing the named unit changes the attribution no more than removing a random unit does. The rate is
+undefined where B = 0.
 
     RUN/evaluations/false-attribution/KEY/    the result
 """
@@ -29,7 +30,7 @@ from whence.ensemble.model import Ensemble
 from whence.ensemble.sampling import Samples, find_sample
 from whence.ensemble.trajectories import Trajectory
 from whence.errors import ConfigError, DataError
-from whence.evaluation.exact.false_rate import FalseAttribution, Row
+from whence.evaluation.exact.false_rate import FalseAttribution, Trial
 from whence.evaluation.exact.removals import Removals
 from whence.scores.scores import Scores
 from whence.seeds import derived_seed
@@ -46,49 +47,49 @@ def false_attribution(
     workers: int | None = None,
     report: Report = silent,
 ) -> FalseAttribution:
-    """Measure how often an attribution stays when the unit that it names was never seen.
+    """Measure how often an attribution stays although the unit that it names was removed.
 
-    The pictures without u and without r are drawn together and kept, and so is the result: the same call draws and
-    writes nothing again. The order of the samples doesn't matter.
+    The pictures without u and without r are drawn together and kept, and so is the result: the same call again draws
+    and writes nothing. The order of the samples doesn't matter.
 
     Args:
         ensemble: A whole ensemble.
-        samples: SEED/INDEX of pictures that it has drawn.
+        samples: SEED/INDEX of pictures that the ensemble has drawn.
         attributor: From pictures float32 [Q, C, H, W] in [-1, 1] and their names to scores of examples or units;
             `attributor_of` gives one for every name of `whence methods`.
-        controls: Random units removed, one at a time, for each sample.
+        controls: Number of random units that are removed, one at a time, for each sample.
         seed: Seed of the controls and of the bootstrap.
         workers: Processes; default one for each core.
         report: Called with (network evaluations done, evaluations in all).
 
     Returns:
-        The rate, its interval and what was said of every sample.
+        The rate, its interval and the trial of every sample.
 
     Raises:
         ConfigError: No sample is given, or there are fewer other units than controls.
-        DataError: The attributor answers other queries, or names a unit that is not in the training data.
+        DataError: The attributor returns scores of other pictures, or names a unit that is not in the training data.
         ArtefactError: A sample has not been drawn.
     """
-    asked = _Asked.make(ensemble, samples, attributor, controls, seed)
-    pictures, drawn = asked.removals.draw(workers, report)
+    design = _Design.make(ensemble, samples, attributor, controls, seed)
+    pictures, manifest = design.removals.draw(workers, report)
     names = [f"{sample} without {unit}" for sample, unit in pictures]
     after = dict(zip(pictures, top_units(attributor(torch.stack(list(pictures.values())), names), names), strict=True))
-    rows = [
-        Row(name, unit, after[name, unit], others, tuple(after[name, other] for other in others))
-        for name, unit, others in zip(asked.names, asked.units, asked.controls, strict=True)
+    trials = [
+        Trial(name, unit, after[name, unit], others, tuple(after[name, other] for other in others))
+        for name, unit, others in zip(design.names, design.units, design.controls, strict=True)
     ]
-    return FalseAttribution(asked.scores.method, tuple(rows), seed).write(
+    return FalseAttribution(design.scores.method, tuple(trials), seed).write(
         ensemble.path / "evaluations" / "false-attribution",
-        {"ensemble": ensemble.manifest.fingerprint, "factual": asked.factual, "removals": drawn.fingerprint},
-        {"estimand": vars(asked.scores.estimand), "draws": asked.scores.draws, "controls": controls},
+        {"ensemble": ensemble.manifest.fingerprint, "factual": design.factual, "removals": manifest.fingerprint},
+        {"estimand": vars(design.scores.estimand), "draws": design.scores.draws, "controls": controls},
     )
 
 
 def missing_trajectories(
     ensemble: Ensemble, samples: Sequence[str], attributor: Attributor, *, controls: int = 1, seed: int = 0
 ) -> dict[SamplerConfig, list[Trajectory]]:
-    """What `false_attribution` would draw, by sampler."""
-    return _Asked.make(ensemble, samples, attributor, controls, seed).removals.missing()
+    """Return the trajectories that `false_attribution` would draw, by sampler."""
+    return _Design.make(ensemble, samples, attributor, controls, seed).removals.missing()
 
 
 def top_units(scores: Scores, names: Sequence[str]) -> list[str]:
@@ -99,8 +100,8 @@ def top_units(scores: Scores, names: Sequence[str]) -> list[str]:
     """
     if tuple(scores.queries) != tuple(names):
         raise DataError(
-            f"The attributor {scores.method!r} was asked about {len(names)} pictures ({', '.join(names[:2])} ...) and "
-            f"answered about {len(scores.queries)} ({', '.join(scores.queries[:2])} ...)."
+            f"The attributor {scores.method!r} was given {len(names)} pictures ({', '.join(names[:2])} ...) and "
+            f"returned scores of {len(scores.queries)} ({', '.join(scores.queries[:2])} ...)."
         )
     units = scores.by_unit()
     return [units.top(name, 1)[0][0] for name in names]
@@ -109,8 +110,8 @@ def top_units(scores: Scores, names: Sequence[str]) -> list[str]:
 def control_units(units: Sequence[str], sample: str, attributed: str, count: int, seed: int) -> tuple[str, ...]:
     """Return `count` distinct random units other than the attributed one.
 
-    They are a function of the seed and the sample's name; of two attributors that name different units, the controls
-    are the same unless one of them is named.
+    They are a function of the seed and the sample's name. Two attributors that name different units get the same
+    controls, unless a control is a unit that one of them names.
 
     Raises:
         ConfigError: There are not that many other units.
@@ -122,19 +123,19 @@ def control_units(units: Sequence[str], sample: str, attributed: str, count: int
     others = len(set(units) - {attributed})
     if not 1 <= count <= others:
         raise ConfigError(f"--controls must be from 1 to {others}, the units other than {attributed!r}; given {count}.")
-    found: list[str] = []
+    controls: list[str] = []
     for k in range(count):
         source = random.Random(derived_seed(seed, f"control {k} of {sample}"))
         unit = attributed
-        while unit in (attributed, *found):
+        while unit in (attributed, *controls):
             unit = source.choice(units)
-        found.append(unit)
-    return tuple(found)
+        controls.append(unit)
+    return tuple(controls)
 
 
 @dataclass(frozen=True)
-class _Asked:
-    """The samples in order, what the attributor says of them, and the pictures that this calls for."""
+class _Design:
+    """The samples in order, the units that the attributor names, the controls, and the pictures to be drawn."""
 
     names: list[str]
     factual: str
@@ -146,12 +147,12 @@ class _Asked:
     @classmethod
     def make(
         cls, ensemble: Ensemble, samples: Sequence[str], attributor: Attributor, controls: int, seed: int
-    ) -> _Asked:
+    ) -> _Design:
         opened: dict[int, Samples] = {}
         factual: dict[tuple[int, int], Tensor] = {}
         for name in samples:
-            of, index = find_sample(ensemble, name, opened)
-            factual[of.seed, index] = of.pictures[index]
+            drawn, index = find_sample(ensemble, name, opened)
+            factual[drawn.seed, index] = drawn.pictures[index]
         if not factual:
             raise ConfigError("No sample is given; name at least one picture that the ensemble has drawn.")
         names = [f"{seed}/{index}" for seed, index in sorted(factual)]
@@ -162,6 +163,10 @@ class _Asked:
             control_units(ensemble.codebook.units, name, unit, controls, seed)
             for name, unit in zip(names, units, strict=True)
         ]
-        pairs = [(name, one) for name, unit, some in zip(names, units, others, strict=True) for one in (unit, *some)]
+        pairs = [
+            (name, removed)
+            for name, unit, control in zip(names, units, others, strict=True)
+            for removed in (unit, *control)
+        ]
         removals = Removals.make(ensemble, pairs, opened)
         return cls(names, artefacts.digest(pictures.numpy().tobytes()), scores, units, others, removals)

@@ -1,6 +1,6 @@
-"""The result of a false attribution test: what was attributed, the rate, and how sure it is.
+"""The result of a false attribution test: the trials, the rate and its interval.
 
-On disk: what was said of every sample in ``rows.parquet``, the numbers in ``result.json``.
+On disk: the trials in ``rows.parquet``, the numbers in ``result.json``.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from whence.statistics.bootstrap import Interval, paired_bootstrap
 
 
 @dataclass(frozen=True)
-class Row:
-    """What an attributor said of one sample.
+class Trial:
+    """The units that an attributor names for one sample, before and after removals.
 
     Attributes:
         sample: SEED/INDEX.
@@ -53,19 +53,19 @@ class FalseAttribution:
 
     Attributes:
         attributor: The name of its method.
-        rows: What it said of every sample.
+        trials: One for each sample.
         seed: Seed of the controls and of the bootstrap.
-        path: Where it is kept; None for one that was not written.
+        path: Where the result is kept; None for one that was not written.
 
     Example:
-        >>> rows = (Row("0/0", "u", "u", ("r",), ("u",)), Row("0/1", "v", "u", ("r",), ("v",)))
-        >>> found = FalseAttribution("mine", rows, seed=0)
-        >>> found.fa, found.control, found.rate
+        >>> trials = (Trial("0/0", "u", "u", ("r",), ("u",)), Trial("0/1", "v", "u", ("r",), ("v",)))
+        >>> result = FalseAttribution("mine", trials, seed=0)
+        >>> result.fa, result.control, result.rate
         (0.5, 1.0, 0.5)
     """
 
     attributor: str
-    rows: tuple[Row, ...]
+    trials: tuple[Trial, ...]
     seed: int
     path: Path | None = None
 
@@ -93,43 +93,46 @@ class FalseAttribution:
 
     @cached_property
     def _values(self) -> np.ndarray:
-        return np.array([[row.stayed, row.control] for row in self.rows])
+        return np.array([[trial.stayed, trial.control] for trial in self.trials])
 
     def write(self, root: Path, inputs: Mapping[str, Any], made: Mapping[str, Any]) -> FalseAttribution:
-        """Write the result as an artefact below `root`, unless it is there; another result never gets in its way.
+        """Write the result as an artefact below `root`, unless it is there.
+
+        The name of the artefact is a digest of the result, so different results have different places.
 
         Args:
             root: The directory of such results.
-            inputs: Fingerprints of what it was made from.
-            made: How the attributor was asked.
+            inputs: Fingerprints of what the result was made from.
+            made: Settings of the attributor and of the test.
 
         Returns:
             The result, with its path.
         """
-        rows = [vars(row) for row in self.rows]
+        rows = [vars(trial) for trial in self.trials]
         said = artefacts.digest([list(row.values()) for row in rows])
         made = {"attributor": self.attributor, "seed": self.seed, "said": said, **made}
         path = root / artefacts.digest([inputs, made])[:12]
-        if artefacts.existing(path, "false attribution", inputs=inputs, made=made) is not None:
-            return replace(self, path=path)
-        numbers = {"attributor": self.attributor, "samples": len(rows), "fa": self.fa, "control": self.control}
-        numbers |= {"rate": self.rate, "interval": self.interval and vars(self.interval)}
-        with artefacts.create(path, "false attribution", inputs=inputs, made=made) as part:
+
+        def build(part: Path) -> None:
+            numbers = {"attributor": self.attributor, "samples": len(rows), "fa": self.fa, "control": self.control}
+            numbers |= {"rate": self.rate, "interval": self.interval and vars(self.interval)}
             artefacts.write_table(part / "rows.parquet", {name: [row[name] for row in rows] for name in rows[0]})
             artefacts.write_json(part / "result.json", numbers)
+
+        artefacts.ensure(path, "false attribution", inputs=inputs, made=made, build=build)
         return replace(self, path=path)
 
     @classmethod
     def read(cls, path: Path) -> FalseAttribution:
-        """Return a result read from disk, checking every file by hash.
+        """Return a result from disk; every file is checked by its hash.
 
         Raises:
-            ArtefactError: It is missing, unfinished or damaged.
+            ArtefactError: The result is missing, unfinished or damaged.
         """
         made = artefacts.read_verified(path, "false attribution").made
         table = artefacts.read_table(path / "rows.parquet")
-        rows = [Row(s, u, a, tuple(r), tuple(b)) for s, u, a, r, b in zip(*table.values(), strict=True)]
-        return cls(made["attributor"], tuple(rows), made["seed"], path)
+        trials = [Trial(s, u, a, tuple(r), tuple(b)) for s, u, a, r, b in zip(*table.values(), strict=True)]
+        return cls(made["attributor"], tuple(trials), made["seed"], path)
 
 
 def _rates(values: np.ndarray) -> np.ndarray:

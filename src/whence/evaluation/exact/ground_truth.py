@@ -1,8 +1,8 @@
-"""What an encoded ensemble knows exactly: how much each unit pulled it towards a picture, and who rises above placebos.
+"""Exact influence of every unit of an encoded ensemble: how much the unit pulled the ensemble towards a picture.
 
-The loss of every ablation follows from the members' residuals (`whence.ensemble.losses`), so nothing in the ranking of
-the units is estimated but the mean over draws. It is about *this* ensemble: units with similar code words share their
-influence. How much of it is about the images, a second ensemble with other code words tells.
+The loss of every ablation follows from the members' residuals (`whence.ensemble.losses`), so only the mean over draws
+is estimated. The ranking of the units is about *this* ensemble: units with similar code words share their influence. A
+second ensemble with other code words shows how much of the ranking is about the images.
 """
 
 from __future__ import annotations
@@ -20,15 +20,14 @@ from whence.errors import DataError
 from whence.evaluation.exact.detection import Detection, detection
 from whence.scores.scores import Scores
 from whence.statistics.agreement import TOP, Agreement, agreement
-from whence.statistics.statistic import Statistic as Statistic
-from whence.statistics.statistic import mean_of
+from whence.statistics.statistic import Statistic, mean_of
 
 CORRELATION, RECALL = "rank correlation", f"recall@{TOP}"
 ABOVE, AREA = f"above placebos: recall@{TOP}", "above placebos: area under ROC"
 
 
 @dataclass(frozen=True, eq=False)
-class Figures:
+class RankingAgreement:
     """How well a ranking of units agrees with their exact influence, query by query.
 
     Attributes:
@@ -39,26 +38,26 @@ class Figures:
     ranks: Agreement
     above: Detection
 
-    def measures(self) -> dict[str, Statistic]:
+    def statistics(self) -> dict[str, Statistic]:
         """Return means over the queries where they are defined, each with interval and chance, by name.
 
-        `CORRELATION` and `RECALL` are over all queries but those with equal scores for all units, `ABOVE` and `AREA`
-        over queries where a unit rises above placebos; what is defined nowhere is left out.
+        `CORRELATION` and `RECALL` are over the queries whose units have different scores, `ABOVE` and `AREA` over the
+        queries where a unit rises above placebos. A mean over no query is left out.
         """
-        found = {
+        of_query = {
             CORRELATION: (self.ranks.correlations, 0.0),
             RECALL: (self.ranks.recalls, self.ranks.chance),
             ABOVE: (self.above.recalls, self.above.chance),
             AREA: (self.above.areas, 0.5),
         }
-        kept = {name: (values[~np.isnan(values)], chance) for name, (values, chance) in found.items()}
-        return {name: mean_of(values, chance) for name, (values, chance) in kept.items() if len(values)}
+        defined = {name: (values[~np.isnan(values)], chance) for name, (values, chance) in of_query.items()}
+        return {name: mean_of(values, chance) for name, (values, chance) in defined.items() if len(values)}
 
-    def ahead_of(self, other: Figures) -> Statistic:
-        """Return by how much the rank correlation is larger than another one's: mean over queries, paired.
+    def lead_over(self, other: RankingAgreement) -> Statistic:
+        """Return how much larger the rank correlation is than another ranking's: mean over queries, paired.
 
         Raises:
-            DataError: Both are defined for no query.
+            DataError: There is no query where both are defined.
         """
         differences = self.ranks.correlations - other.ranks.correlations
         return mean_of(differences[~np.isnan(differences)], chance=0.0)
@@ -73,8 +72,8 @@ class GroundTruth:
         data: Its training examples, with their units.
         queries: Ids of the pictures, Q.
         units: Unit ids, U.
-        influence: How much higher the loss is without the unit than without as many members, float64 [Q, U]; positive:
-            the unit pulled the ensemble towards the picture.
+        influence: Loss without the unit minus the loss without as many other members, float64 [Q, U]; positive: the
+            unit pulled the ensemble towards the picture.
         above: Whether the influence rises above that of placebos, corrected for the number of units, bool [Q, U].
     """
 
@@ -87,7 +86,7 @@ class GroundTruth:
 
     @classmethod
     def of(cls, ensemble: Ensemble, losses: Losses) -> Self:
-        """Return what the losses of an ensemble say."""
+        """Return the exact influence that follows from the losses of an ensemble."""
         readings = [losses.reading(query) for query in losses.queries]
         units = ensemble.codebook.units
         return cls(
@@ -99,17 +98,17 @@ class GroundTruth:
             above=np.stack([np.isin(units, reading.influential) for reading in readings]),
         )
 
-    def compare(self, scores: Scores) -> Figures:
+    def compare(self, scores: Scores) -> RankingAgreement:
         """Return how the ranking of the units by scores agrees with their exact influence.
 
-        Scores of examples are added up over the units of the ensemble, whatever units they name themselves; of unsigned
-        ones the largest counts.
+        Scores of examples are added up over the units of the ensemble; units that stand in the scores don't count. Of
+        unsigned scores the largest counts.
 
         Raises:
             DataError: The scores are of other pictures, or of other training examples or units.
         """
         ranking = self.ranking(scores)
-        return Figures(agreement(self.queries, ranking, self.influence), detection(ranking, self.above))
+        return RankingAgreement(agreement(self.queries, ranking, self.influence), detection(ranking, self.above))
 
     def ranking(self, scores: Scores) -> np.ndarray:
         """Return scores by unit in the order of the queries and units here, float64 [Q, U]; see `compare`.
@@ -121,22 +120,22 @@ class GroundTruth:
         units = {u: (u,) for u in self.units} if of_units else dict(zip(self.data.ids, self.data.units, strict=True))
         self._require_same("pictures", scores.method, self.queries, scores.queries)
         self._require_same("units" if of_units else "training examples", scores.method, tuple(units), scores.examples)
-        found = replace(
+        by_unit = replace(
             scores, units=tuple(units[name] for name in scores.examples), standard_error=None, deviations=None
         ).by_unit()
-        rows = [found.queries.index(name) for name in self.queries]
-        place = {name: u for u, name in enumerate(found.examples)}
-        ordered: np.ndarray = found.scores.double().numpy()[rows][:, [place[unit] for unit in self.units]]
+        rows = [by_unit.queries.index(name) for name in self.queries]
+        column = {name: u for u, name in enumerate(by_unit.examples)}
+        ordered: np.ndarray = by_unit.scores.double().numpy()[rows][:, [column[unit] for unit in self.units]]
         return ordered
 
-    def _require_same(self, what: str, method: str, own: Sequence[str], given: Sequence[str]) -> None:
+    def _require_same(self, noun: str, method: str, exact: Sequence[str], scored: Sequence[str]) -> None:
         """Check that scores are of the same things in any order.
 
         Raises:
             DataError: They are not.
         """
-        if set(own) != set(given):
+        if set(exact) != set(scored):
             raise DataError(
-                f"The scores by {method} are of {len(given):,} {what} ({', '.join(given[:3])} ...), the exact losses "
-                f"of {self.name} of {len(own):,} ({', '.join(own[:3])} ...). They must be the same."
+                f"The scores by {method} are of {len(scored):,} {noun} ({', '.join(scored[:3])} ...), the exact losses "
+                f"of {self.name} of {len(exact):,} ({', '.join(exact[:3])} ...). They must be the same."
             )

@@ -1,4 +1,4 @@
-"""Pictures that are drawn again without one unit each, many together, as one artefact.
+"""Pictures that are drawn again without one unit each, all of them one artefact.
 
 RUN/evaluations/removals/KEY/    KEY stands for the ensemble, the samplers and every (sample, unit)
 """
@@ -27,15 +27,15 @@ Removal = tuple[str, str]
 
 @dataclass(frozen=True)
 class Removals:
-    """Pictures that are wanted.
+    """Pictures that an ensemble draws again without one unit each.
 
     Attributes:
-        ensemble: Who draws them.
-        wanted: What to draw for each (sample, unit), by the sampler that drew the sample.
+        ensemble: The ensemble.
+        trajectories: What to draw for each (sample, unit), by the sampler that drew the sample.
     """
 
     ensemble: Ensemble
-    wanted: dict[SamplerConfig, dict[Removal, Trajectory]]
+    trajectories: dict[SamplerConfig, dict[Removal, Trajectory]]
 
     @classmethod
     def make(cls, ensemble: Ensemble, removals: Sequence[Removal], opened: dict[int, Samples]) -> Removals:
@@ -46,35 +46,35 @@ class Removals:
             removals: (SEED/INDEX, unit) of every picture.
             opened: Samples by seed that were opened and checked before.
         """
-        wanted: dict[SamplerConfig, dict[Removal, Trajectory]] = {}
+        trajectories: dict[SamplerConfig, dict[Removal, Trajectory]] = {}
         for name, unit in sorted(set(removals)):
             samples, index = find_sample(ensemble, name, opened)
             survivors = tuple(ensemble.codebook.survivors([unit]))
-            wanted.setdefault(samples.sampler, {})[name, unit] = Trajectory(samples.seed, index, survivors)
-        return cls(ensemble, wanted)
+            trajectories.setdefault(samples.sampler, {})[name, unit] = Trajectory(samples.seed, index, survivors)
+        return cls(ensemble, trajectories)
 
     def draw(self, workers: int | None, report: Report) -> tuple[dict[Removal, Tensor], Manifest]:
         """Draw the pictures unless they are there; return them, float32 [C, H, W] each, and their manifest."""
-        if not self._are_there():
-            with artefacts.create(self._path, "removals", inputs=self._inputs, made=self._made) as part:
-                found = []
-                for k, (sampler, some) in enumerate(self.wanted.items()):
-                    scratch = part / artefacts.RESUME / f"sampler-{k}"
-                    found.append(
-                        draw_trajectories(self.ensemble, list(some.values()), sampler, scratch, workers, report)
-                    )
-                artefacts.write_tensors(part / "pictures.safetensors", {"pictures": torch.cat(found)})
+
+        def build(part: Path) -> None:
+            pictures = []
+            for k, (sampler, by_removal) in enumerate(self.trajectories.items()):
+                scratch = part / artefacts.RESUME / f"sampler-{k}"
+                trajectories = list(by_removal.values())
+                pictures.append(draw_trajectories(self.ensemble, trajectories, sampler, scratch, workers, report))
+            artefacts.write_tensors(part / "pictures.safetensors", {"pictures": torch.cat(pictures)})
+
+        manifest = artefacts.ensure(self._path, "removals", inputs=self._inputs, made=self._made, build=build)
         report(1, 1)
         pictures = artefacts.read_tensors(self._path / "pictures.safetensors")["pictures"]
-        names = [one for some in self.wanted.values() for one in some]
-        return dict(zip(names, pictures, strict=True)), artefacts.read_manifest(self._path, "removals")
+        removals = [removal for by_removal in self.trajectories.values() for removal in by_removal]
+        return dict(zip(removals, pictures, strict=True)), manifest
 
     def missing(self) -> dict[SamplerConfig, list[Trajectory]]:
-        """What `draw` would draw, by sampler."""
-        return {} if self._are_there() else {sampler: list(some.values()) for sampler, some in self.wanted.items()}
-
-    def _are_there(self) -> bool:
-        return artefacts.existing(self._path, "removals", inputs=self._inputs, made=self._made) is not None
+        """Return the trajectories that `draw` would draw, by sampler."""
+        if artefacts.existing(self._path, "removals", inputs=self._inputs, made=self._made) is not None:
+            return {}
+        return {sampler: list(by_removal.values()) for sampler, by_removal in self.trajectories.items()}
 
     @property
     def _inputs(self) -> dict[str, str]:
@@ -82,8 +82,8 @@ class Removals:
 
     @property
     def _made(self) -> dict[str, Any]:
-        groups = [{"sampler": sampler.record(), "removals": list(some)} for sampler, some in self.wanted.items()]
-        return {"groups": groups}
+        groups = self.trajectories.items()
+        return {"groups": [{"sampler": sampler.record(), "removals": list(removals)} for sampler, removals in groups]}
 
     @property
     def _path(self) -> Path:

@@ -1,4 +1,4 @@
-"""What all sections share: the bank, the folder of work, and attributions that are made once."""
+"""The leaderboard that is being measured: its bank, its folder and its settings."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from whence.attribution.config import AttributionConfig
 from whence.attribution.feature_plan import FeaturePlan
 from whence.attribution.feature_store import FeatureStore
 from whence.attribution.method import Method
-from whence.attribution.methods import METHODS, method
+from whence.attribution.methods import METHODS
+from whence.attribution.methods import method as method_of
 from whence.attribution.request import AttributionRequest
 from whence.attribution.target import Target
 from whence.diffusion.examples import Examples
@@ -34,10 +35,10 @@ class Board:
 
     Attributes:
         bank: The retrained models.
-        work: Folder for everything that is made.
+        work: Folder for all results.
         config: The settings.
-        workers: Processes; default one for each core.
-        progress: Shows how far each part is.
+        workers: Number of processes; default one for each core.
+        progress: Shows the progress of each part.
     """
 
     bank: Bank
@@ -50,21 +51,21 @@ class Board:
     def methods(self) -> tuple[Method, ...]:
         """The gradient methods, which give scores of the queries themselves and not of steps on the way to them."""
         if self.config.methods is not None:
-            return tuple(method(name) for name in self.config.methods)
-        return tuple(one for one in METHODS.values() if one.steps != "each")
+            return tuple(method_of(name) for name in self.config.methods)
+        return tuple(method for method in METHODS.values() if method.steps != "each")
 
     @cached_property
     def target(self) -> Target:
-        """The first reference model, which is attributed."""
+        """The first reference model, whose pictures and losses are attributed."""
         return Target.open(self.bank.models[0])
 
     @property
     def draws(self) -> int:
-        """Draws of all figures but those of the curve."""
+        """Number of draws of all figures but those of the curve over draws."""
         return max(self.config.draws)
 
     def settings(self, draws: int, seed: int | None = None) -> AttributionConfig:
-        """How gradients are taken."""
+        """Return the settings of an attribution."""
         seed = self.config.seed if seed is None else seed
         return AttributionConfig(draws=draws, seed=seed, compression=self.config.compression)
 
@@ -84,6 +85,6 @@ class Board:
         return self.bank.attribution_queries(True if drawn else None)
 
 
-def needs_drawn(one: Method) -> bool:
-    """Whether a method explains the way to a picture, so that the model must have drawn it."""
-    return one.steps != "none"
+def needs_drawn(method: Method) -> bool:
+    """Return whether a method explains the way to a picture, so that the model must have drawn the picture."""
+    return method.steps != "none"

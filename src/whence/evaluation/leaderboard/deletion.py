@@ -1,13 +1,12 @@
-"""The section ``deletion``: removals that the bank comes with; nothing is retrained."""
+"""The section ``deletion``: removals that come with the bank; no model is retrained."""
 
 from __future__ import annotations
 
 from whence.errors import ArtefactError
 from whence.evaluation.deletion import Comparison, Deletion, Figures, measured_deletion, top_count, zero_of
-from whence.evaluation.leaderboard.attributions import attributions
 from whence.evaluation.leaderboard.board import RANDOM, Board
-from whence.evaluation.leaderboard.figures import Rows, figure, made_section
-from whence.evaluation.leaderboard.sections import Figure, Section
+from whence.evaluation.leaderboard.scores import stored_scores
+from whence.evaluation.leaderboard.sections import Figure, Rows, Section, SectionSpec, make_figure, make_section
 from whence.scores.scores import Scores
 from whence.statistics.statistic import mean_of
 
@@ -15,51 +14,52 @@ from whence.statistics.statistic import mean_of
 LIKENESS = "pixel-cosine"
 
 
-def deletion_section(board: Board) -> Section:
+def measure_deletion(board: Board) -> Section:
     """Measure the section."""
-    scores = {one.name: board.bank.require(one.scores, one.manifest) for one in attributions(board)}
-    found = {name: one for name, own in scores.items() if (one := _measured(board, own)) is not None}
+    bank = board.bank
+    scores = {stored.name: bank.require(stored.scores, stored.manifest) for stored in stored_scores(board)}
+    deletions = {name: removed for name, values in scores.items() if (removed := _measured_deletion(board, values))}
     rows: Rows = {}
-    for name, one in found.items():
-        rows[name] = _figures(board, one)
-        rows[name]["sets that agree"] = figure(mean_of(one.overlap(board.bank, scores[name]), _share(board)))
-        if LIKENESS in found and name != LIKENESS:
-            compared = Comparison.of(board.bank, one, found[LIKENESS])
-            rows[name]["difference to pixel-cosine"] = figure(compared.loss)
-    zeros = [zero for one in found.values() if (zero := zero_of(board.bank, one)) is not None]
+    for name, deletion in deletions.items():
+        rows[name] = _columns(board, deletion)
+        rows[name]["sets that agree"] = make_figure(mean_of(deletion.overlap(bank, scores[name]), _share(board)))
+        if LIKENESS in deletions and name != LIKENESS:
+            comparison = Comparison.of(bank, deletion, deletions[LIKENESS])
+            rows[name]["difference to pixel-cosine"] = make_figure(comparison.loss)
+    zeros = [zero for deletion in deletions.values() if (zero := zero_of(bank, deletion)) is not None]
     if zeros:
-        rows[RANDOM] = _figures(board, zeros[0])
-    return made_section("deletion", rows, _notes(board, found))
+        rows[RANDOM] = _columns(board, zeros[0])
+    return make_section("deletion", rows, _notes(board, deletions))
 
 
-def _measured(board: Board, scores: Scores) -> Deletion | None:
-    """The removals by a method that the bank comes with, if there are any."""
+def _measured_deletion(board: Board, scores: Scores) -> Deletion | None:
+    """The removals by a method that come with the bank, if there are any."""
     try:
         return measured_deletion(board.bank, scores, top=board.config.top)
     except ArtefactError:
         return None
 
 
-def _figures(board: Board, one: Deletion) -> dict[str, Figure | None]:
-    """What removals did to the loss and to the picture, beyond random ones."""
-    made = Figures.of(board.bank, one)
+def _columns(board: Board, deletion: Deletion) -> dict[str, Figure | None]:
+    """The effects of removals on the loss and on the picture, beyond those of random removals."""
+    effects = Figures.of(board.bank, deletion)
     return {
-        "increase of the loss": figure(made.loss.increase),
-        "share of queries": figure(made.loss.worse),
-        "distance of the picture": figure(made.picture.increase if made.picture else None),
+        "increase of the loss": make_figure(effects.loss.increase),
+        "share of queries": make_figure(effects.loss.worse),
+        "distance of the picture": make_figure(effects.picture.increase if effects.picture else None),
     }
 
 
 def _share(board: Board) -> float:
-    """Share of the sets that agrees by chance."""
+    """The share of two sets of images that agrees by chance."""
     examples = len(board.bank.examples)
     return top_count(board.config.top, examples) / examples
 
 
-def _notes(board: Board, found: dict[str, Deletion]) -> list[str]:
-    if not found:
+def _notes(board: Board, deletions: dict[str, Deletion]) -> list[str]:
+    if not deletions:
         return [f"The bank has no measured removal of the top {board.config.top} by any method."]
-    first = next(iter(found.values())).wanted
+    first = next(iter(deletions.values())).wanted
     return [
         f"For each of {len(first.queries)} queries the {first.removed.shape[1]} training images of the largest scores "
         f"({board.config.top}) are removed and a model is trained again, with {len(first.seeds)} training seeds; "
@@ -69,3 +69,13 @@ def _notes(board: Board, found: dict[str, Deletion]) -> list[str]:
         "of the picture: how much further from the query the picture is that is drawn again from its noise.",
         "Sets that agree: which share of the images that were removed when the bank was built today's scores name.",
     ]
+
+
+DELETION = SectionSpec(
+    name="deletion",
+    title="Deletion",
+    question="Does removing what a method names hurt the query more than removing random images of the same classes?",
+    measure=measure_deletion,
+    removals=True,
+    overview={"deletion: loss": "increase of the loss"},
+)

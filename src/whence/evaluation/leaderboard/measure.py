@@ -1,4 +1,4 @@
-"""Measuring the leaderboard: section by section, each kept as soon as it is there.
+"""Measuring the leaderboard: section by section, each written as soon as it is measured.
 
 WORK/lds.json ...    the sections
 WORK/*/              what they are made of, from which an interrupted run continues
@@ -8,127 +8,137 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from whence import artefacts
-from whence.errors import ConfigError, MismatchError
+from whence.errors import ArtefactError, ConfigError, MismatchError
 from whence.evaluation.bank.bank import Bank
 from whence.evaluation.leaderboard.board import Board
-from whence.evaluation.leaderboard.calibration import calibration_section
-from whence.evaluation.leaderboard.choices import choices_section
-from whence.evaluation.leaderboard.deletion import deletion_section
-from whence.evaluation.leaderboard.deterministic import POOLS, deterministic_section
-from whence.evaluation.leaderboard.draws import draws_section
-from whence.evaluation.leaderboard.ensemble import ensemble_section
-from whence.evaluation.leaderboard.figures import is_measured, write_section
-from whence.evaluation.leaderboard.lds import POOL, lds_section
-from whence.evaluation.leaderboard.measures import measures_section
-from whence.evaluation.leaderboard.runtime import runtime_section
-from whence.evaluation.leaderboard.sections import Section
+from whence.evaluation.leaderboard.calibration import CALIBRATION
+from whence.evaluation.leaderboard.deletion import DELETION
+from whence.evaluation.leaderboard.draws import CHOICES, DRAWS
+from whence.evaluation.leaderboard.ensemble import ENSEMBLE
+from whence.evaluation.leaderboard.lds import DETERMINISTIC_LDS, LDS
+from whence.evaluation.leaderboard.measures import MEASURES
+from whence.evaluation.leaderboard.runtime import RUNTIME
+from whence.evaluation.leaderboard.sections import Section, SectionSpec, is_measured, read_section, write_section
 from whence.evaluation.tuning import DEVELOPMENT
 
+ABLATION = SectionSpec(
+    name="ablation",
+    title="The way to the default method",
+    question="The steps in order, each with the LDS that it gives, plain and squared, and what it costs. The command "
+    "above doesn't measure this part again.",
+    measure=None,
+)
 
-@dataclass(frozen=True)
-class Step:
-    """A section to be measured.
-
-    Attributes:
-        function: Measures it.
-        version: Of what it measures; raised when that changes, so that it is measured again.
-        pools: Pools of the bank that it looks at.
-        removals: Whether it looks at the removals that the bank comes with.
-    """
-
-    function: Callable[[Board], Section]
-    version: int = 1
-    pools: tuple[str, ...] = ()
-    removals: bool = False
-
-
-#: The sections, in the order in which they are measured.
-STEPS = {
-    "choices": Step(choices_section),
-    "lds": Step(lds_section, pools=(POOL,)),
-    "draws": Step(draws_section, pools=(POOL,)),
-    "deterministic": Step(deterministic_section, pools=tuple(POOLS.values())),
-    "runtime": Step(runtime_section, version=2),
-    "deletion": Step(deletion_section, removals=True),
-    "measures": Step(measures_section),
-    "calibration": Step(calibration_section, pools=(POOL,)),
-    "ensemble": Step(ensemble_section, version=2),
+#: The sections, in the order of the page.
+SECTIONS = {
+    spec.name: spec
+    for spec in (
+        LDS,
+        CHOICES,
+        DRAWS,
+        DETERMINISTIC_LDS,
+        DELETION,
+        MEASURES,
+        CALIBRATION,
+        ENSEMBLE,
+        RUNTIME,
+        ABLATION,
+    )
 }
+#: These are measured first, in this order: other sections use the features and scores that they make.
+FIRST = ("choices", "lds", "draws", "deterministic", "runtime")
+#: What measures each section, in the order of measuring.
+MEASURED = {name: function for name in [*FIRST, *SECTIONS] if (function := SECTIONS[name].measure)}
 
 
-def measure(board: Board, only: Sequence[str] = (), told: Callable[[str], None] = lambda _: None) -> None:
-    """Measure the sections that are not there yet; killed, it continues.
+def measure(board: Board, only: Sequence[str] = (), tell: Callable[[str], None] = lambda _: None) -> None:
+    """Measure the sections that are not there yet; after an interruption it continues.
 
     Args:
         board: The leaderboard.
         only: Names of sections; default all.
-        told: Called with a line for each section.
+        tell: Called with a line for each section.
 
     Raises:
         ConfigError: There is no such section.
         MismatchError: The folder holds a leaderboard of another bank.
     """
-    wanted = missing(board, only)
-    require_own(board)
-    for name in wanted:
+    names = unmeasured_sections(board, only)
+    claim_folder(board)
+    for name in names:
         start = time.perf_counter()
-        found = STEPS[name].function(board)
-        found = found.model_copy(update={"seconds": round(time.perf_counter() - start, 1)})
-        write_section(board.work, found, inputs_of(board, name))
-        told(f"{name}: {len(found.rows)} rows, {found.seconds:.0f} s")
+        section = MEASURED[name](board)
+        section = section.model_copy(update={"seconds": round(time.perf_counter() - start, 1)})
+        write_section(board.work, section, inputs_of(board, name))
+        tell(f"{name}: {len(section.rows)} rows, {section.seconds:.0f} s")
 
 
-def missing(board: Board, only: Sequence[str] = ()) -> list[str]:
-    """Return the sections that are not there, or were measured on something else, in order.
+def unmeasured_sections(board: Board, only: Sequence[str] = ()) -> list[str]:
+    """Return the sections that are not there, or were measured on something else, in the order of measuring.
 
     Raises:
         ConfigError: There is no such section.
     """
     for name in only:
-        if name not in STEPS:
-            raise ConfigError(f"There is no section {name!r}; there are {', '.join(STEPS)}.")
-    return [n for n in STEPS if (n in only or not only) and not is_measured(board.work, n, inputs_of(board, n))]
+        if name not in MEASURED:
+            raise ConfigError(f"There is no section {name!r}; there are {', '.join(MEASURED)}.")
+    names = [name for name in MEASURED if name in only or not only]
+    return [name for name in names if not is_measured(board.work, name, inputs_of(board, name))]
 
 
 def inputs_of(board: Board, name: str) -> dict[str, Any]:
-    """What a section is measured on: the bank, its pools and removals as they are now, and the settings."""
-    step, root = STEPS[name], board.bank.path
-    wanted = {path for pool in (DEVELOPMENT, *step.pools) for path in artefacts.whole(root / "pools", pool)}
-    wanted |= {*artefacts.whole(root / "removals", "*")} if step.removals else set()
+    """Return what a section is measured on: the bank, its pools and removals as they are now, and the settings."""
+    spec, root = SECTIONS[name], board.bank.path
+    folders = {path for pool in (DEVELOPMENT, *spec.pools) for path in artefacts.whole(root / "pools", pool)}
+    folders |= {*artefacts.whole(root / "removals", "*")} if spec.removals else set()
     parts = {
-        str(path.relative_to(root)): artefacts.read_json(path / artefacts.MANIFEST)["fingerprint"] for path in wanted
+        str(path.relative_to(root)): artefacts.read_json(path / artefacts.MANIFEST)["fingerprint"] for path in folders
     }
     return {
         "bank": board.bank.manifest.fingerprint,
         "parts": dict(sorted(parts.items())),
         "settings": board.config.record(),
-        "version": step.version,
+        "version": spec.version,
     }
 
 
-def require_own(board: Board) -> None:
-    """Note of which bank the folder is; it must not be of another.
+def claim_folder(board: Board) -> None:
+    """Note in the folder of which bank the leaderboard is.
 
     Raises:
-        MismatchError: It holds a leaderboard of another bank.
+        MismatchError: The folder holds a leaderboard of another bank.
     """
-    note = board.work / "leaderboard.json"
-    mine = board.bank.manifest.fingerprint
-    theirs = artefacts.read_json(note).get("bank") if note.exists() else mine
-    if theirs != mine:
+    note, fingerprint = board.work / "leaderboard.json", board.bank.manifest.fingerprint
+    claimed = artefacts.read_json(note).get("bank") if note.exists() else fingerprint
+    if claimed != fingerprint:
         raise MismatchError(
-            f"{board.work} holds the leaderboard of another bank: fingerprint {str(theirs)[:12]}, {board.bank.path} is "
-            f"{mine[:12]}. Use another --work, or delete this one."
+            f"{board.work} holds the leaderboard of another bank: fingerprint {str(claimed)[:12]}, {board.bank.path} "
+            f"is {fingerprint[:12]}. Use another --work, or delete this one."
         )
     if not note.exists():
-        artefacts.write_json(note, {"bank": mine})
+        artefacts.write_json(note, {"bank": fingerprint})
 
 
-def opened(bank: str | Path, work: Path, **settings: Any) -> Board:
+def read_sections(work: Path) -> dict[str, Section]:
+    """Return the measured sections of a folder by name, in the order of the page.
+
+    Raises:
+        ArtefactError: No section is there, or a file is damaged, of another section, or holds a number that is not
+            finite.
+    """
+    sections = {name: section for name in SECTIONS if (section := read_section(work, name))}
+    if not sections:
+        raise ArtefactError(
+            f"Nothing was measured in {work}: none of {', '.join(SECTIONS)} (.json) is there. `whence leaderboard` "
+            "measures them."
+        )
+    return sections
+
+
+def open_board(bank: str | Path, work: Path, **settings: Any) -> Board:
     """Return the leaderboard of a bank; see `Board` for further settings."""
     return Board(Bank.open(bank), work, **settings)

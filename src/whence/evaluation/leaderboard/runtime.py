@@ -11,39 +11,39 @@ from whence.attribution.feature_plan import FeaturePlan
 from whence.attribution.feature_store import FeatureStore
 from whence.attribution.method import Method
 from whence.engine import one_thread
-from whence.evaluation.leaderboard.attributions import chosen_methods
 from whence.evaluation.leaderboard.board import PIXELS, Board, needs_drawn
-from whence.evaluation.leaderboard.figures import Rows, made_section
-from whence.evaluation.leaderboard.sections import Figure, Section
+from whence.evaluation.leaderboard.scores import chosen_methods
+from whence.evaluation.leaderboard.sections import Figure, Rows, Section, SectionSpec, make_section
 from whence.scores.jackknife import GROUPS
 from whence.similarity.attributors import attributor
 
-#: Times that a piece of work is done; the fastest counts.
+#: Number of times that a piece of work is timed; the fastest counts.
 REPEATS = 3
 
 
-def runtime_section(board: Board) -> Section:
+def measure_runtime(board: Board) -> Section:
     """Measure the section."""
     rows: Rows = {}
-    for one in chosen_methods(board):
-        rows[one.name] = {"seconds": Figure(value=method_seconds(board, one)), "draws": Figure(value=board.draws)}
+    for method in chosen_methods(board):
+        seconds = method_seconds(board, method)
+        rows[method.name] = {"seconds": Figure(value=seconds), "draws": Figure(value=board.draws)}
     queries = board.queries(False)
     for name in PIXELS:
-        ask = attributor(name, board.bank.data)
-        work = partial(ask, queries.values, queries.ids)
-        rows[name] = {"seconds": Figure(value=least_seconds(work, clock=time.process_time, repeats=REPEATS))}
+        work = partial(attributor(name, board.bank.data), queries.values, queries.ids)
+        seconds = least_seconds(work, clock=time.process_time, repeats=REPEATS)
+        rows[name] = {"seconds": Figure(value=seconds)}
     notes = [
         f"Seconds of one core of the machine that measured it, for {len(board.bank.queries)} queries and "
         f"{len(board.bank.examples)} training images at {board.draws} draws (drawn queries alone for methods that "
         "explain the way to a picture), each method by itself: features that several methods share are counted for "
         "each. Counted from the time of one batch of every store and of one kernel; standard errors are part of it.",
     ]
-    return made_section("runtime", rows, notes)
+    return make_section("runtime", rows, notes)
 
 
-def method_seconds(board: Board, one: Method) -> float:
+def method_seconds(board: Board, method: Method) -> float:
     """Return the time of a method alone, as if no features were there: gradients, and scores with standard errors."""
-    plan = FeaturePlan.of(board.request([one], board.draws, drawn=needs_drawn(one)))
+    plan = FeaturePlan.of(board.request([method], board.draws, drawn=needs_drawn(method)))
     store = FeatureStore(board.work / "features")
     with one_thread():
         gradients = sum(
@@ -54,3 +54,14 @@ def method_seconds(board: Board, one: Method) -> float:
         work = partial(compute_scores, plan, store, errors=False)
         scores = least_seconds(work, clock=time.process_time, repeats=REPEATS)
     return gradients + (1 + GROUPS) * scores
+
+
+RUNTIME = SectionSpec(
+    name="runtime",
+    title="Runtime",
+    question="What each method costs by itself. Methods that look at the same gradients cost less together than their "
+    "sum.",
+    measure=measure_runtime,
+    version=2,
+    overview={"seconds": "seconds"},
+)

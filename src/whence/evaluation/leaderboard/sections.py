@@ -1,4 +1,4 @@
-"""What was measured for the leaderboard: a JSON file for each section of the page.
+"""Sections of the leaderboard: what is measured for each, and the JSON file that holds the result.
 
 WORK/lds.json
     {"section": "lds", "seconds": 12.5, "notes": ["A plain sentence."],
@@ -8,27 +8,21 @@ WORK/lds.json
 
 from __future__ import annotations
 
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, NamedTuple, Self
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError, model_validator
 
 from whence import artefacts
 from whence.errors import ArtefactError
+from whence.statistics.statistic import Statistic
 
-#: The sections, in the order of the page.
-SECTIONS = (
-    "lds",
-    "choices",
-    "draws",
-    "deterministic",
-    "deletion",
-    "measures",
-    "calibration",
-    "ensemble",
-    "runtime",
-    "ablation",
-)
+if TYPE_CHECKING:
+    from whence.evaluation.leaderboard.board import Board
 
 Number = Annotated[float, Strict(), Field(allow_inf_nan=False)]
 
@@ -40,8 +34,8 @@ class Figure(BaseModel):
         value: The number.
         low: Lower end of its 95% interval; None where it has none.
         high: Upper end.
-        chance: What a random order gives; None where that says nothing.
-        ceiling: The most that it can be; None where that isn't known.
+        chance: Mean of the number for a random order; None where there is no such mean.
+        ceiling: The largest possible number; None where it isn't known.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -53,8 +47,7 @@ class Figure(BaseModel):
     ceiling: Number | None = None
 
     @model_validator(mode="after")
-    def _ends(self) -> Self:
-        """Check that an interval has two ends in order."""
+    def _check_interval(self) -> Self:
         _check_interval(self.low, self.high)
         return self
 
@@ -68,15 +61,19 @@ class Point(NamedTuple):
     high: Number | None
 
 
+#: Figures by method and column; None where there is none.
+Rows = dict[str, dict[str, Figure | None]]
+
+
 class Section(BaseModel):
-    """What was measured for one section of the page.
+    """Result of a section.
 
     Attributes:
-        section: Its name, one of `SECTIONS`.
+        section: Name of the section.
         seconds: How long measuring took; None where that isn't known.
-        rows: By method and column.
+        rows: Figures by method and column.
         notes: Plain sentences about how it was measured.
-        curves: By name of the curve and series.
+        curves: Points by name of the curve and of the series.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -88,8 +85,7 @@ class Section(BaseModel):
     curves: dict[str, dict[str, list[Point]]] = {}
 
     @model_validator(mode="after")
-    def _curves(self) -> Self:
-        """Check the intervals of all points."""
+    def _check_intervals(self) -> Self:
         for series in self.curves.values():
             for points in series.values():
                 for point in points:
@@ -112,31 +108,94 @@ class Section(BaseModel):
         return list(dict.fromkeys(name for figures in self.rows.values() for name in figures))
 
 
-def read_sections(work: Path) -> dict[str, Section]:
-    """Return what was measured, by section, in the order of the page.
+@dataclass(frozen=True)
+class SectionSpec:
+    """Declaration of a section: how it is measured, and how the page shows it.
 
-    Args:
-        work: Folder of the sections; one that is not there is left out.
+    Attributes:
+        name: Name of the section and of its file.
+        title: Its heading on the page.
+        question: What it asks, in plain sentences.
+        measure: Measures it; None where the leaderboard only shows a file that was made otherwise.
+        version: Version of the measurement; a higher one makes the section be measured again.
+        pools: Pools of the bank that the section depends on, beside the development pool.
+        removals: Whether the section depends on the removals that come with the bank.
+        overview: Columns that the table of all methods shows, by their heads there.
+        curve_head: Head of the first column of a table of curves; default the name of the curve.
+    """
+
+    name: str
+    title: str
+    question: str
+    measure: Callable[[Board], Section] | None
+    version: int = 1
+    pools: tuple[str, ...] = ()
+    removals: bool = False
+    overview: Mapping[str, str] = field(default_factory=dict)
+    curve_head: str | None = None
+
+
+def make_figure(statistic: Statistic | None, ceiling: float | None = None) -> Figure | None:
+    """Return a statistic as a figure; None where there is none or it is NaN.
+
+    Example:
+        >>> from whence.statistics.bootstrap import Interval
+        >>> make_figure(Statistic(0.5, Interval(0.25, 0.75, 0.95, 100, 0), 0.0), 0.9)
+        Figure(value=0.5, low=0.25, high=0.75, chance=0.0, ceiling=0.9)
+    """
+    if statistic is None or not math.isfinite(statistic.value):
+        return None
+    low, high = _interval_ends(statistic)
+    chance, ceiling = (
+        None if value is None or not math.isfinite(value) else float(value) for value in (statistic.chance, ceiling)
+    )
+    return Figure(value=statistic.value, low=low, high=high, chance=chance, ceiling=ceiling)
+
+
+def plain_figure(value: float, chance: float | None = None) -> Figure | None:
+    """Return a number without an interval as a figure; None where it is NaN."""
+    return Figure(value=value, chance=chance) if math.isfinite(value) else None
+
+
+def make_point(x: float, statistic: Statistic) -> Point:
+    """Return a statistic at a place of a curve."""
+    return Point(x, statistic.value, *_interval_ends(statistic))
+
+
+def make_section(
+    name: str, rows: Rows, notes: list[str], curves: Mapping[str, Mapping[str, list[Point]]] | None = None
+) -> Section:
+    """Return a section without the figures that are None."""
+    known = {method: {head: figure for head, figure in row.items() if figure} for method, row in rows.items()}
+    series = {title: dict(of_method) for title, of_method in (curves or {}).items()}
+    return Section(section=name, rows={m: row for m, row in known.items() if row}, notes=notes, curves=series)
+
+
+def write_section(work: Path, section: Section, inputs: Mapping[str, Any]) -> None:
+    """Write a section into a folder, with what it was measured on."""
+    artefacts.write_json(work / f"{section.section}.json", {**section.model_dump(), "inputs": inputs})
+
+
+def is_measured(work: Path, name: str, inputs: Mapping[str, Any]) -> bool:
+    """Return whether a folder holds a section that was measured on the same inputs.
 
     Raises:
-        ArtefactError: No section is there, or a file is damaged, of another section, or holds a number that is not
-            finite.
+        ArtefactError: Its file is damaged.
     """
-    found = {name: _read(work / f"{name}.json", name) for name in SECTIONS if (work / f"{name}.json").exists()}
-    if not found:
-        raise ArtefactError(
-            f"Nothing was measured in {work}: none of {', '.join(SECTIONS)} (.json) is there. `whence leaderboard` "
-            "measures them."
-        )
-    return found
+    file = work / f"{name}.json"
+    measured_on = artefacts.read_json(file).get("inputs") if file.exists() else None
+    return bool(measured_on == json.loads(json.dumps(inputs)))
 
 
-def _read(path: Path, name: str) -> Section:
-    """Return one section.
+def read_section(work: Path, name: str) -> Section | None:
+    """Return a section from a folder; None where it isn't there.
 
     Raises:
-        ArtefactError: The file is damaged or of another section.
+        ArtefactError: Its file is damaged, of another section, or holds a number that is not finite.
     """
+    path = work / f"{name}.json"
+    if not path.exists():
+        return None
     try:
         section = Section.model_validate(artefacts.read_json(path))
     except ValidationError as error:
@@ -149,6 +208,12 @@ def _read(path: Path, name: str) -> Section:
     if section.section != name:
         raise ArtefactError(f"{path} holds the section {section.section!r}, not {name!r}. Delete it and measure again.")
     return section
+
+
+def _interval_ends(statistic: Statistic) -> tuple[float | None, float | None]:
+    """Both ends of the interval, or twice None where one isn't finite."""
+    low, high = statistic.interval.low, statistic.interval.high
+    return (low, high) if math.isfinite(low) and math.isfinite(high) else (None, None)
 
 
 def _check_interval(low: float | None, high: float | None) -> None:

@@ -1,4 +1,4 @@
-"""Calibration: is the measured change as large as the predicted one, and not only in the right order?
+"""Calibration: is the measured change of the loss as large as the predicted one?
 
 For a retrained subset s and a query q the predicted change of the loss is x_sq, the sum of the scores of the examples
 that the subset leaves out; the measured one is y_sq. With means over the subsets taken out, query by query,
@@ -7,12 +7,12 @@ that the subset leaves out; the measured one is y_sq. With means over the subset
     R²        = (Σ x y)² / (Σ x² Σ y²)
     intercept = mean of (y - b x), before means are taken out
 
-A slope of 1 means that a change predicted to be twice as large is twice as large, and as large as predicted; below 1
-predictions overshoot. It says something only of scores in units of the loss. Most methods have no unit: their slope is
-any positive number, and only R² can be compared. Random error of the scores lowers both. The intercept is what is
-measured where nothing is predicted: with y from the loss after training on everything, the cost of training on less.
+With a slope of 1, changes are as large as predicted; with a slope below 1, they are smaller. The slope says something
+only of scores in units of the loss. Most methods have no unit: their slope is any positive number, and only R² can be
+compared. Random error of the scores lowers both. The intercept is the measured change where a change of 0 is predicted:
+if y is measured from the loss after training on everything, it is the cost of training on less.
 
-No range is predicted, only a number: nothing here says how often a measured change is within a predicted range.
+Scores predict a number, not a range: nothing here says how often a measured change is within a predicted range.
 """
 
 from __future__ import annotations
@@ -23,8 +23,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from whence.errors import DataError
-from whence.statistics.statistic import Statistic as Statistic
-from whence.statistics.statistic import bootstrapped, jackknife_interval
+from whence.statistics.statistic import Statistic, bootstrap_statistic, jackknife_interval
 
 #: Differences between subsets, relative to the largest value, that are rounding.
 ROUNDING = 1e-9
@@ -69,8 +68,8 @@ def calibration(predicted: np.ndarray, measured: np.ndarray, *, seed: int = 0) -
 
     Example:
         >>> predicted = np.arange(12.0).reshape(6, 2)
-        >>> found = calibration(predicted, 0.5 * predicted + 3)
-        >>> found.slope.value, found.intercept.value, found.r2.value
+        >>> fit = calibration(predicted, 0.5 * predicted + 3)
+        >>> fit.slope.value, fit.intercept.value, fit.r2.value
         (0.5, 3.0, 1.0)
     """
     x, y = _centred(predicted, measured)
@@ -86,12 +85,14 @@ def calibration(predicted: np.ndarray, measured: np.ndarray, *, seed: int = 0) -
         return shift / subsets
 
     together = np.square(x @ y.T).sum() / (np.square(x).sum() * np.square(y).sum())
-    slopes, r2s = (found[0] for found in _each(every, x, y))
+    slopes, r2s = (values[0] for values in _each(every, x, y))
     return Calibration(
-        slope=bootstrapped(subsets, lambda drawn: _pooled(drawn, x, y)[0], 0.0, seed),
-        intercept=bootstrapped(subsets, intercept, float(measured.mean()), seed),
+        slope=bootstrap_statistic(subsets, lambda drawn: _pooled(drawn, x, y)[0], 0.0, seed),
+        intercept=bootstrap_statistic(subsets, intercept, float(measured.mean()), seed),
         r2=by_jackknife(lambda drawn: _pooled(drawn, x, y)[1], float(together / (subsets - 1))),
-        query_slope=bootstrapped(subsets, lambda drawn: _over_queries(np.nanmedian, _each(drawn, x, y)[0]), 0.0, seed),
+        query_slope=bootstrap_statistic(
+            subsets, lambda drawn: _over_queries(np.nanmedian, _each(drawn, x, y)[0]), 0.0, seed
+        ),
         query_r2=by_jackknife(lambda drawn: _over_queries(np.nanmean, _each(drawn, x, y)[1]), 1 / (subsets - 1)),
         slopes=slopes,
         r2s=r2s,
@@ -146,8 +147,8 @@ def _line(xx: np.ndarray, xy: np.ndarray, yy: np.ndarray) -> tuple[np.ndarray, n
 
 
 def _over_queries(function: Callable[..., np.ndarray], values: np.ndarray) -> np.ndarray:
-    """A function of what is not NaN in each row [b, Q]; NaN where all of it is."""
-    found = np.full(len(values), np.nan)
-    some = ~np.isnan(values).all(1)
-    found[some] = function(values[some], axis=1)
-    return found
+    """A function of each row [b, Q] that ignores NaN; NaN where the whole row is NaN."""
+    results = np.full(len(values), np.nan)
+    defined = ~np.isnan(values).all(1)
+    results[defined] = function(values[defined], axis=1)
+    return results

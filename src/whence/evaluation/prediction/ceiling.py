@@ -1,4 +1,4 @@
-"""The most that any prediction can score, since the same subset trained with another seed has another loss."""
+"""The ceiling of linear datamodeling scores: a subset trained with another seed has another loss."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from itertools import combinations
 
 import numpy as np
 
-from whence.statistics.statistic import Statistic as Statistic
-from whence.statistics.uncertainty import Correlations, shifted
+from whence.statistics.correlations import Correlations, shifted_interval
+from whence.statistics.statistic import Statistic
 
-#: Pools whose models repeat the reference run, draw for draw, with weight 0 for what is removed.
+#: How names of pools begin whose models repeat the reference run, draw for draw, with weight 0 for removed examples.
 DETERMINISTIC = "deterministic-"
 
 
@@ -24,7 +24,7 @@ def is_deterministic(pool: str) -> bool:
 
 
 def seed_agreement(losses: np.ndarray, counts: np.ndarray) -> Correlations | None:
-    """Return how well the losses of one training seed rank the subsets as those of another do: r.
+    """Return r: the rank correlation, over subsets, of the losses of two training seeds.
 
     Args:
         losses: Loss of each query under the model of each subset and seed, [S, K, Q].
@@ -34,10 +34,10 @@ def seed_agreement(losses: np.ndarray, counts: np.ndarray) -> Correlations | Non
         Spearman's correlations over subsets, of every query the mean over all pairs of seeds; None for one seed.
 
     Example:
-        >>> from whence.statistics.uncertainty import resamples_of
+        >>> from whence.statistics.correlations import draw_resamples
         >>> subset, noise = np.random.default_rng(0).normal(size=(64, 1, 30)), np.random.default_rng(1)
-        >>> found = seed_agreement(subset + noise.normal(size=(64, 3, 30)), resamples_of(64, seed=0))
-        >>> round(found.mean.value, 1)  # half of the variance is the subset's
+        >>> seeds = seed_agreement(subset + noise.normal(size=(64, 3, 30)), draw_resamples(64, seed=0))
+        >>> round(seeds.mean.value, 1)  # half of the variance is the subset's
         0.5
     """
     pairs = [
@@ -58,7 +58,7 @@ def ceiling(correlation: np.ndarray | float, seeds: int) -> np.ndarray:
     with the truth is r, and so is the variance of the truth: the correlation is r / sqrt(r (r + (1 - r) / K)). Its
     square is the reliability of K measurements (Spearman 1910; Brown 1910). It is exact for Pearson's correlation and
     close for ranks. The ceiling of the mean r over queries is at least the mean of their ceilings, since it is concave:
-    no method is said to be closer to it than it is.
+    so no method seems closer to its ceiling than it is.
 
     Args:
         correlation: r, between two seeds; below 0 it counts as 0.
@@ -72,37 +72,37 @@ def ceiling(correlation: np.ndarray | float, seeds: int) -> np.ndarray:
         (0.82, 0.93, 0.0)
     """
     r = np.maximum(correlation, 0.0)
-    found: np.ndarray = np.sqrt(seeds * r / (1 + (seeds - 1) * r))
-    return found
+    correlations: np.ndarray = np.sqrt(seeds * r / (1 + (seeds - 1) * r))
+    return correlations
 
 
 def ceiling_of(agreement: Correlations, seeds: int) -> Statistic:
     """Return the ceiling of the mean of K seeds with its interval over subsets.
 
     Example:
-        >>> from whence.statistics.uncertainty import resamples_of
+        >>> from whence.statistics.correlations import draw_resamples
         >>> same = np.random.default_rng(0).normal(size=(20, 1, 5)).repeat(2, 1)
-        >>> ceiling_of(seed_agreement(same, resamples_of(20, seed=0)), seeds=2).value
+        >>> ceiling_of(seed_agreement(same, draw_resamples(20, seed=0)), seeds=2).value
         1.0
     """
-    found = ceiling(agreement.mean.value, seeds)
-    return shifted(float(found), ceiling(agreement.resampled_mean, seeds), bounds=(0.0, 1.0))
+    value = float(ceiling(agreement.mean.value, seeds))
+    return shifted_interval(value, ceiling(agreement.resampled_mean, seeds), bounds=(0.0, 1.0))
 
 
 def share_of_ceiling(lds: Correlations, agreement: Correlations, seeds: int) -> Statistic:
     """Return the mean LDS over the ceiling, with its interval; NaN where the ceiling is 0.
 
-    Both are resampled together where they were measured with the same resamples.
+    Where both were measured with the same resamples, they are resampled together.
 
     Example:
-        >>> from whence.statistics.uncertainty import resamples_of
-        >>> losses, counts = np.random.default_rng(0).normal(size=(20, 1, 5)).repeat(2, 1), resamples_of(20, seed=0)
-        >>> found = Correlations.measure(losses[:, 0], losses[:, 1], counts)
-        >>> share_of_ceiling(found, seed_agreement(losses, counts), seeds=2).value
+        >>> from whence.statistics.correlations import draw_resamples
+        >>> losses, counts = np.random.default_rng(0).normal(size=(20, 1, 5)).repeat(2, 1), draw_resamples(20, seed=0)
+        >>> lds = Correlations.measure(losses[:, 0], losses[:, 1], counts)
+        >>> share_of_ceiling(lds, seed_agreement(losses, counts), seeds=2).value
         1.0
     """
     top, tops = ceiling(agreement.mean.value, seeds), ceiling(agreement.resampled_mean, seeds)
     with np.errstate(divide="ignore", invalid="ignore"):
         share, shares = lds.mean.value / top, lds.resampled_mean / tops
     value = float(share) if np.isfinite(share) else np.nan
-    return shifted(value, np.where(np.isfinite(shares), shares, np.nan))
+    return shifted_interval(value, np.where(np.isfinite(shares), shares, np.nan))

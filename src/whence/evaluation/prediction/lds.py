@@ -35,16 +35,16 @@ class Form(StrEnum):
         """
         if self is Form.PLAIN:
             return scores
-        found: np.ndarray = scores * (np.abs(scores) if self is Form.SIGNED_SQUARES else scores)
-        return found
+        squares: np.ndarray = scores * (np.abs(scores) if self is Form.SIGNED_SQUARES else scores)
+        return squares
 
 
 def predictions(kept: np.ndarray, scores: np.ndarray, form: Form = Form.PLAIN) -> np.ndarray:
-    """Return what scores say of every subset, float64 [S, Q]: minus its loss, up to a constant and a factor per query.
+    """Return what scores predict for every subset: minus its loss, up to a constant and a factor per query, [S, Q].
 
-    The prediction of subset s for query q is the sum over examples n of kept[s, n] f(scores[q, n]). Sums are exact in
-    any order, so that subsets of which the scores say the same are ties: what is added is first rounded to a multiple
-    of about the largest times N / 2^52.
+    The prediction of subset s for query q is the sum over examples n of kept[s, n] f(scores[q, n]), float64. Each
+    summand is first rounded to a multiple of about the largest times N / 2^52. So sums are exact in any order, and
+    subsets with equal sums are ties.
 
     Args:
         kept: Which examples each subset keeps, bool [S, N].
@@ -72,9 +72,9 @@ def predictions(kept: np.ndarray, scores: np.ndarray, form: Form = Form.PLAIN) -
     scale = np.ldexp(1.0, exponent)
     added = form(scores / scale)
     step = 2.0 ** (kept.shape[1].bit_length() - 52)
-    found: np.ndarray = kept.astype(np.float64) @ (np.round(added / step) * step).T
-    found *= form(scale).T
-    return found
+    sums: np.ndarray = kept.astype(np.float64) @ (np.round(added / step) * step).T
+    sums *= form(scale).T
+    return sums
 
 
 def lds(kept: np.ndarray, scores: np.ndarray, losses: np.ndarray, form: Form = Form.PLAIN) -> np.ndarray:
@@ -87,8 +87,8 @@ def lds(kept: np.ndarray, scores: np.ndarray, losses: np.ndarray, form: Form = F
         form: What is added up.
 
     Returns:
-        Between -1 and 1: positive where the scores tell which subsets have the lower loss; NaN where they say the same
-        of all subsets, or where all losses are equal.
+        Between -1 and 1: positive where the scores tell which subsets have the lower loss; NaN where all sums or all
+        losses are equal.
 
     Raises:
         DataError: Shapes don't fit, there are fewer than two subsets, or a value is not finite.

@@ -1,1 +1,1 @@
-"""What scores rank first: the measures of the papers that proposed the methods."""
+"""Measures of the examples at the top of a ranking, as proposed in the papers of the methods."""

@@ -1,21 +1,26 @@
 """Repeatability: do two independent sets of draws name the same examples, in the same order?
 
-Scores of gradient methods are means over random timesteps and noise. What two sets of draws don't agree on is neither
-the model's nor the data's, and no evaluation can find it right.
+Scores of gradient methods are means over random timesteps and noise. Where two sets of draws don't agree, the scores
+tell nothing of the model or the data.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 from scipy.stats import rankdata
 
-from whence.errors import DataError
+from whence.artefacts import Manifest
+from whence.errors import DataError, MismatchError
+from whence.evaluation.bank.matching import reordered
 from whence.evaluation.ranking.top import top_columns
-from whence.statistics.statistic import Statistic as Statistic
-from whence.statistics.statistic import mean_of
+from whence.scores.scores import Scores
+from whence.scores.stored import StoredScores
+from whence.statistics.statistic import Statistic, mean_of
 
 #: Examples at the top of each set that are compared.
 TOP = 100
@@ -28,9 +33,9 @@ class Repeatability:
     """How two sets of scores agree at the top; intervals are over queries.
 
     Attributes:
-        correlation: Spearman's rank correlation over the examples that are in the top of either, mean over queries.
-            Chance is not 0 but below: an example that only one set puts at the top is lower in the other.
-        overlap: Share of the top of one that is in the top of the other, mean over queries; chance: top/N.
+        correlation: Spearman's rank correlation over the examples that are in the top of either set, mean over queries.
+            Chance is below 0: an example that only one set puts at the top is lower in the other set.
+        overlap: Share of the top of one set that is in the top of the other, mean over queries; chance: top/N.
         correlations: Of each query, [Q]; NaN where all scores of those examples are equal in one set.
         overlaps: Of each query, [Q].
     """
@@ -51,8 +56,8 @@ def repeatability(a: np.ndarray, b: np.ndarray, top: int = TOP, *, seed: int = 0
         seed: Seed of the bootstrap.
 
     Raises:
-        DataError: The shapes differ, there are fewer than two examples, a score is NaN, or of no query the scores at
-            the top differ.
+        DataError: The shapes differ, there are fewer than two examples, a score is NaN, or the scores at the top are
+            equal for every query.
 
     Example:
         >>> scores = np.arange(40.0).reshape(1, 40)
@@ -82,9 +87,9 @@ def repeatability(a: np.ndarray, b: np.ndarray, top: int = TOP, *, seed: int = 0
 
 def _among(columns: np.ndarray, count: int) -> np.ndarray:
     """Whether an example is one of a query's columns, bool [Q, N]."""
-    found = np.zeros((len(columns), count), dtype=bool)
-    np.put_along_axis(found, columns, True, 1)
-    return found
+    mask = np.zeros((len(columns), count), dtype=bool)
+    np.put_along_axis(mask, columns, True, 1)
+    return mask
 
 
 @cache
@@ -96,16 +101,72 @@ def chance_correlation(count: int, top: int) -> float:
         True
     """
     source = np.random.default_rng(0)
-    found = []
+    correlations = []
     for _ in range(PAIRS):
         x, y = source.permutation(count), source.permutation(count)
         either = (x >= count - top) | (y >= count - top)
-        found.append(_spearman(x[either], y[either]))
-    return float(np.nanmean(found))
+        correlations.append(_spearman(x[either], y[either]))
+    return float(np.nanmean(correlations))
 
 
 def _spearman(a: np.ndarray, b: np.ndarray) -> float:
-    """Correlation of ranks, equal values sharing theirs; NaN where one is constant."""
+    """Correlation of ranks, where equal values share a rank; NaN where a or b is constant."""
     x, y = (rankdata(values) - (len(values) + 1) / 2 for values in (a, b))
     scale = np.sqrt((x @ x) * (y @ y))
     return float(x @ y / scale) if scale else np.nan
+
+
+def independent_pairs(
+    first: Sequence[StoredScores], second: Sequence[StoredScores]
+) -> dict[str, tuple[Scores, Scores]]:
+    """Return the scores of each method by two independent sets of draws, in the same order of queries and examples.
+
+    Methods are paired by the names of their folders; if there is one on either side, these are a pair. Methods without
+    draws are left out: they give the same scores every time.
+
+    Raises:
+        MismatchError: No method with draws is on both sides, or two scores are of another model, data, queries or
+            settings, or have the same seed.
+    """
+    others = {scores.name: scores for scores in second}
+    if len(first) == len(second) == 1:
+        others = {first[0].name: second[0]}
+    pairs = {a.name: (a, others[a.name]) for a in first if a.name in others and a.scores.draws}
+    if not pairs:
+        raise MismatchError(
+            f"No method with draws is in both: {', '.join(a.name for a in first)} and "
+            f"{', '.join(b.name for b in second)}. Attribute twice by the same methods, with another --seed."
+        )
+    for a, b in pairs.values():
+        _require_independent(a, b)
+    return {
+        name: (a.scores, reordered(b.scores, a.scores.queries, a.scores.examples)) for name, (a, b) in pairs.items()
+    }
+
+
+def _require_independent(a: StoredScores, b: StoredScores) -> None:
+    """Check that two scores differ in nothing but their draws.
+
+    Raises:
+        MismatchError: They differ in something else, or have the same draws.
+    """
+    first, second = _settings(a.manifest), _settings(b.manifest)
+    different = [name for name in {**first, **second} if first.get(name) != second.get(name)]
+    if different:
+        raise MismatchError(
+            f"The scores by {a.name} differ in {', '.join(sorted(different))}, not in their draws alone. Attribute "
+            "twice with everything the same but --seed and --out."
+        )
+    seeds = [manifest.made.get("config", {}).get("seed") for manifest in (a.manifest, b.manifest)]
+    if seeds[0] == seeds[1]:
+        raise MismatchError(
+            f"Both scores by {a.name} have the seed {seeds[0]}, so they share draws. Attribute one of them again "
+            "with another --seed."
+        )
+
+
+def _settings(manifest: Manifest) -> dict[str, Any]:
+    """What scores are of and how they were made, without what belongs to their draws."""
+    made = {name: value for name, value in manifest.made.items() if name not in ("values", "draws", "config")}
+    config = {n: value for n, value in manifest.made.get("config", {}).items() if n not in ("seed", "draws")}
+    return {**manifest.inputs, **made, **config}

@@ -1,4 +1,4 @@
-"""Retrieval: how many of the examples at the top are of the query's own class, or source."""
+"""Retrieval: how many of the examples at the top are of the query's own class or source?"""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ import numpy as np
 
 from whence.errors import ConfigError, DataError
 from whence.evaluation.ranking.top import require_scores, top_columns
-from whence.statistics.statistic import Statistic as Statistic
-from whence.statistics.statistic import mean_of
+from whence.statistics.statistic import Statistic, mean_of
 
-#: Examples at the top of a query that are looked at.
+#: Number of examples at the top of each query.
 TOP = 10
 
 
@@ -20,16 +19,16 @@ def precision(
 ) -> Statistic:
     """Return precision@k: the share of the top k examples that are right for the query, mean over queries.
 
-    From 0 to 1, more is better. What is right need not be what is influential: a method may be faithful to the model
+    From 0 to 1, more is better. A right example need not be an influential one: a method may be faithful to the model
     and still name other classes. Chance is the mean over queries of the share of right examples; the interval is over
-    queries. Xie et al. 2024 (arXiv 2401.09031) ask this of two sources, photographs of planes and zeros of MNIST.
+    queries. Xie et al. 2024 (arXiv 2401.09031) measure this for two sources, photographs of planes and zeros of MNIST.
 
     Args:
         scores: Larger is more, [Q, N]; positive = proponent.
         right: Whether an example is right for a query, bool [Q, N].
         top: k.
-        itself: Column of the query itself among the examples, int [Q], -1 where it is none of them. It is always
-            right, so it is taken out of the ranking. Default: no query is an example.
+        itself: Column of the query itself among the examples, int [Q], -1 where it is none of them. That example is
+            always right, so it is taken out of the ranking. Default: no query is an example.
         seed: Seed of the bootstrap.
 
     Raises:
@@ -37,8 +36,8 @@ def precision(
         ConfigError: There are fewer than `top` examples beside the query.
 
     Example:
-        >>> found = precision(np.array([[3.0, 2.0, 1.0, 0.0]]), np.array([[True, False, True, False]]), top=3)
-        >>> round(found.value, 3), found.chance
+        >>> share = precision(np.array([[3.0, 2.0, 1.0, 0.0]]), np.array([[True, False, True, False]]), top=3)
+        >>> round(share.value, 3), share.chance
         (0.667, 0.5)
     """
     require_scores(scores)
@@ -47,10 +46,10 @@ def precision(
     ranked, hits = scores.astype(np.float64), right.astype(np.float64)
     others = np.full(len(scores), scores.shape[1])
     if itself is not None:
-        own = np.flatnonzero(itself >= 0)
-        ranked[own, itself[own]] = -np.inf
-        hits[own, itself[own]] = 0
-        others[own] -= 1
+        rows = np.flatnonzero(itself >= 0)
+        ranked[rows, itself[rows]] = -np.inf
+        hits[rows, itself[rows]] = 0
+        others[rows] -= 1
     if top > others.min():
         raise ConfigError(f"The top is from 1 to {others.min():,} examples beside the query; given {top}.")
     shares = np.take_along_axis(hits, top_columns(ranked, top), 1).mean(1)
@@ -71,19 +70,19 @@ def shared_units(queries: Sequence[Sequence[str]], examples: Sequence[Sequence[s
     for n, units in enumerate(examples):
         for unit in units:
             members.setdefault(unit, []).append(n)
-    found = np.zeros((len(queries), len(examples)), dtype=bool)
+    shared = np.zeros((len(queries), len(examples)), dtype=bool)
     for q, units in enumerate(queries):
         for unit in units:
-            found[q, members.get(unit, [])] = True
-    if not found.any():
+            shared[q, members.get(unit, [])] = True
+    if not shared.any():
         raise DataError(
-            f"No query has a class in common with a training image: queries {_some(queries)}, training images "
-            f"{_some(examples)}. Name the column that holds it: --unit-column."
+            f"No query has a class in common with a training image: queries {_first_units(queries)}, training images "
+            f"{_first_units(examples)}. Name the column that holds it: --unit-column."
         )
-    return found
+    return shared
 
 
-def _some(units: Sequence[Sequence[str]]) -> str:
-    """A few units, in quotes."""
-    found = dict.fromkeys(unit for own in units for unit in own)
-    return ", ".join(repr(unit) for unit in list(found)[:3]) + (" ..." if len(found) > 3 else "")
+def _first_units(units: Sequence[Sequence[str]]) -> str:
+    """The first three units, in quotes."""
+    names = list(dict.fromkeys(unit for names in units for unit in names))
+    return ", ".join(repr(name) for name in names[:3]) + (" ..." if len(names) > 3 else "")

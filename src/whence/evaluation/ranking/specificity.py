@@ -1,8 +1,8 @@
 """Specificity: are different queries traced to different examples, or all to the same few?
 
-An example that is among the top k of most queries, whatever they show, says more of the method, often of its longest
-gradients, than of the queries. Xie et al. 2024 (Diffusion-ReTrac, arXiv 2401.09031) call such examples generally
-influential and count how many there are. Their threshold is not known to us; here it is half of the queries.
+Where the same example is among the top k of most queries, whatever they show, the reason is the method, often an
+example with a long gradient, and not the queries. Xie et al. 2024 (Diffusion-ReTrac, arXiv 2401.09031) call such
+examples generally influential and count them. Their threshold is not known to us; here it is half of the queries.
 """
 
 from __future__ import annotations
@@ -15,10 +15,9 @@ from scipy.sparse import csr_array
 from scipy.stats import binom
 
 from whence.evaluation.ranking.top import top_columns
-from whence.statistics.statistic import Statistic as Statistic
-from whence.statistics.statistic import bootstrapped, jackknife_interval
+from whence.statistics.statistic import Statistic, bootstrap_statistic, jackknife_interval
 
-#: Examples at the top of a query that are looked at.
+#: Number of examples at the top of each query.
 TOP = 20
 
 
@@ -42,14 +41,14 @@ def specificity(
 ) -> Specificity:
     """Return how different the examples at the top of different queries are.
 
-    Intervals are over queries. For the number of different examples it is the jackknife's, since among queries that are
-    drawn again with replacement there are fewer different ones, and so fewer different examples, in every resample.
+    Intervals are over queries. That of the number of different examples is a jackknife interval: a bootstrap resample
+    holds fewer different queries, and so fewer different examples.
 
     Args:
         scores: Larger is more, [Q, N]; positive = proponent.
         top: k.
-        kinds: Kind of each query, Q; an example then recurs that is in the top k of half of the queries of one kind,
-            and is counted once for each such kind. Default: all queries are of one kind.
+        kinds: Kind of each query, Q. An example then recurs if it is in the top k of half of the queries of one kind;
+            it is counted once for each such kind. Default: all queries are of one kind.
         seed: Seed of the bootstrap.
 
     Raises:
@@ -57,8 +56,8 @@ def specificity(
         ConfigError: There are fewer than `top` examples.
 
     Example:
-        >>> found = specificity(np.eye(4), top=1)  # every query has an example of its own
-        >>> found.different.value, round(found.different.chance, 3), found.recurring.value
+        >>> result = specificity(np.eye(4), top=1)  # the top example of each query is another one
+        >>> result.different.value, round(result.different.chance, 3), result.recurring.value
         (4.0, 2.734, 0.0)
     """
     columns = top_columns(scores, top)
@@ -78,15 +77,15 @@ def specificity(
 
 def _recurring(columns: np.ndarray, examples: int, kinds: np.ndarray, seed: int) -> Statistic:
     queries, top = columns.shape
-    seen, places = np.unique(columns, return_inverse=True)
+    named, places = np.unique(columns, return_inverse=True)
     rows = np.repeat(np.arange(queries), top)
-    among = csr_array((np.ones(rows.size), (rows, places.ravel())), shape=(queries, seen.size))
+    in_top = csr_array((np.ones(rows.size), (rows, places.ravel())), shape=(queries, named.size))
     groups = [np.flatnonzero(kinds == kind) for kind in np.unique(kinds)]
 
-    def share(drawn: np.ndarray) -> np.ndarray:
-        often = [(2 * (drawn[:, own] @ among[own]) >= len(own)).sum(1) for own in groups]
-        total: np.ndarray = np.sum(often, axis=0) / examples
-        return total
+    def share(counts: np.ndarray) -> np.ndarray:
+        recurring = [(2 * (counts[:, group] @ in_top[group]) >= len(group)).sum(1) for group in groups]
+        shares: np.ndarray = np.sum(recurring, axis=0) / examples
+        return shares
 
-    chance = sum(float(binom.sf((len(own) + 1) // 2 - 1, len(own), top / examples)) for own in groups)
-    return bootstrapped(queries, share, chance, seed, kinds)
+    chance = sum(float(binom.sf((len(group) + 1) // 2 - 1, len(group), top / examples)) for group in groups)
+    return bootstrap_statistic(queries, share, chance, seed, kinds)

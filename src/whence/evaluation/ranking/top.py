@@ -10,7 +10,7 @@ from whence.errors import ConfigError, DataError
 def top_columns(scores: np.ndarray, top: int) -> np.ndarray:
     """Return the columns of the `top` largest scores of every query, largest first, int [Q, top].
 
-    Of equal scores the one further to the left comes first.
+    Of equal scores the one in the lower column comes first.
 
     Raises:
         DataError: The scores are not [Q, N] with queries and examples, or one is NaN.
@@ -23,8 +23,8 @@ def top_columns(scores: np.ndarray, top: int) -> np.ndarray:
     require_scores(scores)
     if not 1 <= top <= scores.shape[1]:
         raise ConfigError(f"The top is from 1 to {scores.shape[1]:,} examples, as many as there are; given {top}.")
-    found: np.ndarray = np.argsort(-scores, axis=1, kind="stable")[:, :top]
-    return found
+    columns: np.ndarray = np.argsort(-scores, axis=1, kind="stable")[:, :top]
+    return columns
 
 
 def require_scores(scores: np.ndarray) -> None:

@@ -9,15 +9,15 @@ from statistics import median
 
 from whence.evaluation.leaderboard.sections import Figure, Point, Section
 
-#: What stands where nothing was measured.
+#: Stands where nothing was measured.
 NOTHING = "-"
-#: Most digits after the point.
+#: Largest number of digits after the point.
 MOST = 8
-#: Numbers below this are written with a power of ten, where no interval says how many digits count.
+#: Smaller numbers are written with a power of ten, where no interval says how many digits count.
 SMALL = 1e-4
 #: A space that doesn't break.
 NO_BREAK = "\N{NO-BREAK SPACE}"
-_SMALL = re.compile(r" (\(.*\))")
+_INTERVAL = re.compile(r" (\(.*\))")
 
 
 def number(value: float, decimals: int | None = None) -> str:
@@ -25,7 +25,7 @@ def number(value: float, decimals: int | None = None) -> str:
 
     Args:
         value: The number.
-        decimals: Digits after the point; default three that count.
+        decimals: Digits after the point; default three significant digits.
 
     Example:
         >>> number(0.4551, 3), number(-0.0001, 3), number(1234.5, 0), number(0.012345), number(1500.4)
@@ -38,7 +38,7 @@ def number(value: float, decimals: int | None = None) -> str:
 
 
 def _three_digits(value: float) -> str:
-    """A number with three digits that count, without zeros at the end."""
+    """A number with three significant digits, without zeros at the end."""
     if value and abs(value) < SMALL:
         return f"{value:.2e}"
     decimals = max(0, 2 - math.floor(math.log10(abs(value)))) if value else 0
@@ -47,14 +47,11 @@ def _three_digits(value: float) -> str:
 
 
 def decimals_of(intervals: Iterable[tuple[float | None, float | None]], *, coarse: bool = False) -> int | None:
-    """Return how many digits after the point numbers deserve whose intervals are known.
+    """Return how many digits after the point numbers with these intervals need; None if no interval has a width.
 
     Args:
-        intervals: Both ends of each.
-        coarse: Show no more than half of the usual (median) half width needs, and not two digits of it.
-
-    Returns:
-        None where there is no interval of any width.
+        intervals: Both ends of each interval.
+        coarse: Show half of the median half width to one digit, instead of the half width to two digits.
 
     Example:
         >>> some = [(0.40, 0.51), (0.2, 0.3), (None, None)]
@@ -65,15 +62,15 @@ def decimals_of(intervals: Iterable[tuple[float | None, float | None]], *, coars
     if not halves:
         return None
     half = median(halves)
-    wanted = math.ceil(-math.log10(half / 2)) if coarse else math.ceil(-math.log10(half)) + 1
-    return min(MOST, max(0, wanted))
+    decimals = math.ceil(-math.log10(half / 2)) if coarse else math.ceil(-math.log10(half)) + 1
+    return min(MOST, max(0, decimals))
 
 
-def measured(value: float, low: float | None, high: float | None, decimals: int | None) -> str:
+def with_interval(value: float, low: float | None, high: float | None, decimals: int | None) -> str:
     """Return a number with its interval.
 
     Example:
-        >>> measured(0.455, 0.402, 0.512, 3), measured(12.0, None, None, None)
+        >>> with_interval(0.455, 0.402, 0.512, 3), with_interval(12.0, None, None, None)
         ('.455 (.402 to .512)', '12')
     """
     if low is None or high is None:
@@ -82,20 +79,19 @@ def measured(value: float, low: float | None, high: float | None, decimals: int 
 
 
 def column_cells(figures: Mapping[str, Figure], methods: Sequence[str]) -> list[str]:
-    """Return the cells of a column: one for each method, and those of chance and ceiling, which are "" if not shared.
+    """Return the cells of a column: one for each method, then those of chance and of the ceiling.
 
-    Chance and ceilings that differ between methods stand beside the numbers.
+    Where chance or ceiling differ between methods, they stand beside the numbers, and their own cell is empty.
 
     Args:
         figures: By method.
         methods: The rows.
     """
-    decimals = decimals_of((one.low, one.high) for one in figures.values())
-    cells = {name: measured(one.value, one.low, one.high, decimals) for name, one in figures.items()}
+    decimals, cells = _figure_cells(figures)
     ends = []
     for bound, words in (("chance", "by chance"), ("ceiling", "ceiling")):
-        bounds = {name: found for name, one in figures.items() if (found := getattr(one, bound)) is not None}
-        shown = {name: number(found, decimals) for name, found in bounds.items()}
+        bounds = {name: value for name, figure in figures.items() if (value := getattr(figure, bound)) is not None}
+        shown = {name: number(value, decimals) for name, value in bounds.items()}
         shared = len(set(shown.values())) == 1
         ends.append(next(iter(shown.values())) if shared else "")
         for name in () if shared else shown:
@@ -104,28 +100,33 @@ def column_cells(figures: Mapping[str, Figure], methods: Sequence[str]) -> list[
 
 
 def narrow_cells(figures: Mapping[str, Figure], methods: Sequence[str]) -> list[str]:
-    """Return the cells of a column that needs little width: coarser numbers, small intervals that stay in one line.
+    """Return the cells of a narrow column: coarser numbers, small intervals that stay in one line.
 
     Args:
         figures: By method.
         methods: The rows.
     """
-    decimals = decimals_of(((one.low, one.high) for one in figures.values()), coarse=True)
-    cells = {name: measured(one.value, one.low, one.high, decimals) for name, one in figures.items()}
-    return [_SMALL.sub(_small, cells.get(name, NOTHING)) for name in methods]
+    _, cells = _figure_cells(figures, coarse=True)
+    return [_INTERVAL.sub(_in_small_letters, cells.get(name, NOTHING)) for name in methods]
 
 
-def _small(interval: re.Match[str]) -> str:
+def _figure_cells(figures: Mapping[str, Figure], *, coarse: bool = False) -> tuple[int | None, dict[str, str]]:
+    """Digits after the point, and figures with their intervals by method."""
+    decimals = decimals_of(((figure.low, figure.high) for figure in figures.values()), coarse=coarse)
+    return decimals, {name: with_interval(f.value, f.low, f.high, decimals) for name, f in figures.items()}
+
+
+def _in_small_letters(interval: re.Match[str]) -> str:
     """An interval in small letters with spaces that don't break."""
     return f" <sub>{interval[1].replace(' ', NO_BREAK)}</sub>"
 
 
 def section_table(section: Section, methods: Sequence[str], first: str = "method") -> list[str]:
-    """Return the lines of the table of a section: a row for each method, then what chance gives, then ceilings.
+    """Return the lines of the table of a section: a row for each method, then one of chance and one of ceilings.
 
     Args:
         section: The section.
-        methods: The rows, in order; those of which it has nothing are left out.
+        methods: The rows, in order; methods without a figure are left out.
         first: Head of the first column.
     """
     names = [name for name in methods if section.rows.get(name)]
@@ -146,9 +147,10 @@ def curve_table(
 
     Args:
         series: Points by method.
-        methods: The rows, in order; those without points are left out.
+        methods: The rows, in order; methods without points are left out.
         x: What the columns are.
-        chosen: The point of each row to be marked. Default: beside each stands how many times the first one it is.
+        chosen: The point of each row to be marked. Default: no point is marked, and beside each stands how many times
+            the first one it is.
     """
     places = sorted({point.x for points in series.values() for point in points})
     decimals = decimals_of((point.low, point.high) for points in series.values() for point in points)
@@ -166,7 +168,7 @@ def _point_cell(point: Point | None, first: Point, marked: Point | None, decimal
     """A point of a row; see `curve_table`."""
     if point is None:
         return NOTHING
-    text = measured(point.value, point.low, point.high, 3 if decimals is None else decimals)
+    text = with_interval(point.value, point.low, point.high, 3 if decimals is None else decimals)
     if marked is not None:
         return f"**{text}**" if point == marked else text
     return text if point == first or first.value <= 0 else f"{text}, x{point.value / first.value:.2g}"

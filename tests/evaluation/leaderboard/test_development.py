@@ -14,8 +14,7 @@ from whence.attribution.feature_store import FeatureStore
 from whence.attribution.methods import METHODS
 from whence.evaluation.bank import Bank, Pool
 from whence.evaluation.leaderboard.board import Board
-from whence.evaluation.leaderboard.collect import collect
-from whence.evaluation.leaderboard.damping import chosen, development_lds
+from whence.evaluation.leaderboard.development import choose_damping, develop, development_lds
 from whence.evaluation.prediction.lds import lds
 
 
@@ -38,11 +37,11 @@ def measured(bank, board, tmp_path, name):
     """What is seen at 12 draws of a bank, with the features of another run."""
     shutil.copytree(board.work / "features", tmp_path / name / "features")
     config = board.config.model_copy(update={"draws": (12,)})
-    return collect(Board(bank, tmp_path / name, config, workers=1))[12]
+    return develop(Board(bank, tmp_path / name, config, workers=1))[12]
 
 
 def test_only_development_counts(own_bank, made_board, tmp_path):
-    shown = collect(made_board)[12]
+    shown = develop(made_board)[12]
     bank = rewritten(own_bank, "test", lambda losses: np.random.default_rng(0).random(losses.shape))
 
     def corrupted(losses):
@@ -50,12 +49,12 @@ def test_only_development_counts(own_bank, made_board, tmp_path):
         return losses
 
     bank = rewritten(bank, "development", corrupted)
-    assert measured(bank, made_board, tmp_path, "corrupted").measured == shown.measured
+    assert measured(bank, made_board, tmp_path, "corrupted").lds == shown.lds
 
 
 def test_development_counts(own_bank, made_board, tmp_path):
     bank = rewritten(own_bank, "development", lambda losses: np.random.default_rng(0).random(losses.shape))
-    assert measured(bank, made_board, tmp_path, "other").measured != collect(made_board)[12].measured
+    assert measured(bank, made_board, tmp_path, "other").lds != develop(made_board)[12].lds
 
 
 def test_development_lds_is_the_mean_over_kinds(whole_bank):
@@ -110,8 +109,13 @@ def test_scores_without_errors_are_those_with_errors(made_board):
 
 
 @pytest.mark.parametrize(
-    ("measured", "expected"),
-    [({0.1: 0.2, 1.0: 0.1}, 0.1), ({0.1: float("nan"), 1.0: -0.5}, 1.0), ({0.1: float("nan")}, 7.0)],
+    ("name", "measured", "expected"),
+    [
+        ("trak", {0.1: 0.2, 1.0: 0.1}, 0.1),
+        ("trak", {0.1: float("nan"), 1.0: -0.5}, 1.0),
+        ("trak", {1.0: float("nan")}, 0.1),
+        ("tangent", {1.0: 0.5, 2.0: 0.1}, 2.0),
+    ],
 )
-def test_chosen(measured, expected):
-    assert chosen(measured, usual=7.0) == expected
+def test_the_chosen_damping(name, measured, expected):
+    assert choose_damping(METHODS[name], measured) == expected

@@ -1,4 +1,4 @@
-"""Which of a bank's queries are asked about: how they came to be, and what they are for."""
+"""Kinds of a bank's queries: how a query came to be, and what it may be used for."""
 
 from __future__ import annotations
 
@@ -15,28 +15,25 @@ class Kind(StrEnum):
 
 
 class Use(StrEnum):
-    """What a query is for: figures that are reported, or the choice of knobs."""
+    """What a query may be used for: for figures that are reported, or to choose settings."""
 
     REPORTED = "reported"
     DEVELOPMENT = "development"
 
 
-def asked(drawn: np.ndarray, development: np.ndarray, kind: Kind, use: Use) -> np.ndarray:
+def query_mask(drawn: np.ndarray, development: np.ndarray, kind: Kind, use: Use) -> np.ndarray:
     """Return which queries are of a kind and for a use, bool [Q].
 
     Args:
         drawn: Whether the model drew the query, bool [Q].
-        development: Whether knobs may be chosen on it, bool [Q].
+        development: Whether the query is for choosing settings, bool [Q].
         kind: Held out or drawn.
         use: Reported or development.
 
-    Returns:
-        The queries that are both.
-
     Example:
         >>> drawn, development = np.array([False, False, True, True]), np.array([True, False, True, False])
-        >>> asked(drawn, development, Kind.DRAWN, Use.REPORTED).tolist()
+        >>> query_mask(drawn, development, Kind.DRAWN, Use.REPORTED).tolist()
         [False, False, False, True]
     """
-    found: np.ndarray = (drawn == (kind is Kind.DRAWN)) & (development == (use is Use.DEVELOPMENT))
-    return found
+    mask: np.ndarray = (drawn == (kind is Kind.DRAWN)) & (development == (use is Use.DEVELOPMENT))
+    return mask

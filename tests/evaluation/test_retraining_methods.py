@@ -4,10 +4,8 @@ import numpy as np
 import pytest
 
 from whence.errors import ConfigError, DataError, MismatchError
-from whence.evaluation.prediction.datamodel import datamodel
-from whence.evaluation.prediction.empirical import empirical_influence
 from whence.evaluation.prediction.lds import lds
-from whence.evaluation.prediction.retrained import require_disjoint
+from whence.evaluation.prediction.retraining_methods import datamodel, empirical_influence, require_disjoint
 
 
 def game(subsets: int, examples: int, queries: int = 3, noise: float = 0.0, seed: int = 0):

@@ -1,0 +1,107 @@
+"""Scores of the bank's queries: by every method at the damping that was chosen, by likeness of pixels, and random ones.
+
+WORK/scores/METHOD/          scores of all queries, with standard errors
+WORK/scores-drawn/METHOD/    of methods that explain the way to a picture: of the drawn queries
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from whence import artefacts
+from whence.attribution.attribute import attribute
+from whence.attribution.method import Method
+from whence.attribution.scores_folder import ScoresFolder
+from whence.diffusion.examples import Examples
+from whence.errors import MismatchError
+from whence.evaluation.leaderboard.board import PIXELS, RANDOM, Board, needs_drawn
+from whence.evaluation.leaderboard.development import develop
+from whence.evaluation.prediction.bank_measures import KINDS, align_scores
+from whence.evaluation.query_kinds import Kind, Use, query_mask
+from whence.scores.stored import StoredScores, read_scores
+from whence.seeds import derived_seed
+
+
+@cache
+def chosen_methods(board: Board) -> tuple[Method, ...]:
+    """The gradient methods, each at the damping that was chosen for it."""
+    development = develop(board)[board.draws]
+    return tuple(
+        replace(method, damping=development.damping(method)) if method.damped else method for method in board.methods
+    )
+
+
+@cache
+def stored_scores(board: Board) -> tuple[StoredScores, ...]:
+    """Return scores of the bank's queries by every method; scores that are not there are computed."""
+    folders = []
+    for name, drawn in (("scores", False), ("scores-drawn", True)):
+        methods = [method for method in chosen_methods(board) if needs_drawn(method) == drawn]
+        pixels = () if drawn else PIXELS
+        _attribute(board, board.work / name, methods, pixels, drawn=drawn)
+        folders += [board.work / name / method for method in (*(method.name for method in methods), *pixels)]
+    return read_scores(folders)
+
+
+def _attribute(board: Board, out: Path, methods: list[Method], pixels: Sequence[str], *, drawn: bool) -> None:
+    """Compute the scores that are not there, or were computed with other settings."""
+    names: list[Method | str] = [method for method in methods if not _is_there(board, out / method.name, method)]
+    names += [name for name in pixels if not (out / name).is_dir()]
+    if not names:
+        return
+    if methods:
+        try:
+            ScoresFolder(out, board.request(methods, board.draws, drawn=drawn)).is_claimed()
+        except MismatchError:
+            artefacts.discard(out)
+    with board.progress("scores") as report:
+        attribute(
+            board.target,
+            board.bank.data,
+            board.queries(drawn),
+            names,
+            config=board.settings(board.draws),
+            out=out,
+            store=board.work / "features",
+            workers=board.workers,
+            scored=report,
+        )
+
+
+def _is_there(board: Board, path: Path, method: Method) -> bool:
+    """Whether the scores of a method are there, with as many draws and this damping."""
+    if not path.is_dir():
+        return False
+    made = artefacts.read_manifest(path, "scores").made
+    return bool(made["config"] == board.settings(board.draws).record() | {"damping": method.damping})
+
+
+def reported_scores(board: Board, kinds: Sequence[Kind] = KINDS) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Return the places of the queries in the bank and their scores [Q, N], for every method and for random scores.
+
+    Methods that have no scores for one of the kinds are left out.
+    """
+    aligned = list(align_scores(board.bank, stored_scores(board), kinds).values())
+    names = [name for name in aligned[0].methods if all(name in of_kind.methods for of_kind in aligned)]
+    columns = np.concatenate([of_kind.columns for of_kind in aligned])
+    scores = {name: np.concatenate([of_kind.methods[name] for of_kind in aligned]) for name in names}
+    scores[RANDOM] = random_scores(board, (len(columns), len(board.bank.examples)))
+    return {name: (columns, values) for name, values in scores.items()}
+
+
+def held_out_queries(board: Board, count: int | None = None) -> Examples:
+    """Return the first held-out queries that are not for development; by default all of them."""
+    bank = board.bank
+    mask = query_mask(bank.drawn, bank.development, Kind.HELD_OUT, Use.REPORTED)
+    rows = np.flatnonzero(mask)[:count]
+    return Examples(tuple(bank.queries[q] for q in rows), bank.queries_data.images(rows))
+
+
+def random_scores(board: Board, shape: tuple[int, int], purpose: str = "scores") -> np.ndarray:
+    """Return random normal numbers."""
+    return np.random.default_rng(derived_seed(board.config.seed, f"random {purpose}")).normal(size=shape)

@@ -1,0 +1,95 @@
+"""Training images as queries: they are traced back to themselves, and outliers are found by their self-influence.
+
+WORK/outliers/model/    a model like the bank's; some of its training images were replaced by gratings
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from whence import artefacts
+from whence.attribution.method import Method
+from whence.attribution.request import AttributionRequest
+from whence.attribution.target import Target
+from whence.data import Dataset
+from whence.diffusion.examples import Examples
+from whence.diffusion.training import train
+from whence.evaluation.leaderboard.board import PIXELS, RANDOM, Board, needs_drawn
+from whence.evaluation.leaderboard.scores import chosen_methods, random_scores
+from whence.evaluation.ranking.outliers import Outliers, outliers
+from whence.evaluation.ranking.tracing import Tracing, tracing
+from whence.seeds import derived_seed
+from whence.similarity.attributors import attributor
+
+
+def trace_training_images(board: Board) -> dict[str, Tracing]:
+    """Return where some training images come in the ranking for themselves, by method."""
+    data, count = board.bank.data, min(board.config.traced, len(board.bank.data))
+    source = np.random.default_rng(derived_seed(board.config.seed, "traced"))
+    rows = np.sort(source.permutation(len(data))[:count])
+    queries = Examples(tuple(data.ids[n] for n in rows), data.images(rows))
+    request = AttributionRequest.of(board.target, data, queries, _methods(board), board.settings(board.draws))
+    by_method = board.quick_scores(request, board.work / "features", "gradients of training images")
+    by_method |= {name: attributor(name, data)(queries.values, queries.ids) for name in PIXELS}
+    scores = {name: method.scores.double().numpy() for name, method in by_method.items()}
+    scores[RANDOM] = random_scores(board, (count, len(data)), "traced")
+    return {name: tracing(values, rows) for name, values in scores.items()}
+
+
+def find_outliers(board: Board) -> dict[str, Outliers]:
+    """Return how well self-influence tells outliers from the other training images, by method.
+
+    The model is trained on data in which some images are replaced by gratings.
+    """
+    data, replaced = replace_with_gratings(board.bank.data, outlier_count(board), board.config.seed)
+    folder = board.work / "outliers"
+    with board.progress("a model of data with outliers") as report:
+        train(data, folder / "model", board.bank.config, report=report)
+    queries = Examples(data.ids, data.images(range(len(data))))
+    settings, model = board.settings(board.config.self_draws), Target.open(folder / "model")
+    request = AttributionRequest.of(model, data, queries, _methods(board), settings)
+    scores = board.quick_scores(request, folder / "features", "gradients of all training images")
+    artefacts.discard(folder / "features")
+    scores["pixel-dot"] = attributor("pixel-dot", data)(queries.values, queries.ids)
+    self_influence = {name: method.scores.double().numpy().diagonal() for name, method in scores.items()}
+    self_influence[RANDOM] = random_scores(board, (1, len(data)), "outliers")[0]
+    return {name: outliers(values, replaced) for name, values in self_influence.items()}
+
+
+def outlier_count(board: Board) -> int:
+    """Return how many training images are replaced by gratings; at most a quarter."""
+    return min(board.config.outliers, len(board.bank.data) // 4)
+
+
+def replace_with_gratings(data: Dataset, count: int, seed: int) -> tuple[Dataset, np.ndarray]:
+    """Return the data with some images replaced by gratings, and which were replaced, bool [N].
+
+    A grating is a picture of black and white stripes with a random direction, width and phase, the same in all
+    channels.
+
+    Args:
+        data: The training examples.
+        count: Number of images to replace.
+        seed: Seed of the choice of images and of the gratings.
+
+    Example:
+        >>> from whence.data import load
+        >>> data, replaced = replace_with_gratings(load("digits").select(range(20)), 5, seed=0)
+        >>> int(replaced.sum()), sorted(set(data.pixels[replaced].ravel().tolist()))
+        (5, [0, 255])
+    """
+    source = np.random.default_rng(derived_seed(seed, "gratings"))
+    chosen = np.sort(source.permutation(len(data))[:count])
+    rows, columns = np.indices(data.size[1:])
+    angle, frequency, phase = (
+        source.uniform(low, high, (count, 1, 1)) for low, high in ((0, np.pi), (0.8, 2.5), (0, 2 * np.pi))
+    )
+    waves = np.sin(frequency * (np.cos(angle) * columns + np.sin(angle) * rows) + phase)
+    pixels, replaced = np.array(data.pixels), np.zeros(len(data), bool)
+    pixels[chosen], replaced[chosen] = ((waves > 0) * 255).astype(np.uint8)[:, None], True
+    return Dataset(data.ids, pixels, data.units, data.captions), replaced
+
+
+def _methods(board: Board) -> list[Method]:
+    """The methods that can attribute any picture."""
+    return [method for method in chosen_methods(board) if not needs_drawn(method)]
