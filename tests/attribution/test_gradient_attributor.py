@@ -59,7 +59,7 @@ def test_the_false_attribution_rate_of_a_gradient_method(ensemble, ask):
     found = false_attribution(ensemble, NAMES, ask, controls=2, workers=1)
     assert found.attributor == "gradient-dot"
     top = ask(whence.sample(ensemble, count=4, workers=1).pictures[:2], NAMES).by_unit()
-    for k, row in enumerate(found.rows):
+    for k, row in enumerate(found.trials):
         assert row.unit == top.top(row.sample, 1)[0][0]
         without = whence.sample(ensemble, count=4, without=[row.unit], workers=1).pictures[k : k + 1]
         name = f"{row.sample} without {row.unit}"
