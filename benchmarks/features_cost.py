@@ -28,7 +28,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -295,7 +295,7 @@ def digits(side: int) -> whence.Dataset:
     large = F.interpolate(torch.from_numpy(data.pixels).float(), (side, side), mode="bilinear")
     colour = torch.from_numpy(np.random.default_rng(0).uniform(0.3, 1, (len(data), 3, 1, 1))).float()
     pixels = (large * colour).round().clamp(0, 255).to(torch.uint8).numpy()
-    return whence.Dataset(data.ids, pixels, data.units, data.captions)
+    return replace(data, pixels=pixels)
 
 
 @contextmanager

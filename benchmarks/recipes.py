@@ -64,7 +64,7 @@ def power(members: int, count: int) -> whence.Ensemble:
     data = some_digits(count)
     if members == 8:
         units = tuple((f"group {n % 35}",) for n in range(count))
-        data = whence.Dataset(data.ids, data.pixels, units, data.captions)
+        data = data.with_fields(units=units)
     return train(f"power-{members}-{count}", data, members, POWER_STEPS // members)
 
 
@@ -84,6 +84,7 @@ def planted(seed: int) -> whence.Ensemble:
             np.concatenate([digits.pixels, np.stack([odd_image()] * 20)]),
             (*digits.units, *[("odd",)] * 20),
             (*digits.captions, *[None] * 20),
+            classes=(*digits.classes, *[None] * 20),
         ),
         16,
         300,

@@ -37,7 +37,7 @@ def tiny_config() -> Config:
 def _grouped(count: int, group: int) -> Dataset:
     digits = load("digits").select(range(count))
     units = tuple((f"u{n % group}",) for n in range(count))
-    return Dataset(digits.ids, digits.pixels, units, digits.captions)
+    return digits.with_fields(units=units)
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,6 @@
-"""What Whence says when it cannot go on: what was given, what was expected, and the way out."""
+"""The errors of Whence. A message says what was given, what was expected, and what to do."""
+
+from collections.abc import Sequence
 
 
 class WhenceError(Exception):
@@ -47,3 +49,14 @@ class InterruptedRunError(WhenceError):
 
 class ProofError(WhenceError):
     """A certificate or proof is malformed, or what it states does not hold."""
+
+
+def join_names(names: Sequence[str], most: int = 3) -> str:
+    """Return names for a message, at most so many of them, and how many more there are.
+
+    Example:
+        >>> join_names(["a", "b", "c", "d", "e"])
+        'a, b, c and 2 more'
+    """
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

@@ -20,7 +20,7 @@ def owned_data(bank_data: Dataset) -> Dataset:
     """24 digits of anna (10), ben (9) and cleo (6); one is of both anna and ben."""
     names = ["anna"] * 9 + ["ben"] * 8 + ["cleo"] * 6
     units = (("anna", "ben"), *((name,) for name in names))
-    return Dataset(bank_data.ids, bank_data.pixels, units, bank_data.captions)
+    return bank_data.with_fields(units=units)
 
 
 @pytest.fixture(scope="session")

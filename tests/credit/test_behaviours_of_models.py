@@ -139,13 +139,13 @@ def test_shares_of_all_classes_add_up_and_each_is_that_of_its_own_behaviour():
     assert found.sum() == pytest.approx(1.0, abs=1e-12)
     for own, share in zip("0123456789", found, strict=True):
         assert behaviour(f"class:{own}").prepare(context)(look).tolist() == [share]
-    true = np.array([np.mean([caption == own for caption in DIGITS.captions[:60]]) for own in "0123456789"])
+    true = np.array([np.mean([name == own for name in DIGITS.classes[:60]]) for own in "0123456789"])
     assert np.abs(found - true).max() < 0.1
 
 
 def test_the_accuracy_of_the_classifier_is_stated():
     data, held_out = DIGITS.select(range(150)), DIGITS.select(range(150, 250))
-    right = SVC().fit(pixels(data.pixels), data.captions).score(pixels(held_out.pixels), held_out.captions)
+    right = SVC().fit(pixels(data.pixels), data.classes).score(pixels(held_out.pixels), held_out.classes)
     found = Classifier.fitted(data, held_out)
     assert found.accuracy == pytest.approx(right)
     (row,) = behaviour("class:3").explained(context_of(DIGITS.pixels[:60], data, held_out))
@@ -156,27 +156,27 @@ def test_the_accuracy_of_the_classifier_is_stated():
     )
 
 
-def without_captions(data: Dataset) -> Dataset:
-    return replace(data, captions=(None,) * len(data))
+def without_classes(data: Dataset) -> Dataset:
+    return data.with_fields(classes=(None,) * len(data))
 
 
 @pytest.mark.parametrize(
-    ("captions", "held_out", "words"),
+    ("classes", "held_out", "words"),
     [
-        (DIGITS.captions[:150], None, "% of 150 training pictures that it was not fitted to"),
-        (DIGITS.captions[:150], without_captions(DIGITS.select(range(150, 200))), "% of 150 training pictures"),
-        ((None,) * 50 + DIGITS.captions[50:150], None, "% of 100 training pictures"),
+        (DIGITS.classes[:150], None, "% of 150 training pictures that it was not fitted to"),
+        (DIGITS.classes[:150], without_classes(DIGITS.select(range(150, 200))), "% of 150 training pictures"),
+        ((None,) * 50 + DIGITS.classes[50:150], None, "% of 100 training pictures"),
         (("a",) + ("b",) * 149, None, "is not known"),
         (("a",) * 2 + ("b",) * 148, None, "% of 150 training pictures"),
     ],
 )
-def test_accuracy_without_held_out_classes_is_cross_validated(captions, held_out, words):
-    data = replace(DIGITS.select(range(150)), captions=captions)
+def test_accuracy_without_held_out_classes_is_cross_validated(classes, held_out, words):
+    data = replace(DIGITS.select(range(150)), classes=classes)
     assert words in Classifier.fitted(data, held_out).words
 
 
-@pytest.mark.parametrize(("captions", "count"), [((None,) * 20, 0), (("a",) * 20, 1)])
-def test_proportions_need_two_classes(captions, count):
-    data = replace(DIGITS.select(range(20)), captions=captions)
-    with pytest.raises(DataError, match=f"two classes or more as captions; there are {count}"):
+@pytest.mark.parametrize(("classes", "count"), [((None,) * 20, 0), (("a",) * 20, 1)])
+def test_proportions_need_two_classes(classes, count):
+    data = replace(DIGITS.select(range(20)), classes=classes)
+    with pytest.raises(DataError, match=f"two classes or more; there are {count}"):
         behaviour("classes").prepare(context_of(DIGITS.pixels[:6], data))

@@ -53,13 +53,13 @@ def test_other_settings_in_the_same_folder_are_refused(begin, study, drawn, chan
 
 
 def test_other_pictures_of_the_same_names_are_refused(study, owned_data, run_config):
-    other = Dataset(owned_data.ids, 255 - owned_data.pixels, owned_data.units, owned_data.captions)
+    other = replace(owned_data, pixels=255 - owned_data.pixels)
     with pytest.raises(MismatchError, match=r"data: there .*, now"):
         Study.begin(study.path, study.full, other, run_config, study.settings)
 
 
 def test_pictures_that_were_put_in_place_of_others_are_refused(begin, study, owned_data, tmp_path):
-    other = Dataset(owned_data.ids, 255 - owned_data.pixels, owned_data.units, owned_data.captions)
+    other = replace(owned_data, pixels=255 - owned_data.pixels)
     elsewhere = Study.begin(tmp_path / "other", study.full, other, study.config, study.settings, UNSEEN)
     shutil.rmtree(study.path / "data")
     shutil.copytree(elsewhere.path / "data", study.path / "data")

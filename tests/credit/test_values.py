@@ -15,7 +15,7 @@ from whence.credit.looks import Look
 from whence.credit.study import Study
 from whence.credit.values import look_at, look_at_nobody, looks_of, missing, play, values_of
 from whence.credit.ways import Way
-from whence.data import NO_UNIT, Dataset
+from whence.data import NO_UNIT
 from whence.diffusion.model import DiffusionModel
 from whence.diffusion.training import train
 from whence.errors import ArtefactError, DataError, LockedError, MismatchError, ModelError, NotFiniteError
@@ -211,7 +211,7 @@ def test_the_order_of_coalitions_is_that_of_the_game(made, contributors):
 def test_overlapping_and_absent_contributors(owned_data, run_config, credited, settings, drawn, shown, tmp_path):
     """Whose examples are left is a matter of their owners; `(none)` is one of them."""
     units = [("a", "b")] * 8 + [("a",)] * 4 + [(NO_UNIT,)] * 12
-    data = Dataset(owned_data.ids, owned_data.pixels, tuple(units), owned_data.captions)
+    data = owned_data.with_fields(units=tuple(units))
     study = Study.begin(tmp_path / "study", credited, data, run_config, settings, queries=drawn)
     who = Contributors.of_data(data)
     assert who.names == ("a", "b", NO_UNIT)

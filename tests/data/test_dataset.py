@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from whence import artefacts
-from whence.data import NO_UNIT, Dataset, load, read, write
+from whence.data import NO_UNIT, Dataset, class_inputs, load, read, write
 from whence.errors import ArtefactError, DataError, MismatchError
 
 
@@ -16,12 +16,14 @@ def small() -> Dataset:
     pixels = np.random.default_rng(0).integers(0, 256, (4, 3, 5, 6), dtype=np.uint8)
     pixels[0, 0, 0, :3] = (0, 255, 127)
     units = (("anna",), ("anna", "ben"), (NO_UNIT,), ("ben",))
-    return Dataset(("a", "b", "c", "ü/d"), pixels, units, ("one", None, "", "drei ö"), ("a note",))
+    captions, classes = ("one", None, "", "drei ö"), ("cat", None, "cat", "ö")
+    return Dataset(("a", "b", "c", "ü/d"), pixels, units, captions, classes=classes, notes=("a note",))
 
 
 INVALID = {
     "too few units": ({"units": (("x",),) * 3}, "There are 4 ids, but 3 units."),
     "too few captions": ({"captions": ()}, "There are 4 ids, but 0 captions."),
+    "too few classes": ({"classes": ("cat",)}, "There are 4 ids, but 1 classes."),
     "too few pixels": ({"pixels": np.zeros((3, 1, 2, 2), np.uint8)}, "There are 4 ids, but 3 pixels."),
     "floats": ({"pixels": np.zeros((4, 1, 2, 2), np.float32)}, "not float32 [4, 1, 2, 2]"),
     "no channel axis": ({"pixels": np.zeros((4, 2, 2), np.uint8)}, "not uint8 [4, 2, 2]"),
@@ -31,6 +33,7 @@ INVALID = {
     "no unit": ({"units": (("x",), ("x",), (), ("x",))}, "'c' has no unit; use '(none)'"),
     "a number as id": ({"ids": ("a", "b", "c", 4)}, "4 of the training example 4 is not text"),
     "a lone surrogate": ({"captions": ("\ud800", None, None, None)}, r"'\ud800' of the training example 'a'"),
+    "a number as class": ({"classes": (1, None, None, None)}, "1 of the training example 'a' is not text"),
     "repeated ids": ({"ids": ("a", "b", "a", "b")}, "2 of them are used more than once: a, b."),
 }
 
@@ -84,10 +87,11 @@ def test_index_of_is_the_place_of_an_id():
 def test_select_keeps_the_order_that_was_asked_for(chosen):
     data = small()
     part = data.select(chosen)
-    assert (part.ids, part.units, part.captions) == (
+    assert (part.ids, part.units, part.captions, part.classes) == (
         ("ü/d", "b"),
         (("ben",), ("anna", "ben")),
         ("drei ö", None),
+        ("ö", None),
     )
     assert np.array_equal(part.pixels, data.pixels[[3, 1]])
     assert part.fingerprints == (data.fingerprints[3], data.fingerprints[1])
@@ -122,17 +126,60 @@ def test_the_fingerprint_does_not_depend_on_notes_or_memory_layout():
     assert replace(data, notes=(), pixels=strided).fingerprint == data.fingerprint
 
 
+def test_other_units_keep_the_fingerprints_of_images():
+    data = small()
+    other = data.with_fields(units=(("x",),) * 4)
+    assert other.fingerprints is data.fingerprints
+    assert (other.units, other.classes, other.fingerprint != data.fingerprint) == ((("x",),) * 4, data.classes, True)
+
+
+NO_CLASSES = (None,) * 4
+
+
+def test_classes_that_are_not_given_are_not_known():
+    data = small()
+    assert Dataset(data.ids, data.pixels, data.units, data.captions).classes == NO_CLASSES
+
+
+@pytest.mark.parametrize(
+    ("classes", "recorded"),
+    [
+        (small().captions, {}),
+        (NO_CLASSES, {}),
+        (small().classes, {"data_classes": artefacts.digest({"classes": ["cat", None, "cat", "ö"]})}),
+    ],
+    ids=["the captions", "none known", "others"],
+)
+def test_classes_are_no_part_of_the_fingerprint_and_are_recorded_where_they_are_used(classes, recorded):
+    data = replace(small(), classes=classes)
+    assert data.fingerprint == "70dce43f48791c36a4812d7d4c83c6f69fb48053403c0c345fff1e46609a34a0"
+    assert class_inputs(data=data, held_out=None) == recorded
+
+
+@pytest.mark.parametrize("classes", [NO_CLASSES, small().classes], ids=["none known", "some known"])
+def test_classes_that_are_not_the_captions_are_a_column(tmp_path, classes):
+    data = replace(small(), classes=classes)
+    write(data, tmp_path / "data")
+    assert artefacts.read_table(tmp_path / "data" / "examples.parquet")["class"] == list(classes)
+    assert read(tmp_path / "data").classes == classes
+
+
+def test_classes_that_are_the_captions_are_no_column(tmp_path):
+    """Such artefacts are those of earlier versions, byte for byte, and these are read with captions as classes."""
+    data = replace(small(), classes=small().captions)
+    write(data, tmp_path / "data")
+    columns = artefacts.read_table(tmp_path / "data" / "examples.parquet")
+    assert list(columns) == ["id", "units", "caption", "fingerprint"]
+    assert read(tmp_path / "data").classes == data.captions
+
+
 def test_write_and_read_round_trip(tmp_path):
     data = small()
     manifest = write(data, tmp_path / "data")
     back = read(tmp_path / "data")
     assert manifest.inputs == {"data": data.fingerprint}
-    assert (back.ids, back.units, back.captions, back.notes) == (
-        data.ids,
-        data.units,
-        data.captions,
-        data.notes,
-    )
+    for name in ("ids", "units", "captions", "classes", "notes"):
+        assert getattr(back, name) == getattr(data, name)
     assert np.array_equal(back.pixels, data.pixels)
     assert (back.fingerprint, back.fingerprints) == (data.fingerprint, data.fingerprints)
     assert replace(back).fingerprint == data.fingerprint, "hashed again"
@@ -158,6 +205,12 @@ def _rename_a_unit(path):
     pq.write_table(table.set_column(1, "units", units), path / "examples.parquet")
 
 
+def _change_a_class(path):
+    table = pq.read_table(path / "examples.parquet")
+    classes = pa.array(["dog", *table["class"].to_pylist()[1:]])
+    pq.write_table(table.set_column(3, "class", classes), path / "examples.parquet")
+
+
 def _drop_a_column(path):
     table = pq.read_table(path / "examples.parquet")
     pq.write_table(table.drop_columns(["units"]), path / "examples.parquet")
@@ -171,6 +224,7 @@ def _cut_the_pixels(path):
 TAMPERED = {
     "a row is gone": (_drop_a_row, "There are 3 ids, but 4 pixels"),
     "a unit is renamed": (_rename_a_unit, small().fingerprint),
+    "a class is changed": (_change_a_class, "examples.parquet is damaged"),
     "a column is gone": (_drop_a_column, "'units'"),
     "pixels are cut": (_cut_the_pixels, "pixels.safetensors is damaged"),
     "pixels are gone": (lambda path: (path / "pixels.safetensors").unlink(), "does not exist"),

@@ -27,7 +27,7 @@ def test_pixels_captions_and_units_are_those_of_the_row():
         n = train.index_of(example)
         expected = np.rint(values[int(example)].reshape(8, 8) * 255 / 16)
         assert np.array_equal(train.pixels[n, 0], expected)
-        assert train.captions[n] == str(labels[int(example)])
+        assert train.captions[n] == train.classes[n] == str(labels[int(example)])
         assert train.units[n] == (example,)
 
 

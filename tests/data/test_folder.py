@@ -29,7 +29,7 @@ def test_class_folders_are_labels(fill, picture):
     files = {"horse/2.png": picture(0), "cat/1.png": picture(1), "horse/1.png": picture(2)}
     data = load(str(fill(files)), unit_column="label")
     assert data.ids == ("cat/1.png", "horse/1.png", "horse/2.png")
-    assert data.captions == ("cat", "horse", "horse")
+    assert data.captions == data.classes == ("cat", "horse", "horse")
     assert data.units == (("cat",), ("horse",), ("horse",))
 
 
@@ -64,8 +64,26 @@ def test_metadata_gives_captions_ids_and_units(fill, picture):
     data = load(path, unit_column="artist")
     assert data.ids == ("first", "second")
     assert data.captions == (None, "a cat")
+    assert data.classes == (None, None), "text is no class"
     assert data.units == (("ben;carl",), ("anna",))
     assert np.array_equal(data.pixels[1], np.asarray(picture(0)).transpose(2, 0, 1))
+
+
+CLASSES = {
+    "labels": ({"label": ["cat", "dog"]}, ("cat", "dog"), ("cat", "dog")),
+    "text": ({"text": ["cat", "cat"]}, ("cat", "cat"), (None, None)),
+    "text beside labels": ({"text": ["a cat", None], "label": ["cat", "dog"]}, ("a cat", None), ("cat", "dog")),
+    "numbers": ({"caption": [3, None], "label": ["cat", "dog"]}, ("3", None), ("3", None)),
+    "text beside lists of labels": ({"text": ["a", "b"], "label": [["x", "y"], []]}, ("a", "b"), (None, None)),
+    "neither": ({"artist": ["anna", "ben"]}, (None, None), (None, None)),
+}
+
+
+@pytest.mark.parametrize(("columns", "captions", "classes"), CLASSES.values(), ids=CLASSES)
+def test_labels_and_numbers_are_classes_and_text_is_not(fill, picture, columns, captions, classes):
+    rows = [{"file_name": f"{n}.png", **{name: values[n] for name, values in columns.items()}} for n in range(2)]
+    data = load(fill({"0.png": picture(0), "1.png": picture(1), "metadata.jsonl": jsonl(*rows)}))
+    assert (data.captions, data.classes) == (captions, classes)
 
 
 def test_metadata_beside_the_splits_names_them_in_its_paths(fill, picture):

@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image, ImageFile
 
-from whence.data.pixels import decode, header
-from whence.data.stack import stack
+from whence.data.pixels import decode, header, stack
 from whence.errors import DataError
 
 

@@ -23,7 +23,7 @@ def together() -> Dataset:
     units = [(artist,) for artist in ARTISTS for _ in range(3)]
     units += [(a, b) for a, b in zip(ARTISTS, ARTISTS[1:] + ARTISTS[:1], strict=True) for _ in range(2)]
     digits = load("digits").select(range(30))
-    return Dataset(digits.ids, digits.pixels, tuple(units), digits.captions)
+    return digits.with_fields(units=tuple(units))
 
 
 @pytest.fixture(scope="module")

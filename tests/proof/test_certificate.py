@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -130,7 +131,7 @@ def test_near_duplicates_do_not_depend_on_the_chunk(monkeypatch, run):
 def test_an_identical_image_that_remains_is_listed(tmp_path, tiny_data, tiny_config):
     pixels = tiny_data.pixels.copy()
     pixels[2:10] = pixels[1]
-    data = Dataset(tiny_data.ids, pixels, tiny_data.units, tiny_data.captions)
+    data = replace(tiny_data, pixels=pixels)
     ensemble = train_ensemble(data, tmp_path / "ens", members=6, config=tiny_config, workers=1)
     sample(ensemble, count=1, workers=1)
     made = certify(ensemble, "0/0", ["u1"], workers=1)

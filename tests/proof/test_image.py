@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from whence import images
-from whence.data import Dataset
 from whence.ensemble import Ensemble, train_ensemble
 from whence.errors import ConfigError, DataError
 from whence.proof import Absence, Membership, commit, parse_proof, prove, read_proof, verify
@@ -60,7 +60,7 @@ def test_an_absence_proof_shows_no_id_and_no_unit(run):
 def test_an_image_that_is_there_twice_is_shown_twice(tmp_path, tiny_data, tiny_config):
     pixels = tiny_data.pixels.copy()
     pixels[1] = pixels[0]
-    data = Dataset(tiny_data.ids, pixels, tiny_data.units, tiny_data.captions)
+    data = replace(tiny_data, pixels=pixels)
     ensemble = train_ensemble(data, tmp_path / "ens", members=6, config=tiny_config, workers=1)
     proof = prove(ensemble, pixels[0])
     assert {one.id for one in proof.examples} == set(data.ids[:2])

@@ -15,7 +15,7 @@ class Context:
     """What all models are compared on; it depends on what was asked and not on the models of coalitions.
 
     Attributes:
-        data: Training examples; captions are their classes.
+        data: Training examples.
         held_out: H pictures that training never saw; None where there are none.
         names: SEED/INDEX of the K pictures that every model draws.
         reference: The same pictures as the full model draws them, uint8 [K, C, H, W].

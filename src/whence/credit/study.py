@@ -27,7 +27,7 @@ from whence.credit.looks import KIND as LOOK
 from whence.credit.looks import NEEDS, Look, measure
 from whence.credit.pruning import prune
 from whence.credit.ways import Way
-from whence.data import Dataset, read, write
+from whence.data import Dataset, class_inputs, read, write
 from whence.diffusion.examples import Examples
 from whence.diffusion.model import DiffusionModel, fingerprint
 from whence.diffusion.training import train
@@ -105,6 +105,7 @@ class Study:
         if found["held_out"] is None and found["queries"] is None and settings.pictures < 1:
             raise ConfigError("Nothing is to be looked at: ask for pictures, give held-out ones or queries.")
         inputs = {"model": fingerprint(model)} | {name: one and one.fingerprint for name, one in found.items()}
+        inputs |= class_inputs(**found)
         drawn = bool(queries and queries.origin and queries.origin.drawn)
         made = {"config": config.record(), "settings": settings.record(), "drawn": drawn}
         try:

@@ -1,6 +1,7 @@
-"""Training data: images with ids, units and captions, from the built-in digits, a folder or Hugging Face."""
+"""Training data: images with ids, units, captions and classes."""
 
-from whence.data.dataset import NO_UNIT, Dataset, read, write
+from whence.data.dataset import NO_UNIT, Dataset, class_inputs
+from whence.data.dataset_artefact import read, write
 from whence.data.load import load
 
-__all__ = ["NO_UNIT", "Dataset", "load", "read", "write"]
+__all__ = ["NO_UNIT", "Dataset", "class_inputs", "load", "read", "write"]

@@ -1,31 +1,26 @@
-"""The data set: training examples with ids, pixels, units and captions, in memory and on disk."""
+"""The data set: training examples with ids, pixels, units, captions and classes."""
 
 from __future__ import annotations
 
 import difflib
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
 from whence import artefacts
-from whence.artefacts import Manifest
-from whence.errors import ArtefactError, DataError
+from whence.errors import DataError, join_names
 from whence.images import from_pixels
 
 NO_UNIT = "(none)"
-"""The unit of the training examples that were given none."""
+"""The unit of the training examples without a unit."""
 
-#: Kind of the artefact.
-KIND = "dataset"
-#: The file of all pixels.
-PIXELS = "pixels.safetensors"
-_EXAMPLES = "examples.parquet"
+Labels = tuple[str | None, ...]
+"""A text for each training example; None where there is none."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,11 +28,13 @@ class Dataset:
     """Training examples, in a fixed order.
 
     Attributes:
-        ids: N unique, stable strings.
+        ids: N unique strings that never change.
         pixels: uint8 [N, C, H, W]; may be mapped from disk.
         units: N tuples, none of them empty: the units that each training example belongs to.
-        captions: N captions; None where there is none.
-        notes: What was found while reading and the user should know.
+        captions: N captions: text that describes the image. None where there is no caption.
+        classes: N names of classes, such as "cat"; None where the class is not known. Captions are not taken for
+            classes. Not given: no class is known.
+        notes: What the user should know about how the data were read.
 
     Example:
         >>> pixels = np.zeros((2, 1, 8, 8), np.uint8)
@@ -49,16 +46,24 @@ class Dataset:
     ids: tuple[str, ...]
     pixels: np.ndarray
     units: tuple[tuple[str, ...], ...]
-    captions: tuple[str | None, ...]
+    captions: Labels
+    classes: Labels = field(default=(), kw_only=True)
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        """Check the fields.
+
+        Raises:
+            DataError: Pixels are no images, a field has another length than `ids`, ids repeat, an example has no unit,
+                or a text is not valid UTF-8.
+        """
         _require_images(self.pixels)
-        lengths = {"pixels": len(self.pixels), "units": len(self.units), "captions": len(self.captions)}
-        for name, length in lengths.items():
-            if length != len(self.ids):
-                raise DataError(f"There are {len(self.ids)} ids, but {length} {name}.")
-        _require_text(self.ids, self.units, self.captions)
+        if not self.classes:
+            object.__setattr__(self, "classes", (None,) * len(self.ids))
+        for name in ("pixels", "units", "captions", "classes"):
+            if len(getattr(self, name)) != len(self.ids):
+                raise DataError(f"There are {len(self.ids)} ids, but {len(getattr(self, name))} {name}.")
+        _require_text(self)
         _require_unique(self.ids)
 
     def __len__(self) -> int:
@@ -78,16 +83,23 @@ class Dataset:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 (hex) of the whole: ids, fingerprints of the images, units and captions."""
+        """SHA-256 (hex) of ids, fingerprints of the images, units and captions.
+
+        Classes are not part of it: nothing is trained on them. What depends on classes records `class_inputs` too.
+        """
         parts = {"ids": self.ids, "pixels": self.fingerprints, "units": self.units, "captions": self.captions}
         return artefacts.digest(parts)
 
     @cached_property
     def ungrouped(self) -> Dataset:
         """The same training examples, each a unit by itself, as they are read without a unit column."""
-        found = replace(self, units=tuple((name,) for name in self.ids))
-        vars(found)["fingerprints"] = self.fingerprints
-        return found
+        return self.with_fields(units=tuple((id,) for id in self.ids))
+
+    def with_fields(self, **changes: Any) -> Dataset:
+        """The same images with other units, captions, classes or notes; the images are not hashed again."""
+        dataset = replace(self, **changes)
+        vars(dataset)["fingerprints"] = self.fingerprints
+        return dataset
 
     @cached_property
     def unit_ids(self) -> tuple[str, ...]:
@@ -96,15 +108,15 @@ class Dataset:
 
     @cached_property
     def _examples_by_unit(self) -> dict[str, list[int]]:
-        found: dict[str, list[int]] = {}
+        examples: dict[str, list[int]] = {}
         for n, units in enumerate(self.units):
             for unit in units:
-                found.setdefault(unit, []).append(n)
-        return found
+                examples.setdefault(unit, []).append(n)
+        return examples
 
     @cached_property
     def _index_by_id(self) -> dict[str, int]:
-        return {example: n for n, example in enumerate(self.ids)}
+        return {id: n for n, id in enumerate(self.ids)}
 
     def examples_of(self, unit: str) -> np.ndarray:
         """Return the indices of the training examples that belong to `unit`, ascending.
@@ -128,81 +140,43 @@ class Dataset:
 
     def images(self, indices: Sequence[int] | np.ndarray) -> torch.Tensor:
         """The images as a model sees them, pixel / 127.5 - 1: float32 [n, C, H, W] in [-1, 1]."""
-        chosen = self.pixels[self._rows(indices)]
-        return from_pixels(torch.from_numpy(chosen))
+        pixels = self.pixels[self._rows(indices)]
+        return from_pixels(torch.from_numpy(pixels))
 
     def select(self, indices: Sequence[int] | np.ndarray) -> Dataset:
-        """The training examples at `indices`, in that order; notes are about the whole and stay behind."""
-        chosen = self._rows(indices)
-        return Dataset(
-            ids=tuple(self.ids[n] for n in chosen),
-            pixels=self.pixels[chosen],
-            units=tuple(self.units[n] for n in chosen),
-            captions=tuple(self.captions[n] for n in chosen),
+        """The training examples at `indices`, in that order. Notes are about the whole data set and are left out."""
+        rows = self._rows(indices)
+        ids, units, captions, classes = (
+            tuple(values[n] for n in rows) for values in (self.ids, self.units, self.captions, self.classes)
         )
+        return Dataset(ids, self.pixels[rows], units, captions, classes=classes)  # type: ignore[arg-type]
 
     def _rows(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
         """Indices, or a mask, as int64 indices; numpy refuses what is neither or out of range."""
         return np.arange(len(self))[np.asarray(indices) if len(indices) else []]
 
 
-def write(dataset: Dataset, path: Path) -> Manifest:
-    """Write a data set as an artefact of kind ``dataset``; one that is whole already is left as it is.
+def class_inputs(**datasets: Dataset | None) -> dict[str, str]:
+    """Return fingerprints of classes, for the inputs of an artefact that depends on them.
+
+    Classes that are the captions, or that are not known, are left out: the data's own fingerprint covers them.
+
+    Args:
+        **datasets: Data sets by their role, such as ``data``.
 
     Returns:
-        Its manifest.
+        SHA-256 (hex) of the classes, by ``ROLE_classes``.
 
-    Raises:
-        MismatchError: Another data set is at `path`.
+    Example:
+        >>> data = Dataset(("a",), np.zeros((1, 1, 2, 2), np.uint8), (("a",),), ("a big cat",), classes=("cat",))
+        >>> list(class_inputs(data=data, held_out=None))
+        ['data_classes']
     """
-    inputs = {"data": dataset.fingerprint}
-    found = artefacts.existing(path, KIND, inputs=inputs, made={})
-    if found is not None:
-        return found
-    facts = {"examples": len(dataset), "units": len(dataset.unit_ids), "notes": list(dataset.notes)}
-    with artefacts.create(path, KIND, inputs=inputs, made={}, facts=facts) as part:
-        artefacts.write_tensors(part / PIXELS, {"pixels": artefacts.to_tensor(dataset.pixels)})
-        columns = {
-            "id": dataset.ids,
-            "units": dataset.units,
-            "caption": dataset.captions,
-            "fingerprint": dataset.fingerprints,
-        }
-        artefacts.write_table(part / _EXAMPLES, {name: list(values) for name, values in columns.items()})
-    return artefacts.read_manifest(path, KIND)
-
-
-def read(path: Path) -> Dataset:
-    """Read a data set that `write` wrote; pixels are mapped from disk and not hashed again.
-
-    Returns:
-        The data set, with the fingerprints that were recorded.
-
-    Raises:
-        ArtefactError: It is not a whole data set, or ids, units, captions or fingerprints are not
-            those that the manifest states. For damaged pixels use `artefacts.verify`.
-    """
-    manifest = artefacts.read_manifest(path, KIND)
-    table = artefacts.read_table(path / _EXAMPLES)
-    tensors = artefacts.read_tensors(path / PIXELS)
-    try:
-        dataset = Dataset(
-            ids=tuple(table["id"]),
-            pixels=tensors["pixels"].numpy(),
-            units=tuple(map(tuple, table["units"])),
-            captions=tuple(table["caption"]),
-            notes=tuple(manifest.facts.get("notes", ())),
-        )
-        vars(dataset)["fingerprints"] = tuple(table["fingerprint"])
-    except (KeyError, TypeError, DataError) as error:
-        raise ArtefactError(f"{path} is damaged: {error}") from None
-    stated = manifest.inputs.get("data")
-    if dataset.fingerprint != stated:
-        raise ArtefactError(
-            f"{path} is damaged: its training examples have the fingerprint {dataset.fingerprint}, "
-            f"recorded was {stated}."
-        )
-    return dataset
+    return {
+        f"{role}_classes": artefacts.digest({"classes": data.classes})
+        for role, data in datasets.items()
+        if data is not None and data.classes != data.captions and any(name is not None for name in data.classes)
+    }
 
 
 def _require_images(pixels: np.ndarray) -> None:
@@ -214,18 +188,18 @@ def _require_images(pixels: np.ndarray) -> None:
         raise DataError(f"Images must have 1 or 3 channels and some pixels, not {list(pixels.shape[1:])}.")
 
 
-def _require_text(ids: Iterable[Any], units: Iterable[Any], captions: Iterable[Any]) -> None:
-    """Ids, units and captions must be text that UTF-8 can hold, and every example must have a unit.
+def _require_text(data: Dataset) -> None:
+    """Check that texts are valid UTF-8 and that every example has a unit.
 
     Raises:
-        DataError: One of them isn't.
+        DataError: A text is not, or an example has none.
     """
-    for example, own, caption in zip(ids, units, captions, strict=True):
-        if not own:
-            raise DataError(f"The training example {example!a} has no unit; use {NO_UNIT!r}.")
-        for text in (example, *own, *([] if caption is None else [caption])):
+    for id, units, *labels in zip(data.ids, data.units, data.captions, data.classes, strict=True):
+        if not units:
+            raise DataError(f"The training example {id!a} has no unit; use {NO_UNIT!r}.")
+        for text in (id, *units, *(label for label in labels if label is not None)):
             if not isinstance(text, str) or not text.isascii() and text != _utf8(text):
-                raise DataError(f"{text!a} of the training example {example!a} is not text in UTF-8.")
+                raise DataError(f"{text!a} of the training example {id!a} is not text in UTF-8.")
 
 
 def _utf8(text: str) -> str:
@@ -233,12 +207,13 @@ def _utf8(text: str) -> str:
 
 
 def _require_unique(ids: Sequence[str]) -> None:
-    repeated = [example for example, count in Counter(ids).items() if count > 1]
+    repeated = [id for id, count in Counter(ids).items() if count > 1]
     if repeated:
-        shown = ", ".join(repeated[:5]) + (", ..." if len(repeated) > 5 else "")
-        raise DataError(f"Ids must be unique; {len(repeated)} of them are used more than once: {shown}.")
+        raise DataError(
+            f"Ids must be unique; {len(repeated)} of them are used more than once: {join_names(repeated, most=5)}."
+        )
 
 
-def _unknown(what: str, given: str, known: Sequence[str]) -> str:
-    close = difflib.get_close_matches(str(given), known, n=3) or list(known[:3])
-    return f"There is no {what} {given!r} among the {len(known)}. Did you mean {', '.join(close)}?"
+def _unknown(noun: str, name: str, known: Sequence[str]) -> str:
+    close = difflib.get_close_matches(str(name), known, n=3) or list(known[:3])
+    return f"There is no {noun} {name!r} among the {len(known)}. Did you mean {', '.join(close)}?"

@@ -5,30 +5,30 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from whence.data.build import Found, Options, build
 from whence.data.dataset import Dataset
+from whence.data.raw_examples import RawExamples, ReadOptions
 from whence.data.splits import choose
 
 # With this seed the rows 17 and 230, which the documentation shows, are training examples.
 _SPLIT_SEED = 1
 _TRAIN = 1500
 _HIGHEST = 16
-#: Of each digit, the share of the smaller of its two contributors, and how much more it is for the next digit.
+#: Share of the images of digit 0 that its first contributor has, and how much larger it is for each next digit.
 _SMALLEST, _MORE = 0.1, 0.04
 
 
-def read_digits(split: str | None, options: Options) -> Dataset:
+def read_digits(split: str | None, options: ReadOptions) -> Dataset:
     """Return the digits of one split: 1,500 in ``train``, 297 in ``test``.
 
-    Ids are rows of scikit-learn's array, captions the digit ("7"). The unit columns ``label`` and
-    ``caption`` make each digit a unit ("digit 7"); ``contributor`` gives every digit to one of twenty contributors, two
-    for each digit, with 10% to 46% of them for the first. Contributors are made up, to try credit on.
+    Ids are rows of scikit-learn's array; the caption and the class are the digit ("7"). The unit columns ``label`` and
+    ``caption`` make each digit a unit ("digit 7"). The unit column ``contributor`` gives the images to twenty made-up
+    contributors, to try credit on: two for each digit, of which the first has 10% to 46% of the images.
 
     Raises:
         DataError: There is no such split or unit column.
 
     Example:
-        >>> digits = read_digits("test", Options())
+        >>> digits = read_digits("test", ReadOptions())
         >>> digits.size, len(digits), digits.ids[:2]
         ((1, 8, 8), 297, ('2', '11'))
     """
@@ -38,23 +38,24 @@ def read_digits(split: str | None, options: Options) -> Dataset:
     order = np.random.default_rng(_SPLIT_SEED).permutation(len(labels))
     rows = np.sort(choose({"train": order[:_TRAIN], "test": order[_TRAIN:]}, split, "digits"))
     images = np.rint(values[rows] * 255 / _HIGHEST).astype(np.uint8).reshape(-1, 8, 8)
-    units = [f"digit {label}" for label in labels[rows]]
+    names, digits = [f"digit {label}" for label in labels[rows]], tuple(str(label) for label in labels[rows])
     ids = [str(row) for row in rows]
-    found = Found(
+    return RawExamples(
         ids=ids,
         names=ids,
         sources=[Image.fromarray(image) for image in images],
-        captions=[str(label) for label in labels[rows]],
-        columns={"label": units, "caption": units, "contributor": _contributors(labels)[rows].tolist()},
-    )
-    return build(found, options)
+        captions=digits,
+        classes=digits,
+        columns={"label": names, "caption": names, "contributor": _contributors(labels)[rows].tolist()},
+    ).dataset(options)
 
 
 def _contributors(labels: np.ndarray) -> np.ndarray:
     """Contributors of all 1,797 digits, two for each digit."""
-    found, source = np.empty(len(labels), dtype="<U20"), np.random.default_rng(_SPLIT_SEED)
+    contributors, source = np.empty(len(labels), dtype="<U20"), np.random.default_rng(_SPLIT_SEED)
     for digit in np.unique(labels):
-        own = source.permutation(np.flatnonzero(labels == digit))
-        first = round((_SMALLEST + _MORE * int(digit)) * len(own))
-        found[own[:first]], found[own[first:]] = f"contributor {2 * digit:02}", f"contributor {2 * digit + 1:02}"
-    return found
+        examples = source.permutation(np.flatnonzero(labels == digit))
+        count = round((_SMALLEST + _MORE * int(digit)) * len(examples))
+        contributors[examples[:count]] = f"contributor {2 * digit:02}"
+        contributors[examples[count:]] = f"contributor {2 * digit + 1:02}"
+    return contributors

@@ -1,4 +1,4 @@
-"""The files of a folder: the same list on every file system, and nothing from outside."""
+"""The files of a folder, in the same order on every file system. Files outside of it are refused."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ def list_files(base: Path, root: Path) -> list[str]:
         DataError: A link points out of `root`, or to a directory; or a folder can't be listed.
     """
     outermost = root.resolve()
-    found: list[str] = []
+    names: list[str] = []
     for folder, folders, files in os.walk(base, onerror=_fail):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        shown = [Path(folder, name) for name in files if not name.startswith(".")]
-        for path in (*(Path(folder, name) for name in folders), *shown):
+        visible = [Path(folder, name) for name in files if not name.startswith(".")]
+        for path in (*(Path(folder, name) for name in folders), *visible):
             if path.is_symlink() and (path.is_dir() or not path.resolve().is_relative_to(outermost)):
                 raise DataError(f"{path} is a link to {path.readlink()}. Put a copy in its place.")
-        found += [path.relative_to(base).as_posix() for path in shown]
-    return sorted(found, key=os.fsencode)
+        names += [path.relative_to(base).as_posix() for path in visible]
+    return sorted(names, key=os.fsencode)
 
 
 def _fail(error: OSError) -> None:

@@ -1,7 +1,7 @@
-"""A folder of images, laid out as Hugging Face's ``imagefolder`` wants it.
+"""A folder of images in the layout of Hugging Face's ``imagefolder``.
 
-Images lie directly in the folder or in sub-folders (whose names are labels), perhaps below
-``train``, ``validation`` and ``test``; a metadata file may give captions, ids and units.
+Images lie directly in the folder or in sub-folders, whose names are classes. Above them there may be
+the folders ``train``, ``validation`` and ``test``. A metadata file may give captions, classes, ids and units.
 """
 
 from __future__ import annotations
@@ -11,15 +11,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from whence.data.build import Found, Options, build
-from whence.data.columns import as_text, captions_of
 from whence.data.dataset import Dataset
 from whence.data.files import list_files
 from whence.data.metadata import FILE_COLUMN, METADATA_FILES, Row, find_metadata, read_metadata
 from whence.data.pixels import EXTENSIONS, is_image
+from whence.data.raw_examples import RawExamples, ReadOptions, as_text
 from whence.data.splits import CANONICAL, DEFAULT, choose
-from whence.data.stack import shorten
-from whence.errors import DataError
+from whence.errors import DataError, join_names
 
 
 @dataclass(frozen=True)
@@ -37,7 +35,7 @@ class _Listing:
     others: int
 
 
-def read_folder(path: Path, split: str | None, options: Options) -> Dataset:
+def read_folder(path: Path, split: str | None, options: ReadOptions) -> Dataset:
     """Return the images of one split, in the byte order of their ids.
 
     An id is the path relative to the split's folder, or the value of the metadata column ``id``.
@@ -55,8 +53,8 @@ def read_folder(path: Path, split: str | None, options: Options) -> Dataset:
             f"Images are files that end in {', '.join(EXTENSIONS)}."
         )
     metadata = find_metadata(base) or find_metadata(path)
-    columns = _columns(listing, metadata) if metadata else _labels(listing.images)
-    return build(_found(listing, columns, _left_out(path, splits)), options)
+    columns = _columns(listing, metadata) if metadata else _folder_names(listing.images)
+    return _examples(listing, columns, _outside_notes(path, splits)).dataset(options)
 
 
 def _splits(path: Path) -> dict[str, Path]:
@@ -65,13 +63,13 @@ def _splits(path: Path) -> dict[str, Path]:
     Raises:
         DataError: Two folders are the same split.
     """
-    found: dict[str, Path] = {}
+    folders: dict[str, Path] = {}
     for name, split in CANONICAL.items():
         if (path / name).is_dir():
-            if split in found:
-                raise DataError(f"{path} has {found[split].name} and {name} for one split. Keep one of them.")
-            found[split] = path / name
-    return found or {DEFAULT: path}
+            if split in folders:
+                raise DataError(f"{path} has {folders[split].name} and {name} for one split. Keep one of them.")
+            folders[split] = path / name
+    return folders or {DEFAULT: path}
 
 
 def _list_images(base: Path, root: Path) -> _Listing:
@@ -89,19 +87,20 @@ def _list_images(base: Path, root: Path) -> _Listing:
     return _Listing(base, images, len(files) - len(images))
 
 
-def _left_out(path: Path, splits: Mapping[str, Path]) -> tuple[str, ...]:
-    """A note on images that lie beside the folders of the splits."""
+def _outside_notes(path: Path, splits: Mapping[str, Path]) -> tuple[str, ...]:
+    """A note on images that lie outside the folders of the splits."""
     if path in splits.values():
         return ()
     folders = {folder.name for folder in splits.values()}
-    beside = [name for name in list_files(path, path) if PurePosixPath(name).parts[0] not in folders and is_image(name)]
-    if not beside:
+    files = list_files(path, path)
+    outside = [name for name in files if PurePosixPath(name).parts[0] not in folders and is_image(name)]
+    if not outside:
         return ()
-    return (f"Images outside the folders {', '.join(sorted(folders))} were left out: {shorten(beside)}.",)
+    return (f"Images outside the folders {', '.join(sorted(folders))} were left out: {join_names(outside)}.",)
 
 
-def _labels(images: Sequence[str]) -> dict[str, list[object]]:
-    """The name of each image's own folder, as a column; no column where all lie at the top."""
+def _folder_names(images: Sequence[str]) -> dict[str, list[object]]:
+    """The name of the folder that each image lies in, as the column ``label``; none where all lie at the top."""
     labels: list[object] = [PurePosixPath(name).parent.name or None for name in images]
     return {"label": labels} if any(labels) else {}
 
@@ -114,16 +113,17 @@ def _columns(listing: _Listing, metadata: Path) -> dict[str, list[object]]:
     """
     by_file = _rows_by_file(listing.base, metadata)
     images = set(listing.images)
-    missing = [name for name in by_file if name not in images]
-    if missing:
+    without_image = [name for name in by_file if name not in images]
+    if without_image:
         raise DataError(
-            f"{metadata} has rows for files that are not among the images ({len(missing)}): "
-            f"{shorten(missing)}. Add the files or remove the rows."
+            f"{metadata} has rows for files that are not among the images ({len(without_image)}): "
+            f"{join_names(without_image)}. Add the files or remove the rows."
         )
-    bare = [name for name in listing.images if name not in by_file]
-    if bare:
+    without_row = [name for name in listing.images if name not in by_file]
+    if without_row:
         raise DataError(
-            f"{metadata} has no row for some images ({len(bare)}): {shorten(bare)}. Add a row or remove the file."
+            f"{metadata} has no row for some images ({len(without_row)}): {join_names(without_row)}. "
+            "Add a row or remove the file."
         )
     rows = [by_file[name] for name in listing.images]
     return {column: [row[column] for row in rows] for column in rows[0]}
@@ -145,11 +145,11 @@ def _rows_by_file(base: Path, metadata: Path) -> dict[str, Row]:
             rows.append((str(file.relative_to(prefix.as_posix())), row))
     repeated = [name for name, count in Counter(name for name, _ in rows).items() if count > 1]
     if repeated:
-        raise DataError(f"{metadata} has several rows for {shorten(repeated)}. Keep one row per image.")
+        raise DataError(f"{metadata} has several rows for {join_names(repeated)}. Keep one row per image.")
     return dict(rows)
 
 
-def _found(listing: _Listing, columns: Mapping[str, list[object]], notes: tuple[str, ...]) -> Found:
+def _examples(listing: _Listing, columns: Mapping[str, list[object]], notes: tuple[str, ...]) -> RawExamples:
     """Return the training examples in the byte order of their ids.
 
     Raises:
@@ -157,15 +157,12 @@ def _found(listing: _Listing, columns: Mapping[str, list[object]], notes: tuple[
     """
     ids = _ids(listing.images, columns)
     order = sorted(range(len(ids)), key=ids.__getitem__)  # code points: the order of UTF-8
-    ids = [ids[n] for n in order]
     paths = [listing.base / listing.images[n] for n in order]
-    sorted_columns = {name: [values[n] for n in order] for name, values in columns.items()}
-    return Found(
-        ids=ids,
+    return RawExamples.of_columns(
+        ids=[ids[n] for n in order],
         names=[str(path) for path in paths],
         sources=paths,
-        captions=captions_of(ids, sorted_columns),
-        columns=sorted_columns,
+        columns={name: [values[n] for n in order] for name, values in columns.items()},
         notes=notes,
     )
 
@@ -174,7 +171,7 @@ def _ids(images: Sequence[str], columns: Mapping[str, list[object]]) -> list[str
     if "id" not in columns:
         return list(images)
     ids = [as_text(value, name, "id") for name, value in zip(images, columns["id"], strict=True)]
-    missing = [name for name, own in zip(images, ids, strict=True) if own is None]
-    if missing:
-        raise DataError(f"The column 'id' has no value for {shorten(missing)}.")
-    return [own for own in ids if own is not None]
+    without = [name for name, id in zip(images, ids, strict=True) if id is None]
+    if without:
+        raise DataError(f"The column 'id' has no value for {join_names(without)}.")
+    return [id for id in ids if id is not None]

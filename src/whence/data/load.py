@@ -1,20 +1,21 @@
-"""One door to all data sets: the built-in digits, an image folder, a Hugging Face data set, or one of Whence's own."""
+"""The function that reads every kind of data set; a new kind is a file with its reader, and one line in `READERS`."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from whence import artefacts
-from whence.data.build import Options
-from whence.data.dataset import KIND, PIXELS, Dataset, read
+from whence.data.dataset import Dataset
+from whence.data.dataset_artefact import KIND, PIXELS, read
 from whence.data.digits import read_digits
 from whence.data.files import list_files
 from whence.data.folder import read_folder
-from whence.data.hub import parquet_files, read_parquet, read_saved, was_saved
+from whence.data.hugging_face import is_saved, parquet_files, read_parquet, read_saved
 from whence.data.pixels import is_image
+from whence.data.raw_examples import ReadOptions
 from whence.data.splits import DEFAULT, choose
-from whence.data.stack import shorten
-from whence.errors import ArtefactError, DataError
+from whence.errors import ArtefactError, DataError, join_names
 
 _DIGITS = "digits"
 
@@ -31,12 +32,12 @@ def load(
 
     Args:
         data: ``digits`` (a folder of that name is ``./digits``), an image folder, a folder that
-            ``datasets`` saved, a Parquet file or a folder of them; with ``:SPLIT`` behind it or not. Or a data set that
+            ``datasets`` saved, a Parquet file or a folder of them; ``:SPLIT`` may follow. Or a data set that
             Whence wrote, such as ``data`` and ``queries`` in a bank, which is read as it is.
-        split: The split to read; where there are several, ``train`` unless said otherwise.
+        split: The split to read; None for ``train``, or for the only split.
         unit_column: The column that holds the units; None makes each training example its own unit.
         resolution: Crop the central square of every image and scale it to this height and width.
-        grey: One channel, even where there are colours.
+        grey: Use one channel, even where there are colours.
 
     Returns:
         The training examples of the split.
@@ -51,7 +52,7 @@ def load(
         >>> digits.captions[0], digits.units[0]
         ('2', ('digit 2',))
     """
-    options = Options(unit_column, resolution, grey)
+    options = ReadOptions(unit_column, resolution, grey)
     name, split = name_and_split(data, split)
     if name == _DIGITS:
         return read_digits(split, options)
@@ -60,25 +61,16 @@ def load(
         raise DataError(f"{path} does not exist. Data is {_DIGITS!r}, a folder, or a Parquet file.")
     if path.is_file() and path.suffix != ".parquet":
         raise DataError(f"{path} is neither a folder nor a Parquet file.")
-    kind = kind_of(path)
-    if kind == KIND:
-        return _read_written(path, split, options)
-    if kind is not None:
-        inside = ", ".join(str(inner) for inner in artefacts.whole(path, "*") if kind_of(inner) == KIND)
-        raise DataError(f"{path} is a {kind}, not a data set." + (f" Data sets in it: {inside}." if inside else ""))
-    if was_saved(path):
-        return read_saved(path, split, options)
-    if parquet_files(path):
-        _require_no_images(path)
-        return read_parquet(path, split, options)
-    return read_folder(path, split, options)
+    _require_no_other_artefact(path)
+    read_data = next(read_data for recognise, read_data in READERS if recognise(path))
+    return read_data(path, split, options)
 
 
 def kind_of(path: Path) -> str | None:
-    """Return the kind of what Whence wrote in this folder, ``dataset`` or another; None where it wrote nothing.
+    """Return the kind of the artefact in this folder, ``dataset`` or another; None where there is no artefact.
 
     Raises:
-        ArtefactError: It wrote a data set whose manifest is damaged.
+        ArtefactError: It is a data set whose manifest is damaged.
     """
     if not (path / artefacts.MANIFEST).is_file():
         return None
@@ -90,32 +82,59 @@ def kind_of(path: Path) -> str | None:
         return None
 
 
-def _read_written(path: Path, split: str | None, options: Options) -> Dataset:
+def _require_no_other_artefact(path: Path) -> None:
+    """Refuse a folder that Whence wrote and that is no data set, such as a bank.
+
+    Raises:
+        DataError: It is one; the message names the data sets in it.
+    """
+    kind = kind_of(path)
+    if kind not in (None, KIND):
+        inside = ", ".join(str(inner) for inner in artefacts.whole(path, "*") if kind_of(inner) == KIND)
+        raise DataError(f"{path} is a {kind}, not a data set." + (f" Data sets in it: {inside}." if inside else ""))
+
+
+def _read_artefact(path: Path, split: str | None, options: ReadOptions) -> Dataset:
     """Return a data set that Whence wrote, checked by hash.
 
     Raises:
-        DataError: Other units, or pictures of another size or in grey, are asked for.
+        DataError: The options ask for other units, another size or grey, which can't be changed.
     """
     choose({DEFAULT: path}, split, str(path))
     artefacts.read_verified(path, KIND)
-    found = read(path)
-    channels, *sides = found.size
-    other = options.resolution is not None and sides != [options.resolution] * 2
-    if options.unit_column is not None or other or (options.grey and channels > 1):
+    data = read(path)
+    channels, *sides = data.size
+    resized = options.resolution is not None and sides != [options.resolution] * 2
+    if options.unit_column is not None or resized or (options.grey and channels > 1):
         raise DataError(
-            f"{path} is a data set that Whence wrote, with units, size and colours settled: {sides[1]}x{sides[0]} "
-            f"pixels of {channels} channel{'s' if channels > 1 else ''}. Leave out --unit-column, --resolution and "
-            "--grey, or give the data it was made from."
+            f"{path} is a data set that Whence wrote. Its units, size and colours can't be changed: "
+            f"{sides[1]}x{sides[0]} pixels of {channels} channel{'s' if channels > 1 else ''}. "
+            "Leave out --unit-column, --resolution and --grey, or give the data it was made from."
         )
-    return found
+    return data
 
 
-def _require_no_images(path: Path) -> None:
+def _read_parquet_only(path: Path, split: str | None, options: ReadOptions) -> Dataset:
+    """Return the rows of Parquet files.
+
+    Raises:
+        DataError: There are images beside them.
+    """
     images = [name for name in list_files(path, path) if is_image(name)] if path.is_dir() else []
     if images:
         raise DataError(
-            f"{path} has both Parquet files and images ({shorten(images)}). Give the folder or file that is meant."
+            f"{path} has both Parquet files and images ({join_names(images)}). Give the folder or file that is meant."
         )
+    return read_parquet(path, split, options)
+
+
+#: Readers of files and folders: whether a path is theirs, and the function that reads it. The first that fits is used.
+READERS: tuple[tuple[Callable[[Path], object], Callable[[Path, str | None, ReadOptions], Dataset]], ...] = (
+    (lambda path: kind_of(path) == KIND, _read_artefact),
+    (is_saved, read_saved),
+    (parquet_files, _read_parquet_only),
+    (Path.is_dir, read_folder),
+)
 
 
 def name_and_split(data: str | Path, split: str | None) -> tuple[str | Path, str | None]:
@@ -123,10 +142,10 @@ def name_and_split(data: str | Path, split: str | None) -> tuple[str | Path, str
 
     Args:
         data: The name.
-        split: The split that is asked for besides.
+        split: The split given by another option; None for none.
 
     Raises:
-        DataError: They are two different ones.
+        DataError: Two different splits are given.
 
     Example:
         >>> name_and_split("digits:test", None)

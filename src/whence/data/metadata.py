@@ -26,11 +26,10 @@ def find_metadata(folder: Path) -> Path | None:
     Raises:
         DataError: There are several.
     """
-    found = [folder / name for name in METADATA_FILES if (folder / name).is_file()]
-    if len(found) > 1:
-        names = " and ".join(path.name for path in found)
-        raise DataError(f"{folder} has {names}. Keep one of them.")
-    return found[0] if found else None
+    files = [folder / name for name in METADATA_FILES if (folder / name).is_file()]
+    if len(files) > 1:
+        raise DataError(f"{folder} has {' and '.join(file.name for file in files)}. Keep one of them.")
+    return files[0] if files else None
 
 
 def read_metadata(path: Path) -> list[Row]:
@@ -126,4 +125,4 @@ METADATA_FILES: dict[str, Callable[[Path], list[Row]]] = {
     "metadata.jsonl": _read_jsonl,
     "metadata.parquet": _read_parquet,
 }
-"""What reads each kind of metadata file."""
+"""The reader of each kind of metadata file."""

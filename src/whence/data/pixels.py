@@ -1,15 +1,16 @@
-"""One image, from a file, bytes or Pillow, to uint8 pixels.
+"""Images from files, bytes or Pillow to uint8 pixels.
 
-What is decided here: pictures are turned as their EXIF orientation says, transparency is
-composited on white, 16-bit grey is scaled (not clipped) to 8 bit, the first of several frames
-counts, and a file that can't be decoded to its last byte is an error.
+An image is turned as its EXIF orientation says. Transparent parts become white. 16-bit grey is scaled
+(not clipped) to 8 bit. Of several frames the first is used. A file that can't be decoded to its last
+byte is an error.
 """
 
 from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-from whence.errors import DataError
+from whence.errors import ConfigError, DataError, join_names
 
 Source = Path | bytes | Image.Image
 """Where an image comes from."""
@@ -43,7 +44,7 @@ def is_image(name: str) -> bool:
 
 @dataclass(frozen=True)
 class Header:
-    """What is known of an image before its pixels are decoded.
+    """Size and mode of an image, read before its pixels are decoded.
 
     Attributes:
         height: Height in pixels, once turned upright.
@@ -162,3 +163,65 @@ def _narrow(image: Image.Image, name: str) -> Image.Image:
     if "transparency" in image.info:
         values[values == image.info["transparency"]] = 65535
     return Image.fromarray(np.rint(values / 257).astype(np.uint8))
+
+
+def stack(
+    names: Sequence[str], sources: Iterable[Source], *, resolution: int | None = None, grey: bool = False
+) -> tuple[np.ndarray, list[str]]:
+    """Decode images of one size into one array. `sources` is read twice: first the headers, then the pixels.
+
+    Args:
+        names: What messages call the images (N, at least one).
+        sources: The images, in the same order.
+        resolution: Crop and scale every image to this height and width.
+        grey: Use one channel, even where some images have colours.
+
+    Returns:
+        Pixels, uint8 [N, C, H, W], with C = 1 if every image is grey and 3 otherwise; and notes on
+        what was converted.
+
+    Raises:
+        ConfigError: The resolution is not a positive number.
+        DataError: An image can't be decoded, or sizes differ and no resolution was given.
+    """
+    if resolution is not None and resolution < 1:
+        raise ConfigError(f"The resolution must be 1 pixel or more, not {resolution}.")
+    headers = [header(source, name) for name, source in zip(names, sources, strict=True)]
+    channels = 1 if grey or all(image.grey for image in headers) else 3
+    height, width = (resolution, resolution) if resolution else _common_size(headers)
+    pixels = np.empty((len(headers), channels, height, width), dtype=np.uint8)
+    for n, (name, source) in enumerate(zip(names, sources, strict=True)):
+        image = decode(source, name, channels=channels, resolution=resolution)
+        if image.shape != pixels.shape[1:]:
+            raise DataError(f"{name} changed while it was read. Read the data again.")
+        pixels[n] = image
+    return pixels, _notes(names, headers, channels)
+
+
+def _common_size(headers: Sequence[Header]) -> tuple[int, int]:
+    """Return the one height and width of all images.
+
+    Raises:
+        DataError: There are several.
+    """
+    sizes = Counter((image.height, image.width) for image in headers)
+    if len(sizes) > 1:
+        common = [f"{width}x{height} ({count})" for (height, width), count in sizes.most_common()]
+        raise DataError(
+            f"The images have {len(sizes)} sizes: {join_names(common, most=5)}. "
+            "Pass --resolution to crop and scale all of them to one square."
+        )
+    return next(iter(sizes))
+
+
+def _notes(names: Sequence[str], headers: Sequence[Header], channels: int) -> list[str]:
+    target = "L" if channels == 1 else "RGB"
+    notes = []
+    modes = Counter(image.mode for image in headers if image.mode != target)
+    if modes:
+        counts = ", ".join(f"{mode} ({count})" for mode, count in sorted(modes.items()))
+        notes.append(f"Images converted to {target}: {counts}; transparent parts are white.")
+    animated = [name for name, image in zip(names, headers, strict=True) if image.frames > 1]
+    if animated:
+        notes.append(f"Images with several frames, of which the first is used: {join_names(animated)}.")
+    return notes

@@ -21,11 +21,11 @@ T = TypeVar("T")
 
 
 def choose(splits: Mapping[str, T], split: str | None, where: str) -> T:
-    """What belongs to the wanted split.
+    """Return the entry of a split.
 
     Args:
-        splits: What there is, by split.
-        split: The wanted one; None is ``train``, or the only one.
+        splits: An entry for each split of the data set.
+        split: The name of a split; None for ``train``, or for the only split.
         where: What messages call the data set.
 
     Returns:
@@ -39,9 +39,9 @@ def choose(splits: Mapping[str, T], split: str | None, where: str) -> T:
         2
     """
     if split is None:
-        wanted = next(iter(splits)) if len(splits) == 1 else DEFAULT
+        name = next(iter(splits)) if len(splits) == 1 else DEFAULT
     else:
-        wanted = split if split in splits else CANONICAL.get(split, split)
-    if wanted not in splits:
-        raise SplitError(f"{where} has no split {wanted!r}; it has {', '.join(splits)}.")
-    return splits[wanted]
+        name = split if split in splits else CANONICAL.get(split, split)
+    if name not in splits:
+        raise SplitError(f"{where} has no split {name!r}; it has {', '.join(splits)}.")
+    return splits[name]

@@ -1,5 +1,7 @@
 """The base of a bank: data, reference models and queries."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -19,7 +21,7 @@ FEW = BankConfig(models=1, held_out=2, drawn=2, draws=2)
 
 
 def named(data: Dataset, *ids: str) -> Dataset:
-    return Dataset(ids, data.pixels[: len(ids)], data.units[: len(ids)], data.captions[: len(ids)])
+    return replace(data.select(range(len(ids))), ids=ids)
 
 
 def test_a_bank_holds_its_data_models_and_queries(tiny_bank, bank_data):

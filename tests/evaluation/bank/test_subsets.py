@@ -60,7 +60,7 @@ def test_a_share_that_keeps_or_removes_nothing_is_refused(fraction):
 
 
 @pytest.mark.parametrize(
-    ("captions", "expected"),
+    ("classes", "expected"),
     [
         (("a", "a", "b", "b"), ("a", "a", "b", "b")),
         (("a", "a", "a", "b"), (ALL,) * 4),
@@ -68,8 +68,8 @@ def test_a_share_that_keeps_or_removes_nothing_is_refused(fraction):
         ((None,) * 4, (ALL,) * 4),
     ],
 )
-def test_captions_are_classes_where_all_are_shared(captions, expected):
-    data = Dataset(tuple("wxyz"), np.zeros((4, 1, 2, 2), np.uint8), (("u",),) * 4, captions)
+def test_subsets_are_stratified_where_every_class_is_shared(classes, expected):
+    data = Dataset(tuple("wxyz"), np.zeros((4, 1, 2, 2), np.uint8), (("u",),) * 4, (None,) * 4, classes=classes)
     assert classes_of(data) == expected
 
 

@@ -27,7 +27,7 @@ def contributed(count: int = 80, others: Sequence[str] = ()) -> Dataset:
     names = [HOSTILE, *(f"artist {k}" for k in range(1, 12)), *others]
     units = [(names[int(np.sqrt(n) * len(names) / np.sqrt(count))],) for n in range(count)]
     units[-1], units[-2] = (NO_UNIT,), (names[-1], names[0])
-    return Dataset(digits.ids, digits.pixels, tuple(units), digits.captions)
+    return digits.with_fields(units=tuple(units))
 
 
 def credit_of(images: Dataset, name: str, efficient: bool, spread: float | None = 0.3, seed: int = 0) -> Credit:

@@ -20,11 +20,11 @@ FOLDS = 5
 
 @dataclass(frozen=True, eq=False)
 class Classifier:
-    """A support vector machine (RBF kernel) on pixels, fitted to the captions of the training examples.
+    """A support vector machine (RBF kernel) on pixels, fitted to the classes of the training examples.
 
     Attributes:
         model: scikit-learn's SVC.
-        classes: The captions, sorted.
+        classes: The names of the classes, sorted.
         accuracy: Share of pictures it had not seen and put into the right class; None where that can't be measured.
         tested: On which pictures.
     """
@@ -36,26 +36,26 @@ class Classifier:
 
     @classmethod
     def fitted(cls, data: Dataset, held_out: Dataset | None) -> Classifier:
-        """Return one fitted to the examples that have a caption.
+        """Return one fitted to the examples whose class is known.
 
-        Its accuracy is that on held-out pictures with a known caption; without any, by cross-validation.
+        Its accuracy is that on held-out pictures of a known class; without any, by cross-validation.
 
         Raises:
             DataError: There are fewer than two classes.
         """
         from sklearn.svm import SVC
 
-        seen = np.flatnonzero([caption is not None for caption in data.captions])
-        captions = np.array([data.captions[n] for n in seen], str)
-        sizes = Counter(captions.tolist())
+        known = np.flatnonzero([name is not None for name in data.classes])
+        labels = np.array([data.classes[n] for n in known], str)
+        sizes = Counter(labels.tolist())
         if len(sizes) < 2:
             raise DataError(
-                f"Class proportions need training examples of two classes or more as captions; there are {len(sizes)}. "
-                "Name the caption column when loading the data."
+                f"Class proportions need training examples of two classes or more; there are {len(sizes)}. "
+                "Give the class of each image in a column 'label', or a folder for each class."
             )
-        features = pixels(data.pixels[seen])
-        model = SVC().fit(features, captions)
-        accuracy, tested = _accuracy(model, features, captions, held_out)
+        features = pixels(data.pixels[known])
+        model = SVC().fit(features, labels)
+        accuracy, tested = _accuracy(model, features, labels, held_out)
         return cls(model, tuple(sorted(sizes)), accuracy, tested)
 
     def proportions(self, pictures: np.ndarray) -> np.ndarray:
@@ -72,24 +72,24 @@ class Classifier:
 
 
 def _accuracy(
-    model: Any, features: np.ndarray, captions: np.ndarray, held_out: Dataset | None
+    model: Any, features: np.ndarray, labels: np.ndarray, held_out: Dataset | None
 ) -> tuple[float | None, str]:
     """Accuracy on held-out pictures of a known class, else by cross-validation, else None; and on what."""
     from sklearn.model_selection import StratifiedKFold, cross_val_score
 
-    sizes = Counter(captions.tolist())
+    sizes = Counter(labels.tolist())
     if held_out is not None:
-        known = [n for n, own in enumerate(held_out.captions) if own in sizes]
+        known = [n for n, own in enumerate(held_out.classes) if own in sizes]
         if known:
             right = model.predict(pixels(held_out.pixels[known]))
-            found = np.mean([held_out.captions[n] == own for n, own in zip(known, right, strict=True)])
+            found = np.mean([held_out.classes[n] == own for n, own in zip(known, right, strict=True)])
             return float(found), f"{len(known):,} held-out pictures"
     folds = min(FOLDS, *sizes.values())
     if folds < 2:
         return None, "nothing"
     split = StratifiedKFold(folds, shuffle=True, random_state=0)
-    found = cross_val_score(model, features, captions, cv=split).mean()
-    return float(found), f"{len(captions):,} training pictures that it was not fitted to"
+    found = cross_val_score(model, features, labels, cv=split).mean()
+    return float(found), f"{len(labels):,} training pictures that it was not fitted to"
 
 
 @lru_cache(maxsize=1)

@@ -125,4 +125,5 @@ def _queries(part: Path, request: BankRequest) -> Dataset:
         np.concatenate([held_out.pixels, pixels]),
         (*[("held out",)] * len(held_out), *units),
         (*held_out.captions, *captions),
+        classes=(*held_out.classes, *captions),
     )

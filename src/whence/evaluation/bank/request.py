@@ -11,7 +11,7 @@ from pydantic import Field
 
 from whence import artefacts
 from whence.config import Config, Settings
-from whence.data import Dataset
+from whence.data import Dataset, class_inputs
 from whence.diffusion.sizes import complete_config
 from whence.errors import ConfigError, DataError
 from whence.evaluation.bank.bank import KIND
@@ -80,6 +80,7 @@ class BankRequest:
             "inputs": {
                 "data": self.data.fingerprint,
                 "held_out": self.held_out.fingerprint if self.held_out else None,
+                **class_inputs(data=self.data, held_out=self.held_out),
             },
             "made": {"config": self.config.record(), **self.settings.record()},
         }

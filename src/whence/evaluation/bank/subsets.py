@@ -11,26 +11,25 @@ from whence.data import Dataset
 from whence.errors import ConfigError
 from whence.seeds import derived_seed
 
-#: The class of every example where captions are no classes.
+#: The class of every example where subsets are not stratified.
 ALL = "(all)"
 
 
 def classes_of(data: Dataset) -> tuple[str, ...]:
     """Return the class of every example, by which subsets are stratified.
 
-    Captions are classes if every example has one and each is shared by two examples or more; else all examples are of
-    the one class ``(all)``.
+    They are the classes of the data if every example has one and each is shared by two examples or more; else all
+    examples are of the one class ``(all)``.
 
     Example:
         >>> from whence.data import load
         >>> sorted(set(classes_of(load("digits"))))[:3]
         ['0', '1', '2']
     """
-    captions = [caption for caption in data.captions if caption is not None]
-    counts = Counter(captions)
-    if len(captions) < len(data) or min(counts.values()) < 2:
+    known = tuple(name for name in data.classes if name is not None)
+    if len(known) < len(data) or min(Counter(known).values()) < 2:
         return (ALL,) * len(data)
-    return tuple(captions)
+    return known
 
 
 def subsets(classes: Sequence[str], fraction: float, count: int, seed: int, stream: str) -> np.ndarray:

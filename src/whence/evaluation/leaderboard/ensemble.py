@@ -19,7 +19,6 @@ from whence import artefacts
 from whence.attribution.method import Method
 from whence.attribution.request import AttributionRequest
 from whence.config import Config
-from whence.data import Dataset
 from whence.diffusion.examples import Examples
 from whence.ensemble import Ensemble, sample, train_ensemble
 from whence.ensemble.losses import Losses
@@ -62,7 +61,7 @@ def measure_ensemble(board: Board) -> Section:
 def train_members(board: Board, name: str, seed: int) -> Ensemble:
     """Train an ensemble on the bank's data, unless it is there; every example is a unit of its own."""
     data = board.bank.data
-    units = Dataset(data.ids, np.array(data.pixels), tuple((example,) for example in data.ids), data.captions)
+    units = replace(data.ungrouped, pixels=np.array(data.pixels), notes=())
     with board.progress(f"the {name} ensemble") as report:
         return train_ensemble(
             units,

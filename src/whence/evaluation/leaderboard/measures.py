@@ -46,7 +46,7 @@ def measure_measures(board: Board) -> Section:
 def _add_classes(board: Board, rows: Rows) -> None:
     """Add how many of the top examples are of the class of a held-out query, where there are classes."""
     bank = board.bank
-    query_classes, classes = np.array(bank.queries_data.captions, object), np.array(bank.classes)
+    query_classes, classes = np.array(bank.queries_data.classes, object), np.array(bank.classes)
     for name, (columns, scores) in reported_scores(board, [Kind.HELD_OUT]).items():
         right = query_classes[columns][:, None] == classes
         if right.any():

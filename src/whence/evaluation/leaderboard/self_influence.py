@@ -5,6 +5,8 @@ WORK/outliers/model/    a model like the bank's; some of its training images wer
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from whence import artefacts
@@ -87,7 +89,7 @@ def replace_with_gratings(data: Dataset, count: int, seed: int) -> tuple[Dataset
     waves = np.sin(frequency * (np.cos(angle) * columns + np.sin(angle) * rows) + phase)
     pixels, replaced = np.array(data.pixels), np.zeros(len(data), bool)
     pixels[chosen], replaced[chosen] = ((waves > 0) * 255).astype(np.uint8)[:, None], True
-    return Dataset(data.ids, pixels, data.units, data.captions), replaced
+    return replace(data, pixels=pixels, notes=()), replaced
 
 
 def _methods(board: Board) -> list[Method]:

@@ -62,7 +62,7 @@ def test_ids_captions_and_pixels(saved, picture, tmp_path):
     saved.save_to_disk(tmp_path / "saved")
     data = load(tmp_path / "saved")
     assert data.ids == ("0", "1", "2", "3", "4", "5")
-    assert data.captions == ("cat", "dog", None, "cat", "dog", "cat")
+    assert data.captions == data.classes == ("cat", "dog", None, "cat", "dog", "cat")
     assert np.array_equal(data.pixels[5], np.asarray(picture(5)).transpose(2, 0, 1))
 
 
@@ -72,6 +72,13 @@ def test_a_text_column_is_the_caption_and_an_id_column_the_id(saved, tmp_path):
     data = load(tmp_path / "x.parquet")
     assert data.ids == ("60", "50", "40", "30", "20", "10")
     assert data.captions == tuple(texts)
+    assert data.classes == ("cat", "dog", None, "cat", "dog", "cat")
+
+
+@pytest.mark.parametrize("name", ["text", "caption"])
+def test_a_caption_column_of_class_numbers_holds_classes(saved, tmp_path, name):
+    saved.rename_column("label", name).save_to_disk(tmp_path / "saved")
+    assert load(tmp_path / "saved").classes == ("cat", "dog", None, "cat", "dog", "cat")
 
 
 def test_splits_of_a_saved_data_set(saved, tmp_path):

@@ -1,0 +1,77 @@
+"""Data sets on disk: artefacts of kind ``dataset``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from whence import artefacts
+from whence.artefacts import Manifest
+from whence.data.dataset import Dataset
+from whence.errors import ArtefactError, DataError
+
+#: Kind of the artefact.
+KIND = "dataset"
+#: The file of all pixels.
+PIXELS = "pixels.safetensors"
+_EXAMPLES = "examples.parquet"
+
+
+def write(dataset: Dataset, path: Path) -> Manifest:
+    """Write a data set as an artefact of kind ``dataset``; one that is whole already is left as it is.
+
+    The column ``class`` is written only where classes differ from captions.
+
+    Returns:
+        Its manifest.
+
+    Raises:
+        MismatchError: Another data set is at `path`.
+    """
+
+    def build(part: Path) -> dict[str, Any]:
+        columns = {"id": dataset.ids, "units": dataset.units, "caption": dataset.captions}
+        if dataset.classes != dataset.captions:
+            columns["class"] = dataset.classes
+        columns["fingerprint"] = dataset.fingerprints
+        artefacts.write_tensors(part / PIXELS, {"pixels": artefacts.to_tensor(dataset.pixels)})
+        artefacts.write_table(part / _EXAMPLES, {name: list(values) for name, values in columns.items()})
+        return {"examples": len(dataset), "units": len(dataset.unit_ids), "notes": list(dataset.notes)}
+
+    return artefacts.ensure(path, KIND, inputs={"data": dataset.fingerprint}, made={}, build=build)
+
+
+def read(path: Path) -> Dataset:
+    """Read a data set that `write` wrote; pixels are mapped from disk and not hashed again.
+
+    Returns:
+        The data set, with the fingerprints that were recorded. Without a column ``class`` its classes are its captions.
+
+    Raises:
+        ArtefactError: It is not a whole data set, or ids, units, captions, classes or fingerprints are not
+            those that the manifest states. For damaged pixels use `artefacts.verify`.
+    """
+    manifest = artefacts.read_manifest(path, KIND)
+    table = artefacts.read_table(path / _EXAMPLES)
+    tensors = artefacts.read_tensors(path / PIXELS)
+    try:
+        dataset = Dataset(
+            ids=tuple(table["id"]),
+            pixels=tensors["pixels"].numpy(),
+            units=tuple(map(tuple, table["units"])),
+            captions=tuple(table["caption"]),
+            classes=tuple(table.get("class", table["caption"])),
+            notes=tuple(manifest.facts.get("notes", ())),
+        )
+        vars(dataset)["fingerprints"] = tuple(table["fingerprint"])
+    except (KeyError, TypeError, DataError) as error:
+        raise ArtefactError(f"{path} is damaged: {error}") from None
+    stated = manifest.inputs.get("data")
+    if dataset.fingerprint != stated:
+        raise ArtefactError(
+            f"{path} is damaged: its training examples have the fingerprint {dataset.fingerprint}, "
+            f"recorded was {stated}."
+        )
+    if "class" in table:
+        artefacts.verify(path, manifest, within=_EXAMPLES)
+    return dataset

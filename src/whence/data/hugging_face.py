@@ -1,0 +1,233 @@
+"""Hugging Face data sets on disk: saved with ``save_to_disk``, or Parquet files.
+
+Nothing is downloaded, nothing is written, and no code of the data set is run.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.dataset as pads
+
+from whence.data.dataset import Dataset
+from whence.data.files import list_files
+from whence.data.metadata import METADATA_FILES
+from whence.data.raw_examples import RawExamples, ReadOptions, as_text
+from whence.data.splits import CANONICAL, DEFAULT, choose
+from whence.errors import DataError, join_names
+
+_IMAGE = "image"
+_ROWS_AT_ONCE = 64
+_SPLIT = re.compile(rf"({'|'.join(CANONICAL)})(?![A-Za-z0-9])")
+
+
+def is_saved(path: Path) -> bool:
+    """Whether ``datasets`` saved a data set, or several splits, in this folder."""
+    single = (path / "dataset_info.json").is_file() and (path / "state.json").is_file()
+    return single or (path / "dataset_dict.json").is_file()
+
+
+def parquet_files(path: Path) -> list[Path]:
+    """The Parquet files below a folder, or the file itself; metadata of image folders doesn't count."""
+    if path.is_file():
+        return [path]
+    files = [path / name for name in list_files(path, path) if name.endswith(".parquet")]
+    return [file for file in files if file.name not in METADATA_FILES]
+
+
+def read_saved(path: Path, split: str | None, options: ReadOptions) -> Dataset:
+    """Return what ``Dataset.save_to_disk`` or ``DatasetDict.save_to_disk`` wrote.
+
+    Raises:
+        DataError: It can't be read, has no such split, or no image column.
+    """
+    import datasets  # takes seconds, which other data sets needn't wait for
+
+    try:
+        saved = datasets.load_from_disk(str(path))
+    except (OSError, ValueError, LookupError, TypeError, pa.ArrowException) as error:
+        raise DataError(f"{path} cannot be read as a saved data set: {error}") from None
+    splits = dict(saved) if isinstance(saved, datasets.DatasetDict) else {str(saved.split or DEFAULT): saved}
+    examples = choose(splits, split, str(path))
+    with _arrow_errors(path):
+        rows = pads.dataset(examples.with_format("arrow")[:])
+        return _read(Table(rows, examples.features.to_dict(), str(path)), options)
+
+
+def read_parquet(path: Path, split: str | None, options: ReadOptions) -> Dataset:
+    """Return the rows of a Parquet file, or of the files of one split in a folder, in that order.
+
+    Raises:
+        DataError: It can't be read, has no such split, or no image column.
+    """
+    files = choose(_files_by_split(path), split, str(path))
+    with _arrow_errors(path):
+        rows = pads.dataset([str(file) for file in files], format="parquet")
+        return _read(Table.of_parquet(rows, str(path)), options)
+
+
+@contextmanager
+def _arrow_errors(path: Path) -> Iterator[None]:
+    """Turn errors of Arrow and of the file system into a `DataError`."""
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{path} cannot be read: {error}") from None
+
+
+def _files_by_split(path: Path) -> dict[str, Sequence[Path]]:
+    """Return the Parquet files of each split: ``train-00000.parquet``, ``train/00000.parquet``.
+
+    Raises:
+        DataError: Some files name their split and some don't.
+    """
+    by_split: dict[str, list[Path]] = {}
+    unnamed: list[Path] = []
+    for file in parquet_files(path):
+        parts = file.relative_to(path).parts if file != path else (file.name,)
+        names = [match[1] for match in map(_SPLIT.match, reversed(parts)) if match]
+        by_split.setdefault(CANONICAL[names[0]], []).append(file) if names else unnamed.append(file)
+    if by_split and unnamed:
+        raise DataError(
+            f"{path} has files for {', '.join(by_split)} and others whose names tell no split: "
+            f"{join_names([file.name for file in unnamed])}. Name them like train-0.parquet."
+        )
+    return {**by_split} or {DEFAULT: unnamed}
+
+
+def _read(table: Table, options: ReadOptions) -> Dataset:
+    """Return the data set of a table: ids from its column ``id``, or else row numbers.
+
+    Raises:
+        DataError: There is no image column, a row has no id or no image.
+    """
+    names = [f"{table.where}, row {row}" for row in range(table.count)]
+    ids = [str(row) for row in range(len(names))]
+    if "id" in table:
+        texts = [as_text(value, row, "id") for value, row in zip(table["id"], ids, strict=True)]
+        if None in texts:
+            raise DataError(f"{table.where}: row {texts.index(None)} has no value in the column 'id'.")
+        ids = [str(text) for text in texts]
+    examples = RawExamples.of_columns(ids, names, Images(table), table, class_columns=table.class_columns)
+    return examples.dataset(options)
+
+
+class Table(Mapping[str, list[object]]):
+    """A table on disk as columns by name. A column is read when it is used; class numbers become their names.
+
+    Attributes:
+        rows: The table itself.
+        features: The features of the columns, as Hugging Face's ``datasets`` declares them.
+        where: What messages call it.
+    """
+
+    def __init__(self, rows: pads.Dataset, features: Mapping[str, Any], where: str) -> None:
+        self.rows = rows
+        self.features = features
+        self.where = where
+
+    @classmethod
+    def of_parquet(cls, rows: pads.Dataset, where: str) -> Table:
+        """A table with the features that its schema states, if it does."""
+        metadata = (rows.schema.metadata or {}).get(b"huggingface", b"{}")
+        try:
+            features = json.loads(metadata)["info"]["features"]
+        except (ValueError, LookupError, TypeError):
+            features = {}
+        return cls(rows, features if isinstance(features, dict) else {}, where)
+
+    @property
+    def count(self) -> int:
+        """The number of rows."""
+        return int(self.rows.count_rows())
+
+    @property
+    def image_column(self) -> str:
+        """The name of the one column of images, or of the one called ``image``.
+
+        Raises:
+            DataError: There is none, or there are several of other names.
+        """
+        columns = self.rows.schema.names
+        images = [name for name in columns if _get(self.features.get(name), "_type") == "Image"]
+        if _IMAGE in columns or len(images) == 1:
+            return _IMAGE if _IMAGE in columns else images[0]
+        reason = "has no image column" if not images else "has several image columns"
+        raise DataError(f"{self.where} {reason}; it has {', '.join(columns)}. Name one of them {_IMAGE!r}.")
+
+    @property
+    def class_columns(self) -> set[str]:
+        """The names of the columns whose values are numbers of classes."""
+        return {name for name in self.features if self._class_names(name)}
+
+    def __iter__(self) -> Iterator[str]:
+        return (field.name for field in self.rows.schema if _holds_values(field.type))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def __contains__(self, name: object) -> bool:
+        return name in set(self)
+
+    def __getitem__(self, name: str) -> list[object]:
+        if name not in self:
+            raise KeyError(name)
+        values: list[object] = self.rows.to_table(columns=[name]).column(0).to_pylist()
+        names = self._class_names(name)
+        return [_class_name(value, names) for value in values] if names else values
+
+    def _class_names(self, column: str) -> list[str] | None:
+        """The classes that the values of a column, or the entries of its lists, are numbers of; None for others."""
+        feature = self.features.get(column)
+        names: list[str] | None = _get(feature, "names") or _get(_get(feature, "feature"), "names")
+        return names
+
+
+class Images:
+    """The images of a table, row by row. They can be read again; a few are in memory at a time."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+        self._column = table.image_column
+
+    def __iter__(self) -> Iterator[bytes]:
+        batches = self._table.rows.to_batches(
+            columns=[self._column], batch_size=_ROWS_AT_ONCE, batch_readahead=1, fragment_readahead=1
+        )
+        values = (value.as_py() for batch in batches for value in batch.column(0))
+        for row, value in enumerate(values):
+            image = value.get("bytes") if isinstance(value, dict) else value
+            if not isinstance(image, bytes):
+                raise DataError(
+                    f"{self._table.where}, row {row}: the column {self._column!r} holds no image bytes. "
+                    "Save the data set with its images in it."
+                )
+            yield image
+
+
+def _holds_values(kind: pa.DataType) -> bool:
+    """Whether a column of this type holds text, numbers, or lists of them."""
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_dictionary(kind):
+        return _holds_values(kind.value_type)
+    return bool(pa.types.is_primitive(kind) or pa.types.is_null(kind) or _is_text(kind))
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def _get(feature: Any, key: str) -> Any:
+    return feature.get(key) if isinstance(feature, dict) else None
+
+
+def _class_name(value: Any, names: list[str]) -> object:
+    """The name of a class number, or of each in a list; `datasets` writes -1 where the class is not known."""
+    if isinstance(value, list):
+        return [_class_name(entry, names) for entry in value]
+    return names[value] if isinstance(value, int) and 0 <= value < len(names) else None
