@@ -73,6 +73,18 @@ def of_kind(root: Path, kind: str) -> list[Path]:
     return [path for path in whole(root, "*") if kind_of(path) == kind]
 
 
+def kinds_in(path: Path) -> set[str]:
+    """Return the kinds of what a directory holds: its own, if it is an artefact, and those of artefacts right below it.
+
+    Commands that take several kinds of directories look here which one they were given.
+
+    Raises:
+        ArtefactError: There is nothing at `path`, or something unfinished.
+    """
+    kinds = {kind_of(path), *map(kind_of, whole(path, "*"))}
+    return {kind for kind in kinds if kind is not None}
+
+
 def read_manifest(path: Path, kind: str) -> Manifest:
     """Return the manifest of the artefact at `path`.
 

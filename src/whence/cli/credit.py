@@ -100,9 +100,10 @@ def compute(
     from whence.cli.credit_sources import Asked, of_ensemble, of_run, of_scores
 
     asked = Asked(source, data, out, tuple(unit_column or ()), queries, split, resolution, grey, workers, plan)
-    if artefacts.kind_of(source) == "ensemble":
+    kinds = artefacts.kinds_in(source)
+    if "ensemble" in kinds:
         of_ensemble(asked, draws)
-    elif artefacts.kind_of(source) == "scores" or (source / "request").exists():
+    elif kinds & {"scores", "attribution"}:
         of_scores(asked)
     else:
         of_run(

@@ -9,7 +9,8 @@ from typer.testing import CliRunner
 from whence.cli.app import app
 from whence.credit.credit import Credit, Explained
 from whence.errors import ArtefactError, DataError, MismatchError
-from whence.report.credit import is_credit, write_credit_report, write_statement
+from whence.report import CREDIT, ENSEMBLE, page_of
+from whence.report.credit import write_credit_report, write_statement
 from whence.report.credit.bars import line_of_all, share_bar
 from whence.report.credit.figures import Shared
 from whence.report.credit.sentences import account, finding
@@ -274,8 +275,8 @@ def test_what_is_wrong_is_said(folder, images, credit_of, contributed, write_fol
 
 def test_the_commands(folder, tmp_path):
     beside, runner = shutil.copytree(folder, tmp_path / "credit"), CliRunner()
-    assert is_credit(beside)
-    assert not is_credit(tmp_path)
+    assert page_of(beside) is CREDIT
+    assert page_of(tmp_path) is ENSEMBLE
     said = runner.invoke(app, ["credit", "statement", str(beside), "--unit", "artist 5"])
     assert (said.exit_code, said.output.endswith("statements/artist 5.html\n")) == (0, True)
     said = runner.invoke(app, ["report", str(beside)])

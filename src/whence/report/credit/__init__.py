@@ -1,7 +1,6 @@
 """Pages about credit: one for a contributor, in plain words, and one for the whole."""
 
-from whence.report.credit.folder import is_credit
 from whence.report.credit.page import write_credit_report
 from whence.report.credit.statement import write_statement
 
-__all__ = ["is_credit", "write_credit_report", "write_statement"]
+__all__ = ["write_credit_report", "write_statement"]

@@ -108,11 +108,6 @@ def by_picture(explained: Iterable[Explained]) -> dict[str, list[Explained]]:
     return found
 
 
-def is_credit(path: Path) -> bool:
-    """Whether a folder holds shares of contributors."""
-    return bool(artefacts.of_kind(path, KIND))
-
-
 def _place(name: str) -> int:
     return list(ESTIMATORS).index(name) if name in ESTIMATORS else len(ESTIMATORS)
 
