@@ -9,7 +9,7 @@ from PIL import Image
 
 from whence.ensemble import Ensemble
 from whence.report import write_report
-from whence.report.scatter import Column, radius_plot
+from whence.report.ensemble.radii import EnsembleRadii, radius_plot
 
 
 @pytest.fixture(scope="session")
@@ -96,15 +96,14 @@ def test_no_text_of_a_plot_overlaps_another(visit, assert_no_text_overlaps, widt
 @pytest.mark.parametrize("width", [390, 1280])
 def test_no_text_overlaps_whatever_runs_are_compared(visit, page, tmp_path, assert_no_text_overlaps, width):
     for k, sizes in enumerate([[128, 256, 256, 512, 1024, 1500], [1, 1_000_000], [40] * 6, [100, 101, 102, 103]]):
-        columns = [
-            Column(chr(65 + n), size, {"radius": 3.0 / (n + 1), "matched": None, "placebo": 1e-3})
-            for n, size in enumerate(sizes)
+        ensembles = [
+            EnsembleRadii(chr(65 + n), "", size, "", 3.0 / (n + 1), None, 1e-3) for n, size in enumerate(sizes)
         ]
         source = page.read_text("utf-8")
         end = source.index("</svg>\n<figcaption>", source.index('aria-labelledby="beside-plot'))
         start = source.rindex('<svg class="plot"', 0, end)
         file = tmp_path / f"{k}.html"
-        file.write_text(source[:start] + str(radius_plot(columns, "runs", "Runs", "")) + source[end + 6 :], "utf-8")
+        file.write_text(source[:start] + str(radius_plot(ensembles, "runs", "Runs", "")) + source[end + 6 :], "utf-8")
         context = visit(width, file=file)
         assert_no_text_overlaps(context.get_by_role("img", name="Runs", exact=True))
 

@@ -8,8 +8,8 @@ from PIL import Image
 
 from whence.data import Dataset
 from whence.ensemble import Codebook
-from whence.report.examples import TrainingImages
-from whence.report.pictures import LARGE, SMALL, data_uri
+from whence.report.ensemble.training_images import TrainingImages
+from whence.report.picture import LARGE, SMALL, data_uri
 from whence.similarity.pixel import pixel
 
 UNITS = (("ann",), ("ann",), ("bob",), ("cy",), ("bob", "cy"), ("dan",))

@@ -11,12 +11,13 @@ from whence import artefacts, images
 from whence.ensemble.influence import Influence
 from whence.ensemble.landscape import Landscape, landscapes
 from whence.errors import ArtefactError
-from whence.report.examples import TrainingImages
-from whence.report.landscapes import landscape_cards
-from whence.report.page import render
-from whence.report.pictures import SMALL, data_uri
-from whence.report.plots import SIDE, distance_plot
-from whence.report.words import number
+from whence.report.ensemble.distance_plot import distance_plot
+from whence.report.ensemble.landscape_card import landscape_cards
+from whence.report.ensemble.page import render
+from whence.report.ensemble.training_images import TrainingImages
+from whence.report.picture import SMALL, data_uri
+from whence.report.plot import SIDE
+from whence.report.text import number
 from whence.statistics.ticks import linear_ticks, log_ticks
 
 UNITS = [f"u{k}" for k in range(10)]
@@ -233,11 +234,12 @@ def test_outcomes_limits_and_the_way_to_ask_about_fewer_are_told(ensemble, write
     write_landscape(ensemble, "0/2", FAR, FEW)
     text = str(Text(render(ensemble)))
     assert (
-        "Of 3 landscapes, 1 name somebody, 1 nobody in particular, and 1 can't name anybody, for want of placebos."
+        "Of 3 landscapes, 1 name somebody, 1 nobody in particular, and 1 can't name anybody because there are too "
+        "few placebos."
     ) in text
     assert f"whence ensemble influence {ensemble.path} --sample 0/2 --nearest 9" in text
     assert text.count("6 members give at most 21 independent numbers on a picture") == 2
-    assert "Every one of them is exact; who mattered is a statistic, with an error." in text
+    assert "Every counterfactual is exact. Which unit mattered is a statistic, with an error." in text
 
 
 def test_of_a_landscape_only_what_is_shown_is_read(ensemble, write_landscape, monkeypatch):
@@ -269,9 +271,9 @@ def test_pictures_are_those_of_the_landscape(ensemble, write_landscape):
 
 
 def test_many_landscapes_and_names_are_cut_and_say_so(ensemble, write_landscape, monkeypatch):
-    monkeypatch.setattr("whence.report.page.LANDSCAPES", 1)
-    monkeypatch.setattr("whence.report.landscapes.NAMED", 1)
-    monkeypatch.setattr("whence.report.changes.EXAMPLES", 2)
+    monkeypatch.setattr("whence.report.ensemble.page.LANDSCAPES", 1)
+    monkeypatch.setattr("whence.report.ensemble.landscape_card.NAMED", 1)
+    monkeypatch.setattr("whence.report.ensemble.unit_row.EXAMPLES", 2)
     write_landscape(ensemble, "0/0", FAR, ENOUGH)
     write_landscape(ensemble, "0/1", FAR, ENOUGH)
     text = str(Text(render(ensemble)))

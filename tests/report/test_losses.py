@@ -8,10 +8,9 @@ from whence.ensemble.landscaping import landscape
 from whence.ensemble.losses import Losses
 from whence.ensemble.residuals import losses
 from whence.ensemble.sampling import Samples
-from whence.report.examples import TrainingImages
-from whence.report.landscapes import landscape_cards
-from whence.report.losses import loss_readings
-from whence.report.page import render
+from whence.report.ensemble.landscape_card import landscape_cards, loss_readings
+from whence.report.ensemble.page import render
+from whence.report.ensemble.training_images import TrainingImages
 
 
 def drawn(ensemble):

@@ -9,9 +9,9 @@ import pytest
 from whence.ensemble import Ensemble, ablate_each, ablations, sample, train_ensemble
 from whence.errors import ArtefactError
 from whence.report import write_report
-from whence.report.cards import comparison
-from whence.report.page import render
-from whence.report.words import named, number
+from whence.report.ensemble.ablation_card import comparison
+from whence.report.ensemble.page import render
+from whence.report.text import number, unit_phrase
 
 
 class Reader(HTMLParser):
@@ -70,13 +70,13 @@ def test_a_card_shows_what_was_removed_and_what_is_alike(full, reader):
     assert reader.text.count("Closest training images by pixels: a likeness, not a cause") == 2
     assert reader.text.count("What was removed") == 4
     assert reader.text.count("What these members saw") == 1
-    assert reader.text.count("Closest units, by the most alike image of each:") == 2
+    assert reader.text.count("Closest units, each by its most similar image:") == 2
     for n in full.data.examples_of("u3"):
         assert f" {full.data.ids[n]} " in reader.text
 
 
 def test_twins_are_pointed_out(full, reader):
-    unit = named(full.data.units[1])
+    unit = unit_phrase(full.data.units[1])
     assert f"identical twin, {full.data.ids[1]} of {unit}, which was not removed:" in reader.text
 
 
@@ -154,17 +154,17 @@ def test_no_pictures_come_with_the_command(ensemble):
     (ensemble.path / "samples" / "0").rename(ensemble.path / "elsewhere")
     text = Reader(render(ensemble)).text
     assert "Picture 3/0, drawn without unit u1" in text
-    assert "That needs pictures drawn by all members first: whence ensemble sample" in text
+    assert "First, all members must draw pictures: whence ensemble sample" in text
     (ensemble.path / "samples" / "3-without-u1").rename(ensemble.path / "elsewhere too")
     text = Reader(render(ensemble)).text
     assert f"No picture has been drawn yet. This command draws some: whence ensemble sample {ensemble.path}" in text
 
 
 def test_a_large_run_is_cut_and_says_so(full, monkeypatch):
-    monkeypatch.setattr("whence.report.gallery.PICTURES", 2)
-    monkeypatch.setattr("whence.report.page.SETS", 1)
-    monkeypatch.setattr("whence.report.page.ABLATIONS", 2)
-    monkeypatch.setattr("whence.report.cards.SHOWN", 1)
+    monkeypatch.setattr("whence.report.ensemble.gallery.PICTURES", 2)
+    monkeypatch.setattr("whence.report.ensemble.page.SETS", 1)
+    monkeypatch.setattr("whence.report.ensemble.page.ABLATIONS", 2)
+    monkeypatch.setattr("whence.report.ensemble.ablation_card.SHOWN", 1)
     text = Reader(render(full)).text
     for said in ("3 more pictures", "1 more picture set", "3 more ablations", "3 more training images"):
         assert f"… and {said}, not shown here." in text
@@ -174,8 +174,8 @@ def test_a_large_run_is_cut_and_says_so(full, monkeypatch):
 
 
 def test_shrunk_pictures_are_called_so(full, monkeypatch):
-    monkeypatch.setattr("whence.report.page.LARGE", 7)
-    monkeypatch.setattr("whence.report.page.CRISP", 7)
+    monkeypatch.setattr("whence.report.ensemble.page.LARGE", 7)
+    monkeypatch.setattr("whence.report.ensemble.page.CRISP", 7)
     reader = Reader(render(full))
     assert "Pictures are shown smaller than they are; distances are those of the full pictures." in reader.text
     assert ("body", {}) in reader.tags
@@ -188,7 +188,7 @@ def test_where_no_code_word_is_left_there_is_no_placebo(tiny_data, tiny_config, 
     ablate_each(crowded, [("0/0", ["u1"]), ("0/0", ["u2"])], workers=1)
     text = Reader(render(crowded)).text
     assert "Without unit u1 No placebo to compare with Without unit u1 the picture moves by" in text
-    assert "0 of 2 moved at least 1.5 times as far as their placebo, 2 had none." in text
+    assert "0 of 2 pictures moved at least 1.5 times as far as their placebo, 2 had none." in text
     assert "To compare:" not in text
 
 

@@ -11,11 +11,11 @@ from whence import artefacts
 from whence.attribution.pictures import Pictures, extreme_examples
 from whence.diffusion.examples import Examples
 from whence.errors import ArtefactError, DataError, MismatchError
+from whence.report.bar import Scale, interval_bar
 from whence.report.scores import write_scores_report
-from whence.report.scores.bars import Scale, bar
-from whence.report.scores.norms import binned, norm_plot
+from whence.report.scores.concentration import share_counts, share_curve
+from whence.report.scores.norm_plot import norm_plot, norm_quantiles
 from whence.report.scores.page import render
-from whence.report.scores.shares import kept, share_curve
 from whence.scores.scores import Estimand, Scores
 from whence.scores.significance import rising
 from whence.similarity.pixel import pixel
@@ -223,7 +223,7 @@ def test_scores_of_steps_are_named_and_set_aside(tiny_data, tmp_path):
 
 
 def test_of_many_queries_the_first_are_shown_and_it_is_said(folder, tiny_data, tmp_path, monkeypatch):
-    monkeypatch.setattr("whence.report.scores.folder.QUERIES", 2)
+    monkeypatch.setattr("whence.report.scores.score_folder.QUERIES", 2)
     deep = noisy(tiny_data)
     deep = dataclasses.replace(deep, deviations=torch.zeros(8, *deep.scores.shape))
     render(write(tmp_path / "deep", tiny_data, deep))
@@ -310,7 +310,7 @@ def test_numbers_have_one_power_and_three_digits(values, power, written):
 @pytest.mark.parametrize("score", [2.0, -1.0, 0.0])
 def test_a_bar_reaches_from_zero_to_the_score(score):
     scale = Scale.of([-2.0, 2.0])
-    found = str(bar(scale, score, 1.0, True))
+    found = str(interval_bar(scale, score, (score - 1.0, score + 1.0)))
     x, width = (float(found.split(f'{name}="')[1].split("%")[0]) for name in ("x", "width"))
     assert (x, x + width) == pytest.approx(tuple(sorted((50.0, 50 + 25 * score))))
     ends = re.findall(r'class="error" x1="(-?[\d.]+)%" x2="(-?[\d.]+)%" y1="8"', found)
@@ -331,14 +331,14 @@ def test_shares_against_a_loop():
     ("count", "expected"), [(1, [1]), (2, [1]), (50, [1, 10]), (1000, [1, 10, 100]), (5000, [1, 10, 50, 100])]
 )
 def test_which_shares_are_told(count, expected):
-    assert kept(count) == expected
+    assert share_counts(count) == expected
 
 
 def test_bins_against_a_loop():
     source = torch.Generator().manual_seed(0)
     timesteps = torch.randint(0, 1000, (300,), generator=source).double()
     norms = torch.rand(300, generator=source).double()
-    middles, quantiles = binned(timesteps, norms)
+    middles, quantiles = norm_quantiles(timesteps, norms)
     low, high = timesteps.min(), timesteps.max()
     for b in range(30):
         inside = [min(29, int((t - low) / (high - low) * 30)) == b for t in timesteps]
@@ -410,7 +410,7 @@ def test_many_pairs_of_methods_are_folded(visit, hostile_data, tmp_path):
     methods = [noisy(hostile_data, method=f"method-{k}") for k in range(6)]
     file = write_scores_report(write(tmp_path / "many", hostile_data, *methods), tmp_path / "many.html")
     tab = visit(390, file=file)
-    assert tab.get_by_text("Most alike are").is_visible()
+    assert tab.get_by_text("The two methods that agree most are").is_visible()
     assert not tab.locator("#agreement table").is_visible()
     tab.locator("#agreement summary").click()
     assert tab.locator("#agreement tbody tr").count() == 15

@@ -78,9 +78,9 @@ def audit(
     from whence.credit.credit import read_game
     from whence.credit.drift import summary, table
     from whence.credit.duplicates import clusters_across
-    from whence.report.credit.folder import Credits
+    from whence.report.credit.credit_folder import CreditFolder
 
-    found = Credits.read(credit)
+    found = CreditFolder.read(credit)
     if found.data is not None:
         clusters = clusters_across(found.data, Contributors.of_data(found.data))
         say(f"{len(clusters)} clusters of images that are the same, or nearly, across contributors.")
@@ -146,11 +146,11 @@ def _split(
 
 def _chosen(credit: Path, estimator: str | None, about: str | None) -> Credit:
     """The shares by an estimator; if none is named, by the first that shared out what is asked about."""
-    from whence.report.credit.folder import Credits
+    from whence.report.credit.credit_folder import CreditFolder
 
-    found = Credits.read(credit)
+    found = CreditFolder.read(credit)
     if estimator is None and about is not None:
         for one in found.credits.values():
             if any(about in (row.name, row.picture) for row in one.explained):
                 return one
-    return found.credits[found.chosen(estimator)]
+    return found.credits[found.estimator(estimator)]

@@ -9,7 +9,7 @@ from pathlib import Path
 from whence import artefacts
 from whence.ensemble import Ensemble
 from whence.report.credit import write_credit_report
-from whence.report.page import write_report
+from whence.report.ensemble import write_report
 from whence.report.scores import write_scores_report
 
 __all__ = ["PAGES", "Page", "page_of", "write_report"]

@@ -11,10 +11,10 @@ from whence.credit.credit import Credit, Explained
 from whence.errors import ArtefactError, DataError, MismatchError
 from whence.report import CREDIT, ENSEMBLE, page_of
 from whence.report.credit import write_credit_report, write_statement
-from whence.report.credit.bars import line_of_all, share_bar
-from whence.report.credit.figures import Shared
+from whence.report.credit.page import share_bar
 from whence.report.credit.sentences import account, finding
-from whence.report.credit.statement import file_name
+from whence.report.credit.share import BehaviourShares
+from whence.report.credit.statement import file_name, share_line
 
 TEXT = re.compile(r"<style>.*?</style>|<svg.*?</svg>|<[^>]*>", re.DOTALL)
 
@@ -23,13 +23,13 @@ def text_of(source: str) -> str:
     return " ".join(TEXT.sub(" ", source).split())
 
 
-def shared(shares, replicates=None, none=0.0, all=10.0, efficient=False) -> Shared:
+def shared(shares, replicates=None, none=0.0, all=10.0, efficient=False) -> BehaviourShares:
     """Shares in one behaviour; replicates [R, U]."""
     names = tuple("abcdefgh"[: len(shares)])
     explained = Explained("diversity", "Diversity", "bits", None, none, all)
     drawn = None if replicates is None else np.asarray(replicates, np.float32)[:, None]
     owned = tuple((name,) for name in names)
-    return Shared.of(
+    return BehaviourShares.of(
         Credit("one", efficient, names, owned, (explained,), np.array([shares], float), drawn, {}), "diversity"
     )
 
@@ -52,7 +52,7 @@ def test_a_verdict_is_what_the_interval_says(share, half, verdict, label, sure):
     found = shared([share, 1.0], None if half is None else around([share, 1.0], half / 0.95))
     words = finding(found, found.of_unit("a"))
     assert (words.verdict, words.label) == (verdict, label)
-    assert sure in words.sure.replace("60.0", "60")
+    assert sure in words.certainty.replace("60.0", "60")
 
 
 @pytest.mark.parametrize(
@@ -122,13 +122,13 @@ def test_the_remainder_of_shares_that_need_not_add_up_has_an_interval():
 )
 def test_bars_show_sign_and_doubt(share, half, style):
     found = shared([share, 4.0], None if half is None else around([share, 4.0], half))
-    drawn = share_bar(found.scale, found.of_unit("a"))
+    drawn = share_bar(found, found.of_unit("a"))
     assert f'class="{style}"' in drawn
     assert drawn.count('class="error"') == (0 if half is None else 3)
 
 
 def test_a_line_has_a_mark_for_everybody():
-    drawn = line_of_all(shared([1.0, -2.0, 3.0, 4.0]), "b")
+    drawn = share_line(shared([1.0, -2.0, 3.0, 4.0]), "b")
     assert drawn.count('class="other"') == 3
     assert "Shares of all 4 contributors" in drawn
 
@@ -197,7 +197,7 @@ def test_pages_hold_no_script_and_load_nothing(folder, images, tmp_path):
     ):
         source = page.read_text("utf-8")
         assert "<script" not in source
-        assert "<b>" not in source.partition("Pictures that were asked about")[2].partition("</h3>")[0]
+        assert "<b>" not in source.partition("Single pictures")[2].partition("</h3>")[0]
         assert set(re.findall(r'(?:src|href)="(?!#)([a-z]+):', source)) == {"data"}
 
 

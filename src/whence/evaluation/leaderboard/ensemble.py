@@ -19,6 +19,7 @@ from whence import artefacts
 from whence.attribution.method import Method
 from whence.attribution.request import AttributionRequest
 from whence.config import Config
+from whence.data import Dataset
 from whence.diffusion.examples import Examples
 from whence.ensemble import Ensemble, sample, train_ensemble
 from whence.ensemble.losses import Losses

@@ -11,19 +11,21 @@ from markupsafe import Markup
 
 from whence import artefacts
 from whence.credit.credit import Explained
-from whence.report.credit.bars import share_bar
-from whence.report.credit.figures import Share, Shared
-from whence.report.credit.folder import Credits, by_picture
-from whence.report.credit.making import making, told
-from whence.report.credit.sentences import Line, account, called
-from whence.report.credit.words import LABELS, asks, meaning, tally, titled
-from whence.report.pictures import SMALL, Picture, data_uri
-from whence.report.templates import fill
+from whence.report.bar import interval_bar
+from whence.report.credit.credit_folder import CreditFolder, by_picture, how_made
+from whence.report.credit.description import estimator_title, meaning, share_phrase
+from whence.report.credit.sentences import AccountLine, account, contributor_name, tally
+from whence.report.credit.share import LABELS, BehaviourShares, Share
+from whence.report.picture import SMALL, Picture, data_uri
+from whence.report.template import fill
 
-#: Bars on the page, about; as many pictures are shown as they allow, but at least and at most these.
+#: Bars on the page, about. As many pictures are shown as they allow, but at least and at most these numbers.
 BARS, FEWEST, MOST = 4000, 4, 50
-#: Contributors in a table that are not folded: in all, and of more the first and the last. Those below 0 never are.
+#: A table of more contributors than the first number is folded, but for the first and the last contributors (second and
+#: third number). Shares below 0 are never folded.
 UNFOLDED, FIRST, LAST = 40, 25, 10
+#: Styles of bars: an outline where zero lies inside the interval, grey without an interval.
+BAR_STYLES = {"nothing": "within", "unknown": "untested"}
 
 
 def write_credit_report(folder: Path, out: Path | None = None) -> Path:
@@ -31,7 +33,7 @@ def write_credit_report(folder: Path, out: Path | None = None) -> Path:
 
     Args:
         folder: A credit folder: the shares of one or more estimators (each a directory), `data/` with the training
-            examples and `queries/` with the pictures that were asked about, where there are some.
+            examples and `queries/` with the queries, where there are some.
         out: The file; default `report.html` in the folder. One that is there is replaced.
 
     Returns:
@@ -42,12 +44,12 @@ def write_credit_report(folder: Path, out: Path | None = None) -> Path:
         MismatchError: Shares in the folder are of different contributors or data.
     """
     out = out or folder / "report.html"
-    artefacts.write_bytes(out, render(Credits.read(folder), out.parent).encode("utf-8"))
+    artefacts.write_bytes(out, render(CreditFolder.read(folder), out.parent).encode("utf-8"))
     return out
 
 
 @dataclass(frozen=True)
-class Row:
+class ShareRow:
     """A contributor in a table."""
 
     name: str
@@ -60,102 +62,108 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Answer:
-    """The shares in a behaviour by one estimator: rows from the largest, of which the middle ones are folded."""
+class ShareTable:
+    """The shares in a behaviour by one estimator: rows from the largest. The middle rows may be folded."""
 
     estimator: str
     label: str
     units: str
-    first: list[Row]
-    folded: list[Row]
-    last: list[Row]
-    account: list[Line]
+    first: list[ShareRow]
+    folded: list[ShareRow]
+    last: list[ShareRow]
+    account: list[AccountLine]
 
 
 @dataclass(frozen=True)
-class Part:
-    """The model, or a picture, with what was shared out of it."""
+class ShareSection:
+    """The model, or a picture: each of its behaviours with its meaning and the tables of all estimators."""
 
     anchor: str
     title: str
     picture: Picture | None
-    behaviours: list[tuple[Explained, str, list[Answer]]]
+    behaviours: list[tuple[Explained, str, list[ShareTable]]]
 
 
-def render(found: Credits, beside: Path) -> str:
-    """The report as HTML, with links to the tables as they are seen from a folder."""
-    pictures = by_picture(found.explained)
-    each = len(found.credits) * len(found.any.units)
-    shown = min(MOST, max(FEWEST, BARS // each))
-    estimators = {name: asks(name) for name in found.credits}
+def render(folder: CreditFolder, place: Path) -> str:
+    """The report as HTML; links to the tables start from the folder `place`."""
+    pictures = by_picture(folder.explained)
+    bars_each = len(folder.credits) * len(folder.any.units)
+    shown = list(pictures.items())[: min(MOST, max(FEWEST, BARS // bars_each))]
+    of_model = [behaviour for behaviour in folder.explained if behaviour.picture is None]
     return fill(
         "credit.html.j2",
         styles=("report.css", "scores.css", "credit.css"),
-        name=found.path.resolve().name,
-        version=str(next(iter(found.manifests.values())).environment["whence"]),
-        crisp=found.small,
-        units=len(found.any.units),
-        together=found.together,
-        titled=titled,
-        estimators=estimators,
-        how={name: told(credit) for name, credit in found.credits.items()},
-        efficient={name: credit.efficient for name, credit in found.credits.items()},
-        intervals=any(credit.replicates is not None for credit in found.credits.values()),
-        model=[_part(found, f"b{k}", one.title, [one]) for k, one in enumerate(found.explained) if one.picture is None],
-        pictures=[
-            _part(found, f"p{k}", f"Picture {name}", own, name)
-            for k, (name, own) in enumerate(list(pictures.items())[:shown])
-        ],
-        asked=len(pictures),
-        places=_places(found, beside),
-        making=dict(making(found, *found.credits)),
+        name=folder.path.resolve().name,
+        version=str(next(iter(folder.manifests.values())).environment["whence"]),
+        crisp=folder.crisp,
+        units=len(folder.any.units),
+        examples=folder.example_count,
+        estimator_title=estimator_title,
+        estimators={name: share_phrase(name) for name in folder.credits},
+        how={name: how_made(credit) for name, credit in folder.credits.items()},
+        efficient={name: credit.efficient for name, credit in folder.credits.items()},
+        intervals=any(credit.replicates is not None for credit in folder.credits.values()),
+        model=[_section(folder, f"b{k}", one.title, [one]) for k, one in enumerate(of_model)],
+        pictures=[_section(folder, f"p{k}", f"Picture {name}", own, name) for k, (name, own) in enumerate(shown)],
+        query_count=len(pictures),
+        table_folders=_table_folders(folder, place),
+        provenance=dict(folder.provenance(*folder.credits)),
     )
 
 
-def _part(found: Credits, anchor: str, title: str, explained: list[Explained], query: str | None = None) -> Part:
-    pixels = None if query is None else found.query(query)
+def _section(
+    folder: CreditFolder, anchor: str, title: str, behaviours: list[Explained], query: str | None = None
+) -> ShareSection:
+    pixels = None if query is None else folder.query(query)
     picture = None if pixels is None else Picture(data_uri(pixels, SMALL), title, title)
-    return Part(anchor, title, picture, [(one, meaning(one.name), list(_answers(found, one))) for one in explained])
+    rows = [(behaviour, meaning(behaviour.name), list(_tables(folder, behaviour))) for behaviour in behaviours]
+    return ShareSection(anchor, title, picture, rows)
 
 
-def _answers(found: Credits, explained: Explained) -> Iterator[Answer]:
-    for name, credit in found.credits.items():
-        if any(one.name == explained.name for one in credit.explained):
-            shared = Shared.of(credit, explained.name)
-            rows = [_row(shared, one) for one in shared.shares]
-            first, last = _fold(shared)
-            yield Answer(
+def _tables(folder: CreditFolder, explained: Explained) -> Iterator[ShareTable]:
+    for name, credit in folder.credits.items():
+        if any(behaviour.name == explained.name for behaviour in credit.explained):
+            shares = BehaviourShares.of(credit, explained.name)
+            rows = [_row(shares, share) for share in shares.shares]
+            first, last = _fold(shares)
+            yield ShareTable(
                 name,
-                tally(shared.verdicts),
-                shared.measure.units,
+                tally(shares.verdicts),
+                shares.format.units,
                 rows[:first],
                 rows[first:last],
                 rows[last:],
-                account(shared),
+                account(shares),
             )
 
 
-def _row(shared: Shared, share: Share) -> Row:
-    measure, percent = shared.measure, shared.measure.percent(share.value)
-    low_high = "" if share.interval is None else " to ".join(map(measure.signed, share.interval))
-    return Row(
-        called(share.unit),
+def _row(behaviour: BehaviourShares, share: Share) -> ShareRow:
+    written, percent = behaviour.format, behaviour.format.percent(share.value)
+    interval = "" if share.interval is None else " to ".join(map(written.signed, share.interval))
+    return ShareRow(
+        contributor_name(share.unit),
         share.examples,
-        share_bar(shared.scale, share),
-        f"{measure.signed(share.value)}{f' ({percent})' if percent else ''}",
-        low_high,
+        share_bar(behaviour, share),
+        f"{written.signed(share.value)}{f' ({percent})' if percent else ''}",
+        interval,
         share.verdict,
         LABELS[share.verdict] if share.verdict in ("nothing", "below") else "",
     )
 
 
-def _fold(shared: Shared) -> tuple[int, int]:
-    """Between which rows a table is folded."""
-    count, below = len(shared.shares), sum(one.value < 0 for one in shared.shares)
+def share_bar(behaviour: BehaviourShares, share: Share) -> Markup:
+    """A bar from 0 to a share with its interval."""
+    style = BAR_STYLES.get(share.verdict, "")
+    return interval_bar(behaviour.format.scale, share.value, share.interval, style, LABELS[share.verdict])
+
+
+def _fold(behaviour: BehaviourShares) -> tuple[int, int]:
+    """The first row that is folded, and the first row after the folded ones."""
+    count, below = len(behaviour.shares), sum(share.value < 0 for share in behaviour.shares)
     return (count, count) if count <= UNFOLDED else (FIRST, max(FIRST, count - max(LAST, below)))
 
 
-def _places(found: Credits, beside: Path) -> dict[str, str]:
-    """Where the tables of every estimator lie; empty where the page is not beside them."""
-    links = {name: Path(os.path.relpath((found.path / name).resolve(), beside.resolve())) for name in found.credits}
+def _table_folders(folder: CreditFolder, place: Path) -> dict[str, str]:
+    """The folder with the tables of each estimator, as a link from `place`; empty where it is not below `place`."""
+    links = {name: Path(os.path.relpath((folder.path / name).resolve(), place.resolve())) for name in folder.credits}
     return {name: "" if ".." in link.parts else link.as_posix() for name, link in links.items()}

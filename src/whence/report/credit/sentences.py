@@ -1,14 +1,14 @@
-"""What a statement says of a share: no sentence says more than was measured."""
+"""Sentences about a share. No sentence says more than was measured."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from whence.data import NO_UNIT
-from whence.report.credit.figures import Share, Shared
-from whence.report.credit.words import LABELS, ordinal
-from whence.report.words import counted
+from whence.report.credit.share import LABELS, BehaviourShares, Share, Verdict
+from whence.report.text import ordinal, plural
 
 
 @dataclass(frozen=True)
@@ -19,23 +19,23 @@ class Finding:
         label: What its interval says, in a few words.
         verdict: The same, as a name.
         number: The share: a percentage where that doesn't mislead.
-        of: What the number is of.
-        sure: How sure that is.
+        of: What the number is a part of.
+        certainty: How sure the share is.
         standing: The place among all contributors.
-        brief: All of it in one sentence.
+        brief: Share and certainty in one sentence.
     """
 
     label: str
     verdict: str
     number: str
     of: str
-    sure: str
+    certainty: str
     standing: str
     brief: str
 
 
 @dataclass(frozen=True)
-class Line:
+class AccountLine:
     """A line of an account.
 
     Attributes:
@@ -51,103 +51,110 @@ class Line:
     style: str = ""
 
 
-def called(unit: str) -> str:
-    """Return a contributor's name as it stands on a page."""
+def contributor_name(unit: str) -> str:
+    """Return the name of a contributor on a page."""
     return "Pictures without a contributor" if unit == NO_UNIT else unit
 
 
-def finding(shared: Shared, share: Share) -> Finding:
+def finding(behaviour: BehaviourShares, share: Share) -> Finding:
     """Return a share in words."""
-    measure, percent = shared.measure, shared.measure.percent(share.value)
-    whole = shared.explained.all - shared.explained.none
+    written, percent = behaviour.format, behaviour.format.percent(share.value)
+    whole = behaviour.explained.all - behaviour.explained.none
+    parts = f"{written.signed(share.value)} of {written.amount(whole)}"
     return Finding(
         label=LABELS[share.verdict],
         verdict=share.verdict,
-        number=percent or measure.amount(share.value),
-        of=f"of the difference that all contributors make: {measure.signed(share.value)} of {measure.amount(whole)}"
-        if percent
-        else "",
-        sure=_sure(shared, share),
-        standing=_standing(len(shared.shares), share),
-        brief=_brief(shared, share),
+        number=percent or written.amount(share.value),
+        of=f"of the difference that all contributors make: {parts}" if percent else "",
+        certainty=_certainty(behaviour, share),
+        standing=_standing(len(behaviour.shares), share),
+        brief=_brief(behaviour, share),
     )
 
 
-def account(shared: Shared, unit: str | None = None) -> list[Line]:
-    """Return how the whole adds up: without anybody, shares, what is owed to nobody, with everybody.
+def account(behaviour: BehaviourShares, unit: str | None = None) -> list[AccountLine]:
+    """Return how the whole adds up: without anybody, the shares, what is owed to nobody, with everybody.
 
     Args:
-        shared: The shares.
+        behaviour: The shares.
         unit: A contributor with a line of its own; the others are one line together.
 
     Returns:
         The lines, from the model of nobody to the model of everybody.
     """
-    measure, explained = shared.measure, shared.explained
-    total = sum(one.value for one in shared.shares)
-    lines = [Line("Without anybody’s pictures", _value(shared, explained.none), _start(explained.none))]
+    written, explained = behaviour.format, behaviour.explained
+    total = sum(share.value for share in behaviour.shares)
+    note = "What is there without any contributor; owed to nobody." if math.isfinite(explained.none) else ""
+    lines = [AccountLine("Without anybody’s pictures", _value(behaviour, explained.none), note)]
     if unit is not None:
-        own = shared.of_unit(unit).value
-        others = counted(len(shared.shares) - 1, "other contributor")
-        lines.append(Line(called(unit), measure.signed(own), style="own"))
-        lines.append(Line(f"The {others} together", measure.signed(total - own)))
+        value = behaviour.of_unit(unit).value
+        others = plural(len(behaviour.shares) - 1, "other contributor")
+        lines.append(AccountLine(contributor_name(unit), written.signed(value), style="own"))
+        lines.append(AccountLine(f"The {others} together", written.signed(total - value)))
     else:
-        lines.append(Line(f"The {len(shared.shares)} contributors together", measure.signed(total)))
-    lines.append(Line("Owed to nobody in particular", _rest(shared), _remainder(shared), "rest"))
-    return [*lines, Line("With everybody’s pictures", _value(shared, explained.all), style="total")]
+        lines.append(AccountLine(f"The {len(behaviour.shares)} contributors together", written.signed(total)))
+    remainder = written.signed(behaviour.remainder) if math.isfinite(behaviour.remainder) else "not known"
+    lines.append(AccountLine("Owed to nobody in particular", remainder, _remainder_note(behaviour), "rest"))
+    return [*lines, AccountLine("With everybody’s pictures", _value(behaviour, explained.all), style="total")]
 
 
-def _value(shared: Shared, value: float) -> str:
-    return shared.measure.number(value) if math.isfinite(value) else "not measured"
+def tally(verdicts: Sequence[Verdict]) -> str:
+    """Return how many shares are above zero, below it, or could as well be nothing.
+
+    Example:
+        >>> tally(["above", "nothing", "nothing", "below"])
+        '1 above zero, 1 below, 2 could as well be nothing'
+    """
+    if "unknown" in verdicts:
+        return "No intervals known"
+    words = {"above": "above zero", "below": "below", "nothing": "could as well be nothing"}
+    return ", ".join(f"{verdicts.count(name)} {text}" for name, text in words.items() if name in verdicts)
 
 
-def _start(none: float) -> str:
-    return "What is there without any contributor; owed to nobody." if math.isfinite(none) else ""
+def _value(behaviour: BehaviourShares, value: float) -> str:
+    return behaviour.format.number(value) if math.isfinite(value) else "not measured"
 
 
-def _rest(shared: Shared) -> str:
-    return shared.measure.signed(shared.remainder) if math.isfinite(shared.remainder) else "not known"
-
-
-def _remainder(shared: Shared) -> str:
-    if not math.isfinite(shared.remainder):
+def _remainder_note(behaviour: BehaviourShares) -> str:
+    if not math.isfinite(behaviour.remainder):
         return "The two ends were not both measured, so what the shares leave over is not known."
-    if shared.efficient:
+    if behaviour.efficient:
         return "This way of counting hands out the whole change, so that nothing is left over."
-    less = "less" if shared.remainder > 0 else "more"
-    between = ""
-    if shared.remainder_interval is not None:
-        between = f" Likely {shared.measure.interval(*shared.remainder_interval)}."
+    less = "less" if behaviour.remainder > 0 else "more"
+    likely = ""
+    if behaviour.remainder_interval is not None:
+        likely = f" Likely {behaviour.format.interval(*behaviour.remainder_interval)}."
     return (
-        f"The shares together are {less} than the whole: contributors need one another, stand in for one another "
-        f"or have pictures in common. Nobody is credited with the difference, and no share was rescaled.{between}"
+        f"The shares together are {less} than the whole: contributors need one another, can replace one another "
+        f"or have pictures in common. Nobody is credited with the difference, and no share was rescaled.{likely}"
     )
 
 
-def _between(shared: Shared, low: float, high: float) -> str:
-    measure = shared.measure
-    if measure.percent(low):
-        return f"from {measure.percent(low)} to {measure.percent(high)}"
-    return measure.interval(low, high)
+def _range(behaviour: BehaviourShares, low: float, high: float) -> str:
+    written = behaviour.format
+    if written.percent(low):
+        return f"from {written.percent(low)} to {written.percent(high)}"
+    return written.interval(low, high)
 
 
-def _brief(shared: Shared, share: Share) -> str:
-    measure, percent = shared.measure, shared.measure.percent(share.value)
-    number = f"{percent} of the difference that all contributors make" if percent else measure.amount(share.value)
+def _brief(behaviour: BehaviourShares, share: Share) -> str:
+    percent = behaviour.format.percent(share.value)
+    amount = behaviour.format.amount(share.value)
+    number = f"{percent} of the difference that all contributors make" if percent else amount
     if share.interval is None:
         return f"about {number}; how sure that is, is not known."
     endings = {"nothing": "; it could as well be nothing", "below": "; with these pictures the number is lower"}
-    return f"about {number}, likely {_between(shared, *share.interval)}{endings.get(share.verdict, '')}."
+    return f"about {number}, likely {_range(behaviour, *share.interval)}{endings.get(share.verdict, '')}."
 
 
-def _sure(shared: Shared, share: Share) -> str:
+def _certainty(behaviour: BehaviourShares, share: Share) -> str:
     if share.interval is None:
         return "How sure this is, is not known."
-    between = _between(shared, *share.interval)
+    likely = f"Likely {_range(behaviour, *share.interval)}."
     if share.verdict == "nothing":
-        return f"Likely {between}. Zero lies in this range: the share could as well be nothing."
+        return f"{likely} Zero lies in this range: the share could as well be nothing."
     side, lower = ("below", "lower") if share.verdict == "below" else ("above", "higher")
-    return f"Likely {between}. All of this range is {side} zero: with these pictures the number is {lower}."
+    return f"{likely} All of this range is {side} zero: with these pictures the number is {lower}."
 
 
 def _standing(count: int, share: Share) -> str:
@@ -156,5 +163,5 @@ def _standing(count: int, share: Share) -> str:
         return f"{standing}."
     first, last = share.places
     if first == last:
-        return f"{standing}; measured anew, this place would hardly change."
-    return f"{standing}; measured anew, likely anywhere from the {ordinal(first)} to the {ordinal(last)} place."
+        return f"{standing}; if this were measured again, the place would hardly change."
+    return f"{standing}; if this were measured again, likely from the {ordinal(first)} to the {ordinal(last)} place."

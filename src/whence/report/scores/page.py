@@ -1,20 +1,25 @@
-"""Writing the report of scores: one page that needs no network, server or script."""
+"""The report of scores: one page that needs no network, server or script."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median_low
+
+import numpy as np
 
 from whence import artefacts
-from whence.report.overview import flat
-from whence.report.pictures import CRISP, SMALL, data_uri
-from whence.report.scores.cards import OPEN, SHOWN, QueryCard, query_cards
-from whence.report.scores.folder import Attributions
-from whence.report.scores.methods import method_rows, pairs, top_of
-from whence.report.scores.norms import norm_plot
-from whence.report.scores.shares import concentrations, kept, largest, share_plot
-from whence.report.templates import fill
+from whence.report.picture import CRISP, SMALL, data_uri
+from whence.report.scores.concentration import concentrations, largest_phrase, share_counts, share_plot
+from whence.report.scores.norm_plot import norm_plot
+from whence.report.scores.query_card import OPEN, SHOWN, QueryCard, query_cards
+from whence.report.scores.score_folder import ScoreFolder
+from whence.report.template import fill, fingerprints, flat_settings, versions
+from whence.report.text import percent, plural
+from whence.scores.scores import Scores
+from whence.statistics.agreement import TOP, agreement
 
 #: Pairs of methods that are unfolded.
 PAIRS = 10
@@ -24,7 +29,7 @@ def write_scores_report(folder: Path, out: Path | None = None) -> Path:
     """Write the report of scores: one self-contained HTML file.
 
     Args:
-        folder: A folder with the scores of one or more methods (each a directory) and ``pictures/``; gradient norms
+        folder: A folder with the scores of one or more methods (each a directory) and ``pictures/``. Gradient norms
             in ``norms.parquet`` (columns readout, timestep, norm) are plotted where they are there.
         out: The file; default ``report.html`` in the folder. One that is there is replaced.
 
@@ -40,77 +45,139 @@ def write_scores_report(folder: Path, out: Path | None = None) -> Path:
     return out
 
 
+def render(path: Path) -> str:
+    """The report as HTML."""
+    folder = ScoreFolder.read(path)
+    scores, pictures = folder.scores, folder.pictures
+    cards, (height, width) = list(query_cards(folder)), pictures.examples.values.shape[-2:]
+    count, images = len(folder.any.examples), _images(folder, cards)
+    shares = concentrations(scores)
+    curves = count > 1 and any(method.curve is not None for method in shares)
+    return fill(
+        "scores.html.j2",
+        styles=("report.css", "scores.css"),
+        name=folder.path.resolve().name,
+        version=str(next(iter(folder.manifests.values())).environment["whence"]),
+        crisp=max(height, width) <= CRISP,
+        size=(width, height),
+        folder=folder,
+        examples=count,
+        draws=sorted({method.draws for method in scores.values() if method.draws}),
+        errors=any(method.standard_error is not None for method in scores.values()),
+        signed=any(method.sign != "unsigned" for method in scores.values()),
+        unsigned=any(method.sign == "unsigned" for method in scores.values()),
+        cards=cards,
+        thumbs={card.name: data_uri(pictures.query(card.name), SMALL) for card in cards},
+        images=list(images.values()),
+        anchors={n: image.anchor for n, image in images.items()},
+        shown=SHOWN,
+        unfolded=OPEN,
+        methods=list(method_rows(scores, cards)),
+        shares=shares,
+        share_columns=[largest_phrase(k, count) for k in share_counts(count)],
+        share_plot=share_plot(shares, count, "shares-plot") if curves else "",
+        pairs=method_pairs(scores),
+        listed_pairs=PAIRS,
+        top=(min(TOP, count), percent(min(TOP, count) / count)),
+        norms=[
+            (readout, norm_plot(*values, f"norms-{k}", f"Norm of the gradient against timestep: {readout}"))
+            for k, (readout, values) in enumerate(folder.norms.items())
+        ],
+        provenance=dict(_provenance(folder)),
+    )
+
+
 @dataclass(frozen=True)
 class Image:
-    """A training image, which the page holds once and shows wherever it is named."""
+    """A training image, which the page holds once and shows wherever its example appears."""
 
     anchor: str
     source: str
 
 
-def render(folder: Path) -> str:
-    """The report as HTML."""
-    found = Attributions.read(folder)
-    cards, (height, width) = list(query_cards(found)), found.pictures.examples.values.shape[-2:]
-    count, held = len(found.any.examples), _images(found, cards)
-    shares = concentrations(found.scores)
-    curves = count > 1 and any(one.curve is not None for one in shares)
-    return fill(
-        "scores.html.j2",
-        styles=("report.css", "scores.css"),
-        name=found.path.resolve().name,
-        version=str(next(iter(found.manifests.values())).environment["whence"]),
-        crisp=max(height, width) <= CRISP,
-        size=(width, height),
-        found=found,
-        examples=count,
-        draws=sorted({one.draws for one in found.scores.values() if one.draws}),
-        errors=any(one.standard_error is not None for one in found.scores.values()),
-        signed=any(one.sign != "unsigned" for one in found.scores.values()),
-        unsigned=any(one.sign == "unsigned" for one in found.scores.values()),
-        cards=cards,
-        thumbs={card.name: data_uri(found.pictures.query(card.name), SMALL) for card in cards},
-        images=list(held.values()),
-        anchors={n: image.anchor for n, image in held.items()},
-        shown=SHOWN,
-        unfolded=OPEN,
-        methods=list(method_rows(found.scores, cards)),
-        shares=shares,
-        kept=[largest(k, count) for k in kept(count)],
-        share_plot=share_plot(shares, count, "shares-plot") if curves else "",
-        pairs=pairs(found.scores),
-        listed_pairs=PAIRS,
-        top=top_of(count),
-        norms=[
-            norm_plot(*own, f"norms-{k}", f"Norm of the gradient against timestep: {readout}")
-            for k, (readout, own) in enumerate(found.norms.items())
-        ],
-        making=dict(_making(found)),
-    )
-
-
-def _images(found: Attributions, cards: Sequence[QueryCard]) -> dict[int, Image]:
+def _images(folder: ScoreFolder, cards: Sequence[QueryCard]) -> dict[int, Image]:
     """The training images on the page, by column; those that were not kept are left out."""
-    kept = set(found.pictures.examples.ids)
-    shown = {
-        entry.column: entry.name
-        for card in cards
-        for answer in card.answers
-        for entry in (*answer.proponents, *answer.opponents)
-    }
+    kept = set(folder.pictures.examples.ids)
+    results = [result for card in cards for result in card.results]
+    shown = {entry.column: entry.name for result in results for entry in (*result.proponents, *result.opponents)}
     return {
-        n: Image(f"e{n}", data_uri(found.pictures.example(name), SMALL))
+        n: Image(f"e{n}", data_uri(folder.pictures.example(name), SMALL))
         for n, name in sorted(shown.items())
         if name in kept
     }
 
 
-def _making(found: Attributions) -> Iterator[tuple[str, dict[str, str]]]:
-    """How the scores were made: titled tables of names and values."""
-    if found.told:
-        yield "Asked", dict(found.told)
-    for name, manifest in found.manifests.items():
+def _provenance(folder: ScoreFolder) -> Iterator[tuple[str, dict[str, str]]]:
+    """How the scores were made: tables of names and values, by title."""
+    if folder.facts:
+        yield "Request", dict(folder.facts)
+    for name, manifest in folder.manifests.items():
         settings = {key: value for key, value in manifest.made.items() if key != "values"}
-        fingerprints = {"fingerprint": manifest.fingerprint, **{f"of {k}": str(v) for k, v in manifest.inputs.items()}}
-        yield name, {**flat(settings), **fingerprints}
-    yield "Versions", {name: str(value) for name, value in next(iter(found.manifests.values())).environment.items()}
+        yield name, {**flat_settings(settings), **fingerprints(manifest)}
+    yield "Versions", versions(next(iter(folder.manifests.values())))
+
+
+@dataclass(frozen=True)
+class MethodRow:
+    """A method in words.
+
+    Attributes:
+        name: Its name.
+        values: What it estimates, by title.
+        outcome: For how many queries something rises above noise; empty without standard errors.
+    """
+
+    name: str
+    values: Mapping[str, str]
+    outcome: str
+
+
+@dataclass(frozen=True)
+class MethodPair:
+    """The agreement of two methods, on average over queries; in words.
+
+    Attributes:
+        names: The methods.
+        correlation: Spearman's rank correlation over examples.
+        overlap: Share of the top examples of one method that are among those of the other.
+    """
+
+    names: tuple[str, str]
+    correlation: str
+    overlap: str
+
+
+def method_rows(methods: Mapping[str, Scores], cards: Sequence[QueryCard]) -> Iterator[MethodRow]:
+    """Every method in words, with its outcome on these cards."""
+    for k, (name, scores) in enumerate(methods.items()):
+        counts = [rises for card in cards if (rises := card.results[k].rises) is not None]
+        some = sum(map(bool, counts))
+        outcome = f"Something rises above noise for {some:,} of {len(counts):,} queries" if counts else ""
+        median = f", in the median {median_low(counts):,} of {len(scores.examples):,} examples" if some else ""
+        values = {
+            "Explains": scores.estimand.behaviour,
+            "Imagined change": scores.estimand.intervention,
+            "Training": scores.estimand.process,
+            "Sign": scores.sign,
+            "Draws": plural(scores.draws, "draw") if scores.draws else "none",
+        }
+        yield MethodRow(name, values, outcome + median)
+
+
+def method_pairs(methods: Mapping[str, Scores]) -> list[MethodPair]:
+    """The agreement of every two methods, the largest first; empty where there is one method or one example."""
+    first = next(iter(methods.values()))
+    if len(first.examples) < 2:
+        return []
+    pairs = []
+    for (a, scores_a), (b, scores_b) in itertools.combinations(methods.items(), 2):
+        both = agreement(first.queries, scores_a.scores.double().numpy(), scores_b.scores.double().numpy())
+        defined = both.correlations[~np.isnan(both.correlations)]
+        mean = float(defined.mean()) if len(defined) else float("nan")
+        pairs.append((mean, MethodPair((a, b), _signed(mean), percent(float(both.recalls.mean())))))
+    ranked = sorted(pairs, key=lambda pair: np.inf if np.isnan(pair[0]) else -pair[0])
+    return [pair for _, pair in ranked]
+
+
+def _signed(value: float) -> str:
+    return "–" if np.isnan(value) else f"{value:.2f}".replace("-0.00", "0.00").replace("-", "−")

@@ -2,32 +2,37 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+import torch
 from markupsafe import Markup
 
-from whence import images
+from whence import artefacts, images
 from whence.ensemble import Ensemble
 from whence.ensemble.influence import Influence
-from whence.ensemble.landscape import Landscape, landscapes
+from whence.ensemble.landscape import Landscape
+from whence.ensemble.losses import Losses
+from whence.ensemble.sampling import Samples, find_sample
 from whence.ensemble.verdict import background, verdict
-from whence.report.changes import UnitRow, unit_row
-from whence.report.examples import TrainingImages
-from whence.report.pictures import LARGE, Picture, data_uri
-from whence.report.plots import distance_plot, middle
-from whence.report.words import counted, named, number
+from whence.errors import ArtefactError
+from whence.report.ensemble.distance_plot import distance_plot, middle_range
+from whence.report.ensemble.training_images import TrainingImages
+from whence.report.ensemble.unit_row import UnitRow, unit_row
+from whence.report.picture import LARGE, Picture, data_uri
+from whence.report.text import number, plural, unit_phrase
 
 #: Landscapes shown.
 LANDSCAPES = 24
-#: Units shown of a landscape: of those that are named, or else of those with the largest distances.
+#: Units shown of a landscape: those that are named, or else those with the largest distances.
 NAMED, LARGEST = 5, 3
 
 
 @dataclass(frozen=True)
 class LandscapeCard:
-    """A landscape as the page tells it.
+    """A landscape on the page.
 
     Attributes:
         anchor: Its place on the page.
@@ -65,14 +70,14 @@ class LandscapeCard:
         if len(self.reading.units) == 1 and self.reading.threshold is not None:
             return self.heading
         if self.reading.influential:
-            return f"{counted(len(self.reading.influential), 'unit')} named"
+            return f"{plural(len(self.reading.influential), 'unit')} named"
         if self.reading.threshold is not None:
             return "Nobody in particular"
         return f"{'Too few' if len(self.reading.placebos) else 'No'} placebos to name anybody"
 
     @property
     def heading(self) -> str:
-        """What is said of the units that are shown."""
+        """The heading of the units that are shown."""
         if self.reading.influential:
             return "Above the placebos"
         start = "Largest, but not" if len(self.reading.units) > 1 else "Not"
@@ -81,48 +86,45 @@ class LandscapeCard:
         return f"{start} shown to be above placebos: there are too few"
 
 
-def drawn_landscapes(ensemble: Ensemble) -> list[Landscape]:
-    """All landscapes of an ensemble: those of all units first, then those of units left out together."""
-    return [*landscapes(ensemble), *landscapes(ensemble, groups=True)]
-
-
 def landscape_cards(
-    found: Sequence[Landscape], training: TrainingImages, losses: Mapping[str, tuple[int, Influence]] | None = None
+    landscapes: Sequence[Landscape],
+    training: TrainingImages,
+    losses: Mapping[str, tuple[int, Influence]] | None = None,
 ) -> Iterator[LandscapeCard]:
     """A card for each landscape, one at a time; of its pictures only those that are shown are read.
 
     Args:
-        found: The landscapes.
+        landscapes: The landscapes.
         training: The training images.
         losses: Draws and reading of exact losses, by picture.
 
     Yields:
         The cards.
     """
-    for k, landscape in enumerate(found):
+    for k, landscape in enumerate(landscapes):
         measured = None if landscape.together else (losses or {}).get(landscape.sample)
         yield _card(f"landscape-{k}", landscape, training, measured)
 
 
 def outcomes(readings: Sequence[Influence]) -> str:
     """How many landscapes name somebody, nobody, or can't name anybody, in a sentence."""
-    named_any = sum(bool(one.influential) for one in readings)
-    unable = sum(one.threshold is None for one in readings)
-    nobody = len(readings) - named_any - unable
+    somebody = sum(bool(reading.influential) for reading in readings)
+    unable = sum(reading.threshold is None for reading in readings)
+    nobody = len(readings) - somebody - unable
     return (
-        f"Of {counted(len(readings), 'landscape')}, {named_any:,} name somebody, {nobody:,} nobody in particular, and "
-        f"{unable:,} can't name anybody, for want of placebos."
+        f"Of {plural(len(readings), 'landscape')}, {somebody:,} name somebody, {nobody:,} nobody in particular, and "
+        f"{unable:,} can't name anybody because there are too few placebos."
     )
 
 
-def ask_nearest(ensemble: Ensemble, found: Sequence[Landscape]) -> str:
-    """The command that asks a landscape about fewer units, as many as its placebos allow; empty where none needs it."""
-    for one in found:
-        reading = one.reading()
-        few = int(reading.level * (1 + len(reading.placebos)) + 1e-9)
-        if few and reading.threshold is None:
+def nearest_command(ensemble: Ensemble, landscapes: Sequence[Landscape]) -> str:
+    """The command that asks about fewer units, as many as the placebos allow; empty where no landscape needs it."""
+    for landscape in landscapes:
+        reading = landscape.reading()
+        units = int(reading.level * (1 + len(reading.placebos)) + 1e-9)
+        if units and reading.threshold is None:
             path = shlex.quote(str(ensemble.path))
-            return f"whence ensemble influence {path} --sample {one.sample} --nearest {min(few, 10)}"
+            return f"whence ensemble influence {path} --sample {landscape.sample} --nearest {min(units, 10)}"
     return ""
 
 
@@ -135,9 +137,13 @@ def _card(
         sentences.append(background(reading))
     title = f"Picture {landscape.sample}"
     if landscape.together:
-        title += f", without {named(landscape.together)} together"
-    most = NAMED if reading.influential else LARGEST
-    shown = (reading.influential or [reading.units[u] for u in reading.order])[:most]
+        title += f", without {unit_phrase(landscape.together)} together"
+    named = reading.influential
+    shown = named[:NAMED] or [reading.units[u] for u in reading.order[:LARGEST]]
+    loss_units = measured[1].influential[:NAMED] if measured else []
+    rows = {
+        unit: unit_row(landscape, unit, factual, reading, training) for unit in dict.fromkeys([*shown, *loss_units])
+    }
     return LandscapeCard(
         anchor=anchor,
         name=landscape.sample,
@@ -148,43 +154,67 @@ def _card(
         plot=distance_plot(reading, f"{anchor}-plot", f"{title}: distances and placebos", " ".join(sentences)),
         keys=tuple(_keys(reading)),
         radii=tuple(_radii(reading)),
-        rows=tuple(unit_row(landscape, unit, factual, reading, training) for unit in shown),
-        unnamed=max(0, len(reading.influential) - NAMED),
+        rows=tuple(rows[unit] for unit in shown),
+        unnamed=max(0, len(named) - NAMED),
         losses=f"By exact losses over {measured[0]:,} draws. {verdict(measured[1], 'increase')}" if measured else "",
-        loss_rows=tuple(
-            unit_row(landscape, unit, factual, reading, training)
-            for unit in (measured[1].influential[:NAMED] if measured else ())
-        ),
+        loss_rows=tuple(rows[unit] for unit in loss_units),
     )
 
 
 def _keys(reading: Influence) -> Iterator[tuple[str, str]]:
     """What each mark of the plot is, in the order of reading."""
-    units, beside = len(reading.units), len(reading.placebos)
+    units, placebos = len(reading.units), len(reading.placebos)
     yield "units", "distance without each unit" if units > 1 else "distance without the units"
     if reading.influential:
         yield "named", f"named: above the placebos ({len(reading.influential)})"
-    if not beside:
+    if not placebos:
         return
-    low, high = middle(reading.placebos)
+    low, high = middle_range(reading.placebos)
     largest = float(reading.placebos.max())
-    yield "beside", f"{counted(beside, 'placebo')}, from the largest to the smallest"
+    yield "beside", f"{plural(placebos, 'placebo')}, from the largest to the smallest"
     yield "band", f"middle 90% of the placebos, {number(low)} to {number(high)}"
-    above, expected = int((reading.effects > largest).sum()), units / (1 + beside)
-    yield "most", f"largest placebo, {number(largest)}: {counted(above, 'unit')} above it; {expected:.2g} by chance"
+    above, expected = int((reading.effects > largest).sum()), units / (1 + placebos)
+    yield "most", f"largest placebo, {number(largest)}: {plural(above, 'unit')} above it; {expected:.2g} by chance"
     if reading.threshold is not None:
         yield "threshold", f"one unit alone would be named above {number(reading.threshold)}"
 
 
 def _radii(reading: Influence) -> Iterator[tuple[str, str]]:
     """The largest distance, and the largest of as many units as placebos."""
-    units, beside, matched = len(reading.units), len(reading.placebos), f"{reading.matched:,}"
+    units, placebos, matched = len(reading.units), len(reading.placebos), f"{reading.matched:,}"
     if units == 1:
         return
     yield number(reading.radius), f"radius: the largest distance of {units:,} units"
-    if not beside:
+    if not placebos:
         return
     if units > reading.matched:
         yield number(reading.matched_radius), f"the largest of {matched} of these units, on average"
-    average = ", on average" if beside > reading.matched else ""
+    average = ", on average" if placebos > reading.matched else ""
     yield number(reading.placebo_radius), f"placebo radius: the largest of {matched} placebos{average}"
+
+
+def loss_readings(ensemble: Ensemble) -> dict[str, tuple[int, Influence]]:
+    """Number of draws and reading of the exact losses of every drawn picture: of the measurement with most draws."""
+    readings: dict[str, tuple[int, Influence]] = {}
+    opened: dict[int, Samples] = {}
+    for path in artefacts.of_kind(ensemble.path / "losses", "losses"):
+        losses = Losses.open(path, ensemble.codebook)
+        if losses.manifest.inputs["ensemble"] != ensemble.manifest.fingerprint:
+            continue
+        pictures = artefacts.read_tensors(path / "queries.safetensors")["pictures"]
+        for name, picture in zip(losses.queries, pictures, strict=True):
+            better = name not in readings or readings[name][0] < losses.draws
+            if better and _is_drawn(ensemble, name, picture, opened):
+                readings[name] = (losses.draws, losses.reading(name))
+    return readings
+
+
+def _is_drawn(ensemble: Ensemble, name: str, picture: torch.Tensor, opened: dict[int, Samples]) -> bool:
+    """Whether a query is the picture that the ensemble drew under its name, and not another image of that name."""
+    if not re.fullmatch(r"\d{1,9}/\d{1,9}", name):
+        return False
+    try:
+        samples, index = find_sample(ensemble, name, opened)
+    except ArtefactError:
+        return False
+    return torch.equal(samples.pictures[index], picture)

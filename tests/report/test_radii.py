@@ -15,10 +15,9 @@ from whence.cli.app import main
 from whence.ensemble import Ensemble
 from whence.ensemble.landscape import landscapes
 from whence.errors import ArtefactError, MismatchError
-from whence.report.beside import beside
-from whence.report.page import render
-from whence.report.scatter import LETTER, NARROW, Column, Place, _letters, radius_plot
-from whence.report.words import number
+from whence.report.ensemble.page import render
+from whence.report.ensemble.radii import LETTER, NARROW, EnsembleRadii, Place, _letters, compare_radii, radius_plot
+from whence.report.text import number
 
 FAR, FLAT = [3.0, *(k / 10 for k in range(9))], [0.9 - k / 20 for k in range(10)]
 
@@ -38,7 +37,7 @@ def two(ensemble, other, write_landscape) -> list[Ensemble]:
 
 
 def test_figures_are_geometric_means_over_landscapes(two):
-    first, second = beside(two).runs
+    first, second = compare_radii(two).ensembles
     readings = [one.reading() for one in landscapes(two[0])]
     assert first.radius == pytest.approx(math.sqrt(3.0 * 0.9))
     for name in ("matched", "placebo"):
@@ -53,7 +52,7 @@ def test_figures_are_geometric_means_over_landscapes(two):
 
 def test_the_page_has_a_table_and_a_plot(two):
     source = render(two[0], beside=two[1:])
-    for run in beside(two).runs:
+    for run in compare_radii(two).ensembles:
         cells = "".join(f"<td>{number(value)}</td>" for value in (run.radius, run.matched, run.placebo))
         assert cells in source.replace("\n", "")
     assert "<b>A</b> ens" in source
@@ -61,7 +60,7 @@ def test_the_page_has_a_table_and_a_plot(two):
     assert "other <b>run" not in source
     assert source.count('<circle class="radius"') == 2
     assert 'href="#beside"' in source
-    assert "may do so by luck" in source
+    assert "may be there by luck" in source
 
 
 def test_without_others_nothing_of_it_appears(two):
@@ -71,7 +70,7 @@ def test_without_others_nothing_of_it_appears(two):
 
 
 def test_a_run_given_twice_counts_once(two):
-    assert [run.letter for run in beside([*two, two[0]]).runs] == ["A", "B"]
+    assert [run.letter for run in compare_radii([*two, two[0]]).ensembles] == ["A", "B"]
 
 
 def test_where_there_is_nothing_to_compare_it_says_so(two, ensemble, write_landscape):
@@ -79,16 +78,16 @@ def test_where_there_is_nothing_to_compare_it_says_so(two, ensemble, write_lands
     with pytest.raises(ArtefactError, match=r"has no landscapes to compare. First: whence ensemble landscape .*run"):
         render(two[0], beside=two[1:])
     write_landscape(two[1], "0/0", [0.0] * 10, [])
-    _, second = beside(two).runs
-    assert second.told == ("0", "–", "–")
-    assert beside(two).plot.count('<circle class="radius"') == 1
+    _, second = compare_radii(two).ensembles
+    assert second.numbers == ("0", "–", "–")
+    assert compare_radii(two).plot.count('<circle class="radius"') == 1
 
 
 def test_pictures_of_another_size_are_refused(two):
     data = two[1].data
     object.__setattr__(two[1], "data", replace(data, pixels=data.pixels[:, :, :4]))
     with pytest.raises(MismatchError, match=r"ens has 1x8x8, .*run has 1x4x8. Leave out all but one size."):
-        beside(two)
+        compare_radii(two)
 
 
 def test_the_command_takes_runs_beside(two, monkeypatch, capsys):
@@ -102,11 +101,11 @@ def test_the_command_takes_runs_beside(two, monkeypatch, capsys):
 
 @given(st.lists(st.tuples(st.integers(1, 10**6), st.floats(1e-6, 1e6), st.floats(1e-6, 1e6)), min_size=1, max_size=12))
 def test_every_mark_lies_inside_the_plot(values):
-    columns = [
-        Column(chr(65 + k), images, {"radius": radius, "matched": None, "placebo": placebo})
+    ensembles = [
+        EnsembleRadii(chr(65 + k), "", images, "", radius, None, placebo)
         for k, (images, radius, placebo) in enumerate(values)
     ]
-    plot = radius_plot(columns, "a", "b", "c")
+    plot = radius_plot(ensembles, "a", "b", "c")
     heights = [float(y) for y in re.findall(r'c?y="([\d.]+)%"', plot)]
     assert len(heights) >= 2 * len(values)
     assert all(0 <= y <= 100 for y in heights)

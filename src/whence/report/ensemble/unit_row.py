@@ -1,4 +1,4 @@
-"""One unit of a landscape in pictures: its training images, the picture with and without it, and what changed."""
+"""One unit of a landscape in pictures: its training images, the picture with and without it, and the change."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from whence import images
 from whence.ensemble.influence import Influence
 from whence.ensemble.landscape import Landscape
 from whence.ensemble.verdict import chance
-from whence.report.examples import TrainingImages
-from whence.report.pictures import SMALL, Picture, data_uri
-from whence.report.words import counted, named, number
+from whence.report.ensemble.training_images import TrainingImages
+from whence.report.picture import SMALL, Picture, data_uri
+from whence.report.text import number, plural, unit_phrase
 
 #: Training images shown of a unit, and notes on their twins.
 EXAMPLES, TWINS = 6, 3
@@ -46,42 +46,26 @@ class UnitRow:
 
 
 def unit_row(landscape: Landscape, unit: str, factual: Tensor, reading: Influence, training: TrainingImages) -> UnitRow:
-    """What a landscape shows of one unit.
-
-    Args:
-        landscape: The landscape.
-        unit: The unit.
-        factual: The landscape's picture.
-        reading: Its distances.
-        training: The training images.
-
-    Returns:
-        The pictures and figures; of the landscape's pictures one shard is read.
-    """
-    removed, place = landscape.together or (unit,), reading.units.index(unit)
-    without, survivors = landscape.counterfactual(unit), training.codebook.survivors(removed)
-    name = f"Picture {landscape.sample}"
-    text = f"{name} without {named(removed)}"
-    examples = list(training.of_units(removed))
-    beside = bool(len(reading.placebos))
+    """One unit of a landscape, with the landscape's factual picture and distances; one shard of pictures is read."""
+    removed, row = landscape.together or (unit,), reading.units.index(unit)
+    counterfactual, survivors = landscape.counterfactual(unit), training.codebook.survivors(removed)
+    name, phrase = f"Picture {landscape.sample}", unit_phrase(removed)
+    change = data_uri(images.difference(factual, counterfactual), SMALL)
+    without = "Without them" if landscape.together else "Without it"
+    examples = training.of_units(removed)
+    has_placebos = bool(len(reading.placebos))
     return UnitRow(
-        title=named(removed)[0].upper() + named(removed)[1:],
+        title=phrase[0].upper() + phrase[1:],
         pictures=(
             Picture(data_uri(images.to_pixels(factual), SMALL), name, name),
-            Picture(
-                data_uri(images.to_pixels(without), SMALL), text, "Without them" if landscape.together else "Without it"
-            ),
-            Picture(
-                data_uri(images.difference(factual, without), SMALL),
-                f"{text}: what changed, mid grey where nothing did",
-                "Change",
-            ),
+            Picture(data_uri(images.to_pixels(counterfactual), SMALL), f"{name} without {phrase}", without),
+            Picture(change, f"{name} without {phrase}: what changed, mid grey where nothing did", "Change"),
         ),
         examples=tuple(training.picture(n, known=removed) for n in examples[:EXAMPLES]),
         left_out=max(0, len(examples) - EXAMPLES),
         twins=tuple(training.twin_notes(removed, survivors)[:TWINS]),
-        members=counted(len(survivors), "member"),
-        distance=number(float(reading.effects[place])),
-        alone=chance(float(reading.p_values[place])) if beside else "",
-        corrected=chance(float(reading.adjusted[place])) if beside else "",
+        members=plural(len(survivors), "member"),
+        distance=number(float(reading.effects[row])),
+        alone=chance(float(reading.p_values[row])) if has_placebos else "",
+        corrected=chance(float(reading.adjusted[row])) if has_placebos else "",
     )

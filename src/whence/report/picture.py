@@ -1,4 +1,4 @@
-"""Pictures as the page holds them: inside the file, as PNG data URIs, each with words for it."""
+"""Pictures of a page. They are inside the HTML file, as PNG data URIs, each with a text for it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from PIL import Image
 
 from whence import images
 
-#: Longest side in pixels of a picture that the page compares, and of a small one.
+#: Longest side in pixels of a large picture and of a small one.
 LARGE, SMALL = 256, 128
 #: Pictures up to this side are enlarged with sharp pixels.
 CRISP = 64

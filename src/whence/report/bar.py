@@ -1,4 +1,4 @@
-"""Scores as numbers and as small bars with their intervals, on one scale for all that stand beside each other."""
+"""Small bars with intervals, and the scale that all bars of a table share."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 @dataclass(frozen=True)
 class Scale:
-    """How scores that are compared with each other are written and drawn.
+    """How values that are compared with each other are written and drawn.
 
     Attributes:
         low: Smallest value that has a place; 0 at most.
@@ -32,7 +32,7 @@ class Scale:
 
     @classmethod
     def of(cls, values: Iterable[float]) -> Scale:
-        """A scale for scores and the ends of their intervals: three digits for the largest of them."""
+        """A scale for values and the ends of their intervals: three digits for the largest of them."""
         values = [0.0, *values]
         largest = max(map(abs, values))
         order = math.floor(math.log10(largest)) if largest else 0
@@ -45,40 +45,38 @@ class Scale:
         return (text if float(text.replace(",", "")) else text.removeprefix("-")).replace("-", "−")
 
     def place(self, value: float) -> float:
-        """Where a value stands, in percent of the width."""
+        """The place of a value, in percent of the width."""
         width = self.high - self.low
         return 100 * (value - self.low) / width if width else 0.0
 
 
-def bar(scale: Scale, score: float, half: float | None, rises: bool | None) -> Markup:
-    """A bar from 0 to the score, with its interval.
+def interval_bar(
+    scale: Scale, value: float, interval: tuple[float, float] | None, style: str = "", label: str = ""
+) -> Markup:
+    """A bar from 0 to a value, with its interval, as wide as there is room.
 
     Args:
-        scale: The scale of all that stand beside it.
-        score: The score.
-        half: How far the interval reaches to each side; None where there is none.
-        rises: Whether it rises above Monte Carlo noise: filled, or else only an outline; None where that was not
-            tested: grey, if there is an interval.
+        scale: The scale of all bars beside it.
+        value: The value.
+        interval: Ends of its interval; None where there is none.
+        style: `within` for an outline, `untested` for grey, or empty.
+        label: The same in words, for those who can't see it; without one they are not told of it.
 
     Returns:
-        An SVG image as wide as there is room.
+        An SVG image.
     """
-    zero, end = scale.place(0.0), scale.place(score)
-    side = "opponent" if score < 0 else "proponent"
-    if half is not None and not rises:
-        side += " untested" if rises is None else " within"
+    zero, end = scale.place(0.0), scale.place(value)
+    side = " ".join(filter(None, ("opponent" if value < 0 else "proponent", style)))
     parts = [
         Markup('<rect class="{}" x="{:.2f}%" y="4" width="{:.2f}%" height="8"/>').format(
             side, min(zero, end), abs(end - zero)
         ),
         Markup('<line class="zero" x1="{0:.2f}%" x2="{0:.2f}%" y1="0" y2="16"/>').format(zero),
     ]
-    if half is not None:
-        low, high = scale.place(score - half), scale.place(score + half)
+    if interval is not None:
+        low, high = map(scale.place, interval)
         parts.append(Markup('<line class="error" x1="{:.2f}%" x2="{:.2f}%" y1="8" y2="8"/>').format(low, high))
         cap = Markup('<line class="error" x1="{0:.2f}%" x2="{0:.2f}%" y1="5" y2="11"/>')
         parts += [cap.format(low), cap.format(high)]
-    words = Markup(' role="img" aria-label="{} Monte Carlo noise"').format("above" if rises else "within")
-    return Markup('<svg class="score"{}>{}</svg>').format(
-        Markup(' aria-hidden="true"') if rises is None else words, Markup("").join(parts)
-    )
+    attributes = Markup(' role="img" aria-label="{}"').format(label) if label else Markup(' aria-hidden="true"')
+    return Markup('<svg class="score"{}>{}</svg>').format(attributes, Markup("").join(parts))

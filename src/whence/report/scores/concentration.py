@@ -1,4 +1,4 @@
-"""What share of the scores the few largest hold."""
+"""How concentrated scores are: the share of the largest scores in the sum of all |scores|."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import torch
 from markupsafe import Markup
 from torch import Tensor
 
-from whence.report.plots import SIDE, frame, square, tick_x, tick_y
-from whence.report.scatter import short
+from whence.report.plot import SIDE, frame, square, tick_x, tick_y
+from whence.report.text import percent, round_number
 from whence.scores.scores import Scores
 from whence.statistics.ticks import log_ticks
 
@@ -28,13 +28,13 @@ class Concentration:
         name: The method.
         style: Class of its line.
         curve: Share at every one of `points`, float64; None where shares mean nothing.
-        told: Shares at `kept`, in words.
+        shares: Shares of the largest scores, at the numbers of `share_counts`, in words.
     """
 
     name: str
     style: str
     curve: np.ndarray | None
-    told: tuple[str, ...]
+    shares: tuple[str, ...]
 
 
 def share_curve(scores: Tensor, unsigned: bool = False) -> Tensor | None:
@@ -53,21 +53,21 @@ def share_curve(scores: Tensor, unsigned: bool = False) -> Tensor | None:
     return curve / curve[-1]
 
 
-def kept(count: int) -> list[int]:
-    """Return the numbers k of largest scores that are told for N examples: 1, 10, 100 and 1%, below N.
+def share_counts(count: int) -> list[int]:
+    """Return the numbers k of largest scores whose share is stated for N examples: 1, 10, 100 and 1%, below N.
 
     Example:
-        >>> kept(1500), kept(40)
+        >>> share_counts(1500), share_counts(40)
         ([1, 10, 15, 100], [1, 10])
     """
     return sorted({k for k in (1, 10, 100, math.ceil(count / 100)) if k < count}) or [count]
 
 
-def largest(k: int, count: int) -> str:
-    """Return how the k largest of N are called.
+def largest_phrase(k: int, count: int) -> str:
+    """Return a phrase for the k largest of N.
 
     Example:
-        >>> largest(1, 1500), largest(15, 1500)
+        >>> largest_phrase(1, 1500), largest_phrase(15, 1500)
         ('largest', 'largest 15 (1%)')
     """
     percent = " (1%)" if k == math.ceil(count / 100) and count >= 100 else ""
@@ -75,24 +75,15 @@ def largest(k: int, count: int) -> str:
 
 
 def share_sentence(curve: Tensor | None, count: int) -> str:
-    """What the largest scores of one query hold, in words; empty where it means nothing."""
+    """The shares of the largest scores of one query, in words; empty where they mean nothing."""
     if curve is None or count == 1:
         return ""
-    told = [f"the {largest(k, count)} hold{'s' * (k == 1)} {percent(curve[k - 1].item())}" for k in kept(count)]
-    listing = told[0] if len(told) == 1 else f"{', '.join(told[:-1])} and {told[-1]}"
-    return f"Of the sum of all {count:,} |scores|, {listing}."
-
-
-def percent(share: float) -> str:
-    """Return a share as it can be read at a glance.
-
-    Example:
-        >>> percent(0.213), percent(0.0042), percent(0.00001)
-        ('21%', '0.4%', 'less than 0.1%')
-    """
-    if share and share < 0.001:
-        return "less than 0.1%"
-    return f"{share:.1%}" if share < 0.0995 else f"{share:.0%}"
+    phrases = [
+        f"the {largest_phrase(k, count)} hold{'s' * (k == 1)} {percent(curve[k - 1].item())}"
+        for k in share_counts(count)
+    ]
+    phrase = phrases[0] if len(phrases) == 1 else f"{', '.join(phrases[:-1])} and {phrases[-1]}"
+    return f"Of the sum of all {count:,} |scores|, {phrase}."
 
 
 def concentrations(methods: Mapping[str, Scores]) -> list[Concentration]:
@@ -100,11 +91,11 @@ def concentrations(methods: Mapping[str, Scores]) -> list[Concentration]:
     return [_concentration(name, f"line-{k % STYLES}", scores) for k, (name, scores) in enumerate(methods.items())]
 
 
-def share_plot(found: Sequence[Concentration], count: int, anchor: str) -> Markup:
-    """Curves of all methods that have one, over the shares that equal scores would have.
+def share_plot(methods: Sequence[Concentration], count: int, anchor: str) -> Markup:
+    """Curves of all methods that have one, and the curve of equal scores.
 
     Args:
-        found: The methods.
+        methods: The methods.
         count: Number N of examples, at least 2.
         anchor: Id of the plot on the page.
 
@@ -113,16 +104,18 @@ def share_plot(found: Sequence[Concentration], count: int, anchor: str) -> Marku
     """
     ks = points(count)
     across = [math.log(k) / math.log(count) for k in ks]
+    curves = [(method, method.curve.tolist()) for method in methods if method.curve is not None]
     paths = {"equal": _path(across, [k / count for k in ks])}
-    paths |= {one.style: _path(across, one.curve.tolist()) for one in found if one.curve is not None}
+    paths |= {method.style: _path(across, curve) for method, curve in curves}
     parts = [tick_y(k / 4, f"{25 * k}%") for k in range(5)]
-    parts += [tick_x(math.log(k) / math.log(count), short(k)) for k in log_ticks(1, count) if k == int(k)]
-    told = "; ".join(f"{one.name}: the largest hold {', '.join(one.told)}" for one in found if one.curve is not None)
+    parts += [tick_x(math.log(k) / math.log(count), round_number(k)) for k in log_ticks(1, count) if k == int(k)]
+    numbers = ", ".join(largest_phrase(k, count) for k in share_counts(count))
+    shares = "; ".join(f"{method.name}: the largest hold {', '.join(method.shares)}" for method, _ in curves)
     return frame(
         [*parts, square(paths)],
         anchor,
         "Share of the sum of |score| against the number of largest scores",
-        f"For the {', '.join(largest(k, count) for k in kept(count))}. {told}.",
+        f"For the {numbers}. {shares}.",
         ("share of the sum of |score|", f"number of largest scores, of {count:,}"),
     )
 
@@ -134,13 +127,13 @@ def points(count: int) -> list[int]:
 
 def _concentration(name: str, style: str, scores: Scores) -> Concentration:
     count = len(scores.examples)
-    curves = [share_curve(row, scores.sign == "unsigned") for row in scores.scores]
-    defined = [curve for curve in curves if curve is not None]
-    if not defined:
-        return Concentration(name, style, None, ("–",) * len(kept(count)))
-    drawn = [curve[torch.tensor(points(count)) - 1].numpy() for curve in defined]
-    told = [float(np.mean([curve[k - 1].item() for curve in defined])) for k in kept(count)]
-    return Concentration(name, style, np.mean(drawn, axis=0), tuple(map(percent, told)))
+    all_curves = [share_curve(row, scores.sign == "unsigned") for row in scores.scores]
+    curves = [curve for curve in all_curves if curve is not None]
+    if not curves:
+        return Concentration(name, style, None, ("–",) * len(share_counts(count)))
+    heights = np.mean([curve[torch.tensor(points(count)) - 1].numpy() for curve in curves], axis=0)
+    shares = [float(np.mean([curve[k - 1].item() for curve in curves])) for k in share_counts(count)]
+    return Concentration(name, style, heights, tuple(map(percent, shares)))
 
 
 def _path(across: Sequence[float], heights: Sequence[float]) -> str:

@@ -1,4 +1,4 @@
-"""The norm of gradients against the timestep: whether few timesteps, or loud examples, decide the scores."""
+"""The norm of gradients against the timestep: it shows whether few timesteps dominate the scores."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from markupsafe import Markup
 from torch import Tensor
 
 from whence.errors import DataError
-from whence.report.plots import SIDE, along, frame, square, tick_x, tick_y
+from whence.report.plot import SIDE, along, frame, square, tick_x, tick_y
 from whence.statistics.ticks import linear_ticks, log_ticks
 
 #: Bins of timesteps at most, and pairs in a bin on average at least.
@@ -31,7 +31,7 @@ def norm_plot(timesteps: Tensor, norms: Tensor, anchor: str, title: str) -> Mark
     """
     if timesteps.shape != norms.shape or not len(norms) or not (norms > 0).any() or not norms.isfinite().all():
         raise DataError(f"A plot of norms needs as many finite norms as timesteps, some above 0; given {title!r}.")
-    middles, quantiles = binned(timesteps, norms)
+    middles, quantiles = norm_quantiles(timesteps, norms)
     quantiles = quantiles.clamp(min=norms[norms > 0].min().item())
     low, high = quantiles.min().item() / 1.25, quantiles.max().item() * 1.25
     top = max(float(timesteps.max()), 1.0)
@@ -53,11 +53,11 @@ def norm_plot(timesteps: Tensor, norms: Tensor, anchor: str, title: str) -> Mark
     )
 
 
-def binned(timesteps: Tensor, norms: Tensor) -> tuple[Tensor, Tensor]:
+def norm_quantiles(timesteps: Tensor, norms: Tensor) -> tuple[Tensor, Tensor]:
     """Return the mean timestep [b] and the 10%, 50% and 90% quantiles of norms [b, 3] of every bin that is not empty.
 
     Example:
-        >>> middles, quantiles = binned(torch.tensor([0.0, 10.0]), torch.tensor([3.0, 3.0]))
+        >>> middles, quantiles = norm_quantiles(torch.tensor([0.0, 10.0]), torch.tensor([3.0, 3.0]))
         >>> middles.tolist(), quantiles.tolist()
         ([5.0], [[3.0, 3.0, 3.0]])
     """
@@ -66,8 +66,8 @@ def binned(timesteps: Tensor, norms: Tensor) -> tuple[Tensor, Tensor]:
     first, last = timesteps.min(), timesteps.max()
     place = ((timesteps - first) / (last - first).clamp(min=1e-300) * bins).long().clamp(max=bins - 1)
     levels = torch.tensor([0.1, 0.5, 0.9], dtype=torch.float64)
-    groups = [own for b in range(bins) if (own := place == b).any()]
+    rows = [row for b in range(bins) if (row := place == b).any()]
     return (
-        torch.stack([timesteps[own].mean() for own in groups]),
-        torch.stack([torch.quantile(norms[own], levels) for own in groups]),
+        torch.stack([timesteps[row].mean() for row in rows]),
+        torch.stack([torch.quantile(norms[row], levels) for row in rows]),
     )

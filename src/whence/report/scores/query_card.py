@@ -1,16 +1,15 @@
-"""A card for every query: what each method says of it."""
+"""A card for every query, with the ends of the ranking by each method."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from whence.report.examples import shorten
-from whence.report.pictures import LARGE, Picture, data_uri
-from whence.report.scores.entries import Entry, Ranking, sizes_of_units
-from whence.report.scores.folder import Attributions, units_tested
-from whence.report.scores.shares import share_sentence
-from whence.report.words import counted, named
+from whence.report.picture import LARGE, Picture, data_uri
+from whence.report.scores.concentration import share_sentence
+from whence.report.scores.ranking import Entry, Ranking, sizes_of_units
+from whence.report.scores.score_folder import ScoreFolder, units_tested
+from whence.report.text import plural, shorten, unit_phrase
 from whence.scores.scores import Scores
 
 #: Examples shown at each end of the scores of a query.
@@ -22,8 +21,8 @@ OPEN = 3
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What a method says of a query.
+class MethodResult:
+    """The scores of a query by one method.
 
     Attributes:
         method: The method.
@@ -36,7 +35,7 @@ class Answer:
         signed: Whether there could be opponents.
         units: Units with the largest scores and, of a method with a sign, the smallest ones below 0.
         units_power: As `power`, for the units.
-        combined: How units were made of examples.
+        combined: How the score of a unit is made of those of its examples: "sum" or "largest".
     """
 
     method: str
@@ -54,55 +53,59 @@ class Answer:
 
 @dataclass(frozen=True)
 class QueryCard:
-    """A query with what all methods say of it."""
+    """A query with the scores of all methods."""
 
     anchor: str
     name: str
     picture: Picture
-    answers: tuple[Answer, ...]
+    results: tuple[MethodResult, ...]
 
     @property
     def nothing(self) -> bool:
         """Whether no method that has standard errors finds an example above noise."""
-        told = [one.rises for one in self.answers if one.rises is not None]
-        return bool(told) and not any(told)
+        return bool(self._rises) and not any(self._rises)
 
     @property
     def label(self) -> str:
         """The outcome over methods, in a few words; empty where none has standard errors."""
-        told = [one.rises for one in self.answers if one.rises is not None]
-        if not told:
+        counts = self._rises
+        if not counts:
             return ""
-        if len(told) == 1:
-            return f"{counted(told[0], 'example')} above noise" if told[0] else "Nothing above noise"
-        some = sum(map(bool, told))
-        return (
-            f"Something above noise by {some} of {len(told)} methods" if some else "Nothing above noise by any method"
-        )
+        if len(counts) == 1:
+            return f"{plural(counts[0], 'example')} above noise" if counts[0] else "Nothing above noise"
+        some = sum(map(bool, counts))
+        if not some:
+            return "Nothing above noise by any method"
+        return f"Something above noise by {some} of {len(counts)} methods"
+
+    @property
+    def _rises(self) -> list[int]:
+        """How many examples rise above noise, for each method that has standard errors."""
+        return [result.rises for result in self.results if result.rises is not None]
 
 
-def query_cards(found: Attributions) -> Iterator[QueryCard]:
+def query_cards(folder: ScoreFolder) -> Iterator[QueryCard]:
     """A card for every query, one at a time."""
-    units = {name: scores.by_unit() for name, scores in found.scores.items()} if found.grouped else {}
-    sizes = sizes_of_units(found.any)
-    for q, query in enumerate(found.any.queries):
+    units = {name: scores.by_unit() for name, scores in folder.scores.items()} if folder.grouped else {}
+    sizes = sizes_of_units(folder.any)
+    for q, query in enumerate(folder.any.queries):
         yield QueryCard(
             anchor=f"query-{q}",
             name=query,
-            picture=Picture(data_uri(found.pictures.query(query), LARGE), f"Query {query}", f"Query {query}"),
-            answers=tuple(
-                answer(
+            picture=Picture(data_uri(folder.pictures.query(query), LARGE), f"Query {query}", f"Query {query}"),
+            results=tuple(
+                method_result(
                     name,
                     Ranking(scores, q),
                     unit_entries(Ranking(units[name], q, units_tested(scores)), sizes) if units else ((), 0),
                 )
-                for name, scores in found.scores.items()
+                for name, scores in folder.scores.items()
             ),
         )
 
 
-def answer(name: str, ranking: Ranking, units: tuple[tuple[Entry, ...], int] = ((), 0)) -> Answer:
-    """What a method says of a query.
+def method_result(name: str, ranking: Ranking, units: tuple[tuple[Entry, ...], int] = ((), 0)) -> MethodResult:
+    """The scores of a query by one method.
 
     Args:
         name: The method.
@@ -115,7 +118,7 @@ def answer(name: str, ranking: Ranking, units: tuple[tuple[Entry, ...], int] = (
     first, last = ranking.ends(SHOWN)
     scale, scores = ranking.scale([*first, *last]), ranking.scores
     shown = {n: ranking.entry(n, scale, *_unit(scores, n)) for n in (*first, *last)}
-    return Answer(
+    return MethodResult(
         method=name,
         label=_label(ranking),
         rises=None if ranking.rises is None else int(ranking.rises.sum()),
@@ -135,29 +138,29 @@ def unit_entries(ranking: Ranking, sizes: Mapping[str, int]) -> tuple[tuple[Entr
     first, last = ranking.ends(UNITS)
     columns = [*first, *reversed(last)]
     scale, names = ranking.scale(columns), ranking.scores.examples
-    return tuple(ranking.entry(u, scale, counted(sizes[names[u]], "example")) for u in columns), scale.power
+    return tuple(ranking.entry(u, scale, plural(sizes[names[u]], "example")) for u in columns), scale.power
 
 
 def _unit(scores: Scores, n: int) -> tuple[str, ...]:
-    """The units of an example, where they say more than its id."""
-    own = scores.units[n]
-    return () if own == (scores.examples[n],) else (shorten(named(own)),)
+    """The units of an example; empty where its only unit is itself."""
+    units = scores.units[n]
+    return () if units == (scores.examples[n],) else (shorten(unit_phrase(units)),)
 
 
 def _label(ranking: Ranking) -> str:
     if ranking.rises is None:
         return "No Monte Carlo error"
     rows = {"proponent": ranking.rises & (ranking.row > 0), "opponent": ranking.rises & (ranking.row < 0)}
-    told = [counted(count, noun) for noun, those in rows.items() if (count := int(those.sum()))]
-    return f"{' and '.join(told)} above noise" if told else "Nothing above noise"
+    counts = [plural(count, noun) for noun, above in rows.items() if (count := int(above.sum()))]
+    return f"{' and '.join(counts)} above noise" if counts else "Nothing above noise"
 
 
 def _outcome(ranking: Ranking) -> str:
     if ranking.rises is None:
         return "This method has no standard errors, so its scores have no interval."
     draws, count = ranking.scores.draws, int(ranking.rises.sum())
-    drawn = counted(draws, "draw") if draws else "these draws"
+    drawn = plural(draws, "draw") if draws else "these draws"
     if not count:
         return f"Nothing rises above Monte Carlo noise for this query with {drawn}; more draws would be needed."
     verb = "rises" if count == 1 else "rise"
-    return f"{count:,} of {counted(len(ranking.row), 'example')} {verb} above Monte Carlo noise with {drawn}."
+    return f"{count:,} of {plural(len(ranking.row), 'example')} {verb} above Monte Carlo noise with {drawn}."

@@ -1,6 +1,6 @@
 import pytest
 
-from whence.report.words import Comparison
+from whence.report.ensemble.ablation_card import Comparison
 
 HINT = "One placebo can't tell influence from luck: this is a hint, not a finding."
 NOTHING = "this single comparison gives no reason to credit unit 17."
@@ -24,12 +24,12 @@ SENTENCES = {
     "less far": (
         (1.0, 2.0),
         "Without unit 17 the picture moves by 1.00. Leaving out as many members for a code word that belongs to "
-        f"nobody moves it by 2.00, so averaging fewer members alone takes it farther, and {NOTHING}",
+        f"nobody moves it by 2.00, so averaging fewer members alone moves it farther, and {NOTHING}",
     ),
     "the same": (
         (2.0, 2.0),
         "Without unit 17 the picture moves by 2.00. Leaving out as many members for a code word that belongs to "
-        f"nobody moves it by 2.00, so averaging fewer members alone takes it about as far, and {NOTHING}",
+        f"nobody moves it by 2.00, so averaging fewer members alone moves it about as far, and {NOTHING}",
     ),
     "a little farther": (
         (2.31, 2.05),
@@ -39,7 +39,7 @@ SENTENCES = {
     "clearly farther": (
         (3.6, 2.0),
         "Without unit 17 the picture moves by 3.60. Leaving out as many members for a code word that belongs to "
-        f"nobody moves it by 2.00, so the picture went 1.8 times as far as the placebo. {HINT}",
+        f"nobody moves it by 2.00, so the picture moved 1.8 times as far as the placebo. {HINT}",
     ),
 }
 
@@ -58,12 +58,12 @@ KEPT = {
     "the same": (
         (1.0, 1.0),
         "the picture moves by 1.00. As many members, chosen by a code word that belongs to nobody, move it by 1.00, "
-        f"so averaging fewer members alone takes it about as far, and {NOTHING}",
+        f"so averaging fewer members alone moves it about as far, and {NOTHING}",
     ),
     "clearly farther": (
         (3.0, 1.0),
         "the picture moves by 3.00. As many members, chosen by a code word that belongs to nobody, move it by 1.00, "
-        f"so the picture went 3.0 times as far as the placebo. {HINT}",
+        f"so the picture moved 3.0 times as far as the placebo. {HINT}",
     ),
 }
 
@@ -95,8 +95,8 @@ def test_without_a_placebo_nothing_is_concluded():
     assert (one.label, one.is_hint) == ("No placebo to compare with", False)
     assert one.sentence == (
         "Without unit 17 the picture moves by 2.00. No placebo could be drawn: no code word was found that leaves "
-        "as many members and belongs to no unit. So the part of unit 17 can't be told "
-        "from that of averaging fewer members."
+        "as many members and belongs to no unit. So the effect of unit 17 can't be "
+        "told from the effect of averaging fewer members."
     )
 
 

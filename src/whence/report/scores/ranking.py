@@ -10,8 +10,8 @@ import torch
 from markupsafe import Markup
 from torch import Tensor
 
-from whence.report.scores.bars import Scale, bar
-from whence.report.scores.shares import share_curve
+from whence.report.bar import Scale, interval_bar
+from whence.report.scores.concentration import share_curve
 from whence.scores.scores import Scores
 from whence.scores.significance import half_width, rising
 
@@ -44,7 +44,7 @@ class Ranking:
     Attributes:
         scores: Scores of the method.
         q: Row of the query.
-        tested: Whether it is asked which of them rise above Monte Carlo noise.
+        tested: Whether each score is tested against Monte Carlo noise.
     """
 
     scores: Scores
@@ -58,13 +58,13 @@ class Ranking:
 
     @cached_property
     def half(self) -> Tensor | None:
-        """How far their 90% intervals reach to each side, float64 [N]; None without standard errors."""
+        """Half the widths of their 90% intervals, float64 [N]; None without standard errors."""
         error = self.scores.standard_error
         return None if error is None else half_width(error[self.q])
 
     @cached_property
     def rises(self) -> Tensor | None:
-        """Which of them rise above noise, bool [N]; None where that is not known."""
+        """Which of the scores rise above noise, bool [N]; None where that is not known."""
         error = self.scores.standard_error
         if error is None or not self.tested:
             return None
@@ -77,7 +77,7 @@ class Ranking:
 
     @cached_property
     def curve(self) -> Tensor | None:
-        """What share the largest of them hold."""
+        """The share of the largest scores in the sum of |score|."""
         return share_curve(self.row, not self.signed)
 
     def ends(self, most: int) -> tuple[list[int], list[int]]:
@@ -98,27 +98,32 @@ class Ranking:
 
     def entry(self, n: int, scale: Scale, *details: str) -> Entry:
         """Column n with its score."""
-        score, half = self.row[n].item(), None if self.half is None else self.half[n].item()
-        rises = None if self.rises is None else bool(self.rises[n])
+        score = self.row[n].item()
+        interval = None if self.half is None else (score - self.half[n].item(), score + self.half[n].item())
         return Entry(
             column=n,
             name=self.scores.examples[n],
             details=details,
             score=scale.number(score),
-            interval="" if half is None else f"{scale.number(score - half)} to {scale.number(score + half)}",
-            bar=Markup("") if self._distances else bar(scale, score, half, rises),
+            interval="" if interval is None else " to ".join(map(scale.number, interval)),
+            bar=self._bar(n, scale, interval),
         )
 
-    @cached_property
-    def _distances(self) -> bool:
-        """Whether larger is closer and a bar from 0 would show the contrary."""
-        return not self.signed and bool((self.row < 0).any())
+    def _bar(self, n: int, scale: Scale, interval: tuple[float, float] | None) -> Markup:
+        """The bar of column n; empty for distances, where larger is closer and a bar from 0 would mislead."""
+        if not self.signed and bool((self.row < 0).any()):
+            return Markup("")
+        if self.rises is None:
+            return interval_bar(scale, self.row[n].item(), interval, "" if interval is None else "untested")
+        rises = bool(self.rises[n])
+        label = f"{'above' if rises else 'within'} Monte Carlo noise"
+        return interval_bar(scale, self.row[n].item(), interval, "" if rises else "within", label)
 
 
 def sizes_of_units(scores: Scores) -> dict[str, int]:
     """Number of examples of every unit."""
     sizes: dict[str, int] = {}
-    for own in scores.units:
-        for unit in dict.fromkeys(own):
+    for units in scores.units:
+        for unit in dict.fromkeys(units):
             sizes[unit] = sizes.get(unit, 0) + 1
     return sizes

@@ -1,4 +1,4 @@
-"""What a report of scores is made from: a folder with the scores of several methods, and pictures beside them."""
+"""A folder with the scores of several methods, and the pictures beside them: what a report of scores is made from."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ COMMON = ("data", "queries")
 
 
 @dataclass(frozen=True, eq=False)
-class Attributions:
+class ScoreFolder:
     """Scores of the same queries and examples by several methods.
 
     Attributes:
@@ -30,9 +30,9 @@ class Attributions:
         scores: Scores by name of their directory, of the first QUERIES queries; methods with errors first.
         manifests: Their manifests, by the same names.
         steps: Directories with scores of every step on the way to the queries, which are not read.
-        asked: Number of queries of the whole.
+        query_count: Number of all queries.
         pictures: Pictures of the queries, and of the examples at the ends of their scores.
-        told: What the pictures' manifest says beside them, such as ``model`` and ``data``.
+        facts: What the pictures' manifest states, such as ``model`` and ``data``.
         norms: Timesteps and gradient norms, both [n], by readout.
     """
 
@@ -40,63 +40,63 @@ class Attributions:
     scores: Mapping[str, Scores]
     manifests: Mapping[str, Manifest]
     steps: tuple[str, ...]
-    asked: int
+    query_count: int
     pictures: Pictures
-    told: Mapping[str, str]
+    facts: Mapping[str, str]
     norms: Mapping[str, tuple[Tensor, Tensor]]
 
     @property
     def any(self) -> Scores:
-        """The scores of some method, for what all have in common."""
+        """The scores of some method, for what all methods have in common."""
         return next(iter(self.scores.values()))
 
     @property
     def untested(self) -> bool:
-        """Whether there are units of which some method can't tell if they rise above Monte Carlo noise."""
-        with_errors = [one for one in self.scores.values() if one.standard_error is not None]
+        """Whether some method can't test its units against Monte Carlo noise."""
+        with_errors = [scores for scores in self.scores.values() if scores.standard_error is not None]
         return self.grouped and not all(map(units_tested, with_errors))
 
     @property
     def grouped(self) -> bool:
-        """Whether some unit is several examples, or some example in several units."""
-        units = [unit for own in self.any.units for unit in own]
-        return len(set(units)) < len(units) or any(len(own) > 1 for own in self.any.units)
+        """Whether some unit has several examples, or some example has several units."""
+        names = [unit for units in self.any.units for unit in units]
+        return len(set(names)) < len(names) or any(len(units) > 1 for units in self.any.units)
 
     @classmethod
-    def read(cls, path: Path) -> Attributions:
+    def read(cls, path: Path) -> ScoreFolder:
         """Return what is in a folder, checking every file by hash.
 
         Raises:
             ArtefactError: There are no scores, or something is missing or damaged.
             MismatchError: The scores, or the pictures, are of different queries or examples.
         """
-        found = artefacts.of_kind(path, "scores")
-        if not found:
+        folders = artefacts.of_kind(path, "scores")
+        if not folders:
             raise ArtefactError(
                 f"{path} holds no scores. First: whence attribute MODEL DATA --queries ... --out {path}"
             )
-        manifests = {one.name: artefacts.read_manifest(one, "scores") for one in found}
+        manifests = {folder.name: artefacts.read_manifest(folder, "scores") for folder in folders}
         _require_common(path, manifests)
         pictures = Pictures.read(path / "pictures")
-        steps = [one.name for one in found if _are_steps(one, pictures)]
-        whole = {one.name: Scores.read(one) for one in found if one.name not in steps}
-        _require_alike(path, whole, pictures)
-        names = sorted(whole, key=lambda name: (whole[name].standard_error is None, name))
+        steps = [folder.name for folder in folders if _are_steps(folder, pictures)]
+        scores = {folder.name: Scores.read(folder) for folder in folders if folder.name not in steps}
+        _require_alike(path, scores, pictures)
+        names = sorted(scores, key=lambda name: (scores[name].standard_error is None, name))
         facts = artefacts.read_manifest(path / "pictures", "pictures").facts
         return cls(
             path=path,
-            scores={name: _first(whole[name]) for name in names},
+            scores={name: _first(scores[name]) for name in names},
             manifests={name: manifests[name] for name in names},
             steps=tuple(steps),
-            asked=len(whole[names[0]].queries),
+            query_count=len(scores[names[0]].queries),
             pictures=pictures,
-            told={str(name): str(value) for name, value in facts.items()},
+            facts={str(name): str(value) for name, value in facts.items()},
             norms=_norms(path / "norms.parquet"),
         )
 
 
 def units_tested(scores: Scores) -> bool:
-    """Whether the errors of units are known well enough to ask if these rise above noise: not as if independent."""
+    """Whether units can be tested against noise: their errors are known, and not as if examples were independent."""
     return scores.combine == "sum" and scores.deviations is not None
 
 
@@ -104,25 +104,25 @@ def _are_steps(path: Path, pictures: Pictures) -> bool:
     """Whether the queries of scores are QUERY@TIMESTEP."""
     queries = artefacts.read_table(path / "queries.parquet")["id"]
     known = set(pictures.queries.ids)
-    return bool(queries) and all(one not in known and one.rpartition("@")[0] in known for one in queries)
+    return bool(queries) and all(query not in known and query.rpartition("@")[0] in known for query in queries)
 
 
-def _require_alike(path: Path, whole: Mapping[str, Scores], pictures: Pictures) -> None:
+def _require_alike(path: Path, methods: Mapping[str, Scores], pictures: Pictures) -> None:
     """Check that all scores are of the same queries and examples, and that there are pictures of the queries."""
-    if not whole:
+    if not methods:
         raise ArtefactError(f"{path} holds scores of steps only; a report needs scores of whole pictures beside them.")
-    ids = {name: (scores.queries, scores.examples, scores.units) for name, scores in whole.items()}
+    ids = {name: (scores.queries, scores.examples, scores.units) for name, scores in methods.items()}
     first = next(iter(ids))
-    for name, own in ids.items():
-        if own != ids[first]:
+    for name in ids:
+        if ids[name] != ids[first]:
             raise MismatchError(
                 f"{path / name} and {path / first} are of different queries or examples. Write them to different "
                 "folders, or delete the one that is out of date."
             )
-    missing = sorted(set(whole[first].queries[:QUERIES]) - set(pictures.queries.ids))
-    if missing:
+    without = sorted(set(methods[first].queries[:QUERIES]) - set(pictures.queries.ids))
+    if without:
         raise MismatchError(
-            f"{path / 'pictures'} has no picture of the query {missing[0]!r}: it was made for other queries. "
+            f"{path / 'pictures'} has no picture of the query {without[0]!r}: it was made for other queries. "
             "Delete it and run the command that made the scores again."
         )
 
@@ -139,9 +139,9 @@ def _first(scores: Scores) -> Scores:
 
 
 def _require_common(path: Path, manifests: Mapping[str, Manifest]) -> None:
-    """Check that scores were made from the same thing as far as they say."""
+    """Check that scores were made from the same inputs, where they state them."""
     for role in COMMON:
-        stated = {one.inputs[role]: name for name, one in manifests.items() if role in one.inputs}
+        stated = {manifest.inputs[role]: name for name, manifest in manifests.items() if role in manifest.inputs}
         if len(stated) > 1:
             (a, first), (b, second) = list(stated.items())[:2]
             raise MismatchError(
@@ -158,8 +158,8 @@ def _norms(file: Path) -> dict[str, tuple[Tensor, Tensor]]:
     if not {"readout", "timestep", "norm"} <= set(table):
         raise ArtefactError(f"{file} has the columns {', '.join(table)}; expected readout, timestep and norm.")
     timesteps, norms = (torch.tensor(table[name], dtype=torch.float64) for name in ("timestep", "norm"))
-    found = {}
+    by_readout = {}
     for readout in dict.fromkeys(table["readout"]):
-        own = torch.tensor([one == readout for one in table["readout"]])
-        found[str(readout)] = (timesteps[own], norms[own])
-    return found
+        rows = torch.tensor([name == readout for name in table["readout"]])
+        by_readout[str(readout)] = (timesteps[rows], norms[rows])
+    return by_readout

@@ -1,0 +1,143 @@
+"""A folder with the shares of one or more estimators, and pictures beside them: what pages of credit are made from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from whence import artefacts, data
+from whence.artefacts import Manifest
+from whence.credit.credit import KIND, Credit, Explained
+from whence.data import Dataset
+from whence.errors import ArtefactError, MismatchError
+from whence.report.credit.description import ESTIMATORS
+from whence.report.picture import CRISP
+from whence.report.template import fingerprints, flat_settings, versions
+
+
+@dataclass(frozen=True, eq=False)
+class CreditFolder:
+    """Shares of the same contributors by several estimators.
+
+    Attributes:
+        path: The folder.
+        credits: Shares by name of the estimator; estimators whose shares add up come first.
+        manifests: Their manifests, by the same names.
+        data: The training examples; None where they were not kept.
+        queries: The pictures whose shares were computed; None where there are none.
+    """
+
+    path: Path
+    credits: Mapping[str, Credit]
+    manifests: Mapping[str, Manifest]
+    data: Dataset | None
+    queries: Dataset | None
+
+    @property
+    def any(self) -> Credit:
+        """The shares of the first estimator, for what all estimators have in common."""
+        return next(iter(self.credits.values()))
+
+    @property
+    def explained(self) -> list[Explained]:
+        """The behaviours of all estimators, once for each name."""
+        behaviours = [behaviour for credit in self.credits.values() for behaviour in credit.explained]
+        return list({behaviour.name: behaviour for behaviour in behaviours}.values())
+
+    @property
+    def example_count(self) -> int:
+        """How many training examples the contributors have together."""
+        return len({example for examples in self.any.examples for example in examples})
+
+    @property
+    def crisp(self) -> bool:
+        """Whether its pictures are enlarged with sharp pixels."""
+        pictures = self.queries if self.data is None else self.data
+        return pictures is not None and max(pictures.size[1:]) <= CRISP
+
+    def estimator(self, name: str | None) -> str:
+        """Return the name of an estimator; None stands for the first one.
+
+        Raises:
+            ArtefactError: There are no shares by it.
+        """
+        if name is None:
+            return next(iter(self.credits))
+        if name not in self.credits:
+            raise ArtefactError(f"{self.path} has no shares by {name!r}; there are {', '.join(self.credits)}.")
+        return name
+
+    def query(self, name: str) -> np.ndarray | None:
+        """Return the pixels of a query, uint8 [C, H, W]; None where they were not kept."""
+        if self.queries is None or name not in self.queries.ids:
+            return None
+        pixels: np.ndarray = self.queries.pixels[self.queries.index_of(name)]
+        return pixels
+
+    def provenance(self, *estimators: str) -> Iterator[tuple[str, dict[str, str]]]:
+        """How the shares of some estimators were made: tables of names and values, by title."""
+        for name in estimators:
+            manifest = self.manifests[name]
+            yield name, {**self.credits[name].how, **flat_settings(manifest.made), **fingerprints(manifest)}
+        yield "Versions", versions(self.manifests[estimators[0]])
+
+    @classmethod
+    def read(cls, path: Path) -> CreditFolder:
+        """Return what is in a folder, checking shares by hash.
+
+        Raises:
+            ArtefactError: There are no shares, or something is missing or damaged.
+            MismatchError: Shares are of different contributors, or the training examples are not theirs.
+        """
+        folders = artefacts.of_kind(path, KIND)
+        if not folders:
+            raise ArtefactError(f"{path} holds no shares. First: whence credit compute ... --out {path}")
+        credits = {place: Credit.read(place) for place in folders}
+        folders.sort(key=lambda place: (not credits[place].efficient, _rank(place.name), place.name))
+        folder = cls(
+            path,
+            {place.name: credits[place] for place in folders},
+            {place.name: artefacts.read_manifest(place, KIND) for place in folders},
+            data.read(path / "data") if (path / "data").exists() else None,
+            data.read(path / "queries") if (path / "queries").exists() else None,
+        )
+        _require_common(folder)
+        return folder
+
+
+def by_picture(behaviours: Iterable[Explained]) -> dict[str, list[Explained]]:
+    """Return the behaviours that are about a picture, by the picture; those of the model are left out."""
+    groups: dict[str, list[Explained]] = {}
+    for behaviour in behaviours:
+        if behaviour.picture is not None:
+            groups.setdefault(behaviour.picture, []).append(behaviour)
+    return groups
+
+
+def how_made(credit: Credit) -> dict[str, str]:
+    """How shares were made, in words; empty where that was not recorded."""
+    return dict.fromkeys(("values", "interval", "null"), "") | credit.how
+
+
+def _rank(name: str) -> int:
+    return list(ESTIMATORS).index(name) if name in ESTIMATORS else len(ESTIMATORS)
+
+
+def _require_common(folder: CreditFolder) -> None:
+    first, credit = next(iter(folder.credits.items()))
+    for name, other in folder.credits.items():
+        if (other.units, other.examples) != (credit.units, credit.examples):
+            raise MismatchError(
+                f"{folder.path} holds shares of different contributors: those of {name} are not those of {first}. "
+                "Compute them into folders of their own."
+            )
+    if folder.data is not None:
+        known = set(folder.data.ids)
+        unknown = [example for examples in credit.examples for example in examples if example not in known]
+        if unknown:
+            raise MismatchError(
+                f"{folder.path / 'data'} is not the data that the shares are of: {unknown[0]!r} is not in it."
+            )

@@ -1,0 +1,188 @@
+"""The shares of contributors in one behaviour, with intervals and places, and how their numbers are written."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from whence.credit.credit import LEVEL, Credit, Explained
+from whence.report.bar import Scale
+
+#: Ends of an interval, as quantiles.
+ENDS = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
+#: What an interval says of a share: all of it is above zero, all of it below, zero is inside, or there is no interval.
+Verdict = Literal["above", "below", "nothing", "unknown"]
+#: The same in a few words.
+LABELS: dict[Verdict, str] = {
+    "above": "Above zero",
+    "below": "Below zero",
+    "nothing": "Could as well be nothing",
+    "unknown": "Uncertainty not known",
+}
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+@dataclass(frozen=True)
+class ShareFormat:
+    """How the numbers of one behaviour are written.
+
+    Attributes:
+        scale: Digits and places.
+        unit: The unit of measurement.
+        whole: v(all) - v(none), for percentages; None where percentages would mislead.
+
+    Example:
+        >>> written = ShareFormat(Scale.of([0.12, -0.04]), "bits", 1.4)
+        >>> written.amount(0.12), written.interval(-0.04, 0.12), written.percent(0.12)
+        ('+0.120 bits', 'from −0.040 to +0.120 bits', '8.6%')
+    """
+
+    scale: Scale
+    unit: str
+    whole: float | None
+
+    def number(self, value: float) -> str:
+        """A value of the behaviour, without its unit."""
+        return self.scale.number(value)
+
+    def signed(self, value: float) -> str:
+        """A share, with its sign and without its unit."""
+        text = self.scale.number(value)
+        return text if text.startswith("−") or not any(digit in text for digit in "123456789") else f"+{text}"
+
+    @property
+    def units(self) -> str:
+        """The unit of all numbers, with a power of ten."""
+        power = f"× 10{str(self.scale.power).translate(_RAISED)} " if self.scale.power else ""
+        return f"{power}{self.unit}".strip()
+
+    def amount(self, value: float) -> str:
+        """A share, with its unit."""
+        return f"{self.signed(value)} {self.units}".strip()
+
+    def interval(self, low: float, high: float) -> str:
+        """From one share to another, with their unit."""
+        return f"from {self.signed(low)} to {self.amount(high)}"
+
+    def percent(self, value: float) -> str:
+        """A share as a percentage of the whole; empty where percentages would mislead."""
+        if not self.whole:
+            return ""
+        part = 100 * value / self.whole
+        text = f"{part:.0f}" if abs(part) >= 9.95 else f"{part:.1f}"
+        return f"{text.removeprefix('-') if not float(text) else text}%".replace("-", "−")
+
+
+@dataclass(frozen=True)
+class Share:
+    """The share of a contributor.
+
+    Attributes:
+        unit: The contributor.
+        examples: How many training examples the contributor has.
+        value: The estimate.
+        interval: Ends of its 95% interval; None where none is known.
+        place: Place among all contributors, 1 for the largest share.
+        places: Ends of the 95% interval of the place; None where none is known.
+    """
+
+    unit: str
+    examples: int
+    value: float
+    interval: tuple[float, float] | None
+    place: int
+    places: tuple[int, int] | None
+
+    @property
+    def verdict(self) -> Verdict:
+        """What the interval says of the share."""
+        if self.interval is None:
+            return "unknown"
+        low, high = self.interval
+        return "above" if low > 0 else "below" if high < 0 else "nothing"
+
+
+@dataclass(frozen=True, eq=False)
+class BehaviourShares:
+    """All shares in one behaviour by one estimator.
+
+    Attributes:
+        explained: The behaviour.
+        efficient: Whether the shares add up by construction.
+        shares: One for each contributor, from the largest.
+        remainder: v(all) - v(none) - Σ shares; NaN where it was not measured.
+        remainder_interval: Ends of its 95% interval, with v(all) and v(none) as measured; None where none is known,
+            or the shares add up by construction.
+        format: How the numbers are written.
+    """
+
+    explained: Explained
+    efficient: bool
+    shares: tuple[Share, ...]
+    remainder: float
+    remainder_interval: tuple[float, float] | None
+    format: ShareFormat
+
+    @classmethod
+    def of(cls, credit: Credit, behaviour: str) -> BehaviourShares:
+        """Return the shares in a behaviour of that name."""
+        b = credit.index_of(behaviour)
+        explained, values = credit.explained[b], credit.shares[b]
+        resampled = None if credit.replicates is None else credit.replicates[:, b].astype(np.float64)
+        order, places = np.argsort(-values, kind="stable"), _places(values[None])[0]
+        ends = None if resampled is None else np.quantile(resampled, ENDS, axis=0)
+        place_ends = None if resampled is None else _place_ends(_places(resampled))
+        shares = tuple(
+            Share(
+                credit.units[u],
+                len(credit.examples[u]),
+                float(values[u]),
+                None if ends is None else (float(ends[0, u]), float(ends[1, u])),
+                int(places[u]),
+                None if place_ends is None else (int(place_ends[0, u]), int(place_ends[1, u])),
+            )
+            for u in order
+        )
+        whole = explained.all - explained.none
+        remainder_interval = None
+        if resampled is not None and not credit.efficient and math.isfinite(whole):
+            low, high = np.quantile(whole - resampled.sum(1), ENDS).tolist()
+            remainder_interval = (low, high)
+        remainder = float(credit.remainder[b])
+        written = _share_format(explained, shares)
+        return cls(explained, credit.efficient, shares, remainder, remainder_interval, written)
+
+    @property
+    def verdicts(self) -> list[Verdict]:
+        """The verdicts of the shares."""
+        return [share.verdict for share in self.shares]
+
+    def of_unit(self, unit: str) -> Share:
+        """Return the share of a contributor."""
+        return next(share for share in self.shares if share.unit == unit)
+
+
+def _places(values: np.ndarray) -> np.ndarray:
+    """Places [R, U] of values [R, U]: 1 + how many in the row are larger."""
+    ascending = np.sort(values, axis=1)
+    return np.stack(
+        [1 + values.shape[1] - np.searchsorted(row, own, "right") for row, own in zip(ascending, values, strict=True)]
+    )
+
+
+def _place_ends(places: np.ndarray) -> np.ndarray:
+    """Whole places between which 95% of them are."""
+    low, high = np.quantile(places, ENDS, axis=0)
+    return np.stack([np.floor(low), np.ceil(high)])
+
+
+def _share_format(explained: Explained, shares: tuple[Share, ...]) -> ShareFormat:
+    """Percentages only where there is a whole, and no share and no end of an interval is larger than it."""
+    values = [share.value for share in shares]
+    ends = [end for share in shares if share.interval is not None for end in share.interval]
+    whole = explained.all - explained.none
+    fits = math.isfinite(whole) and whole > 0 and max(map(abs, [*values, *ends])) <= whole
+    return ShareFormat(Scale.of([*values, *ends]), explained.unit, whole if fits else None)
