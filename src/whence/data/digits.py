@@ -44,9 +44,8 @@ def read_digits(split: str | None, options: ReadOptions) -> Dataset:
         ids=ids,
         names=ids,
         sources=[Image.fromarray(image) for image in images],
-        captions=digits,
-        classes=digits,
         columns={"label": names, "caption": names, "contributor": _contributors(labels)[rows].tolist()},
+        labels=digits,
     ).dataset(options)
 
 

@@ -158,7 +158,7 @@ def _examples(listing: _Listing, columns: Mapping[str, list[object]], notes: tup
     ids = _ids(listing.images, columns)
     order = sorted(range(len(ids)), key=ids.__getitem__)  # code points: the order of UTF-8
     paths = [listing.base / listing.images[n] for n in order]
-    return RawExamples.of_columns(
+    return RawExamples(
         ids=[ids[n] for n in order],
         names=[str(path) for path in paths],
         sources=paths,

@@ -114,8 +114,7 @@ def _read(table: Table, options: ReadOptions) -> Dataset:
         if None in texts:
             raise DataError(f"{table.where}: row {texts.index(None)} has no value in the column 'id'.")
         ids = [str(text) for text in texts]
-    examples = RawExamples.of_columns(ids, names, Images(table), table, class_columns=table.class_columns)
-    return examples.dataset(options)
+    return RawExamples(ids, names, Images(table), table, table.class_columns).dataset(options)
 
 
 class Table(Mapping[str, list[object]]):

@@ -6,7 +6,7 @@ import csv
 import io
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
@@ -81,23 +81,17 @@ def _read_jsonl(path: Path) -> list[Row]:
     Raises:
         DataError: A line is something else.
     """
-    return [_object(line, f"{path}, line {number}") for number, line in _lines(path)]
-
-
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    rows: list[Row] = []
     for number, line in enumerate(_text(path).split("\n"), start=1):
         if line.strip():
-            yield number, line
-
-
-def _object(line: str, where: str) -> Row:
-    try:
-        value = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{where} is not JSON: {error}.") from None
-    if not isinstance(value, dict):
-        raise DataError(f"{where} is not a JSON object.")
-    return value
+            try:
+                row = json.loads(line)
+            except (ValueError, RecursionError) as error:
+                raise DataError(f"{path}, line {number} is not JSON: {error}.") from None
+            if not isinstance(row, dict):
+                raise DataError(f"{path}, line {number} is not a JSON object.")
+            rows.append(row)
+    return rows
 
 
 def _read_parquet(path: Path) -> list[Row]:

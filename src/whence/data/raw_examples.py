@@ -40,51 +40,35 @@ class RawExamples:
         ids: Their ids (N).
         names: What messages call the images (N).
         sources: The images (N), which can be read more than once.
-        captions: Their captions (N).
-        classes: Their classes (N).
-        columns: Values that may be used as units (N each).
+        columns: Values that may be used as units (N each), with captions and classes; see `captions_and_classes`.
+        class_columns: Columns that their file declares to hold classes.
+        labels: Their captions and classes (N), if they are not in the columns.
         notes: What the user should know.
     """
 
     ids: Sequence[str]
     names: Sequence[str]
     sources: Iterable[Source]
-    captions: Labels
-    classes: Labels
     columns: Columns
+    class_columns: Collection[str] = ()
+    labels: Labels | None = None
     notes: tuple[str, ...] = ()
-
-    @classmethod
-    def of_columns(
-        cls,
-        ids: Sequence[str],
-        names: Sequence[str],
-        sources: Iterable[Source],
-        columns: Columns,
-        *,
-        class_columns: Collection[str] = (),
-        notes: tuple[str, ...] = (),
-    ) -> RawExamples:
-        """Return examples whose captions and classes are in the columns; see `captions_and_classes`.
-
-        Raises:
-            DataError: A caption is no text or number.
-        """
-        captions, classes = captions_and_classes(ids, columns, class_columns)
-        return cls(ids, names, sources, captions, classes, columns, notes)
 
     def dataset(self, options: ReadOptions) -> Dataset:
         """Return the data set: decode the images and find the units.
 
         Raises:
             DataError: There is no training example, an image can't be decoded, the sizes differ, ids
-                repeat or the unit column is unknown.
+                repeat, the unit column is unknown or a caption is no text or number.
         """
         if not self.ids:
             raise DataError("The data set has no training example.")
+        captions = classes = self.labels
+        if captions is None or classes is None:
+            captions, classes = captions_and_classes(self.ids, self.columns, self.class_columns)
         units, unit_notes = units_of(self.ids, self.columns, options.unit_column)
         pixels, pixel_notes = stack(self.names, self.sources, resolution=options.resolution, grey=options.grey)
-        data = Dataset(tuple(self.ids), pixels, units, self.captions, classes=self.classes)
+        data = Dataset(tuple(self.ids), pixels, units, captions, classes=classes)
         notes = (*self.notes, *pixel_notes, *unit_notes, *_duplicate_notes(data))
         return data.with_fields(notes=notes)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -65,14 +65,14 @@ def render(ensemble: Ensemble, beside: Sequence[Ensemble] = ()) -> str:
     cards = ablation_cards(drawn_again[:ABLATIONS], training)
     all_landscapes = [*landscapes(ensemble), *landscapes(ensemble, groups=True)]
     shown_landscapes = list(landscape_cards(all_landscapes[:LANDSCAPES], training, loss_readings(ensemble)))
-    about, longest = overview(ensemble, sets, training.grouped), max(ensemble.data.size[1:])
+    longest = max(ensemble.data.size[1:])
     links = {card.name: f"#{card.anchor}" for card in reversed(shown_landscapes)}
     links |= {card.name: f"#{card.anchor}" for card in reversed(cards)}
     return fill(
         "report.html.j2",
-        name=about.name,
+        name=ensemble.path.resolve().name,
         version=str(ensemble.manifest.environment["whence"]),
-        about=about,
+        about=overview(ensemble, sets, training.grouped),
         grouped=training.grouped,
         pictures=sum(len(samples.names) for samples in sets),
         ablatable=any(not samples.without for samples in sets),
@@ -99,51 +99,25 @@ def render(ensemble: Ensemble, beside: Sequence[Ensemble] = ()) -> str:
     )
 
 
-@dataclass(frozen=True)
-class Overview:
-    """The ensemble in words and figures.
-
-    Attributes:
-        name: Name of its directory.
-        training_set: "1,500 training images in 20 units".
-        members: Number M of members.
-        units: Number U of units.
-        shown_to: How many members saw a unit.
-        units_per_member: How many units a member saw, from the fewest to the most.
-        sampler: "50 steps (ddpm)".
-        scale: Typical distance between two pictures drawn from different noise; empty where unknown.
-    """
-
-    name: str
-    training_set: str
-    members: int
-    units: int
-    shown_to: int
-    units_per_member: str
-    sampler: str
-    scale: str
-
-
-def overview(ensemble: Ensemble, sets: Sequence[Samples], grouped: bool) -> Overview:
-    """Describe an ensemble by its settings and its picture sets; grouped: units are more than single images."""
+def overview(ensemble: Ensemble, sets: Sequence[Samples], grouped: bool) -> dict[str, Any]:
+    """The ensemble in words and figures. `grouped` says whether units are more than single training images."""
     book, sampler = ensemble.codebook, ensemble.config.sampler
     examples = plural(len(ensemble.data), "training image")
     counts = book.bits.sum(axis=1)
     fewest, most = int(counts.min()), int(counts.max())
-    return Overview(
-        name=ensemble.path.resolve().name,
-        training_set=f"{examples} in {plural(len(book.units), 'unit')}" if grouped else examples,
-        members=book.members,
-        units=len(book.units),
-        shown_to=book.weight,
-        units_per_member=f"{fewest:,}" if fewest == most else f"{fewest:,} to {most:,}",
-        sampler=f"{plural(sampler.steps, 'step')} ({sampler.method})",
-        scale=_typical_distance(sets),
-    )
+    return {
+        "training_set": f"{examples} in {plural(len(book.units), 'unit')}" if grouped else examples,
+        "members": book.members,
+        "units": len(book.units),
+        "shown_to": book.weight,
+        "units_per_member": f"{fewest:,}" if fewest == most else f"{fewest:,} to {most:,}",
+        "sampler": f"{plural(sampler.steps, 'step')} ({sampler.method})",
+        "scale": _typical_distance(sets),
+    }
 
 
 def _typical_distance(sets: Sequence[Samples]) -> str:
-    """The median distance between two pictures of the first set."""
+    """The median distance between two pictures of the first set; empty where there are not two."""
     if not sets or len(sets[0].names) < 2:
         return ""
     pictures = sets[0].pictures[:COMPARED]
