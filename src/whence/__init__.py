@@ -17,189 +17,99 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from whence.attribution.attribute import attribute
-    from whence.attribution.config import AttributionConfig
-    from whence.attribution.method import Method
-    from whence.attribution.queries import read_queries
-    from whence.config import Config, ModelConfig, SamplerConfig, TrainingConfig, read_config
-    from whence.credit.behaviours import behaviour
-    from whence.credit.compute import Effort, credit_of_study
-    from whence.credit.contributors import Contributors
-    from whence.credit.credit import Credit
-    from whence.credit.estimators import ESTIMATORS
-    from whence.credit.exact import credit_of_ensemble
-    from whence.credit.study import Study, StudyConfig
-    from whence.credit.sums import credit_of_scores
-    from whence.credit.ways import Way
-    from whence.data.dataset import NO_UNIT, Dataset
-    from whence.data.load import load
-    from whence.diffusion.draws import Draws
-    from whence.diffusion.examples import Examples, Origin
-    from whence.diffusion.model import DiffusionModel
-    from whence.diffusion.record import Record
-    from whence.diffusion.training import train
-    from whence.ensemble import (
-        Ablation,
-        Codebook,
-        Ensemble,
-        Samples,
-        ablate,
-        ablate_each,
-        sample,
-        train_ensemble,
-    )
-    from whence.ensemble.influence import Influence
-    from whence.ensemble.landscape import Landscape, landscapes
-    from whence.ensemble.landscaping import landscape
-    from whence.ensemble.losses import Losses
-    from whence.ensemble.residuals import losses
-    from whence.ensemble.screening import screen
-    from whence.errors import WhenceError
-    from whence.evaluation.bank import Bank, BankConfig, PoolRequest, build_bank, build_pool
-    from whence.evaluation.exact.false_attribution import false_attribution
-    from whence.evaluation.exact.false_rate import FalseAttribution
-    from whence.gradients.compression import Compression
-    from whence.proof.certificate import Certificate
-    from whence.proof.certifying import certify
-    from whence.proof.root import commit
-    from whence.proof.verification import Verification
-    from whence.proof.verifying import verify
-    from whence.report import write_report
-    from whence.scores.scores import Estimand, Scores
-    from whence.similarity.attributors import Attributor, attributor
-    from whence.similarity.pixel import pixel
-    from whence.universe.read import Universe
-    from whence.universe.write import write_universe
-
-_HOMES = {
-    "whence.scores.scores": ("Estimand", "Scores"),
-    "whence.similarity.pixel": ("pixel",),
-    "whence.config": ("Config", "ModelConfig", "SamplerConfig", "TrainingConfig", "read_config"),
-    "whence.credit.behaviours": ("behaviour",),
-    "whence.credit.compute": ("Effort", "credit_of_study"),
-    "whence.credit.contributors": ("Contributors",),
-    "whence.credit.credit": ("Credit",),
-    "whence.credit.estimators": ("ESTIMATORS",),
-    "whence.credit.exact": ("credit_of_ensemble",),
-    "whence.credit.study": ("Study", "StudyConfig"),
-    "whence.credit.sums": ("credit_of_scores",),
-    "whence.credit.ways": ("Way",),
-    "whence.data": ("NO_UNIT", "Dataset", "load"),
-    "whence.diffusion.draws": ("Draws",),
-    "whence.diffusion.model": ("DiffusionModel",),
-    "whence.diffusion.record": ("Record",),
-    "whence.diffusion.training": ("train",),
-    "whence.ensemble": (
-        "Ablation",
-        "Codebook",
-        "Ensemble",
-        "Samples",
-        "ablate",
-        "ablate_each",
-        "sample",
-        "train_ensemble",
-    ),
-    "whence.attribution.attribute": ("attribute",),
-    "whence.similarity.attributors": ("Attributor", "attributor"),
-    "whence.attribution.method": ("Method",),
-    "whence.attribution.queries": ("read_queries",),
-    "whence.attribution.config": ("AttributionConfig",),
-    "whence.gradients.compression": ("Compression",),
-    "whence.diffusion.examples": ("Examples", "Origin"),
-    "whence.ensemble.influence": ("Influence",),
-    "whence.ensemble.landscape": ("Landscape", "landscapes"),
-    "whence.ensemble.landscaping": ("landscape",),
-    "whence.ensemble.losses": ("Losses",),
-    "whence.ensemble.residuals": ("losses",),
-    "whence.ensemble.screening": ("screen",),
-    "whence.errors": ("WhenceError",),
-    "whence.evaluation.bank": ("Bank", "BankConfig", "PoolRequest", "build_bank", "build_pool"),
-    "whence.evaluation.exact.false_attribution": ("false_attribution",),
-    "whence.evaluation.exact.false_rate": ("FalseAttribution",),
-    "whence.proof.certificate": ("Certificate",),
-    "whence.proof.certifying": ("certify",),
-    "whence.proof.root": ("commit",),
-    "whence.proof.verification": ("Verification",),
-    "whence.proof.verifying": ("verify",),
-    "whence.universe.read": ("Universe",),
-    "whence.universe.write": ("write_universe",),
-    "whence.report": ("write_report",),
+#: The contents of Whence: public names by module. They are imported when they are first used, so that
+#: `whence --help` doesn't wait for torch. The same names are imported below for type checkers.
+# fmt: off
+_CONTENTS = {
+    # Data and settings
+    "data.dataset": "NO_UNIT Dataset", "data.load": "load",
+    "config": "Config ModelConfig SamplerConfig TrainingConfig read_config", "errors": "WhenceError",
+    # Diffusion models and their training
+    "diffusion.training": "train", "diffusion.model": "DiffusionModel", "diffusion.record": "Record",
+    "diffusion.draws": "Draws", "diffusion.examples": "Examples Origin",
+    # Encoded ensembles: exact counterfactuals
+    "ensemble": "Ablation Codebook Ensemble Samples ablate ablate_each sample train_ensemble",
+    "ensemble.landscape": "Landscape landscapes", "ensemble.landscaping": "landscape",
+    "ensemble.losses": "Losses", "ensemble.residuals": "losses", "ensemble.influence": "Influence",
+    "ensemble.screening": "screen",
+    # Attribution of any model: scores
+    "attribution.attribute": "attribute", "attribution.method": "Method", "attribution.queries": "read_queries",
+    "attribution.config": "AttributionConfig", "gradients.compression": "Compression",
+    "scores.scores": "Estimand Scores", "similarity.attributors": "Attributor attributor",
+    "similarity.pixel": "pixel",
+    # Evaluation against retrained models and ensembles
+    "evaluation.bank": "Bank BankConfig PoolRequest build_bank build_pool",
+    "evaluation.exact.false_attribution": "false_attribution", "evaluation.exact.false_rate": "FalseAttribution",
+    # Credit: shares of contributors
+    "credit.credit": "Credit", "credit.contributors": "Contributors", "credit.behaviours": "behaviour",
+    "credit.estimators": "ESTIMATORS", "credit.study": "Study StudyConfig", "credit.ways": "Way",
+    "credit.compute": "Effort credit_of_study", "credit.exact": "credit_of_ensemble",
+    "credit.sums": "credit_of_scores",
+    # Proofs, files and pages
+    "proof.root": "commit", "proof.certifying": "certify", "proof.certificate": "Certificate",
+    "proof.verifying": "verify", "proof.verification": "Verification", "universe.read": "Universe",
+    "universe.write": "write_universe", "report": "write_report",
 }
-_HOME = {name: module for module, names in _HOMES.items() for name in names}
-
-__all__ = [
-    "Ablation",
-    "AttributionConfig",
-    "Attributor",
-    "Bank",
-    "BankConfig",
-    "Certificate",
-    "Codebook",
-    "Compression",
-    "Config",
-    "Contributors",
-    "Credit",
-    "Dataset",
-    "DiffusionModel",
-    "Draws",
-    "ESTIMATORS",
-    "Effort",
-    "Ensemble",
-    "Estimand",
-    "Examples",
-    "FalseAttribution",
-    "Influence",
-    "Landscape",
-    "Losses",
-    "Method",
-    "ModelConfig",
-    "NO_UNIT",
-    "Origin",
-    "PoolRequest",
-    "Record",
-    "SamplerConfig",
-    "Samples",
-    "Scores",
-    "Study",
-    "StudyConfig",
-    "TrainingConfig",
-    "Universe",
-    "Verification",
-    "Way",
-    "WhenceError",
-    "ablate",
-    "ablate_each",
-    "attribute",
-    "attributor",
-    "behaviour",
-    "build_bank",
-    "build_pool",
-    "certify",
-    "commit",
-    "credit_of_ensemble",
-    "credit_of_scores",
-    "credit_of_study",
-    "false_attribution",
-    "landscape",
-    "landscapes",
-    "load",
-    "losses",
-    "pixel",
-    "read_config",
-    "read_queries",
-    "sample",
-    "screen",
-    "train",
-    "train_ensemble",
-    "verify",
-    "write_report",
-    "write_universe",
-]
+# fmt: on
+_HOMES = {name: f"whence.{module}" for module, names in _CONTENTS.items() for name in names.split()}
+__all__ = sorted(_HOMES)
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name when it is first used, so that `whence --help` doesn't wait for torch."""
-    if name not in _HOME:
+    """Import a public name when it is first used."""
+    if name not in _HOMES:
         raise AttributeError(f"module 'whence' has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOME[name]), name)
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+# fmt: off
+# isort: off
+if TYPE_CHECKING:  # `as` tells type checkers that a name is public
+    from whence.data.dataset import NO_UNIT as NO_UNIT, Dataset as Dataset
+    from whence.data.load import load as load
+    from whence.config import Config as Config, ModelConfig as ModelConfig, SamplerConfig as SamplerConfig
+    from whence.config import TrainingConfig as TrainingConfig, read_config as read_config
+    from whence.errors import WhenceError as WhenceError
+    from whence.diffusion.training import train as train
+    from whence.diffusion.model import DiffusionModel as DiffusionModel
+    from whence.diffusion.record import Record as Record
+    from whence.diffusion.draws import Draws as Draws
+    from whence.diffusion.examples import Examples as Examples, Origin as Origin
+    from whence.ensemble import Ablation as Ablation, Codebook as Codebook, Ensemble as Ensemble, Samples as Samples
+    from whence.ensemble import ablate as ablate, ablate_each as ablate_each, sample as sample
+    from whence.ensemble import train_ensemble as train_ensemble
+    from whence.ensemble.landscape import Landscape as Landscape, landscapes as landscapes
+    from whence.ensemble.landscaping import landscape as landscape
+    from whence.ensemble.losses import Losses as Losses
+    from whence.ensemble.residuals import losses as losses
+    from whence.ensemble.influence import Influence as Influence
+    from whence.ensemble.screening import screen as screen
+    from whence.attribution.attribute import attribute as attribute
+    from whence.attribution.method import Method as Method
+    from whence.attribution.queries import read_queries as read_queries
+    from whence.attribution.config import AttributionConfig as AttributionConfig
+    from whence.gradients.compression import Compression as Compression
+    from whence.scores.scores import Estimand as Estimand, Scores as Scores
+    from whence.similarity.attributors import Attributor as Attributor, attributor as attributor
+    from whence.similarity.pixel import pixel as pixel
+    from whence.evaluation.bank import Bank as Bank, BankConfig as BankConfig, PoolRequest as PoolRequest
+    from whence.evaluation.bank import build_bank as build_bank, build_pool as build_pool
+    from whence.evaluation.exact.false_attribution import false_attribution as false_attribution
+    from whence.evaluation.exact.false_rate import FalseAttribution as FalseAttribution
+    from whence.credit.credit import Credit as Credit
+    from whence.credit.contributors import Contributors as Contributors
+    from whence.credit.behaviours import behaviour as behaviour
+    from whence.credit.estimators import ESTIMATORS as ESTIMATORS
+    from whence.credit.study import Study as Study, StudyConfig as StudyConfig
+    from whence.credit.ways import Way as Way
+    from whence.credit.compute import Effort as Effort, credit_of_study as credit_of_study
+    from whence.credit.exact import credit_of_ensemble as credit_of_ensemble
+    from whence.credit.sums import credit_of_scores as credit_of_scores
+    from whence.proof.root import commit as commit
+    from whence.proof.certifying import certify as certify
+    from whence.proof.certificate import Certificate as Certificate
+    from whence.proof.verifying import verify as verify
+    from whence.proof.verification import Verification as Verification
+    from whence.universe.read import Universe as Universe
+    from whence.universe.write import write_universe as write_universe
+    from whence.report import write_report as write_report
