@@ -8,7 +8,7 @@ class WhenceError(Exception):
 
 
 class DataError(WhenceError):
-    """The data set cannot be read, or what was asked of it is not in it."""
+    """The data set cannot be read, or it lacks what the user asked for."""
 
 
 class SplitError(DataError):
@@ -16,7 +16,7 @@ class SplitError(DataError):
 
 
 class ModelError(WhenceError):
-    """A network has a part that cannot be differentiated example by example, or is not what was expected."""
+    """A network has a part that cannot be differentiated example by example, or it is another network than expected."""
 
 
 class ConfigError(WhenceError, ValueError):
@@ -24,11 +24,11 @@ class ConfigError(WhenceError, ValueError):
 
 
 class ArtefactError(WhenceError):
-    """A directory is not the artefact that was expected, or is damaged."""
+    """A directory is not the expected artefact, or it is damaged."""
 
 
 class MismatchError(ArtefactError):
-    """Two artefacts were not made from the same thing."""
+    """Two artefacts were made from different inputs or settings."""
 
 
 class LockedError(ArtefactError):
@@ -44,7 +44,7 @@ class NotFiniteError(WhenceError):
 
 
 class InterruptedRunError(WhenceError):
-    """Work stopped before its end; what was finished is kept and the same command continues."""
+    """Work stopped before its end. Finished work is kept, and the same command continues."""
 
 
 class ProofError(WhenceError):

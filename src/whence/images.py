@@ -1,4 +1,4 @@
-"""Between tensors and pictures that a person looks at."""
+"""Pictures as tensors, as pixels and as PNG files."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def to_pixels(pictures: Tensor) -> np.ndarray:
 
 
 def difference(a: Tensor, b: Tensor) -> np.ndarray:
-    """uint8 picture of b - a: mid grey where they agree, brighter where b is brighter, darker where darker."""
+    """uint8 picture of b - a: mid grey where they agree, brighter where b is brighter, darker where b is darker."""
     return ((b - a).clamp(-2, 2) * 63.75 + 127.5).round().to(torch.uint8).numpy()
 
 
@@ -57,7 +57,7 @@ def enlarge(pixels: np.ndarray, side: int = 96) -> np.ndarray:
 
 
 def sheet(pixels: np.ndarray, columns: int = 8, side: int = 96, gap: int = 4) -> np.ndarray:
-    """A grid of pictures uint8 [K, C, H, W], row by row on white, as one uint8 [C, h, w]."""
+    """A grid of pictures uint8 [K, C, H, W], row by row on white, as one picture uint8 [C, h, w]."""
     large = enlarge(pixels, side)
     count, channels, height, width = large.shape
     columns = min(columns, count)

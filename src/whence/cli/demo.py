@@ -1,4 +1,4 @@
-"""The command `whence demo`: the whole story on real handwritten digits."""
+"""The command `whence demo`: the main steps on real handwritten digits."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ BATCH_SIZE = 64
 
 
 def demo(
-    out: Annotated[Path, typer.Option(help="Where everything goes.")] = Path("runs/demo"),
+    out: Annotated[Path, typer.Option(help="The folder for everything.")] = Path("runs/demo"),
     workers: WORKERS = None,
     plan: PLAN = False,
 ) -> None:
-    """The whole story on real handwritten digits: train, draw, leave training images out, look."""
+    """Show the main steps on real handwritten digits: train, draw, leave training images out, write a report."""
     from whence.config import Config
     from whence.data import load
     from whence.diffusion.training_cost import training_cost

@@ -1,4 +1,4 @@
-"""Options that several commands share, each described once."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
@@ -17,16 +17,18 @@ DATA = Annotated[
 RUN = Annotated[Path, typer.Argument(help="The directory of an ensemble.", metavar="RUN")]
 STEPS = Annotated[int | None, typer.Option(help="Optimiser steps per model; default 1000.")]
 SEED = Annotated[int | None, typer.Option(help="Seed of weights, order and draws; default 0.")]
-SPLIT = Annotated[str | None, typer.Option(help="Which split of the data; default train, where there are splits.")]
+SPLIT = Annotated[str | None, typer.Option(help="The split of the data; default train, if there are splits.")]
 UNIT_COLUMN = Annotated[
     str | None,
     typer.Option(
-        help="Column that says whose an image is (artist, licence, label ...): what is left out as one. "
-        "Default: every image by itself."
+        help="Column that names the unit of each image (artist, licence, label ...). A unit is left out as a whole. "
+        "Default: each image is a unit."
     ),
 ]
-RESOLUTION = Annotated[int | None, typer.Option(help="Crop to the centre square and resize to this many pixels.")]
+RESOLUTION = Annotated[
+    int | None, typer.Option(help="Crop images to the centre square and resize them to this many pixels.")
+]
 GREY = Annotated[bool, typer.Option("--grey", help="Turn the images to grey.")]
-CONFIG = Annotated[Path | None, typer.Option(help="TOML file with more settings; a run's config.toml is one.")]
-PLAN = Annotated[bool, typer.Option("--plan", help="Say what it would cost in time, memory and disk, and stop.")]
-WORKERS = Annotated[int | None, typer.Option(min=1, help="Processes; default one for each core.")]
+CONFIG = Annotated[Path | None, typer.Option(help="TOML file with more settings, such as the config.toml of a run.")]
+PLAN = Annotated[bool, typer.Option("--plan", help="Show the cost in time, memory and disk, and stop.")]
+WORKERS = Annotated[int | None, typer.Option(min=1, help="Number of processes; default one for each core.")]

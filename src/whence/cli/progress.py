@@ -1,4 +1,4 @@
-"""Progress with the time left: a bar on a terminal, now and then a line elsewhere."""
+"""Progress with the time left: a bar on a terminal, or else a line every few seconds."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ INTERVAL = 15.0
 def progress(title: str) -> Iterator[Callable[[int, int], None]]:
     """Yield a function of (done, total) that shows how far the work is, from its first call until all is done.
 
-    Of several that are open together one is to be done before the next one begins: a terminal has room for one bar.
+    Several may be open together, but each must be done before the next begins: a terminal has room for one bar.
     """
     if sys.stderr.isatty():
         columns = (

@@ -17,10 +17,10 @@ def report(
     out: Annotated[Path | None, typer.Option(help="The HTML file; default RUN/report.html.")] = None,
     beside: Annotated[
         list[Path] | None,
-        typer.Option(help="Compare the radii of landscapes with those of this run; may be repeated."),
+        typer.Option(help="A run whose landscapes are compared with those of this run; may be repeated."),
     ] = None,
 ) -> None:
-    """Write one self-contained HTML file that opens offline and needs no server.
+    """Write a report as one HTML file that opens offline and needs no server.
 
     Of an ensemble: the pictures, landscapes, counterfactuals and placebos that it has drawn so far. Of scores: the
     proponents and opponents of each picture with error bars, and the pictures for which no score rises above Monte

@@ -1,4 +1,4 @@
-"""What commands print."""
+"""Lines that commands print."""
 
 from __future__ import annotations
 
@@ -20,35 +20,35 @@ def say(text: str) -> None:
 
 
 def show_notes(notes: Sequence[str]) -> None:
-    """Print what was noticed in the data."""
+    """Print the notes on a data set."""
     for note in notes:
         say(f"Note: {note}")
 
 
-def show_cost(plan: Cost, place: Path) -> None:
+def show_cost(cost: Cost, place: Path) -> None:
     """Print the cost of a command that writes to `place`."""
-    there = next(folder for folder in (place.resolve(), *place.resolve().parents) if folder.exists())
-    free = shutil.disk_usage(there).free
-    say(f"Work:   {plan.work}")
-    say(f"Time:   about {duration(plan.seconds)} on this machine")
-    say(f"Memory: about {size(plan.memory)}")
-    say(f"Disk:   about {size(plan.disk)} ({size(free)} free here)")
+    parent = next(folder for folder in (place.resolve(), *place.resolve().parents) if folder.exists())
+    free = shutil.disk_usage(parent).free
+    say(f"Work:   {cost.work}")
+    say(f"Time:   about {duration(cost.seconds)} on this machine")
+    say(f"Memory: about {size(cost.memory)}")
+    say(f"Disk:   about {size(cost.disk)} ({size(free)} free here)")
     say("Nothing was started. Leave out --plan to start.")
 
 
 def show_ablation(ablation: Ablation) -> None:
-    """Print what an ablation found and where its picture is."""
+    """Print the distances of an ablation and where its picture is."""
     units = ", ".join(ablation.units)
-    who = f"members that saw {units}" if ablation.keep_only else f"members that never saw {units}"
-    say(f"Picture {ablation.sample}, drawn again by the {len(ablation.survivors)} {who}:")
-    placebo = ablation.placebo_distance
-    beside = "no placebo: every code word belongs to a unit" if placebo is None else f"placebo {placebo:.3f}"
-    say(f"  distance {ablation.distance:.3f}, {beside}")
+    members = f"members that saw {units}" if ablation.keep_only else f"members that never saw {units}"
+    say(f"Picture {ablation.sample}, drawn again by the {len(ablation.survivors)} {members}:")
+    distance = ablation.placebo_distance
+    placebo = "no placebo: every code word belongs to a unit" if distance is None else f"placebo {distance:.3f}"
+    say(f"  distance {ablation.distance:.3f}, {placebo}")
     say(f"  {ablation.path / 'picture.png'}  (picture, without, difference, placebo, difference)")
 
 
 def size(count: float) -> str:
-    """Return bytes in words.
+    """Return a number of bytes in words.
 
     Example:
         >>> size(1536), size(3 * 2**30)

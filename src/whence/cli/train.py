@@ -13,7 +13,7 @@ from whence.cli.show import say, show_cost, show_notes
 
 def train(
     data: DATA,
-    out: Annotated[Path, typer.Option(help="The run directory; also an ordinary diffusers folder.")],
+    out: Annotated[Path, typer.Option(help="The run directory. It is also an ordinary diffusers folder.")],
     steps: STEPS = None,
     seed: SEED = None,
     split: SPLIT = None,
@@ -25,7 +25,7 @@ def train(
 ) -> None:
     """Train one diffusion model, recorded step by step.
 
-    Interrupted at any moment, the same command continues and ends with the same weights to the last bit.
+    If it is interrupted, the same command continues and ends with the same weights to the last bit.
     `DDPMPipeline.from_pretrained(OUT)` opens the result.
 
     Example: `whence train digits --steps 1000 --out runs/single`
