@@ -26,7 +26,7 @@ UNIT_COLUMN = Annotated[
     ),
 ]
 RESOLUTION = Annotated[
-    int | None, typer.Option(help="Crop images to the centre square and resize them to this many pixels.")
+    int | None, typer.Option(help="Crop to the centre square and resize to this many pixels.")
 ]
 GREY = Annotated[bool, typer.Option("--grey", help="Turn the images to grey.")]
 CONFIG = Annotated[Path | None, typer.Option(help="TOML file with more settings, such as the config.toml of a run.")]
