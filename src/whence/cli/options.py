@@ -25,9 +25,7 @@ UNIT_COLUMN = Annotated[
         "Default: each image is a unit."
     ),
 ]
-RESOLUTION = Annotated[
-    int | None, typer.Option(help="Crop to the centre square and resize to this many pixels.")
-]
+RESOLUTION = Annotated[int | None, typer.Option(help="Crop to the centre square and resize to this many pixels.")]
 GREY = Annotated[bool, typer.Option("--grey", help="Turn the images to grey.")]
 CONFIG = Annotated[Path | None, typer.Option(help="TOML file with more settings, such as the config.toml of a run.")]
 PLAN = Annotated[bool, typer.Option("--plan", help="Show the cost in time, memory and disk, and stop.")]

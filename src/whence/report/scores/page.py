@@ -68,8 +68,7 @@ def render(path: Path) -> str:
         unsigned=any(method.sign == "unsigned" for method in scores.values()),
         cards=cards,
         thumbs={card.name: data_uri(pictures.query(card.name), SMALL) for card in cards},
-        images=list(images.values()),
-        anchors={n: image.anchor for n, image in images.items()},
+        images=images,
         shown=SHOWN,
         unfolded=OPEN,
         methods=list(method_rows(scores, cards)),
@@ -87,23 +86,13 @@ def render(path: Path) -> str:
     )
 
 
-@dataclass(frozen=True)
-class Image:
-    """A training image, which the page holds once and shows wherever its example appears."""
-
-    anchor: str
-    source: str
-
-
-def _images(folder: ScoreFolder, cards: Sequence[QueryCard]) -> dict[int, Image]:
-    """The training images on the page, by column; those that were not kept are left out."""
-    kept = set(folder.pictures.examples.ids)
+def _images(folder: ScoreFolder, cards: Sequence[QueryCard]) -> dict[int, str]:
+    """The training images that the page holds once for all cards, by column; those that were not kept are left out."""
+    available = set(folder.pictures.examples.ids)
     results = [result for card in cards for result in card.results]
     shown = {entry.column: entry.name for result in results for entry in (*result.proponents, *result.opponents)}
     return {
-        n: Image(f"e{n}", data_uri(folder.pictures.example(name), SMALL))
-        for n, name in sorted(shown.items())
-        if name in kept
+        n: data_uri(folder.pictures.example(name), SMALL) for n, name in sorted(shown.items()) if name in available
     }
 
 
