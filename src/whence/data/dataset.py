@@ -159,7 +159,8 @@ class Dataset:
 def class_inputs(**datasets: Dataset | None) -> dict[str, str]:
     """Return fingerprints of classes, for the inputs of an artefact that depends on them.
 
-    Classes that are the captions, or that are not known, are left out: the data's own fingerprint covers them.
+    Classes that are the captions are left out, because the fingerprint of the data covers them. So are classes of
+    which none is known.
 
     Args:
         **datasets: Data sets by their role, such as ``data``.

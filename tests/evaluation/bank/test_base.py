@@ -13,6 +13,7 @@ from whence.diffusion.sampling import draw_pictures
 from whence.errors import ConfigError, DataError, MismatchError
 from whence.evaluation.bank import Bank, BankConfig, build_bank, measure_references
 from whence.evaluation.bank.base import reference_seed
+from whence.evaluation.bank.request import BankRequest
 from whence.evaluation.bank.retrain import measure
 from whence.images import to_pixels
 
@@ -131,3 +132,16 @@ def test_killed_it_continues_to_the_same_bank(tiny_bank, bank_data, tiny_bank_co
     )
     assert found.manifest.fingerprint == tiny_bank.manifest.fingerprint
     assert seen[0] == (1, 4), "the first model was not trained again, the second went on from its first step"
+
+
+def test_classes_are_inputs_of_a_bank_only_where_they_are_not_the_captions(bank_data):
+    captioned = bank_data.with_fields(captions=tuple(f"a drawn {name}" for name in bank_data.classes))
+    inputs = [
+        BankRequest.make(data, HELD_OUT, settings=FEW).recorded["inputs"]
+        for data in (bank_data, captioned, captioned.with_fields(classes=(None,) * len(captioned)))
+    ]
+    assert [list(one) for one in inputs] == [
+        ["data", "held_out"],
+        ["data", "held_out", "data_classes"],
+        ["data", "held_out"],
+    ]

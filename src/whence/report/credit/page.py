@@ -88,7 +88,7 @@ def render(folder: CreditFolder, place: Path) -> str:
     """The report as HTML; links to the tables start from the folder `place`."""
     pictures = by_picture(folder.explained)
     bars_each = len(folder.credits) * len(folder.any.units)
-    shown = list(pictures.items())[: min(MOST, max(FEWEST, BARS // bars_each))]
+    first_pictures = list(pictures.items())[: min(MOST, max(FEWEST, BARS // bars_each))]
     of_model = [behaviour for behaviour in folder.explained if behaviour.picture is None]
     return fill(
         "credit.html.j2",
@@ -103,8 +103,11 @@ def render(folder: CreditFolder, place: Path) -> str:
         how={name: how_made(credit) for name, credit in folder.credits.items()},
         efficient={name: credit.efficient for name, credit in folder.credits.items()},
         intervals=any(credit.replicates is not None for credit in folder.credits.values()),
-        model=[_section(folder, f"b{k}", one.title, [one]) for k, one in enumerate(of_model)],
-        pictures=[_section(folder, f"p{k}", f"Picture {name}", own, name) for k, (name, own) in enumerate(shown)],
+        model=[_section(folder, f"b{k}", behaviour.title, [behaviour]) for k, behaviour in enumerate(of_model)],
+        pictures=[
+            _section(folder, f"p{k}", f"Picture {name}", behaviours, name)
+            for k, (name, behaviours) in enumerate(first_pictures)
+        ],
         query_count=len(pictures),
         table_folders=_table_folders(folder, place),
         provenance=dict(folder.provenance(*folder.credits)),

@@ -102,7 +102,7 @@ def render(folder: CreditFolder, unit: str, estimator: str) -> str:
         example_count=len(examples),
         overlap=_overlap(credit, examples),
         all_examples=folder.example_count,
-        cards=[share_card(credit, one, unit) for one in credit.explained if one.picture is None],
+        cards=[share_card(credit, behaviour, unit) for behaviour in credit.explained if behaviour.picture is None],
         queries=sorted(queries, key=lambda query: query.unclear)[:QUERIES],
         query_count=len(queries),
         outcome=_outcome(queries),

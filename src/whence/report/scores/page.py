@@ -90,9 +90,9 @@ def _images(folder: ScoreFolder, cards: Sequence[QueryCard]) -> dict[int, str]:
     """The training images that the page holds once for all cards, by column; those that were not kept are left out."""
     available = set(folder.pictures.examples.ids)
     results = [result for card in cards for result in card.results]
-    shown = {entry.column: entry.name for result in results for entry in (*result.proponents, *result.opponents)}
+    names = {entry.column: entry.name for result in results for entry in (*result.proponents, *result.opponents)}
     return {
-        n: data_uri(folder.pictures.example(name), SMALL) for n, name in sorted(shown.items()) if name in available
+        n: data_uri(folder.pictures.example(name), SMALL) for n, name in sorted(names.items()) if name in available
     }
 
 

@@ -117,15 +117,15 @@ def method_result(name: str, ranking: Ranking, units: tuple[tuple[Entry, ...], i
     """
     first, last = ranking.ends(SHOWN)
     scale, scores = ranking.scale([*first, *last]), ranking.scores
-    shown = {n: ranking.entry(n, scale, *_unit(scores, n)) for n in (*first, *last)}
+    entries = {n: ranking.entry(n, scale, *_unit(scores, n)) for n in (*first, *last)}
     return MethodResult(
         method=name,
         label=_label(ranking),
         rises=None if ranking.rises is None else int(ranking.rises.sum()),
         sentences=tuple(filter(None, (_outcome(ranking), share_sentence(ranking.curve, len(scores.examples))))),
         power=scale.power,
-        proponents=tuple(shown[n] for n in first),
-        opponents=tuple(shown[n] for n in last),
+        proponents=tuple(entries[n] for n in first),
+        opponents=tuple(entries[n] for n in last),
         signed=ranking.signed,
         units=units[0],
         units_power=units[1],
