@@ -91,9 +91,7 @@ def _images(folder: ScoreFolder, cards: Sequence[QueryCard]) -> dict[int, str]:
     available = set(folder.pictures.examples.ids)
     results = [result for card in cards for result in card.results]
     names = {entry.column: entry.name for result in results for entry in (*result.proponents, *result.opponents)}
-    return {
-        n: data_uri(folder.pictures.example(name), SMALL) for n, name in sorted(names.items()) if name in available
-    }
+    return {n: data_uri(folder.pictures.example(name), SMALL) for n, name in sorted(names.items()) if name in available}
 
 
 def _provenance(folder: ScoreFolder) -> Iterator[tuple[str, dict[str, str]]]:
