@@ -19,38 +19,39 @@ from whence.cli.progress import progress
 from whence.config import SamplerConfig
 from whence.credit.behaviours import behaviour
 from whence.credit.contributors import Contributors
+from whence.credit.make_game import measure_coalitions, values_of
 from whence.credit.study import Study, StudyConfig
-from whence.credit.values import looks_of, values_of
-from whence.credit.ways import Way
 from whence.data import Dataset, load
 from whence.diffusion.examples import Examples, Origin
 from whence.diffusion.model import DiffusionModel
 from whence.diffusion.sampling import draw_pictures
-from whence.engine import one_thread, silent
+from whence.engine import one_thread
 from whence.evaluation.bank import Bank
+from whence.retraining.make_measurement import measure
+from whence.retraining.rule import RetrainingRule
 from whence.statistics.ranks import spearman_columns
 
 SAMPLER = SamplerConfig(method="ddim", steps=20, batch_size=64)
 #: Held-out coalitions: share of the contributors, how many, training seeds.
 TEST = {"50%": (0.5, 64, 2), "25%": (0.25, 32, 1), "75%": (0.75, 32, 1)}
 DEVELOPMENT = (0.5, 24, 1)
-#: Among which the way of fine-tuning is chosen.
-WAYS = (
-    *(Way(steps=steps) for steps in (25, 50, 100, 200)),
-    Way(steps=50, learning_rate=1e-3),
-    Way(steps=50, pruned=0.5),
-    Way(steps=100, pruned=0.5),
+#: Rules of fine-tuning of which one is chosen.
+RULES = (
+    *(RetrainingRule(steps=steps) for steps in (25, 50, 100, 200)),
+    RetrainingRule(steps=50, learning_rate=1e-3),
 )
 QUERIES = 50
 
 
-def begun(bank: Bank, path: Path, way: Way) -> Study:
-    """A study of the bank's first reference model."""
+def begin(bank: Bank, path: Path, rule: RetrainingRule) -> Study:
+    """Begin a study of the bank's first reference model, and measure that model."""
     names = tuple(f"0/{k}" for k in range(QUERIES))
     pictures = draw_pictures(DiffusionModel.load(bank.models[0]), SAMPLER, names)
-    settings = StudyConfig(way=way, pictures=200, held_out=100, sampler=SAMPLER)
-    asked = Examples(names, pictures, origin=Origin(SAMPLER, drawn=True))
-    return Study.begin(path, bank.models[0], by(bank, "contributor"), bank.config, settings, load("digits:test"), asked)
+    settings = StudyConfig(rule=rule, pictures=200, held_out=100, sampler=SAMPLER)
+    queries, data = Examples(names, pictures, origin=Origin(SAMPLER, drawn=True)), by(bank, "contributor")
+    study = Study.begin(path, bank.models[0], data, bank.config, settings, load("digits:test"), queries)
+    study.measure_full()
+    return study
 
 
 def by(bank: Bank, column: str) -> Dataset:
@@ -71,7 +72,8 @@ def coalitions(players: int, share: float, count: int, name: str) -> np.ndarray:
 
 def retrain(bank: Bank, root: Path) -> None:
     """Make the models that are the truth."""
-    study, who = begun(bank, root / "retraining", Way(kind="retraining")), Contributors.of_data(by(bank, "contributor"))
+    study = begin(bank, root / "retraining", RetrainingRule(kind="retraining"))
+    who = Contributors.of_data(by(bank, "contributor"))
     out, classes = ~np.eye(len(who), dtype=bool), Contributors.of_data(by(bank, "label"))
     wanted = [("development", who, coalitions(len(who), *DEVELOPMENT[:2], "development"), DEVELOPMENT[2])]
     wanted += [(name, who, coalitions(len(who), share, count, name), k) for name, (share, count, k) in TEST.items()]
@@ -79,43 +81,42 @@ def retrain(bank: Bank, root: Path) -> None:
     wanted += [("without a class", classes, ~np.eye(len(classes), dtype=bool), 2)]
     for name, players, rows, repeats in wanted:
         with progress(f"retraining {name}") as report:
-            looks_of(study, [players.kept(row) for row in rows], repeats=repeats, report=report)
+            measure_coalitions(study, [players.kept(row) for row in rows], repeats=repeats, report=report)
 
 
 def tune(bank: Bank, root: Path) -> None:
-    """Compare ways of fine-tuning with retraining, on development coalitions."""
+    """Compare rules of fine-tuning with retraining, on development coalitions."""
     who = Contributors.of_data(by(bank, "contributor"))
     rows = [who.kept(row) for row in coalitions(len(who), *DEVELOPMENT[:2], "development")]
-    truth = begun(bank, root / "retraining", Way(kind="retraining"))
+    truth = begin(bank, root / "retraining", RetrainingRule(kind="retraining"))
     chosen = [behaviour(name) for name in ("held-out-fit", "diversity", "coverage", "classes", "fit")]
-    wanted = values_of(truth, chosen, looks_of(truth, rows))[:, 0]
-    parts = {one.name: len(one.explained(truth.context)) for one in chosen}
+    wanted = values_of(truth, chosen, measure_coalitions(truth, rows))[:, 0]
+    parts = {one.name: len(one.list_rows(truth.context)) for one in chosen}
     print("| way | steps | learning rate | " + " | ".join(parts) + " | seconds a model |")
     print("|" + "---|" * (len(parts) + 4))
-    for way in WAYS:
-        study = begun(bank, root / place_of(way), way)
-        found = values_of(study, chosen, looks_of(study, rows))[:, 0]
+    for rule in RULES:
+        study = begin(bank, root / folder_of(rule), rule)
+        found = values_of(study, chosen, measure_coalitions(study, rows))[:, 0]
         agreed = np.split(spearman_columns(found, wanted), np.cumsum(list(parts.values()))[:-1])
         told = " | ".join(f"{np.nanmean(own):.2f}" for own in agreed)
-        cut = f"fine-tuning, {way.pruned:.0%} of the channels cut" if way.pruned else "fine-tuning"
-        print(f"| {cut} | {way.steps} | {way.learning_rate or 'of the run'} | {told} | {seconds(study, rows[0]):.1f} |")
+        rate = rule.learning_rate or "of the run"
+        print(f"| fine-tuning | {rule.steps} | {rate} | {told} | {seconds(study, rows[0]):.1f} |")
     print(f"| retraining | 500 on average | of the run | | | | | | {seconds(truth, rows[0]):.1f} |")
 
 
-def place_of(way: Way) -> str:
-    """The folder of a way's study."""
-    return f"fine-tuning-{way.steps}-{way.learning_rate or 'run'}-{way.pruned:g}"
+def folder_of(rule: RetrainingRule) -> str:
+    """The folder of the study of a rule."""
+    return f"fine-tuning-{rule.steps}-{rule.learning_rate or 'run'}-0"
 
 
 def seconds(study: Study, rows: np.ndarray) -> float:
-    """Seconds of a core that one model takes, trained anew elsewhere and looked at."""
+    """Seconds of a core that one model takes, trained elsewhere and measured."""
+    retraining, data = study.retraining(rows, 0), study.data
     with TemporaryDirectory() as scratch, one_thread():
-        begin = time.process_time()
-        way = study.settings.way
-        config = way.settings(study.config, len(rows), len(study.data), 0)
-        data = study.data.select(rows)
-        study.look(way.model(Path(scratch) / "model", data, study.start, config, silent))
-        return time.process_time() - begin
+        start = time.process_time()
+        model = retraining.rule.train(data, rows, Path(scratch) / "model", retraining.config, start=study.start)
+        measure(model, study.plan)
+        return time.process_time() - start
 
 
 def main() -> None:

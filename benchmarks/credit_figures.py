@@ -14,29 +14,28 @@ import numpy as np
 import torch
 
 import whence
-from credit import QUERIES, SAMPLER, TEST, begun, by, coalitions, place_of, seconds
+from credit import QUERIES, SAMPLER, TEST, begin, by, coalitions, folder_of, seconds
 from whence.attribution.methods import METHODS
 from whence.cli.progress import progress
-from whence.credit.audit import known_drifts
+from whence.credit.audit import known_drifts, summary
 from whence.credit.behaviours import behaviour
-from whence.credit.compute import Effort, credit_of_study
 from whence.credit.contributors import Contributors
 from whence.credit.credit import Credit
-from whence.credit.drift import summary
 from whence.credit.estimators import ESTIMATORS
 from whence.credit.game import Game
+from whence.credit.make_game import measure_coalitions, values_of
 from whence.credit.study import Study
-from whence.credit.values import looks_of, values_of
-from whence.credit.ways import Way
+from whence.credit.study_credit import CoalitionSampling, credit_of_study
 from whence.evaluation.bank import Bank
 from whence.evaluation.prediction.ceiling import ceiling_of, seed_agreement
+from whence.retraining.rule import RetrainingRule
 from whence.statistics.correlations import Correlations, draw_resamples
 from whence.statistics.ranks import spearman_columns
 from whence.statistics.statistic import Statistic as Statistic
 from whence.statistics.statistic import mean_of
 
 #: Chosen by `credit.py tune`.
-WAY = Way(steps=50)
+RULE = RetrainingRule(steps=50)
 COALITIONS = 200
 BEHAVIOURS = ("held-out-fit", "diversity", "coverage", "classes", "fit")
 SHAPLEY = "Shapley values, fine-tuning"
@@ -62,25 +61,25 @@ class Digits:
     @cached_property
     def truth(self) -> Study:
         """Retrained models."""
-        return begun(self.bank, self.root / "retraining", Way(kind="retraining"))
+        return begin(self.bank, self.root / "retraining", RetrainingRule(kind="retraining"))
 
     @cached_property
     def tuned(self) -> Study:
         """Fine-tuned models."""
-        return begun(self.bank, self.root / place_of(WAY), WAY)
+        return begin(self.bank, self.root / folder_of(RULE), RULE)
 
     @cached_property
     def rows(self) -> dict[str, slice]:
         """Where the values of each behaviour are."""
-        sizes = [len(behaviour(name).explained(self.truth.context)) for name in BEHAVIOURS]
+        sizes = [len(behaviour(name).list_rows(self.truth.context)) for name in BEHAVIOURS]
         ends = np.cumsum(sizes).tolist()
         return {name: slice(end - n, end) for name, n, end in zip(BEHAVIOURS, sizes, ends, strict=True)}
 
     def values(self, study: Study, kept: list[np.ndarray], repeats: int) -> np.ndarray:
         """Values [M, K, B], making what is missing."""
         with progress(study.path.name) as report:
-            looks = looks_of(study, kept, repeats=repeats, report=report)
-        return values_of(study, [behaviour(name) for name in BEHAVIOURS], looks)
+            measured = measure_coalitions(study, kept, repeats=repeats, report=report)
+        return values_of(study, [behaviour(name) for name in BEHAVIOURS], measured)
 
     def without(self, study: Study, groups: Contributors) -> np.ndarray:
         """What leaving out one group takes away, for both seeds: v(all) - v(all others), [K, B, G]."""
@@ -93,8 +92,7 @@ class Digits:
     @cached_property
     def scores(self) -> dict[str, np.ndarray]:
         """Scores [Q, N] by method; queries are those of the study, then the held-out pictures."""
-        context = self.truth.context
-        asked, unseen = context.queries, context.held_out
+        asked, unseen = self.truth.plan.queries, self.truth.plan.held_out
         assert asked
         assert unseen
         pictures = torch.cat([one.images(range(len(one))) for one in (asked, unseen)])
@@ -117,7 +115,7 @@ class Digits:
         chosen = [behaviour(name) for name in BEHAVIOURS]
         with progress("shapley") as report:
             return credit_of_study(
-                self.tuned, self.who, chosen, ESTIMATORS["shapley"], Effort(COALITIONS), report=report
+                self.tuned, self.who, chosen, ESTIMATORS["shapley"], CoalitionSampling(COALITIONS), report=report
             )
 
     @cached_property

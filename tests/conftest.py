@@ -13,6 +13,7 @@ import torch
 
 from whence.config import Config, ModelConfig, SamplerConfig, TrainingConfig
 from whence.data import Dataset, load
+from whence.diffusion.training import train
 from whence.ensemble import Ensemble, sample, train_ensemble
 from whence.evaluation.bank import Bank, BankConfig, PoolRequest, build_bank, build_pool, measure_references
 
@@ -107,6 +108,28 @@ def base(tiny_bank: Bank, tmp_path: Path) -> Bank:
 def tiny_bank_config() -> Config:
     """The settings of `tiny_bank`."""
     return TINY_BANK
+
+
+@pytest.fixture(scope="session")
+def owned_data(bank_data: Dataset) -> Dataset:
+    """24 digits of anna (10), ben (9) and cleo (6); one is of both anna and ben."""
+    names = ["anna"] * 9 + ["ben"] * 8 + ["cleo"] * 6
+    units = (("anna", "ben"), *((name,) for name in names))
+    return bank_data.with_fields(units=units)
+
+
+@pytest.fixture(scope="session")
+def run_config(tiny_bank_config: Config) -> Config:
+    """Twelve steps, of which a twentieth is one."""
+    return tiny_bank_config.updated("training", steps=12, checkpoints=0, save_every=2, seed=5)
+
+
+@pytest.fixture(scope="session")
+def credited(owned_data: Dataset, run_config: Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The credited model, trained on `owned_data`; only to be read."""
+    path = tmp_path_factory.mktemp("credited") / "run"
+    train(owned_data, path, run_config)
+    return path
 
 
 @pytest.fixture

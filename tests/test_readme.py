@@ -86,7 +86,7 @@ CREDIT = (Path(__file__).parent.parent / "docs" / "credit.md").read_text("utf-8"
 
 
 def test_the_python_of_the_credit_page_runs(tmp_path):
-    [code] = re.findall(r"```python\n(.*?)```", CREDIT, re.DOTALL)
+    code, *_ = re.findall(r"```python\n(.*?)```", CREDIT, re.DOTALL)
     (tmp_path / "tiny.toml").write_text(TINY)
     for usual, small in {
         '"runs/single")\nwho': '"runs/single", whence.read_config(Path("tiny.toml")))\nwho',

@@ -42,9 +42,9 @@ _CONTENTS = {
     "evaluation.exact.false_attribution": "false_attribution", "evaluation.exact.false_rate": "FalseAttribution",
     # Credit: shares of contributors
     "credit.credit": "Credit", "credit.contributors": "Contributors", "credit.behaviours": "behaviour",
-    "credit.estimators": "ESTIMATORS", "credit.study": "Study StudyConfig", "credit.ways": "Way",
-    "credit.compute": "Effort credit_of_study", "credit.exact": "credit_of_ensemble",
-    "credit.sums": "credit_of_scores",
+    "credit.estimators": "ESTIMATORS", "credit.study": "Study StudyConfig", "retraining.rule": "RetrainingRule",
+    "credit.study_credit": "CoalitionSampling credit_of_study", "credit.ensemble_credit": "credit_of_ensemble",
+    "credit.score_credit": "credit_of_scores",
     # Proofs, files and pages
     "proof.root": "commit", "proof.certifying": "certify", "proof.certificate": "Certificate",
     "proof.verifying": "verify", "proof.verification": "Verification", "universe.read": "Universe",
@@ -101,10 +101,10 @@ if TYPE_CHECKING:  # `as` tells type checkers that a name is public
     from whence.credit.behaviours import behaviour as behaviour
     from whence.credit.estimators import ESTIMATORS as ESTIMATORS
     from whence.credit.study import Study as Study, StudyConfig as StudyConfig
-    from whence.credit.ways import Way as Way
-    from whence.credit.compute import Effort as Effort, credit_of_study as credit_of_study
-    from whence.credit.exact import credit_of_ensemble as credit_of_ensemble
-    from whence.credit.sums import credit_of_scores as credit_of_scores
+    from whence.retraining.rule import RetrainingRule as RetrainingRule
+    from whence.credit.study_credit import CoalitionSampling as CoalitionSampling, credit_of_study as credit_of_study
+    from whence.credit.ensemble_credit import credit_of_ensemble as credit_of_ensemble
+    from whence.credit.score_credit import credit_of_scores as credit_of_scores
     from whence.proof.root import commit as commit
     from whence.proof.certifying import certify as certify
     from whence.proof.certificate import Certificate as Certificate

@@ -5,16 +5,14 @@ from math import factorial, sqrt
 import numpy as np
 import pytest
 
-from whence.credit.audit import COPIES, known_drifts, split_drifts
+from whence.credit.audit import Drift, known_drifts, summary, table
 from whence.credit.coalitions import every, proper, shapley_coalitions
 from whence.credit.contributors import Contributors
-from whence.credit.copied import shapley_totals_with_copies
 from whence.credit.credit import Credit, Explained
-from whence.credit.divided import split
-from whence.credit.drift import Drift, summary, table
-from whence.credit.estimators import ADD_ONE_IN, BANZHAF, ESTIMATORS, LEAVE_ONE_OUT, SHAPLEY
+from whence.credit.estimators import ADD_ONE_IN, BANZHAF, ESTIMATORS, LEAVE_ONE_OUT, SHAPLEY, estimator_facts
 from whence.credit.estimators.owen import owen
 from whence.credit.game import Game
+from whence.credit.split import split_contributor, split_drifts
 from whence.errors import ConfigError, DataError
 
 RANDOM = np.random.default_rng(5).normal(size=16)
@@ -70,7 +68,7 @@ def credit_of(estimator, game: Game, name: str | None = None) -> Credit:
 @pytest.mark.parametrize("function", GAMES.values(), ids=GAMES)
 @pytest.mark.parametrize("estimator", BASICS)
 def test_copies_against_the_definition_of_the_copied_game(estimator, function, names):
-    game = Game.played(PLAYERS, proper(4), function)
+    game = Game.of_function(PLAYERS, proper(4), function)
     drift = {one.unit: one for one in known_drifts(credit_of(BASICS[estimator], game), game=game, names=names)}["d"]
     before = by_definition(function, 4, estimator)[3]
     after = by_definition(lambda inside: function(merged(inside)), 3 + names, estimator)[3:]
@@ -82,12 +80,12 @@ def test_copies_against_the_definition_of_the_copied_game(estimator, function, n
 
 def test_copies_pay_by_shapley_values_where_returns_diminish_and_only_there():
     for name, worse in (("additive", 0), ("saturating", 1)):
-        game = Game.played(PLAYERS, proper(4), GAMES[name])
+        game = Game.of_function(PLAYERS, proper(4), GAMES[name])
         for u in range(3):
-            totals = [shapley_totals_with_copies(game, names)[0, u] for names in (1, 2, 5, 10)]
+            totals = [SHAPLEY.replicated_totals(game, names)[0, u] for names in (1, 2, 5, 10)]
             assert np.all(np.diff(totals) > 1e-6 if worse else np.abs(np.diff(totals)) < 1e-9)
     alone = GAMES["saturating"](np.eye(4, dtype=bool)[1])
-    assert shapley_totals_with_copies(game, 2000)[0, 1] == pytest.approx(alone, rel=2e-3)
+    assert SHAPLEY.replicated_totals(game, 2000)[0, 1] == pytest.approx(alone, rel=2e-3)
 
 
 def test_shapley_copies_in_closed_form_for_ten_players_and_repeats_of_coalitions():
@@ -95,40 +93,40 @@ def test_shapley_copies_in_closed_form_for_ten_players_and_repeats_of_coalitions
     worth, rows = source.normal(size=2**10), proper(10)
     worth[0] = 0.3
     number = lambda inside: inside @ (1 << np.arange(10))  # noqa: E731
-    game = Game.played([f"p{u}" for u in range(10)], rows, lambda inside: worth[number(inside)])
-    uneven = game.rows(np.concatenate([np.arange(len(rows)), [3, 3, 3, 77]]))
+    game = Game.of_function([f"p{u}" for u in range(10)], rows, lambda inside: worth[number(inside)])
+    uneven = game.select(np.concatenate([np.arange(len(rows)), [3, 3, 3, 77]]))
     for names in (1, 10):
         alone = np.array([s for s in every(10) if not s[4]])
         size = alone.sum(1)
         beta = np.array([names * factorial(s) * factorial(8 - s + names) / factorial(9 + names) for s in size])
         added = worth[number(alone) + (1 << 4)] - worth[number(alone)]
-        assert shapley_totals_with_copies(game, names)[0, 4] == pytest.approx(beta @ added, abs=1e-9)
-        assert shapley_totals_with_copies(uneven, names)[0, 4] == pytest.approx(beta @ added, abs=1e-9)
+        assert SHAPLEY.replicated_totals(game, names)[0, 4] == pytest.approx(beta @ added, abs=1e-9)
+        assert SHAPLEY.replicated_totals(uneven, names)[0, 4] == pytest.approx(beta @ added, abs=1e-9)
 
 
 def test_drawn_coalitions_tell_the_copied_game_without_bias():
     """The mean over 20 draws of 300 of 1022 coalitions, against all of them; and as precise as Shapley values are."""
     size = np.linspace(0.5, 2, 10)
     function = lambda inside: sqrt(inside @ size) + 0.2 * (inside[0] and inside[1])  # noqa: E731
-    exact = Game.played([f"p{u}" for u in range(10)], proper(10), function)
-    expected = shapley_totals_with_copies(exact, 10)[0]
+    exact = Game.of_function([f"p{u}" for u in range(10)], proper(10), function)
+    expected = SHAPLEY.replicated_totals(exact, 10)[0]
     found, own = [], []
     for seed in range(20):
-        game = Game.played(exact.players, shapley_coalitions(10, 300, seed), function)
-        found.append(shapley_totals_with_copies(game, 10)[0])
+        game = Game.of_function(exact.players, shapley_coalitions(10, 300, seed), function)
+        found.append(SHAPLEY.replicated_totals(game, 10)[0])
         own.append(SHAPLEY.shares(game)[0])
     error = np.std(found, axis=0).max()
     assert np.abs(np.mean(found, axis=0) - expected).max() < 4 * error / sqrt(20)
     assert error < 3 * np.std(own, axis=0).max()
-    one_name = shapley_totals_with_copies(game, 1)[0]
+    one_name = SHAPLEY.replicated_totals(game, 1)[0]
     assert one_name == pytest.approx(SHAPLEY.shares(game)[0], rel=1e-12)
 
 
 def test_copies_do_nothing_to_an_additive_game_however_few_coalitions_tell_of_it():
     """Forty coalitions of twenty players, so that most sizes are missing with or without a player."""
     worth = np.random.default_rng(1).normal(size=20)
-    game = Game.played([f"p{u}" for u in range(20)], shapley_coalitions(20, 40, 0), lambda inside: inside @ worth)
-    assert shapley_totals_with_copies(game, 10)[0] == pytest.approx(worth, abs=1e-8)
+    game = Game.of_function([f"p{u}" for u in range(20)], shapley_coalitions(20, 40, 0), lambda inside: inside @ worth)
+    assert SHAPLEY.replicated_totals(game, 10)[0] == pytest.approx(worth, abs=1e-8)
 
 
 @pytest.mark.parametrize("function", GAMES.values(), ids=GAMES)
@@ -136,14 +134,14 @@ def test_copies_do_nothing_to_an_additive_game_however_few_coalitions_tell_of_it
 def test_owen_values_of_a_cluster_that_copies_or_splits_stay(function, labels):
     """Copied, and split into names that only work together or each a little: the total is what it was to 1e-6."""
     one = owen(4, labels)
-    game = Game.played(PLAYERS, one.coalitions(4, 10_000, 0), function)
+    game = Game.of_function(PLAYERS, one.coalitions(4, 10_000, 0), function)
     found = [drift for drift in known_drifts(credit_of(one, game), clusters=labels, names=3) if drift.unit == "d"]
     total = one.shares(game)[0][np.array(labels) == "d"].sum()
     assert [drift.attack for drift in found] == ["copies", "split"]
     many = owen(6, (*labels, "d", "d"))
     for together in (np.any, np.all, lambda names: names[0]):
         copied = lambda inside, how=together: function(np.append(inside[:3], how(inside[3:])))  # noqa: E731
-        larger = Game.played(range(6), many.coalitions(6, 10_000, 0), copied)
+        larger = Game.of_function(range(6), many.coalitions(6, 10_000, 0), copied)
         after = many.shares(larger)[0][np.array([*labels, "d", "d"]) == "d"].sum()
         assert after == pytest.approx(total, abs=1e-6)
         for drift in found:
@@ -151,13 +149,13 @@ def test_owen_values_of_a_cluster_that_copies_or_splits_stay(function, labels):
 
 
 def test_sums_of_scores_stay_when_split_and_grow_with_copies():
-    game = Game.played(PLAYERS, proper(4), GAMES["additive"])
+    game = Game.of_function(PLAYERS, proper(4), GAMES["additive"])
     found = known_drifts(credit_of(SHAPLEY, game, "sum-tangent"), names=10)
     assert {(one.attack, round(one.ratio, 9)) for one in found} == {("copies", 10), ("split", 1)}
 
 
 def test_nobody_in_particular_takes_no_names():
-    game = Game.played(("a", "(none)"), proper(2), lambda inside: float(inside.sum()))
+    game = Game.of_function(("a", "(none)"), proper(2), lambda inside: float(inside.sum()))
     assert [one.unit for one in known_drifts(credit_of(SHAPLEY, game), game=game)] == ["a"]
 
 
@@ -166,19 +164,22 @@ def test_nobody_in_particular_takes_no_names():
     [
         ({"names": 1}, "at least 2 names, given 1"),
         ({"game": None}, "computed from the game"),
-        ({"game": Game.played(PLAYERS, proper(4), lambda inside: inside[:2].astype(float))}, "must be the same"),
+        ({"game": Game.of_function(PLAYERS, proper(4), lambda inside: inside[:2].astype(float))}, "must be the same"),
     ],
 )
 def test_what_does_not_go_together_is_refused(changed, message):
-    game = Game.played(PLAYERS, proper(4), GAMES["glove"])
+    game = Game.of_function(PLAYERS, proper(4), GAMES["glove"])
     with pytest.raises(ConfigError, match=message):
         known_drifts(credit_of(SHAPLEY, game), **({"game": game} | changed))
     with pytest.raises(ConfigError, match="'beauty contest' is not known"):
         known_drifts(credit_of(SHAPLEY, game, "beauty contest"))
 
 
-def test_every_estimator_has_a_row():
-    assert set(ESTIMATORS) | {"sum"} == set(COPIES) | {"shapley"}
+def test_of_every_estimator_it_is_known_what_copies_do():
+    for name in (*ESTIMATORS, "sum-trak"):
+        facts = estimator_facts(name)
+        assert (facts.replication is None) != (facts.replicated_totals is None), name
+        assert facts.meaning
 
 
 #: Twelve examples: six of anna's, one of them also ben's, and others.
@@ -188,7 +189,7 @@ WHOSE = Contributors.of(tuple(f"{n:02d}" for n in range(12)), OWNERS)
 
 def test_a_split_deals_examples_evenly_and_leaves_the_others():
     for seed in range(3):
-        one = split(WHOSE, "anna", 4, seed)
+        one = split_contributor(WHOSE, "anna", 4, seed)
         assert one.parts == tuple(f"anna ({k} of 4)" for k in (1, 2, 3, 4))
         assert one.contributors.examples == WHOSE.examples
         places = [one.contributors.names.index(part) for part in one.parts]
@@ -205,9 +206,9 @@ def test_a_split_deals_examples_evenly_and_leaves_the_others():
 @pytest.mark.parametrize(("unit", "names"), [("anna", 1), ("anna", 7), ("ben", 4), ("(none)", 1)])
 def test_a_split_into_nothing_is_refused(unit, names):
     with pytest.raises(ConfigError, match="can't take"):
-        split(WHOSE, unit, names)
+        split_contributor(WHOSE, unit, names)
     with pytest.raises(DataError, match="no contributor 'dora'"):
-        split(WHOSE, "dora", 2)
+        split_contributor(WHOSE, "dora", 2)
 
 
 def trained(contributors: Contributors, concave: bool):
@@ -224,7 +225,7 @@ def trained(contributors: Contributors, concave: bool):
 @pytest.mark.parametrize("concave", [False, True])
 @pytest.mark.parametrize("estimator", BASICS)
 def test_splits_against_the_definition(estimator, concave):
-    before, one = trained(WHOSE, concave), split(WHOSE, "anna", 3)
+    before, one = trained(WHOSE, concave), split_contributor(WHOSE, "anna", 3)
     after = trained(one.contributors, concave)
     how, asked = BASICS[estimator], []
 
@@ -232,7 +233,9 @@ def test_splits_against_the_definition(estimator, concave):
         asked.append(len(coalitions))
         return np.array([[after(row)] for row in coalitions])
 
-    game = Game.played(WHOSE.names, every(4)[1:-1] if how in (SHAPLEY, BANZHAF) else how.coalitions(4, 0, 0), before)
+    game = Game.of_function(
+        WHOSE.names, every(4)[1:-1] if how in (SHAPLEY, BANZHAF) else how.coalitions(4, 0, 0), before
+    )
     (drift,) = split_drifts(credit_of(how, game), one, how, values, count=100)
     exact = by_definition(after, 6, estimator)
     parts = [one.contributors.names.index(part) for part in one.parts]
@@ -242,10 +245,10 @@ def test_splits_against_the_definition(estimator, concave):
 
 
 def test_owen_values_over_the_parts_of_a_split_stay():
-    one = split(WHOSE, "anna", 3)
+    one = split_contributor(WHOSE, "anna", 3)
     before, after = trained(WHOSE, True), trained(one.contributors, True)
     whole, parts = owen(4, WHOSE.names), owen(6, one.clusters)
-    game = Game.played(WHOSE.names, whole.coalitions(4, 1000, 0), before)
+    game = Game.of_function(WHOSE.names, whole.coalitions(4, 1000, 0), before)
     values = lambda coalitions: np.array([[after(row)] for row in coalitions])  # noqa: E731
     (drift,) = split_drifts(credit_of(whole, game), one, parts, values, count=1000)
     assert drift.ratio == pytest.approx(1, abs=1e-9)

@@ -8,32 +8,33 @@ import pytest
 from sklearn.cluster import AgglomerativeClustering
 from sklearn.svm import SVC
 
-from whence.credit.behaviours import behaviour
+from whence.config import SamplerConfig
+from whence.credit.behaviours import Context, behaviour
 from whence.credit.behaviours.classes import Classifier
 from whence.credit.behaviours.coverage import radii, within
 from whence.credit.behaviours.diversity import clusters_of, entropy, nearest_cluster
 from whence.credit.behaviours.features import pixels
-from whence.credit.context import Context
-from whence.credit.looks import Look
 from whence.data import Dataset, load
 from whence.errors import DataError
+from whence.retraining.measurement import Measurement, MeasurementPlan
 
 DIGITS = load("digits:test")
 NONE = np.zeros(0)
 
 
-def looking_at(pictures: np.ndarray) -> Look:
-    return Look(pictures, NONE, NONE, pictures[:0])
+def measured(pictures: np.ndarray) -> Measurement:
+    return Measurement(pictures, NONE, NONE, pictures[:0])
 
 
 def context_of(reference: np.ndarray, data: Dataset = DIGITS, held_out: Dataset | None = None) -> Context:
     names = tuple(f"0/{k}" for k in range(len(reference)))
-    return Context(data, held_out, names, reference, None, np.zeros(0, bool))
+    plan = MeasurementPlan(names, held_out, None, np.zeros(0, bool), SamplerConfig())
+    return Context(data, plan, reference)
 
 
 def value(name: str, context: Context, pictures: np.ndarray) -> float:
     repeated = np.resize(pictures, context.reference.shape)
-    return behaviour(name).prepare(context)(looking_at(repeated)).item()
+    return behaviour(name).prepare(context)(measured(repeated)).item()
 
 
 def flat(levels: list[int]) -> np.ndarray:
@@ -82,8 +83,8 @@ def test_diversity_of_kinds_that_are_far_apart(levels, bits):
 def test_diversity_is_at_most_that_of_all_kinds_alike():
     context = context_of(DIGITS.pixels[:60])
     assert 0 < value("diversity", context, DIGITS.pixels[60:120]) <= math.log2(20)
-    assert "over 20 kinds" in behaviour("diversity").explained(context)[0][1]
-    assert "over 4 kinds" in behaviour("diversity").explained(context_of(KINDS))[0][1]
+    assert "over 20 kinds" in behaviour("diversity").list_rows(context)[0][1]
+    assert "over 4 kinds" in behaviour("diversity").list_rows(context_of(KINDS))[0][1]
 
 
 def slow_neighbours(drawn, held_out, k=5):
@@ -134,11 +135,11 @@ def test_more_pictures_never_cover_less():
 
 def test_shares_of_all_classes_add_up_and_each_is_that_of_its_own_behaviour():
     context = context_of(DIGITS.pixels[:60], DIGITS.select(range(100, 297)), DIGITS.select(range(60, 100)))
-    look = looking_at(DIGITS.pixels[:60])
-    found = behaviour("classes").prepare(context)(look)
+    pictures = measured(DIGITS.pixels[:60])
+    found = behaviour("classes").prepare(context)(pictures)
     assert found.sum() == pytest.approx(1.0, abs=1e-12)
     for own, share in zip("0123456789", found, strict=True):
-        assert behaviour(f"class:{own}").prepare(context)(look).tolist() == [share]
+        assert behaviour(f"class:{own}").prepare(context)(pictures).tolist() == [share]
     true = np.array([np.mean([name == own for name in DIGITS.classes[:60]]) for own in "0123456789"])
     assert np.abs(found - true).max() < 0.1
 
@@ -146,9 +147,9 @@ def test_shares_of_all_classes_add_up_and_each_is_that_of_its_own_behaviour():
 def test_the_accuracy_of_the_classifier_is_stated():
     data, held_out = DIGITS.select(range(150)), DIGITS.select(range(150, 250))
     right = SVC().fit(pixels(data.pixels), data.classes).score(pixels(held_out.pixels), held_out.classes)
-    found = Classifier.fitted(data, held_out)
+    found = Classifier.fit(data, held_out)
     assert found.accuracy == pytest.approx(right)
-    (row,) = behaviour("class:3").explained(context_of(DIGITS.pixels[:60], data, held_out))
+    (row,) = behaviour("class:3").list_rows(context_of(DIGITS.pixels[:60], data, held_out))
     assert row == (
         "class:3",
         f"Share of drawn pictures of class 3 (the classifier is right on {right:.1%} of 100 held-out pictures)",
@@ -172,7 +173,7 @@ def without_classes(data: Dataset) -> Dataset:
 )
 def test_accuracy_without_held_out_classes_is_cross_validated(classes, held_out, words):
     data = replace(DIGITS.select(range(150)), classes=classes)
-    assert words in Classifier.fitted(data, held_out).words
+    assert words in Classifier.fit(data, held_out).reliability
 
 
 @pytest.mark.parametrize(("classes", "count"), [((None,) * 20, 0), (("a",) * 20, 1)])

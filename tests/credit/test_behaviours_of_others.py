@@ -7,19 +7,20 @@ import numpy as np
 import pytest
 import torch
 
-from whence.credit.behaviours import behaviour, of_function
-from whence.credit.context import Context
-from whence.credit.looks import Look
+from whence.config import SamplerConfig
+from whence.credit.behaviours import Context, behaviour, function_behaviour
 from whence.data import Dataset, load
 from whence.errors import ArtefactError, ConfigError, DataError, NotFiniteError
+from whence.retraining.measurement import Measurement, MeasurementPlan
 from whence.similarity.embedding import embed
 
 DIGITS = load("digits:test")
 QUERIES = Dataset(("0/4", "b", "7/2"), DIGITS.pixels[:3], (("(none)",),) * 3, (None,) * 3)
 DRAWN = np.array([True, False, True])
 NAMES = tuple(f"0/{k}" for k in range(8))
-CONTEXT = Context(DIGITS, DIGITS.select(range(50, 62)), NAMES, DIGITS.pixels[20:28], QUERIES, DRAWN)
-LOOK = Look(DIGITS.pixels[30:38], np.zeros(0), np.zeros(0), DIGITS.pixels[8:10])
+PLAN = MeasurementPlan(NAMES, DIGITS.select(range(50, 62)), QUERIES, DRAWN, SamplerConfig())
+CONTEXT = Context(DIGITS, PLAN, DIGITS.pixels[20:28])
+MEASURED = Measurement(DIGITS.pixels[30:38], np.zeros(0), np.zeros(0), DIGITS.pixels[8:10])
 
 
 @pytest.fixture(scope="module")
@@ -37,15 +38,18 @@ def folder(tmp_path_factory):
 @pytest.mark.parametrize(
     ("function", "expected"),
     [
-        (lambda pictures: pictures.mean((1, 2, 3)), LOOK.pictures.mean()),
-        (lambda pictures: pictures.mean((1, 2, 3))[:, None].tolist(), LOOK.pictures.mean()),
-        (lambda pictures: np.quantile(pictures.max((1, 2, 3)), 0.9), np.quantile(LOOK.pictures.max((1, 2, 3)), 0.9)),
-        (lambda pictures: torch.from_numpy(pictures).float().mean(), LOOK.pictures.mean()),
+        (lambda pictures: pictures.mean((1, 2, 3)), MEASURED.pictures.mean()),
+        (lambda pictures: pictures.mean((1, 2, 3))[:, None].tolist(), MEASURED.pictures.mean()),
+        (
+            lambda pictures: np.quantile(pictures.max((1, 2, 3)), 0.9),
+            np.quantile(MEASURED.pictures.max((1, 2, 3)), 0.9),
+        ),
+        (lambda pictures: torch.from_numpy(pictures).float().mean(), MEASURED.pictures.mean()),
         (lambda pictures: 3, 3.0),
     ],
 )
 def test_a_function_gives_the_mean_over_pictures(function, expected):
-    assert of_function(function, "own").prepare(CONTEXT)(LOOK) == pytest.approx([expected], rel=1e-6)
+    assert function_behaviour(function, "own").prepare(CONTEXT)(MEASURED) == pytest.approx([expected], rel=1e-6)
 
 
 def test_a_function_cannot_change_what_others_see():
@@ -53,9 +57,9 @@ def test_a_function_cannot_change_what_others_see():
         pictures[:] = 0
         return 0.0
 
-    before = LOOK.pictures.copy()
-    of_function(spoil, "spoil").prepare(CONTEXT)(LOOK)
-    assert np.array_equal(LOOK.pictures, before)
+    before = MEASURED.pictures.copy()
+    function_behaviour(spoil, "spoil").prepare(CONTEXT)(MEASURED)
+    assert np.array_equal(MEASURED.pictures, before)
 
 
 @pytest.mark.parametrize(
@@ -70,14 +74,14 @@ def test_a_function_cannot_change_what_others_see():
 )
 def test_what_a_function_may_not_return(function, error, message):
     with pytest.raises(error, match=message):
-        of_function(function, "own").prepare(CONTEXT)(LOOK)
+        function_behaviour(function, "own").prepare(CONTEXT)(MEASURED)
 
 
 def test_a_function_of_a_file(tmp_path):
     file = tmp_path / "own scores.py"
     file.write_text("import numpy as np\nWHITE = 255\ndef ink(pictures): return (pictures / WHITE).mean((1, 2, 3))\n")
-    found = behaviour(f"{file}:ink").prepare(CONTEXT)(LOOK)
-    assert found == pytest.approx([LOOK.pictures.mean() / 255])
+    found = behaviour(f"{file}:ink").prepare(CONTEXT)(MEASURED)
+    assert found == pytest.approx([MEASURED.pictures.mean() / 255])
 
 
 @pytest.mark.parametrize(
@@ -99,18 +103,18 @@ def test_functions_that_are_not_there(tmp_path, name, message):
 
 
 def test_likeness_in_the_eyes_of_a_vision_model(folder):
-    shown, asked = (torch.from_numpy(one).float() / 127.5 - 1 for one in (LOOK.again, QUERIES.pixels[DRAWN]))
+    shown, asked = (torch.from_numpy(one).float() / 127.5 - 1 for one in (MEASURED.redrawn, QUERIES.pixels[DRAWN]))
     expected = torch.nn.functional.cosine_similarity(embed(shown, folder), embed(asked, folder))
-    found = behaviour(f"embedding:{folder}").prepare(CONTEXT)(LOOK)
+    found = behaviour(f"embedding:{folder}").prepare(CONTEXT)(MEASURED)
     assert found == pytest.approx(expected.numpy(), abs=1e-6)
 
 
 @pytest.mark.parametrize("kind", ["diversity", "coverage", "precision"])
 def test_behaviours_of_models_in_an_embedding(folder, kind):
     one = behaviour(f"{kind}:{folder}")
-    (found,) = one.prepare(CONTEXT)(LOOK)
+    (found,) = one.prepare(CONTEXT)(MEASURED)
     assert 0 <= found <= 1  # entropy over two clusters, or a share
-    assert one.explained(CONTEXT)[0][0] == f"{kind}:{folder}"
+    assert one.list_rows(CONTEXT)[0][0] == f"{kind}:{folder}"
 
 
 @pytest.fixture(scope="module")
@@ -129,11 +133,11 @@ def scorers(tmp_path_factory):
 
 
 def by_hand(folder) -> torch.Tensor:
-    """Logits of the pictures of `LOOK`, all in one batch of PIL images."""
+    """Logits of the pictures of `MEASURED`, all in one batch of PIL images."""
     from PIL import Image
     from transformers import ViTForImageClassification, ViTImageProcessorPil
 
-    shown = [Image.fromarray(one[0]).convert("RGB") for one in LOOK.pictures]
+    shown = [Image.fromarray(one[0]).convert("RGB") for one in MEASURED.pictures]
     ready = ViTImageProcessorPil.from_pretrained(folder)(images=shown, return_tensors="pt")
     with torch.inference_mode():
         return ViTForImageClassification.from_pretrained(folder)(**ready).logits
@@ -142,7 +146,7 @@ def by_hand(folder) -> torch.Tensor:
 def test_scores_by_a_model_with_one_output(scorers):
     expected = by_hand(scorers / "1").mean().item()
     one = behaviour(f"score:{scorers / '1'}")
-    assert one.prepare(CONTEXT)(LOOK) == pytest.approx([expected], abs=1e-5)
+    assert one.prepare(CONTEXT)(MEASURED) == pytest.approx([expected], abs=1e-5)
     assert one.unit == "score"
 
 
@@ -150,7 +154,7 @@ def test_scores_by_a_model_with_one_output(scorers):
 def test_the_probability_of_a_label(scorers, label, column):
     expected = by_hand(scorers / "2").softmax(1)[:, column].mean().item()
     one = behaviour(f"score:{scorers / '2'}#{label}")
-    assert one.prepare(CONTEXT)(LOOK) == pytest.approx([expected], abs=1e-5)
+    assert one.prepare(CONTEXT)(MEASURED) == pytest.approx([expected], abs=1e-5)
     assert one.unit == "probability"
 
 
@@ -176,6 +180,6 @@ def test_a_model_without_a_trained_output_is_refused(folder, scorers, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["diversity", "coverage", "precision", "embedding", "score"])
-def test_a_folder_without_a_model_is_refused_before_any_model_is_looked_at(tmp_path, kind):
+def test_a_folder_without_a_model_is_refused_before_any_model_is_measured(tmp_path, kind):
     with pytest.raises(ArtefactError, match="is not a folder of a transformers model"):
         behaviour(f"{kind}:{tmp_path}").prepare(CONTEXT)

@@ -8,21 +8,21 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from whence import images
-from whence.credit.behaviours import behaviour
+from whence.config import SamplerConfig
+from whence.credit.behaviours import Context, behaviour
 from whence.credit.behaviours.pictures import C1, C2, distances, structural_similarity
-from whence.credit.context import Context
-from whence.credit.looks import Look
 from whence.data import Dataset, load
+from whence.retraining.measurement import Measurement, MeasurementPlan
 
 DIGITS = load("digits:test")
 QUERIES = Dataset(("0/4", "b", "7/2"), DIGITS.pixels[:3], (("(none)",),) * 3, (None,) * 3)
 DRAWN = np.array([True, False, True])
-CONTEXT = Context(DIGITS, None, (), DIGITS.pixels[:0], QUERIES, DRAWN)
+CONTEXT = Context(DIGITS, MeasurementPlan((), None, QUERIES, DRAWN, SamplerConfig()), DIGITS.pixels[:0])
 PICTURE = arrays(np.uint8, (1, 1, 6, 7), elements=st.integers(0, 255))
 
 
-def look_of(again: np.ndarray) -> Look:
-    return Look(again[:0], np.zeros(0), np.array([0.5, 0.25, 1.0]), again)
+def measured(redrawn: np.ndarray) -> Measurement:
+    return Measurement(redrawn[:0], np.zeros(0), np.array([0.5, 0.25, 1.0]), redrawn)
 
 
 def slow_ssim(a: np.ndarray, b: np.ndarray) -> float:
@@ -77,12 +77,12 @@ def test_distance_is_that_of_ensembles(a, b):
 
 def test_values_of_the_pictures_asked_about():
     same = QUERIES.pixels[DRAWN]
-    assert behaviour("fit").prepare(CONTEXT)(look_of(same)).tolist() == [-0.5, -0.25, -1.0]
-    assert behaviour("distance").prepare(CONTEXT)(look_of(same)).tolist() == [0.0, 0.0]
-    assert behaviour("ssim").prepare(CONTEXT)(look_of(same)) == pytest.approx([1.0, 1.0])
+    assert behaviour("fit").prepare(CONTEXT)(measured(same)).tolist() == [-0.5, -0.25, -1.0]
+    assert behaviour("distance").prepare(CONTEXT)(measured(same)).tolist() == [0.0, 0.0]
+    assert behaviour("ssim").prepare(CONTEXT)(measured(same)) == pytest.approx([1.0, 1.0])
     changed = same.copy()
     changed[1] = 255 - changed[1]
     for name in ("distance", "ssim"):
-        before, after = (behaviour(name).prepare(CONTEXT)(look_of(one)) for one in (same, changed))
+        before, after = (behaviour(name).prepare(CONTEXT)(measured(one)) for one in (same, changed))
         assert before[0] == after[0]
         assert before[1] > after[1]

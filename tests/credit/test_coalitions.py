@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from whence.credit.coalitions import add_one_in, every, halves, leave_one_out, proper, shapley_coalitions
+from whence.credit.coalitions import add_one_in, banzhaf_coalitions, every, leave_one_out, proper, shapley_coalitions
 from whence.errors import ConfigError
 
-DRAWN = {"shapley": shapley_coalitions, "halves": halves}
+DRAWN = {"shapley": shapley_coalitions, "banzhaf_coalitions": banzhaf_coalitions}
 drawn = pytest.mark.parametrize("design", DRAWN.values(), ids=DRAWN)
 
 
@@ -90,7 +90,7 @@ def test_sets_of_one_size_are_alike_likely():
 
 
 def test_halves_are_uniform_over_proper_coalitions():
-    rows = np.concatenate([halves(4, 12, seed) for seed in range(2000)])
+    rows = np.concatenate([banzhaf_coalitions(4, 12, seed) for seed in range(2000)])
     found = np.bincount(rows @ 2 ** np.arange(4), minlength=16)[1:-1] / len(rows)
     np.testing.assert_allclose(found, 1 / 14, atol=0.01)
 
@@ -104,7 +104,7 @@ def test_one_for_each_player():
     ("asked", "told"),
     [
         (lambda: shapley_coalitions(1, 10, 0), "at least 2 players, given 1"),
-        (lambda: halves(0, 10, 0), "at least 2 players, given 0"),
+        (lambda: banzhaf_coalitions(0, 10, 0), "at least 2 players, given 0"),
         (lambda: shapley_coalitions(5, 0, 0), "asked for 0"),
         (lambda: leave_one_out(1), "at least 2 players"),
         (lambda: add_one_in(1), "at least 2 players"),

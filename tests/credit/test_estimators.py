@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from whence.credit.coalitions import every, halves, leave_one_out, proper, shapley_coalitions
+from whence.credit.coalitions import banzhaf_coalitions, every, leave_one_out, proper, shapley_coalitions
 from whence.credit.estimators import ADD_ONE_IN, BANZHAF, ESTIMATORS, LEAVE_ONE_OUT, OWEN, SHAPLEY
 from whence.credit.game import Game
 from whence.errors import ConfigError, DataError
@@ -19,7 +19,7 @@ efficient_ones = pytest.mark.parametrize("estimator", [SHAPLEY, OWEN], ids=lambd
 
 
 def play(estimator, function, players, count=ALL, seed=0):
-    return Game.played([f"p{u}" for u in range(players)], estimator.coalitions(players, count, seed), function)
+    return Game.of_function([f"p{u}" for u in range(players)], estimator.coalitions(players, count, seed), function)
 
 
 def moebius(players, seed, terms=40):
@@ -199,7 +199,7 @@ def test_weights_are_multiplicities(estimator):
     game = play(estimator, moebius(9, seed=9)[0], 9, 60)
     pairs = np.random.default_rng(1).permutation(len(game.coalitions) // 2).repeat(2) % 3 + 1
     times = np.append(pairs, [1] * (len(game.coalitions) % 2))
-    repeated = game.rows(np.concatenate([np.flatnonzero(times > n) for n in range(3)]))
+    repeated = game.select(np.concatenate([np.flatnonzero(times > n) for n in range(3)]))
     np.testing.assert_allclose(estimator.shares(game, times), estimator.shares(repeated), atol=1e-9)
 
 
@@ -207,14 +207,14 @@ def test_weights_are_multiplicities(estimator):
 def test_without_weight_is_not_there(estimator):
     game = play(estimator, moebius(9, seed=9)[0], 9, 60)
     kept = np.arange(60) >= 10
-    np.testing.assert_allclose(estimator.shares(game, kept), estimator.shares(game.rows(kept)), atol=1e-9)
+    np.testing.assert_allclose(estimator.shares(game, kept), estimator.shares(game.select(kept)), atol=1e-9)
 
 
 @by_name
 def test_repeats_are_averaged_however_many_each_has(estimator):
     game = play(estimator, moebius(5, seed=10)[0], 5)
     times = np.arange(len(game.coalitions)) % 3 + 1
-    again = game.rows(np.repeat(np.arange(len(times)), times))
+    again = game.select(np.repeat(np.arange(len(times)), times))
     noise = np.concatenate([np.linspace(-1, 1, n) if n > 1 else [0.0] for n in times])[:, None]
     noisy = Game(again.players, again.behaviours, again.coalitions, again.values + noise, again.none, again.all)
     np.testing.assert_allclose(estimator.shares(noisy), estimator.shares(game), atol=1e-9)
@@ -223,13 +223,13 @@ def test_repeats_are_averaged_however_many_each_has(estimator):
 @pytest.mark.parametrize("estimator", [SHAPLEY, BANZHAF], ids=lambda one: one.name)
 def test_nobody_and_everybody_among_the_coalitions_change_nothing(estimator):
     function = moebius(5, seed=11)[0]
-    listed = Game.played(tuple("abcde"), every(5), function)
+    listed = Game.of_function(tuple("abcde"), every(5), function)
     np.testing.assert_allclose(estimator.shares(listed), estimator.shares(play(estimator, function, 5)), atol=1e-9)
 
 
 def test_one_estimators_coalitions_may_hold_anothers():
     function = moebius(5, seed=12)[0]
-    everything = Game.played(tuple("abcde"), proper(5), function)
+    everything = Game.of_function(tuple("abcde"), proper(5), function)
     for estimator in ESTIMATORS.values():
         wanted = estimator.shares(play(estimator, function, 5))
         np.testing.assert_allclose(estimator.shares(everything), wanted, atol=1e-9)
@@ -242,7 +242,7 @@ def test_sampling_comes_nearer_with_more():
     assert errors[1] < errors[0] / 2
 
 
-GAME = Game.played(tuple("abcdef"), shapley_coalitions(6, 8, seed=0), lambda inside: float(inside.sum()))
+GAME = Game.of_function(tuple("abcdef"), shapley_coalitions(6, 8, seed=0), lambda inside: float(inside.sum()))
 
 
 @pytest.mark.parametrize(
@@ -250,13 +250,13 @@ GAME = Game.played(tuple("abcdef"), shapley_coalitions(6, 8, seed=0), lambda ins
     [
         (lambda: SHAPLEY.shares(GAME), DataError, "8 coalitions don't determine the shares of 6 contributors"),
         (lambda: BANZHAF.shares(GAME), DataError, "don't determine the shares"),
-        (lambda: SHAPLEY.shares(GAME.rows(np.array([], int))), DataError, "No coalition of some"),
+        (lambda: SHAPLEY.shares(GAME.select(np.array([], int))), DataError, "No coalition of some"),
         (lambda: SHAPLEY.shares(GAME, np.zeros(8)), DataError, "No coalition of some"),
         (lambda: SHAPLEY.shares(GAME, -np.ones(8)), ConfigError, "not below 0"),
         (lambda: SHAPLEY.shares(GAME, np.full(8, np.nan)), ConfigError, "finite numbers"),
         (lambda: BANZHAF.shares(GAME, np.ones(7)), ConfigError, "Weights of 8 coalitions .* given 7"),
-        (lambda: LEAVE_ONE_OUT.shares(GAME.rows(np.arange(2))), DataError, "The model without . was not measured"),
-        (lambda: ADD_ONE_IN.shares(GAME.rows(np.arange(2))), DataError, "The model of only . was not measured"),
+        (lambda: LEAVE_ONE_OUT.shares(GAME.select(np.arange(2))), DataError, "The model without . was not measured"),
+        (lambda: ADD_ONE_IN.shares(GAME.select(np.arange(2))), DataError, "The model of only . was not measured"),
         (lambda: OWEN.coalitions(6, 9, 0), ConfigError, "need 10 coalitions or more, given 9"),
     ],
 )
@@ -266,10 +266,10 @@ def test_what_cannot_be_computed_says_so(asked, error, told):
 
 
 def test_names_and_designs():
-    assert list(ESTIMATORS) == ["shapley", "banzhaf", "leave-one-out", "add-one-in", "owen"]
+    assert list(ESTIMATORS) == ["shapley", "owen", "banzhaf", "leave-one-out", "add-one-in"]
     assert all(name == one.name and one.title for name, one in ESTIMATORS.items())
     assert [one.name for one in ESTIMATORS.values() if one.efficient] == ["shapley", "owen"]
-    np.testing.assert_array_equal(BANZHAF.coalitions(9, 30, 2), halves(9, 30, 2))
+    np.testing.assert_array_equal(BANZHAF.coalitions(9, 30, 2), banzhaf_coalitions(9, 30, 2))
     np.testing.assert_array_equal(LEAVE_ONE_OUT.coalitions(4, 30, 2), leave_one_out(4))
 
 
@@ -281,5 +281,5 @@ def test_what_depends_on_the_size_alone_does_not_drown_shares():
         size = inside.sum() / 12
         return inside @ worth + 1000 * (size - 2 * size**2 + 3 * size**3)
 
-    game = Game.played([str(u) for u in range(12)], SHAPLEY.coalitions(12, 60, 0), value)
+    game = Game.of_function([str(u) for u in range(12)], SHAPLEY.coalitions(12, 60, 0), value)
     np.testing.assert_allclose(SHAPLEY.shares(game)[0], worth + 2000 / 12, atol=1e-8)

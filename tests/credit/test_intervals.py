@@ -49,7 +49,7 @@ fixed = pytest.mark.parametrize("estimator", FIXED.values(), ids=FIXED)
 def play(estimator, function, players=10, count=100, seed=0, repeats=1):
     rows = estimator.coalitions(players, count, seed)
     rows = np.concatenate([rows] * repeats)
-    return Game.played([f"p{u}" for u in range(players)], rows, function)
+    return Game.of_function([f"p{u}" for u in range(players)], rows, function)
 
 
 def noisy(game, noise, seed):
@@ -101,7 +101,7 @@ def test_without_repeats_nothing_is_known(estimator):
 @fixed
 def test_one_coalition_without_a_repeat_is_too_few(estimator):
     game = play(estimator, moebius(5, seed=2), 5, ALL, repeats=2)
-    assert replicates(estimator, game.rows(np.arange(1, len(game.coalitions))), 0) is None
+    assert replicates(estimator, game.select(np.arange(1, len(game.coalitions))), 0) is None
 
 
 def test_repeats_of_everybody_move_all_shares_together():
@@ -135,15 +135,15 @@ def is_determined(estimator, game):
 @drawn
 def test_no_width_is_known_where_no_pair_can_be_spared(estimator):
     game = play(estimator, GAMES["Möbius"], seed=1)
-    fewest = next(n for n in range(18, 100, 2) if is_determined(estimator, game.rows(np.arange(n))))
-    assert replicates(estimator, game.rows(np.arange(fewest)), 0) is None
+    fewest = next(n for n in range(18, 100, 2) if is_determined(estimator, game.select(np.arange(n))))
+    assert replicates(estimator, game.select(np.arange(fewest)), 0) is None
 
 
 @pytest.mark.parametrize("estimator", [SHAPLEY, BANZHAF], ids=lambda one: one.name)
 def test_they_spread_like_the_jackknife(estimator):
     game = play(estimator, GAMES["Möbius"])
     pairs = np.arange(100) // 2
-    left_out = np.stack([estimator.shares(game.rows(pairs != k)) for k in range(50)])
+    left_out = np.stack([estimator.shares(game.select(pairs != k)) for k in range(50)])
     spread = np.sqrt(49 / 50 * ((left_out - estimator.shares(game)) ** 2).sum(0))
     found = replicates(estimator, game, 0, count=4000)
     np.testing.assert_allclose(found.std(0), spread, rtol=0.1)

@@ -22,7 +22,7 @@ def arbitrary(inside):
 def play(clusters, function, count=ALL, seed=0):
     players = len(clusters)
     rows = owen(players, clusters).coalitions(players, count, seed)
-    return Game.played([f"p{u}" for u in range(players)], rows, function)
+    return Game.of_function([f"p{u}" for u in range(players)], rows, function)
 
 
 def runs(labels):
@@ -110,12 +110,12 @@ def test_the_mean_over_seeds_is_close_to_the_exact_value():
 
 @pytest.mark.parametrize("clusters", ["abcde", "aaaaa"])
 def test_clusters_of_one_and_one_cluster_are_shapley_values(clusters):
-    wanted = SHAPLEY.shares(Game.played(tuple("uvwxy"), proper(5), arbitrary))
+    wanted = SHAPLEY.shares(Game.of_function(tuple("uvwxy"), proper(5), arbitrary))
     np.testing.assert_allclose(owen(5, clusters).shares(play(clusters, arbitrary)), wanted, atol=1e-9)
 
 
 def test_without_clusters_each_is_its_own():
-    game = Game.played(tuple("uvwxy"), OWEN.coalitions(5, ALL, 0), arbitrary)
+    game = Game.of_function(tuple("uvwxy"), OWEN.coalitions(5, ALL, 0), arbitrary)
     np.testing.assert_allclose(OWEN.shares(game), SHAPLEY.shares(game), atol=1e-9)
 
 
@@ -124,7 +124,7 @@ def test_a_clusters_total_is_its_shapley_value_among_clusters(clusters):
     names = sorted(set(clusters))
     place = np.array([names.index(name) for name in clusters])
     shares = owen(6, clusters).shares(play(clusters, arbitrary))[0]
-    quotient = Game.played(names, proper(len(names)), lambda inside: arbitrary(inside[place]))
+    quotient = Game.of_function(names, proper(len(names)), lambda inside: arbitrary(inside[place]))
     np.testing.assert_allclose(np.bincount(place, shares), SHAPLEY.shares(quotient)[0], atol=1e-9)
 
 
@@ -160,7 +160,7 @@ def test_splitting_pays_with_shapley_values_which_is_what_clusters_are_for():
     # One left glove and two right ones; the left one's share of 2/3 is what two of its parts together lose nothing of.
     glove = lambda inside: float(min(inside[0], inside[1] or inside[2]))  # noqa: E731
     of_parts = lambda inside: glove(np.append(inside[:5].all(), inside[5:]))  # noqa: E731
-    game = Game.played([str(u) for u in range(7)], proper(7), of_parts)
+    game = Game.of_function([str(u) for u in range(7)], proper(7), of_parts)
     assert SHAPLEY.shares(game)[0, :5].sum() > 2 / 3 + 0.1
     assert abs(owen(7, "aaaaabc").shares(game)[0, :5].sum() - 2 / 3) < 1e-9
 
@@ -168,7 +168,7 @@ def test_splitting_pays_with_shapley_values_which_is_what_clusters_are_for():
 def test_weights_are_those_of_pairs():
     one = owen(12, "aaaabbbbcccc")
     game = play("aaaabbbbcccc", arbitrary, 110)
-    first = one.shares(game.rows(np.arange(88)))
+    first = one.shares(game.select(np.arange(88)))
     np.testing.assert_allclose(one.shares(game, np.arange(110) < 88), first, atol=1e-9)
 
 
@@ -185,9 +185,13 @@ EXACT = play("abcabc", arbitrary)
         (lambda: owen(3, "abc").shares(EXACT), ConfigError, "of 3 contributors, the game has 6"),
         (lambda: owen(12, "aabbccddeeff").coalitions(12, 21, 0), ConfigError, "need 22 coalitions or more, given 21"),
         (lambda: owen(12, "aabbccddeeff").shares(MIXED), DataError, "not pairs for Owen values"),
-        (lambda: owen(12, "aaaabbbbcccc").shares(MIXED.rows(np.arange(43))), DataError, "not pairs for Owen values"),
-        (lambda: owen(12, "aaaabbbbcccc").shares(MIXED.rows(np.arange(1, 43))), DataError, "not pairs for Owen values"),
-        (lambda: owen(12, "aaaabbbbcccc").shares(MIXED.rows(np.arange(22))), DataError, "don't determine the shares"),
+        (lambda: owen(12, "aaaabbbbcccc").shares(MIXED.select(np.arange(43))), DataError, "not pairs for Owen values"),
+        (
+            lambda: owen(12, "aaaabbbbcccc").shares(MIXED.select(np.arange(1, 43))),
+            DataError,
+            "not pairs for Owen values",
+        ),
+        (lambda: owen(12, "aaaabbbbcccc").shares(MIXED.select(np.arange(22))), DataError, "don't determine the shares"),
         (lambda: owen(12, "aaaabbbbcccc").shares(MIXED, np.zeros(44)), DataError, "No coalition"),
         (lambda: owen(6, "abcabc").shares(EXACT, np.zeros(len(EXACT.coalitions))), DataError, "have weight 0"),
     ],

@@ -7,14 +7,15 @@ import numpy as np
 import pytest
 import torch
 
+from whence import artefacts
 from whence.config import ModelConfig
-from whence.credit.looks import Look
 from whence.credit.study import Study, StudyConfig
-from whence.credit.ways import Way
 from whence.data import Dataset, load
 from whence.diffusion.families.unet import NETWORK_FILE
 from whence.diffusion.model import DiffusionModel, fingerprint
 from whence.errors import ArtefactError, ConfigError, DataError, MismatchError, NotFiniteError
+from whence.retraining.measurement import Measurement
+from whence.retraining.rule import RetrainingRule
 
 UNSEEN = load("digits:test")
 
@@ -30,24 +31,26 @@ def test_begun_again_it_is_the_same(begin, study, owned_data, drawn):
     assert again.inputs == study.inputs == Study.open(study.path, study.full).inputs
     assert Study.open(study.path, study.full).settings == study.settings
     assert again.data.fingerprint == owned_data.fingerprint
-    context = again.context
-    assert context.held_out.ids == UNSEEN.ids[:2]
-    assert context.again == drawn.names
-    assert context.drawn.tolist() == [True, True]
-    assert len(context.names) == len(context.reference) == 2
+    plan = again.plan
+    assert plan.held_out.ids == UNSEEN.ids[:2]
+    assert plan.redrawn == drawn.names
+    assert plan.drawn.tolist() == [True, True]
+    assert len(plan.names) == len(again.measure_full().pictures) == 2
 
 
 def test_the_reference_is_what_the_model_draws(study):
-    """And the pictures that are asked about, drawn again by the model itself, are those pictures."""
-    assert (study.context.reference == study.itself.pictures).all()
-    assert (study.itself.again == study.context.queries.pixels).all()
+    """And the queries, drawn again by the model itself, are the same pictures."""
+    full = study.measure_full()
+    assert (study.context.reference == full.pictures).all()
+    assert (full.redrawn == study.plan.queries.pixels).all()
 
 
-@pytest.mark.parametrize("change", ["pictures", "held_out", "draws", "seed", "way", "sampler"])
+@pytest.mark.parametrize("change", ["pictures", "held_out", "draws", "seed", "rule", "sampler"])
 def test_other_settings_in_the_same_folder_are_refused(begin, study, drawn, change):
-    other = {"way": Way(steps=3), "sampler": study.settings.sampler.model_copy(update={"batch_size": 3})}
+    other = {"rule": RetrainingRule(steps=3), "sampler": study.settings.sampler.model_copy(update={"batch_size": 3})}
+    stated = "way" if change == "rule" else change
     value = other[change] if change in other else getattr(study.settings, change) + 1
-    with pytest.raises(MismatchError, match=f"study holds another study; use another folder[\\s\\S]*{change}"):
+    with pytest.raises(MismatchError, match=f"study holds another study; use another folder[\\s\\S]*{stated}"):
         begin(study.path, **{change: value})
     assert begin(study.path).inputs == study.inputs
 
@@ -78,30 +81,31 @@ def test_what_an_unfinished_study_left_is_no_part_of_this_one(begin, study, owne
     """Killed after the held-out pictures were written, then begun without any."""
     shutil.rmtree(study.path / "request")
     again = Study.begin(study.path, study.full, owned_data, run_config, study.settings)
-    assert again.context.held_out is None
-    assert again.context.queries is None
-    assert len(again.itself.held_out) == len(again.itself.losses) == len(again.itself.again) == 0
+    assert again.plan.held_out is None
+    assert again.plan.queries is None
+    full = again.measure_full()
+    assert len(full.held_out) == len(full.losses) == len(full.redrawn) == 0
 
 
-def test_a_look_of_another_study_is_not_taken_for_this_one(begin, study):
+def test_a_measurement_of_another_study_is_not_taken_for_this_one(begin, study):
     """Someone deleted the request alone, and begins with other draws."""
-    study.itself  # noqa: B018
+    study.measure_full()
     shutil.rmtree(study.path / "request")
     with pytest.raises(MismatchError, match="full"):
-        begin(study.path, draws=5).itself  # noqa: B018
+        begin(study.path, draws=5).measure_full()
 
 
 @pytest.mark.parametrize("looked", [True, False])
 def test_a_model_that_changed_is_refused(changed_model, owned_data, run_config, settings, tmp_path, looked):
     study = Study.begin(tmp_path / "study", changed_model, owned_data, run_config, settings)
     if looked:
-        study.itself  # noqa: B018
+        study.measure_full()
     weights = changed_model / NETWORK_FILE
     other = DiffusionModel.new(run_config.model, (1, 8, 8), seed=99)
     other.network.save_pretrained(changed_model / "unet")
     assert weights.exists()
     with pytest.raises(MismatchError, match="model changed since"):
-        Study.open(study.path, changed_model).itself  # noqa: B018
+        Study.open(study.path, changed_model).measure_full()
     with pytest.raises(MismatchError, match="holds another study"):
         Study.begin(study.path, changed_model, owned_data, run_config, settings)
 
@@ -118,16 +122,16 @@ def test_weights_that_are_no_numbers_are_refused(changed_model, owned_data, run_
 
 @pytest.mark.parametrize("file", ["look.safetensors", "manifest.json"])
 def test_a_look_that_was_cut_short_is_refused(study, file):
-    look = study.itself
+    full = study.measure_full()
     path = study.path / "full" / file
     whole = path.read_bytes()
     path.unlink()
     path.write_bytes(whole[:-9])
     with pytest.raises(ArtefactError, match="damaged"):
-        Study.open(study.path, study.full).itself  # noqa: B018
+        Study.open(study.path, study.full).measure_full()
     shutil.rmtree(study.path / "full")
-    again = Study.open(study.path, study.full).itself
-    assert all((getattr(again, name) == getattr(look, name)).all() for name in ("pictures", "losses", "held_out"))
+    again = Study.open(study.path, study.full).measure_full()
+    assert all((getattr(again, name) == getattr(full, name)).all() for name in ("pictures", "losses", "held_out"))
 
 
 def test_held_out_pictures_are_never_training_examples(credited, owned_data, run_config, settings, tmp_path):
@@ -138,7 +142,7 @@ def test_held_out_pictures_are_never_training_examples(credited, owned_data, run
     assert not list(tmp_path.iterdir())
     few = settings.model_copy(update={"held_out": 1})
     study = Study.begin(tmp_path / "study", credited, owned_data, run_config, few, unseen)
-    assert study.context.held_out.ids == ("new",)
+    assert study.plan.held_out.ids == ("new",)
 
 
 @pytest.mark.parametrize("role", ["training images", "held-out pictures", "queries"])
@@ -162,19 +166,19 @@ def test_queries_that_models_would_draw_in_another_way(begin, settings, tmp_path
         begin(tmp_path / "study", sampler=settings.sampler.model_copy(update=change))
 
 
-def test_nothing_to_look_at(credited, owned_data, run_config, tmp_path):
-    with pytest.raises(ConfigError, match="Nothing is to be looked at"):
+def test_nothing_to_measure(credited, owned_data, run_config, tmp_path):
+    with pytest.raises(ConfigError, match="Nothing is to be measured"):
         Study.begin(tmp_path / "study", credited, owned_data, run_config, StudyConfig(pictures=0))
     study = Study.begin(tmp_path / "study", credited, owned_data, run_config, StudyConfig(pictures=0), UNSEEN)
-    assert len(study.itself.pictures) == 0
-    assert len(study.itself.held_out) == 128
+    assert len(study.measure_full().pictures) == 0
+    assert len(study.measure_full().held_out) == 128
 
 
 def test_a_folder_of_diffusers_without_a_record(owned_data, run_config, settings, tmp_path):
     model = DiffusionModel.new(ModelConfig(channels=(8,), prediction="epsilon"), (1, 8, 8), seed=0)
     model.save(tmp_path / "plain")
     study = Study.begin(tmp_path / "study", tmp_path / "plain", owned_data, run_config, settings)
-    assert isinstance(study.itself, Look)
+    assert isinstance(study.measure_full(), Measurement)
     assert fingerprint(study.start) == fingerprint(model)
 
 
@@ -191,14 +195,18 @@ def test_a_folder_that_holds_no_study(study, tmp_path, folder):
         Study.open(tmp_path / folder, study.full)
 
 
-def test_a_pruned_start_is_made_once_and_is_smaller(begin, tmp_path):
-    study = begin(tmp_path / "study", way=Way(steps=2, pruned=0.5))
-    size = {
-        part: sum(p.numel() for p in one.network.parameters())
-        for part, one in (("all", study.model), ("cut", study.start))
-    }
-    assert size["cut"] < 0.5 * size["all"]
-    assert fingerprint(Study.open(study.path, study.full).start) == fingerprint(study.start)
+def test_a_study_with_pruned_models_is_not_opened(study):
+    file = study.path / "request" / "manifest.json"
+    settings = {**study.manifest.made["settings"], "way": {**study.settings.rule.record(), "pruned": 0.5}}
+    file.unlink()
+    artefacts.write_manifest(file.parent, replace(study.manifest, made={**study.manifest.made, "settings": settings}))
+    with pytest.raises(ConfigError, match="begin a new study in another folder, without --prune"):
+        Study.open(study.path, study.full)
+
+
+def test_models_of_coalitions_are_not_made_with_weight_0():
+    with pytest.raises(ConfigError, match="by fine-tuning or retraining"):
+        StudyConfig(rule=RetrainingRule(kind="weight 0"))
 
 
 def test_seeds_of_repeats_differ(study, begin, tmp_path):

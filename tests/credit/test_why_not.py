@@ -3,7 +3,6 @@ import pytest
 
 from whence.credit.contributors import Contributors
 from whence.credit.credit import Credit, Explained
-from whence.credit.sums import owned
 from whence.credit.why_not import ABOVE, EXAMPLES, why_not
 from whence.data import load
 from whence.errors import DataError, MismatchError
@@ -88,7 +87,7 @@ def test_an_interval_that_contains_zero_is_said_so(middle, nothing):
         ("a", "beauty", "Nothing called 'beauty'"),
         ("a", "9/9", "Nothing called '9/9'"),
         ("a", "0/2", "'0/2', several.*: fit 0/2, distance 0/2"),
-        ("a", None, "Several things.*diversity, fit 0/1"),
+        ("a", None, "Several behaviours.*diversity, fit 0/1"),
     ],
 )
 def test_what_is_not_there_is_refused(unit, about, message):
@@ -100,7 +99,7 @@ def test_examples_most_alike_against_a_loop():
     data = load("digits").select(range(40))
     contributors = Contributors.of(data.ids, [(NAMES[n % 4],) for n in range(40)])
     query = load("digits:test")
-    credit = Credit("shapley", True, contributors.names, owned(contributors), EXPLAINED[:2], SHARES[:2, :4], None, {})
+    credit = Credit("shapley", True, contributors.names, contributors.owned, EXPLAINED[:2], SHARES[:2, :4], None, {})
     likeness = pixel(query.images([7]), ["0/1"], data)
     found = why_not(credit, "b", "0/1", likeness)
     own = range(1, 40, 4)

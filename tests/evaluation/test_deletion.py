@@ -13,24 +13,23 @@ from whence.diffusion.model import DiffusionModel
 from whence.diffusion.training import train
 from whence.errors import ArtefactError, ConfigError, DataError, WhenceError
 from whence.evaluation.bank import Bank
-from whence.evaluation.bank.retrain import Retraining, measure
 from whence.evaluation.deletion import (
-    Comparison,
     Deletion,
-    Figures,
-    Wanted,
-    carry_out,
-    delete,
+    DeletionComparison,
+    DeletionEffects,
+    Removal,
     effect,
     harm,
-    measured_deletion,
-    missing_runs,
+    measure_removals,
+    missing_retrainings,
+    read_deletion,
+    read_random_baseline,
     top_count,
-    zero_of,
 )
 from whence.evaluation.deletion.effect import share
-from whence.evaluation.deletion.wanted import chosen_queries
+from whence.evaluation.deletion.removal import deletion_queries
 from whence.images import distance
+from whence.retraining.make_measurement import measure
 from whence.scores.scores import Estimand, Scores
 
 
@@ -42,11 +41,16 @@ def scores_of(bank: Bank, seed: int = 0, method: str = "mine", queries: tuple[st
     return Scores(values.float(), queries, bank.examples, units, method, estimand, "positive is proponent", "sum")
 
 
+def measure_deletion(bank: Bank, scores: Scores, *, top: int, count: int, seeds: int, **options) -> Deletion:
+    [deletion] = measure_removals(bank, [Removal.of(bank, scores, top=top, count=count, seeds=seeds)], **options)
+    return deletion
+
+
 @pytest.fixture(scope="module")
 def measured(tiny_bank, tmp_path_factory):
     """The top 3 of two queries, one held out and one drawn, with two seeds; and the folder where that is kept."""
     store = tmp_path_factory.mktemp("removals")
-    return delete(tiny_bank, scores_of(tiny_bank), top=3, count=2, seeds=2, store=store, workers=1), store
+    return measure_deletion(tiny_bank, scores_of(tiny_bank), top=3, count=2, seeds=2, store=store, workers=1), store
 
 
 # What is said of measurements, by hand.
@@ -119,43 +123,43 @@ def test_a_top_that_is_none(top):
 
 def test_queries_are_half_held_out_half_drawn_and_never_for_development(tiny_bank):
     for count in (1, 2, 3):
-        chosen = np.array(chosen_queries(tiny_bank, count))
+        chosen = np.array(deletion_queries(tiny_bank, count))
         assert len(set(chosen.tolist())) == count
         assert not tiny_bank.development[chosen].any()
-    assert chosen_queries(tiny_bank, 2) == (1, 3)
+    assert deletion_queries(tiny_bank, 2) == (1, 3)
     assert tiny_bank.drawn[[1, 3, 5]].tolist() == [False, True, True]
     with pytest.raises(ConfigError, match="1 to 3 queries"):
-        chosen_queries(tiny_bank, 4)
+        deletion_queries(tiny_bank, 4)
 
 
 def test_the_largest_scores_are_removed_and_random_ones_of_the_same_classes(tiny_bank):
     scores = scores_of(tiny_bank)
-    wanted = Wanted.of(tiny_bank, scores, top="25%", count=3, seeds=2)
-    for q, removed, random in zip(wanted.queries, wanted.removed, wanted.random, strict=True):
+    removal = Removal.of(tiny_bank, scores, top="25%", count=3, seeds=2)
+    for q, removed, random in zip(removal.queries, removal.removed, removal.random, strict=True):
         named = [name for name, _ in scores.top(tiny_bank.queries[q], 6)]
         assert [tiny_bank.examples[n] for n in removed] == named
         classes = [Counter(tiny_bank.classes[n] for n in rows) for rows in (removed, random)]
         assert classes[0] == classes[1]
         assert len(set(random.tolist())) == 6
-    assert not np.array_equal(np.sort(wanted.removed), wanted.random)
+    assert not np.array_equal(np.sort(removal.removed), removal.random)
 
 
 def test_the_models_never_see_what_was_removed_and_all_else(tiny_bank):
-    wanted = Wanted.of(tiny_bank, scores_of(tiny_bank), top=3, count=2, seeds=2)
-    runs = wanted.runs(tiny_bank)
-    gone = [rows for q in range(2) for rows in (wanted.removed[q], wanted.random[q]) for _ in wanted.seeds]
+    removal = Removal.of(tiny_bank, scores_of(tiny_bank), top=3, count=2, seeds=2)
+    runs = removal.retrainings(tiny_bank)
+    gone = [rows for q in range(2) for rows in (removal.removed[q], removal.random[q]) for _ in removal.seeds]
     for run, rows in zip(runs, gone, strict=True):
-        assert sorted((*run.kept, *rows.tolist())) == list(range(24))
-    assert [run.seed for run in runs] == list(wanted.seeds) * 4
+        assert sorted((*run.rows.tolist(), *rows.tolist())) == list(range(24))
+    assert [run.config.training.seed for run in runs] == list(removal.seeds) * 4
     assert len({run.name for run in runs}) == 8
 
 
 def test_the_zero_line_removes_other_random_examples_of_the_same_classes_beside_the_same_ones(tiny_bank):
-    wanted = Wanted.of(tiny_bank, scores_of(tiny_bank), top=8, count=3, seeds=1)
-    zero = wanted.zero(tiny_bank)
+    removal = Removal.of(tiny_bank, scores_of(tiny_bank), top=8, count=3, seeds=1)
+    zero = removal.random_baseline(tiny_bank)
     assert zero.method == "random"
-    assert np.array_equal(zero.random, wanted.random)
-    for first, second, named in zip(zero.removed, zero.random, wanted.removed, strict=True):
+    assert np.array_equal(zero.random, removal.random)
+    for first, second, named in zip(zero.removed, zero.random, removal.removed, strict=True):
         assert not np.array_equal(first, second)
         assert Counter(tiny_bank.classes[n] for n in first) == Counter(tiny_bank.classes[n] for n in named)
 
@@ -166,72 +170,72 @@ def test_the_zero_line_removes_other_random_examples_of_the_same_classes_beside_
 )
 def test_what_cannot_be_removed(tiny_bank, asked, error, words):
     with pytest.raises(error, match=words):
-        Wanted.of(tiny_bank, scores_of(tiny_bank), **({"count": 2, "top": 3} | asked))
+        Removal.of(tiny_bank, scores_of(tiny_bank), **({"count": 2, "top": 3} | asked))
 
 
 def test_scores_of_some_queries_are_asked_about_those_alone(tiny_bank):
     drawn = tuple(np.array(tiny_bank.queries)[tiny_bank.drawn])
-    wanted = Wanted.of(tiny_bank, scores_of(tiny_bank, queries=drawn), top=3, count=2)
-    assert wanted.queries == (3,)
+    removal = Removal.of(tiny_bank, scores_of(tiny_bank, queries=drawn), top=3, count=2)
+    assert removal.queries == (3,)
     with pytest.raises(DataError, match="none of the 2 queries"):
-        Wanted.of(tiny_bank, scores_of(tiny_bank, queries=tiny_bank.queries[:1]), top=3, count=2)
+        Removal.of(tiny_bank, scores_of(tiny_bank, queries=tiny_bank.queries[:1]), top=3, count=2)
 
 
 def test_scores_in_another_order_than_the_bank_are_refused(tiny_bank):
     scores = replace(scores_of(tiny_bank), examples=tiny_bank.examples[::-1])
     with pytest.raises(DataError, match="in its order"):
-        Wanted.of(tiny_bank, scores, top=3, count=2)
+        Removal.of(tiny_bank, scores, top=3, count=2)
 
 
 # What is measured.
 
 
 def test_measurements_are_those_of_models_trained_plainly_without_the_examples(tiny_bank, measured, tmp_path):
-    found, wanted = measured[0], measured[0].wanted
+    found, removal = measured[0], measured[0].removal
     for row, which, k in ((0, 0, 1), (1, 1, 0)):
-        gone = (wanted.removed, wanted.random)[which][row]
+        gone = (removal.removed, removal.random)[which][row]
         kept = [n for n in range(24) if n not in gone]
-        config = Retraining("", tuple(kept), wanted.seeds[k]).settings(tiny_bank)
+        config = tiny_bank.retraining("", kept, removal.seeds[k]).config
         train(tiny_bank.data.select(kept), tmp_path / f"{row}", config)
-        slow = measure(tiny_bank, DiffusionModel.load(tmp_path / f"{row}"))
+        slow = measure(DiffusionModel.load(tmp_path / f"{row}"), tiny_bank.plan)
         assert np.array_equal(found.losses[which, row, k], slow.losses)
-        assert found.own[which, row, k] == slow.losses[wanted.queries[row]]
-        if tiny_bank.drawn[wanted.queries[row]]:  # its first drawn query
-            assert np.array_equal(found.pictures[which, 0, k], slow.pictures[0])
+        assert found.query_losses[which, row, k] == slow.losses[removal.queries[row]]
+        if tiny_bank.drawn[removal.queries[row]]:  # its first drawn query
+            assert np.array_equal(found.pictures[which, 0, k], slow.redrawn[0])
             again, asked = (
-                torch.from_numpy(p).float() / 127.5 - 1 for p in (slow.pictures, tiny_bank.queries_data.pixels[3:])
+                torch.from_numpy(p).float() / 127.5 - 1 for p in (slow.redrawn, tiny_bank.queries_data.pixels[3:])
             )
             assert found.distances(tiny_bank)[which, 0, k] == pytest.approx(distance(again[0], asked[0]).item())
 
 
 def test_other_queries_are_all_that_are_reported_but_the_own(tiny_bank, measured):
     found = measured[0]
-    assert found.others(tiny_bank)[1, 0, 1] == pytest.approx(found.losses[1, 0, 1, [3, 5]].mean())
-    assert found.others(tiny_bank)[0, 1, 0] == pytest.approx(found.losses[0, 1, 0, [1, 5]].mean())
+    assert found.other_losses(tiny_bank)[1, 0, 1] == pytest.approx(found.losses[1, 0, 1, [3, 5]].mean())
+    assert found.other_losses(tiny_bank)[0, 1, 0] == pytest.approx(found.losses[0, 1, 0, [1, 5]].mean())
 
 
 def test_what_was_measured_is_read_again_without_training(tiny_bank, measured, tmp_path):
     found, store = measured
     shutil.copytree(store / "removals", tmp_path / "removals")  # as it ships: without the runs
-    again = delete(tiny_bank, scores_of(tiny_bank), top=3, count=2, seeds=2, store=tmp_path)
+    again = measure_deletion(tiny_bank, scores_of(tiny_bank), top=3, count=2, seeds=2, store=tmp_path)
     assert not (tmp_path / "runs").exists()
     for name in ("losses", "pictures"):
         assert np.array_equal(getattr(again, name), getattr(found, name))
     for name in ("method", "queries", "seeds", "scores"):
-        assert getattr(again.wanted, name) == getattr(found.wanted, name)
-    assert np.array_equal(again.wanted.removed, found.wanted.removed)
+        assert getattr(again.removal, name) == getattr(found.removal, name)
+    assert np.array_equal(again.removal.removed, found.removal.removed)
 
 
 def test_two_methods_that_name_the_same_share_their_models(tiny_bank, measured):
     _, store = measured
     other = replace(scores_of(tiny_bank), method="other/with:signs")
-    wanted = Wanted.of(tiny_bank, other, top=3, count=2, seeds=2)
-    assert missing_runs(tiny_bank, [wanted], store) == []
-    [found] = carry_out(tiny_bank, [wanted], store=store, report=lambda *_: pytest.fail("trained again"))
+    removal = Removal.of(tiny_bank, other, top=3, count=2, seeds=2)
+    assert missing_retrainings(tiny_bank, [removal], store) == []
+    [found] = measure_removals(tiny_bank, [removal], store=store, report=lambda *_: pytest.fail("trained again"))
     assert np.array_equal(found.losses, measured[0].losses)
-    assert Comparison.of(tiny_bank, measured[0], found).loss.value == 0.0
+    assert DeletionComparison.of(tiny_bank, measured[0], found).loss.value == 0.0
     half = replace(other, scores=torch.where(torch.arange(6)[:, None] == 1, other.scores, -other.scores))
-    assert len(missing_runs(tiny_bank, [Wanted.of(tiny_bank, half, top=3, count=2, seeds=2)], store)) in (2, 4)
+    assert len(missing_retrainings(tiny_bank, [Removal.of(tiny_bank, half, top=3, count=2, seeds=2)], store)) in (2, 4)
 
 
 def test_an_interrupted_removal_continues(tiny_bank, tmp_path):
@@ -248,14 +252,14 @@ def test_an_interrupted_removal_continues(tiny_bank, tmp_path):
     asked = {"top": 3, "count": 1, "seeds": 1, "store": tmp_path, "workers": 1}
     scores = scores_of(tiny_bank, seed=1)
     with pytest.raises(KilledError):
-        delete(tiny_bank, scores, **asked, report=kill)
+        measure_deletion(tiny_bank, scores, **asked, report=kill)
     assert not (tmp_path / "removals").exists()
-    wanted = Wanted.of(tiny_bank, scores, top=3, count=1, seeds=1)
-    assert len(missing_runs(tiny_bank, [wanted], tmp_path)) == 1
+    removal = Removal.of(tiny_bank, scores, top=3, count=1, seeds=1)
+    assert len(missing_retrainings(tiny_bank, [removal], tmp_path)) == 1
     later = []
-    delete(tiny_bank, scores, **asked, report=lambda _, total: later.append(total))
+    measure_deletion(tiny_bank, scores, **asked, report=lambda _, total: later.append(total))
     assert set(later) == {seen[0] // 2}
-    assert missing_runs(tiny_bank, [wanted], tmp_path) == []
+    assert missing_retrainings(tiny_bank, [removal], tmp_path) == []
 
 
 def test_the_removal_closest_to_what_scores_name_now_is_read_and_how_close_is_said(tiny_bank, measured):
@@ -263,45 +267,45 @@ def test_the_removal_closest_to_what_scores_name_now_is_read_and_how_close_is_sa
     scores = scores_of(tiny_bank)
     assert found.overlap(tiny_bank, scores).tolist() == [1.0, 1.0]
     values = scores.scores.clone()
-    values[1, found.wanted.removed[0, 0]] = -9.0  # the first query names one of three no longer
+    values[1, found.removal.removed[0, 0]] = -9.0  # the first query names one of three no longer
     values[3] *= 2
     now = replace(scores, scores=values)
-    read = measured_deletion(tiny_bank, now, top=3, store=store)
+    read = read_deletion(tiny_bank, now, top=3, store=store)
     assert np.array_equal(read.losses, found.losses)
     assert read.overlap(tiny_bank, now).tolist() == [pytest.approx(2 / 3), 1.0]
     for asked in ({"top": 4}, {"top": 3, "method": "nobody"}):
         with pytest.raises(ArtefactError, match="No removal of the top"):
-            measured_deletion(tiny_bank, now, store=store, **asked)
-    assert zero_of(tiny_bank, found, store) is None
+            read_deletion(tiny_bank, now, store=store, **asked)
+    assert read_random_baseline(tiny_bank, found, store) is None
 
 
 def test_figures_and_comparison_of_what_was_measured(tiny_bank, measured):
     found = measured[0]
-    figures = Figures.of(tiny_bank, found)
-    assert figures.loss.increase.value == pytest.approx((found.own[0] - found.own[1]).mean())
+    figures = DeletionEffects.of(tiny_bank, found)
+    assert figures.loss.increase.value == pytest.approx((found.query_losses[0] - found.query_losses[1]).mean())
     assert figures.picture is not None
     assert figures.picture.named == pytest.approx(found.distances(tiny_bank)[0].mean())
-    wanted = found.wanted
+    removal = found.removal
     swapped = Deletion(
-        replace(wanted, removed=wanted.random, random=wanted.removed), found.losses[::-1], found.pictures[::-1]
+        replace(removal, removed=removal.random, random=removal.removed), found.losses[::-1], found.pictures[::-1]
     )
-    both = Comparison.of(tiny_bank, found, swapped)
+    both = DeletionComparison.of(tiny_bank, found, swapped)
     assert both.loss.value == pytest.approx(figures.loss.increase.value)
     assert both.picture is not None
     assert both.picture.value == pytest.approx(figures.picture.increase.value)
-    one = replace(wanted, queries=wanted.queries[1:], removed=wanted.removed[1:], random=wanted.random[1:])
-    assert Comparison.of(tiny_bank, found, Deletion(one, found.losses[:, 1:], found.pictures)).queries == 1
-    other = replace(wanted, seeds=(1, 2))
+    one = replace(removal, queries=removal.queries[1:], removed=removal.removed[1:], random=removal.random[1:])
+    assert DeletionComparison.of(tiny_bank, found, Deletion(one, found.losses[:, 1:], found.pictures)).queries == 1
+    other = replace(removal, seeds=(1, 2))
     with pytest.raises(DataError, match="2 queries and 0 seeds"):
-        Comparison.of(tiny_bank, found, Deletion(other, found.losses, found.pictures))
+        DeletionComparison.of(tiny_bank, found, Deletion(other, found.losses, found.pictures))
 
 
 def test_measurements_that_do_not_fit_or_are_not_finite_are_refused(measured):
     found = measured[0]
     with pytest.raises(WhenceError, match="have losses"):
-        Deletion(found.wanted, found.losses[:, :1], found.pictures)
+        Deletion(found.removal, found.losses[:, :1], found.pictures)
     with pytest.raises(WhenceError, match="not finite"):
-        Deletion(found.wanted, found.losses * np.nan, found.pictures)
+        Deletion(found.removal, found.losses * np.nan, found.pictures)
 
 
 def test_removals_of_another_bank_or_damaged_ones_are_refused(tiny_bank, measured, tmp_path):

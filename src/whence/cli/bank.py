@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from whence.evaluation.bank import PoolRequest
 
 app = typer.Typer(
-    help="Banks: models retrained on recorded subsets of the training data, and measured. They are what attributions "
-    "are evaluated against.",
+    help="Banks: models that are retrained on recorded subsets of the training data, and measured. Attributions are "
+    "evaluated against them.",
     no_args_is_help=True,
     rich_markup_mode="markdown",
 )
@@ -30,13 +30,11 @@ app = typer.Typer(
 def build(
     data: DATA,
     out: Annotated[Path, typer.Option(help="The directory of the bank.")],
-    subsets: Annotated[
-        int, typer.Option(min=0, help="Subsets of the pool `test`, for figures that are reported.")
-    ] = 64,
+    subsets: Annotated[int, typer.Option(min=0, help="Subsets of the pool `test`, for the reported figures.")] = 64,
     fraction: Annotated[float, typer.Option(help="Share of the training examples that each subset keeps.")] = 0.5,
     seeds: Annotated[int, typer.Option(min=1, help="Training seeds of each subset of `test`.")] = 3,
     development: Annotated[
-        int, typer.Option(min=0, help="Subsets of the pool `development`, to choose knobs on; one training seed.")
+        int, typer.Option(min=0, help="Subsets of the pool `development`, for choosing settings; one training seed.")
     ] = 32,
     deterministic: Annotated[
         int,
@@ -49,14 +47,14 @@ def build(
     held_out: Annotated[
         str | None,
         typer.Option(
-            help="Pictures that training never sees, like DATA; default the split test or validation of DATA."
+            help="Pictures that training never sees, named like DATA; default the split test or validation of DATA."
         ),
     ] = None,
     held_out_count: Annotated[int, typer.Option(min=0, help="How many of them become queries.")] = 100,
     drawn: Annotated[int, typer.Option(min=0, help="Queries that the first reference model draws.")] = 100,
     draws: Annotated[int, typer.Option(min=1, help="Draws at which the loss of each query is measured.")] = 128,
     models: Annotated[
-        int, typer.Option(min=1, help="Reference models, trained on everything: what is attributed.")
+        int, typer.Option(min=1, help="Reference models, trained on all examples: the models that are attributed.")
     ] = 4,
     examples: Annotated[int | None, typer.Option(min=1, help="Only the first so many training examples.")] = None,
     steps: STEPS = None,
@@ -72,17 +70,17 @@ def build(
         str | None, typer.Option(help="I/N: train only the I-th of N parts of the models, such as 2/4.", metavar="I/N")
     ] = None,
     keep_models: Annotated[
-        bool, typer.Option("--keep-models", help="Keep the weights of all models, not just what was measured.")
+        bool, typer.Option("--keep-models", help="Keep the weights of all models, not only their measurements.")
     ] = False,
     workers: WORKERS = None,
     plan: PLAN = False,
 ) -> None:
     """Train models on recorded subsets of the data and measure them: the ground truth for `whence evaluate`.
 
-    First comes the bank's base, made once: reference models on all examples, and the queries, which are held-out
-    pictures and pictures that the first reference model draws. Then models are trained on random subsets, equal in size
-    and stratified by class. Of each are kept the loss of every query over the same draws, and the drawn queries drawn
-    again from the same noise. Interrupted at any moment, the same command continues.
+    First the bank's base is made, once: reference models are trained on all examples, and the queries are chosen, which
+    are held-out pictures and pictures that the first reference model draws. Then models are trained on random subsets
+    of equal size, stratified by class. Each model is measured: the loss of every query over the same draws, and the
+    drawn queries, drawn again from the same noise. If the command was interrupted, the same command continues.
 
     On several machines: make the base with --subsets 0 --development 0, copy the bank's directory to each of them, and
     run there the same command with --shard 1/4, 2/4 ... Then copy what is in the bank's `runs/` on each into that of
@@ -94,22 +92,22 @@ def build(
     from whence.data import load
     from whence.evaluation.bank import BankConfig, build_pool, measure_references, usual_pools
     from whence.evaluation.bank.bank_cost import bank_cost
-    from whence.evaluation.bank.base import begin
-    from whence.evaluation.bank.request import BankRequest
-    from whence.evaluation.bank.subsets import classes_of
+    from whence.evaluation.bank.bank_request import BankRequest
+    from whence.evaluation.bank.make_bank import make_bank
+    from whence.retraining.subsets import classes_of
 
     images = load(data, split=split, resolution=resolution, grey=grey)
     show_notes(images.notes)
-    images, others = first(images, examples), held_out_pictures(data, split, held_out, resolution, grey)
-    given = settings_of(config, steps)
+    images, others = select_first(images, examples), held_out_pictures(data, split, held_out, resolution, grey)
+    run_settings = settings_of(config, steps)
     settings = BankConfig(
         models=models,
         held_out=held_out_count,
         drawn=drawn,
         draws=draws,
-        seed=given.training.seed if seed is None else seed,
+        seed=run_settings.training.seed if seed is None else seed,
     )
-    part, request = shard_of(shard), BankRequest.make(images, others, given, settings)
+    part, request = shard_of(shard), BankRequest.make(images, others, run_settings, settings)
     pools = usual_pools(subsets, fraction=fraction, seeds=seeds, development=development, deterministic=deterministic)
     for pool in pools:
         pool.subsets(classes_of(images), settings.seed)
@@ -119,18 +117,18 @@ def build(
     if part[0] > 1:
         require_base(out, part)
     with progress(f"training {models} reference models") as report:
-        bank = begin(request, out, workers=workers, report=report)
+        bank = make_bank(request, out, workers=workers, report=report)
     with progress("measuring reference models") as report:
         measure_references(bank, report)
     say(f"{out} has its base: {models} reference models and {len(bank.queries)} queries.")
     for pool in pools:
         with progress(f"training pool {pool.name}") as report:
             build_pool(bank, pool, shard=part, keep_models=keep_models, workers=workers, report=report)
-    for line in done(bank.path, pools, part):
+    for line in closing_lines(bank.path, pools, part):
         say(line)
 
 
-def first(images: Dataset, count: int | None) -> Dataset:
+def select_first(images: Dataset, count: int | None) -> Dataset:
     """Return the first training examples.
 
     Raises:
@@ -146,15 +144,15 @@ def first(images: Dataset, count: int | None) -> Dataset:
 
 
 def held_out_pictures(
-    data: str, split: str | None, given: str | None, resolution: int | None, grey: bool
+    data: str, split: str | None, held_out: str | None, resolution: int | None, grey: bool
 ) -> Dataset | None:
-    """The pictures that training never sees: those that are given, or another split of the data."""
+    """Return the pictures that training never sees: those of --held-out, or another split of the data."""
     from whence.data import load
     from whence.data.load import name_and_split
     from whence.errors import SplitError
 
-    if given is not None:
-        return load(given, resolution=resolution, grey=grey)
+    if held_out is not None:
+        return load(held_out, resolution=resolution, grey=grey)
     name, used = name_and_split(data, split)
     for other in ("test", "validation"):
         if other != used:
@@ -164,13 +162,13 @@ def held_out_pictures(
 
 
 def settings_of(config: Path | None, steps: int | None) -> Config:
-    """The settings of a model that is trained on everything, and of the sampler: DDIM where nothing else is asked."""
+    """Return the settings of a model that is trained on everything, and of the sampler: DDIM by default."""
     from whence.config import read_config
 
-    given = read_config(config)
-    if "method" not in given.sampler.model_fields_set:
-        given = given.updated("sampler", method="ddim")
-    return given.updated("training", steps=steps)
+    settings = read_config(config)
+    if "method" not in settings.sampler.model_fields_set:
+        settings = settings.updated("sampler", method="ddim")
+    return settings.updated("training", steps=steps)
 
 
 def shard_of(text: str | None) -> tuple[int, int]:
@@ -208,8 +206,8 @@ def require_base(bank: Path, part: tuple[int, int]) -> None:
         )
 
 
-def done(bank: Path, pools: tuple[PoolRequest, ...], part: tuple[int, int]) -> list[str]:
-    """What was made, in words, and what comes next."""
+def closing_lines(bank: Path, pools: tuple[PoolRequest, ...], part: tuple[int, int]) -> list[str]:
+    """Return what was made, and what comes next, a line each."""
     if part[1] > 1:
         missing = sum(len(pool.missing(bank)) for pool in pools)
         rest = f"{missing:,} models of other parts are not here" if missing else "all other parts are here"

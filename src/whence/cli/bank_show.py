@@ -43,7 +43,7 @@ def describe(bank: Bank) -> list[str]:
         f"seed of the bank {bank.manifest.made['seed']}",
         f"Queries: {held_out} held out, {drawn} drawn; {development} of them to choose knobs on, "
         f"{len(bank.queries) - development} to report figures on",
-        f"Losses are over {bank.draws_per_query} draws, the same for all models.",
+        f"Losses are over {bank.plan.draws} draws, the same for all models.",
         f"Fingerprint: {bank.manifest.fingerprint}",
         "",
         *table(bank),
@@ -60,7 +60,7 @@ def table(bank: Bank) -> list[str]:
     pools = [*([bank.reference] if measured else []), *bank.pools.values()]
     for pool in pools:
         count, models = pool.kept.sum(1).mean(), pool.losses.mean((0, 1))
-        means = [f"{models[own].mean():9.4f}" if own.any() else f"{'-':>9}" for own in (~bank.drawn, bank.drawn)]
+        means = [f"{models[rows].mean():9.4f}" if rows.any() else f"{'-':>9}" for rows in (~bank.drawn, bank.drawn)]
         lines.append(
             f"{pool.name:18} {count:7,.0f} {len(pool.kept):7} {len(pool.seeds):5} {' '.join(means)}  {agreement(pool)}"
         )
@@ -70,12 +70,12 @@ def table(bank: Bank) -> list[str]:
 
 
 def agreement(pool: Pool) -> str:
-    """How well the losses of two training seeds agree, with its interval over subsets."""
+    """Return how well the losses of two training seeds agree, with its interval over subsets."""
     from whence.evaluation.prediction.ceiling import seed_agreement
     from whence.statistics.correlations import draw_resamples
 
-    found = seed_agreement(pool.losses, draw_resamples(len(pool.kept), seed=0)) if len(pool.kept) > 2 else None
-    if found is None:
+    correlations = seed_agreement(pool.losses, draw_resamples(len(pool.kept), seed=0)) if len(pool.kept) > 2 else None
+    if correlations is None:
         return "-"
-    mean = found.mean
+    mean = correlations.mean
     return f"{mean.value:.2f} ({mean.interval.low:.2f} to {mean.interval.high:.2f})"

@@ -7,14 +7,14 @@ from typing import Annotated, Literal
 
 import typer
 
-from whence.cli import credit_asking, credit_pages
+from whence.cli.credit_audit import CREDIT, audit, why_not
 from whence.cli.options import CONFIG, GREY, PLAN, RESOLUTION, SPLIT, WORKERS
+from whence.cli.show import say
 
 HELP = "Credit: what a model does, shared out among the contributors to its training data."
 app = typer.Typer(help=HELP, no_args_is_help=True, rich_markup_mode="markdown")
-app.command()(credit_pages.statement)
-app.command("why-not")(credit_asking.why_not)
-app.command()(credit_asking.audit)
+app.command("why-not")(why_not)
+app.command()(audit)
 
 
 @app.callback()
@@ -33,7 +33,7 @@ def compute(
         typer.Argument(help="The training data, as for `whence train`. Ensembles and scores know their own."),
     ] = None,
     *,
-    out: Annotated[Path, typer.Option(help="Folder for shares, tables and what models of coalitions showed.")],
+    out: Annotated[Path, typer.Option(help="Folder for shares, tables and the measurements of models of coalitions.")],
     unit_column: Annotated[
         list[str] | None,
         typer.Option(help="Column of DATA that says whose an image is; may be repeated, then contributors overlap."),
@@ -51,22 +51,25 @@ def compute(
         typer.Option(help="shapley (the default), banzhaf, leave-one-out, add-one-in or owen; may be repeated."),
     ] = None,
     queries: Annotated[
-        str | None, typer.Option(help="The pictures that are asked about, as for `whence attribute`: sample:COUNT ...")
+        str | None, typer.Option(help="The pictures that are explained, as for `whence attribute`: sample:COUNT ...")
     ] = None,
     held_out: Annotated[
         str | None, typer.Option(help="Pictures that training never saw, such as digits:test or a folder.")
     ] = None,
-    coalitions: Annotated[int, typer.Option(help="Coalitions that are drawn; more later add to them.")] = 200,
+    coalitions: Annotated[
+        int, typer.Option(help="Coalitions that are drawn; a larger number later adds to them.")
+    ] = 200,
     repeats: Annotated[int, typer.Option(min=1, help="Training seeds for each coalition.")] = 1,
     way: Annotated[
         Literal["fine-tuning", "retraining"],
-        typer.Option(help="Models of coalitions: the full model trained on for a few steps, or new ones."),
+        typer.Option(
+            help="How models of coalitions are made: the full model is trained on for a few steps, or new ones are."
+        ),
     ] = "fine-tuning",
     steps: Annotated[
         int | None, typer.Option(min=1, help="Steps of fine-tuning; default a twentieth of the run's.")
     ] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Its peak learning rate; default the run's.")] = None,
-    prune: Annotated[float, typer.Option(help="Share of the channels that are cut before fine-tuning.")] = 0.0,
     base: Annotated[
         Path | None, typer.Option(help="The model before any of DATA, as v(none); default an untrained network.")
     ] = None,
@@ -74,7 +77,7 @@ def compute(
     clusters: Annotated[
         str | None,
         typer.Option(
-            help="For owen: a column of DATA that says which contributors belong together; default those who "
+            help="For owen: a column of DATA that says which contributors belong together; default: those who "
             "share near-duplicates."
         ),
     ] = None,
@@ -87,34 +90,59 @@ def compute(
     workers: WORKERS = None,
     plan: PLAN = False,
 ) -> None:
-    """Share out what a model does, or what scores say, among contributors, with intervals and what is nobody's.
+    """Share out a behaviour of a model, or scores, among contributors, with intervals and what is nobody's.
 
-    Of a run: by models of coalitions of contributors, made by short fine-tuning or anew. Of an ensemble: exactly, by
-    the members that never saw a contributor. Of scores: sums over each contributor's images. Interrupted, the same
-    command continues; other estimators and behaviours use the models that are there.
+    For a run, models of coalitions of contributors are made, by short fine-tuning or anew. For an ensemble, the members
+    that never saw a contributor give its share exactly. For scores, those of each contributor's images are added up. If
+    the command was interrupted, the same command continues; other estimators and behaviours use the same models.
 
     Example: `whence credit compute runs/single digits --unit-column contributor --held-out digits:test
     --behaviour held-out-fit --estimator shapley --out credit/`
     """
     from whence import artefacts
-    from whence.cli.credit_sources import Asked, of_ensemble, of_run, of_scores
+    from whence.cli.credit_sources import CreditOptions, compute_from_ensemble, compute_from_run, compute_from_scores
+    from whence.credit.study import StudyConfig
+    from whence.credit.study_credit import CoalitionSampling
+    from whence.retraining.rule import RetrainingRule
 
-    asked = Asked(source, data, out, tuple(unit_column or ()), queries, split, resolution, grey, workers, plan)
+    columns = tuple(unit_column or ())
+    options = CreditOptions(source, data, out, columns, queries, split, resolution, grey, workers)
     kinds = artefacts.kinds_in(source)
     if "ensemble" in kinds:
-        of_ensemble(asked, draws)
-    elif kinds & {"scores", "attribution"}:
-        of_scores(asked)
-    else:
-        of_run(
-            asked,
-            behaviours=behaviour or (["fit"] if queries else ["diversity"]),
-            estimators=estimator or ["shapley"],
-            held_out=held_out,
-            way={"kind": way, "steps": steps, "learning_rate": learning_rate, "pruned": prune},
-            effort={"coalitions": coalitions, "repeats": repeats, "seed": seed},
-            base=base,
-            pictures=pictures,
-            clusters=clusters,
-            config=config,
-        )
+        compute_from_ensemble(options, draws)
+        return
+    if kinds & {"scores", "attribution"}:
+        compute_from_scores(options)
+        return
+    rule = RetrainingRule(kind=way, steps=steps, learning_rate=learning_rate)
+    compute_from_run(
+        options,
+        StudyConfig(rule=rule, pictures=pictures, seed=seed),
+        CoalitionSampling(coalitions, repeats, seed),
+        behaviours=behaviour or (["fit"] if queries else ["diversity"]),
+        estimators=estimator or ["shapley"],
+        held_out=held_out,
+        base=base,
+        clusters=clusters,
+        config=config,
+        plan=plan,
+    )
+
+
+@app.command()
+def statement(
+    credit: CREDIT,
+    unit: Annotated[str, typer.Option(help="The contributor.")],
+    estimator: Annotated[str | None, typer.Option(help="By which shares; default the first that add up.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The HTML file; default CREDIT/statements/UNIT.html.")] = None,
+) -> None:
+    """Write a page for one contributor, in plain words.
+
+    It says what was measured, the share, how sure that is, what is owed to nobody in particular, which pictures it is
+    about, and what it does not mean. One self-contained HTML file, for a screen, a phone or paper.
+
+    Example: `whence credit statement credit/ --unit "artist 7"`
+    """
+    from whence.report.credit import write_statement
+
+    say(f"The statement: {write_statement(credit, unit, out, estimator)}")

@@ -1,28 +1,32 @@
-"""What `whence credit compute` does with a run, with scores, and with an ensemble."""
+"""The sources of `whence credit compute`: scores, an ensemble, and a run."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from whence.cli.show import say, show_cost, show_notes
 
 if TYPE_CHECKING:
+    from whence.config import Config
     from whence.credit.contributors import Contributors
     from whence.credit.credit import Credit
+    from whence.credit.estimators import Estimator
+    from whence.credit.study import StudyConfig
+    from whence.credit.study_credit import CoalitionSampling
     from whence.data import Dataset
 
-#: Contributors that are told of each behaviour, and behaviours.
-TOLD, LINES = 3, 12
+#: Contributors that are shown of each behaviour, and behaviours.
+CONTRIBUTORS, BEHAVIOURS = 3, 12
 #: A remainder below this is rounding.
 ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What all sources share; see `whence credit compute`."""
+class CreditOptions:
+    """The options that all sources share; see `whence credit compute`."""
 
     source: Path
     data: str | None
@@ -33,16 +37,14 @@ class Asked:
     resolution: int | None
     grey: bool
     workers: int | None
-    plan: bool
 
-    def load(self) -> Dataset:
-        """Return the training data; units are the contributors.
+    def load(self, *columns: str) -> Dataset:
+        """Return the training data; units are the contributors, or those of some other columns.
 
         Raises:
             ConfigError: There are none, or no column says whose they are.
         """
-        from whence.credit.contributors import joined
-        from whence.data import load
+        from whence.credit.contributors import load_contributed
         from whence.errors import ConfigError
 
         if self.data is None or not self.columns:
@@ -50,223 +52,176 @@ class Asked:
                 f"{self.source} doesn't say whose its training images are: give DATA and --unit-column, as in "
                 f"whence credit compute {self.source} DATA --unit-column artist."
             )
-        given = {"split": self.split, "resolution": self.resolution, "grey": self.grey}
-        found = {name: load(self.data, unit_column=name, **given) for name in self.columns}  # type: ignore[arg-type]
-        first = next(iter(found.values()))
-        show_notes(first.notes)
-        return replace(first, units=joined({name: images.units for name, images in found.items()}))
+        data = load_contributed(
+            self.data, columns or self.columns, split=self.split, resolution=self.resolution, grey=self.grey
+        )
+        show_notes(data.notes)
+        return data
 
 
-def of_scores(asked: Asked) -> None:
-    """Sums of the scores of every method that adds up."""
-    from whence import artefacts
-    from whence.attribution.pictures import Pictures
-    from whence.credit.compared import as_pixels
-    from whence.credit.contributors import Contributors
-    from whence.credit.sums import credit_of_scores
-    from whence.data import write
-    from whence.errors import ConfigError
-    from whence.scores.stored import read_scores
+def compute_from_scores(options: CreditOptions) -> None:
+    """Compute the sums of the scores of every method that adds up."""
+    from whence.credit.score_credit import write_score_credit
 
-    given, images = read_scores([asked.source]), asked.load() if asked.data else None
-    found, passed = [], []
-    if images is None:
-        say(f"Contributors as {asked.source} was made with.")
-    for one in given:
-        who = Contributors.of_data(images) if images else _recorded(one.scores.examples, one.scores.units, asked)
-        try:
-            found.append((credit_of_scores(one.scores, who), one.manifest.fingerprint))
-        except ConfigError as error:
-            if len(given) == 1:
-                raise
-            passed.append(f"{one.scores.method}: {error}")
-    for method in passed:
-        say(f"Left out {method}")
-    if not found:
-        raise ConfigError(f"No method in {asked.source} has scores that add up. See whence methods.")
-    if images:
-        write(images, asked.out / "data")
-    single = artefacts.kind_of(asked.source) == "scores"
-    place = (asked.source.parent if single else asked.source) / "pictures"
-    if place.exists():
-        queries = Pictures.read(place).queries
-        write(as_pixels(queries.ids, queries.values), asked.out / "queries")
-    for credit, fingerprint in found:
-        _write(credit, asked.out, {"scores": fingerprint})
-    say(f"Next: whence report {asked.out}")
+    data = options.load() if options.data else None
+    if data is None:
+        say(f"Contributors as {options.source} was made with.")
+    credits, reasons = write_score_credit(options.source, options.out, data)
+    for method, reason in reasons.items():
+        say(f"Left out {method}: {reason}")
+    for credit, path in credits:
+        show_credit(credit, path)
+    say(f"Next: whence report {options.out}")
 
 
-def of_ensemble(asked: Asked, draws: int) -> None:
-    """Exact losses without each contributor."""
+def compute_from_ensemble(options: CreditOptions, draws: int) -> None:
+    """Compute the exact losses without each contributor."""
     from whence.attribution.target import Target
     from whence.cli.progress import progress
     from whence.credit.contributors import Contributors
-    from whence.credit.exact import credit_of_ensemble
+    from whence.credit.credit import write_credit
+    from whence.credit.ensemble_credit import credit_of_ensemble
     from whence.data import write
     from whence.ensemble import Ensemble
     from whence.errors import ConfigError
 
-    ensemble = Ensemble.open(asked.source)
+    ensemble = Ensemble.open(options.source)
     target = Target.open(ensemble)
-    if asked.data:
-        images = asked.load()
-        target.require_data(images)
-        who = Contributors.of_data(images)
+    if options.data:
+        data = options.load()
+        target.require_data(data)
+        contributors = Contributors.of_data(data)
     else:
-        images = ensemble.data
-        who = _recorded(images.ids, images.units, asked)
-    if asked.queries is None:
+        data = ensemble.data
+        contributors = Contributors.of_source(options.source, data.ids, data.units)
+    if options.queries is None:
         raise ConfigError("Exact losses are of pictures: name them with --queries, such as sample:16 or 0/3.")
-    queries = target.queries(asked.queries, resolution=asked.resolution, grey=asked.grey)
+    queries = target.queries(options.queries, resolution=options.resolution, grey=options.grey)
     with progress("exact losses") as report:
+        pictures, names = queries.values, queries.ids
         credit = credit_of_ensemble(
-            ensemble, who, queries.values, queries.ids, draws=draws, workers=asked.workers, report=report
+            ensemble, contributors, pictures, names, draws=draws, workers=options.workers, report=report
         )
-    write(images, asked.out / "data")
-    _write(credit, asked.out, {"ensemble": target.fingerprint, "queries": list(queries.ids)})
-    say(f"Next: whence report {asked.out}")
+    write(data, options.out / "data")
+    inputs = {"ensemble": target.fingerprint, "queries": list(queries.ids)}
+    show_credit(credit, write_credit(credit, options.out, inputs, {}))
+    say(f"Next: whence report {options.out}")
 
 
-def of_run(
-    asked: Asked,
+def compute_from_run(
+    options: CreditOptions,
+    settings: StudyConfig,
+    sampling: CoalitionSampling,
     *,
     behaviours: Sequence[str],
     estimators: Sequence[str],
     held_out: str | None,
-    way: Mapping[str, Any],
-    effort: Mapping[str, int],
     base: Path | None,
-    pictures: int,
     clusters: str | None,
     config: Path | None,
+    plan: bool,
 ) -> None:
-    """Values of coalitions, by models that are made for them."""
+    """Compute shares from the values of coalitions, by models that are made for them."""
     from whence.attribution.target import Target
     from whence.cli.progress import progress
-    from whence.config import SamplerConfig, read_config
     from whence.credit.behaviours import behaviour
-    from whence.credit.compute import Effort, credit_of_study, request_of, write_credit
     from whence.credit.contributors import Contributors
-    from whence.credit.study import Study, StudyConfig
-    from whence.credit.ways import Way
+    from whence.credit.credit import write_credit
+    from whence.credit.study import Study
+    from whence.credit.study_credit import credit_of_study, request_of
     from whence.data import load
 
-    target, chosen = Target.open(asked.source), [behaviour(name) for name in behaviours]
-    images = asked.load()
-    target.require_data(images)
-    who = Contributors.of_data(images)
-    methods = [_estimator(name, images, who, asked, clusters) for name in estimators]
-    own = asked.source / "config.toml"
-    settings = read_config(config or (own if own.exists() else None))
-    unseen = load(held_out, resolution=asked.resolution, grey=asked.grey) if held_out else None
-    queries = target.queries(asked.queries, resolution=asked.resolution, grey=asked.grey) if asked.queries else None
-    sampler = queries.origin.sampler if queries and queries.origin else SamplerConfig(method="ddim", batch_size=64)
-    wanted = StudyConfig(way=Way(**way), pictures=pictures, seed=effort["seed"], sampler=sampler)
-    spent, given = Effort(**effort), (asked.source, images, settings, wanted, unseen, queries)
-    if asked.plan:
-        _plan(asked, given, who, methods, spent)
+    target, requested = Target.open(options.source), [behaviour(name) for name in behaviours]
+    data = options.load()
+    target.require_data(data)
+    contributors = Contributors.of_data(data)
+    methods = [_estimator(name, data, contributors, options, clusters) for name in estimators]
+    size: dict[str, Any] = {"resolution": options.resolution, "grey": options.grey}
+    unseen = load(held_out, **size) if held_out else None
+    queries = target.queries(options.queries, **size) if options.queries else None
+    if queries and queries.origin:
+        settings = settings.model_copy(update={"sampler": queries.origin.sampler})
+    study_of = (options.source, data, _run_settings(options.source, config), settings, unseen, queries)
+    if plan:
+        _show_plan(options, study_of, contributors, methods, sampling)
         return
-    study = Study.begin(asked.out, *given)
+    study = Study.begin(options.out, *study_of)
     for method in methods:
         with progress(method.name) as report:
             credit, game = credit_of_study(
-                study, who, chosen, method, spent, base=base, workers=asked.workers, report=report
+                study, contributors, requested, method, sampling, base=base, workers=options.workers, report=report
             )
-        place = write_credit(credit, asked.out, study.inputs, request_of(who, chosen, spent), game)
-        _tell(credit, place)
-    say(f"Next: whence report {asked.out}")
+        made = request_of(contributors, requested, sampling)
+        show_credit(credit, write_credit(credit, options.out, study.inputs, made, game))
+    say(f"Next: whence report {options.out}")
 
 
-def _plan(asked: Asked, given: tuple[Any, ...], who: Contributors, methods: Sequence[Any], spent: Any) -> None:
-    """Say what each estimator costs; a study that isn't there yet is begun elsewhere."""
+def _run_settings(source: Path, config: Path | None) -> Config:
+    """The settings of a run: those of a file, else those that the run recorded, else the defaults."""
+    from whence.config import read_config
+
+    recorded = source / "config.toml"
+    return read_config(config or (recorded if recorded.exists() else None))
+
+
+def _show_plan(
+    options: CreditOptions,
+    study_of: tuple[Any, ...],
+    contributors: Contributors,
+    methods: Sequence[Estimator],
+    sampling: CoalitionSampling,
+) -> None:
+    """Print the cost of each estimator; a study that was not begun yet is begun in a temporary folder."""
     from tempfile import TemporaryDirectory
 
     from whence.credit.credit_cost import credit_cost
     from whence.credit.study import Study
 
     with TemporaryDirectory() as scratch:
-        study = Study.begin(asked.out if (asked.out / "request").exists() else Path(scratch), *given)
+        study = Study.begin(options.out if (options.out / "request").exists() else Path(scratch), *study_of)
         for method in methods:
             say(f"{method.title}:")
-            show_cost(credit_cost(study, who, method, spent, workers=asked.workers), asked.out)
+            show_cost(credit_cost(study, contributors, method, sampling, workers=options.workers), options.out)
 
 
-def _estimator(name: str, images: Dataset, who: Contributors, asked: Asked, clusters: str | None) -> Any:
-    """The estimator of a name; of Owen values, over the clusters that are declared or found."""
-    from whence.credit.duplicates import clusters_across, linked
+def _estimator(
+    name: str, data: Dataset, contributors: Contributors, options: CreditOptions, column: str | None
+) -> Estimator:
+    """The estimator of a name; of Owen values, over the clusters of a column or of near-duplicates."""
     from whence.credit.estimators import ESTIMATORS, owen
+    from whence.credit.near_duplicates import link_contributors, near_duplicate_clusters
     from whence.errors import ConfigError
 
     if name not in ESTIMATORS:
         raise ConfigError(f"There is no estimator {name!r}; there are {', '.join(ESTIMATORS)}.")
     if name != "owen":
         return ESTIMATORS[name]
-    if clusters is None:
-        labels = linked(clusters_across(images, who), who)
+    if column is None:
+        labels = link_contributors(near_duplicate_clusters(data, contributors), contributors)
     else:
-        labels = _declared(replace(asked, columns=(clusters,)).load(), who)
-    groups = len(set(labels))
-    say(f"Owen values over {groups} clusters of {len(who)} contributors.")
-    return owen(len(who), labels)
+        labels = contributors.clusters(options.load(column))
+    say(f"Owen values over {len(set(labels))} clusters of {len(contributors)} contributors.")
+    return owen(len(contributors), labels)
 
 
-def _declared(images: Dataset, who: Contributors) -> tuple[str, ...]:
-    """Return the cluster of each contributor: that of all its examples.
-
-    Raises:
-        ConfigError: The examples of a contributor are of several.
-    """
-    from whence.errors import ConfigError
-
-    found = []
-    for name, own in zip(who.names, who.member, strict=True):
-        clusters = sorted({unit for n in own.nonzero()[0] for unit in images.units[n]})
-        if len(clusters) != 1:
-            raise ConfigError(
-                f"The examples of {name!r} are of {len(clusters)} clusters ({', '.join(clusters[:3])}); a contributor "
-                "belongs to one."
-            )
-        found.append(clusters[0])
-    return tuple(found)
-
-
-def _recorded(examples: Sequence[str], units: Sequence[Sequence[str]], asked: Asked) -> Contributors:
-    """The contributors that scores or an ensemble were made with."""
-    from whence.credit.contributors import Contributors
-    from whence.errors import ConfigError
-
-    if all(own == (name,) for name, own in zip(examples, units, strict=True)):
-        raise ConfigError(
-            f"{asked.source} was made without contributors: give DATA and --unit-column, as in whence credit compute "
-            f"{asked.source} DATA --unit-column artist."
-        )
-    who = Contributors.of(examples, units)
-    return who
-
-
-def _write(credit: Credit, out: Path, inputs: dict[str, Any]) -> None:
-    from whence.credit.compute import write_credit
-
-    _tell(credit, write_credit(credit, out, inputs, {}))
-
-
-def _tell(credit: Credit, place: Path) -> None:
-    """Print the largest shares of each behaviour, what is left, and where all of them are."""
+def show_credit(credit: Credit, path: Path) -> None:
+    """Print the largest shares of each behaviour, the remainder, and where all shares are."""
     import numpy as np
 
     low, high = credit.low, credit.high
     say(f"{credit.estimator}: {len(credit.units)} contributors")
-    for b, one in enumerate(credit.explained[:LINES]):
+    for b, one in enumerate(credit.explained[:BEHAVIOURS]):
         parts = []
-        for u in np.argsort(-credit.shares[b], kind="stable")[:TOLD]:
+        for u in np.argsort(-credit.shares[b], kind="stable")[:CONTRIBUTORS]:
             interval = "" if low is None or high is None else f" ({low[b, u]:.3g} to {high[b, u]:.3g})"
             parts.append(f"{credit.units[u]} {credit.shares[b, u]:.3g}{interval}")
         say(f"  {one.name}: v(none) {one.none:.4g}, v(all) {one.all:.4g}: {'; '.join(parts)}")
-        left = credit.remainder[b]
-        known = f"{left if abs(left) > ROUNDING else 0:.3g}"
-        say(f"    nobody's in particular: {'not known, v(none) was not measured' if np.isnan(left) else known}")
+        remainder = credit.remainder[b]
+        known = f"{remainder if abs(remainder) > ROUNDING else 0:.3g}"
+        unknown = "not known, v(none) was not measured"
+        say(f"    nobody's in particular: {unknown if np.isnan(remainder) else known}")
     if low is None:
         say(f"  No intervals are known: {credit.how.get('interval', 'nothing was repeated')}")
-    if len(credit.explained) > LINES:
-        say(f"  ... and {len(credit.explained) - LINES} more")
-    say(f"  {place / 'shares.csv'}")
+    if len(credit.explained) > BEHAVIOURS:
+        say(f"  ... and {len(credit.explained) - BEHAVIOURS} more")
+    say(f"  {path / 'shares.csv'}")

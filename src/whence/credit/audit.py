@@ -1,36 +1,88 @@
 """Audit: how the total of a contributor changes when it takes several names, which nobody should gain by.
 
-Two ways to do that: to hand in the same examples again under each name (copies), or to divide them among the names
-(split). Copies need no new models (whence.credit.copied); a split (whence.credit.divided) does, except where a theorem
-tells its outcome.
+There are two such attacks: to hand in the same examples again under each name (copies), or to divide them among the
+names (split). Copies need no new models. A split does (whence.credit.split), unless it is known that no split changes
+the totals of the estimator.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Literal
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 
-from whence.credit.copied import shapley_totals_with_copies
 from whence.credit.credit import Credit
-from whence.credit.divided import NAMES, Split
-from whence.credit.drift import Drift
-from whence.credit.estimators import Estimator
+from whence.credit.estimators import EstimatorFacts, estimator_facts
 from whence.credit.game import Game
 from whence.data import NO_UNIT
 from whence.errors import ConfigError
 
-#: (total with k names that hold the same examples) / (total with one), by estimator; sums are those of scores.
-COPIES: dict[str, Callable[[int], float]] = {
-    "banzhaf": lambda names: names / 2 ** (names - 1),
-    "leave-one-out": lambda names: 0.0,
-    "add-one-in": float,
-    "owen": lambda names: 1.0,
-    "sum": float,
-}
-#: Estimators whose totals no split changes: sums of scores, and Owen values over clusters that know the names.
-SPLIT = ("sum", "owen")
+#: Names that a contributor takes.
+NAMES = 10
+
+
+@dataclass(frozen=True)
+class Drift:
+    """How the total of one contributor in one behaviour changes when it takes several names.
+
+    Attributes:
+        estimator: Estimator of the shares.
+        attack: `copies` or `split`.
+        names: How many names it takes.
+        unit: The contributor.
+        behaviour: What is shared out.
+        before: Its share under one name.
+        after: The sum of the shares of all its names.
+    """
+
+    estimator: str
+    attack: Literal["copies", "split"]
+    names: int
+    unit: str
+    behaviour: str
+    before: float
+    after: float
+
+    @property
+    def ratio(self) -> float:
+        """Total after divided by total before; NaN where that was 0."""
+        return self.after / self.before if self.before else float("nan")
+
+    @property
+    def each(self) -> float:
+        """The mean share of a name; for copies, the share that is left to a contributor whom others copy."""
+        return self.after / self.names
+
+
+def table(drifts: Sequence[Drift]) -> dict[str, list[Any]]:
+    """Return drifts as columns, one row for each drift."""
+    names = ("estimator", "attack", "names", "unit", "behaviour", "before", "after", "ratio", "each")
+    return {name: [getattr(drift, name) for drift in drifts] for name in names}
+
+
+def summary(drifts: Sequence[Drift]) -> dict[str, list[Any]]:
+    """Return the mean size of totals before and after, and their ratio, by estimator, attack, names and behaviour.
+
+    Sizes are absolute values, so that a contributor with a tiny total hardly counts, unlike in a mean of ratios.
+
+    Example:
+        >>> drifts = [Drift("x", "copies", 2, "a", "v", 1.0, 2.0), Drift("x", "copies", 2, "b", "v", -3.0, -3.0)]
+        >>> summary(drifts)["ratio"]
+        [1.25]
+    """
+    groups: dict[tuple[str, str, int, str], list[Drift]] = {}
+    for drift in drifts:
+        groups.setdefault((drift.estimator, drift.attack, drift.names, drift.behaviour), []).append(drift)
+    keys = ("estimator", "attack", "names", "behaviour")
+    columns: dict[str, list[Any]] = {name: [group[k] for group in groups] for k, name in enumerate(keys)}
+    for moment in ("before", "after"):
+        columns[moment] = [
+            float(np.mean([abs(getattr(drift, moment)) for drift in group])) for group in groups.values()
+        ]
+    pairs = zip(columns["before"], columns["after"], strict=True)
+    return columns | {"ratio": [after / before if before else float("nan") for before, after in pairs]}
 
 
 def known_drifts(
@@ -40,15 +92,14 @@ def known_drifts(
 
     With k names that hold the same examples, and worthless copies: leave-one-out totals vanish, as each copy stands in
     for the others; add-one-in totals grow k-fold; Banzhaf totals are k / 2^(k - 1) of what they were, as a name counts
-    only without all others; Shapley totals move towards what the contributor adds alone. Sums grow k-fold if the model
-    and all other scores stay as they are, since equal examples have equal scores; a split leaves them as they are.
-    Owen values are of clusters: the cluster of a contributor and all its names has the same total, copied or split, but
-    only if the names are known to be of one cluster. Names that nobody notices do to them what they do to Shapley
-    values.
+    only without all others; Shapley totals move towards what the contributor adds alone. Sums of scores grow k-fold if
+    the model and all other scores stay as they are, since equal examples have equal scores; a split leaves them as they
+    are. Owen values are of clusters: the cluster of a contributor and all its names has the same total, copied or
+    split, but only if the names are known to be of one cluster. Otherwise Owen values change as Shapley values do.
 
     Args:
         credit: Shares.
-        game: What Shapley values were computed from; not needed for others.
+        game: The values that Shapley values were computed from; not needed for other estimators.
         clusters: Of Owen values, the name of each contributor's cluster; default each its own.
         names: k.
 
@@ -63,79 +114,41 @@ def known_drifts(
         >>> explained = Explained("diversity", "Diversity", "bits", None, 0.0, 3.0)
         >>> credit = Credit("add-one-in", False, ("a", "b"), (("1",), ("2",)), (explained,), np.array([[1.0, 1.5]]),
         ...                 None, {})
-        >>> [(one.unit, one.before, one.after) for one in known_drifts(credit)]
+        >>> [(drift.unit, drift.before, drift.after) for drift in known_drifts(credit)]
         [('a', 1.0, 10.0), ('b', 1.5, 15.0)]
     """
-    kind = "sum" if credit.estimator.startswith("sum-") else credit.estimator
-    _check(credit, kind, game, names)
+    facts = _require_known(credit, game, names)
     before = credit.shares
-    if kind == "owen" and clusters is not None:
-        same = np.array(clusters)[:, None] == np.array(clusters)
-        before = before @ same
-    if kind == "shapley" and game is not None:
-        after = shapley_totals_with_copies(game, names)
+    if facts.name == "owen" and clusters is not None:
+        before = before @ (np.array(clusters)[:, None] == np.array(clusters))
+    if facts.replicated_totals is not None and game is not None:
+        after = facts.replicated_totals(game, names)
     else:
-        after = before * COPIES[kind](names)
-    return _drifts(credit, "copies", names, before, after) + (
-        _drifts(credit, "split", names, before, before) if kind in SPLIT else ()
-    )
+        after = before * (facts.replication(names) if facts.replication else np.nan)
+    split = _drifts(credit, "split", names, before, before) if facts.split_invariant else ()
+    return _drifts(credit, "copies", names, before, after) + split
 
 
-def split_drifts(
-    credit: Credit,
-    divided: Split,
-    estimator: Estimator,
-    values: Callable[[np.ndarray], np.ndarray],
-    *,
-    count: int,
-    seed: int = 0,
-) -> tuple[Drift, ...]:
-    """Return the drift of one contributor's totals by a split, from values of coalitions of the parts.
-
-    Args:
-        credit: Shares before, with v(∅) and v(all), which no split changes.
-        divided: Who is split; its contributors are the players.
-        estimator: The same as before; of Owen values, over the clusters of `divided`.
-        values: From coalitions of these players, bool [M, U + k - 1], to values float64 [M, B]; examples of a coalition
-            are `divided.contributors.kept(row)`. This is where models are made.
-        count: Coalitions that may be drawn.
-        seed: Of them.
-
-    Returns:
-        One drift for each behaviour. Both totals are estimates: with few coalitions they differ by chance as well.
-
-    Raises:
-        ConfigError: The estimator is another one than that of the credit.
-    """
-    if estimator.name != credit.estimator:
-        raise ConfigError(f"The shares before are {credit.estimator}, so those after can't be {estimator.name}.")
-    players = divided.contributors.names
-    coalitions = estimator.coalitions(len(players), count, seed)
-    behaviours = tuple(one.name for one in credit.explained)
-    after = estimator.shares(Game(players, behaviours, coalitions, values(coalitions), credit.none, credit.all))
-    places, u = [players.index(part) for part in divided.parts], credit.units.index(divided.unit)
-    found = zip(behaviours, credit.shares[:, u].tolist(), after[:, places].sum(1).tolist(), strict=True)
-    return tuple(Drift(credit.estimator, "split", len(places), divided.unit, *one) for one in found)
-
-
-def _check(credit: Credit, kind: str, game: Game | None, names: int) -> None:
-    """Check what is asked for.
+def _require_known(credit: Credit, game: Game | None, names: int) -> EstimatorFacts:
+    """Return what is known of the estimator, after a check of what an audit is asked for.
 
     Raises:
         ConfigError: It doesn't go together.
     """
     if names < 2:
         raise ConfigError(f"A contributor takes at least 2 names, given {names}.")
-    if kind != "shapley" and kind not in COPIES:
-        raise ConfigError(f"What copies do to shares of {credit.estimator!r} is not known; add it to the audit.")
-    if kind == "shapley" and game is None:
-        raise ConfigError("What copies do to Shapley values is computed from the game they are of; none was given.")
+    facts = estimator_facts(credit.estimator)
+    if facts is None or (facts.replication is None and facts.replicated_totals is None):
+        raise ConfigError(f"What copies do to shares of {credit.estimator!r} is not known; state it on the estimator.")
+    if facts.replicated_totals is not None and game is None:
+        raise ConfigError(f"What copies do to {facts.name} is computed from the game; none was given.")
     behaviours = tuple(one.name for one in credit.explained)
     if game is not None and (game.players, game.behaviours) != (credit.units, behaviours):
         raise ConfigError(
             f"The game is of {len(game.players)} players and the behaviours {', '.join(game.behaviours[:5])}, the "
             f"shares of {len(credit.units)} contributors and {', '.join(behaviours[:5])}; they must be the same."
         )
+    return facts
 
 
 def _drifts(

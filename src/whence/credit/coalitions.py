@@ -1,6 +1,6 @@
-"""Coalitions: which sets of contributors models are made of; pure functions of the number of players, count and seed.
+"""Coalitions: the sets of contributors of which models are made; functions of the number of players, count and seed.
 
-Everybody and nobody are never among them, except in `every`: a game has their values anyway.
+Everybody and nobody are never among them, except in `every`, because a game has their values anyway.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def shapley_coalitions(players: int, count: int, seed: int) -> np.ndarray:
     Args:
         players: U, at least 2.
         count: Coalitions to draw.
-        seed: Of the draws.
+        seed: Seed of the draws.
 
     Returns:
         Coalitions, bool [M, U], M = min(count, 2^U - 2).
@@ -65,10 +65,10 @@ def shapley_coalitions(players: int, count: int, seed: int) -> np.ndarray:
         6
     """
     _check(players, count)
-    return _drawn(players, count, seed, kernel_odds(players))
+    return _draw(players, count, seed, kernel_odds(players))
 
 
-def halves(players: int, count: int, seed: int) -> np.ndarray:
+def banzhaf_coalitions(players: int, count: int, seed: int) -> np.ndarray:
     """Return coalitions for Banzhaf values, bool [M, U]: each player with probability 1/2; not nobody, not everybody.
 
     In pairs, with prefixes and with all of them from 2^U - 2 on, as in `shapley_coalitions`.
@@ -76,18 +76,18 @@ def halves(players: int, count: int, seed: int) -> np.ndarray:
     Args:
         players: U, at least 2.
         count: Coalitions to draw.
-        seed: Of the draws.
+        seed: Seed of the draws.
 
     Returns:
         Coalitions, bool [M, U], M = min(count, 2^U - 2).
 
     Example:
-        >>> halves(20, 100, seed=0).mean().item()
+        >>> banzhaf_coalitions(20, 100, seed=0).mean().item()
         0.5
     """
     _check(players, count)
     odds = [math.comb(players, size) / 2**players for size in range(1, players)]
-    return _drawn(players, count, seed, [0.0, *odds])
+    return _draw(players, count, seed, [0.0, *odds])
 
 
 def leave_one_out(players: int) -> np.ndarray:
@@ -112,7 +112,7 @@ def add_one_in(players: int) -> np.ndarray:
     return np.eye(players, dtype=bool)
 
 
-def _drawn(players: int, count: int, seed: int, odds: list[float]) -> np.ndarray:
+def _draw(players: int, count: int, seed: int, odds: list[float]) -> np.ndarray:
     """Draw sets of sizes with these odds, in pairs; all proper coalitions if there are no more."""
     if count >= 2**players - 2:
         return proper(players)
@@ -138,8 +138,8 @@ def sets(size: np.ndarray, rank: np.ndarray, odds: list[float]) -> np.ndarray:
     """
     chances = np.cumsum(odds) / np.sum(odds)
     sizes = np.searchsorted(chances[:-1], size, side="right")
-    found: np.ndarray = rank.argsort(1).argsort(1) < sizes[:, None]
-    return found
+    inside: np.ndarray = rank.argsort(1).argsort(1) < sizes[:, None]
+    return inside
 
 
 def kernel_odds(players: int) -> list[float]:

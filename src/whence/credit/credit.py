@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from whence import artefacts
 from whence.credit.game import Game
-from whence.errors import ArtefactError, DataError, NotFiniteError
+from whence.errors import ArtefactError, DataError, MismatchError, NotFiniteError
 
 KIND = "credit"
 #: Share of the resamples inside an interval.
@@ -23,13 +22,13 @@ GAME = "game.safetensors"
 
 @dataclass(frozen=True)
 class Explained:
-    """What is shared out.
+    """A behaviour that is shared out.
 
     Attributes:
-        name: What it is called, such as `diversity` or `fit 0/3`.
+        name: Its name, such as `diversity` or `fit 0/3`.
         title: In words.
         unit: Of v and of the shares, such as `bits`.
-        picture: The query it is about; None where it is about the model.
+        picture: The query that it is about; None where it is about the model.
         none: v(∅), the behaviour without anybody; NaN where it wasn't measured.
         all: v of everybody; NaN where it wasn't measured.
     """
@@ -51,11 +50,11 @@ class Credit:
         efficient: Whether shares add up to v(all) - v(∅) by construction.
         units: Contributors, U.
         examples: Ids of the examples of each contributor, U.
-        explained: What is shared out, B.
+        explained: The behaviours that are shared out, B.
         shares: float64 [B, U]; positive raises the behaviour.
-        replicates: Shares from resamples of what was measured, float32 [R, B, U]; None where nothing was repeated, so
-            that no interval is known.
-        how: In words, for people: `values` (how a coalition's model was made), `interval` (what the interval covers),
+        replicates: Shares from resamples of the measured values, float32 [R, B, U]; None where nothing was repeated,
+            so that no interval is known.
+        how: Notes for people: `values` (how a coalition's model was made), `interval` (what the interval covers),
             `null` (what v(∅) is), and others.
 
     Example:
@@ -83,9 +82,9 @@ class Credit:
             NotFiniteError: A share is not finite.
         """
         shape = (len(self.explained), len(self.units))
-        given = [self.shares.shape] + ([] if self.replicates is None else [self.replicates.shape[1:]])
-        if any(one != shape for one in given) or len(self.examples) != shape[1]:
-            raise DataError(f"Shares of {shape[0]} behaviours and {shape[1]} contributors don't fit: {given}.")
+        shapes = [self.shares.shape] + ([] if self.replicates is None else [self.replicates.shape[1:]])
+        if set(shapes) != {shape} or len(self.examples) != shape[1]:
+            raise DataError(f"Shares of {shape[0]} behaviours and {shape[1]} contributors don't fit: {shapes}.")
         if not np.isfinite(self.shares).all() or not (self.replicates is None or np.isfinite(self.replicates).all()):
             raise NotFiniteError("A share is not finite.")
 
@@ -101,9 +100,9 @@ class Credit:
 
     @property
     def remainder(self) -> np.ndarray:
-        """What is left, v(all) - v(∅) - Σ shares, float64 [B]: what no contributor has; NaN where v wasn't measured."""
-        found: np.ndarray = self.all - self.none - self.shares.sum(1)
-        return found
+        """The rest that no contributor has, v(all) - v(∅) - Σ shares, float64 [B]; NaN where v wasn't measured."""
+        remainder: np.ndarray = self.all - self.none - self.shares.sum(1)
+        return remainder
 
     @cached_property
     def low(self) -> np.ndarray | None:
@@ -116,10 +115,10 @@ class Credit:
         return None if self.replicates is None else np.quantile(self.replicates, (1 + LEVEL) / 2, axis=0)
 
     def index_of(self, behaviour: str) -> int:
-        """Return the place of a behaviour, by its name.
+        """Return the row of a behaviour, by its name.
 
         Raises:
-            DataError: There is none of that name.
+            DataError: There is no behaviour of that name.
         """
         names = [one.name for one in self.explained]
         if behaviour not in names:
@@ -132,12 +131,11 @@ class Credit:
         Args:
             path: Its directory.
             inputs: Fingerprints of what it was made from.
-            made: How; with ``estimator`` and ``efficient``.
+            made: How it was made; with ``estimator`` and ``efficient``.
             game: The values that it was computed from, for `read_game`.
         """
-        if artefacts.existing(path, KIND, inputs=inputs, made=made) is not None:
-            return
-        with artefacts.create(path, KIND, inputs=inputs, made=made, facts={"how": self.how}) as part:
+
+        def build(part: Path) -> dict[str, Any]:
             table = self.table()
             artefacts.write_table(part / "shares.parquet", table)
             artefacts.write_csv(part / "shares.csv", table)
@@ -147,12 +145,15 @@ class Credit:
             artefacts.write_table(part / "totals.parquet", columns | totals)
             artefacts.write_csv(part / "totals.csv", columns | totals)
             artefacts.write_table(part / "units.parquet", {"unit": list(self.units), "examples": list(self.examples)})
-            tensors = {"shares": torch.from_numpy(np.ascontiguousarray(self.shares))}
+            tensors = {"shares": artefacts.to_tensor(self.shares)}
             if self.replicates is not None:
-                tensors["replicates"] = torch.from_numpy(np.ascontiguousarray(self.replicates)).float()
+                tensors["replicates"] = artefacts.to_tensor(self.replicates).float()
             artefacts.write_tensors(part / "shares.safetensors", tensors)
             if game is not None:
                 artefacts.write_tensors(part / GAME, game.tensors())
+            return {"how": self.how}
+
+        artefacts.ensure(path, KIND, inputs=inputs, made=made, build=build)
 
     def table(self) -> dict[str, list[Any]]:
         """Return one row for each behaviour and contributor, as columns."""
@@ -208,3 +209,25 @@ def read_game(path: Path, credit: Credit) -> Game | None:
         return Game(credit.units, names, **tensors)
     except (TypeError, DataError) as error:
         raise ArtefactError(f"{path / GAME} is damaged: {error}") from None
+
+
+def write_credit(
+    credit: Credit, out: Path, inputs: dict[str, Any], made: dict[str, Any], game: Game | None = None
+) -> Path:
+    """Write credit into OUT/ESTIMATOR, in the place of what was computed there from something else.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ArtefactError: The folder holds something else than credit, or is damaged; it is left as it is.
+    """
+    path, content = out / credit.estimator, [credit.shares.tolist(), credit.none.tolist(), credit.all.tolist()]
+    made = {"estimator": credit.estimator, "efficient": credit.efficient, **made, "values": artefacts.digest(content)}
+    try:
+        credit.write(path, inputs, made, game)
+    except MismatchError:
+        for old in (path, Path(f"{path}.part")):
+            artefacts.discard(old)
+        credit.write(path, inputs, made, game)
+    return path

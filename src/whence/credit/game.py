@@ -1,4 +1,4 @@
-"""A game: what models of some coalitions of contributors do, v(S), from which estimators compute shares."""
+"""A game: the values v(S) of coalitions of contributors, from which estimators compute shares."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from whence import artefacts
 from whence.errors import DataError, NotFiniteError
 
 
@@ -25,7 +26,7 @@ class Game:
 
     Example:
         >>> worth = np.array([3.0, 1.0])
-        >>> game = Game.played(("a", "b"), np.array([[True, False], [False, True]]), lambda inside: inside @ worth)
+        >>> game = Game.of_function(("a", "b"), np.array([[True, False], [False, True]]), lambda inside: inside @ worth)
         >>> game.values.tolist(), game.none.tolist(), game.all.tolist()
         ([[3.0], [1.0]], [0.0], [4.0])
     """
@@ -56,21 +57,21 @@ class Game:
                 raise NotFiniteError(f"A value of a coalition is not finite ({name}); look at the models it was of.")
 
     @classmethod
-    def played(
+    def of_function(
         cls, players: Sequence[str], coalitions: np.ndarray, function: Callable[[np.ndarray], float | np.ndarray]
     ) -> Game:
         """Return a game whose values are a function of a coalition, bool [U], to a number or several."""
         u = len(players)
         rows = [np.atleast_1d(np.asarray(function(row), float)) for row in coalitions]
-        none, everybody = (np.atleast_1d(np.asarray(function(np.full(u, own)), float)) for own in (False, True))
+        none, everybody = (np.atleast_1d(np.asarray(function(np.full(u, inside)), float)) for inside in (False, True))
         names = tuple(f"value {b}" if len(none) > 1 else "value" for b in range(len(none)))
         return cls(tuple(players), names, coalitions, np.reshape(rows, (-1, len(none))), none, everybody)
 
     def tensors(self) -> dict[str, torch.Tensor]:
-        """Coalitions and values, for a file."""
+        """Return coalitions and values, for a file."""
         names = ("coalitions", "values", "none", "all")
-        return {name: torch.from_numpy(np.ascontiguousarray(getattr(self, name))) for name in names}
+        return {name: artefacts.to_tensor(getattr(self, name)) for name in names}
 
-    def rows(self, chosen: np.ndarray) -> Game:
-        """The same game with some of the coalitions."""
-        return Game(self.players, self.behaviours, self.coalitions[chosen], self.values[chosen], self.none, self.all)
+    def select(self, rows: np.ndarray) -> Game:
+        """Return the same game with some of the coalitions."""
+        return Game(self.players, self.behaviours, self.coalitions[rows], self.values[rows], self.none, self.all)

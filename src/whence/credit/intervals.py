@@ -1,4 +1,4 @@
-"""Intervals: how far shares may be off because of the coalitions that were drawn and the noise of their models."""
+"""Intervals: how far shares may be off because of the drawn coalitions and the noise of their models."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CHUNK = 100
 
 
 def replicates(estimator: Estimator, game: Game, seed: int, count: int = 1000) -> np.ndarray | None:
-    """Return shares as they might have come out, whose quantiles are intervals; None where nothing tells.
+    """Return replicates of shares, whose quantiles are intervals; None where there is nothing to compute them from.
 
     Where coalitions were drawn (`estimator.drawn`), by a multiplier bootstrap over the K draws, such as a coalition
     with its complement:
@@ -24,19 +24,19 @@ def replicates(estimator: Estimator, game: Game, seed: int, count: int = 1000) -
         φ* = φ + √((K - 1) / K) Σ_k ξ_k (φ_{-k} - φ),  ξ_k normal, all divided by √(χ²_{K-1} / (K - 1)),
 
     φ_{-k} being the shares without draw k. That is the jackknife's variance, which allows for how far each draw pulls
-    the fit towards itself (HC3, MacKinnon & White 1985), where resampling draws gives intervals that are too narrow:
-    with 60 coalitions of 10 players, 77% of exact shares were inside, here 92%. It covers which coalitions were drawn
-    and the noise of their models. Repeats of a coalition must be averaged before, since they aren't new draws. It is
-    still too narrow for Owen values with 5 or fewer pairs for each player (90% inside), and where v is rarely
-    anything but 0 (75%).
+    the fit towards itself (HC3, MacKinnon & White 1985). Resampling draws gives intervals that are too narrow: with 60
+    coalitions of 10 players, 77% of exact shares were inside, here 92%. The intervals cover which coalitions were drawn
+    and the noise of their models. Repeats of a coalition must be averaged before, since they aren't new draws. They are
+    still too narrow for Owen values with 5 or fewer pairs for each player (90% inside), and where v is almost always 0
+    (75%).
 
     Where the coalitions are no draw (all of them, or those of leave-one-out), only the noise of the models is left,
-    and repeats of the same coalition show it: the values of each are its mean plus the mean of as many residuals, drawn
-    from those of all coalitions together and scaled by √(r / (r - 1)) for r repeats. So noise is taken to be alike for
-    all coalitions, without which two repeats of each would tell little. None if a coalition has no repeat.
+    and repeats of the same coalition show it. The values of each coalition are its mean plus the mean of as many
+    residuals; these are drawn from the residuals of all coalitions together and scaled by √(r / (r - 1)) for r repeats.
+    So the noise is assumed to be the same for all coalitions. None if a coalition has no repeat.
 
-    v(∅) and v(all) are taken as known, except that in the second case repeats of them among the coalitions count as
-    such. Nothing here covers that values of short fine-tuning differ from those of retraining.
+    v(∅) and v(all) are taken as known; in the second case their repeats among the coalitions count like others. The
+    intervals do not cover that values of short fine-tuning differ from those of retraining.
 
     Args:
         estimator: Estimator of U shares.
@@ -75,8 +75,8 @@ def _of_draws(
         return None
     spread = np.sqrt((draws - 1) / rng.chisquare(draws - 1, (count, 1)))
     multipliers = rng.standard_normal((count, draws)) * spread * np.sqrt((draws - 1) / draws)
-    found: np.ndarray = (shares + np.einsum("rk,kbu->rbu", multipliers, changes)).astype(np.float32)
-    return found
+    resampled: np.ndarray = (shares + np.einsum("rk,kbu->rbu", multipliers, changes)).astype(np.float32)
+    return resampled
 
 
 def _of_noise(estimator: Estimator, game: Game, rng: np.random.Generator, count: int) -> np.ndarray | None:
@@ -85,24 +85,25 @@ def _of_noise(estimator: Estimator, game: Game, rng: np.random.Generator, count:
     if (repeats[is_proper(game.coalitions)] < 2).any():
         return None
     means = np.stack([np.bincount(cell, column) for column in game.values.T], axis=1)[cell] / repeats[:, None]
-    again = repeats > 1
-    scale = np.sqrt(repeats[again] / (repeats[again] - 1))[:, None]
-    pool = (game.values - means)[again] * scale
-    found = [
+    repeated = repeats > 1
+    scale = np.sqrt(repeats[repeated] / (repeats[repeated] - 1))[:, None]
+    pool = (game.values - means)[repeated] * scale
+    chunks = [
         _shares_of(estimator, game, means[None] + pool[rng.integers(len(pool), size=(size, len(cell)))])
         for size in np.diff(np.append(np.arange(0, count, CHUNK), count))
     ]
-    return np.concatenate(found).astype(np.float32)
+    return np.concatenate(chunks).astype(np.float32)
 
 
 def _shares_of(estimator: Estimator, game: Game, values: np.ndarray) -> np.ndarray:
     """Return shares [R, B, U] of R games with values [R, M, B]: one game of R x B behaviours."""
     size, rows, behaviours = values.shape
     ends = []
-    for known, of_end in ((game.none, ~game.coalitions.any(1)), (game.all, game.coalitions.all(1))):
-        shift = (values[:, of_end] - game.values[of_end].mean(0)).mean(1) if of_end.any() else np.zeros(behaviours)
+    for known, rows_of_end in ((game.none, ~game.coalitions.any(1)), (game.all, game.coalitions.all(1))):
+        changes = values[:, rows_of_end] - game.values[rows_of_end].mean(0) if rows_of_end.any() else None
+        shift = np.zeros(behaviours) if changes is None else changes.mean(1)
         ends.append(np.broadcast_to(known + shift, (size, behaviours)).reshape(-1))
-    names = tuple(str(place) for place in range(size * behaviours))
+    names = tuple(map(str, range(size * behaviours)))
     columns = values.transpose(1, 0, 2).reshape(rows, -1)
     many = replace(game, behaviours=names, values=columns, none=ends[0], all=ends[1])
     return estimator.shares(many).reshape(size, behaviours, -1)

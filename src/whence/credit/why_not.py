@@ -1,4 +1,4 @@
-"""Why not me? A contributor who is not at the top: its share, who is above it, and whether that is sure."""
+"""Why not me? Where a contributor stands: its share, who is above it, and whether that is sure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from whence.credit.credit import LEVEL, Credit, Explained
 from whence.errors import DataError, MismatchError
 from whence.scores.scores import Scores
 
-#: Contributors just above, and examples, that are told.
+#: Contributors just above, and examples, that are listed.
 ABOVE, EXAMPLES = 5, 5
 
 
@@ -21,7 +21,7 @@ class Rival:
     Attributes:
         unit: Its name.
         share: Its share.
-        ahead: Its share minus that of the one who asks, at least 0.
+        ahead: Its share minus that of the contributor who asks, at least 0.
         low: Lower end of the difference's 95% interval, from paired replicates; None where none is known.
         high: Upper end.
     """
@@ -43,17 +43,17 @@ class WhyNot:
     """Where a contributor stands in one behaviour.
 
     Attributes:
-        unit: Who asks.
-        explained: What is shared out.
-        estimator: Which estimate of shares.
-        share: Its share, in the unit of what is shared out.
+        unit: The contributor who asks.
+        explained: The behaviour.
+        estimator: The estimator of the shares.
+        share: Its share, in the unit of the behaviour.
         low: Lower end of the share's 95% interval; None where none is known.
         high: Upper end.
         rank: 1 + how many have larger shares.
         of: How many contributors there are.
         above: Those just above, the nearest first; at most `ABOVE`.
-        examples: Its examples with the largest scores for the picture, and these; empty where no scores were given.
-        method: What the scores are; None without.
+        examples: Its examples with the largest scores for the picture, with their scores; empty without scores.
+        method: The method of the scores; None without.
     """
 
     unit: str
@@ -80,13 +80,13 @@ def why_not(credit: Credit, unit: str, about: str | None = None, scores: Scores 
     Args:
         credit: The shares.
         unit: The contributor who asks.
-        about: Name of the behaviour, or the picture where one behaviour is of it; may be left out where there is one.
-        scores: Scores of the same examples for the same picture: of a likeness, to see the most alike examples of the
-            contributor, or of a gradient method, to see those with most influence.
+        about: Name of the behaviour, or of the picture where one behaviour is of it; not needed where there is one.
+        scores: Scores of the same examples for the same picture: of a likeness, to list the most similar examples of
+            the contributor, or of a gradient method, to list those with most influence.
 
     Returns:
-        Rank and share with interval; the `ABOVE` nearest of those above. Differences have the interval of replicates of
-        both shares together, so what they have in common cancels. No interval is corrected for how many are compared.
+        Rank and share with interval, and the `ABOVE` nearest of those above. The interval of a difference is from the
+        replicates of both shares together, so common noise cancels. No interval is corrected for how many are compared.
 
     Raises:
         DataError: There is no such contributor, behaviour or picture; several behaviours are of the picture; or there
@@ -94,13 +94,13 @@ def why_not(credit: Credit, unit: str, about: str | None = None, scores: Scores 
         MismatchError: The scores have no such picture or lack examples of the contributor.
 
     Example:
-        >>> one = Explained("fit 0/3", "Fit of 0/3", "loss", "0/3", 0.0, 9.0)
-        >>> credit = Credit("sum", True, ("a", "b"), (("1",), ("2",)), (one,), np.array([[8.0, 1.0]]), None, {})
-        >>> found = why_not(credit, "b", "0/3")
-        >>> found.rank, found.above[0].unit, found.above[0].ahead
+        >>> fit = Explained("fit 0/3", "Fit of 0/3", "loss", "0/3", 0.0, 9.0)
+        >>> credit = Credit("sum", True, ("a", "b"), (("1",), ("2",)), (fit,), np.array([[8.0, 1.0]]), None, {})
+        >>> answer = why_not(credit, "b", "0/3")
+        >>> answer.rank, answer.above[0].unit, answer.above[0].ahead
         (2, 'a', 7.0)
     """
-    b, u = _behaviour(credit, about), _place(credit, unit)
+    b, u = _behaviour(credit, about), _column(credit, unit)
     shares, low, high = credit.shares[b], credit.low, credit.high
     larger = np.flatnonzero(shares > shares[u])
     nearest = larger[np.argsort(shares[larger], kind="stable")][:ABOVE]
@@ -129,7 +129,7 @@ def _rival(credit: Credit, b: int, u: int, other: int) -> Rival:
     return Rival(credit.units[other], float(credit.shares[b, other]), ahead, low, high)
 
 
-def _place(credit: Credit, unit: str) -> int:
+def _column(credit: Credit, unit: str) -> int:
     if unit not in credit.units:
         listed = ", ".join(credit.units[:8]) + (" ..." if len(credit.units) > 8 else "")
         raise DataError(f"There is no contributor {unit!r} here; there are {len(credit.units)}: {listed}")
@@ -137,20 +137,20 @@ def _place(credit: Credit, unit: str) -> int:
 
 
 def _behaviour(credit: Credit, about: str | None) -> int:
-    """Return the place of a behaviour by its name or picture.
+    """Return the row of a behaviour by its name or picture.
 
     Raises:
         DataError: There is none, or more than one.
     """
     names = [one.name for one in credit.explained]
-    fitting = [b for b, one in enumerate(credit.explained) if about in (None, one.picture)]
-    if about in names or not fitting and about is not None:
+    matches = [b for b, one in enumerate(credit.explained) if about in (None, one.picture)]
+    if about in names or not matches and about is not None:
         return credit.index_of(about)
-    if len(fitting) != 1:
-        what = "Several things were" if about is None else f"Of the picture {about!r}, several things were"
-        listed = ", ".join(names[b] for b in fitting[:8]) + (" ..." if len(fitting) > 8 else "")
+    if len(matches) != 1:
+        what = "Several behaviours were" if about is None else f"Of the picture {about!r}, several behaviours were"
+        listed = ", ".join(names[b] for b in matches[:8]) + (" ..." if len(matches) > 8 else "")
         raise DataError(f"{what} shared out; name one of them: {listed}.")
-    return fitting[0]
+    return matches[0]
 
 
 def _largest(scores: Scores, explained: Explained, examples: tuple[str, ...]) -> tuple[tuple[str, float], ...]:
@@ -162,12 +162,12 @@ def _largest(scores: Scores, explained: Explained, examples: tuple[str, ...]) ->
     """
     if explained.picture is None:
         raise DataError(f"Scores are of pictures, but {explained.name!r} is of the model. Ask without scores.")
-    place = {example: n for n, example in enumerate(scores.examples)}
-    if explained.picture not in scores.queries or any(example not in place for example in examples):
+    columns = {example: n for n, example in enumerate(scores.examples)}
+    if explained.picture not in scores.queries or any(example not in columns for example in examples):
         raise MismatchError(
             f"The scores of {scores.method} are of other pictures or examples than the credit: they need the picture "
             f"{explained.picture!r} and all {len(examples):,} examples of the contributor."
         )
     row = scores.row(explained.picture)
-    ranked = sorted(((example, float(row[place[example]])) for example in examples), key=lambda pair: -pair[1])
+    ranked = sorted(((example, float(row[columns[example]])) for example in examples), key=lambda pair: -pair[1])
     return tuple(ranked[:EXAMPLES])

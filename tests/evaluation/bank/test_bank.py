@@ -13,7 +13,7 @@ from whence.attribution.target import Target
 from whence.diffusion.examples import Examples
 from whence.errors import ArtefactError, MismatchError
 from whence.evaluation.bank import Bank, PoolRequest, build_pool
-from whence.evaluation.bank.matching import with_means
+from whence.evaluation.bank.alignment import with_means
 from whence.scores.scores import Estimand, Scores
 
 

@@ -60,25 +60,33 @@ def deletion(
     """
     from whence.cli.progress import progress
     from whence.evaluation.bank import Bank
-    from whence.evaluation.deletion import Wanted, carry_out, measured_deletion, missing_runs, zero_of
+    from whence.evaluation.deletion import (
+        Removal,
+        measure_removals,
+        missing_retrainings,
+        read_deletion,
+        read_random_baseline,
+    )
     from whence.evaluation.deletion.deletion_cost import deletion_cost
     from whence.scores.stored import read_scores
 
     models = Bank.open(bank)
     stored = {method.name: models.require(method.scores, method.manifest) for method in read_scores(scores)}
     if plan or retrain:
-        wanted = [Wanted.of(models, method, top=top, count=count, seeds=seeds) for method in stored.values()]
-        wanted += [wanted[0].zero(models)] if random else []
+        removals = [Removal.of(models, method, top=top, count=count, seeds=seeds) for method in stored.values()]
+        removals += [removals[0].random_baseline(models)] if random else []
         if plan:
-            show_cost(deletion_cost(models, wanted, store=store, workers=workers), store or models.path)
+            show_cost(deletion_cost(models, removals, store=store, workers=workers), store or models.path)
             return
-        with progress(f"retraining {len(missing_runs(models, wanted, store))} models") as report:
-            measured = carry_out(models, wanted, store=store, workers=workers, report=report)
+        with progress(f"retraining {len(missing_retrainings(models, removals, store))} models") as report:
+            measured = measure_removals(models, removals, store=store, workers=workers, report=report)
         deletions = dict(zip(stored, measured, strict=False))
     else:
-        deletions = {name: measured_deletion(models, method, top=top, store=store) for name, method in stored.items()}
+        deletions = {name: read_deletion(models, method, top=top, store=store) for name, method in stored.items()}
     _show_removals(models, deletions, stored)
-    zeros = {f"random for {name}": zero_of(models, deletion, store) for name, deletion in deletions.items()}
+    zeros = {
+        f"random for {name}": read_random_baseline(models, deletion, store) for name, deletion in deletions.items()
+    }
     show_statistics(_rows(models, deletions, {name: zero for name, zero in zeros.items() if zero}))
     show_paragraph(WORDS)
 
@@ -86,9 +94,9 @@ def deletion(
 def _show_removals(bank: Bank, deletions: Mapping[str, Deletion], stored: Mapping[str, Scores]) -> None:
     """Print which images were removed, and where the scores name other images now."""
     for name, deletion in deletions.items():
-        wanted = deletion.wanted
-        size, queries, drawn = wanted.removed.shape[1], len(wanted.queries), len(deletion.drawn(bank))
-        seeds = len(wanted.seeds)
+        removal = deletion.removal
+        size, queries, drawn = removal.removed.shape[1], len(removal.queries), len(deletion.drawn_queries(bank))
+        seeds = len(removal.seeds)
         say(
             f"{name}: {size} of {len(bank.examples):,} images removed for each of {queries} queries "
             f"({queries - drawn} held out, {drawn} drawn), {seeds} training seed{'s' if seeds > 1 else ''}"
@@ -96,7 +104,7 @@ def _show_removals(bank: Bank, deletions: Mapping[str, Deletion], stored: Mappin
         overlap = deletion.overlap(bank, stored[name])
         if overlap.min() < 1:
             say(
-                f"Note: measured was the removal for other scores by {wanted.method}; of those images these scores "
+                f"Note: measured was the removal for other scores by {removal.method}; of those images these scores "
                 f"name {overlap.mean():.0%} ({overlap.min():.0%} or more for each query)."
             )
     say("")
@@ -106,16 +114,16 @@ def _rows(
     bank: Bank, deletions: Mapping[str, Deletion], zeros: Mapping[str, Deletion]
 ) -> Iterator[tuple[str, str, Statistic, str]]:
     """Yield measure, method, number and format: the effects, then differences of the first method to the others."""
-    from whence.evaluation.deletion import Comparison, Figures
+    from whence.evaluation.deletion import DeletionComparison, DeletionEffects
 
-    figures = {name: Figures.of(bank, deletion) for name, deletion in {**deletions, **zeros}.items()}
+    figures = {name: DeletionEffects.of(bank, deletion) for name, deletion in {**deletions, **zeros}.items()}
     yield from _effects("loss", {name: numbers.loss for name, numbers in figures.items()}, "+.5f")
     for name, numbers in figures.items():
         yield "other queries' loss, above random / loss", name, numbers.others.relative, "+.2%"
     pictures = {name: numbers.picture for name, numbers in figures.items() if numbers.picture}
     yield from _effects("picture", pictures, "+.3f")
     first, *others = deletions
-    comparisons = {name: Comparison.of(bank, deletions[first], deletions[name]) for name in others}
+    comparisons = {name: DeletionComparison.of(bank, deletions[first], deletions[name]) for name in others}
     for name, comparison in comparisons.items():
         yield f"loss, {first} minus ...", name, comparison.loss, "+.5f"
     for name, comparison in comparisons.items():

@@ -1,4 +1,4 @@
-"""Class proportions: the share of a model's pictures that a classifier says is of a class."""
+"""Class proportions: the share of a model's pictures that a classifier puts into a class."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from whence.credit.behaviours.declaration import Behaviour, Row, Values
+from whence.credit.behaviours.declaration import Behaviour, Context, Row, Values
 from whence.credit.behaviours.features import pixels
-from whence.credit.context import Context
 from whence.data import Dataset
 from whence.errors import DataError
 
@@ -25,8 +24,8 @@ class Classifier:
     Attributes:
         model: scikit-learn's SVC.
         classes: The names of the classes, sorted.
-        accuracy: Share of pictures it had not seen and put into the right class; None where that can't be measured.
-        tested: On which pictures.
+        accuracy: Share of unseen pictures that it puts into the right class; None where that can't be measured.
+        tested: The pictures that the accuracy was measured on, in words.
     """
 
     model: Any
@@ -35,37 +34,37 @@ class Classifier:
     tested: str
 
     @classmethod
-    def fitted(cls, data: Dataset, held_out: Dataset | None) -> Classifier:
-        """Return one fitted to the examples whose class is known.
+    def fit(cls, data: Dataset, held_out: Dataset | None) -> Classifier:
+        """Return a classifier fitted to the examples whose class is known.
 
-        Its accuracy is that on held-out pictures of a known class; without any, by cross-validation.
+        Its accuracy is measured on held-out pictures of a known class; without any, by cross-validation.
 
         Raises:
             DataError: There are fewer than two classes.
         """
         from sklearn.svm import SVC
 
-        known = np.flatnonzero([name is not None for name in data.classes])
-        labels = np.array([data.classes[n] for n in known], str)
+        rows = np.flatnonzero([name is not None for name in data.classes])
+        labels = np.array([data.classes[n] for n in rows], str)
         sizes = Counter(labels.tolist())
         if len(sizes) < 2:
             raise DataError(
                 f"Class proportions need training examples of two classes or more; there are {len(sizes)}. "
                 "Give the class of each image in a column 'label', or a folder for each class."
             )
-        features = pixels(data.pixels[known])
+        features = pixels(data.pixels[rows])
         model = SVC().fit(features, labels)
         accuracy, tested = _accuracy(model, features, labels, held_out)
         return cls(model, tuple(sorted(sizes)), accuracy, tested)
 
     def proportions(self, pictures: np.ndarray) -> np.ndarray:
         """Return the share of each class among pictures uint8 [K, C, H, W], float64 [classes]."""
-        found = self.model.predict(pixels(pictures))
-        return np.array([np.mean(found == own) for own in self.classes])
+        predictions = self.model.predict(pixels(pictures))
+        return np.array([np.mean(predictions == name) for name in self.classes])
 
     @property
-    def words(self) -> str:
-        """How far it can be believed."""
+    def reliability(self) -> str:
+        """How often it is right, in words."""
         if self.accuracy is None:
             return "how often the classifier is right is not known"
         return f"the classifier is right on {self.accuracy:.1%} of {self.tested}"
@@ -79,23 +78,23 @@ def _accuracy(
 
     sizes = Counter(labels.tolist())
     if held_out is not None:
-        known = [n for n, own in enumerate(held_out.classes) if own in sizes]
+        known = [n for n, name in enumerate(held_out.classes) if name in sizes]
         if known:
-            right = model.predict(pixels(held_out.pixels[known]))
-            found = np.mean([held_out.classes[n] == own for n, own in zip(known, right, strict=True)])
-            return float(found), f"{len(known):,} held-out pictures"
+            predictions = model.predict(pixels(held_out.pixels[known]))
+            right = [held_out.classes[n] == name for n, name in zip(known, predictions, strict=True)]
+            return float(np.mean(right)), f"{len(known):,} held-out pictures"
     folds = min(FOLDS, *sizes.values())
     if folds < 2:
         return None, "nothing"
     split = StratifiedKFold(folds, shuffle=True, random_state=0)
-    found = cross_val_score(model, features, labels, cv=split).mean()
-    return float(found), f"{len(labels):,} training pictures that it was not fitted to"
+    accuracy = cross_val_score(model, features, labels, cv=split).mean()
+    return float(accuracy), f"{len(labels):,} training pictures that it was not fitted to"
 
 
 @lru_cache(maxsize=1)
 def classifier(context: Context) -> Classifier:
     """Return the classifier of a context, fitted once."""
-    return Classifier.fitted(context.data, context.held_out)
+    return Classifier.fit(context.data, context.plan.held_out)
 
 
 def classes(only: str | None = None) -> Behaviour:
@@ -112,21 +111,23 @@ def classes(only: str | None = None) -> Behaviour:
         'class:7'
     """
 
-    def chosen(context: Context) -> list[str]:
+    def names(context: Context) -> list[str]:
         known = classifier(context).classes
         if only is not None and only not in known:
             raise DataError(f"No training example is of class {only!r}; the classes are {', '.join(known[:12])}.")
         return list(known) if only is None else [only]
 
     def make(context: Context) -> Values:
-        found = classifier(context)
-        places = [found.classes.index(own) for own in chosen(context)]
-        return lambda look: found.proportions(look.pictures)[places]
+        fitted = classifier(context)
+        columns = [fitted.classes.index(name) for name in names(context)]
+        return lambda measurement: fitted.proportions(measurement.pictures)[columns]
 
     def rows(context: Context) -> list[Row]:
-        words = classifier(context).words
-        return [(f"class:{own}", f"Share of drawn pictures of class {own} ({words})", None) for own in chosen(context)]
+        note = classifier(context).reliability
+        return [(f"class:{own}", f"Share of drawn pictures of class {own} ({note})", None) for own in names(context)]
 
     name = "classes" if only is None else f"class:{only}"
     title = "Share of drawn pictures of each class" if only is None else f"Share of drawn pictures of class {only}"
-    return Behaviour(name, title, "share of pictures", "model", frozenset({"pictures"}), make, rows)
+    which = "each" if only is None else "this"
+    meaning = f"How many of the pictures that the model makes are of {which} class."
+    return Behaviour(name, title, "share of pictures", "model", frozenset({"pictures"}), make, rows, meaning)

@@ -17,11 +17,10 @@ from collections.abc import Callable
 import numpy as np
 from scipy.spatial.distance import cdist
 
-from whence.credit.behaviours.declaration import Behaviour, Values
+from whence.credit.behaviours.declaration import Behaviour, Context, Values
 from whence.credit.behaviours.features import Features, pixels
-from whence.credit.context import Context
-from whence.credit.looks import Look
 from whence.errors import DataError
+from whence.retraining.measurement import Measurement
 
 #: Neighbours k that a ball reaches to.
 NEIGHBOURS = 5
@@ -34,8 +33,8 @@ def radii(features: np.ndarray) -> np.ndarray:
         >>> radii(np.arange(7.0)[:, None]).tolist()
         [5.0, 4.0, 3.0, 3.0, 3.0, 4.0, 5.0]
     """
-    found: np.ndarray = np.sort(cdist(features, features), 1)[:, NEIGHBOURS]
-    return found
+    distances: np.ndarray = np.sort(cdist(features, features), 1)[:, NEIGHBOURS]
+    return distances
 
 
 def within(drawn: np.ndarray, held_out: np.ndarray, reach: np.ndarray) -> np.ndarray:
@@ -45,8 +44,8 @@ def within(drawn: np.ndarray, held_out: np.ndarray, reach: np.ndarray) -> np.nda
         >>> within(np.array([[1.0], [2.5]]), np.array([[0.0], [3.0]]), np.array([1.0, 1.0])).tolist()
         [[True, False], [False, True]]
     """
-    found: np.ndarray = cdist(drawn, held_out) <= reach
-    return found
+    inside: np.ndarray = cdist(drawn, held_out) <= reach
+    return inside
 
 
 def coverage(features: Features = pixels, name: str = "coverage") -> Behaviour:
@@ -57,7 +56,9 @@ def coverage(features: Features = pixels, name: str = "coverage") -> Behaviour:
         'share of held-out pictures'
     """
     title = "Coverage: held-out pictures that the model draws something like"
-    return _neighbours(name, title, "share of held-out pictures", features, lambda near: float(near.any(0).mean()))
+    meaning = "How much of the variety of real pictures, which the model never saw, is in the pictures it makes."
+    unit = "share of held-out pictures"
+    return _neighbours(name, title, unit, features, lambda inside: float(inside.any(0).mean()), meaning)
 
 
 def precision(features: Features = pixels, name: str = "precision") -> Behaviour:
@@ -68,23 +69,25 @@ def precision(features: Features = pixels, name: str = "precision") -> Behaviour
         'share of drawn pictures'
     """
     title = "Precision: drawn pictures that are like a held-out one"
-    return _neighbours(name, title, "share of drawn pictures", features, lambda near: float(near.any(1).mean()))
+    meaning = "How many of the pictures that the model makes look like real pictures that it never saw."
+    unit = "share of drawn pictures"
+    return _neighbours(name, title, unit, features, lambda inside: float(inside.any(1).mean()), meaning)
 
 
 def _neighbours(
-    name: str, title: str, unit: str, features: Features, share: Callable[[np.ndarray], float]
+    name: str, title: str, unit: str, features: Features, share: Callable[[np.ndarray], float], meaning: str
 ) -> Behaviour:
     def make(context: Context) -> Values:
-        shown = context.held_out
-        if shown is None or len(shown) <= NEIGHBOURS:
-            given = 0 if shown is None else len(shown)
-            raise DataError(f"{name!r} needs more than {NEIGHBOURS} held-out pictures, given {given}; give more.")
-        held_out = features(shown.pixels)
+        pictures = context.plan.held_out
+        if pictures is None or len(pictures) <= NEIGHBOURS:
+            count = 0 if pictures is None else len(pictures)
+            raise DataError(f"{name!r} needs more than {NEIGHBOURS} held-out pictures, given {count}; give more.")
+        held_out = features(pictures.pixels)
         reach = radii(held_out)
 
-        def values(look: Look) -> np.ndarray:
-            return np.array([share(within(features(look.pictures), held_out, reach))])
+        def values(measurement: Measurement) -> np.ndarray:
+            return np.array([share(within(features(measurement.pictures), held_out, reach))])
 
         return values
 
-    return Behaviour(name, title, unit, "model", frozenset({"pictures"}), make)
+    return Behaviour(name, title, unit, "model", frozenset({"pictures"}), make, meaning=meaning)

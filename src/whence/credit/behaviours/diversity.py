@@ -6,12 +6,13 @@ import numpy as np
 from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import cdist
 
-from whence.credit.behaviours.declaration import Behaviour, Row, Values
+from whence.credit.behaviours.declaration import Behaviour, Context, Row, Values
 from whence.credit.behaviours.features import Features, pixels
-from whence.credit.context import Context
-from whence.credit.looks import Look
 from whence.errors import DataError
+from whence.retraining.measurement import Measurement, Part
 
+#: For everybody.
+MEANING = "How many different kinds of pictures the model makes, and how evenly. More is more varied."
 #: Clusters of the reference pictures, at most.
 CLUSTERS = 20
 #: Reference pictures for each cluster, at least on average.
@@ -36,8 +37,8 @@ def clusters_of(features: np.ndarray, count: int) -> np.ndarray:
         >>> clusters_of(np.array([[0.0], [0.1], [5.0], [5.1]]), 2).tolist()
         [1, 1, 0, 0]
     """
-    found: np.ndarray = fcluster(linkage(features, "ward"), count, "maxclust") - 1
-    return found
+    clusters: np.ndarray = fcluster(linkage(features, "ward"), count, "maxclust") - 1
+    return clusters
 
 
 def nearest_cluster(features: np.ndarray, reference: np.ndarray, clusters: np.ndarray) -> np.ndarray:
@@ -50,8 +51,8 @@ def nearest_cluster(features: np.ndarray, reference: np.ndarray, clusters: np.nd
     """
     distance = cdist(features, reference)
     means = [distance[:, clusters == cluster].mean(1) for cluster in range(clusters.max() + 1)]
-    found: np.ndarray = np.stack(means, 1).argmin(1)
-    return found
+    nearest: np.ndarray = np.stack(means, 1).argmin(1)
+    return nearest
 
 
 def diversity(features: Features = pixels, name: str = "diversity") -> Behaviour:
@@ -64,7 +65,7 @@ def diversity(features: Features = pixels, name: str = "diversity") -> Behaviour
 
     Args:
         features: What pictures are compared by.
-        name: What it is called.
+        name: Name of the behaviour.
 
     Returns:
         A behaviour of a model.
@@ -79,9 +80,9 @@ def diversity(features: Features = pixels, name: str = "diversity") -> Behaviour
         clusters = clusters_of(reference, _count(context))
         most = int(clusters.max()) + 1
 
-        def values(look: Look) -> np.ndarray:
-            own = nearest_cluster(features(look.pictures), reference, clusters)
-            return np.array([entropy(np.bincount(own, minlength=most))])
+        def values(measurement: Measurement) -> np.ndarray:
+            nearest = nearest_cluster(features(measurement.pictures), reference, clusters)
+            return np.array([entropy(np.bincount(nearest, minlength=most))])
 
         return values
 
@@ -89,11 +90,12 @@ def diversity(features: Features = pixels, name: str = "diversity") -> Behaviour
         title = f"Diversity of what the model draws: entropy over {_count(context)} kinds of pictures"
         return [(name, title, None)]
 
-    return Behaviour(name, "Diversity of what the model draws", "bits", "model", frozenset({"pictures"}), make, rows)
+    title, needs = "Diversity of what the model draws", frozenset[Part]({"pictures"})
+    return Behaviour(name, title, "bits", "model", needs, make, rows, MEANING)
 
 
 def _count(context: Context) -> int:
-    count = min(CLUSTERS, len(context.names) // PICTURES)
+    count = min(CLUSTERS, len(context.plan.names) // PICTURES)
     if count < 2:
         least = 2 * PICTURES
         raise DataError(f"Diversity needs {least} drawn pictures or more, better {CLUSTERS * PICTURES}; draw more.")

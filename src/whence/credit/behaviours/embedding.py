@@ -1,18 +1,16 @@
-"""How like a picture is, to a vision model, what a model draws from the same noise."""
+"""How like a picture is what a model draws from the same noise, by the embeddings of a vision model."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from whence.credit.behaviours.declaration import Behaviour, Values
-from whence.credit.behaviours.features import embedded
-from whence.credit.behaviours.pictures import asked
-from whence.credit.context import Context
-from whence.credit.looks import Look
+from whence.credit.behaviours.declaration import Behaviour, Context, Values
+from whence.credit.behaviours.features import embedding_features
+from whence.retraining.measurement import Measurement
 
 
 def embedding(folder: str) -> Behaviour:
-    """Return the cosine of the embeddings of each picture asked about and of what is drawn from its noise, [G].
+    """Return the cosine of the embeddings of each drawn query and of what is drawn from its noise, [G].
 
     Args:
         folder: A folder with a vision model of transformers, such as CLIP or DINO.
@@ -21,16 +19,16 @@ def embedding(folder: str) -> Behaviour:
         >>> embedding("models/clip").about
         'picture'
     """
-    features = embedded(folder)
+    features = embedding_features(folder)
 
     def make(context: Context) -> Values:
-        pictures = features(asked(context))
+        queries = features(context.drawn_queries)
 
-        def values(look: Look) -> np.ndarray:
-            found: np.ndarray = (features(look.again) * pictures).sum(1)
-            return found
+        def values(measurement: Measurement) -> np.ndarray:
+            cosines: np.ndarray = (features(measurement.redrawn) * queries).sum(1)
+            return cosines
 
         return values
 
     title = f"Likeness to the picture in the eyes of {folder}, of what is drawn from the same noise"
-    return Behaviour(f"embedding:{folder}", title, "cosine", "picture", frozenset({"again"}), make)
+    return Behaviour(f"embedding:{folder}", title, "cosine", "picture", frozenset({"redrawn"}), make)

@@ -1,4 +1,4 @@
-"""What pictures are compared by: their pixels, or what a vision model sees in them."""
+"""What pictures are compared by: their pixels, or the embeddings of a vision model."""
 
 from __future__ import annotations
 
@@ -25,18 +25,19 @@ def pixels(pictures: np.ndarray) -> np.ndarray:
     return pictures.reshape(len(pictures), -1) / 255.0
 
 
-def embedded(folder: str) -> Features:
+def embedding_features(folder: str) -> Features:
     """Return embeddings of length 1, float64 [K, d], by a vision model in a local folder.
 
-    The function refuses, as `whence.similarity.embedding.Embedder` does, a folder that holds no such model.
+    The model is opened at the first call, which refuses a folder that holds no such model
+    (`whence.similarity.embedding.Embedder`).
 
     Example:
-        >>> features = embedded("models/clip")  # is opened when it is first needed
+        >>> features = embedding_features("models/clip")
     """
 
     def features(pictures: np.ndarray) -> np.ndarray:
-        shown = from_pixels(torch.from_numpy(np.array(pictures)))
-        return np.asarray(_embedder(folder)(shown).double().numpy())
+        values = from_pixels(torch.from_numpy(np.array(pictures)))
+        return np.asarray(_embedder(folder)(values).double().numpy())
 
     return features
 

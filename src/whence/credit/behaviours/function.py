@@ -11,52 +11,51 @@ from typing import Any
 
 import numpy as np
 
-from whence.credit.behaviours.declaration import Behaviour, Values
-from whence.credit.context import Context
-from whence.credit.looks import Look
+from whence.credit.behaviours.declaration import Behaviour, Context, Values
 from whence.errors import ConfigError, DataError
+from whence.retraining.measurement import Measurement
 
 
-def of_function(function: Callable[[np.ndarray], Any], name: str) -> Behaviour:
-    """Return the mean over drawn pictures of what a function says of each; larger is more of it.
+def function_behaviour(function: Callable[[np.ndarray], Any], name: str) -> Behaviour:
+    """Return the mean value of a function over drawn pictures; larger is more of it.
 
     Args:
         function: From pictures uint8 [K, C, H, W] to K numbers, whose mean is taken, or to one number of them all, such
             as a quantile.
-        name: What it is called.
+        name: Name of the behaviour.
 
     Returns:
         A behaviour of a model.
 
     Example:
-        >>> of_function(lambda pictures: pictures.mean((1, 2, 3)), "brightness").needs
+        >>> function_behaviour(lambda pictures: pictures.mean((1, 2, 3)), "brightness").needs
         frozenset({'pictures'})
     """
 
     def make(context: Context) -> Values:
-        def values(look: Look) -> np.ndarray:
-            return np.array([_mean(function, look.pictures, name)])
+        def values(measurement: Measurement) -> np.ndarray:
+            return np.array([_mean(function, measurement.pictures, name)])
 
         return values
 
     return Behaviour(name, f"Mean of {name} over drawn pictures", f"of {name}", "model", frozenset({"pictures"}), make)
 
 
-def function_of(name: str) -> Callable[[np.ndarray], Any]:
+def load_function(name: str) -> Callable[[np.ndarray], Any]:
     """Return the function MODULE:FUNCTION, or FILE.py:FUNCTION of a file; its code is run.
 
     Raises:
         ConfigError: There is no such module, file or function.
 
     Example:
-        >>> function_of("numpy:mean") is np.mean
+        >>> load_function("numpy:mean") is np.mean
         True
     """
     module, _, attribute = name.rpartition(":")
-    found = getattr(_file(Path(module)) if module.endswith(".py") else _module(module), attribute, None)
-    if not callable(found):
+    function = getattr(_file(Path(module)) if module.endswith(".py") else _module(module), attribute, None)
+    if not callable(function):
         raise ConfigError(f"{module} has no function {attribute!r}.")
-    return found  # type: ignore[no-any-return]
+    return function  # type: ignore[no-any-return]
 
 
 def _module(name: str) -> ModuleType:
@@ -81,9 +80,9 @@ def _file(path: Path) -> ModuleType:
 
 def _mean(function: Callable[[np.ndarray], Any], pictures: np.ndarray, name: str) -> float:
     try:
-        found = np.asarray(function(pictures.copy()), np.float64)
+        values = np.asarray(function(pictures.copy()), np.float64)
     except Exception as error:
         raise DataError(f"{name} failed on drawn pictures uint8 {pictures.shape}: {error}") from error
-    if found.shape not in {(), (len(pictures),), (len(pictures), 1)}:
-        raise DataError(f"{name} gave {found.shape} numbers for {len(pictures)} pictures; expected one each, or one.")
-    return float(found.mean())
+    if values.shape not in {(), (len(pictures),), (len(pictures), 1)}:
+        raise DataError(f"{name} gave {values.shape} numbers for {len(pictures)} pictures; expected one each, or one.")
+    return float(values.mean())

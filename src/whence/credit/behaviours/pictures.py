@@ -1,13 +1,12 @@
-"""How like a picture is what a model draws from the same noise: by distance and by structural similarity."""
+"""How like a picture is what a model draws from the same noise, by distance and by structural similarity."""
 
 from __future__ import annotations
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from whence.credit.behaviours.declaration import Behaviour, Values
+from whence.credit.behaviours.declaration import Behaviour, Context, Values
 from whence.credit.behaviours.features import pixels
-from whence.credit.context import Context
 
 #: Width of the Gaussian window of structural similarity, and where it is cut: 11 x 11 pixels.
 SIGMA, RADIUS = 1.5, 5
@@ -21,8 +20,8 @@ def distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         >>> distances(np.zeros((1, 1, 2, 2), np.uint8), np.full((1, 1, 2, 2), 255, np.uint8)).tolist()
         [2.0]
     """
-    found: np.ndarray = np.linalg.norm(pixels(a) - pixels(b), axis=1)
-    return found
+    norms: np.ndarray = np.linalg.norm(pixels(a) - pixels(b), axis=1)
+    return norms
 
 
 def structural_similarity(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -40,8 +39,8 @@ def structural_similarity(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         1 for equal pictures.
 
     Example:
-        >>> shown = np.arange(64, dtype=np.uint8).reshape(1, 1, 8, 8)
-        >>> structural_similarity(shown, shown).round(12).tolist()
+        >>> picture = np.arange(64, dtype=np.uint8).reshape(1, 1, 8, 8)
+        >>> structural_similarity(picture, picture).round(12).tolist()
         [1.0]
     """
     x, y = a / 255.0, b / 255.0
@@ -53,26 +52,18 @@ def structural_similarity(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     variances = local(x * x) - mean_x**2 + local(y * y) - mean_y**2
     covariance = local(x * y) - mean_x * mean_y
     likeness = (2 * mean_x * mean_y + C1) / (mean_x**2 + mean_y**2 + C1) * (2 * covariance + C2) / (variances + C2)
-    found: np.ndarray = likeness.mean((1, 2, 3))
-    return found
-
-
-def asked(context: Context) -> np.ndarray:
-    """The drawn queries, uint8 [G, C, H, W]."""
-    if context.queries is None:
-        return np.zeros((0, *context.data.size), np.uint8)
-    found: np.ndarray = np.asarray(context.queries.pixels[context.drawn])
-    return found
+    means: np.ndarray = likeness.mean((1, 2, 3))
+    return means
 
 
 def _distance(context: Context) -> Values:
-    pictures = asked(context)
-    return lambda look: -distances(look.again, pictures)
+    queries = context.drawn_queries
+    return lambda measurement: -distances(measurement.redrawn, queries)
 
 
 def _ssim(context: Context) -> Values:
-    pictures = asked(context)
-    return lambda look: structural_similarity(look.again, pictures)
+    queries = context.drawn_queries
+    return lambda measurement: structural_similarity(measurement.redrawn, queries)
 
 
 DISTANCE = Behaviour(
@@ -80,14 +71,17 @@ DISTANCE = Behaviour(
     "Likeness to the picture: minus the distance of what is drawn from the same noise",
     "Euclidean distance of pixels in [0, 1]",
     "picture",
-    frozenset({"again"}),
+    frozenset({"redrawn"}),
     _distance,
+    meaning="How close the model comes to this picture when it draws again from the same noise. Numbers are below "
+    "zero: nearer to zero is closer.",
 )
 SSIM = Behaviour(
     "ssim",
     "Likeness to the picture: structural similarity of what is drawn from the same noise",
     "structural similarity",
     "picture",
-    frozenset({"again"}),
+    frozenset({"redrawn"}),
     _ssim,
+    meaning="How similar in structure the model’s new drawing from the same noise is to this picture.",
 )

@@ -1,4 +1,4 @@
-"""What a scoring model in a local folder, such as one of aesthetics or of safety, says of drawn pictures."""
+"""The mean score of drawn pictures by a model in a local folder, such as one of aesthetics or of safety."""
 
 from __future__ import annotations
 
@@ -11,24 +11,23 @@ from typing import Any
 import numpy as np
 import torch
 
-from whence.credit.behaviours.declaration import Behaviour, Values
-from whence.credit.context import Context
-from whence.credit.looks import Look
+from whence.credit.behaviours.declaration import Behaviour, Context, Values
 from whence.engine import device
 from whence.errors import ArtefactError, ConfigError
+from whence.retraining.measurement import Measurement
 
 
 @dataclass(frozen=True)
 class Scorer:
-    """An image classification model of transformers with one output, or with a label that is asked for.
+    """An image classification model of transformers with one output, or one of its labels.
 
     Attributes:
-        folder: Where it is.
+        folder: Its folder.
         label: The label whose probability (softmax over labels) is the score; empty for a model with one output, which
             is then the score.
 
     Example:
-        >>> Scorer.named("models/aesthetic#high")
+        >>> Scorer.parse("models/aesthetic#high")
         Scorer(folder=PosixPath('models/aesthetic'), label='high')
     """
 
@@ -36,14 +35,14 @@ class Scorer:
     label: str
 
     @classmethod
-    def named(cls, name: str) -> Scorer:
-        """Return that of FOLDER or FOLDER#LABEL."""
+    def parse(cls, name: str) -> Scorer:
+        """Return the scorer FOLDER or FOLDER#LABEL."""
         folder, _, label = name.partition("#")
         return cls(Path(folder), label)
 
     @cached_property
     def score(self) -> Callable[[np.ndarray], np.ndarray]:
-        """From pictures uint8 [K, C, H, W] to float64 [K]; the model is opened here.
+        """The function from pictures uint8 [K, C, H, W] to scores float64 [K]; the model is opened once, here.
 
         Each picture is a batch of its own, so that its score doesn't depend on the others.
 
@@ -52,22 +51,22 @@ class Scorer:
             ConfigError: transformers is not installed.
         """
         network, processor = self._load()
-        labels = [str(own) for _, own in sorted(network.config.id2label.items())]
+        labels = [str(label) for _, label in sorted(network.config.id2label.items())]
         if self.label and self.label not in labels or not self.label and len(labels) > 1:
-            asked = f"has no label {self.label!r}" if self.label else f"has {len(labels)} labels"
+            problem = f"has no label {self.label!r}" if self.label else f"has {len(labels)} labels"
             raise ArtefactError(
-                f"{self.folder} {asked}; ask for one as score:{self.folder}#LABEL, of {', '.join(labels[:8])}."
+                f"{self.folder} {problem}; ask for one as score:{self.folder}#LABEL, of {', '.join(labels[:8])}."
             )
 
         @torch.inference_mode()
         def score(pictures: np.ndarray) -> np.ndarray:
             rgb = np.repeat(pictures, 3, 1) if pictures.shape[1] == 1 else pictures
-            found = []
-            for one in rgb:
-                ready = processor(images=[one], input_data_format="channels_first", return_tensors="pt")
-                logits = network(pixel_values=ready["pixel_values"].to(device())).logits[0].double().cpu()
-                found.append(logits.softmax(0)[labels.index(self.label)] if self.label else logits[0])
-            return torch.stack(found).numpy()
+            scores = []
+            for picture in rgb:
+                inputs = processor(images=[picture], input_data_format="channels_first", return_tensors="pt")
+                logits = network(pixel_values=inputs["pixel_values"].to(device())).logits[0].double().cpu()
+                scores.append(logits.softmax(0)[labels.index(self.label)] if self.label else logits[0])
+            return torch.stack(scores).numpy()
 
         return score
 
@@ -92,7 +91,7 @@ class Scorer:
         return network.eval().to(device()), processor
 
 
-def scored(name: str) -> Behaviour:
+def score(name: str) -> Behaviour:
     """Return the mean score of drawn pictures by a local model; larger is more of it.
 
     Args:
@@ -102,16 +101,16 @@ def scored(name: str) -> Behaviour:
         A behaviour of a model.
 
     Example:
-        >>> scored("models/aesthetic").title
+        >>> score("models/aesthetic").title
         'Mean score of drawn pictures by models/aesthetic'
     """
-    scorer = Scorer.named(name)
+    scorer = Scorer.parse(name)
 
     def make(context: Context) -> Values:
-        score = scorer.score
+        score_pictures = scorer.score
 
-        def values(look: Look) -> np.ndarray:
-            return np.array([score(look.pictures).mean()])
+        def values(measurement: Measurement) -> np.ndarray:
+            return np.array([score_pictures(measurement.pictures).mean()])
 
         return values
 

@@ -1,13 +1,36 @@
-"""Estimators of shares, one per file."""
+"""Estimators of shares, one per file; a new one is one file, and one line here."""
 
 from whence.credit.estimators.add_one_in import ADD_ONE_IN
 from whence.credit.estimators.banzhaf import BANZHAF
-from whence.credit.estimators.estimator import Estimator
+from whence.credit.estimators.estimator import Estimator, EstimatorFacts, score_sum
 from whence.credit.estimators.leave_one_out import LEAVE_ONE_OUT
 from whence.credit.estimators.owen import OWEN, owen
 from whence.credit.estimators.shapley import SHAPLEY
 
-#: Estimators by name; `owen` makes one for given clusters.
-ESTIMATORS: dict[str, Estimator] = {one.name: one for one in (SHAPLEY, BANZHAF, LEAVE_ONE_OUT, ADD_ONE_IN, OWEN)}
+#: Estimators by name, in the order of reports; `owen` makes one for given clusters.
+ESTIMATORS: dict[str, Estimator] = {one.name: one for one in (SHAPLEY, OWEN, BANZHAF, LEAVE_ONE_OUT, ADD_ONE_IN)}
 
-__all__ = ["ADD_ONE_IN", "BANZHAF", "ESTIMATORS", "LEAVE_ONE_OUT", "OWEN", "SHAPLEY", "Estimator", "owen"]
+
+def estimator_facts(name: str) -> EstimatorFacts | None:
+    """Return what is known of shares by the name of their estimator, as in `shapley` or `sum-d-trak`; None if nothing.
+
+    Example:
+        >>> estimator_facts("sum-trak").title, estimator_facts("beauty contest")
+        ('Sum of scores: trak', None)
+    """
+    return score_sum(name.removeprefix("sum-")) if name.startswith("sum-") else ESTIMATORS.get(name)
+
+
+__all__ = [
+    "ADD_ONE_IN",
+    "BANZHAF",
+    "ESTIMATORS",
+    "LEAVE_ONE_OUT",
+    "OWEN",
+    "SHAPLEY",
+    "Estimator",
+    "EstimatorFacts",
+    "estimator_facts",
+    "owen",
+    "score_sum",
+]

@@ -1,4 +1,4 @@
-"""Add-one-in: what one contributor does alone."""
+"""Add-one-in: what a contributor does alone."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from whence.credit.coalitions import add_one_in
 from whence.credit.estimators.estimator import Estimator
-from whence.credit.estimators.single import value_for_each
+from whence.credit.estimators.rows import value_for_each
 from whence.credit.game import Game
 
 
@@ -25,20 +25,23 @@ def shares(game: Game, weights: np.ndarray | None = None) -> np.ndarray:
         DataError: A coalition of one was not measured.
 
     Example:
-        >>> game = Game.played(("a", "b"), add_one_in(2), lambda inside: inside @ np.array([3.0, 1.0]))
+        >>> game = Game.of_function(("a", "b"), add_one_in(2), lambda inside: inside @ np.array([3.0, 1.0]))
         >>> shares(game).tolist()
         [[3.0, 1.0]]
     """
-    found: np.ndarray = (value_for_each(game, add_one_in(len(game.players)), weights, "of only") - game.none).T
-    return found
+    alone = value_for_each(game, add_one_in(len(game.players)), weights, "of only")
+    shares: np.ndarray = (alone - game.none).T
+    return shares
 
 
 ADD_ONE_IN = Estimator(
-    "add-one-in",
-    "Add one in",
-    "the value of a coalition of one",
-    False,
-    lambda players, count, seed: add_one_in(players),
-    shares,
-    lambda game: None,
+    name="add-one-in",
+    title="Add one in",
+    paper="the value of a coalition of one",
+    efficient=False,
+    coalitions=lambda players, count, seed: add_one_in(players),
+    shares=shares,
+    drawn=lambda game: None,
+    meaning="the difference between a model of this contributor alone and a model of nobody",
+    replication=float,
 )

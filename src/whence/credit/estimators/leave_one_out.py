@@ -6,7 +6,7 @@ import numpy as np
 
 from whence.credit.coalitions import leave_one_out
 from whence.credit.estimators.estimator import Estimator
-from whence.credit.estimators.single import value_for_each
+from whence.credit.estimators.rows import value_for_each
 from whence.credit.game import Game
 
 
@@ -25,21 +25,23 @@ def shares(game: Game, weights: np.ndarray | None = None) -> np.ndarray:
         DataError: A coalition of all but one was not measured.
 
     Example:
-        >>> game = Game.played(("a", "b"), leave_one_out(2), lambda inside: inside @ np.array([3.0, 1.0]))
+        >>> game = Game.of_function(("a", "b"), leave_one_out(2), lambda inside: inside @ np.array([3.0, 1.0]))
         >>> shares(game).tolist()
         [[3.0, 1.0]]
     """
     without = value_for_each(game, leave_one_out(len(game.players)), weights, "without")
-    found: np.ndarray = (game.all - without).T
-    return found
+    shares: np.ndarray = (game.all - without).T
+    return shares
 
 
 LEAVE_ONE_OUT = Estimator(
-    "leave-one-out",
-    "Leave one out",
-    "Cook 1977 (case deletion)",
-    False,
-    lambda players, count, seed: leave_one_out(players),
-    shares,
-    lambda game: None,
+    name="leave-one-out",
+    title="Leave one out",
+    paper="Cook 1977 (case deletion)",
+    efficient=False,
+    coalitions=lambda players, count, seed: leave_one_out(players),
+    shares=shares,
+    drawn=lambda game: None,
+    meaning="the difference between the model of all contributors and a model of all but this one",
+    replication=lambda names: 0.0,  # each copy stands in for the others
 )

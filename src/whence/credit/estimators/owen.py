@@ -11,7 +11,7 @@ import numpy as np
 from whence.credit.coalitions import every, with_complements
 from whence.credit.estimators import shapley
 from whence.credit.estimators.estimator import Estimator
-from whence.credit.estimators.nested import nested_coalitions, nested_shares
+from whence.credit.estimators.owen_pairs import nested_coalitions, nested_shares
 from whence.credit.estimators.rows import is_proper, values_of
 from whence.credit.game import Game
 from whence.errors import ConfigError, DataError
@@ -26,7 +26,7 @@ def owen(players: int, clusters: Sequence[str]) -> Estimator:
 
     From as many coalitions as that needs (for c clusters of sizes m: 2^c - 2 + 2^(c-1) Σ (2^m - 2)) all are measured
     and the values are exact. Fewer are drawn in pairs, between clusters and inside each, and solved by least squares
-    (`nested.py`).
+    (`owen_pairs.py`).
 
     Args:
         players: U, at least 2.
@@ -40,9 +40,9 @@ def owen(players: int, clusters: Sequence[str]) -> Estimator:
 
     Example:
         >>> majority = lambda inside: float(inside.sum() >= 2)
-        >>> one = owen(3, ("x", "x", "y"))
-        >>> game = Game.played(("a", "b", "c"), one.coalitions(3, 100, seed=0), majority)
-        >>> one.shares(game).round(6).tolist()
+        >>> estimator = owen(3, ("x", "x", "y"))
+        >>> game = Game.of_function(("a", "b", "c"), estimator.coalitions(3, 100, 0), majority)
+        >>> estimator.shares(game).round(6).tolist()
         [[0.5, 0.5, 0.0]]
     """
     if len(clusters) != players or players < 2:
@@ -54,13 +54,23 @@ def owen(players: int, clusters: Sequence[str]) -> Estimator:
 
 
 def _estimator(title: str, clusters: np.ndarray | None) -> Estimator:
-    paper = "Owen 1977, Values of games with a priori unions"
-    called = partial(_coalitions, clusters), partial(_shares, clusters), partial(_drawn, clusters)
-    return Estimator("owen", title, paper, True, *called)
+    return Estimator(
+        name="owen",
+        title=title,
+        paper="Owen 1977, Values of games with a priori unions",
+        efficient=True,
+        coalitions=partial(_coalitions, clusters),
+        shares=partial(_shares, clusters),
+        drawn=partial(_drawn, clusters),
+        meaning="the average difference that a contributor makes when contributors join one after another, and those "
+        "that belong together join together (Owen value)",
+        replication=lambda names: 1.0,  # if the names are known to be of one cluster
+        split_invariant=True,
+    )
 
 
 def _coalitions(clusters: np.ndarray | None, players: int, count: int, seed: int) -> np.ndarray:
-    cluster = _of(clusters, players)
+    cluster = _clusters_of(clusters, players)
     if count < _number_of_all(cluster):
         return nested_coalitions(cluster, count, seed)
     rows = [_rows(cluster, k).reshape(-1, players) for k in range(cluster.max() + 1)]
@@ -69,13 +79,13 @@ def _coalitions(clusters: np.ndarray | None, players: int, count: int, seed: int
 
 
 def _shares(clusters: np.ndarray | None, game: Game, weights: np.ndarray | None = None) -> np.ndarray:
-    cluster = _of(clusters, len(game.players))
+    cluster = _clusters_of(clusters, len(game.players))
     if _drawn(clusters, game) is not None:
         return nested_shares(cluster, game, weights)
-    found = np.empty((len(game.none), len(cluster)))
+    shares = np.empty((len(game.none), len(cluster)))
     for k in range(cluster.max() + 1):
-        found[:, cluster == k] = shapley.shares(_inside(cluster, k, game, weights))
-    return found
+        shares[:, cluster == k] = shapley.shares(_inside(cluster, k, game, weights))
+    return shares
 
 
 def _inside(cluster: np.ndarray, k: int, game: Game, weights: np.ndarray | None) -> Game:
@@ -95,17 +105,17 @@ def _inside(cluster: np.ndarray, k: int, game: Game, weights: np.ndarray | None)
     others = every(cluster.max()).sum(1)
     odds = np.array([1 / ((cluster.max() + 1) * math.comb(cluster.max(), size)) for size in others])
     worth = np.einsum("q,qtb->tb", odds, values.reshape(*rows.shape[:2], -1))
-    names = tuple(name for name, own in zip(game.players, cluster == k, strict=True) if own)
+    names = tuple(name for name, inside in zip(game.players, cluster == k, strict=True) if inside)
     return Game(names, game.behaviours, rows[0, 1:-1][:, cluster == k], worth[1:-1], worth[0], worth[-1])
 
 
 def _rows(cluster: np.ndarray, k: int) -> np.ndarray:
     """Return Q ∪ T for all sets Q of other clusters and T of members of cluster k, bool [2^(c-1), 2^m, U]."""
     others, members = every(cluster.max()), every(int((cluster == k).sum()))
-    found = np.zeros((len(others), len(members), len(cluster)), bool)
-    found[:, :, cluster == k] = members
-    found[:, :, cluster != k] = others[:, None, (cluster - (cluster > k))[cluster != k]]
-    return found
+    rows = np.zeros((len(others), len(members), len(cluster)), bool)
+    rows[:, :, cluster == k] = members
+    rows[:, :, cluster != k] = others[:, None, (cluster - (cluster > k))[cluster != k]]
+    return rows
 
 
 def _number_of_all(cluster: np.ndarray) -> int:
@@ -115,7 +125,7 @@ def _number_of_all(cluster: np.ndarray) -> int:
 
 
 def _drawn(clusters: np.ndarray | None, game: Game) -> int | None:
-    cluster = _of(clusters, len(game.players))
+    cluster = _clusters_of(clusters, len(game.players))
     if len(game.coalitions) >= _number_of_all(cluster):
         needed = _coalitions(clusters, len(cluster), len(game.coalitions), seed=0)
         if not np.isnan(values_of(game, needed)).any():
@@ -123,7 +133,7 @@ def _drawn(clusters: np.ndarray | None, game: Game) -> int | None:
     return 2
 
 
-def _of(clusters: np.ndarray | None, players: int) -> np.ndarray:
+def _clusters_of(clusters: np.ndarray | None, players: int) -> np.ndarray:
     """Return the clusters of players; each its own by default."""
     if clusters is not None and len(clusters) != players:
         raise ConfigError(f"These clusters are of {len(clusters)} contributors, the game has {players}.")

@@ -17,9 +17,9 @@ from whence.errors import DataError
 def row_weights(game: Game, weights: np.ndarray | None, measure: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
     """Return the weight of every coalition in the sum of squares, float64 [M].
 
-    Where all proper coalitions are there, each has what the estimator's measure gives its size, spread over its
-    repeats. Else they were drawn from that measure, and each counts once. Nobody and everybody have no weight: their
-    values are known.
+    Where the game has all proper coalitions, each has the weight that the estimator's measure gives its size, spread
+    over its repeats. Else they were drawn from that measure, and each counts once. Nobody and everybody have no weight,
+    because their values are known.
 
     Args:
         game: Game of U players.
@@ -32,15 +32,15 @@ def row_weights(game: Game, weights: np.ndarray | None, measure: Callable[[np.nd
     Raises:
         DataError: No coalition has any weight.
     """
-    given = multiplicities(game, weights) * is_proper(game.coalitions)
+    counts = multiplicities(game, weights) * is_proper(game.coalitions)
     if is_complete(game):
         cell = cells(game.coalitions)
-        total = np.bincount(cell, given)[cell]
-        given = np.divide(given, total, out=np.zeros_like(given), where=total > 0) * measure(game.coalitions.sum(1))
-    if not given.sum() > 0:
+        total = np.bincount(cell, counts)[cell]
+        counts = np.divide(counts, total, out=np.zeros_like(counts), where=total > 0) * measure(game.coalitions.sum(1))
+    if not counts.sum() > 0:
         raise DataError("No coalition of some but not all contributors was measured; shares need them.")
-    found: np.ndarray = given / given.sum()
-    return found
+    weighed: np.ndarray = counts / counts.sum()
+    return weighed
 
 
 def least_squares(design: np.ndarray, target: np.ndarray, weights: np.ndarray, players: int) -> np.ndarray:
@@ -61,14 +61,14 @@ def least_squares(design: np.ndarray, target: np.ndarray, weights: np.ndarray, p
     used = weights > 0
     root = np.sqrt(weights[used])[:, None]
     tolerance = np.finfo(float).eps * max(design.shape)
-    found, _, rank, _ = lstsq(root * design[used], root * target[used], cond=tolerance, lapack_driver="gelsy")
+    solution, _, rank, _ = lstsq(root * design[used], root * target[used], cond=tolerance, lapack_driver="gelsy")
     if rank < design.shape[1]:
         raise DataError(
             f"{used.sum()} coalitions don't determine the shares of {players} contributors: they leave "
             f"{design.shape[1] - rank} of {design.shape[1]} unknowns open. Measure more coalitions; "
             f"{4 * players} are a beginning."
         )
-    solved: np.ndarray = found
+    solved: np.ndarray = solution
     return solved
 
 

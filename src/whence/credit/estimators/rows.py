@@ -1,11 +1,11 @@
-"""The rows of a game: which coalitions are there, how often, and what they are worth."""
+"""The rows of a game: which coalitions it has, how often, and their values."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from whence.credit.game import Game
-from whence.errors import ConfigError
+from whence.errors import ConfigError, DataError
 
 
 def multiplicities(game: Game, weights: np.ndarray | None) -> np.ndarray:
@@ -14,20 +14,20 @@ def multiplicities(game: Game, weights: np.ndarray | None) -> np.ndarray:
     Raises:
         ConfigError: Weights have the wrong shape, or are negative or not finite.
     """
-    given = np.ones(len(game.coalitions)) if weights is None else np.asarray(weights, float)
-    if given.shape != (len(game.coalitions),) or not np.isfinite(given).all() or (given < 0).any():
+    counts = np.ones(len(game.coalitions)) if weights is None else np.asarray(weights, float)
+    if counts.shape != (len(game.coalitions),) or not np.isfinite(counts).all() or (counts < 0).any():
         raise ConfigError(
             f"Weights of {len(game.coalitions)} coalitions are as many finite numbers, not below 0; "
-            f"given {given.size} of shape {given.shape}."
+            f"given {counts.size} of shape {counts.shape}."
         )
-    return given
+    return counts
 
 
 def is_proper(coalitions: np.ndarray) -> np.ndarray:
     """Return which coalitions, bool [M, U], are neither nobody nor everybody, bool [M]."""
     sizes = coalitions.sum(1)
-    found: np.ndarray = (sizes > 0) & (sizes < coalitions.shape[1])
-    return found
+    proper: np.ndarray = (sizes > 0) & (sizes < coalitions.shape[1])
+    return proper
 
 
 def is_complete(game: Game) -> bool:
@@ -49,17 +49,17 @@ def cells(coalitions: np.ndarray) -> np.ndarray:
         >>> cells(np.array([[True, False], [False, True], [True, False]])).tolist()
         [1, 0, 1]
     """
-    _, found = np.unique(coalitions, axis=0, return_inverse=True)
-    numbered: np.ndarray = found.reshape(-1)
-    return numbered
+    _, inverse = np.unique(coalitions, axis=0, return_inverse=True)
+    numbers: np.ndarray = inverse.reshape(-1)
+    return numbers
 
 
-def values_of(game: Game, wanted: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
-    """Return the mean value of each wanted coalition over its repeats; NaN where it wasn't measured.
+def values_of(game: Game, coalitions: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
+    """Return the mean value of some coalitions over their repeats in a game; NaN where one wasn't measured.
 
     Args:
         game: Game with M coalitions.
-        wanted: Coalitions, bool [K, U].
+        coalitions: The coalitions, bool [K, U].
         weights: Multiplicities of the game's coalitions, [M]; 1 by default.
 
     Returns:
@@ -71,13 +71,38 @@ def values_of(game: Game, wanted: np.ndarray, weights: np.ndarray | None = None)
         >>> values_of(game, np.array([[True, False], [False, True]])).tolist()
         [[1.5], [nan]]
     """
-    given = multiplicities(game, weights)
-    cell = cells(np.concatenate([game.coalitions, wanted]))
-    there, asked = cell[: len(given)], cell[len(given) :]
-    totals = np.bincount(there, given, minlength=cell.max(initial=0) + 1)
+    counts = multiplicities(game, weights)
+    cell = cells(np.concatenate([game.coalitions, coalitions]))
+    measured, requested = cell[: len(counts)], cell[len(counts) :]
+    totals = np.bincount(measured, counts, minlength=cell.max(initial=0) + 1)
     sums = np.zeros((len(totals), len(game.none)))
-    np.add.at(sums, there, given[:, None] * game.values)
-    found = np.full((len(wanted), len(game.none)), np.nan)
-    known = totals[asked] > 0
-    found[known] = sums[asked[known]] / totals[asked[known], None]
-    return found
+    np.add.at(sums, measured, counts[:, None] * game.values)
+    means = np.full((len(coalitions), len(game.none)), np.nan)
+    known = totals[requested] > 0
+    means[known] = sums[requested[known]] / totals[requested[known], None]
+    return means
+
+
+def value_for_each(game: Game, coalitions: np.ndarray, weights: np.ndarray | None, word: str) -> np.ndarray:
+    """Return the value of each contributor's coalition, the mean over its repeats.
+
+    Args:
+        game: Game of U players.
+        coalitions: The coalition of each, bool [U, U].
+        weights: Multiplicities of the game's coalitions, [M]; 1 by default.
+        word: How the coalitions are called in the message, such as `without`.
+
+    Returns:
+        Values, float64 [U, B].
+
+    Raises:
+        DataError: A coalition was not measured.
+    """
+    values = values_of(game, coalitions, weights)
+    missing = [name for name, row in zip(game.players, values, strict=True) if np.isnan(row).any()]
+    if missing:
+        raise DataError(
+            f"The model {word} {missing[0]} was not measured ({len(missing)} of {len(coalitions)} such models are "
+            "missing); measure the coalitions that this estimator asks for."
+        )
+    return values

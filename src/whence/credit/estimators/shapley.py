@@ -9,6 +9,7 @@ from whence.credit.coalitions import shapley_coalitions
 from whence.credit.estimators.estimator import Estimator
 from whence.credit.estimators.regression import kernel, least_squares, row_weights
 from whence.credit.estimators.rows import drawn_in_pairs
+from whence.credit.estimators.shapley_replication import replicated_totals
 from whence.credit.game import Game
 
 #: Degree of the polynomial in |S|.
@@ -26,9 +27,9 @@ def shares(game: Game, weights: np.ndarray | None = None) -> np.ndarray:
     squares solution, the closed form of the papers without its inverse of a near-singular matrix.
 
     What depends on the size of a coalition alone is nobody's: a function of |S| added to v changes all Shapley values
-    alike. In drawn coalitions it would still drown them, since models of one or two contributors are much worse than
-    all others, so a cubic in |S| is fitted beside the shares and left out. Over all coalitions it is orthogonal to
-    differences between contributors and changes nothing; with few coalitions there is no room for it.
+    by the same amount. In drawn coalitions it would still hide them, since models of one or two contributors are much
+    worse than all others. So a cubic in |S| is fitted beside the shares and left out. Over all coalitions it is
+    orthogonal to differences between contributors and changes nothing; with few coalitions it is not fitted.
 
     Args:
         game: Values of coalitions from `shapley_coalitions`, or all coalitions.
@@ -42,7 +43,7 @@ def shares(game: Game, weights: np.ndarray | None = None) -> np.ndarray:
 
     Example:
         >>> glove = lambda inside: float(min(inside[0], inside[1] or inside[2]))  # one left glove, two right ones
-        >>> game = Game.played(("a", "b", "c"), shapley_coalitions(3, 6, seed=0), glove)
+        >>> game = Game.of_function(("a", "b", "c"), shapley_coalitions(3, 6, seed=0), glove)
         >>> shares(game).round(6).tolist()
         [[0.666667, 0.166667, 0.166667]]
     """
@@ -55,8 +56,9 @@ def shares(game: Game, weights: np.ndarray | None = None) -> np.ndarray:
     inside = game.coalitions.astype(float)
     target = game.values - game.none - inside.sum(1, keepdims=True) * even
     design = np.hstack([inside @ basis, sizes(game.coalitions, weighed)])
-    found: np.ndarray = even[:, None] + (basis @ least_squares(design, target, weighed, players)[: players - 1]).T
-    return found
+    differences = basis @ least_squares(design, target, weighed, players)[: players - 1]
+    shares: np.ndarray = even[:, None] + differences.T
+    return shares
 
 
 def sizes(coalitions: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -74,11 +76,14 @@ def sizes(coalitions: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 
 SHAPLEY = Estimator(
-    "shapley",
-    "Shapley value",
-    "Lu et al. 2025 (arXiv:2407.03153); Covert & Lee 2021 (arXiv:2012.01536)",
-    True,
-    shapley_coalitions,
-    shares,
-    drawn_in_pairs,
+    name="shapley",
+    title="Shapley value",
+    paper="Lu et al. 2025 (arXiv:2407.03153); Covert & Lee 2021 (arXiv:2012.01536)",
+    efficient=True,
+    coalitions=shapley_coalitions,
+    shares=shares,
+    drawn=drawn_in_pairs,
+    meaning="the average difference that a contributor makes when contributors join one after another, over all "
+    "orders in which they could join (Shapley value)",
+    replicated_totals=lambda game, names: replicated_totals(game, shares(game), names),
 )

@@ -1,21 +1,21 @@
-"""The bank of retrained models: what they were trained on, what was asked of them, and what they answered.
+"""The bank: models that were retrained on recorded subsets, and their measurements.
 
 bank/data/          the training examples
-bank/queries/       held-out pictures, and pictures that the first reference model drew
+bank/queries/       the queries: held-out pictures, and pictures that the first reference model drew
 bank/models/0/ ...  reference models, trained on everything; attributions are of these
 bank/reference/     their measurements
-bank/pools/test/    models retrained on recorded subsets, measured
-bank/runs/          measurements of a pool that is not whole yet
-bank/removals/      models retrained without what a method names, measured
+bank/pools/test/    measurements of models that were retrained on recorded subsets
+bank/runs/          measurements of a pool that is unfinished
+bank/removals/      measurements of models that were retrained without the examples that a method names
 """
 
 from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -24,22 +24,21 @@ from whence import artefacts
 from whence.artefacts import Manifest
 from whence.config import Config
 from whence.data import Dataset, read
-from whence.diffusion.draws import Draws
 from whence.diffusion.examples import Examples, Origin
 from whence.diffusion.model import DiffusionModel, fingerprint
 from whence.errors import ArtefactError, MismatchError
-from whence.evaluation.bank.matching import reordered, require_match, with_means
+from whence.evaluation.bank.alignment import reorder, require_match, with_means
 from whence.evaluation.bank.pool import KIND as POOL
 from whence.evaluation.bank.pool import Pool
-from whence.evaluation.bank.subsets import classes_of
+from whence.retraining.measurement import RETRAINED, MeasurementPlan
+from whence.retraining.retrain import MODEL_SUFFIX, Retraining, open_once
+from whence.retraining.rule import RetrainingRule
+from whence.retraining.subsets import classes_of
 from whence.scores.scores import Scores
-from whence.seeds import derived_seed
 
 KIND = "bank"
-#: Folder in ``runs`` of models that are retrained for deletion, which make no pool.
+#: Folder in ``runs`` of the models that are retrained for deletion; they are no pool.
 REMOVALS = "removals"
-#: How the folder of a retrained model ends; that of its measurement has the name without it.
-MODEL_SUFFIX = ".model"
 
 
 @dataclass(frozen=True)
@@ -61,12 +60,12 @@ class Bank:
         Raises:
             ArtefactError: There is none, or it, its data or its queries are unfinished or damaged.
         """
-        place = SHIPPED / str(path) if str(path) in shipped() else Path(path)
-        manifest = artefacts.read_verified(place, KIND)
+        folder = SHIPPED / str(path) if str(path) in shipped() else Path(path)
+        manifest = artefacts.read_verified(folder, KIND)
         for name in ("data", "queries"):
-            artefacts.require_part(place, manifest, name, "dataset")
-            artefacts.read_verified(place / name, "dataset")
-        return cls(place, manifest)
+            artefacts.require_part(folder, manifest, name, "dataset")
+            artefacts.read_verified(folder / name, "dataset")
+        return cls(folder, manifest)
 
     @cached_property
     def config(self) -> Config:
@@ -106,8 +105,7 @@ class Bank:
     @cached_property
     def development(self) -> np.ndarray:
         """Whether knobs may be chosen on the query, bool [Q]: every other one; the rest is for what is reported."""
-        even: np.ndarray = np.arange(len(self.queries)) % 2 == 0
-        return even
+        return np.array([q % 2 == 0 for q in range(len(self.queries))], bool)
 
     @cached_property
     def models(self) -> tuple[Path, ...]:
@@ -122,20 +120,41 @@ class Bank:
             artefacts.verify(path, artefacts.read_manifest(path, "model"), "unet/")
         return tuple(fingerprint(DiffusionModel.load(path)) for path in self.models)
 
+    layout = RETRAINED
+    start = None
+
     @cached_property
-    def draws(self) -> Draws:
-        """The draws of every query at which all models are measured."""
-        seed = derived_seed(self.manifest.made["seed"], "measurement")
-        return Draws(seed, self.config.model.timesteps)
+    def plan(self) -> MeasurementPlan:
+        """What is measured of every model: the losses of the queries, and the drawn ones drawn again."""
+        made = self.manifest.made
+        return MeasurementPlan(
+            (), None, self.queries_data, self.drawn, self.config.sampler, int(made["draws"]), int(made["seed"])
+        )
 
     @property
-    def draws_per_query(self) -> int:
-        """How many of them."""
-        return int(self.manifest.made["draws"])
+    def reopen(self) -> Callable[[], Bank]:
+        """Opens the bank in another process."""
+        return partial(open_once, Bank.open, (self.path,), self.manifest.fingerprint)
+
+    def retraining(self, name: str, rows: np.ndarray, seed: int, *, weighted: bool = False) -> Retraining:
+        """Return a model to retrain on some rows, ascending, with the settings of the bank's models.
+
+        A weighted one repeats a run on all examples, with weight 0 for the others; else it is trained on these alone.
+        """
+        rows, rule = np.asarray(rows, np.int64), RetrainingRule(kind="weight 0" if weighted else "retraining")
+        config = rule.settings(self.config, len(rows), len(self.examples), seed)
+        made = {
+            "kept": artefacts.digest(rows.tobytes()),
+            "examples": len(rows),
+            "weighted": weighted,
+            "config": config.record(),
+            "draws": self.plan.draws,
+        }
+        return Retraining(name, rows, rule, config, {"bank": self.manifest.fingerprint}, made)
 
     @cached_property
     def pools(self) -> Mapping[str, Pool]:
-        """The pools that are whole, by name, checked by hash."""
+        """The finished pools by name, checked by hash."""
         return {path.name: self._read_pool(path) for path in artefacts.whole(self.path / "pools", "*")}
 
     @cached_property
@@ -159,10 +178,10 @@ class Bank:
         Raises:
             MismatchError: It is of another bank.
         """
-        given = artefacts.read_manifest(path, POOL).inputs.get("bank")
-        if given != self.manifest.fingerprint:
+        bank = artefacts.read_manifest(path, POOL).inputs.get("bank")
+        if bank != self.manifest.fingerprint:
             raise MismatchError(
-                f"{path} was measured on another bank: fingerprint {str(given)[:12]}, {self.path} is "
+                f"{path} was measured on another bank: fingerprint {str(bank)[:12]}, {self.path} is "
                 f"{self.manifest.fingerprint[:12]}. Measurements belong to the bank whose data, queries and reference "
                 "models they were made with."
             )
@@ -170,11 +189,10 @@ class Bank:
 
     @cached_property
     def unfinished(self) -> Mapping[str, int]:
-        """Pools that are not whole yet, by name: how many of their models are measured."""
-        found = Counter(
-            path.parent.name for path in artefacts.whole(self.path / "runs", "*/*") if path.suffix != MODEL_SUFFIX
-        )
-        return {name: found[name] for name in sorted(found) if name not in (*self.pools, REMOVALS)}
+        """How many models of each unfinished pool are measured, by its name."""
+        runs = artefacts.whole(self.path / "runs", "*/*")
+        counts = Counter(path.parent.name for path in runs if path.suffix != MODEL_SUFFIX)
+        return {name: counts[name] for name in sorted(counts) if name not in (*self.pools, REMOVALS)}
 
     def pool(self, name: str) -> Pool:
         """Return a pool.
@@ -203,27 +221,21 @@ class Bank:
         Raises:
             MismatchError: They are of others; the fingerprints of both are named.
         """
-        require_match(
-            scores.method, manifest, self._known, f"Attribute the bank's own: {self.attribution} --out scores/"
-        )
-        return reordered(scores, self.queries, self.examples)
+        kinds = [kind for kind in (None, False, True) if kind is None or (self.drawn == kind).any()]
+        fingerprints = {
+            "model": with_means(self.fingerprints),
+            "data": (Examples.of(self.data).fingerprint,),
+            "queries": tuple(dict.fromkeys(self.attribution_queries(kind).fingerprint for kind in kinds)),
+        }
+        way_out = f"Attribute the bank's own: {self.attribution} --out scores/"
+        require_match(scores.method, manifest, fingerprints, way_out)
+        return reorder(scores, self.queries, self.examples)
 
     @property
     def attribution(self) -> str:
-        """The command that attributes all queries to all examples, but for its ``--method`` and ``--out``."""
-        own = (self.models[0], self.path / "data", "--queries", self.path / "queries")
-        return shlex.join(map(str, ("whence", "attribute", *own)))
-
-    @cached_property
-    def _known(self) -> dict[str, tuple[str, ...]]:
-        """Fingerprints that scores may be of, by role: a model or a mean of models, all queries or one kind."""
-        kinds = [kind for kind in (None, False, True) if kind is None or (self.drawn == kind).any()]
-        queries = dict.fromkeys(self.attribution_queries(kind).fingerprint for kind in kinds)
-        return {
-            "model": with_means(self.fingerprints),
-            "data": (Examples.of(self.data).fingerprint,),
-            "queries": tuple(queries),
-        }
+        """The command that attributes all queries to all examples; ``--method`` and ``--out`` are to be added."""
+        arguments = (self.models[0], self.path / "data", "--queries", self.path / "queries")
+        return shlex.join(map(str, ("whence", "attribute", *arguments)))
 
 
 #: Banks that come with Whence.

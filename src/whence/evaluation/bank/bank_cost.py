@@ -4,26 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
-import numpy as np
 import psutil
 
 from whence import artefacts
-from whence.config import Config, SamplerConfig
-from whence.cost import Cost, counted, median_seconds
-from whence.data import Dataset
-from whence.diffusion.model import DiffusionModel
+from whence.config import Config
+from whence.cost import Cost, counted
 from whence.diffusion.training_cost import time_step, weight_bytes
 from whence.engine import workers_here
-from whence.evaluation.bank.build import PoolRequest
-from whence.evaluation.bank.measure import BATCH, draw_again, measure_losses
-from whence.evaluation.bank.request import BankRequest
-from whence.evaluation.bank.retrain import shortened
-
-#: Sampling steps that are timed.
-TIMED_STEPS = 3
+from whence.evaluation.bank.bank_request import BankRequest
+from whence.evaluation.bank.make_pool import PoolRequest
+from whence.retraining.measurement_cost import time_drawing, time_losses
+from whence.retraining.rule import shorten_training
 
 
 def bank_cost(
@@ -35,12 +28,12 @@ def bank_cost(
     keep_models: bool = False,
     workers: int | None = None,
 ) -> Cost:
-    """Cost of what a bank lacks, measured on a few training steps, one batch of losses and a few sampling steps.
+    """Return the cost of the missing models of a bank, from timing a few training steps, losses and sampling steps.
 
     Args:
         request: The bank.
         pools: Its pools.
-        path: Its directory; what is there already costs nothing.
+        path: Its directory; models that are measured there cost nothing.
         shard: The part of the pools that is trained.
         keep_models: Whether the weights are kept.
         workers: Processes; default one for each core.
@@ -59,9 +52,9 @@ def bank_cost(
     seconds += -(-references // used) * config.training.steps * step
     steps, retrained = references * config.training.steps, 0
     for pool in pools:
-        missing, own = len(pool.missing(path, shard)), _steps(pool, config, len(data))
-        seconds += -(-missing // used) * (own * step + measuring)
-        retrained, steps = retrained + missing, steps + missing * own
+        missing, each = len(pool.missing(path, shard)), _steps(pool, config, len(data))
+        seconds += -(-missing // used) * (each * step + measuring)
+        retrained, steps = retrained + missing, steps + missing * each
     weights, queries = weight_bytes(model), settings.held_out + settings.drawn
     measurement = 8 * queries + settings.drawn * math.prod(data.size)
     kept = references + (config.training.checkpoints if references else 0) + (retrained if keep_models else 0)
@@ -85,28 +78,14 @@ def _missing_references(request: BankRequest, path: Path) -> int:
     Raises:
         MismatchError: A bank of something else is there.
     """
-    if request.is_there(path):
+    if request.exists_in(path):
         return 0
-    begun = Path(f"{path}.part") / "models"
-    return sum(not (begun / str(k) / artefacts.MANIFEST).exists() for k in range(request.settings.models))
+    folder = Path(f"{path}.part") / "models"
+    return sum(not (folder / str(k) / artefacts.MANIFEST).exists() for k in range(request.settings.models))
 
 
 def _steps(pool: PoolRequest, config: Config, examples: int) -> int:
-    """Steps of the training of each of a pool's models."""
+    """Training steps of each model of a pool."""
     return (
-        config if pool.deterministic else shortened(config, round(pool.fraction * examples), examples)
+        config if pool.deterministic else shorten_training(config, round(pool.fraction * examples), examples)
     ).training.steps
-
-
-def time_losses(model: DiffusionModel, data: Dataset, draws: int, pictures: int) -> float:
-    """Return the seconds that losses of so many pictures take one model, measured on some of `data`."""
-    few = data.select(np.arange(min(len(data), max(1, BATCH // draws))))
-    taken = median_seconds(partial(measure_losses, model, few, model.process.draws(0), draws), 3)
-    return taken * pictures / len(few)
-
-
-def time_drawing(model: DiffusionModel, sampler: SamplerConfig, names: Sequence[str]) -> float:
-    """Return the seconds that drawing the pictures SEED/INDEX takes one model, measured on one batch and few steps."""
-    short = sampler.model_copy(update={"steps": min(TIMED_STEPS, sampler.steps)})
-    taken = median_seconds(partial(draw_again, model, short, names[: sampler.batch_size]), 1)
-    return taken * -(-len(names) // sampler.batch_size) * sampler.steps / short.steps

@@ -1,16 +1,17 @@
-"""A pool: models retrained on recorded subsets of one kind, measured on all queries."""
+"""A pool: models that were retrained on recorded subsets of one kind, measured on all queries."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from whence import artefacts
 from whence.errors import WhenceError
+from whence.retraining.measurement import Measurement
 
 KIND = "pool"
 
@@ -20,11 +21,11 @@ class Pool:
     """Models retrained on S subsets with K training seeds each.
 
     Attributes:
-        name: What they are for: ``test``, ``development``, ``deterministic-10%``.
+        name: Name of the pool: ``test``, ``development``, ``deterministic-10%``.
         kept: The training examples that each subset keeps, bool [S, N].
         seeds: The K training seeds.
         losses: Mean loss of every query, over draws that all models share, float64 [S, K, Q].
-        pictures: The G drawn queries drawn again from the same noise, uint8 [S, K, G, C, H, W].
+        pictures: The G drawn queries, drawn again from the same noise, uint8 [S, K, G, C, H, W].
         weights: Fingerprints of the models' weights, S times K.
 
     Example:
@@ -56,17 +57,28 @@ class Pool:
     @property
     def mean(self) -> np.ndarray:
         """Losses, mean over the training seeds, float64 [S, Q]."""
-        found: np.ndarray = self.losses.mean(1)
-        return found
+        mean: np.ndarray = self.losses.mean(1)
+        return mean
+
+    @classmethod
+    def of(cls, name: str, kept: np.ndarray, seeds: tuple[int, ...], measurements: Sequence[Measurement]) -> Pool:
+        """Return the pool of S x K measurements, subset by subset and seed by seed."""
+        shape = (len(kept), len(seeds))
+        losses, pictures = (np.stack([getattr(one, part) for one in measurements]) for part in ("losses", "redrawn"))
+        weights = np.array([one.weights for one in measurements]).reshape(shape).tolist()
+        return cls(
+            name,
+            kept,
+            seeds,
+            losses.reshape(*shape, -1),
+            pictures.reshape(*shape, *pictures.shape[1:]),
+            tuple(map(tuple, weights)),
+        )
 
     def write(self, path: Path, inputs: dict[str, Any], made: dict[str, Any]) -> None:
         """Write the pool as an artefact."""
         with artefacts.create(path, KIND, inputs=inputs, made=made) as part:
-            tensors = {
-                "kept": torch.from_numpy(self.kept),
-                "losses": torch.from_numpy(self.losses),
-                "pictures": torch.from_numpy(np.ascontiguousarray(self.pictures)),
-            }
+            tensors = {name: artefacts.to_tensor(getattr(self, name)) for name in ("kept", "losses", "pictures")}
             artefacts.write_tensors(part / "measured.safetensors", tensors)
             artefacts.write_json(part / "models.json", {"seeds": self.seeds, "weights": self.weights})
 

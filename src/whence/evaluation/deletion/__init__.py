@@ -1,23 +1,26 @@
 """Deletion: does removing what a method names for a query hurt that query more than removing at random?"""
 
-from whence.evaluation.deletion.delete import carry_out, delete, measured_deletion, missing_runs, zero_of
 from whence.evaluation.deletion.deletion import Deletion
-from whence.evaluation.deletion.effect import Effect, effect, harm
-from whence.evaluation.deletion.figures import Comparison, Figures
-from whence.evaluation.deletion.wanted import Wanted, top_count
+from whence.evaluation.deletion.effect import DeletionComparison, DeletionEffects, Effect, effect, harm
+from whence.evaluation.deletion.make_deletion import (
+    measure_removals,
+    missing_retrainings,
+    read_deletion,
+    read_random_baseline,
+)
+from whence.evaluation.deletion.removal import Removal, top_count
 
 __all__ = [
-    "Comparison",
     "Deletion",
+    "DeletionComparison",
+    "DeletionEffects",
     "Effect",
-    "Figures",
-    "Wanted",
-    "carry_out",
-    "delete",
+    "Removal",
     "effect",
     "harm",
-    "measured_deletion",
-    "missing_runs",
+    "measure_removals",
+    "missing_retrainings",
+    "read_deletion",
+    "read_random_baseline",
     "top_count",
-    "zero_of",
 ]

@@ -1,11 +1,11 @@
-"""Measured removals: what models retrained without some examples say of the bank's queries.
+"""Measured removals: the losses and pictures of the bank's queries under models trained without some examples.
 
-BANK/removals/METHOD-COUNT-KEY/    KEY stands for what was removed and with which seeds
+BANK/removals/METHOD-COUNT-KEY/    KEY stands for the removed examples and the training seeds
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,11 @@ from typing import Any
 import numpy as np
 
 from whence import artefacts
-from whence.artefacts import Manifest
 from whence.errors import ArtefactError, WhenceError
 from whence.evaluation.bank import Bank
-from whence.evaluation.bank.retrain import Measurement
-from whence.evaluation.deletion.wanted import Wanted, removed_rows
+from whence.evaluation.deletion.removal import Removal, removed_rows
 from whence.images import distance, from_pixels
+from whence.retraining.measurement import Measurement
 from whence.scores.scores import Scores
 
 #: Kind of the artefact.
@@ -32,12 +31,12 @@ class Deletion:
     Axis 0 of the measurements says which: 0 without those that the method names, 1 without the random ones.
 
     Attributes:
-        wanted: What was removed.
+        removal: The examples that were removed.
         losses: Mean loss of all queries of the bank, over draws that all models share, float64 [2, Q', K, Q].
-        pictures: For the D drawn ones of the Q' queries: drawn again from the same noise, uint8 [2, D, K, C, H, W].
+        pictures: The D drawn ones of the Q' queries, drawn again from the same noise, uint8 [2, D, K, C, H, W].
     """
 
-    wanted: Wanted
+    removal: Removal
     losses: np.ndarray
     pictures: np.ndarray
 
@@ -47,7 +46,7 @@ class Deletion:
         Raises:
             WhenceError: A shape doesn't fit, or a loss is not finite.
         """
-        queries, seeds = len(self.wanted.queries), len(self.wanted.seeds)
+        queries, seeds = len(self.removal.queries), len(self.removal.seeds)
         fits = self.losses.shape[:3] == (2, queries, seeds) and self.losses.ndim == 4
         if not fits or self.pictures.shape[0] != 2 or self.pictures.shape[2] != seeds:
             raise WhenceError(
@@ -55,71 +54,72 @@ class Deletion:
                 f"{self.pictures.shape}."
             )
         if not np.isfinite(self.losses).all():
-            raise WhenceError(f"A loss without the examples named by {self.wanted.method} is not finite.")
+            raise WhenceError(f"A loss without the examples named by {self.removal.method} is not finite.")
 
     @classmethod
-    def gather(cls, bank: Bank, wanted: Wanted, measured: list[Measurement]) -> Deletion:
-        """Return the measurements of `wanted.runs`, in their order, as arrays."""
-        shape = (len(wanted.queries), 2, len(wanted.seeds))
-        losses = np.stack([one.losses for one in measured]).reshape(*shape, -1).swapaxes(0, 1)
-        pictures = np.stack([one.pictures for one in measured])
+    def of(cls, bank: Bank, removal: Removal, measurements: Sequence[Measurement]) -> Deletion:
+        """Return the measurements of `removal.retrainings`, in their order, as arrays."""
+        shape = (len(removal.queries), 2, len(removal.seeds))
+        losses = np.stack([one.losses for one in measurements]).reshape(*shape, -1).swapaxes(0, 1)
+        pictures = np.stack([one.redrawn for one in measurements])
         pictures = pictures.reshape(*shape, *pictures.shape[1:]).swapaxes(0, 1)
-        drawn = [row for row, q in enumerate(wanted.queries) if bank.drawn[q]]
-        place = np.cumsum(bank.drawn)[[wanted.queries[row] for row in drawn]] - 1  # among the drawn queries
-        chosen = [pictures[:, row, :, g] for row, g in zip(drawn, place, strict=True)]
-        empty = np.zeros((2, 0, len(wanted.seeds), *pictures.shape[4:]), np.uint8)
-        return cls(wanted, losses, np.stack(chosen, axis=1) if chosen else empty)
+        rows = [row for row, q in enumerate(removal.queries) if bank.drawn[q]]
+        columns = np.cumsum(bank.drawn)[[removal.queries[row] for row in rows]] - 1  # among the drawn queries
+        drawn = [pictures[:, row, :, column] for row, column in zip(rows, columns, strict=True)]
+        empty = np.zeros((2, 0, len(removal.seeds), *pictures.shape[4:]), np.uint8)
+        return cls(removal, losses, np.stack(drawn, axis=1) if drawn else empty)
 
     @property
-    def own(self) -> np.ndarray:
+    def query_losses(self) -> np.ndarray:
         """Losses of the query for which the examples were removed, float64 [2, Q', K]."""
-        rows = np.array(self.wanted.queries)[None, :, None, None]
+        rows = np.array(self.removal.queries)[None, :, None, None]
         return np.take_along_axis(self.losses, rows, axis=3)[..., 0]
 
-    def drawn(self, bank: Bank) -> tuple[int, ...]:
-        """Rows of the drawn ones of its queries among those of the bank, D."""
-        return tuple(q for q in self.wanted.queries if bank.drawn[q])
-
-    def others(self, bank: Bank) -> np.ndarray:
+    def other_losses(self, bank: Bank) -> np.ndarray:
         """Mean losses of all other queries that are not for development, float64 [2, Q', K]."""
-        other = np.broadcast_to(~bank.development, (len(self.wanted.queries), len(bank.queries))).copy()
-        other[np.arange(len(other)), list(self.wanted.queries)] = False
-        found: np.ndarray = np.einsum("rqko,qo->rqk", self.losses, other / other.sum(1, keepdims=True))
-        return found
+        others = np.broadcast_to(~bank.development, (len(self.removal.queries), len(bank.queries))).copy()
+        others[np.arange(len(others)), list(self.removal.queries)] = False
+        means: np.ndarray = np.einsum("rqko,qo->rqk", self.losses, others / others.sum(1, keepdims=True))
+        return means
+
+    def drawn_queries(self, bank: Bank) -> tuple[int, ...]:
+        """Rows of the drawn ones of its queries among those of the bank, D."""
+        return tuple(q for q in self.removal.queries if bank.drawn[q])
 
     def distances(self, bank: Bank) -> np.ndarray:
         """Euclidean distances over pixels in [0, 1] of the pictures drawn again from the query, float64 [2, D, K]."""
-        again = from_pixels(artefacts.to_tensor(self.pictures))
-        asked = bank.queries_data.images(self.drawn(bank))[None, :, None]
-        found: np.ndarray = distance(again, asked.expand_as(again)).numpy()
-        return found
+        pictures = from_pixels(artefacts.to_tensor(self.pictures))
+        queries = bank.queries_data.images(self.drawn_queries(bank))[None, :, None]
+        distances: np.ndarray = distance(pictures, queries.expand_as(pictures)).numpy()
+        return distances
 
     def is_of(self, bank: Bank, scores: Scores) -> bool:
         """Return whether scores are of all the queries."""
-        return {bank.queries[q] for q in self.wanted.queries} <= set(scores.queries)
+        return {bank.queries[q] for q in self.removal.queries} <= set(scores.queries)
 
     def overlap(self, bank: Bank, scores: Scores) -> np.ndarray:
-        """Return which share of the examples that were removed scores name now among as many at the top, [Q'].
+        """Return which share of the removed examples is among the top of scores, as many as were removed, [Q'].
 
-        1: what was measured is what these scores name. Scores that were computed on another machine may differ in
-        their last bits, and with them an example or two at the border.
+        1: the scores name exactly the examples that were removed. Scores that were computed on another machine may
+        differ in their last bits, and so name another example or two.
         """
-        now = removed_rows(bank, scores, self.wanted.queries, self.wanted.removed.shape[1])
-        both = [np.intersect1d(a, b).size for a, b in zip(now, self.wanted.removed, strict=True)]
-        found: np.ndarray = np.array(both) / self.wanted.removed.shape[1]
-        return found
+        top = removed_rows(bank, scores, self.removal.queries, self.removal.removed.shape[1])
+        common = [np.intersect1d(a, b).size for a, b in zip(top, self.removal.removed, strict=True)]
+        shares: np.ndarray = np.array(common) / self.removal.removed.shape[1]
+        return shares
 
-    def write(self, bank: Bank, root: Path) -> Path:
-        """Return the path of the artefact below `root` as which it is written."""
-        path, (inputs, made) = place(bank, root, self.wanted), _request(bank, self.wanted)
-        facts = {"scores": self.wanted.scores}
-        with artefacts.create(path, KIND, inputs=inputs, made=made, facts=facts) as part:
-            tensors = {"removed": self.wanted.removed, "random": self.wanted.random}
-            tensors |= {"losses": self.losses, "pictures": self.pictures}
-            artefacts.write_tensors(
-                part / "measured.safetensors", {name: artefacts.to_tensor(array) for name, array in tensors.items()}
-            )
-        return path
+    def write(self, bank: Bank, root: Path) -> None:
+        """Write it as an artefact below `root`."""
+
+        def build(part: Path) -> dict[str, Any]:
+            arrays = {"removed": self.removal.removed, "random": self.removal.random}
+            arrays |= {"losses": self.losses, "pictures": self.pictures}
+            tensors = {name: artefacts.to_tensor(array) for name, array in arrays.items()}
+            artefacts.write_tensors(part / "measured.safetensors", tensors)
+            return {"scores": self.removal.scores}
+
+        inputs, made = _provenance(bank, self.removal)
+        artefacts.ensure(deletion_path(bank, root, self.removal), KIND, inputs=inputs, made=made, build=build)
 
     @classmethod
     def read(cls, bank: Bank, path: Path) -> Deletion:
@@ -129,45 +129,40 @@ class Deletion:
             ArtefactError: They are missing, damaged, or of another bank.
         """
         manifest = artefacts.read_verified(path, KIND)
-        _require_bank(bank, path, manifest)
+        if manifest.inputs["bank"] != bank.manifest.fingerprint:
+            raise ArtefactError(
+                f"{path} was measured on another bank: fingerprint {manifest.inputs['bank'][:12]}, {bank.path} is "
+                f"{bank.manifest.fingerprint[:12]}."
+            )
         tensors = {name: t.numpy() for name, t in artefacts.read_tensors(path / "measured.safetensors").items()}
-        made, names = manifest.made, {name: q for q, name in enumerate(bank.queries)}
-        queries = tuple(names[name] for name in made["queries"])
-        wanted = Wanted(
+        made, rows = manifest.made, {name: q for q, name in enumerate(bank.queries)}
+        removal = Removal(
             made["method"],
-            queries,
+            tuple(rows[name] for name in made["queries"]),
             tensors["removed"],
             tensors["random"],
             tuple(made["seeds"]),
             manifest.facts["scores"],
         )
-        return cls(wanted, tensors["losses"], tensors["pictures"])
+        return cls(removal, tensors["losses"], tensors["pictures"])
 
 
-def place(bank: Bank, root: Path, wanted: Wanted) -> Path:
-    """Return where removals are kept below `root`; others never get in their way."""
-    method = wanted.method.replace(":", "-").replace("/", "-")
-    return root / f"{method}-{wanted.removed.shape[1]}-{artefacts.digest(_request(bank, wanted))[:8]}"
+def deletion_path(bank: Bank, root: Path, removal: Removal) -> Path:
+    """Return the directory of measured removals below `root`; other removals have other ones."""
+    method = removal.method.replace(":", "-").replace("/", "-")
+    return root / f"{method}-{removal.removed.shape[1]}-{artefacts.digest(_provenance(bank, removal))[:8]}"
 
 
-def kept_in(bank: Bank, roots: Iterable[Path], wanted: Wanted) -> Path | None:
-    """Return the whole artefact of removals below the first of the roots that has it; None if they weren't measured."""
-    inputs, made = _request(bank, wanted)
-    paths = (place(bank, root, wanted) for root in roots)
+def find_deletion(bank: Bank, roots: Iterable[Path], removal: Removal) -> Path | None:
+    """Return the first directory below the roots that holds measurements of a removal; None where there is none."""
+    inputs, made = _provenance(bank, removal)
+    paths = (deletion_path(bank, root, removal) for root in roots)
     return next((path for path in paths if artefacts.existing(path, KIND, inputs=inputs, made=made)), None)
 
 
-def _request(bank: Bank, wanted: Wanted) -> tuple[dict[str, Any], dict[str, Any]]:
+def _provenance(bank: Bank, removal: Removal) -> tuple[dict[str, Any], dict[str, Any]]:
     """What the artefact is made from, and how."""
-    rows = {name: artefacts.digest(getattr(wanted, name).astype("<i8").tobytes()) for name in ("removed", "random")}
-    queries, size = [bank.queries[q] for q in wanted.queries], wanted.removed.shape[1]
-    made = {"method": wanted.method, "top": size, "queries": queries, "seeds": list(wanted.seeds), **rows}
+    rows = {name: artefacts.digest(getattr(removal, name).astype("<i8").tobytes()) for name in ("removed", "random")}
+    queries, size = [bank.queries[q] for q in removal.queries], removal.removed.shape[1]
+    made = {"method": removal.method, "top": size, "queries": queries, "seeds": list(removal.seeds), **rows}
     return {"bank": bank.manifest.fingerprint}, made
-
-
-def _require_bank(bank: Bank, path: Path, manifest: Manifest) -> None:
-    if manifest.inputs["bank"] != bank.manifest.fingerprint:
-        raise ArtefactError(
-            f"{path} was measured on another bank: fingerprint {manifest.inputs['bank'][:12]}, {bank.path} is "
-            f"{bank.manifest.fingerprint[:12]}."
-        )

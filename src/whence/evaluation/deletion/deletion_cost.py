@@ -13,37 +13,38 @@ from whence.diffusion.model import DiffusionModel
 from whence.diffusion.training_cost import time_step, weight_bytes
 from whence.engine import workers_here
 from whence.evaluation.bank import Bank
-from whence.evaluation.bank.retrain import measure
-from whence.evaluation.deletion.delete import missing_runs
-from whence.evaluation.deletion.wanted import Wanted
+from whence.evaluation.deletion.make_deletion import missing_retrainings
+from whence.evaluation.deletion.removal import Removal
+from whence.retraining.make_measurement import measure
 
 
 def deletion_cost(
-    bank: Bank, wanted: Sequence[Wanted], *, store: Path | None = None, workers: int | None = None
+    bank: Bank, removals: Sequence[Removal], *, store: Path | None = None, workers: int | None = None
 ) -> Cost:
-    """Cost of what `carry_out` would train, measured on a few training steps and the measurement of one model.
+    """Return the cost of `measure_removals`, from timing a few training steps and the measurement of one model.
 
     Args:
         bank: The bank.
-        wanted: What is removed.
-        store: Folder for what is measured; default the bank's own.
+        removals: The removals.
+        store: Folder for the measurements; default the bank's own.
         workers: Processes; default one for each core.
 
     Returns:
-        The plan.
+        The cost of the models that are not measured yet.
     """
-    runs = missing_runs(bank, wanted, store)
-    if not runs:
+    missing = missing_retrainings(bank, removals, store)
+    if not missing:
         return Cost(0.0, 0, 0, "nothing: all of it is there already")
     step, model = time_step(bank.data, bank.config)
     start = time.perf_counter()
-    measured = measure(bank, DiffusionModel.load(bank.models[0]))
-    measuring = time.perf_counter() - start
-    used, steps = min(workers or workers_here(), len(runs)), runs[0].settings(bank).training.steps
+    measurement = measure(DiffusionModel.load(bank.models[0]), bank.plan)
+    seconds = time.perf_counter() - start
+    used, steps = min(workers or workers_here(), len(missing)), missing[0].config.training.steps
+    kept = measurement.losses.nbytes + measurement.redrawn.nbytes
     return Cost(
-        seconds=-(-len(runs) // used) * (steps * step + measuring),
+        seconds=-(-len(missing) // used) * (steps * step + seconds),
         memory=psutil.Process().memory_info().rss * used,
-        disk=len(runs) * (measured.losses.nbytes + measured.pictures.nbytes) + used * 4 * weight_bytes(model),
-        work=f"{len(runs)} models: {steps:,} steps of {step * 1000:.0f} ms, {weight_bytes(model) // 4:,} parameters "
-        f"each, in {counted(used)}. Each is measured on {len(bank.queries):,} queries in {measuring:.1f} s",
+        disk=len(missing) * kept + used * 4 * weight_bytes(model),
+        work=f"{len(missing)} models: {steps:,} steps of {step * 1000:.0f} ms, {weight_bytes(model) // 4:,} parameters "
+        f"each, in {counted(used)}. Each is measured on {len(bank.queries):,} queries in {seconds:.1f} s",
     )

@@ -1,8 +1,9 @@
 """Does removing what a method names hurt more than removing at random?
 
-For query q and training seed k let a be the loss of q under a model trained without the examples that the method names,
-b under one trained without as many random ones of the same classes. The increase of q is the mean of a - b over k;
-everything else is said over queries. With distances of pictures in the place of losses the same is said of pictures.
+For query q and training seed k let a be the loss of q under a model that was trained without the examples that the
+method names, and b under one without as many random examples of the same classes. The increase of q is the mean of
+a - b over k; means, shares and intervals are over queries. The same is computed for pictures, with distances in the
+place of losses.
 """
 
 from __future__ import annotations
@@ -13,17 +14,19 @@ import numpy as np
 from scipy.stats import binomtest
 
 from whence.errors import DataError
+from whence.evaluation.bank import Bank
+from whence.evaluation.deletion.deletion import Deletion
 from whence.statistics.bootstrap import Interval, counted_bootstrap
 from whence.statistics.statistic import Statistic, mean_of
 
 
 @dataclass(frozen=True)
 class Effect:
-    """What removing the examples that a method names does, beside removing random ones.
+    """What removing the examples that a method names does, compared with removing random ones.
 
     Attributes:
         named: Mean over queries and seeds without the named examples.
-        random: The same without random ones.
+        random: Mean over queries and seeds without the random ones.
         increase: Mean over queries of named minus random; positive where the method found what matters. By chance 0.
         relative: The mean increase divided by `random`. By chance 0.
         worse: Share of the queries for which it is positive, with its exact binomial interval. By chance 1/2.
@@ -37,9 +40,7 @@ class Effect:
 
 
 def effect(values: np.ndarray) -> Effect:
-    """Return the effect of removals.
-
-    The intervals are over queries: what other queries, and the same training seeds, would give.
+    """Return the effect of removals, with intervals for other queries and the same training seeds.
 
     Args:
         values: Losses, or distances of pictures, [2, Q', K]: without the named examples and without random ones.
@@ -48,9 +49,9 @@ def effect(values: np.ndarray) -> Effect:
         DataError: They have another shape, or one is not finite.
 
     Example:
-        >>> found = effect(np.array([[[3.0], [2.0], [4.0]], [[2.0], [2.0], [2.0]]]))
-        >>> found.named, found.random, found.increase.value, found.relative.value, round(found.worse.value, 3)
-        (3.0, 2.0, 1.0, 0.5, 0.667)
+        >>> increased = effect(np.array([[[3.0], [2.0], [4.0]], [[2.0], [2.0], [2.0]]]))
+        >>> increased.named, increased.random, increased.increase.value, increased.relative.value
+        (3.0, 2.0, 1.0, 0.5)
     """
     if values.ndim != 3 or len(values) != 2 or not values.size or not np.isfinite(values).all():
         raise DataError(f"The effect of removals is that of finite numbers [2, queries, seeds]; given {values.shape}.")
@@ -67,12 +68,12 @@ def effect(values: np.ndarray) -> Effect:
 def harm(first: np.ndarray, second: np.ndarray) -> Statistic:
     """Return how much more the removals of one method hurt than those of another, on average over queries.
 
-    What is compared is the loss (or distance) itself, not its increase over random removals, which may be of other
-    classes for one method than for the other.
+    The losses (or distances) themselves are compared, not their increase over random removals: the random examples of
+    one method may be of other classes than those of the other.
 
     Args:
-        first: Without what the one names, [Q', K].
-        second: Without what the other names, for the same queries and seeds.
+        first: Without the examples that the first method names, [Q', K].
+        second: Without those that the second names, for the same queries and seeds.
 
     Raises:
         DataError: The shapes differ.
@@ -92,8 +93,8 @@ def share(true: np.ndarray) -> Statistic:
     Its chance is 1/2. Unlike a bootstrap interval it is not empty where all queries agree.
 
     Example:
-        >>> found = share(np.ones(20, bool))
-        >>> found.value, round(found.interval.low, 3), found.interval.high
+        >>> all_worse = share(np.ones(20, bool))
+        >>> all_worse.value, round(all_worse.interval.low, 3), all_worse.interval.high
         (1.0, 0.832, 1.0)
     """
     exact = binomtest(int(true.sum()), len(true)).proportion_ci(0.95, "exact")
@@ -105,10 +106,82 @@ def _ratio(values: np.ndarray, bases: np.ndarray) -> Statistic:
 
     def ratio(drawn: np.ndarray) -> np.ndarray:
         base = drawn @ bases
-        found: np.ndarray = np.divide(drawn @ values, base, out=np.full(len(base), np.nan), where=base != 0)
-        return found
+        ratios: np.ndarray = np.divide(drawn @ values, base, out=np.full(len(base), np.nan), where=base != 0)
+        return ratios
 
     value = float(ratio(np.ones((1, len(values))))[0])
     if np.isnan(value):
         return Statistic(value, Interval(np.nan, np.nan, 0.95, 0, 0), 0.0)
     return Statistic(value, counted_bootstrap(len(values), ratio, seed=0), 0.0)
+
+
+@dataclass(frozen=True)
+class DeletionEffects:
+    """What the removals of a method do.
+
+    Attributes:
+        loss: The effect on the loss of the query for which the examples were removed.
+        others: The effect on the mean loss of the other queries; large where a method names what all queries need.
+        picture: The effect on the distance from the query of the picture that is drawn again; None if none was drawn.
+    """
+
+    loss: Effect
+    others: Effect
+    picture: Effect | None
+
+    @classmethod
+    def of(cls, bank: Bank, deletion: Deletion) -> DeletionEffects:
+        """Return the effects of measured removals."""
+        distances = deletion.distances(bank)
+        picture = effect(distances) if distances.shape[1] else None
+        return cls(effect(deletion.query_losses), effect(deletion.other_losses(bank)), picture)
+
+
+@dataclass(frozen=True)
+class DeletionComparison:
+    """How much more the removals of one method hurt than those of another, for the queries that both have.
+
+    Attributes:
+        loss: Difference of the losses of the query.
+        picture: Difference of the distances of the picture from the query; None if none was drawn.
+        queries: How many queries both have.
+    """
+
+    loss: Statistic
+    picture: Statistic | None
+    queries: int
+
+    @classmethod
+    def of(cls, bank: Bank, first: Deletion, second: Deletion) -> DeletionComparison:
+        """Return the first minus the second, by `harm`.
+
+        Raises:
+            DataError: They are of different numbers of examples, or have no query or no training seed in common.
+        """
+        a, b = first.removal, second.removal
+        queries = [q for q in a.queries if q in b.queries]
+        seeds = [seed for seed in a.seeds if seed in b.seeds]
+        if not queries or not seeds or a.removed.shape[1] != b.removed.shape[1]:
+            raise DataError(
+                f"Removals are compared that are of equally many examples and share queries and seeds; those of "
+                f"{a.method} ({a.removed.shape[1]} examples) and {b.method} ({b.removed.shape[1]}) share "
+                f"{len(queries)} queries and {len(seeds)} seeds."
+            )
+        drawn = [q for q in queries if bank.drawn[q]]
+        losses = [
+            _select(deletion.query_losses[0], deletion.removal.queries, queries, deletion.removal.seeds, seeds)
+            for deletion in (first, second)
+        ]
+        distances = [
+            _select(deletion.distances(bank)[0], deletion.drawn_queries(bank), drawn, deletion.removal.seeds, seeds)
+            for deletion in (first, second)
+        ]
+        return cls(harm(*losses), harm(*distances) if drawn else None, len(queries))
+
+
+def _select(
+    values: np.ndarray, queries: tuple[int, ...], rows: list[int], seeds: tuple[int, ...], columns: list[int]
+) -> np.ndarray:
+    """Values [Q', K] of some queries and seeds."""
+    lines = [queries.index(q) for q in rows]
+    return values[lines][:, [seeds.index(seed) for seed in columns]]

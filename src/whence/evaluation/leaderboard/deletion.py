@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from whence.errors import ArtefactError
-from whence.evaluation.deletion import Comparison, Deletion, Figures, measured_deletion, top_count, zero_of
+from whence.evaluation.deletion import (
+    Deletion,
+    DeletionComparison,
+    DeletionEffects,
+    read_deletion,
+    read_random_baseline,
+    top_count,
+)
 from whence.evaluation.leaderboard.board import RANDOM, Board
 from whence.evaluation.leaderboard.scores import stored_scores
 from whence.evaluation.leaderboard.sections import Figure, Rows, Section, SectionSpec, make_figure, make_section
@@ -18,31 +25,31 @@ def measure_deletion(board: Board) -> Section:
     """Measure the section."""
     bank = board.bank
     scores = {stored.name: bank.require(stored.scores, stored.manifest) for stored in stored_scores(board)}
-    deletions = {name: removed for name, values in scores.items() if (removed := _measured_deletion(board, values))}
+    deletions = {name: removed for name, values in scores.items() if (removed := _read_deletion(board, values))}
     rows: Rows = {}
     for name, deletion in deletions.items():
         rows[name] = _columns(board, deletion)
         rows[name]["sets that agree"] = make_figure(mean_of(deletion.overlap(bank, scores[name]), _share(board)))
         if LIKENESS in deletions and name != LIKENESS:
-            comparison = Comparison.of(bank, deletion, deletions[LIKENESS])
+            comparison = DeletionComparison.of(bank, deletion, deletions[LIKENESS])
             rows[name]["difference to pixel-cosine"] = make_figure(comparison.loss)
-    zeros = [zero for deletion in deletions.values() if (zero := zero_of(bank, deletion)) is not None]
+    zeros = [zero for deletion in deletions.values() if (zero := read_random_baseline(bank, deletion)) is not None]
     if zeros:
         rows[RANDOM] = _columns(board, zeros[0])
     return make_section("deletion", rows, _notes(board, deletions))
 
 
-def _measured_deletion(board: Board, scores: Scores) -> Deletion | None:
+def _read_deletion(board: Board, scores: Scores) -> Deletion | None:
     """The removals by a method that come with the bank, if there are any."""
     try:
-        return measured_deletion(board.bank, scores, top=board.config.top)
+        return read_deletion(board.bank, scores, top=board.config.top)
     except ArtefactError:
         return None
 
 
 def _columns(board: Board, deletion: Deletion) -> dict[str, Figure | None]:
     """The effects of removals on the loss and on the picture, beyond those of random removals."""
-    effects = Figures.of(board.bank, deletion)
+    effects = DeletionEffects.of(board.bank, deletion)
     return {
         "increase of the loss": make_figure(effects.loss.increase),
         "share of queries": make_figure(effects.loss.worse),
@@ -59,7 +66,7 @@ def _share(board: Board) -> float:
 def _notes(board: Board, deletions: dict[str, Deletion]) -> list[str]:
     if not deletions:
         return [f"The bank has no measured removal of the top {board.config.top} by any method."]
-    first = next(iter(deletions.values())).wanted
+    first = next(iter(deletions.values())).removal
     return [
         f"For each of {len(first.queries)} queries the {first.removed.shape[1]} training images of the largest scores "
         f"({board.config.top}) are removed and a model is trained again, with {len(first.seeds)} training seeds; "

@@ -24,13 +24,13 @@ from whence.diffusion.examples import Examples
 from whence.ensemble import Ensemble, sample, train_ensemble
 from whence.ensemble.losses import Losses
 from whence.ensemble.residuals import losses
-from whence.evaluation.bank.retrain import shortened
 from whence.evaluation.exact.false_attribution import false_attribution
 from whence.evaluation.exact.ground_truth import AREA, CORRELATION, RECALL, GroundTruth, RankingAgreement
 from whence.evaluation.leaderboard.board import PIXELS, RANDOM, Board
 from whence.evaluation.leaderboard.scores import chosen_methods, held_out_queries, random_scores
 from whence.evaluation.leaderboard.sections import Figure, Rows, Section, SectionSpec, make_figure, make_section
 from whence.evaluation.prediction.ceiling import ceiling
+from whence.retraining.rule import shorten_training
 from whence.scores.scores import Estimand, Scores
 from whence.seeds import derived_seed
 from whence.similarity.attributors import Attributor, attributor
@@ -78,7 +78,7 @@ def train_members(board: Board, name: str, seed: int) -> Ensemble:
 def training_config(board: Board, seed: int) -> Config:
     """Return the settings of a member: those of a model of the bank that sees half of the training examples."""
     count, seed = len(board.bank.data), derived_seed(board.config.seed, f"ensemble {seed}")
-    return shortened(board.bank.config, count // 2, count).updated("training", seed=seed, checkpoints=0)
+    return shorten_training(board.bank.config, count // 2, count).updated("training", seed=seed, checkpoints=0)
 
 
 def _exact_losses(board: Board, ensemble: Ensemble, queries: Examples, seed: int) -> Losses:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from whence.evaluation.bank.build import REMOVED
+from whence.evaluation.bank.make_pool import REMOVED
 from whence.evaluation.leaderboard.board import Board
 from whence.evaluation.leaderboard.folds import Fold, fold_lds, make_folds, mean_over_folds
 from whence.evaluation.leaderboard.scores import stored_scores

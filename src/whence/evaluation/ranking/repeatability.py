@@ -16,7 +16,7 @@ from scipy.stats import rankdata
 
 from whence.artefacts import Manifest
 from whence.errors import DataError, MismatchError
-from whence.evaluation.bank.matching import reordered
+from whence.evaluation.bank.alignment import reorder
 from whence.evaluation.ranking.top import top_columns
 from whence.scores.scores import Scores
 from whence.scores.stored import StoredScores
@@ -139,9 +139,7 @@ def independent_pairs(
         )
     for a, b in pairs.values():
         _require_independent(a, b)
-    return {
-        name: (a.scores, reordered(b.scores, a.scores.queries, a.scores.examples)) for name, (a, b) in pairs.items()
-    }
+    return {name: (a.scores, reorder(b.scores, a.scores.queries, a.scores.examples)) for name, (a, b) in pairs.items()}
 
 
 def _require_independent(a: StoredScores, b: StoredScores) -> None:

@@ -11,9 +11,9 @@ import numpy as np
 from whence import artefacts, data
 from whence.artefacts import Manifest
 from whence.credit.credit import KIND, Credit, Explained
+from whence.credit.estimators import ESTIMATORS
 from whence.data import Dataset
 from whence.errors import ArtefactError, MismatchError
-from whence.report.credit.description import ESTIMATORS
 from whence.report.picture import CRISP
 from whence.report.template import fingerprints, flat_settings, versions
 

@@ -11,11 +11,12 @@ import numpy as np
 from markupsafe import Markup
 
 from whence import artefacts
+from whence.credit.behaviours import meaning
 from whence.credit.credit import Credit, Explained
 from whence.data import NO_UNIT
 from whence.errors import DataError
 from whence.report.credit.credit_folder import CreditFolder, by_picture, how_made
-from whence.report.credit.description import estimator_title, meaning, share_phrase
+from whence.report.credit.description import estimator_title, share_phrase
 from whence.report.credit.sentences import AccountLine, Finding, account, contributor_name, finding
 from whence.report.credit.share import BehaviourShares
 from whence.report.picture import SMALL, Picture, data_uri

@@ -1,0 +1,88 @@
+"""The pictures on which a study compares models, checked before any model is made."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from whence.config import SamplerConfig
+from whence.data import Dataset
+from whence.diffusion.examples import Examples
+from whence.diffusion.model import DiffusionModel
+from whence.diffusion.ranges import EXAMPLES, require_range, require_size
+from whence.errors import ConfigError, DataError
+from whence.images import to_pixels
+
+#: Settings of a sampler that change more of a picture than its last bits.
+DRAWING = ("method", "steps", "clip")
+
+
+def select_pictures(
+    model: DiffusionModel,
+    data: Dataset,
+    held_out: Dataset | None,
+    queries: Examples | None,
+    *,
+    most: int,
+    sampler: SamplerConfig,
+) -> dict[str, Dataset | None]:
+    """Return the training examples, the first `most` held-out pictures, and the queries as 8-bit pixels, by role.
+
+    Args:
+        model: The credited model.
+        data: Its training examples.
+        held_out: Pictures that training never saw.
+        queries: Pictures that are explained.
+        most: Held-out pictures that are measured, at most.
+        sampler: How models draw pictures.
+
+    Raises:
+        DataError: Pictures are of another size or range than the model's, or a held-out one is a training example.
+        ConfigError: The queries were drawn in another way than models will draw them again.
+    """
+    for role, shape in (
+        ("training images", data.pixels),
+        ("held-out pictures", None if held_out is None else held_out.pixels),
+        ("queries", None if queries is None else queries.values),
+    ):
+        if shape is not None:
+            require_size(model, torch.empty(0, *shape.shape[1:]), role)
+    require_range(model, data.images(range(min(len(data), EXAMPLES))), data.ids)
+    if queries is not None and queries.origin and queries.origin.drawn:
+        for name in DRAWING:
+            now, before = getattr(sampler, name), getattr(queries.origin.sampler, name)
+            if now != before:
+                raise ConfigError(
+                    f"The queries were drawn with {name} {before!r}; models would draw them again with {now!r}, so "
+                    "that even the same model would not draw the same pictures. Give both the same sampler."
+                )
+    return {
+        "data": data,
+        "held_out": None if held_out is None or most == 0 else _first_held_out(data, held_out, most),
+        "queries": None if queries is None else query_dataset(queries.ids, queries.values),
+    }
+
+
+def _first_held_out(data: Dataset, held_out: Dataset, most: int) -> Dataset:
+    """Return the first held-out pictures.
+
+    Raises:
+        DataError: One of them is a training example.
+    """
+    first, fingerprints = held_out.select(np.arange(min(most, len(held_out)))), set(data.fingerprints)
+    both = [name for name, print_ in zip(first.ids, first.fingerprints, strict=True) if print_ in fingerprints]
+    if both:
+        raise DataError(
+            f"{len(both)} of {len(first)} held-out pictures are training examples too, such as {both[0]!r}. Give "
+            "pictures that training never saw."
+        )
+    return first
+
+
+def query_dataset(names: Sequence[str], pictures: Tensor) -> Dataset:
+    """Return queries, uint8 or float32 in [-1, 1] [Q, C, H, W], as a data set of 8-bit pixels."""
+    pixels = to_pixels(pictures) if pictures.is_floating_point() else pictures.numpy()
+    return Dataset(tuple(names), pixels, (("query",),) * len(names), (None,) * len(names))

@@ -1,0 +1,129 @@
+"""Making the base of a bank: its data, the reference models, which are trained on all of it, and the queries."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from whence import artefacts
+from whence.config import Config
+from whence.data import Dataset, read, write
+from whence.diffusion.model import DiffusionModel
+from whence.diffusion.training import train
+from whence.engine import Report, Task, run, silent
+from whence.evaluation.bank.bank import KIND, Bank
+from whence.evaluation.bank.bank_request import BankConfig, BankRequest
+from whence.evaluation.bank.pool import KIND as POOL
+from whence.evaluation.bank.pool import Pool
+from whence.retraining.make_measurement import draw_pixels, measure
+from whence.retraining.rule import PATIENCE
+from whence.seeds import derived_seed
+
+
+def build_bank(
+    data: Dataset,
+    held_out: Dataset | None,
+    path: str | Path,
+    *,
+    config: Config | None = None,
+    settings: BankConfig | None = None,
+    workers: int | None = None,
+    report: Report = silent,
+) -> Bank:
+    """Make the base of a bank: train the reference models and draw the queries. `build_pool` fills the bank.
+
+    Args:
+        data: The training examples.
+        held_out: Pictures that training never sees, the first of which become queries; None for none.
+        path: The bank's directory.
+        config: Settings of a model that is trained on everything, and of the sampler.
+        settings: How many models and queries the bank has, and how it measures them.
+        workers: Processes; default one for each core.
+        report: Called with (training steps done, steps in all).
+
+    Returns:
+        The bank, without pools.
+
+    Raises:
+        DataError: Held-out pictures are too few, of another size, among the training examples, or named like drawn
+            ones.
+        ConfigError: There are to be no queries, or they can't be drawn.
+        MismatchError: The directory holds a bank of something else.
+    """
+    return make_bank(BankRequest.make(data, held_out, config, settings), Path(path), workers=workers, report=report)
+
+
+def make_bank(request: BankRequest, path: Path, *, workers: int | None = None, report: Report = silent) -> Bank:
+    """Make the base of a bank; see `build_bank`. If it was interrupted, it continues."""
+
+    def build(part: Path) -> None:
+        write(request.data, part / "data")
+        _train_references(part, request, workers, report)
+        write(_queries(part, request), part / "queries")
+
+    artefacts.ensure(path, KIND, **request.provenance, build=build, patience=PATIENCE)
+    return Bank.open(path)
+
+
+def measure_references(bank: Bank, report: Report = silent) -> Pool:
+    """Measure the reference models, if that was not done before, and return them: `Bank.reference`.
+
+    Args:
+        bank: The bank.
+        report: Called with (models done, models in all).
+
+    Returns:
+        The reference models as a pool of one subset, all examples.
+    """
+    inputs, made = {"bank": bank.manifest.fingerprint}, {"reference": len(bank.models)}
+    path = bank.path / "reference"
+    if artefacts.existing(path, POOL, inputs=inputs, made=made) is None:
+        measurements = []
+        for model in bank.models:
+            measurements.append(measure(DiffusionModel.load(model), bank.plan))
+            report(len(measurements), len(bank.models))
+        seeds = tuple(reference_seed(bank.manifest.made["seed"], k) for k in range(len(measurements)))
+        everything = np.ones((1, len(bank.examples)), bool)
+        Pool.of("reference", everything, seeds, measurements).write(path, inputs, made)
+    return bank.reference
+
+
+def reference_seed(seed: int, k: int) -> int:
+    """The training seed of reference model k."""
+    return derived_seed(seed, f"reference {k}")
+
+
+def _train_references(part: Path, request: BankRequest, workers: int | None, report: Report) -> None:
+    """Train the models that are attributed; only the first keeps checkpoints."""
+    tasks = []
+    for k in range(request.settings.models):
+        config = request.config.updated("training", seed=reference_seed(request.settings.seed, k))
+        config = config.updated("training", checkpoints=0) if k else config
+        folder = part / "models" / str(k)
+        if not (folder / artefacts.MANIFEST).exists():
+            arguments = {"data": str(part / "data"), "path": str(folder), "config": config}
+            tasks.append(Task(f"model {k}", train_reference, arguments, config.training.steps))
+    if tasks:
+        run(tasks, workers=workers, report=report)
+
+
+def train_reference(data: str, path: str, config: Config, report: Report) -> None:
+    """Train a reference model; a task for the engine."""
+    train(read(Path(data)), path, config, report=report, patience=PATIENCE)
+
+
+def _queries(part: Path, request: BankRequest) -> Dataset:
+    """Held-out and drawn pictures in one data set; units say which is which."""
+    names, held_out = request.settings.drawn_names, request.held_out
+    pixels = draw_pixels(DiffusionModel.load(part / "models" / "0"), request.config.sampler, names)
+    units, captions = (("drawn",),) * len(names), (None,) * len(names)
+    if held_out is None:
+        return Dataset(names, pixels, units, captions)
+    return Dataset(
+        (*held_out.ids, *names),
+        np.concatenate([held_out.pixels, pixels]),
+        (*[("held out",)] * len(held_out), *units),
+        (*held_out.captions, *captions),
+        classes=(*held_out.classes, *captions),
+    )

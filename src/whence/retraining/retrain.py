@@ -1,0 +1,164 @@
+"""Training many models without some examples, and measuring them.
+
+What is kept of a model is its measurement; the weights are kept only on request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from whence import artefacts
+from whence.artefacts import Manifest
+from whence.config import Config
+from whence.data import Dataset
+from whence.diffusion.model import DiffusionModel
+from whence.engine import Report, Task, run, silent
+from whence.errors import ConfigError, MismatchError
+from whence.retraining.make_measurement import measure
+from whence.retraining.measurement import Measurement, MeasurementFormat, MeasurementPlan
+from whence.retraining.rule import PATIENCE, RetrainingRule
+
+#: How the folder of a retrained model ends; the folder of its measurement has the name without it.
+MODEL_SUFFIX = ".model"
+
+
+class Experiment(Protocol):
+    """What the retrained models of a bank or a study have in common."""
+
+    @property
+    def manifest(self) -> Manifest:
+        """What it is made of."""
+
+    @property
+    def data(self) -> Dataset:
+        """All training examples."""
+
+    @property
+    def start(self) -> DiffusionModel | None:
+        """The model that fine-tuning starts from; None where models are only trained from new weights."""
+
+    @property
+    def plan(self) -> MeasurementPlan:
+        """What is measured of every model."""
+
+    @property
+    def layout(self) -> MeasurementFormat:
+        """How measurements are kept."""
+
+    @property
+    def reopen(self) -> Callable[[], Experiment]:
+        """Opens the experiment in another process; see `open_once`."""
+
+
+@dataclass(frozen=True, eq=False)
+class Retraining:
+    """A model to train without some examples, and to measure.
+
+    Attributes:
+        name: Name of the folder of its measurement.
+        rows: Rows of the training examples that are kept, ascending, int64.
+        rule: How it is made.
+        config: Settings of its training.
+        inputs: Fingerprints of what the measurement is made from.
+        made: How the measurement is made, for its manifest.
+    """
+
+    name: str
+    rows: np.ndarray
+    rule: RetrainingRule
+    config: Config
+    inputs: Mapping[str, Any]
+    made: Mapping[str, Any]
+
+
+def retrain(
+    experiment: Experiment,
+    folder: Path,
+    retrainings: Sequence[Retraining],
+    *,
+    keep_models: bool = False,
+    workers: int | None = None,
+    report: Report = silent,
+) -> list[Measurement]:
+    """Train and measure models, or read the measurements that are there; if it was interrupted, it continues.
+
+    Args:
+        experiment: What the models have in common.
+        folder: Where the measurements are kept, an artefact NAME for each.
+        retrainings: The models.
+        keep_models: Keep the weights, in NAME.model.
+        workers: Processes; default one for each core.
+        report: Called with (training steps done, steps in all); measuring is not counted.
+
+    Returns:
+        The measurements, in order.
+
+    Raises:
+        ConfigError: Two models have the same name.
+        MismatchError: A measurement of that name is of something else.
+    """
+    if len({retraining.name for retraining in retrainings}) < len(retrainings):
+        raise ConfigError("Two models to retrain have the same name.")
+    common = {"reopen": experiment.reopen, "folder": folder, "keep_model": keep_models}
+    tasks = [
+        Task(one.name, train_and_measure, common | {"retraining": one}, one.config.training.steps)
+        for one in missing_retrainings(experiment, folder, retrainings)
+    ]
+    if tasks:
+        run(tasks, workers=workers, report=report)
+    return [Measurement.read(folder / one.name, experiment.layout) for one in retrainings]
+
+
+def missing_retrainings(experiment: Experiment, folder: Path, retrainings: Sequence[Retraining]) -> list[Retraining]:
+    """Return the models whose measurements are not in a folder, each name once.
+
+    Raises:
+        MismatchError: A measurement that is there is of something else.
+        ArtefactError: A measurement that is there is damaged.
+    """
+    by_name = {retraining.name: retraining for retraining in retrainings}
+    return [one for one in by_name.values() if not _is_measured(experiment, folder / one.name, one)]
+
+
+def train_and_measure(
+    reopen: Callable[[], Experiment], folder: Path, retraining: Retraining, keep_model: bool, report: Report
+) -> None:
+    """Train and measure one model; a task for the engine."""
+    experiment, path = reopen(), folder / retraining.name
+    if _is_measured(experiment, path, retraining):
+        return
+    weights = path.with_name(path.name + MODEL_SUFFIX)
+    model = retraining.rule.train(
+        experiment.data, retraining.rows, weights, retraining.config, start=experiment.start, report=report
+    )
+    measurement = measure(model, experiment.plan)
+    measurement.write(path, experiment.layout, retraining.inputs, retraining.made, PATIENCE)
+    if not keep_model:
+        artefacts.discard(weights)
+
+
+def _is_measured(experiment: Experiment, path: Path, retraining: Retraining) -> bool:
+    kind = experiment.layout.kind
+    return artefacts.existing(path, kind, inputs=retraining.inputs, made=retraining.made) is not None
+
+
+@lru_cache(maxsize=1)
+def open_once(open_: Callable[..., Any], arguments: tuple[Path, ...], fingerprint: str) -> Any:
+    """Return the experiment ``open_(*arguments)``; a process opens it and checks its files once, not for every model.
+
+    Raises:
+        MismatchError: Another bank or study took its place.
+    """
+    experiment = open_(*arguments)
+    if experiment.manifest.fingerprint != fingerprint:
+        kind = experiment.manifest.kind.removeprefix("credit ")
+        raise MismatchError(
+            f"{arguments[0]} became another {kind} while models were made for it; run the command again."
+        )
+    return experiment
