@@ -152,7 +152,7 @@ def test_pictures_of_another_size(credited, owned_data, run_config, settings, dr
     if role == "training images":
         data = large
     elif role == "queries":
-        queries = replace(drawn, pictures=torch.zeros(2, 3, 8, 8))
+        queries = replace(drawn, values=torch.zeros(2, 3, 8, 8))
     else:
         unseen = large
     with pytest.raises(DataError, match=f"The {role} are"):
