@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
-from contextlib import ExitStack
 from pathlib import Path
 
 from whence.attribution.compute_scores import compute_scores
@@ -44,27 +43,23 @@ def attribute(
         model: A diffusers folder, a run of `whence train`, an encoded ensemble (the mean over its members), or a
             `DiffusionModel` around any denoiser.
         data: The training examples, or the name of a data set that `load` reads.
-        queries: The pictures to explain, such as those that `read_queries` returns, or their name (``sample:16``, a
-            folder).
+        queries: The pictures to explain, or their name as for `read_queries`: ``sample:16``, a folder.
         method: Names of methods in `METHODS`, or methods of your own.
         config: Draws, damping, compression and seed.
         out: Folder for features, scores and pictures. By default nothing is kept.
         store: Folder for features, to share them among several `out`; default ``out/features``.
-        parameters: Which parameters are differentiated: a regular expression that a layer's name must contain, like
-            ``"lora"``; default all of them.
+        parameters: A regular expression that the names of differentiated layers contain, like ``"lora"``; default all.
         workers: Processes; default one for each core.
         report: Called with (rows done, rows in all), a row being a draw of an example.
         scored: Called with (kernels done, kernels in all) when the features are there.
 
     Returns:
-        Scores with standard errors, by name of the method. They are estimates of what leaving out an example would
-        change, to first order, for these weights.
+        Scores with standard errors, by name of the method: what leaving out an example would change, to first order.
 
     Raises:
         ModelError: A parameter of the model can't be differentiated example by example.
         DataError: Images or queries don't fit the model.
-        MismatchError: The folder holds scores of another model, other data or with other settings, or the run was
-            trained on other data.
+        MismatchError: The folder holds other scores, or the run was trained on other data.
         ConfigError: There is no such method, or settings don't fit.
 
     Example:
@@ -78,17 +73,16 @@ def attribute(
     """
     data = load(str(data)) if isinstance(data, str | Path) else data
     request = AttributionRequest.of(model, data, queries, method, config, parameters)
-    with ExitStack() as stack:
-        path = Path(out or stack.enter_context(tempfile.TemporaryDirectory()))
-        folder = ScoresFolder(path, request)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = ScoresFolder(Path(out or scratch), request)
         folder.claim()
         scores = request.similarity_scores()
         if request.methods:
-            plan, feature_store = FeaturePlan.of(request), FeatureStore(Path(store) if store else path / "features")
-            feature_store.extend(plan, workers=workers, report=report)
-            scores |= compute_scores(plan, feature_store, report=scored)
+            plan, features = FeaturePlan.of(request), FeatureStore(Path(store or folder.path / "features"))
+            features.extend(plan, workers=workers, report=report)
+            scores |= compute_scores(plan, features, report=scored)
             if out:
-                write_norms(path / "norms.parquet", plan, feature_store)
+                write_norms(folder.path / "norms.parquet", plan, features)
         if out:
             folder.write(scores)
     return scores

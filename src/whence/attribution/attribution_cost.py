@@ -66,14 +66,7 @@ def batch_count(job: FeatureJob, examples: int, before: int = 0) -> int:
 def batch_seconds(
     job: FeatureJob, examples: Examples, *, clock: Callable[[], float] = time.perf_counter, repeats: int = 1
 ) -> float:
-    """Return the least time of one batch with all kinds of features, after a batch that is not counted.
-
-    Args:
-        job: The job.
-        examples: Its examples.
-        clock: Returns seconds.
-        repeats: Number of batches that are timed.
-    """
+    """Return the least time of one of several batches with all kinds of features, after a batch that isn't counted."""
     few = examples.head(job.batch)
     _, draws = batch_shape(len(few), job.batch)
     with one_thread():
@@ -87,7 +80,7 @@ def batch_seconds(
 
 
 def least_seconds(work: Callable[[], object], *, clock: Callable[[], float], repeats: int) -> float:
-    """Return the least time of a call, after a call that is not counted."""
+    """Return the least time of one of several calls, after a call that isn't counted."""
     times = []
     for _ in range(1 + repeats):
         start = clock()

@@ -98,11 +98,8 @@ def attributor_of(
         name: A key of `METHODS`, NAME-checkpoints, or what `attributor` takes: ``pixel``, ``embedding:FOLDER``.
         config: Settings of a gradient method.
         store: Folder for its features; default ``RUN/evaluations/features``.
-        workers: Processes for them; default one for each core.
-        progress: Shows the progress of the gradients at each call.
-
-    Returns:
-        From pictures float32 [Q, C, H, W] in [-1, 1] and their names to scores [Q, N].
+        workers: See `GradientAttributor`.
+        progress: See `GradientAttributor`.
 
     Raises:
         ConfigError: There is no such method, or settings are given for a method that has none.

@@ -136,19 +136,18 @@ def _terms(request: AttributionRequest, method: Method, trajectory: Trajectory |
     """Return the terms of the scores of a method."""
     checkpoints = request.target.checkpoints(method.over, request.examples.ids, request.parameters)
     return tuple(
-        Term(checkpoint, _example_set(request, method, checkpoint), _query_set(request, method, checkpoint, trajectory))
-        for checkpoint in checkpoints
+        Term(weighted, _example_set(request, method, weighted), _query_set(request, method, weighted, trajectory))
+        for weighted in checkpoints
     )
 
 
 def _example_set(request: AttributionRequest, method: Method, weighted: WeightedCheckpoint) -> FeatureSet:
     """Return the features of the training examples: at draws of their own, or at those that training drew."""
-    if weighted.source is None:
-        name, source = f"{_prefix(method)}examples", _own_draws(request, "examples", method)
-        return FeatureSet(weighted.checkpoint, name, request.examples, source, request.config.draws)
-    draws = recorded_draws(request.config.draws, weighted.source.visits)
-    name = f"recorded-{weighted.source.last:05d}"
-    return FeatureSet(weighted.checkpoint, name, request.examples, weighted.source, draws)
+    examples, recorded = request.examples, weighted.source
+    if recorded is None:
+        return _own_set(request, method, weighted, "examples", "examples", examples)
+    draws = recorded_draws(request.config.draws, recorded.visits)
+    return FeatureSet(weighted.checkpoint, f"recorded-{recorded.last:05d}", examples, recorded, draws)
 
 
 def _query_set(
@@ -156,25 +155,21 @@ def _query_set(
 ) -> FeatureSet:
     """Return the features of the queries, or of the pictures on the way to them."""
     if method.steps == "none" or trajectory is None:
-        name = f"{_prefix(method)}queries-{request.queries.fingerprint[:12]}"
-        source = _own_draws(request, "queries", method)
-        return FeatureSet(weighted.checkpoint, name, request.queries, source, request.config.draws)
+        name = f"queries-{request.queries.fingerprint[:12]}"
+        return _own_set(request, method, weighted, "queries", name, request.queries)
     pictures = trajectory.pictures
     timesteps = {name: int(name.rsplit("@", 1)[1]) for name in pictures.ids}
     steps = TrajectoryDraws(_draws(request, "trajectory"), timesteps)
     return FeatureSet(weighted.checkpoint, f"trajectory-{pictures.fingerprint[:12]}", pictures, steps, STEP_DRAWS)
 
 
-def _prefix(method: Method) -> str:
-    """Return the beginning of the names of features at shared draws."""
-    return "shared-" if method.shared else ""
-
-
-def _own_draws(request: AttributionRequest, purpose: str, method: Method) -> OwnDraws:
-    """Return draws of each example's own, other ones for queries than for examples; or the same draws for all."""
-    if not method.shared:
-        return OwnDraws(_draws(request, purpose))
-    return OwnDraws(replace(_draws(request, "shared"), shared=True))
+def _own_set(
+    request: AttributionRequest, method: Method, weighted: WeightedCheckpoint, purpose: str, name: str, x: Examples
+) -> FeatureSet:
+    """Return features at draws of each example's own, which differ by purpose; or at the same draws for all."""
+    draws = replace(_draws(request, "shared" if method.shared else purpose), shared=method.shared)
+    name = f"shared-{name}" if method.shared else name
+    return FeatureSet(weighted.checkpoint, name, x, OwnDraws(draws), request.config.draws)
 
 
 def _draws(request: AttributionRequest, purpose: str) -> Draws:

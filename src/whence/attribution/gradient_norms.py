@@ -17,17 +17,7 @@ COLUMNS = ("readout", "timestep", "norm")
 
 
 def norms(plan: FeaturePlan, store: FeatureStore, examples: FeatureSet, kind: Feature) -> dict[str, list[float]]:
-    """Return timesteps and norms ‖P g‖ of gradients, evenly spread over the examples, as columns.
-
-    Args:
-        plan: The plan.
-        store: The store.
-        examples: Features of training examples.
-        kind: The kind of features; the norms are those before any normalisation.
-
-    Returns:
-        Columns ``timestep`` and ``norm``.
-    """
+    """Return columns ``timestep`` and ``norm``: ‖P g‖ before any normalisation, evenly spread over the examples."""
     features = store.features(plan, examples, kind)
     rows = list(range(0, len(features.ids), -(-len(features.ids) * features.draws // PAIRS)))
     names = [features.ids[n] for n in rows]

@@ -159,14 +159,7 @@ def _tasks(stack: ExitStack, job: FeatureJob, before: int, kinds: Sequence[Featu
 
 
 def make_shard(job: FeatureJob, number: int, before: int, parts: Mapping[Feature, Path], report: Report) -> None:
-    """Make the features of one batch of examples and write them; a task for the engine.
-
-    Args:
-        job: The job.
-        number: Number of the batch.
-        before: Number of draws that are there already.
-        parts: Folders to write into, by kind of features.
-        report: Called with (rows done, rows in all).
+    """Make the features of one batch of examples, after the draws that are there, and write them into `parts`.
 
     Raises:
         MismatchError: Model or examples changed since the job was made.

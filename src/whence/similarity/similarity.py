@@ -52,17 +52,7 @@ def similarity_scores(
     model: str = "none",
     combine: Literal["sum", "max"] = "max",
 ) -> Scores:
-    """Return unsigned scores with the values of a similarity.
-
-    Args:
-        values: Likeness of every query to every training example [Q, N].
-        names: Query ids, Q.
-        data: Training examples, N.
-        method: Name of the method.
-        behaviour: What is alike.
-        model: Fingerprint of the vision model, if there is one.
-        combine: How examples make a unit.
-    """
+    """Return unsigned scores [Q, N] of a method; `model` is the fingerprint of the vision model, if there is one."""
     return Scores(
         scores=values.float(),
         queries=tuple(names),
