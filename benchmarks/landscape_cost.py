@@ -16,8 +16,8 @@ import torch
 
 from whence.diffusion.sampling import draw
 from whence.engine import one_thread
-from whence.ensemble.landscaping import drawing_tasks, plan_landscapes
-from whence.ensemble.mean import MeanPrediction
+from whence.ensemble.make_landscape import drawing_tasks, plan_landscapes
+from whence.ensemble.members import MeanPrediction
 
 LARGE = 1024
 
@@ -31,25 +31,25 @@ def main() -> None:
     asked = given.parse_args()
     ensemble = recipes.law(asked.units)
     plans = plan_landscapes(ensemble, "0/0-1", 200)
-    rows = drawing_tasks(ensemble, plans, workers=1)[0].arguments["files"]
+    rows = drawing_tasks(ensemble, {plan.path: plan for plan in plans}, workers=1)[0].arguments["files"]
     trajectories = [one for _, inside in rows for one in inside]
     sampler = plans[0].sampler.model_copy(update={"steps": asked.steps})
-    networks, model = ensemble.networks(range(ensemble.codebook.members)), ensemble.schedule
+    members, model = ensemble.open_members(), ensemble.reference_model
     x, t = torch.randn(LARGE, *model.size), torch.full((LARGE,), 500)
 
     def landscape() -> float:
-        predict = MeanPrediction(networks, [one.members for one in trajectories], sampler.batch_size)
+        predict = MeanPrediction(members, [one.members for one in trajectories], sampler.batch_size)
         names = [(one.seed, one.index) for one in trajectories]
         calls = asked.steps * sum(len(one.members) for one in trajectories)
         return timed(lambda: draw(predict, model, sampler, names)) / calls
 
     def large() -> float:
         with torch.inference_mode():
-            return timed(lambda: networks[0](x, t)) / LARGE
+            return timed(lambda: members.networks[0](x, t)) / LARGE
 
     def alone() -> float:
         one = trajectories[1]
-        predict = MeanPrediction(networks, [one.members], 1)
+        predict = MeanPrediction(members, [one.members], 1)
         return timed(lambda: draw(predict, model, sampler, [(one.seed, one.index)])) / (asked.steps * len(one.members))
 
     times: dict[str, list[float]] = {"landscape": [], "large": [], "alone": []}

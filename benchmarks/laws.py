@@ -23,9 +23,9 @@ from scipy.stats import linregress
 import whence
 from whence.cli.progress import progress
 from whence.ensemble.influence import Influence
-from whence.ensemble.landscaping import landscape
-from whence.ensemble.reading import geometric_mean
-from whence.ensemble.residuals import losses
+from whence.ensemble.landscape_measures import geometric_mean
+from whence.ensemble.make_landscape import landscape
+from whence.ensemble.make_losses import losses
 from whence.evaluation.exact.false_attribution import false_attribution
 from whence.similarity.attributors import attributor
 
@@ -56,7 +56,7 @@ def measure(count: int) -> dict[str, Any]:
         whence.sample(ensemble, count=PICTURES, report=report)
     with progress(f"landscapes of {count}") as report:
         found = landscape(ensemble, f"0/0-{SAMPLES - 1}", placebos=PLACEBOS, report=report)
-    readings = [one.reading() for one in found]
+    readings = [one.influence() for one in found]
     names = [f"0/{k}" for k in range(PICTURES)]
     with progress(f"false attribution of {count}") as report:
         rates = false_attribution(ensemble, names, attributor("pixel", ensemble.data), report=report)
@@ -69,7 +69,7 @@ def measure(count: int) -> dict[str, Any]:
         "median": geometric_mean([float(one.effects.median()) for one in readings]),
         "placebo_median": geometric_mean([float(one.placebos.median()) for one in readings]),
         "above": sum(int((one.p_values <= one.level).sum()) for one in readings) / (SAMPLES * count),
-        "whole": sum(one.overall <= one.level for one in readings),
+        "whole": sum(one.overall_p_value <= one.level for one in readings),
         "fa": rates.fa,
         "control": rates.control,
         "far": rates.rate,
@@ -85,7 +85,7 @@ def named_by_losses(ensemble: whence.Ensemble) -> dict[str, Any]:
     with progress("losses") as report:
         found = losses(ensemble, samples.pictures, samples.names, report=report)
     near = whence.pixel(samples.pictures, samples.names, ensemble.data).by_unit()
-    readings = [found.reading(name) for name in samples.names]
+    readings = [found.influence_on(name) for name in samples.names]
     named = [(one.query, one.influential[0]) for one in readings if one.influential]
     alike = [[unit for unit, _ in near.top(query, 10)] for query, _ in named]
     return {

@@ -21,7 +21,7 @@ from scipy.stats import binomtest
 
 import whence
 from whence.cli.progress import progress
-from whence.ensemble.residuals import losses
+from whence.ensemble.make_losses import losses
 
 DRAWS, HELD_OUT, COPIES = 100, 100, 500
 
@@ -50,14 +50,14 @@ def planted(seed: int) -> dict[str, Any]:
     noise = np.random.default_rng(seed).normal(0, 0.1, recipes.odd_image().shape)
     picture = torch.from_numpy(recipes.odd_image() / 127.5 - 1 + noise).clamp(-1, 1).float()[None]
     with progress(f"planted {seed}") as report:
-        reading = losses(ensemble, picture, ["odd"], draws=DRAWS, report=report).reading("odd")
+        reading = losses(ensemble, picture, ["odd"], draws=DRAWS, report=report).influence_on("odd")
     own = reading.units.index("odd")
     return {
         "named": "odd" in reading.influential,
         "others": [unit for unit in reading.influential if unit != "odd"],
         "rank": 1 + int((reading.effects > reading.effects[own]).sum()),
         "z": float((reading.effects[own] - reading.placebos.mean()) / reading.placebos.std()),
-        "p": float(reading.adjusted[own]),
+        "p": float(reading.adjusted_p_values[own]),
     }
 
 
@@ -69,7 +69,7 @@ def inert_tests(seed: int) -> dict[str, int]:
         found = losses(ensemble, data.images(range(HELD_OUT)), data.ids[:HELD_OUT], draws=DRAWS, report=report)
     alone = family = 0
     for k, name in enumerate(data.ids[:HELD_OUT]):
-        reading = found.reading(name)
+        reading = found.influence_on(name)
         inert, others = reading.placebos[k], torch.cat([reading.placebos[:k], reading.placebos[k + 1 :]])
         tested = replace(
             reading,
@@ -77,7 +77,7 @@ def inert_tests(seed: int) -> dict[str, int]:
             effects=torch.cat([reading.effects, inert[None]]),
             placebos=others,
         )
-        alone += "inert" in tested.among(["inert"]).influential
+        alone += "inert" in tested.restrict(["inert"]).influential
         family += "inert" in tested.influential
     return {"alone": alone, "as one of the family": family}
 
@@ -90,7 +90,7 @@ def alike(seed: int) -> tuple[int, int, float, float]:
     pictures, names = torch.from_numpy(pixels / 127.5 - 1).float(), [f"fresh {k}" for k in range(COPIES)]
     with progress(f"alike {seed}") as report:
         found = losses(ensemble, pictures, names, draws=DRAWS, report=report)
-    return rate(sum(bool(found.reading(name).influential) for name in names), COPIES)
+    return rate(sum(bool(found.influence_on(name).influential) for name in names), COPIES)
 
 
 def rate(count: int, tests: int) -> tuple[int, int, float, float]:

@@ -17,9 +17,9 @@ import torch
 
 import whence
 from whence.cli.progress import progress
-from whence.ensemble.design import Design, predicted_power
+from whence.ensemble.codebook_design import CodebookDesign, predicted_power
 from whence.ensemble.losses import Losses
-from whence.ensemble.residuals import losses
+from whence.ensemble.make_losses import losses
 
 QUERIES, DRAWS = 100, 100
 
@@ -67,10 +67,10 @@ def measure(members: int, count: int) -> dict[str, Any]:
             for rows in (traced, pilot)
         ]
     effect = measured_effect(ensemble, other, pilot)
-    predicted = predicted_power(Design(len(book.units), book.members, book.weight, 1), effect)
+    predicted = predicted_power(CodebookDesign(len(book.units), book.members, book.weight, 1), effect)
     ranks, zs, chances, named = [], [], [], []
     for row in traced:
-        reading = found.reading(data.ids[row])
+        reading = found.influence_on(data.ids[row])
         own = reading.units.index(data.units[row][0])
         ranks.append(1 + int((reading.effects > reading.effects[own]).sum()))
         zs.append(float((reading.effects[own] - reading.placebos.mean()) / reading.placebos.std()))

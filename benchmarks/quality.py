@@ -59,7 +59,7 @@ def main() -> None:
 def losses(ensemble: whence.Ensemble, single: Path, held_out: whence.Dataset) -> dict[str, float]:
     """Held-out loss of the single model, the full ensemble and the ablated ones (mean over all units)."""
     model = whence.DiffusionModel.load(single)
-    networks = list(ensemble.networks(range(ensemble.codebook.members)).values())
+    networks = list(ensemble.open_members().networks.values())
     draws = Draws(seed=2, timesteps=model.process.timesteps)
     gram = torch.zeros(len(networks), len(networks), dtype=torch.float64)
     alone, count = 0.0, 0

@@ -17,9 +17,9 @@ import torch
 
 import whence
 from whence.cli.progress import progress
-from whence.ensemble.landscaping import landscape
-from whence.ensemble.residuals import losses
-from whence.ensemble.screening import screen
+from whence.ensemble.make_landscape import landscape
+from whence.ensemble.make_losses import losses
+from whence.ensemble.screen import screen
 from whence.statistics.agreement import agreement
 
 UNITS, SAMPLES, PLACEBOS, QUERIES = 256, 16, 200, 100

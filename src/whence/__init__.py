@@ -29,9 +29,9 @@ _CONTENTS = {
     "diffusion.draws": "Draws", "diffusion.examples": "Examples Origin",
     # Encoded ensembles: exact counterfactuals
     "ensemble": "Ablation Codebook Ensemble Samples ablate ablate_each sample train_ensemble",
-    "ensemble.landscape": "Landscape landscapes", "ensemble.landscaping": "landscape",
-    "ensemble.losses": "Losses", "ensemble.residuals": "losses", "ensemble.influence": "Influence",
-    "ensemble.screening": "screen",
+    "ensemble.landscape": "Landscape landscapes", "ensemble.make_landscape": "landscape",
+    "ensemble.losses": "Losses", "ensemble.make_losses": "losses", "ensemble.influence": "Influence",
+    "ensemble.screen": "screen",
     # Attribution of any model: scores
     "attribution.attribute": "attribute", "attribution.method": "Method", "attribution.queries": "read_queries",
     "attribution.config": "AttributionConfig", "gradients.compression": "Compression",
@@ -46,9 +46,9 @@ _CONTENTS = {
     "credit.study_credit": "CoalitionSampling credit_of_study", "credit.ensemble_credit": "credit_of_ensemble",
     "credit.score_credit": "credit_of_scores",
     # Proofs, files and pages
-    "proof.root": "commit", "proof.certifying": "certify", "proof.certificate": "Certificate",
-    "proof.verifying": "verify", "proof.verification": "Verification", "universe.read": "Universe",
-    "universe.write": "write_universe", "report": "write_report",
+    "proof.root": "commit", "proof.make_certificate": "certify", "proof.certificate": "Certificate",
+    "proof.verification": "Verification verify", "universe.universe": "Universe",
+    "universe.make_universe": "write_universe", "report": "write_report",
 }
 # fmt: on
 _HOMES = {name: f"whence.{module}" for module, names in _CONTENTS.items() for name in names.split()}
@@ -79,11 +79,11 @@ if TYPE_CHECKING:  # `as` tells type checkers that a name is public
     from whence.ensemble import ablate as ablate, ablate_each as ablate_each, sample as sample
     from whence.ensemble import train_ensemble as train_ensemble
     from whence.ensemble.landscape import Landscape as Landscape, landscapes as landscapes
-    from whence.ensemble.landscaping import landscape as landscape
+    from whence.ensemble.make_landscape import landscape as landscape
     from whence.ensemble.losses import Losses as Losses
-    from whence.ensemble.residuals import losses as losses
+    from whence.ensemble.make_losses import losses as losses
     from whence.ensemble.influence import Influence as Influence
-    from whence.ensemble.screening import screen as screen
+    from whence.ensemble.screen import screen as screen
     from whence.attribution.attribute import attribute as attribute
     from whence.attribution.method import Method as Method
     from whence.attribution.queries import read_queries as read_queries
@@ -106,10 +106,10 @@ if TYPE_CHECKING:  # `as` tells type checkers that a name is public
     from whence.credit.ensemble_credit import credit_of_ensemble as credit_of_ensemble
     from whence.credit.score_credit import credit_of_scores as credit_of_scores
     from whence.proof.root import commit as commit
-    from whence.proof.certifying import certify as certify
+    from whence.proof.make_certificate import certify as certify
     from whence.proof.certificate import Certificate as Certificate
-    from whence.proof.verifying import verify as verify
+    from whence.proof.verification import verify as verify
     from whence.proof.verification import Verification as Verification
-    from whence.universe.read import Universe as Universe
-    from whence.universe.write import write_universe as write_universe
+    from whence.universe.universe import Universe as Universe
+    from whence.universe.make_universe import write_universe as write_universe
     from whence.report import write_report as write_report

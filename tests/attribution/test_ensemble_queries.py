@@ -8,7 +8,7 @@ from PIL import Image
 from whence import artefacts
 from whence.attribution.queries import read_queries
 from whence.data import load
-from whence.ensemble.residuals import losses
+from whence.ensemble.make_losses import losses
 from whence.errors import ArtefactError, ConfigError, DataError
 
 

@@ -11,7 +11,7 @@ from whence.data import load
 from whence.diffusion.examples import Examples, Origin
 from whence.diffusion.model import DiffusionModel
 from whence.diffusion.sampling import draw
-from whence.ensemble.mean import MeanPrediction
+from whence.ensemble.members import MeanPrediction
 from whence.errors import ArtefactError, ConfigError, DataError, ModelError
 
 DDIM = SamplerConfig(method="ddim", steps=3, batch_size=4)

@@ -15,7 +15,8 @@ from whence import images
 from whence.ensemble import Ensemble
 from whence.ensemble.landscape import Landscape, landscapes
 from whence.ensemble.losses import Losses
-from whence.ensemble.suspects import nearest_units
+from whence.ensemble.make_ablation import nearest_units
+from whence.ensemble.members import Members
 from whence.scores.scores import Scores
 
 PAIRS = list(combinations([f"u{k}" for k in range(10)], 2))
@@ -75,7 +76,7 @@ def test_codebook(whence):
 def test_a_codebook_that_can_name_nobody(whence):
     said = whence("ensemble", "codebook", "--units", 150, "--remove", 199, "--survivors", 1)
     assert said.code == 0, said.err
-    assert "No codebook of this table has words enough to name one of so many" in said.out
+    assert "No codebook of this table has enough words to name one of so many" in said.out
 
 
 def test_losses_of_drawn_pictures(whence, run):
@@ -97,8 +98,8 @@ def test_losses_of_drawn_pictures(whence, run):
         for unit, effect, alone, corrected in shown:
             u = ensemble.codebook.units.index(unit)
             assert float(effect) == pytest.approx(found.influence([unit])[q].item(), rel=1e-4)
-            assert float(alone) == pytest.approx(found.reading(query).p_values[u].item(), abs=0.006)
-            assert float(corrected) == pytest.approx(found.reading(query).adjusted[u].item(), abs=0.006)
+            assert float(alone) == pytest.approx(found.influence_on(query).p_values[u].item(), abs=0.006)
+            assert float(corrected) == pytest.approx(found.influence_on(query).adjusted_p_values[u].item(), abs=0.006)
     before = files(run)
     again = whence(*command)
     assert (again.code, again.out) == (0, said.out)
@@ -138,8 +139,8 @@ def test_landscape_and_who_mattered(whence, ensemble):
     found = landscapes(ensemble)
     assert [one.sample for one in found] == ["0/0", "0/1"]
     for one in found:
-        assert f"Picture {one.sample}: radius {one.reading().radius:.3f} (" in said.out
-        published = images.distance(one.factual, one.counterfactual(one.units[one.reading().order[0]])) * 55.4256
+        assert f"Picture {one.sample}: radius {one.influence().radius:.3f} (" in said.out
+        published = images.distance(one.factual, one.counterfactual(one.units[one.influence().order[0]])) * 55.4256
         assert f"({published:.1f} at 256x256x3) over 10 units; of 10 units" in said.out
     before = files(run)
     again = whence(*command)
@@ -150,9 +151,9 @@ def test_landscape_and_who_mattered(whence, ensemble):
     assert told.code == 0, told.err
     assert len(rows(told.out)) == 8
     for k, one in enumerate(found):
-        order = [one.units[u] for u in one.reading().order[:4]]
+        order = [one.units[u] for u in one.influence().order[:4]]
         assert [unit for unit, *_ in rows(told.out)[4 * k : 4 * k + 4]] == order
-    mean = np.sqrt(found[0].reading().radius * found[1].reading().radius)
+    mean = np.sqrt(found[0].influence().radius * found[1].influence().radius)
     assert f"Geometric mean of the 2 radii: {mean:.3g}" in told.out
     assert "6 members give at most 21 independent numbers" in told.out
     assert files(run) == before
@@ -195,8 +196,9 @@ def test_black_and_white(whence, drawn):
 
 
 def test_nobody_changes_a_picture_of_copies(whence, ensemble, monkeypatch):
-    network = ensemble.networks([0])[0]
-    monkeypatch.setattr(Ensemble, "networks", lambda _self, members: dict.fromkeys(members, network))
+    network = ensemble.open_members([0]).networks[0]
+    copies = Members(dict.fromkeys(range(6), network))
+    monkeypatch.setattr(Ensemble, "open_members", lambda *_: copies)
     assert whence("ensemble", "landscape", ensemble.path, "--samples", "0/0", "--placebos", 0, "--workers", 1).code == 0
     said = whence("ensemble", "influence", ensemble.path, "--sample", "0/0", "--binarise")
     assert "Picture 0/0 in black and white is unattributable: 10 of 10 units certify it" in said.out

@@ -10,7 +10,7 @@ from whence.credit.contributors import Contributors
 from whence.credit.ensemble_credit import credit_of_ensemble, survivors_of
 from whence.data import load
 from whence.ensemble import Ensemble, train_ensemble
-from whence.ensemble.residuals import losses
+from whence.ensemble.make_losses import losses
 from whence.errors import MismatchError, NoSurvivorsError
 
 NAMES = ["foreign 0", "foreign 1"]

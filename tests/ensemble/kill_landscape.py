@@ -39,15 +39,15 @@ def arm(kind: str, point: int) -> None:
 
 def begin(path: Path, samples: str, kind: str = "", point: int = 0) -> int:
     """Fork a child that draws a landscape in many small shards."""
-    from whence.ensemble import Ensemble, landscaping
+    from whence.ensemble import Ensemble, make_landscape
 
-    landscaping.LARGEST = landscaping.SMALLEST = 4
-    landscaping.SHARD = landscaping.TASK = 1
+    make_landscape.LARGEST = make_landscape.SMALLEST = 4
+    make_landscape.SHARD = make_landscape.TASK = 1
     child = os.fork()
     if child == 0:
         if kind:
             arm(kind, point)
-        landscaping.landscape(Ensemble.open(path), samples, placebos=6, workers=1)
+        make_landscape.landscape(Ensemble.open(path), samples, placebos=6, workers=1)
         os._exit(0)
     return child
 

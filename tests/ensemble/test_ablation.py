@@ -8,8 +8,8 @@ from whence.config import SamplerConfig
 from whence.diffusion.model import DiffusionModel
 from whence.diffusion.record import Record
 from whence.diffusion.sampling import draw
-from whence.ensemble import Ablation, Ensemble, MeanPrediction, Samples, ablate, ablate_each, ablations, sample
-from whence.ensemble.model import member_path
+from whence.ensemble import Ablation, Ensemble, MeanPrediction, Members, Samples, ablate, ablate_each, ablations, sample
+from whence.ensemble.members import member_path
 from whence.errors import ArtefactError, ConfigError, DataError, NoSurvivorsError
 
 UNITS = [f"u{k}" for k in range(10)]
@@ -29,7 +29,7 @@ def by_hand(ensemble: Ensemble, members: list[int], sampler: SamplerConfig, seed
     """One picture from an ensemble that is made of these members alone, read from disk."""
     models = [DiffusionModel.load(member_path(ensemble.path, m)) for m in members]
     networks = {k: model.network for k, model in enumerate(models)}
-    predict = MeanPrediction(networks, [tuple(networks)], sampler.batch_size)
+    predict = MeanPrediction(Members(networks), [tuple(networks)], sampler.batch_size)
     return draw(predict, models[0], sampler, [(seed, index)])[0]
 
 

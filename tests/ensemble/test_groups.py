@@ -9,10 +9,10 @@ import torch
 from whence.data import Dataset, load
 from whence.diffusion.record import Record
 from whence.ensemble import Ensemble, sample, train_ensemble
-from whence.ensemble.landscaping import landscape
-from whence.ensemble.model import member_path
-from whence.ensemble.residuals import losses
-from whence.ensemble.suspects import nearest_units
+from whence.ensemble.make_ablation import nearest_units
+from whence.ensemble.make_landscape import landscape
+from whence.ensemble.make_losses import losses
+from whence.ensemble.members import member_path
 
 ARTISTS = tuple(f"a{n}" for n in range(6))
 
@@ -56,7 +56,7 @@ def test_losses_of_artists_against_their_survivors(artists, together):
     for group in [*itertools.combinations(ARTISTS, 1), ("a0", "a1")]:
         members = artists.codebook.survivors(group)
         assert found.without(group)[1].item() == pytest.approx(gram[1][np.ix_(members, members)].mean())
-    assert found.reading("ours", ["a1", "a0"]).units == ("a0+a1",)
+    assert found.influence_on("ours", ["a1", "a0"]).units == ("a0+a1",)
 
 
 def test_the_nearest_artists_are_those_of_the_nearest_images(artists, together):
@@ -67,5 +67,5 @@ def test_the_nearest_artists_are_those_of_the_nearest_images(artists, together):
         expected = list(dict.fromkeys(unit for n in order.tolist() for unit in together.units[n]))
         assert set(found[:1]) <= set(together.units[int(order[0])])
         assert set(found) <= set(expected[:3])
-        reading = landscape(artists, f"0/{index}", placebos=5, workers=1)[0].reading().among(found)
+        reading = landscape(artists, f"0/{index}", placebos=5, workers=1)[0].influence().restrict(found)
         assert reading.units == tuple(found)

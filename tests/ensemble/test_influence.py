@@ -50,7 +50,7 @@ def test_one_unit_above_all_placebos_is_named():
     assert one.influential == ["u1"]
     assert one.order == [1, 2, 0]
     assert one.p_values[1] == 0.01
-    assert one.adjusted[1] == pytest.approx(0.03)
+    assert one.adjusted_p_values[1] == pytest.approx(0.03)
     assert one.radius == 5.0
 
 
@@ -70,7 +70,7 @@ def test_the_threshold_is_the_smallest_effect_that_is_named(units, placebos):
 @pytest.mark.parametrize(("units", "needed"), [(1, 19), (10, 199), (1500, 29_999)])
 def test_with_too_few_placebos_nobody_can_be_named(units, needed):
     enough, few = reading([9.0] + [0.0] * (units - 1), needed), reading([9.0] + [0.0] * (units - 1), needed - 1)
-    assert enough.needed == few.needed == needed
+    assert enough.placebos_needed == few.placebos_needed == needed
     assert enough.influential == ["u0"]
     assert few.influential == []
     assert few.threshold is None
@@ -79,18 +79,18 @@ def test_with_too_few_placebos_nobody_can_be_named(units, needed):
 def test_a_smaller_family_needs_fewer_placebos():
     one = reading([9.0] + [0.0] * 99, 199)
     assert one.influential == []
-    assert one.among(["u0", "u5", "u0"]).influential == ["u0"]
-    assert one.among(["u5", "u0"]).units == ("u5", "u0")
+    assert one.restrict(["u0", "u5", "u0"]).influential == ["u0"]
+    assert one.restrict(["u5", "u0"]).units == ("u5", "u0")
     with pytest.raises(DataError, match="no unit 'x'"):
-        one.among(["x"])
+        one.restrict(["x"])
 
 
 def test_radii_of_equal_numbers():
     one = reading([0.1, 0.4, 0.3], 4)
-    assert one.matched == 3
+    assert one.matched_count == 3
     assert one.matched_radius == pytest.approx(0.4)
     assert one.placebo_radius == pytest.approx(expected_maximum(one.placebos, 3))
-    assert reading([0.1] * 9, 4).matched == 4
+    assert reading([0.1] * 9, 4).matched_count == 4
 
 
 @pytest.mark.parametrize("family", [1, 20])
@@ -119,7 +119,7 @@ def test_error_rate_where_effects_are_losses_of_ablations(planted):
             means = (~words @ residuals) / (~words).sum(1, keepdims=True)
             return torch.from_numpy((means**2).mean(1))
 
-        unassigned = np.array([word for word in every if tuple(np.flatnonzero(word)) not in book.taken])
+        unassigned = np.array([word for word in every if tuple(np.flatnonzero(word)) not in book.words])
         named = set(Influence("q", book.units, effects(book.bits.T), effects(unassigned)).influential)
         right += "u0" in named
         wrong += bool(named - ({"u0"} if planted else set()))
@@ -132,8 +132,8 @@ def test_units_that_matter_a_little_all_together():
     effects, beside = source.normal(0.5, 1, 300), source.normal(0, 1, 300)
     units = tuple(map(str, range(300)))
     one = Influence("q", units, torch.from_numpy(effects), torch.from_numpy(beside))
-    assert one.overall < 1e-3
-    assert Influence("q", units, torch.from_numpy(beside), torch.from_numpy(effects)).overall > 0.5
+    assert one.overall_p_value < 1e-3
+    assert Influence("q", units, torch.from_numpy(beside), torch.from_numpy(effects)).overall_p_value > 0.5
     assert one.expected_by_chance == pytest.approx(300 * 15 / 301)
 
 
@@ -156,7 +156,7 @@ def test_the_whole_against_all_orders(units, beside):
         return sum(drawn[k] > drawn[other] for k in places for other in rest)
 
     every = [above(places) for places in itertools.combinations(range(units + beside), units)]
-    assert one.overall == pytest.approx(np.mean([other >= above(range(units)) for other in every]))
+    assert one.overall_p_value == pytest.approx(np.mean([other >= above(range(units)) for other in every]))
 
 
 @pytest.mark.parametrize(("placebos", "expected"), [(0, 0.0), (18, 0.0), (19, 0.15), (38, 3 / 39), (39, 0.15)])

@@ -9,8 +9,8 @@ from whence import artefacts, images
 from whence.diffusion import denoiser
 from whence.ensemble import Ensemble, ablate, sample
 from whence.ensemble.landscape import Landscape, landscapes, shard
-from whence.ensemble.landscaping import drawing_tasks, landscape, plan_landscapes
-from whence.ensemble.mean import MeanPrediction
+from whence.ensemble.make_landscape import drawing_tasks, landscape, plan_landscapes
+from whence.ensemble.members import MeanPrediction, Members
 from whence.ensemble.placebos import placebos
 from whence.ensemble.trajectories import draw_files
 from whence.errors import ArtefactError, ConfigError, DataError, MismatchError
@@ -69,7 +69,7 @@ def test_the_number_of_network_evaluations_is_what_was_promised(ensemble, monkey
     def counting(self, x, t):
         handles = [
             net.register_forward_hook(lambda _n, given, _o: rows.__setitem__(0, rows[0] + len(given[0])))
-            for net in self.networks.values()
+            for net in self.members.networks.values()
         ]
         try:
             return evaluate(self, x, t)
@@ -102,9 +102,9 @@ def test_what_is_drawn_beside_it_does_not_change_a_landscape(drawn, ensemble):
 
 
 def test_small_shards_hold_the_same_pictures(drawn, ensemble, monkeypatch):
-    monkeypatch.setattr("whence.ensemble.landscaping.SHARD", 1)
-    monkeypatch.setattr("whence.ensemble.landscaping.LARGEST", 7)
-    monkeypatch.setattr("whence.ensemble.landscaping.SMALLEST", 7)
+    monkeypatch.setattr("whence.ensemble.make_landscape.SHARD", 1)
+    monkeypatch.setattr("whence.ensemble.make_landscape.LARGEST", 7)
+    monkeypatch.setattr("whence.ensemble.make_landscape.SMALLEST", 7)
     (small,) = landscape(ensemble, "0/0", placebos=6, workers=1)
     assert len(list((small.path / "shards").iterdir())) == 3
     _, (large, *_) = drawn
@@ -117,9 +117,9 @@ def test_small_shards_hold_the_same_pictures(drawn, ensemble, monkeypatch):
 
 def test_interrupted_three_times_it_ends_with_the_same_bytes(drawn, ensemble, monkeypatch):
     _, whole = drawn
-    monkeypatch.setattr("whence.ensemble.landscaping.LARGEST", 16)
-    monkeypatch.setattr("whence.ensemble.landscaping.TASK", 1)
-    monkeypatch.setattr("whence.ensemble.landscaping.SHARD", 1)
+    monkeypatch.setattr("whence.ensemble.make_landscape.LARGEST", 16)
+    monkeypatch.setattr("whence.ensemble.make_landscape.TASK", 1)
+    monkeypatch.setattr("whence.ensemble.make_landscape.SHARD", 1)
     expected = landscape(Ensemble.open(shutil.copytree(ensemble.path, ensemble.path.parent / "b")), "0/0-3", workers=1)
     assert len(list((expected[0].path / "shards").iterdir())) == 2
     budget = [0]
@@ -153,8 +153,9 @@ def test_it_is_drawn_once(drawn, monkeypatch):
 
 def test_an_ensemble_of_copies_has_no_distances(ensemble, monkeypatch):
     """When all members are one model, nobody matters, and the distances are exactly 0."""
-    network = ensemble.networks([2])[2]
-    monkeypatch.setattr(Ensemble, "networks", lambda _self, members: dict.fromkeys(members, network))
+    network = ensemble.open_members([2]).networks[2]
+    copies = Members(dict.fromkeys(range(6), network))
+    monkeypatch.setattr(Ensemble, "open_members", lambda *_: copies)
     (one,) = landscape(ensemble, "0/0", placebos=3, workers=1)
     assert one.distances.abs().max() == 0
     assert one.placebo_distances.abs().max() == 0
@@ -187,7 +188,7 @@ def test_requests_that_are_refused(ensemble, names, placebos, error, message):
 def test_more_placebos_later_extend_a_landscape(ensemble, monkeypatch):
     """Full shards are taken over, and the bytes are those of a landscape drawn with as many at once."""
     for name, value in (("SHARD", 1), ("LARGEST", 4), ("SMALLEST", 4)):
-        monkeypatch.setattr(f"whence.ensemble.landscaping.{name}", value)
+        monkeypatch.setattr(f"whence.ensemble.make_landscape.{name}", value)
     other = Ensemble.open(shutil.copytree(ensemble.path, ensemble.path.parent / "b"))
     (at_once,) = landscape(other, "0/0", placebos=6, workers=1)
     files: list[str] = []
@@ -224,7 +225,7 @@ def test_groups_stand_against_groups_that_leave_other_members(ensemble):
         assert own not in beside
         assert {len(members) for members in beside} == {_left(ensemble, pair)}
     (one,) = landscape(ensemble, "0/0", placebos=3, together=pairs[0][::-1], workers=1)
-    assert one.units == one.reading().units == ("+".join(pairs[0]),)
+    assert one.units == one.influence().units == ("+".join(pairs[0]),)
     (alone,) = ablate(ensemble, "0/0", pairs[0], workers=1)
     assert torch.allclose(one.counterfactual(one.units[0]), alone.pictures["counterfactual"], atol=1e-4)
     assert len(one.placebo_distances) == 3
@@ -249,7 +250,9 @@ def test_samples_drawn_by_another_sampler_are_not_mixed(ensemble):
     sampler = ensemble.config.updated("sampler", method="ddim").sampler
     sample(ensemble, count=1, seed=1, sampler=sampler, workers=1)
     plans = plan_landscapes(ensemble, ["0/0", "1/0"], 2)
-    assert [task.arguments["sampler"].method for task in drawing_tasks(ensemble, plans)] == ["ddpm", "ddim"]
+    assert [
+        task.arguments["sampler"].method for task in drawing_tasks(ensemble, {plan.path: plan for plan in plans})
+    ] == ["ddpm", "ddim"]
     first, second = landscape(ensemble, ["0/0", "1/0"], placebos=2, workers=1)
     assert first.manifest.made["sampler"]["method"] == "ddpm"
     assert torch.allclose(

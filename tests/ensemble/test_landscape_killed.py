@@ -11,7 +11,7 @@ import pytest
 
 from whence import artefacts
 from whence.ensemble.landscape import Landscape
-from whence.ensemble.landscaping import landscape
+from whence.ensemble.make_landscape import landscape
 from whence.errors import LockedError
 
 HERE = Path(__file__).parent
@@ -21,7 +21,7 @@ HERE = Path(__file__).parent
 def small(monkeypatch):
     """Shards of four pictures, as in the scripts."""
     for name, value in (("LARGEST", 4), ("SMALLEST", 4), ("SHARD", 1), ("TASK", 1)):
-        monkeypatch.setattr(f"whence.ensemble.landscaping.{name}", value)
+        monkeypatch.setattr(f"whence.ensemble.make_landscape.{name}", value)
 
 
 def drawn(contents, run: Path) -> dict[str, bytes]:

@@ -9,9 +9,9 @@ from torch import nn
 from whence import artefacts
 from whence.data import load
 from whence.diffusion.draws import Draws
-from whence.ensemble import Ensemble, MeanPrediction
+from whence.ensemble import Ensemble, MeanPrediction, Members
 from whence.ensemble.losses import Losses, draw_groups
-from whence.ensemble.residuals import gram_matrices, losses, measure
+from whence.ensemble.make_losses import gram_matrices, losses, measure
 from whence.errors import ArtefactError, ConfigError, DataError, MismatchError, NoSurvivorsError, NotFiniteError
 from whence.seeds import derived_seed
 
@@ -33,9 +33,9 @@ def measured(tiny_ensemble, foreign, tmp_path_factory) -> Losses:
 
 def direct(ensemble: Ensemble, x: torch.Tensor, name: str, members: list[int], draws: int = DRAWS) -> float:
     """The loss of the mean prediction of some members, draw by draw, each in a batch of its own."""
-    model = ensemble.schedule
+    model = ensemble.reference_model
     source, total = Draws(derived_seed(0, "losses"), model.process.timesteps), 0.0
-    predict = MeanPrediction(ensemble.networks(members), [members], 1)
+    predict = MeanPrediction(ensemble.open_members(members), [members], 1)
     for k in range(draws):
         t, noise = source([name], [k], model.size)
         output = predict(model.process.noised(x[None], t, noise), t)
@@ -70,17 +70,11 @@ def test_the_full_ensemble_and_single_members(tiny_ensemble, measured, foreign):
 
 def test_it_costs_one_forward_pass_per_member_and_draw(tiny_ensemble, foreign, monkeypatch):
     rows = dict.fromkeys(range(6), 0)
-    opened = Ensemble.networks
-
-    def counted(self, members):
-        networks = opened(self, members)
-        for m, network in networks.items():
-            network.register_forward_hook(lambda _n, given, _o, m=m: rows.__setitem__(m, rows[m] + len(given[0])))
-        return networks
-
-    monkeypatch.setattr(Ensemble, "networks", counted)
-    monkeypatch.setattr("whence.ensemble.residuals.BATCH", 10)
-    gram_matrices(tiny_ensemble, foreign, NAMES, Draws(0), DRAWS)
+    members = tiny_ensemble.open_members()
+    for m, network in members.networks.items():
+        network.register_forward_hook(lambda _n, given, _o, m=m: rows.__setitem__(m, rows[m] + len(given[0])))
+    monkeypatch.setattr("whence.ensemble.make_losses.BATCH", 10)
+    gram_matrices(tiny_ensemble.reference_model, members, foreign, NAMES, Draws(0), DRAWS)
     assert rows == dict.fromkeys(range(6), 5 * DRAWS)
 
 
@@ -110,7 +104,8 @@ def test_scores_are_signed_against_as_many_members(measured):
 def test_standard_errors_are_the_jackknife_over_groups(tiny_ensemble, measured, foreign):
     """Against leaving each group of draws out by hand."""
     sources = Draws(derived_seed(0, "losses"))
-    each = [gram_matrices(tiny_ensemble, foreign[:1], NAMES[:1], sources, DRAWS)]
+    model, members = tiny_ensemble.reference_model, tiny_ensemble.open_members()
+    each = [gram_matrices(model, members, foreign[:1], NAMES[:1], sources, DRAWS)]
     groups = draw_groups(DRAWS)
     assert groups.bincount().tolist() == [3, 3, 2, 3, 2, 3, 2, 2] or groups.bincount().sum() == DRAWS
     grams, counts = each[0][0], groups.bincount().double()
@@ -158,7 +153,7 @@ def test_neither_order_nor_neighbours_change_a_loss(measured, ensemble, foreign)
 
 
 def test_measured_in_blocks_and_interrupted_it_is_the_same(measured, ensemble, foreign, monkeypatch):
-    monkeypatch.setattr("whence.ensemble.residuals.BLOCK", 2)
+    monkeypatch.setattr("whence.ensemble.make_losses.BLOCK", 2)
     budget = [0]
 
     def failing(**arguments):
@@ -167,7 +162,7 @@ def test_measured_in_blocks_and_interrupted_it_is_the_same(measured, ensemble, f
             raise KeyboardInterrupt
         measure(**arguments)
 
-    monkeypatch.setattr("whence.ensemble.residuals.measure", failing)
+    monkeypatch.setattr("whence.ensemble.make_losses.measure", failing)
     for finished in (1, 2):
         budget[0] = finished
         with pytest.raises(KeyboardInterrupt):
@@ -175,19 +170,20 @@ def test_measured_in_blocks_and_interrupted_it_is_the_same(measured, ensemble, f
     budget[0] = 3
     found = losses(ensemble, foreign, NAMES, draws=DRAWS, workers=1)
     assert torch.allclose(found.gram, measured.gram, rtol=1e-12, atol=0)
-    monkeypatch.setattr("whence.ensemble.residuals.run", None)
+    monkeypatch.setattr("whence.ensemble.make_losses.run", None)
     assert losses(ensemble, foreign, NAMES, draws=DRAWS).manifest == found.manifest
 
 
 def test_equal_members_have_no_influence(ensemble, foreign, monkeypatch):
-    network = ensemble.networks([2])[2]
-    monkeypatch.setattr(Ensemble, "networks", lambda _self, members: dict.fromkeys(members, network))
+    network = ensemble.open_members([2]).networks[2]
+    copies = Members(dict.fromkeys(range(6), network))
+    monkeypatch.setattr(Ensemble, "open_members", lambda *_: copies)
     found = losses(ensemble, foreign, NAMES, draws=8, workers=1)
     assert found.scores().scores.abs().max() < 1e-12
-    assert found.reading(NAMES[0]).influential == []
+    assert found.influence_on(NAMES[0]).influential == []
 
 
-def test_a_linear_model_in_closed_form(tiny_ensemble, foreign, monkeypatch):
+def test_a_linear_model_in_closed_form(tiny_ensemble, foreign):
     """Members that answer a_m x: the loss of a set is that of the mean of its a_m."""
 
     class Scale(nn.Module):
@@ -199,9 +195,9 @@ def test_a_linear_model_in_closed_form(tiny_ensemble, foreign, monkeypatch):
             return type("Output", (), {"sample": self.factor * x})
 
     factors = [0.1, 0.5, -0.3, 0.9, 0.0, 0.2]
-    monkeypatch.setattr(Ensemble, "networks", lambda _s, members: {m: Scale(factors[m]) for m in members})
-    grams = gram_matrices(tiny_ensemble, foreign[:1], NAMES[:1], Draws(0), 8)[0].mean(0)
-    model, expected = tiny_ensemble.schedule, 0.0
+    model, expected = tiny_ensemble.reference_model, 0.0
+    members = Members(dict(enumerate(map(Scale, factors))))
+    grams = gram_matrices(model, members, foreign[:1], NAMES[:1], Draws(0), 8)[0].mean(0)
     for k in range(8):
         t, noise = Draws(0)(NAMES[:1], [k], model.size)
         residual = 0.2 * model.process.noised(foreign[:1], t, noise) - model.process.target(foreign[:1], t, noise)
@@ -218,15 +214,15 @@ def test_a_planted_unit_is_read_off(measured, monkeypatch):
     gram = (residuals @ residuals.T / 500)[None].expand(5, 6, 6)
     monkeypatch.setitem(measured.__dict__, "gram", gram)
     assert max(UNITS, key=lambda unit: measured.influence([unit])[0].item()) == "u3"
-    reading = measured.reading(NAMES[1])
+    reading = measured.influence_on(NAMES[1])
     assert reading.units[reading.order[0]] == "u3"
     assert reading.p_values[3] == pytest.approx(1 / 11)
-    assert measured.reading(NAMES[1], ["u3", "u3"]).units == ("u3",)
+    assert measured.influence_on(NAMES[1], ["u3", "u3"]).units == ("u3",)
 
 
 def test_pairs_stand_against_pairs_of_unassigned_words(measured):
     pair = next(p for p in itertools.combinations(UNITS, 2) if _left(measured, p) == 1)
-    reading = measured.reading(NAMES[0], pair)
+    reading = measured.influence_on(NAMES[0], pair)
     assert reading.units == ("+".join(pair),)
     assert reading.effects.item() == pytest.approx(measured.influence(pair)[0].item())
     assert set(reading.placebos.tolist()) <= set(
@@ -239,7 +235,7 @@ def test_a_group_is_not_its_own_placebo(measured):
     for pair in itertools.combinations(UNITS[:6], 2):
         if not (left := _left(measured, pair)):
             continue
-        reading, own = measured.reading(NAMES[2], pair), measured.influence(pair)[2].item()
+        reading, own = measured.influence_on(NAMES[2], pair), measured.influence(pair)[2].item()
         assert not np.isclose(reading.placebos.numpy(), own, rtol=1e-12, atol=0).any()
         assert len(measured.placebos(2, left)[2]) - len(reading.placebos) in (0, 1)
 
@@ -247,8 +243,8 @@ def test_a_group_is_not_its_own_placebo(measured):
 def test_as_many_placebos_as_the_level_takes(measured, monkeypatch):
     """Ten words are left here; as many are taken as it needs to name one of ten at the level."""
     monkeypatch.setattr("whence.ensemble.losses.PLACEBOS", 1)
-    assert [len(measured.reading(NAMES[0], level=level).placebos) for level in (5.0, 2.0, 0.05)] == [1, 4, 10]
-    more, fewer = measured.reading(NAMES[0], level=0.05), measured.reading(NAMES[0], level=2.0)
+    assert [len(measured.influence_on(NAMES[0], level=level).placebos) for level in (5.0, 2.0, 0.05)] == [1, 4, 10]
+    more, fewer = measured.influence_on(NAMES[0], level=0.05), measured.influence_on(NAMES[0], level=2.0)
     assert torch.equal(more.placebos[:4], fewer.placebos)
 
 
@@ -256,15 +252,15 @@ def test_a_reading_without_any_word_left(measured, monkeypatch):
     monkeypatch.setattr("whence.ensemble.losses.placebos", lambda *_: iter(()))
     monkeypatch.delitem(measured.__dict__, "_placebos", raising=False)
     for units in ((), ("u0",)):
-        reading = measured.reading(NAMES[0], units)
+        reading = measured.influence_on(NAMES[0], units)
         assert len(reading.placebos) == 0
         assert reading.p_values.tolist() == [1.0] * len(reading.units)
     monkeypatch.delitem(measured.__dict__, "_placebos")
 
 
 def test_progress_is_counted_in_evaluations(ensemble, foreign, monkeypatch):
-    monkeypatch.setattr("whence.ensemble.residuals.BLOCK", 2)
-    monkeypatch.setattr("whence.ensemble.residuals.BATCH", 16)
+    monkeypatch.setattr("whence.ensemble.make_losses.BLOCK", 2)
+    monkeypatch.setattr("whence.ensemble.make_losses.BATCH", 16)
     seen = []
     losses(ensemble, foreign, NAMES, draws=8, workers=1, report=lambda *progress: seen.append(progress))
     assert seen[-1] == (1, 1)
@@ -306,7 +302,7 @@ def test_requests_that_are_refused(ensemble, foreign, change, error, message):
 
 def test_unknown_pictures_and_damage(measured, flip_byte, ensemble, foreign):
     with pytest.raises(DataError, match="no picture 'x'"):
-        measured.reading("x")
+        measured.influence_on("x")
     found = losses(ensemble, foreign, NAMES, draws=8, workers=1)
     flip_byte(found.path / "grams.safetensors")
     with pytest.raises(ArtefactError, match="damaged"):
@@ -315,5 +311,5 @@ def test_unknown_pictures_and_damage(measured, flip_byte, ensemble, foreign):
 
 def test_a_changed_ensemble_is_refused(ensemble, foreign, tmp_path):
     artefacts.write_table(tmp_path / "part" / "queries.parquet", {"id": NAMES})
-    with pytest.raises(MismatchError, match="changed while losses were measured"):
+    with pytest.raises(MismatchError, match="changed while it was used"):
         measure(str(ensemble.path), "other", str(tmp_path / "part"), 0, 8, 0, str(tmp_path / "x"), lambda _d, _t: None)

@@ -33,7 +33,7 @@ def test_words_of_any_weight(members, weight, removed, left):
     one = book(20, members, weight)
     assert (one.bits.sum(axis=0) == weight).all()
     words = [tuple(m for m in range(members) if m not in left) for left in placebos(one, 1, members - weight, seed=0)]
-    assert not set(words) & one.taken
+    assert not set(words) & one.words
     assert all(len(found) == left for found in islice(placebos(one, removed, left, seed=0), 10))
 
 
@@ -43,7 +43,7 @@ def test_words_of_any_weight(members, weight, removed, left):
 def test_all_groups_of_unassigned_words_are_found(monkeypatch, removed, left, keep_only):
     """Against trying every group of them; where all members can be left, the search ends with the last."""
     one = book()
-    every = set(combinations(range(8), 4)) - one.taken
+    every = set(combinations(range(8), 4)) - one.words
     made = {
         tuple(m for m in range(8) if (all if keep_only else any)(m in word for word in group) == keep_only)
         for group in combinations(every, removed)

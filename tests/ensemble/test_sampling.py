@@ -10,8 +10,8 @@ from whence.config import SamplerConfig
 from whence.diffusion.model import DiffusionModel
 from whence.diffusion.sampling import draw
 from whence.diffusion.variance_preserving import VariancePreserving
-from whence.ensemble import Ensemble, MeanPrediction, Samples, sample
-from whence.ensemble.model import member_path
+from whence.ensemble import Ensemble, MeanPrediction, Members, Samples, sample
+from whence.ensemble.members import member_path
 from whence.ensemble.sampling import find_sample, units_key
 from whence.errors import ArtefactError, ConfigError, DataError, MismatchError, NoSurvivorsError
 
@@ -23,7 +23,7 @@ def hashes(path: Path) -> dict[str, str]:
 def by_hand(ensemble: Ensemble, members, sampler: SamplerConfig, seed: int, index: int) -> torch.Tensor:
     """One picture from an ensemble that is made of these members alone, read from disk."""
     models = {m: DiffusionModel.load(member_path(ensemble.path, m)) for m in members}
-    predict = MeanPrediction({m: models[m].network for m in members}, [tuple(members)], sampler.batch_size)
+    predict = MeanPrediction(Members({m: models[m].network for m in members}), [tuple(members)], sampler.batch_size)
     return draw(predict, models[members[0]], sampler, [(seed, index)])[0]
 
 
@@ -39,12 +39,12 @@ def test_samples_are_the_mean_of_all_members(tiny_ensemble):
 def test_an_ensemble_of_copies_of_one_model_is_that_model(ensemble):
     """Eight copies are averaged in float64: the picture is that of the one model to the last bit."""
     sampler = SamplerConfig(steps=4, batch_size=4)
-    network = ensemble.networks([2])[2]
+    network = ensemble.open_members([2]).networks[2]
     names = [(0, 0), (0, 1)]
-    one = draw(MeanPrediction({0: network}, [(0,)] * 2, 4), ensemble.schedule, sampler, names)
+    one = draw(MeanPrediction(Members({0: network}), [(0,)] * 2, 4), ensemble.reference_model, sampler, names)
     eight = draw(
-        MeanPrediction(dict.fromkeys(range(8), network), [tuple(range(8))] * 2, 4),
-        ensemble.schedule,
+        MeanPrediction(Members(dict.fromkeys(range(8), network)), [tuple(range(8))] * 2, 4),
+        ensemble.reference_model,
         sampler,
         names,
     )
@@ -54,9 +54,9 @@ def test_an_ensemble_of_copies_of_one_model_is_that_model(ensemble):
 def test_copies_of_one_member_on_disk_draw_the_same_however_many_survive(ensemble):
     """The ensemble's own pictures and any ablation of it agree when all members are one model."""
     sampler = SamplerConfig(steps=4, batch_size=4)
-    networks = dict.fromkeys(range(6), ensemble.networks([2])[2])
+    members = Members(dict.fromkeys(range(6), ensemble.open_members([2]).networks[2]))
     sets = [tuple(range(6)), (1, 3, 5), (0,), (2, 4)]
-    pictures = draw(MeanPrediction(networks, sets, 4), ensemble.schedule, sampler, [(0, 0)] * 4)
+    pictures = draw(MeanPrediction(members, sets, 4), ensemble.reference_model, sampler, [(0, 0)] * 4)
     for picture in pictures[1:]:
         assert torch.allclose(pictures[0].double(), picture.double(), atol=1e-7)
 

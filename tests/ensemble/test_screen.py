@@ -8,11 +8,11 @@ import torch
 
 from whence import artefacts
 from whence.config import SamplerConfig
-from whence.ensemble import Ensemble, sample, screening
+from whence.ensemble import Ensemble, sample
+from whence.ensemble import screen as screen_module
 from whence.ensemble.codebook import Codebook
-from whence.ensemble.differential import forward_evaluations, tangents, weight_change
-from whence.ensemble.screen import Screen, unit_changes
-from whence.ensemble.screening import screen
+from whence.ensemble.screen import Screen, screen, unit_changes
+from whence.ensemble.tangents import forward_evaluations, tangents, weight_change
 from whence.errors import ArtefactError, ConfigError, MismatchError
 from whence.scores.scores import Scores
 
@@ -26,7 +26,7 @@ def screened(tiny_ensemble, tmp_path_factory):
     path = tmp_path_factory.mktemp("screened") / "ens"
     ensemble, seen = Ensemble.open(shutil.copytree(tiny_ensemble.path, path)), []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(screening, "TOGETHER", 2)
+        patch.setattr(screen_module, "TOGETHER", 2)
         scores = screen(ensemble, ["0/0-3"], workers=1, report=lambda *progress: seen.append(progress))
     return ensemble, scores, seen
 
@@ -49,9 +49,8 @@ def test_scores_against_the_sum_over_members(screened):
 
 def test_an_artefact_holds_the_tangents_of_the_members_in_order(screened):
     ensemble, _, _ = screened
-    networks = ensemble.networks(range(6))
     sampler = SamplerConfig(steps=4, batch_size=4)
-    picture, J = tangents(ensemble.schedule, [networks[m] for m in range(6)], sampler, [(0, 2)])
+    picture, J = tangents(ensemble.reference_model, ensemble.open_members(), sampler, [(0, 2)])
     one = opened(ensemble, "0/2")
     assert one.manifest.made == {"sample": "0/2", "sampler": sampler.record() | {"clip": False}}
     assert one.manifest.inputs == {"ensemble": ensemble.manifest.fingerprint}
@@ -108,7 +107,7 @@ def test_one_alone_agrees_within_rounding(screened, ensemble):
 
 
 def test_an_interrupted_screen_continues(screened, ensemble, monkeypatch, contents):
-    monkeypatch.setattr(screening, "TOGETHER", 2)
+    monkeypatch.setattr(screen_module, "TOGETHER", 2)
 
     class StoppedError(Exception):
         pass
@@ -169,13 +168,13 @@ def test_a_damaged_screen_is_refused(screened, tmp_path, flip_byte):
 
 
 def test_an_ensemble_that_changed_is_refused(ensemble):
-    group = screening.requests(ensemble, "0/0")
-    with pytest.raises(MismatchError, match="changed while pictures were screened"):
-        screening.draw_group(str(ensemble.path), "0" * 64, group, lambda *_: None)
+    group = screen_module.screen_requests(ensemble, "0/0")
+    with pytest.raises(MismatchError, match="changed while it was used"):
+        screen_module.draw_group(str(ensemble.path), "0" * 64, group, lambda *_: None)
 
 
 @pytest.mark.slow
 def test_two_workers_write_the_same_bytes(screened, ensemble, monkeypatch, contents):
-    monkeypatch.setattr(screening, "TOGETHER", 2)
+    monkeypatch.setattr(screen_module, "TOGETHER", 2)
     screen(ensemble, NAMES, workers=2)
     assert contents(ensemble.path / "screens") == contents(screened[0].path / "screens")

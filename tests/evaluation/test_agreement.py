@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from whence.ensemble import Ensemble, sample, train_ensemble
-from whence.ensemble.landscaping import landscape
+from whence.ensemble.make_landscape import landscape
 from whence.errors import DataError, MismatchError
 from whence.evaluation.exact.codebook_ceiling import ceiling
 from whence.statistics.agreement import agreement

@@ -10,7 +10,7 @@ import torch
 from whence.data import load
 from whence.ensemble import Codebook, Ensemble
 from whence.ensemble.losses import Losses
-from whence.ensemble.residuals import losses
+from whence.ensemble.make_losses import losses
 from whence.errors import DataError
 from whence.evaluation.exact.ground_truth import ABOVE, AREA, CORRELATION, RECALL, GroundTruth
 from whence.scores.scores import Estimand, Scores

@@ -13,9 +13,9 @@ import pytest
 
 from whence import artefacts
 from whence.ensemble import Ensemble, sample
-from whence.ensemble.model import member_name
+from whence.ensemble.members import member_name
 from whence.errors import WhenceError
-from whence.proof import Certificate, certify, words
+from whence.proof import Certificate, certify, statements
 from whence.proof.root import Root
 
 SAMPLE, UNITS = "0/2", ["u1", "u3"]
@@ -49,7 +49,8 @@ def forged(fields: dict[str, Any]) -> str:
     try:
         fields = fields | {"root": Root.model_validate_json(json.dumps(fields["root_of"]), strict=True).hash}
         draft = Certificate.model_validate_json(json.dumps(fields), strict=True)
-        said = {"statement": words.statement(draft), "proven": words.PROVEN, "not_proven": words.not_proven(draft)}
+        said = {"statement": statements.statement(draft), "proven": statements.PROVEN}
+        said["not_proven"] = statements.not_proven(draft)
         draft = draft.model_copy(update=said)
         return draft.model_copy(update={"fingerprint": draft.content_fingerprint()}).model_dump_json()
     except (ValueError, KeyError, TypeError, WhenceError):

@@ -12,7 +12,7 @@ from whence.config import Config
 from whence.data import Dataset
 from whence.ensemble import Ensemble, ablate, ablate_each, sample, train_ensemble
 from whence.ensemble.landscape import Landscape, landscape_path, shard
-from whence.ensemble.landscaping import landscape
+from whence.ensemble.make_landscape import landscape
 from whence.ensemble.sampling import find_sample
 from whence.errors import NoSurvivorsError
 from whence.report import write_report

@@ -107,7 +107,7 @@ def test_who_is_named(ensemble, write_landscape, units, placebos, label, heading
 
 def test_the_figures_are_those_of_the_reading(ensemble, write_landscape):
     landscape = write_landscape(ensemble, "0/1", FAR, ENOUGH)
-    found, reading = card(ensemble, landscape), landscape.reading()
+    found, reading = card(ensemble, landscape), landscape.influence()
     keys = dict(found.keys)
     assert keys["named"] == "named: above the placebos (2)"
     assert keys["most"] == "largest placebo, 0.995: 2 units above it; 0.05 by chance"
@@ -128,7 +128,7 @@ def test_with_fewer_placebos_than_units_the_radius_is_told_of_as_many(ensemble, 
         "the largest of 2 of these units, on average",
         "placebo radius: the largest of 2 placebos",
     )
-    assert values == ("3.00", number(landscape.reading().matched_radius), "0.700")
+    assert values == ("3.00", number(landscape.influence().matched_radius), "0.700")
 
 
 def test_a_unit_is_shown_in_pictures(ensemble, write_landscape):
@@ -172,7 +172,7 @@ def test_the_marks_of_the_plot_lie_where_the_distances_are(ensemble, write_lands
         for name in ("named", "units")
         for place in re.findall(r"M([\d.]+) ([\d.]+)h0", paths.get(name, ""))
     ]
-    assert len(re.findall("M", paths.get("named", ""))) == len(landscape.reading().influential)
+    assert len(re.findall("M", paths.get("named", ""))) == len(landscape.influence().influential)
     for k, ((x, y), distance) in enumerate(zip(dots, sorted(units, reverse=True), strict=True)):
         assert x == pytest.approx(SIDE * (k + 0.5) / len(units), abs=0.51)
         assert SIDE - y == pytest.approx(SIDE * distance / top, abs=0.6)
@@ -200,7 +200,7 @@ def test_words_in_a_plot_are_text(nasty):
 def test_names_of_units_are_text_and_nothing_else(full):
     source = render(full)
     names = full.codebook.units[:2]
-    reading = next(one for one in landscapes(full) if one.sample == "0/0").reading()
+    reading = next(one for one in landscapes(full) if one.sample == "0/0").influence()
     assert reading.influential == list(names)
     text = str(Text(source))
     for name in names:

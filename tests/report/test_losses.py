@@ -4,9 +4,9 @@ import dataclasses
 
 import torch
 
-from whence.ensemble.landscaping import landscape
 from whence.ensemble.losses import Losses
-from whence.ensemble.residuals import losses
+from whence.ensemble.make_landscape import landscape
+from whence.ensemble.make_losses import losses
 from whence.ensemble.sampling import Samples
 from whence.report.ensemble.landscape_card import landscape_cards, loss_readings
 from whence.report.ensemble.page import render
@@ -26,7 +26,7 @@ def test_the_losses_of_a_drawn_picture_are_told_beside_its_landscape(ensemble):
     many = losses(ensemble, samples.pictures[:1], ["0/0"], draws=16, workers=1)
     found = loss_readings(ensemble)
     assert {name: draws for name, (draws, _) in found.items()} == {"0/0": 16}
-    assert torch.equal(found["0/0"][1].effects, many.reading("0/0").effects)
+    assert torch.equal(found["0/0"][1].effects, many.influence_on("0/0").effects)
     assert render(ensemble).count("By exact losses over 16 draws. Nobody can be named") == 1
 
 
@@ -39,7 +39,7 @@ def test_an_image_of_the_same_name_is_not_the_picture(ensemble):
 
 def test_units_that_losses_name_are_shown_in_pictures(ensemble, monkeypatch):
     (one,) = landscape(ensemble, "0/0", placebos=4, workers=1)
-    reading = one.reading()
+    reading = one.influence()
     sure = dataclasses.replace(
         reading,
         effects=torch.arange(10, dtype=torch.float64),

@@ -38,14 +38,14 @@ def two(ensemble, other, write_landscape) -> list[Ensemble]:
 
 def test_figures_are_geometric_means_over_landscapes(two):
     first, second = compare_radii(two).ensembles
-    readings = [one.reading() for one in landscapes(two[0])]
+    readings = [one.influence() for one in landscapes(two[0])]
     assert first.radius == pytest.approx(math.sqrt(3.0 * 0.9))
     for name in ("matched", "placebo"):
         values = [getattr(one, f"{name}_radius") for one in readings]
         assert getattr(first, name) == pytest.approx(math.sqrt(values[0] * values[1]))
     assert second.radius == pytest.approx(0.9)
     assert second.placebo == pytest.approx(0.5)
-    assert second.matched == pytest.approx(landscapes(two[1])[0].reading().matched_radius)
+    assert second.matched == pytest.approx(landscapes(two[1])[0].influence().matched_radius)
     assert first.details == "40 training images, 10 units, 6 members, 2 landscapes, compared among 10"
     assert second.details == "40 training images, 10 units, 6 members, 1 landscape, compared among 3"
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from whence.universe.read import Universe
+from whence.universe.universe import Universe
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from whence.cli.app import main
-from whence.ensemble.landscaping import landscape
+from whence.ensemble.make_landscape import landscape
 from whence.universe import Universe
 
 

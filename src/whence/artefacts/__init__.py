@@ -3,6 +3,7 @@
 from whence.artefacts.artefact import RESUME, create, discard, ensure, existing, reseal
 from whence.artefacts.digest import digest, file_digest, tensor_digests
 from whence.artefacts.files import (
+    copy_file,
     read_json,
     read_row,
     read_table,
@@ -36,6 +37,7 @@ __all__ = [
     "MANIFEST",
     "RESUME",
     "Manifest",
+    "copy_file",
     "create",
     "digest",
     "discard",

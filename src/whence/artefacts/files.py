@@ -49,6 +49,11 @@ def write_bytes(path: Path, data: bytes) -> None:
         temporary.write_bytes(data)
 
 
+def copy_file(source: Path, target: Path) -> None:
+    """Copy a file, whole or not at all."""
+    write_bytes(target, source.read_bytes())
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary file to fill; when the block ends well, put it where `path` is, else remove it."""

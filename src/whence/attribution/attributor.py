@@ -77,7 +77,7 @@ class GradientAttributor:
 
     def plan(self, count: int) -> Cost:
         """Return the cost of the scores of `count` pictures that were not attributed before."""
-        queries = Examples(tuple(map(str, range(count))), torch.zeros(count, *self.ensemble.schedule.size))
+        queries = Examples(tuple(map(str, range(count))), torch.zeros(count, *self.ensemble.reference_model.size))
         request = AttributionRequest.of(self.ensemble, self.ensemble.data, queries, self.method, self.config)
         return attribution_cost(FeaturePlan.of(request), FeatureStore(self.store), workers=self.workers)
 

@@ -17,8 +17,7 @@ from whence.diffusion.model import DiffusionModel
 from whence.diffusion.sampling import draw_pictures
 from whence.engine import Report, silent
 from whence.ensemble.model import Ensemble
-from whence.ensemble.sampling import Samples, find_sample, sample
-from whence.ensemble.suspects import expand_names
+from whence.ensemble.sampling import Samples, expand_names, find_sample, sample
 from whence.errors import ConfigError, DataError, ModelError
 
 #: Beginning of a source whose pictures the model draws now.
@@ -89,7 +88,7 @@ def _ensemble_queries(ensemble: Ensemble, source: str, sampler: SamplerConfig | 
         ids, opened = expand_names([source]), dict[int, Samples]()
         places = [find_sample(ensemble, name, opened) for name in ids]
         return Examples(tuple(ids), torch.stack([samples.pictures[index] for samples, index in places]))
-    channels, height, width = ensemble.schedule.size
+    channels, height, width = ensemble.reference_model.size
     data = load(source, resolution=height if height == width else None, grey=channels == 1)
     return Examples(data.ids, data.images(range(len(data))))
 

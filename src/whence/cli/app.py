@@ -9,9 +9,6 @@ from typing import NoReturn
 import typer
 
 from whence.cli import attribute, bank, credit, ensemble, evaluate, leaderboard, proof
-from whence.cli import landscape as _landscape  # noqa: F401  adds commands to `ensemble`
-from whence.cli import screen as _screen  # noqa: F401  adds a command to `ensemble`
-from whence.cli import universe as _universe  # noqa: F401  adds a command to `ensemble`
 from whence.cli.demo import demo
 from whence.cli.report import report
 from whence.cli.train import train

@@ -66,7 +66,7 @@ def _ablate(ensemble: Ensemble, samples: Samples, digits: Dataset, workers: int 
     """Draw the first pictures again, each without the training image most like it."""
     from whence.cli.progress import progress
     from whence.ensemble import ablate_each
-    from whence.ensemble.suspects import nearest_units
+    from whence.ensemble.make_ablation import nearest_units
     from whence.similarity.pixel import pixel
 
     scores = pixel(samples.pictures, samples.names, digits)

@@ -1,12 +1,15 @@
-"""The commands `whence ensemble ...`."""
+"""The commands `whence ensemble ...`: their table, and those that train and draw."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
+from whence.cli.codebook import codebook
+from whence.cli.landscape import influence, landscape, losses
 from whence.cli.options import (
     CONFIG,
     DATA,
@@ -20,16 +23,12 @@ from whence.cli.options import (
     UNIT_COLUMN,
     WORKERS,
 )
+from whence.cli.proof import certify, prove, root
+from whence.cli.screen import screen
 from whence.cli.show import say, show_ablation, show_cost, show_notes
-
-app = typer.Typer(
-    help="Encoded ensembles: exact counterfactual pictures, by leaving out the members that saw a training image.",
-    no_args_is_help=True,
-    rich_markup_mode="markdown",
-)
+from whence.cli.universe import export
 
 
-@app.command()
 def train(
     data: DATA,
     out: Annotated[Path, typer.Option(help="The directory of the ensemble.")],
@@ -50,9 +49,9 @@ def train(
 ) -> None:
     """Train the members of an encoded ensemble, in parallel.
 
-    Each unit (image, artist ...) gets a code word, half of its bits set unless --weight says otherwise, and each member
-    trains on the units whose bit it has. Interrupted at any moment, the same command continues; run again later, it
-    checks every member by hash and trains anew only those that are lost or damaged.
+    Each unit (image, artist ...) gets a code word, in which half of the bits are set unless --weight says otherwise.
+    Each member trains on the units whose word has its bit set. Interrupted at any moment, the same command continues.
+    Run again later, it checks every member by hash and trains only those again that are lost or damaged.
 
     Example: `whence ensemble train digits --members 16 --steps 1000 --out runs/ens`
     """
@@ -60,7 +59,7 @@ def train(
     from whence.config import read_config
     from whence.data import load
     from whence.diffusion.training_cost import training_cost
-    from whence.ensemble.train import make_codebook, train_ensemble
+    from whence.ensemble.training import make_codebook, train_ensemble
     from whence.proof.root import commit
 
     settings = read_config(config).updated("training", steps=steps, seed=seed)
@@ -87,7 +86,6 @@ def train(
     say(f"Next: whence ensemble sample {out} --count 16 --seed 0")
 
 
-@app.command()
 def sample(
     run: RUN,
     count: Annotated[int, typer.Option(help="Pictures SEED/0 ... SEED/COUNT-1.")] = 16,
@@ -105,8 +103,8 @@ def sample(
 ) -> None:
     """Draw pictures from the mean prediction of the members.
 
-    A picture is named SEED/INDEX; the same name is the same picture, however many are drawn beside it. With --without,
-    no member that draws was trained on the unit: the opt-out.
+    A picture is named SEED/INDEX. The same name is the same picture, however many are drawn beside it. With --without,
+    no member that draws was trained on the unit: this is the opt-out.
 
     Example: `whence ensemble sample runs/ens --count 16 --seed 1 --without 17`
     """
@@ -120,7 +118,7 @@ def sample(
     units = without or []
     sampler = ensemble.config.updated("sampler", method=method, steps=steps).sampler
     if plan:
-        missing = SampleRequest.make(ensemble, count, seed, units, sampler).missing()
+        missing = SampleRequest.make(ensemble, count, seed, units, sampler).missing_trajectories()
         show_cost(drawing_cost(ensemble, {sampler: missing}, workers=workers), run)
         return
     with progress(f"drawing {count} pictures") as report:
@@ -132,7 +130,6 @@ def sample(
     say(f"All at a glance: {samples.path / 'sheet.png'}")
 
 
-@app.command()
 def ablate(
     run: RUN,
     sample: Annotated[list[str], typer.Option(help="SEED/INDEX or SEED/FIRST-LAST; may be repeated.")],
@@ -152,17 +149,17 @@ def ablate(
 ) -> None:
     """Draw a picture again, from the same noise, by the members that never saw a unit.
 
-    The counterfactual is exact: bit for bit what the ensemble of these members draws. A placebo is drawn beside it: as
-    many members, chosen by a code word that no unit has. Only where the counterfactual is further away than placebos
-    are is there a reason to credit the unit.
+    The counterfactual is exact: bit for bit what the ensemble of these members draws. A placebo is drawn beside it: by
+    as many members, chosen by a code word that no unit has. Only if the counterfactual is further away than placebos
+    is there a reason to credit the unit.
 
     Example: `whence ensemble ablate runs/ens --sample 0/3 --unit 17 --unit 230`
     """
     from whence.cli.progress import progress
     from whence.ensemble import Ensemble, ablate_each
-    from whence.ensemble.counterfactuals import missing_trajectories
     from whence.ensemble.drawing_cost import drawing_cost
-    from whence.ensemble.suspects import expand_names, nearest_units
+    from whence.ensemble.make_ablation import missing_trajectories, nearest_units
+    from whence.ensemble.sampling import expand_names
 
     ensemble = Ensemble.open(run)
     names = expand_names(sample)
@@ -174,7 +171,32 @@ def ablate(
         show_cost(drawing_cost(ensemble, missing, workers=workers), run)
         return
     with progress(f"drawing {len(requests)} counterfactuals and placebos") as report:
-        found = ablate_each(ensemble, requests, keep_only=keep_only, workers=workers, report=report)
-    for ablation in found:
+        ablations = ablate_each(ensemble, requests, keep_only=keep_only, workers=workers, report=report)
+    for ablation in ablations:
         show_ablation(ablation)
     say(f"All of them on one page: whence report {run}")
+
+
+#: The commands by name.
+COMMANDS: dict[str, Callable[..., None]] = {
+    "train": train,
+    "sample": sample,
+    "ablate": ablate,
+    "root": root,
+    "certify": certify,
+    "prove": prove,
+    "codebook": codebook,
+    "losses": losses,
+    "landscape": landscape,
+    "influence": influence,
+    "screen": screen,
+    "export": export,
+}
+
+app = typer.Typer(
+    help="Encoded ensembles: exact counterfactual pictures, by leaving out the members that saw a training image.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+)
+for name, command in COMMANDS.items():
+    app.command(name)(command)

@@ -1,44 +1,28 @@
-"""The commands of `whence ensemble` about all units at once: codebook, losses, landscape, influence."""
+"""The commands of `whence ensemble` about the influence of all units: losses, landscape, influence."""
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from whence.cli.ensemble import app
 from whence.cli.options import PLAN, RUN, WORKERS
-from whence.cli.readings import show_binarised, show_radius, show_reading, way_out
 from whence.cli.show import say, show_cost
 
+if TYPE_CHECKING:
+    from whence.ensemble import Ensemble
+    from whence.ensemble.influence import Influence
+    from whence.ensemble.landscape import Landscape
+    from whence.ensemble.landscape_measures import BinaryLandscape
+
 TOP = Annotated[int, typer.Option(min=1, help="How many units to show for each picture.")]
-LEVEL_HELP = "Family-wise error: the probability of naming anybody wrongly in one picture."
-#: Pictures whose losses are told one by one.
-TOLD = 20
+LEVEL_HELP = "Family-wise error: the probability of naming any unit wrongly in one picture."
+#: Largest number of pictures whose losses are printed one by one.
+PRINTED = 20
 
 
-@app.command()
-def codebook(
-    units: Annotated[int, typer.Option(help="Number of units: images, or artists where each is left out as one.")],
-    remove: Annotated[int, typer.Option(help="Units that may be removed together, any of them.")] = 1,
-    survivors: Annotated[int, typer.Option(help="Members that must be left then.")] = 1,
-) -> None:
-    """Choose members and weight of a codebook before paying for it: guarantee, cost and power.
-
-    A word of weight w shows its unit to w of M members, so w <= (M - survivors) / remove is the guarantee. The table
-    begins with the fewest members. Its last columns are predictions: how often an image that was trained on is traced
-    back to its own unit by exact losses, if members that saw it know it better by so many standard deviations between
-    members.
-
-    Example: `whence ensemble codebook --units 1500 --remove 2 --survivors 2`
-    """
-    from whence.cli.designs import show_designs
-
-    show_designs(units, remove, survivors)
-
-
-@app.command()
 def losses(
     run: RUN,
     queries: Annotated[
@@ -50,7 +34,7 @@ def losses(
     ],
     unit: Annotated[
         list[str] | None,
-        typer.Option(help="Tell of the ablation of this unit; repeated: of all of them together, against placebos."),
+        typer.Option(help="Show the ablation of this unit; repeated: of all of them together, against placebos."),
     ] = None,
     draws: Annotated[int, typer.Option(help="Draws (timestep, noise) per picture.")] = 100,
     top: TOP = 5,
@@ -59,9 +43,10 @@ def losses(
 ) -> None:
     """Measure the exact loss of the ensemble without each unit, on any picture.
 
-    The loss of every ablation follows from one evaluation of each member per draw. A unit's influence is how much
-    higher the loss is without it than without as many members in general: positive if it pulled the ensemble towards
-    the picture. It is held against the code words that no unit has; all units' influences are kept as scores.
+    The loss of every ablation follows from one evaluation of each member per draw. The influence of a unit is how much
+    higher the loss is without it than with as many members on average; it is positive if the unit pulled the ensemble
+    towards the picture. It is compared with the influence of code words that no unit has. The influences of all units
+    are kept as scores.
 
     Example: `whence ensemble losses runs/ens --queries digits:test`
     """
@@ -69,42 +54,41 @@ def losses(
     from whence.cli.progress import progress
     from whence.ensemble import Ensemble
     from whence.ensemble.drawing_cost import losses_cost
-    from whence.ensemble.residuals import check_request
-    from whence.ensemble.residuals import losses as measure
-    from whence.ensemble.verdict import shared
+    from whence.ensemble.influence_text import independence_note
+    from whence.ensemble.make_losses import check_queries
+    from whence.ensemble.make_losses import losses as measure
 
     ensemble = Ensemble.open(run)
     together = ensemble.codebook.in_order(unit) if unit else []
     if together:
-        ensemble.codebook.survivors(together)  # Refused now rather than when all is measured.
+        ensemble.codebook.survivors(together)  # Refused now rather than after all is measured.
     examples = read_queries(ensemble, queries)
     names, pictures = examples.ids, examples.values
-    check_request(ensemble, pictures, names, draws)
+    check_queries(ensemble, pictures, names, draws)
     if plan:
         show_cost(losses_cost(ensemble, len(names), draws, workers=workers), run)
         return
     with progress(f"losses of {len(names)} pictures") as report:
-        found = measure(ensemble, pictures, names, draws=draws, workers=workers, report=report)
-    full, scores = found.full(), found.scores()
-    for name in names[:TOLD]:
+        measured = measure(ensemble, pictures, names, draws=draws, workers=workers, report=report)
+    full, scores = measured.full(), measured.scores()
+    for name in names[:PRINTED]:
         say(f"Picture {name}: loss {full[names.index(name)]:.4f} by all members, mean over {draws} draws")
-        show_reading(found.reading(name, together), top, "increase of the loss")
-    if len(names) > TOLD:
-        say(f"... and {len(names) - TOLD} more pictures.")
-    path = found.path.with_name(f"{found.path.name}-scores")
-    scores.write(path, {"losses": found.manifest.fingerprint})
-    say(shared(ensemble.codebook.members))
+        show_influence(measured.influence_on(name, together), top, "increase of the loss")
+    if len(names) > PRINTED:
+        say(f"... and {len(names) - PRINTED} more pictures.")
+    path = measured.path.with_name(f"{measured.path.name}-scores")
+    scores.write(path, {"losses": measured.manifest.fingerprint})
+    say(independence_note(ensemble.codebook.members))
     say(f"Scores of all units with standard errors: {path}")
 
 
-@app.command()
 def landscape(
     run: RUN,
     samples: Annotated[list[str], typer.Option(help="SEED/INDEX or SEED/FIRST-LAST; may be repeated.")],
     placebos: Annotated[int, typer.Option(help="Code words without a unit to ablate beside the units.")] = 200,
     unit: Annotated[
         list[str] | None,
-        typer.Option(help="Instead of every unit by itself: leave out these together, against as many words together."),
+        typer.Option(help="Leave out these units together, against as many words together; default each by itself."),
     ] = None,
     workers: WORKERS = None,
     plan: PLAN = False,
@@ -119,79 +103,128 @@ def landscape(
     from whence.cli.progress import progress
     from whence.ensemble import Ensemble
     from whence.ensemble.drawing_cost import drawing_cost
-    from whence.ensemble.landscaping import landscape as draw_landscape
-    from whence.ensemble.landscaping import plan_landscapes
+    from whence.ensemble.make_landscape import landscape as draw_landscapes
+    from whence.ensemble.make_landscape import missing_trajectories
 
     ensemble = Ensemble.open(run)
+    together = unit or []
     if plan:
-        missing = [one for one in plan_landscapes(ensemble, samples, placebos, unit or []) if not one.is_there()]
-        rows = {
-            one.sampler: [t for same in missing if same.sampler == one.sampler for t in same.trajectories]
-            for one in missing
-        }
-        show_cost(drawing_cost(ensemble, rows, workers=workers), run)
+        missing = missing_trajectories(ensemble, samples, placebos, together)
+        show_cost(drawing_cost(ensemble, missing, workers=workers), run)
         return
     with progress("drawing the landscape") as report:
-        found = draw_landscape(
-            ensemble, samples, placebos=placebos, together=unit or [], workers=workers, report=report
-        )
-    if unit:
-        for one in found:
-            say(f"Picture {one.sample}")
-            show_reading(one.reading(), 1, "distance")
-    else:
-        for one in found:
-            show_radius(one)
-        say(f"Next: whence ensemble influence {run} --sample {found[0].sample} --top 10, and whence report {run}")
+        drawn = draw_landscapes(ensemble, samples, placebos=placebos, together=together, workers=workers, report=report)
+    for picture in drawn:
+        if together:
+            say(f"Picture {picture.sample}")
+            show_influence(picture.influence(), 1, "distance")
+        else:
+            show_radius(picture)
+    if not together:
+        say(f"Next: whence ensemble influence {run} --sample {drawn[0].sample} --top 10, and whence report {run}")
 
 
-@app.command()
 def influence(
     run: RUN,
     sample: Annotated[list[str], typer.Option(help="SEED/INDEX or SEED/FIRST-LAST; may be repeated.")],
     top: TOP = 10,
     nearest: Annotated[
         int | None,
-        typer.Option(min=1, help="Ask only about so many units, the closest by pixels: fewer need fewer placebos."),
+        typer.Option(min=1, help="Test only so many units, the closest by pixels: fewer units need fewer placebos."),
     ] = None,
     embedding: Annotated[
-        Path | None, typer.Option(help="Distances as a vision model sees them (CLIP, DINO ...): its local folder.")
+        Path | None, typer.Option(help="Measure distances between embeddings of this vision model: its local folder.")
     ] = None,
     binarise: Annotated[
-        bool, typer.Option("--binarise", help="Look at pictures in black and white, which may not change at all.")
+        bool, typer.Option("--binarise", help="Compare pictures in black and white, which may not change at all.")
     ] = False,
     level: Annotated[float, typer.Option(min=1e-6, max=0.5, help=LEVEL_HELP)] = 0.05,
 ) -> None:
     """Who mattered to a picture, against placebos; or nobody in particular.
 
     Reads landscapes that were drawn. A unit is named if its counterfactual is further away than placebos are, corrected
-    for the number of units that are asked about.
+    for the number of units that are tested.
 
     Example: `whence ensemble influence runs/ens --sample 0/3 --top 10`
     """
     from whence.ensemble import Ensemble
+    from whence.ensemble.influence_text import independence_note
     from whence.ensemble.landscape import open_landscapes
-    from whence.ensemble.reading import binarised, embedded, geometric_mean_radius
-    from whence.ensemble.suspects import expand_names, nearest_units
-    from whence.ensemble.verdict import shared
+    from whence.ensemble.landscape_measures import binary_landscape, embedding_influence, geometric_mean_radius
+    from whence.ensemble.make_ablation import nearest_units
+    from whence.ensemble.sampling import expand_names
 
     if binarise and (nearest or embedding):
-        raise typer.BadParameter("--binarise asks about all units by pixels: without --nearest and --embedding")
+        raise typer.BadParameter("--binarise tests all units by pixels: without --nearest and --embedding")
     ensemble = Ensemble.open(run)
-    names, readings = expand_names(sample), []
-    suspects = nearest_units(ensemble, names, nearest) if nearest else []
-    for one in open_landscapes(ensemble, names):
+    names, influences = expand_names(sample), []
+    closest = nearest_units(ensemble, names, nearest) if nearest else []
+    for picture in open_landscapes(ensemble, names):
         if binarise:
-            show_binarised(binarised(one))
+            show_binary_landscape(binary_landscape(picture))
             continue
-        reading = embedded(one, embedding, level) if embedding else one.reading(level)
+        effects = embedding_influence(picture, embedding, level) if embedding else picture.influence(level)
         if nearest:
-            reading = reading.among([unit for name, units in suspects if name == one.sample for unit in units])
-        say(f"Picture {one.sample}")
-        show_reading(reading, top, "distance")
-        readings.append(reading)
-    if len(readings) > 1:
-        say(f"Geometric mean of the {len(readings)} radii: {geometric_mean_radius(readings):.3g}")
-    say(shared(ensemble.codebook.members))
-    if any(reading.threshold is None for reading in readings):
-        say(way_out(ensemble, readings[0].needed))
+            effects = effects.restrict([unit for name, units in closest if name == picture.sample for unit in units])
+        say(f"Picture {picture.sample}")
+        show_influence(effects, top, "distance")
+        influences.append(effects)
+    if len(influences) > 1:
+        say(f"Geometric mean of the {len(influences)} radii: {geometric_mean_radius(influences):.3g}")
+    say(independence_note(ensemble.codebook.members))
+    if any(effects.threshold is None for effects in influences):
+        say(placebo_advice(ensemble, influences[0].placebos_needed))
+
+
+def placebo_advice(ensemble: Ensemble, needed: int) -> str:
+    """Return what to do if there are too few placebos to name a unit."""
+    book = ensemble.codebook
+    left = math.comb(book.members, book.weight) - len(book.units)
+    more = f"`ensemble landscape --placebos {needed}` extends a landscape to enough placebos"
+    none = f"The codebook has only {left:,} words left for placebos; `ensemble codebook` finds one with enough"
+    return (
+        f"{more if left >= needed else none}.\nFewer units need fewer: --nearest 10 tests the ten most alike. "
+        "Exact losses have placebos at no cost: `ensemble losses`."
+    )
+
+
+def show_influence(influence: Influence, top: int, noun: str) -> None:
+    """Print the conclusion, and the first units with their effects, which `noun` names."""
+    from whence.ensemble.influence_text import conclusion, format_p_value, summary
+
+    say(f"  {conclusion(influence, noun)}")
+    if len(influence.units) > 1 and len(influence.placebos):
+        say(f"  {summary(influence)}")
+    say(f"  {'unit':24} {noun:>22} {'p alone':>9} {'p of all':>9}")
+    for u in influence.order[:top]:
+        p, adjusted = (format_p_value(float(values[u])) for values in (influence.p_values, influence.adjusted_p_values))
+        say(f"  {influence.units[u]:24} {influence.effects[u]:22.5g} {p:>9} {adjusted:>9}")
+
+
+def show_radius(landscape: Landscape) -> None:
+    """Print the radius of a landscape beside that of its placebos."""
+    from whence.ensemble.landscape_measures import published_scale
+
+    influence = landscape.influence()
+    channels, height, width = landscape.factual.shape
+    published = f"{influence.radius * published_scale((channels, height, width)):.1f} at 256x256x3"
+    count = f"{len(influence.units):,} units"
+    text = f"Picture {landscape.sample}: radius {influence.radius:.3f} ({published}) over {count}"
+    if len(influence.placebos):
+        text += (
+            f"; of {influence.matched_count:,} units {influence.matched_radius:.3f}, of as many placebos "
+            f"{influence.placebo_radius:.3f}"
+        )
+    say(text)
+
+
+def show_binary_landscape(landscape: BinaryLandscape) -> None:
+    """Print whether any unit is needed for a picture in black and white."""
+    count = len(landscape.changed_pixels)
+    start = f"Picture {landscape.sample} in black and white"
+    if landscape.unattributable:
+        say(f"{start} is unattributable: {count:,} of {count:,} units certify it, each")
+        say("  left out by itself changes no pixel.")
+        return
+    say(f"{start}: radius {landscape.radius:.3f}; {landscape.certifying_units:,} of {count:,} units")
+    say("  left out by themselves change no pixel.")

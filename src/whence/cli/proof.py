@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from whence.cli.ensemble import app
 from whence.cli.options import PLAN, RUN, WORKERS
 from whence.cli.show import say, show_cost
 from whence.errors import WhenceError
@@ -18,26 +17,24 @@ if TYPE_CHECKING:
 _OUT = Annotated[Path, typer.Option(help="The JSON file to write.")]
 
 
-@app.command()
 def root(run: RUN) -> None:
-    """Print the root hash of an ensemble: publish it, so that certificates can be checked against it later.
+    """Print the root hash of an ensemble. Publish it, so that certificates can be checked against it later.
 
-    It stands for the settings, every file of every member, the code words and the training data, of which it shows
-    nothing. Every file is checked first.
+    It covers the settings, every file of every member, the code words and the training data, and reveals nothing of
+    them. Every file is checked first.
 
     Example: `whence ensemble root runs/ens`
     """
     from whence.ensemble import Ensemble
     from whence.proof import commit
 
-    found = commit(Ensemble.open(run)).root
-    say(f"ensemble  {found.ensemble}")
-    say(f"images    {found.images.root}  ({found.images.leaves:,} of {'x'.join(map(str, found.size))})")
-    say(f"units     {found.units.root}  ({found.units.leaves:,})")
-    say(f"root      {found.hash}")
+    parts = commit(Ensemble.open(run)).root
+    say(f"ensemble  {parts.ensemble}")
+    say(f"images    {parts.images.root}  ({parts.images.leaves:,} of {'x'.join(map(str, parts.size))})")
+    say(f"units     {parts.units.root}  ({parts.units.leaves:,})")
+    say(f"root      {parts.hash}")
 
 
-@app.command()
 def certify(
     run: RUN,
     sample: Annotated[str, typer.Option(help="SEED/INDEX of a picture that was drawn.")],
@@ -46,16 +43,16 @@ def certify(
     workers: WORKERS = None,
     plan: PLAN = False,
 ) -> None:
-    """Draw a picture without some units and write the certificate that its members never trained on them.
+    """Draw a picture without some units, and write the certificate that the members which drew it never saw them.
 
-    Anyone with the root hash can check most of it, and with the run directory all of it: `whence verify`.
+    `whence verify` checks it: most of it with the root hash alone, all of it with the run directory.
 
     Example: `whence ensemble certify runs/ens --sample 0/3 --without 17 --out cert.json`
     """
     from whence.cli.progress import progress
     from whence.ensemble import Ensemble
-    from whence.ensemble.counterfactuals import missing_trajectories
     from whence.ensemble.drawing_cost import drawing_cost
+    from whence.ensemble.make_ablation import missing_trajectories
     from whence.proof import certify as make
 
     ensemble = Ensemble.open(run)
@@ -73,7 +70,6 @@ def certify(
     say(f"To check it: whence verify {out} --run {run} --root {certificate.root}")
 
 
-@app.command()
 def prove(
     run: RUN,
     image: Annotated[Path, typer.Option(help="An image file.")],
@@ -81,8 +77,8 @@ def prove(
 ) -> None:
     """Write the proof that an image is, or is not, among the training images, without showing the others.
 
-    It is about the pixels as training would have read them: the central square of the file, scaled to the size of the
-    training images.
+    The proof is about the pixels as training would have read them: the central square of the file, scaled to the size
+    of the training images.
 
     Example: `whence ensemble prove runs/ens --image mine.png --out proof.json`
     """
@@ -103,15 +99,15 @@ def verify(
         bool, typer.Option("--retrain-one", help="Train one member again, chosen at random, and compare.")
     ] = False,
     member: Annotated[int | None, typer.Option(help="Train this member again.")] = None,
-    image: Annotated[Path | None, typer.Option(help="The image that a proof should be about.")] = None,
+    image: Annotated[Path | None, typer.Option(help="The image that the proof must be about.")] = None,
     plan: PLAN = False,
 ) -> None:
     """Check a certificate or a proof about one image; the last line is VERIFIED or REFUSED with the reason.
 
-    Without --run, everything is checked that needs no run: that it belongs to the root and agrees with itself. With
-    it, all files, records and data are checked too, and the picture is drawn again: it must be the same bit for bit, or
-    on another machine within one grey level of 255 per pixel. With --retrain-one, a member's record is checked by
-    training it again. The exit code is 0 only for VERIFIED.
+    Without --run, everything is checked that needs no run: that the document belongs to the root and agrees with
+    itself. With --run, all files, records and data are checked too, and the picture is drawn again: it must be the same
+    bit for bit, or on another machine within one grey level of 255 per pixel. With --retrain-one, the record of a
+    member is checked by training it again. The exit code is 0 only for VERIFIED.
 
     Example: `whence verify cert.json --run runs/ens --root HASH`
     """
@@ -123,26 +119,30 @@ def verify(
         return
     try:
         with progress("verifying") as report:
-            found = check(proof, run=run, root=root, retrain_one=retrain_one, member=member, image=image, report=report)
+            verification = check(
+                proof, run=run, root=root, retrain_one=retrain_one, member=member, image=image, report=report
+            )
     except WhenceError as error:
         say(f"REFUSED: {error}")
         raise typer.Exit(1) from None
-    _show(found)
-    if not found.ok:
+    _show(verification)
+    if not verification.ok:
         raise typer.Exit(1)
 
 
-def _show(found: Verification) -> None:
-    """The checklist and the verdict; a document that is refused does not get its words printed."""
-    for check in found.checks:
+def _show(verification: Verification) -> None:
+    """Print the checks and the verdict. The statement of a document that is refused is not printed."""
+    for check in verification.checks:
         say(str(check))
-    for line in [found.statement, *(f"Not proven: {line}" for line in found.not_proven)] if found.ok else []:
-        say(line)
-    say(found.verdict)
+    if verification.ok:
+        say(verification.statement)
+        for line in verification.not_proven:
+            say(f"Not proven: {line}")
+    say(verification.verdict)
 
 
 def _show_plan(run: Path | None, retrain: bool) -> None:
-    """Cost of a verification: training a member again is nearly all of it."""
+    """Print the cost of a verification; nearly all of it is training a member again."""
     from whence.diffusion.training_cost import training_cost
     from whence.ensemble import Ensemble
 

@@ -21,8 +21,8 @@ from whence.credit.contributors import Contributors
 from whence.credit.credit import LEVEL, Credit, Explained
 from whence.engine import Report, silent
 from whence.ensemble.losses import Losses
+from whence.ensemble.make_losses import losses
 from whence.ensemble.model import Ensemble
-from whence.ensemble.residuals import losses
 from whence.errors import MismatchError, NoSurvivorsError
 
 #: Permutations of the members for intervals.

@@ -1,9 +1,9 @@
-"""Ablation: the same noise, drawn by the members that never saw some units.
+"""Ablation: a picture is drawn again from the same noise by the members that never saw some units.
 
-The counterfactual picture is exact: it is, bit for bit, what the ensemble of the surviving members
-draws from this noise, and none of them was trained on the units. What it shows mixes two causes,
-the units' absence and the smaller number of members, so a placebo is drawn beside it: code words that
-no unit has are ablated, with as many survivors.
+The counterfactual picture is exact: it is, bit for bit, what the ensemble of the surviving members draws from this
+noise, and none of them was trained on the units. It differs from the factual picture for two reasons: the units are
+gone, and fewer members are averaged. So a placebo is drawn beside it: the ablation of code words that no unit has, with
+as many survivors.
 
     runs/ens/ablations/0-3/17/    picture 0/3 without unit 17
 """
@@ -37,13 +37,12 @@ class Ablation:
 
     @classmethod
     def open(cls, path: Path) -> Ablation:
-        """Return an ablation, checking every file by hash.
+        """Return an ablation; every file is checked by hash.
 
         Raises:
             ArtefactError: It is missing, unfinished or damaged.
         """
-        manifest = artefacts.read_verified(path, "ablation")
-        return cls(path, manifest)
+        return cls(path, artefacts.read_verified(path, "ablation"))
 
     @property
     def sample(self) -> str:
@@ -52,12 +51,12 @@ class Ablation:
 
     @property
     def units(self) -> list[str]:
-        """The units that are gone, or with `keep_only` the units that every member saw."""
+        """The units that are left out; with `keep_only` the units that every member saw."""
         return list(self.manifest.made["units"])
 
     @property
     def keep_only(self) -> bool:
-        """Whether the members that saw the units drew it, instead of those that did not."""
+        """Whether the counterfactual was drawn by the members that saw the units, instead of those that did not."""
         return bool(self.manifest.made["keep_only"])
 
     @property
@@ -77,21 +76,21 @@ class Ablation:
 
     @property
     def placebo_distance(self) -> float | None:
-        """Distance from the factual to the placebo picture; None where the codebook has no word left for one."""
+        """Distance from the factual to the placebo picture; None if the codebook has no word left."""
         if "placebo" not in self.pictures:
             return None
         return images.distance(self.pictures["factual"], self.pictures["placebo"]).item()
 
 
 def ablations(ensemble: Ensemble) -> list[Ablation]:
-    """All ablations of this ensemble that have been drawn, by sample and then by units."""
+    """All ablations that this ensemble has drawn, sorted by sample and then by units."""
     paths = artefacts.whole(ensemble.path / "ablations", "*/*")
     inputs = {path: artefacts.read_manifest(path, "ablation").inputs for path in paths}
-    mine = [Ablation.open(path) for path in paths if inputs[path]["ensemble"] == ensemble.manifest.fingerprint]
-    return sorted(mine, key=lambda one: ([int(part) for part in one.sample.split("/")], one.path.name))
+    drawn = [Ablation.open(path) for path in paths if inputs[path]["ensemble"] == ensemble.manifest.fingerprint]
+    return sorted(drawn, key=lambda ablation: ([int(part) for part in ablation.sample.split("/")], ablation.path.name))
 
 
 def ablation_path(ensemble: Ensemble, sample: str, units: Sequence[str], keep_only: bool) -> Path:
-    """Where an ablation is."""
+    """Directory of an ablation."""
     key = units_key(units)
     return ensemble.path / "ablations" / sample.replace("/", "-") / (f"only-{key}" if keep_only else key)

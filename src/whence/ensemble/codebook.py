@@ -1,8 +1,8 @@
 """The codebook of an encoded ensemble: which member may see which unit (Dai & Gifford 2023).
 
-Every unit u has a code word: M bits, w of them set, no two units the same. Member m trains on an
-example only if the bits of all the example's units are set in row m. The members whose bits are 0
-for a unit have never seen it: they survive its ablation.
+Every unit u has a code word of M bits, of which w are set. No two units have the same word. Member m trains on an
+example only if the bits of all the example's units are set in row m. The members whose bit is 0 for a unit have never
+seen that unit: they survive its ablation.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ class Codebook:
     """Code words of all units.
 
     Attributes:
-        bits: bool [M, U].
+        bits: Whether member m may see unit u, bool [M, U].
         units: Unit ids, U of them.
-        seed: What the words were drawn with.
+        seed: The seed that the words were drawn with.
 
     Example:
         >>> book = Codebook.random(("ann", "bob", "cy"), members=4, seed=0)
@@ -45,7 +45,7 @@ class Codebook:
 
     @classmethod
     def random(cls, units: Sequence[str], members: int, seed: int, weight: int | None = None) -> Codebook:
-        """Return unique random code words with `weight` of their bits set; default half of them.
+        """Return a codebook of random code words, no two the same, with `weight` bits set; by default half of them.
 
         Raises:
             ConfigError: `members` is below 2 or odd without a weight, the weight leaves nobody on one side, or there
@@ -90,7 +90,7 @@ class Codebook:
         return {unit: u for u, unit in enumerate(self.units)}
 
     @cached_property
-    def taken(self) -> set[tuple[int, ...]]:
+    def words(self) -> set[tuple[int, ...]]:
         """The code words that units have, as tuples of the members whose bit is set."""
         return {tuple(np.flatnonzero(column).tolist()) for column in self.bits.T}
 
@@ -102,17 +102,16 @@ class Codebook:
         """
         unknown = [unit for unit in units if unit not in self._column]
         if unknown or not units:
-            some = ", ".join(self.units[:3])
             raise DataError(
                 f"There is no unit {unknown[0]!r} in the training data, whose {len(self.units):,} units begin "
-                f"with {some}."
+                f"with {', '.join(self.units[:3])}."
                 if unknown
                 else "No unit is given."
             )
         return sorted(self._column[unit] for unit in dict.fromkeys(units))
 
     def in_order(self, units: Sequence[str]) -> list[str]:
-        """The units in the order of the codebook, without repeats: one name for one set."""
+        """The units in the order of the codebook, without repeats, so that a set of units has one name."""
         return [self.units[u] for u in self.columns(units)]
 
     def survivors(self, units: Sequence[str], *, keep_only: bool = False) -> list[int]:
@@ -123,8 +122,8 @@ class Codebook:
             NoSurvivorsError: There is no such member.
         """
         columns = self.columns(units)
-        found = np.flatnonzero((self.bits[:, columns] == keep_only).all(axis=1)).tolist()
-        if not found:
+        survivors = np.flatnonzero((self.bits[:, columns] == keep_only).all(axis=1)).tolist()
+        if not survivors:
             named = ", ".join(map(repr, dict.fromkeys(units)))
             saw = "saw all of" if keep_only else "never saw any of"
             raise NoSurvivorsError(
@@ -132,7 +131,7 @@ class Codebook:
                 f"that are left on average, so about {max(1, int(math.log2(self.members)) - 1)} units at once are safe "
                 "here. Ablate fewer units together, make them one unit (--unit-column) or train more members."
             )
-        return found
+        return survivors
 
     def examples(self, member: int, data: Dataset) -> np.ndarray:
         """Return the indices of the examples that a member trains on: those with the bits of all their units set.
@@ -140,8 +139,8 @@ class Codebook:
         Raises:
             ConfigError: The member would have nothing to train on.
         """
-        seen = self.bits[member]
-        rows = [n for n, units in enumerate(data.units) if all(seen[u] for u in self.columns(units))]
+        bits = self.bits[member]
+        rows = [n for n, units in enumerate(data.units) if all(bits[u] for u in self.columns(units))]
         if not rows:
             raise ConfigError(
                 f"Member {member} would train on nothing: {len(self.units)} unit(s) are too few for {self.members} "
@@ -151,20 +150,18 @@ class Codebook:
         return np.array(rows)
 
     def write(self, path: Path, data_fingerprint: str) -> None:
-        """Write the codebook as an artefact, or check that it is already there."""
-        inputs, made = (
-            {"data": data_fingerprint},
-            {"members": self.members, "weight": self.weight, "seed": self.seed},
-        )
-        if artefacts.existing(path, "codebook", inputs=inputs, made=made):
-            return
-        with artefacts.create(path, "codebook", inputs=inputs, made=made) as part:
+        """Write the codebook as an artefact, or check that it is there already."""
+
+        def build(part: Path) -> None:
             artefacts.write_tensors(part / "codebook.safetensors", {"bits": artefacts.to_tensor(self.bits)})
             artefacts.write_table(part / "units.parquet", {"unit": list(self.units)})
 
+        made = {"members": self.members, "weight": self.weight, "seed": self.seed}
+        artefacts.ensure(path, "codebook", inputs={"data": data_fingerprint}, made=made, build=build)
+
     @classmethod
     def read(cls, path: Path) -> Codebook:
-        """Return the content of a codebook.
+        """Return the codebook that was written to a path.
 
         Raises:
             ArtefactError: It is missing or damaged.
@@ -178,7 +175,7 @@ class Codebook:
 
 
 def random_words(members: int, weight: int, seed: int) -> Iterator[tuple[int, ...]]:
-    """Random code words as sorted tuples of the members whose bit is set; the same may come again."""
+    """Yield random code words as sorted tuples of the members whose bit is set; a word may come more than once."""
     source = random.Random(f"code words {seed}")
     while True:
         yield tuple(sorted(source.sample(range(members), weight)))

@@ -1,8 +1,9 @@
-"""What an ensemble's pictures and losses will cost, before paying: time by measuring a few canonical batches."""
+"""The cost of pictures, losses and screens of an ensemble, from the measured time of a few canonical batches."""
 
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Mapping, Sequence
 from functools import partial
 
@@ -11,38 +12,34 @@ import torch
 
 from whence.config import SamplerConfig
 from whence.cost import Cost, counted, median_seconds
+from whence.diffusion.sampling import parse_name
 from whence.engine import device, one_thread, workers_here
-from whence.ensemble.mean import MeanPrediction
+from whence.ensemble.make_losses import BATCH, BLOCK
+from whence.ensemble.members import Members
 from whence.ensemble.model import Ensemble
-from whence.ensemble.residuals import BATCH, BLOCK
+from whence.ensemble.screen import ScreenRequest, group_evaluations, missing_groups
+from whence.ensemble.tangents import tangents
 from whence.ensemble.trajectories import Trajectory, evaluations, part_count
 
 
 def drawing_cost(
     ensemble: Ensemble, missing: Mapping[SamplerConfig, Sequence[Trajectory]], *, workers: int | None = None
 ) -> Cost:
-    """Cost of drawing pictures, measured on a few canonical batches of one member.
+    """Return the cost of drawing pictures, measured on a few canonical batches of one member.
 
     Args:
         ensemble: A whole ensemble.
         missing: What is still to be drawn, by sampler.
         workers: Processes; default one for each core.
-
-    Returns:
-        The plan.
     """
-    model, network = ensemble.schedule, ensemble.networks([0])
+    member = ensemble.open_members([0])
     seconds, processes, work = 0.0, 1, []
     for sampler, trajectories in missing.items():
         if not trajectories:
             continue
         parts = part_count(len(trajectories), sampler)
         used = min(workers or workers_here(), parts)
-        x = torch.zeros(sampler.batch_size, *model.size, device=device())
-        t = torch.zeros(sampler.batch_size, dtype=torch.long, device=device())
-        predict = MeanPrediction(network, [(0,)] * len(x), sampler.batch_size)
-        with one_thread():
-            batch = median_seconds(partial(predict, x, t), 5)
+        batch = _batch_seconds(ensemble, member, sampler.batch_size)
         total = evaluations(trajectories, sampler)
         seconds += -(-parts // used) * (total / parts) * batch
         processes = max(processes, used)
@@ -50,40 +47,75 @@ def drawing_cost(
             f"{len(trajectories)} pictures in {sampler.steps} steps: {total:,} network evaluations of "
             f"{batch * 1000:.0f} ms ({sampler.batch_size} pictures each) in {counted(used)}"
         )
-    weights = sum(p.numel() for p in network[0].parameters()) * 4
+    pictures = sum(len(trajectories) for trajectories in missing.values())
     return Cost(
         seconds=seconds,
-        memory=(psutil.Process().memory_info().rss + weights * ensemble.codebook.members) * processes,
-        disk=sum(len(trajectories) for trajectories in missing.values()) * math.prod(model.size) * 10,
+        memory=_memory(ensemble, member) * processes,
+        disk=pictures * math.prod(ensemble.reference_model.size) * 10,
         work="; ".join(work) or "nothing: all of it is there already",
     )
 
 
 def losses_cost(ensemble: Ensemble, pictures: int, draws: int, *, workers: int | None = None) -> Cost:
-    """Cost of measuring the losses of pictures, measured on a few canonical batches of one member.
+    """Return the cost of measuring the losses of pictures, measured on a few canonical batches of one member.
 
     Args:
         ensemble: A whole ensemble.
-        pictures: How many.
+        pictures: Number of pictures.
         draws: Draws for each of them.
         workers: Processes; default one for each core.
-
-    Returns:
-        The plan.
     """
-    model, networks, members = ensemble.schedule, ensemble.networks([0]), ensemble.codebook.members
+    member, members = ensemble.open_members([0]), ensemble.codebook.members
     tasks = -(-pictures // BLOCK)
     used = min(workers or workers_here(), tasks)
-    x = torch.zeros(BATCH, *model.size, device=device())
-    predict = MeanPrediction(networks, [(0,)] * BATCH, BATCH)
-    with one_thread():
-        batch = median_seconds(partial(predict, x, torch.zeros(BATCH, dtype=torch.long, device=device())), 5)
+    batch = _batch_seconds(ensemble, member, BATCH)
     total = members * tasks * -(-min(BLOCK, pictures) * draws // BATCH)
-    weights = sum(p.numel() for p in networks[0].parameters()) * 4
     return Cost(
         seconds=-(-tasks // used) * (total / tasks) * batch,
-        memory=(psutil.Process().memory_info().rss + weights * members) * used,
-        disk=pictures * (8 * members**2 * 8 + 4 * math.prod(model.size)),
+        memory=_memory(ensemble, member) * used,
+        disk=pictures * (8 * members**2 * 8 + 4 * math.prod(ensemble.reference_model.size)),
         work=f"{pictures} pictures, {draws} draws each: about {total:,} network evaluations of {batch * 1000:.0f} ms "
         f"({BATCH} pairs each) in {counted(used)}",
     )
+
+
+def screen_cost(ensemble: Ensemble, requests: Sequence[ScreenRequest], *, workers: int | None = None) -> Cost:
+    """Return the cost of the screens that are not there yet, measured on a sampling step with copies of one member.
+
+    Args:
+        ensemble: A whole ensemble.
+        requests: The screens.
+        workers: Processes; default one for each core.
+    """
+    groups = missing_groups(requests)
+    if not groups:
+        return Cost(0.0, psutil.Process().memory_info().rss, 0, "nothing: all of it is there already")
+    used = min(workers or workers_here(), len(groups))
+    member, members, sampler = ensemble.open_members([0]), ensemble.codebook.members, groups[0][0].sampler
+    copies = Members(dict.fromkeys(range(members), member.networks[0]))
+    single_step, names = sampler.model_copy(update={"steps": 1}), [parse_name(request.sample) for request in groups[0]]
+    with one_thread():
+        for _ in range(2):  # The first step warms up.
+            begin = time.perf_counter()
+            tangents(ensemble.reference_model, copies, single_step, names)
+            seconds = time.perf_counter() - begin
+    pictures, total = sum(map(len, groups)), sum(group_evaluations(ensemble, group) for group in groups)
+    return Cost(
+        seconds=-(-len(groups) // used) * sampler.steps * seconds,
+        memory=_memory(ensemble, member) * used,
+        disk=pictures * math.prod(ensemble.reference_model.size) * (8 * members + 4),
+        work=f"{pictures} pictures: {total:,} forward-mode evaluations in {counted(used)}",
+    )
+
+
+def _batch_seconds(ensemble: Ensemble, member: Members, batch_size: int) -> float:
+    """Median time of a canonical batch."""
+    x = torch.zeros(batch_size, *ensemble.reference_model.size, device=device())
+    t = torch.zeros(batch_size, dtype=torch.long, device=device())
+    with one_thread():
+        return median_seconds(partial(member.predict, 0, x, t, batch_size), 5)
+
+
+def _memory(ensemble: Ensemble, member: Members) -> int:
+    """Memory of a process that holds all members."""
+    return int(psutil.Process().memory_info().rss) + member.parameter_bytes * ensemble.codebook.members

@@ -3,9 +3,9 @@
 runs/ens/landscapes/0-3/shards/00000.safetensors    pictures in blocks: the factual one, U counterfactuals, P placebos
 runs/ens/landscapes/0-3/distances.safetensors       how far each is from the factual one
 
-The units' counterfactuals are exact. How far one moves is no measure of its unit by itself: units with similar code
-words are ablated by similar members and share their distance, and fewer members alone move a picture. What placebos
-don't reach is a reason to credit a unit (`whence.ensemble.influence`).
+The counterfactuals are exact. But the distance of one of them is not the influence of its unit: units with similar code
+words are ablated by similar members and have similar distances, and fewer members alone move a picture. Only a distance
+that placebos don't reach is a reason to credit a unit (`whence.ensemble.influence`).
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from whence.statistics.placebo_test import LEVEL
 
 @dataclass(frozen=True)
 class Landscape:
-    """All counterfactuals of one picture, beside placebos.
+    """All counterfactuals of one picture, and placebos.
 
     Attributes:
         path: Their directory.
-        manifest: Sample, sampler, number of placebos, and how many network evaluations they took.
+        manifest: Sample, sampler, number of placebos, and number of network evaluations.
     """
 
     path: Path
@@ -40,7 +40,7 @@ class Landscape:
 
     @classmethod
     def open(cls, path: Path) -> Landscape:
-        """Return a landscape, checking every file by hash.
+        """Return a landscape; every file is checked by hash.
 
         Raises:
             ArtefactError: It is missing, unfinished or damaged.
@@ -54,12 +54,12 @@ class Landscape:
 
     @property
     def together(self) -> tuple[str, ...]:
-        """The units that are left out together; empty where each is left out by itself."""
+        """The units that are left out together; empty if each unit is left out by itself."""
         return tuple(self.manifest.made["together"])
 
     @cached_property
     def units(self) -> tuple[str, ...]:
-        """The units, U of them, in the order of the codebook; left out together they are one: "17+230"."""
+        """The U units in the order of the codebook; units that are left out together are a single one, "17+230"."""
         return tuple(artefacts.read_table(self.path / "units.parquet")["unit"])
 
     @cached_property
@@ -73,16 +73,16 @@ class Landscape:
 
     @property
     def placebo_distances(self) -> Tensor:
-        """Likewise of the placebos, float64 [P]."""
+        """Euclidean distance of every placebo from the factual picture; float64 [P]."""
         return self._distances["placebos"]
 
-    def reading(self, level: float = LEVEL) -> Influence:
-        """Who mattered, by distance, against the placebos."""
+    def influence(self, level: float = LEVEL) -> Influence:
+        """The influence of the units by distance, tested against the placebos."""
         return Influence(self.sample, self.units, self.distances, self.placebo_distances, level)
 
     @property
     def factual(self) -> Tensor:
-        """The picture by all members, in the landscape's own canonical batch; float32 [C, H, W] in [-1, 1]."""
+        """The picture of all members, drawn in the canonical batch of the landscape; float32 [C, H, W] in [-1, 1]."""
         return self._block(0)[0]
 
     def counterfactual(self, unit: str) -> Tensor:
@@ -97,11 +97,11 @@ class Landscape:
         return self._block(block)[row]
 
     def counterfactuals(self) -> Iterator[Tensor]:
-        """All counterfactuals in the order of the units, in blocks float32 [k, C, H, W]."""
+        """Yield all counterfactuals in the order of the units, in blocks float32 [k, C, H, W]."""
         return self._stream(1, 1 + len(self.units))
 
     def placebos(self) -> Iterator[Tensor]:
-        """All placebos, in blocks float32 [k, C, H, W]."""
+        """Yield all placebos in blocks float32 [k, C, H, W]."""
         return self._stream(1 + len(self.units), 1 + len(self.units) + self.manifest.made["placebos"])
 
     @cached_property
@@ -112,7 +112,7 @@ class Landscape:
         return artefacts.read_tensors(self.path / shard(block))["pictures"]
 
     def _stream(self, start: int, stop: int) -> Iterator[Tensor]:
-        """The pictures from position `start` to `stop`, shard by shard."""
+        """Yield the pictures from position `start` to `stop`, shard by shard."""
         size = self.manifest.made["block"]
         for block in range(start // size, -(-stop // size)):
             first = block * size
@@ -120,20 +120,20 @@ class Landscape:
 
 
 def landscapes(ensemble: Ensemble, *, groups: bool = False) -> list[Landscape]:
-    """All landscapes over all units that this ensemble has drawn, by sample; or those of units left out together."""
-    found = artefacts.whole(ensemble.path / "landscapes", "*")
-    paths = [path for path in found if ("-without-" in path.name) == groups]
-    mine = [Landscape.open(path) for path in paths if _ensemble_of(path) == ensemble.manifest.fingerprint]
-    return sorted(mine, key=lambda one: [int(part) for part in one.sample.split("/")])
+    """All landscapes that this ensemble has drawn, sorted by sample: of single units, or of units left out together."""
+    paths = artefacts.whole(ensemble.path / "landscapes", "*")
+    paths = [path for path in paths if ("-without-" in path.name) == groups]
+    drawn = [Landscape.open(path) for path in paths if _ensemble_of(path) == ensemble.manifest.fingerprint]
+    return sorted(drawn, key=lambda landscape: [int(part) for part in landscape.sample.split("/")])
 
 
 def open_landscapes(ensemble: Ensemble, samples: Sequence[str]) -> list[Landscape]:
     """Return the landscapes of some pictures, in that order.
 
     Raises:
-        ArtefactError: One has not been drawn, by this ensemble; or is damaged.
+        ArtefactError: One has not been drawn by this ensemble, or is damaged.
     """
-    found = []
+    drawn = []
     for sample in samples:
         path = landscape_path(ensemble, sample)
         if not path.exists() or _ensemble_of(path) != ensemble.manifest.fingerprint:
@@ -141,8 +141,8 @@ def open_landscapes(ensemble: Ensemble, samples: Sequence[str]) -> list[Landscap
                 f"The landscape of {sample} has not been drawn yet. First: whence ensemble landscape {ensemble.path} "
                 f"--samples {sample}"
             )
-        found.append(Landscape.open(path))
-    return found
+        drawn.append(Landscape.open(path))
+    return drawn
 
 
 def _ensemble_of(path: Path) -> str:
@@ -151,7 +151,7 @@ def _ensemble_of(path: Path) -> str:
 
 
 def landscape_path(ensemble: Ensemble, sample: str, together: Sequence[str] = ()) -> Path:
-    """Where a landscape is: of all units, or of some that are left out together."""
+    """Directory of a landscape of all units, or of some units that are left out together."""
     name = sample.replace("/", "-")
     return ensemble.path / "landscapes" / (f"{name}-without-{units_key(together)}" if together else name)
 

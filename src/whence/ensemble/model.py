@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
-
-from torch import nn
 
 from whence import artefacts
 from whence.artefacts import Manifest
 from whence.config import Config
 from whence.data import Dataset, read
 from whence.diffusion.model import DiffusionModel
-from whence.engine import device
 from whence.ensemble.codebook import Codebook
-from whence.errors import ArtefactError
+from whence.ensemble.members import Members, damaged_members, member_path
+from whence.errors import ArtefactError, MismatchError
 
 
 @dataclass(frozen=True)
@@ -25,7 +23,7 @@ class Ensemble:
 
     Attributes:
         path: Its run directory.
-        manifest: What it says of itself; its fingerprint covers every member.
+        manifest: Its manifest; the fingerprint covers every member.
         codebook: Which member saw which unit.
     """
 
@@ -35,7 +33,7 @@ class Ensemble:
 
     @classmethod
     def open(cls, path: str | Path) -> Ensemble:
-        """Return an ensemble; every member's weights are checked by hash before they are used.
+        """Return an ensemble; the hash of every file is checked before any weights are used.
 
         Raises:
             ArtefactError: It is missing, unfinished or damaged; the message names the member.
@@ -53,6 +51,18 @@ class Ensemble:
             )
         return cls(path, manifest, Codebook.read(path / "codebook"))
 
+    @classmethod
+    def open_unchanged(cls, path: str | Path, fingerprint: str) -> Ensemble:
+        """Return the ensemble that a task was made for. A process checks its files by hash once, not for every task.
+
+        Raises:
+            ArtefactError: It is missing, unfinished or damaged.
+            MismatchError: It has another fingerprint.
+        """
+        if artefacts.read_manifest(Path(path), "ensemble").fingerprint != fingerprint:
+            raise MismatchError(f"The ensemble {path} changed while it was used. Run the command again.")
+        return _open_once(str(path), fingerprint)
+
     @property
     def config(self) -> Config:
         """The settings that it was trained with."""
@@ -64,32 +74,15 @@ class Ensemble:
         return read(self.path / "data")
 
     @cached_property
-    def schedule(self) -> DiffusionModel:
-        """The first member, for what all members share: noise schedule, prediction type and size."""
+    def reference_model(self) -> DiffusionModel:
+        """The first member. Its process and the size of its pictures are those of every member."""
         return DiffusionModel.load(member_path(self.path, 0))
 
-    def networks(self, members: Iterable[int]) -> dict[int, nn.Module]:
-        """The networks of some members, by member, on the device where they run."""
-        return {m: DiffusionModel.load(member_path(self.path, m)).network.to(device()) for m in sorted(set(members))}
+    def open_members(self, members: Iterable[int] | None = None) -> Members:
+        """Load some members, by default all, on the device where they run."""
+        return Members.open(self.path, range(self.codebook.members) if members is None else members)
 
 
-def member_path(path: Path, member: int) -> Path:
-    """Where a member is."""
-    return path / member_name(member)
-
-
-def member_name(member: int) -> str:
-    """Path of a member inside its ensemble."""
-    return f"members/{member:02d}"
-
-
-def damaged_members(path: Path, manifest: Manifest) -> dict[int, str]:
-    """Members that are missing or not what the ensemble was sealed with, and what is wrong with them."""
-    found: dict[int, str] = {}
-    for member in range(manifest.made["members"]):
-        try:
-            artefacts.require_part(path, manifest, member_name(member), "model")
-            artefacts.read_verified(member_path(path, member), "model")
-        except ArtefactError as error:
-            found[member] = str(error)
-    return found
+@lru_cache(maxsize=4)
+def _open_once(path: str, _fingerprint: str) -> Ensemble:
+    return Ensemble.open(path)

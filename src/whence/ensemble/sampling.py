@@ -39,13 +39,12 @@ class Samples:
 
     @classmethod
     def open(cls, path: Path) -> Samples:
-        """Return samples, checking every file by hash.
+        """Return samples; every file is checked by hash.
 
         Raises:
             ArtefactError: They are missing, unfinished or damaged.
         """
-        manifest = artefacts.read_verified(path, "samples")
-        return cls(path, manifest)
+        return cls(path, artefacts.read_verified(path, "samples"))
 
     @property
     def seed(self) -> int:
@@ -83,7 +82,7 @@ def sample(
     workers: int | None = None,
     report: Report = silent,
 ) -> Samples:
-    """Draw pictures from the mean prediction of all members, or of those that never saw some units.
+    """Draw pictures from the mean prediction of all members, or of the members that never saw some units.
 
     Args:
         ensemble: A whole ensemble.
@@ -95,7 +94,7 @@ def sample(
         report: Called with (network evaluations done, evaluations in all).
 
     Returns:
-        The samples; drawn only if they are not there yet.
+        The samples. They are drawn only if they are not there yet.
 
     Raises:
         NoSurvivorsError: Every member saw one of the units.
@@ -104,13 +103,13 @@ def sample(
     """
     request = SampleRequest.make(ensemble, count, seed, without, sampler)
     with artefacts.lock(request.path.with_name(f"{request.path.name}-request")):
-        missing = request.missing()
-        if not missing:
+        trajectories = request.missing_trajectories()
+        if not trajectories:
             report(1, 1)
             return Samples.open(request.path)
         with artefacts.create(request.path, "samples", inputs=request.inputs, made=request.made) as part:
             scratch = part / artefacts.RESUME / "parts"
-            pictures = draw_trajectories(ensemble, missing, request.sampler, scratch, workers, report)
+            pictures = draw_trajectories(ensemble, trajectories, request.sampler, scratch, workers, report)
             artefacts.write_tensors(part / "pictures.safetensors", {"pictures": pictures})
             for index, picture in enumerate(pictures):
                 images.write_png(part / f"{index:05d}.png", images.to_pixels(picture))
@@ -120,13 +119,13 @@ def sample(
 
 @dataclass(frozen=True)
 class SampleRequest:
-    """Pictures that are wanted.
+    """The checked input of `sample`.
 
     Attributes:
-        path: Where they belong.
+        path: Directory of the samples.
         sampler: How they are drawn.
         inputs: Fingerprint of the ensemble.
-        made: Everything else that they depend on.
+        made: All other settings that they depend on.
     """
 
     path: Path
@@ -138,7 +137,7 @@ class SampleRequest:
     def make(
         cls, ensemble: Ensemble, count: int, seed: int, without: Sequence[str], sampler: SamplerConfig | None
     ) -> SampleRequest:
-        """Return what `sample` is asked for, checked and resolved.
+        """Return the request, with every default filled in.
 
         Raises:
             ConfigError: A number is out of range.
@@ -146,23 +145,23 @@ class SampleRequest:
         if count < 1 or seed < 0:
             raise ConfigError(f"--count must be at least 1 and --seed at least 0; given {count} and {seed}.")
         sampler = sampler or ensemble.config.sampler
-        ensemble.schedule.process.sampling_steps(sampler.steps)
+        ensemble.reference_model.process.sampling_steps(sampler.steps)
         units = ensemble.codebook.in_order(without) if without else []
         members = ensemble.codebook.survivors(units) if units else list(range(ensemble.codebook.members))
         made = {"seed": seed, "count": count, "without": units, "members": members, "sampler": sampler.record()}
         path = samples_path(ensemble, seed, units)
         return cls(path, sampler, {"ensemble": ensemble.manifest.fingerprint}, made)
 
-    def missing(self) -> list[Trajectory]:
+    def missing_trajectories(self) -> list[Trajectory]:
         """Return what must be drawn: nothing if as many pictures are there already.
 
         Raises:
             MismatchError: Pictures of this seed were drawn by another sampler or ensemble.
         """
         if self.path.exists():
-            there = artefacts.read_manifest(self.path, "samples").made["count"]
-            artefacts.existing(self.path, "samples", inputs=self.inputs, made=self.made | {"count": there})
-            if there >= self.made["count"]:
+            count = artefacts.read_manifest(self.path, "samples").made["count"]
+            artefacts.existing(self.path, "samples", inputs=self.inputs, made=self.made | {"count": count})
+            if count >= self.made["count"]:
                 return []
         members = tuple(self.made["members"])
         return [Trajectory(self.made["seed"], index, members) for index in range(self.made["count"])]
@@ -174,7 +173,7 @@ def find_sample(ensemble: Ensemble, name: str, opened: dict[int, Samples] | None
     Args:
         ensemble: A whole ensemble.
         name: SEED/INDEX.
-        opened: Samples by seed that were opened and checked before; new ones are added.
+        opened: Samples by seed that were opened before; those that are opened now are added.
 
     Raises:
         ConfigError: The name is not SEED/INDEX.
@@ -182,8 +181,15 @@ def find_sample(ensemble: Ensemble, name: str, opened: dict[int, Samples] | None
     """
     seed, index = parse_name(name)
     opened = {} if opened is None else opened
-    if seed not in opened and samples_path(ensemble, seed, []).exists():
-        opened[seed] = _open_own(ensemble, samples_path(ensemble, seed, []))
+    path = samples_path(ensemble, seed, [])
+    if seed not in opened and path.exists():
+        samples = Samples.open(path)
+        if (fingerprint := samples.manifest.inputs["ensemble"]) != ensemble.manifest.fingerprint:
+            raise ArtefactError(
+                f"{path} was drawn by another ensemble (fingerprint {fingerprint[:12]}, this one is "
+                f"{ensemble.manifest.fingerprint[:12]}). Delete it and draw it again."
+            )
+        opened[seed] = samples
     count = len(opened[seed].names) if seed in opened else 0
     if index < count:
         return opened[seed], index
@@ -193,20 +199,29 @@ def find_sample(ensemble: Ensemble, name: str, opened: dict[int, Samples] | None
     )
 
 
-def _open_own(ensemble: Ensemble, path: Path) -> Samples:
-    """Open samples that this very ensemble drew."""
-    samples = Samples.open(path)
-    drawn_by = samples.manifest.inputs["ensemble"]
-    if drawn_by != ensemble.manifest.fingerprint:
-        raise ArtefactError(
-            f"{path} was drawn by another ensemble (fingerprint {drawn_by[:12]}, this one is "
-            f"{ensemble.manifest.fingerprint[:12]}). Delete it and draw it again."
-        )
-    return samples
+def expand_names(names: Sequence[str]) -> list[str]:
+    """Return SEED/INDEX of every sample that is named by SEED/INDEX or SEED/FIRST-LAST, without repeats.
+
+    Raises:
+        ConfigError: A name is neither.
+
+    Example:
+        >>> expand_names(["0/3", "1/0-2"])
+        ['0/3', '1/0', '1/1', '1/2']
+    """
+    expanded: list[str] = []
+    for name in names:
+        match = re.fullmatch(r"(\d{1,9})/(\d{1,6})(?:-(\d{1,6}))?", name)
+        if not match or (match[3] and int(match[3]) < int(match[2])):
+            raise ConfigError(
+                f"A sample is named SEED/INDEX, like 0/3, or SEED/FIRST-LAST, like 0/0-15; given {name!r}."
+            )
+        expanded += [f"{int(match[1])}/{index}" for index in range(int(match[2]), int(match[3] or match[2]) + 1)]
+    return list(dict.fromkeys(expanded))
 
 
 def samples_path(ensemble: Ensemble, seed: int, without: Sequence[str]) -> Path:
-    """Where the pictures of a seed are."""
+    """Directory of the pictures of a seed."""
     return ensemble.path / "samples" / (f"{seed}-without-{units_key(without)}" if without else f"{seed}")
 
 

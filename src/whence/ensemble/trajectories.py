@@ -1,14 +1,14 @@
-"""Drawing many pictures together, each by members of its own choice.
+"""Drawing many pictures together, where each picture has its own set of members.
 
-At every sampling step a member evaluates all trajectories that include it, in full canonical batches, so a hundred
-ablations cost little more network evaluations than the pictures they belong to.
+At every sampling step a member evaluates all trajectories that include it, in full canonical batches. So a hundred
+ablations take few more network evaluations than the pictures that they belong to.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -18,9 +18,8 @@ from whence import artefacts
 from whence.config import SamplerConfig
 from whence.diffusion.sampling import draw
 from whence.engine import Report, Task, run, silent
-from whence.ensemble.mean import MeanPrediction
+from whence.ensemble.members import MeanPrediction
 from whence.ensemble.model import Ensemble
-from whence.errors import MismatchError
 
 #: Canonical batches per member in one task.
 PART = 4
@@ -28,11 +27,19 @@ PART = 4
 
 @dataclass(frozen=True)
 class Trajectory:
-    """One picture to draw: its name SEED/INDEX, which gives the noise, and the members that draw it."""
+    """A picture to draw.
+
+    Attributes:
+        seed: SEED of its name SEED/INDEX, which gives the noise.
+        index: INDEX of its name.
+        members: The members that draw it.
+        conditions: Further arguments of the networks by name, one row each, without a batch dimension.
+    """
 
     seed: int
     index: int
     members: tuple[int, ...]
+    conditions: Mapping[str, Tensor] = field(default_factory=dict, repr=False, compare=False)
 
 
 def draw_trajectories(
@@ -43,11 +50,11 @@ def draw_trajectories(
     workers: int | None = None,
     report: Report = silent,
 ) -> Tensor:
-    """Draw pictures by any members each, together: a member evaluates all that include it in full batches.
+    """Draw pictures together.
 
     Args:
         ensemble: A whole ensemble.
-        trajectories: What to draw, n pictures.
+        trajectories: The n pictures.
         sampler: Method, steps and canonical batch.
         scratch: A directory for finished parts, from which interrupted work continues.
         workers: Processes; default one for each core.
@@ -57,15 +64,15 @@ def draw_trajectories(
         Pictures float32 [n, C, H, W] in [-1, 1].
     """
     size = PART * sampler.batch_size
-    parts = [list(trajectories[i : i + size]) for i in range(0, len(trajectories), size)]
+    parts = [list(trajectories[start : start + size]) for start in range(0, len(trajectories), size)]
     files = [scratch / f"{k:05d}.safetensors" for k in range(len(parts))]
-    tasks = [drawing_task(ensemble, [one], sampler) for one in zip(files, parts, strict=True)]
+    tasks = [drawing_task(ensemble, [(file, part)], sampler) for file, part in zip(files, parts, strict=True)]
     run(tasks, workers=workers, report=report)
     return torch.cat([artefacts.read_tensors(file)["pictures"] for file in files])
 
 
 def drawing_task(ensemble: Ensemble, files: Sequence[tuple[Path, list[Trajectory]]], sampler: SamplerConfig) -> Task:
-    """The work of drawing trajectories together and writing them to one or more files."""
+    """The task that draws trajectories together and writes them to one or more files."""
     return Task(
         str(files[0][0]),
         draw_files,
@@ -75,46 +82,50 @@ def drawing_task(ensemble: Ensemble, files: Sequence[tuple[Path, list[Trajectory
             "files": [(str(file), trajectories) for file, trajectories in files],
             "sampler": sampler,
         },
-        evaluations([one for _, trajectories in files for one in trajectories], sampler),
+        evaluations([trajectory for _, trajectories in files for trajectory in trajectories], sampler),
     )
 
 
 def part_count(pictures: int, sampler: SamplerConfig) -> int:
-    """Tasks into which the drawing of so many pictures is divided."""
+    """Number of tasks that draw so many pictures."""
     return -(-pictures // (PART * sampler.batch_size))
 
 
 def evaluations(trajectories: Sequence[Trajectory], sampler: SamplerConfig) -> int:
-    """Canonical batches that networks evaluate in order to draw these trajectories together."""
-    rows = Counter(member for one in trajectories for member in one.members)
+    """Number of canonical batches that networks evaluate to draw these trajectories together."""
+    rows = Counter(member for trajectory in trajectories for member in trajectory.members)
     return sampler.steps * sum(-(-count // sampler.batch_size) for count in rows.values())
 
 
 def draw_files(
     path: str, fingerprint: str, files: list[tuple[str, list[Trajectory]]], sampler: SamplerConfig, report: Report
 ) -> None:
-    """Draw the trajectories of all files that are not there yet, together, and write them; a task for the engine.
+    """Draw the trajectories of all files that are not there yet together, and write them; a task for the engine.
 
     Raises:
         MismatchError: The ensemble changed since it was opened.
     """
-    total = evaluations([one for _, trajectories in files for one in trajectories], sampler)
+    total = evaluations([trajectory for _, trajectories in files for trajectory in trajectories], sampler)
     missing = [(file, trajectories) for file, trajectories in files if not Path(file).exists()]
     if missing:
-        ensemble = Ensemble.open(path)
-        if ensemble.manifest.fingerprint != fingerprint:
-            raise MismatchError(f"{path} changed while pictures were drawn. Run the command again.")
-        rows = [one for _, trajectories in missing for one in trajectories]
-        sets = [one.members for one in rows]
-        predict = MeanPrediction(ensemble.networks(m for one in sets for m in one), sets, sampler.batch_size)
+        ensemble = Ensemble.open_unchanged(path, fingerprint)
+        rows = [trajectory for _, trajectories in missing for trajectory in trajectories]
+        sets = [trajectory.members for trajectory in rows]
+        members = ensemble.open_members(member for row in sets for member in row)
         pictures = draw(
-            predict,
-            ensemble.schedule,
+            MeanPrediction(members, sets, sampler.batch_size, stacked_conditions(rows)),
+            ensemble.reference_model,
             sampler,
-            [(one.seed, one.index) for one in rows],
+            [(trajectory.seed, trajectory.index) for trajectory in rows],
             lambda done, steps: report(done * total // steps, total),
         )
         sizes = [len(trajectories) for _, trajectories in missing]
         for (file, _), block in zip(missing, torch.split(pictures, sizes), strict=True):
             artefacts.write_tensors(Path(file), {"pictures": block})
     report(total, total)
+
+
+def stacked_conditions(trajectories: Sequence[Trajectory]) -> dict[str, Tensor]:
+    """The conditions of all trajectories by name, one row for each of them; all have the same names."""
+    names = trajectories[0].conditions
+    return {name: torch.stack([trajectory.conditions[name] for trajectory in trajectories]) for name in names}

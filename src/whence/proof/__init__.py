@@ -1,11 +1,16 @@
-"""Certificates and proofs: what anyone can check of an ensemble whose root hash was published."""
+"""Certificates and proofs: what anyone can check of an ensemble whose root hash was published.
+
+document, merkle, root              strict JSON, Merkle trees, the hash that is published
+certificate, statements             a picture without some units, and its sentences
+image_proof                         an image is, or is not, among the training images
+document_checks, run_checks, retraining_checks, verification     what is checked, and the verdict
+"""
 
 from whence.proof.certificate import Certificate
-from whence.proof.certifying import certify
-from whence.proof.image import Absence, Membership, prove
+from whence.proof.image_proof import Absence, Membership, prove
+from whence.proof.make_certificate import certify
 from whence.proof.root import Root, commit
-from whence.proof.verification import Check, Verification
-from whence.proof.verifying import parse_proof, read_proof, verify
+from whence.proof.verification import Check, Verification, parse_proof, read_proof, verify
 
 __all__ = [
     "Absence",

@@ -1,7 +1,7 @@
 """Certificates: this picture was drawn by members of which none was trained on these units.
 
-A certificate holds everything that the root hash is made of, so that most of it can be checked by anyone who has the
-root; with the run directory, all of it can.
+A certificate holds everything that the root hash is made of. So anyone who has the root hash can check most of it, and
+anyone who has the run directory can check all of it.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from torch import Tensor
 
 from whence import artefacts, images
 from whence.artefacts import Manifest
-from whence.proof.documents import Count, Hash, Strict
+from whence.proof.document import Count, Hash, StrictModel
 from whence.proof.merkle import Place
-from whence.proof.near import Near
-from whence.proof.root import Statement
+from whence.proof.near_duplicates import NearDuplicate
+from whence.proof.root import ProofDocument
 
 SampleName = Annotated[str, Field(pattern="^(0|[1-9][0-9]{0,8})/(0|[1-9][0-9]{0,8})$")]
 
 
-class Content(Strict):
-    """What the fingerprint of an artefact is made of; the fields are those of its manifest."""
+class Content(StrictModel):
+    """The fields of a manifest that the fingerprint of an artefact is made of."""
 
     kind: str
     inputs: Mapping[str, JsonValue]
@@ -34,16 +34,16 @@ class Content(Strict):
 
     @classmethod
     def of(cls, manifest: Manifest) -> Content:
-        """What is in a manifest."""
+        """The content of a manifest."""
         return cls(**{name: getattr(manifest, name) for name in cls.model_fields})
 
     @property
     def fingerprint(self) -> str:
-        """The fingerprint that the artefact has."""
+        """The fingerprint of the artefact."""
         return Manifest(**self.model_dump(mode="json")).fingerprint
 
 
-class Picture(Strict):
+class Picture(StrictModel):
     """A picture.
 
     Attributes:
@@ -60,7 +60,7 @@ class Picture(Strict):
 
     @classmethod
     def of(cls, picture: Tensor) -> Picture:
-        """A picture float32 [C, H, W] in [-1, 1]."""
+        """The content of a picture float32 [C, H, W] in [-1, 1]."""
         pixels = images.to_pixels(picture)
         return cls(
             size=tuple(pixels.shape),
@@ -70,14 +70,14 @@ class Picture(Strict):
         )
 
 
-class Unit(Strict):
+class Unit(StrictModel):
     """A unit that no survivor was trained on.
 
     Attributes:
         unit: Its name.
         word: Its code word: character m is 1 if member m may see it.
         ids: All its training images.
-        place: Where it is in the tree of units.
+        place: Its place in the tree of units.
     """
 
     unit: str
@@ -86,14 +86,14 @@ class Unit(Strict):
     place: Place
 
 
-class Example(Strict):
-    """A training image that the certificate speaks of.
+class Example(StrictModel):
+    """A training image that a certificate or proof names.
 
     Attributes:
         id: Its id.
         fingerprint: SHA-256 of its pixels.
-        units: Whose it is.
-        place: Where it is in the tree of images.
+        units: The units that it belongs to.
+        place: Its place in the tree of images.
     """
 
     id: str
@@ -102,13 +102,13 @@ class Example(Strict):
     place: Place
 
 
-class Survivor(Strict):
+class Survivor(StrictModel):
     """A member that drew the picture.
 
     Attributes:
         member: Its number.
         fingerprint: Its fingerprint.
-        run: What the fingerprint is made of: settings with the seed, the data set that it was trained on, and SHA-256
+        run: The content that the fingerprint is made of: settings with the seed, fingerprint of the data, and SHA-256
             of its weights, of its record and of its list of examples.
     """
 
@@ -117,21 +117,21 @@ class Survivor(Strict):
     run: Content
 
 
-class Certificate(Statement):
-    """The statement, with what is needed to check it.
+class Certificate(ProofDocument):
+    """A statement about a picture, with everything that it takes to check it.
 
     Attributes:
         proven: What a verifier can rely on.
-        not_proven: What no one should read into it.
-        ensemble: What the ensemble's fingerprint is made of.
+        not_proven: What the certificate does not show.
+        ensemble: The content that the fingerprint of the ensemble is made of.
         sample: SEED/INDEX of the picture, which gives its noise.
         sampler: How it was drawn.
         picture: The picture without the units.
         units: The units.
         survivors: The members that drew it.
         examples: Every training image of the units, and those in `near`.
-        near: The training images that survivors saw which look most like those of the units.
-        environment: Versions that drew it; for information.
+        near: The training images that survivors saw and that look most like those of the units.
+        environment: Versions of the packages that drew it, for information.
     """
 
     kind: Literal["certificate"]
@@ -144,12 +144,12 @@ class Certificate(Statement):
     units: Annotated[tuple[Unit, ...], Field(min_length=1)]
     survivors: Annotated[tuple[Survivor, ...], Field(min_length=1)]
     examples: tuple[Example, ...]
-    near: tuple[Near, ...]
+    near: tuple[NearDuplicate, ...]
     environment: Mapping[str, str]
 
     @property
     def members(self) -> list[int]:
-        """The survivors' numbers."""
+        """The numbers of the survivors."""
         return [survivor.member for survivor in self.survivors]
 
 

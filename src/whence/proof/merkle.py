@@ -1,12 +1,12 @@
-"""Sorted Merkle trees: one hash for many entries, of which each can be shown, or shown to be absent, by itself.
+"""Sorted Merkle trees: one hash for many entries. Each entry can be shown to be there, or to be absent, by itself.
 
     leaf = SHA-256(0x00 ‖ JSON of [key, SHA-256 of the value])
     node = SHA-256(0x01 ‖ left ‖ right)                           (RFC 6962, section 2.1)
 
-The entries are sorted by key, by code points, and then by value. A node without a neighbour moves up as it is, which
-is the tree of RFC 6962: its left part is the largest power of two. Root and number of leaves together fix the place of
-every leaf, so two leaves that stand beside each other show that no key between theirs is there. A leaf holds only the
-hash of its value: who shows a neighbour shows its key and nothing else.
+The entries are sorted by key, by code points, and then by value. A node without a neighbour moves up unchanged. This is
+the tree of RFC 6962: its left part is the largest power of two. Root and number of leaves together fix the place of
+every leaf. So two leaves that stand beside each other show that no key between theirs is there. A leaf holds only the
+hash of its value, so a neighbour can be shown without its value.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from typing import Any
 
 from whence import artefacts
 from whence.errors import ProofError
-from whence.proof.documents import Count, Hash, Strict
+from whence.proof.document import Count, Hash, StrictModel
 
 
-class Place(Strict):
-    """Where a leaf is, and the hashes beside its way up to the root.
+class Place(StrictModel):
+    """The place of a leaf, and the hashes beside its path to the root.
 
     Attributes:
         index: Number of the leaf, from 0.
@@ -34,13 +34,13 @@ class Place(Strict):
     path: tuple[Hash, ...]
 
 
-class Neighbour(Strict):
+class Neighbour(StrictModel):
     """A leaf that is shown without its value.
 
     Attributes:
         key: Its key.
         value: SHA-256 (hex) of its value.
-        place: Where it is.
+        place: Its place.
     """
 
     key: str
@@ -48,8 +48,8 @@ class Neighbour(Strict):
     place: Place
 
 
-class Commitment(Strict):
-    """What is published of a tree.
+class Commitment(StrictModel):
+    """The part of a tree that is published.
 
     Attributes:
         root: The hash (hex) at its top.
@@ -138,12 +138,12 @@ class Tree:
         return range(bisect_left(self._keys, key), bisect_right(self._keys, key))
 
     def place(self, index: int) -> Place:
-        """Where leaf `index` is; shows that its entry is in the tree."""
+        """Return the place of leaf `index`, which shows that its entry is in the tree."""
         path = [level[i ^ 1].hex() for k, level in enumerate(self._levels) if (i := index >> k) ^ 1 < len(level)]
         return Place(index=index, path=tuple(path))
 
     def around(self, key: str) -> tuple[Neighbour | None, Neighbour | None]:
-        """Return the leaves on both sides of a key that is absent: they show that it is.
+        """Return the leaves on both sides of an absent key, which show that it is absent.
 
         Raises:
             ProofError: The key is there.

@@ -1,4 +1,4 @@
-"""The root: one hash that the holder of an ensemble publishes before certificates are asked for.
+"""The root: a hash that the holder of an ensemble publishes before anyone asks for certificates.
 
     root = SHA-256 of the canonical JSON of
         ensemble    its fingerprint, which covers configuration, codebook, data set, and every file of every member
@@ -18,12 +18,12 @@ from whence import artefacts
 from whence.data import Dataset
 from whence.ensemble import Codebook, Ensemble
 from whence.errors import ProofError
-from whence.proof.documents import Count, Document, Hash, Strict
+from whence.proof.document import Count, Document, Hash, StrictModel
 from whence.proof.merkle import Commitment, Tree
 
 
-class Root(Strict):
-    """What the root hash is made of.
+class Root(StrictModel):
+    """The parts that the root hash is made of.
 
     Attributes:
         ensemble: Fingerprint of the ensemble.
@@ -43,13 +43,13 @@ class Root(Strict):
         return artefacts.digest({"kind": "root", "version": 1, **self.model_dump(mode="json")})
 
 
-class Statement(Document):
-    """A document about what a root stands for.
+class ProofDocument(Document):
+    """A document about the data or the pictures of the ensemble that a root commits to.
 
     Attributes:
-        statement: The claim in words; a function of the other fields.
-        root: The root hash that it is to be checked against.
-        root_of: What the root hash is made of.
+        statement: The claim in words, which is a function of the other fields.
+        root: The root hash that it is checked against.
+        root_of: The parts of the root hash.
     """
 
     format: Literal["whence"] = "whence"
@@ -80,7 +80,7 @@ class Statement(Document):
 
 
 @dataclass(frozen=True)
-class Committed:
+class EnsembleTrees:
     """An ensemble with the trees over its data.
 
     Attributes:
@@ -88,7 +88,7 @@ class Committed:
         data: Its training examples, with fingerprints computed from the pixels.
         images: Tree of fingerprint -> [id, units].
         units: Tree of unit -> [code word, ids].
-        root: What the root hash is made of.
+        root: The parts of the root hash.
     """
 
     ensemble: Ensemble
@@ -98,7 +98,7 @@ class Committed:
     root: Root
 
 
-def commit(ensemble: Ensemble) -> Committed:
+def commit(ensemble: Ensemble) -> EnsembleTrees:
     """Return the trees and the root of an ensemble, after checking its data set by hash.
 
     Raises:
@@ -121,11 +121,11 @@ def commit(ensemble: Ensemble) -> Committed:
         images=images.commitment,
         units=units.commitment,
     )
-    return Committed(ensemble, data, images, units, root)
+    return EnsembleTrees(ensemble, data, images, units, root)
 
 
 def unit_value(codebook: Codebook, data: Dataset, unit: str) -> list[object]:
-    """What the tree of units holds for one: its code word as text, member 0 first, and the ids of its images."""
+    """The value of a unit in the tree of units: its code word as text, member 0 first, and the ids of its images."""
     return [code_word(codebook, unit), [data.ids[n] for n in data.examples_of(unit)]]
 
 

@@ -1,13 +1,31 @@
-"""What a verification found: a list of checks and a verdict."""
+"""Verifying certificates and proofs: against a root hash, and against the run directory."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Annotated
 
-from whence.errors import WhenceError
+import numpy as np
+from pydantic import Field, TypeAdapter
 
-#: Name of a check, and the function that returns what it found or raises why it doesn't hold.
+from whence.engine import Report, silent
+from whence.errors import ConfigError, WhenceError
+from whence.proof import document_checks
+from whence.proof.certificate import Certificate
+from whence.proof.document import parse, read_text
+from whence.proof.image_proof import Absence, Membership
+from whence.proof.retraining_checks import choose_member, require_retrained
+from whence.proof.root import EnsembleTrees
+from whence.proof.run_checks import open_run, require_all_near_duplicates, require_records, require_redrawn
+
+Proof = Certificate | Membership | Absence
+_PROOF: TypeAdapter[Proof] = TypeAdapter(Annotated[Proof, Field(discriminator="kind")])
+
+#: Name of a check, and the function that returns its finding or raises why the check fails.
 Step = tuple[str, Callable[[], str]]
 
 
@@ -18,7 +36,7 @@ class Check:
     Attributes:
         name: What was checked.
         ok: Whether it holds; None if it was not checked.
-        detail: What was found, or why it was not checked.
+        detail: The finding, or why it was not checked.
     """
 
     name: str
@@ -36,15 +54,15 @@ class Verification:
     """All checks of a document, in order.
 
     Attributes:
-        checks: What was checked.
-        statement: What the document says.
-        not_proven: What it doesn't say, even if all holds.
+        checks: The checks.
+        statement: The statement of the document.
+        not_proven: What the document does not show, even if every check holds.
 
     Example:
-        >>> found = Verification()
-        >>> found.stage([("sum", lambda: "1 + 1 is 2")])
-        >>> found.skip("run", "without --run")
-        >>> found.ok, found.verdict
+        >>> verification = Verification()
+        >>> verification.stage([("sum", lambda: "1 + 1 is 2")])
+        >>> verification.skip("run", "without --run")
+        >>> verification.ok, verification.verdict
         (True, 'VERIFIED, except for what was not checked: run')
     """
 
@@ -54,26 +72,26 @@ class Verification:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing that was checked failed."""
+        """Whether no check failed."""
         return all(check.ok is not False for check in self.checks)
 
     @property
     def reasons(self) -> list[str]:
-        """Why it was refused."""
+        """Why the document was refused."""
         return [check.detail for check in self.checks if check.ok is False]
 
     @property
     def verdict(self) -> str:
-        """The last word: VERIFIED, with what was left unchecked, or REFUSED, with the first reason."""
+        """VERIFIED, with the names of what was not checked, or REFUSED, with the first reason."""
         if not self.ok:
             return f"REFUSED: {self.reasons[0]}"
-        left = [check.name for check in self.checks if check.ok is None]
-        return "VERIFIED" + (f", except for what was not checked: {'; '.join(left)}" if left else "")
+        unchecked = [check.name for check in self.checks if check.ok is None]
+        return "VERIFIED" + (f", except for what was not checked: {'; '.join(unchecked)}" if unchecked else "")
 
     def stage(self, steps: Sequence[Step]) -> None:
         """Carry out checks that don't depend on each other.
 
-        After a stage that failed, a later one is not carried out: its checks trust what the earlier ones established.
+        If a check of an earlier stage failed, they are not carried out, because they rely on the earlier ones.
         """
         if self.ok:
             self.checks += [Check(name, *_outcome(step)) for name, step in steps]
@@ -85,11 +103,146 @@ class Verification:
         self.checks.append(Check(name, None, why))
 
 
+def read_proof(path: str | Path) -> Proof:
+    """Return the certificate or proof in a file; only its form is checked.
+
+    Raises:
+        ProofError: The file is missing, or holds neither.
+    """
+    return parse_proof(read_text(Path(path)), str(path))
+
+
+def parse_proof(text: str, name: str = "the document") -> Proof:
+    """Return the certificate or proof in a JSON text.
+
+    Raises:
+        ProofError: It is neither.
+    """
+    return parse(text, _PROOF, name)
+
+
+def verify(
+    proof: Proof | str | Path,
+    *,
+    run: str | Path | None = None,
+    root: str | None = None,
+    retrain_one: bool = False,
+    member: int | None = None,
+    image: str | Path | np.ndarray | None = None,
+    report: Report = silent,
+) -> Verification:
+    """Check a certificate or a proof about one image, as far as the arguments allow.
+
+    Args:
+        proof: The document or its file.
+        run: The run directory of the ensemble. Its files, records and data are checked, and the picture is drawn again.
+        root: The root hash that the holder published, from another source than the document.
+        retrain_one: Train one of the members again, chosen at random.
+        member: Train this member again.
+        image: For a proof about an image: the file or uint8 pixels [C, H, W] that it must be about.
+        report: Called with (done, total) while a picture is drawn or a member trained.
+
+    Returns:
+        Every check with its finding, and the verdict.
+
+    Raises:
+        ProofError: The file is missing, or is no certificate or proof.
+        ConfigError: The root is no hash, or an option doesn't belong to this kind of document.
+    """
+    if root is not None and not re.fullmatch("[0-9a-f]{64}", root):
+        raise ConfigError(f"A root is 64 hexadecimal digits, as `whence ensemble root` prints them; given {root!r}.")
+    if not isinstance(proof, Proof):
+        proof = read_proof(proof)
+    result = Verification(statement=proof.statement)
+    if isinstance(proof, Certificate):
+        result.not_proven = proof.not_proven
+        if image is not None:
+            raise ConfigError("--image belongs to a proof about one image; this is a certificate.")
+        retrained = _retrained_member(proof, run, retrain_one, member)
+        _check_document(result, proof, root, _certificate_steps(proof))
+        _check_run(result, proof, run, retrained, report)
+    else:
+        if retrain_one or member is not None:
+            raise ConfigError("Only members of a certificate can be retrained; this is a proof about one image.")
+        _check_document(result, proof, root, _image_steps(proof, image))
+        if image is None:
+            result.skip("image", "without --image, which picture has this fingerprint is not checked")
+        if run is not None:
+            result.stage([("run", lambda: _run_finding(open_run(Path(run), proof.root_of)))])
+    return result
+
+
 def _outcome(step: Callable[[], str]) -> tuple[bool, str]:
-    """Whether a check holds, and what it found. Nothing in a stranger's files may end in anything but a refusal."""
+    """Whether a check holds, and its finding. Any error that a stranger's file causes is a refusal."""
     try:
         return True, step()
     except WhenceError as error:
         return False, str(error)
     except Exception as error:
         return False, f"this could not be checked ({type(error).__name__}: {error})"
+
+
+def _check_document(result: Verification, proof: Proof, root: str | None, steps: list[Step]) -> None:
+    """Carry out all checks that need no run in one stage, because together the failures show best what was changed."""
+    published = [("published root", partial(proof.require_published, root))] if root is not None else []
+    if root is None:
+        result.skip("published root", "without --root, nothing ties this to what was published before")
+    first: list[Step] = [("parts of the root", proof.require_root), *published]
+    result.stage([*first, *steps, ("document", proof.require_unchanged)])
+
+
+def _certificate_steps(certificate: Certificate) -> list[Step]:
+    return [
+        ("members", partial(document_checks.require_members, certificate)),
+        ("units", partial(document_checks.require_units, certificate)),
+        ("survivors", partial(document_checks.require_survivors, certificate)),
+        ("picture", partial(document_checks.require_picture, certificate)),
+        ("near-duplicates", partial(document_checks.require_near_duplicates, certificate)),
+        ("words", partial(document_checks.require_words, certificate)),
+    ]
+
+
+def _image_steps(proof: Membership | Absence, image: str | Path | np.ndarray | None) -> list[Step]:
+    steps = [] if image is None else [("image", partial(proof.require_image, image))]
+    return [(proof.kind, proof.require), *steps, ("words", proof.require_words)]
+
+
+def _retrained_member(
+    certificate: Certificate, run: str | Path | None, retrain_one: bool, member: int | None
+) -> int | None:
+    """The member to retrain, if any."""
+    if not retrain_one and member is None:
+        return None
+    if run is None:
+        raise ConfigError("To retrain a member, give the run directory with --run.")
+    return choose_member(certificate, member)
+
+
+def _check_run(
+    result: Verification, certificate: Certificate, run: str | Path | None, retrained: int | None, report: Report
+) -> None:
+    if run is None:
+        result.skip("run", "without --run, neither files, records and data nor the drawing of the picture are checked")
+        return
+    opened: list[EnsembleTrees] = []
+
+    def open_once() -> str:
+        opened.append(open_run(Path(run), certificate.root_of))
+        return _run_finding(opened[0])
+
+    result.stage([("run", open_once)])
+    steps: list[Step] = [
+        ("records", lambda: require_records(certificate, opened[0])),
+        ("remaining near-duplicates", lambda: require_all_near_duplicates(certificate, opened[0])),
+        ("picture drawn again", lambda: require_redrawn(certificate, opened[0].ensemble, report)),
+    ]
+    if retrained is not None:
+        steps.append(("retraining", lambda: require_retrained(opened[0], retrained, report)))
+    result.stage(steps)
+    if retrained is None:
+        result.skip("retraining", "without --retrain-one, the records are the holder's word")
+
+
+def _run_finding(trees: EnsembleTrees) -> str:
+    members = trees.ensemble.codebook.members
+    return f"every file of {members} members is as sealed, and {len(trees.data):,} images give the same root"

@@ -1,6 +1,6 @@
-"""Universe files: all counterfactual pictures of an ensemble in one ``.ctf`` file, the format of their authors."""
+"""Universe files: all counterfactual pictures of an ensemble in a ``.ctf`` file, a published format."""
 
-from whence.universe.read import Universe
-from whence.universe.write import write_universe
+from whence.universe.make_universe import write_universe
+from whence.universe.universe import Universe
 
 __all__ = ["Universe", "write_universe"]

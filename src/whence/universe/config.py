@@ -1,4 +1,4 @@
-"""What ``config.json`` of a universe file says."""
+"""The ``config.json`` of a universe file."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Side = Annotated[int, Field(ge=1, le=2**16)]
 
 
 class UniverseConfig(BaseModel):
-    """How many units and pictures there are and how large they are; unknown keys are ignored."""
+    """Number of units and pictures, and their sizes. Unknown keys are ignored."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
 
@@ -47,7 +47,7 @@ class UniverseConfig(BaseModel):
 
 
 def parse_config(data: bytes, name: str) -> UniverseConfig:
-    """Return what the bytes of a ``config.json`` say; `name` is what messages call it.
+    """Return the settings in the bytes of a ``config.json``; messages call it `name`.
 
     Raises:
         ArtefactError: It is not JSON, has a key twice, or a value is missing, of the wrong type or out of range.
@@ -59,31 +59,32 @@ def parse_config(data: bytes, name: str) -> UniverseConfig:
         (3, 3, 3, 3)
     """
     try:
-        found = UniverseConfig.model_validate(json.loads(data, object_pairs_hook=_once, parse_constant=_refuse))
-        "".join(found.names or ()).encode()
+        config = UniverseConfig.model_validate(json.loads(data, object_pairs_hook=_once, parse_constant=_refuse))
+        "".join(config.names or ()).encode()
     except ValidationError as error:
         problem = error.errors()[0]
         where = ".".join(map(str, problem["loc"]))
-        given = "" if problem["type"] == "missing" else f", not {reprlib.repr(problem['input'])}"
-        raise ArtefactError(f"{name}: {where}{': ' if where else ''}{problem['msg']}{given}.") from None
+        actual = "" if problem["type"] == "missing" else f", not {reprlib.repr(problem['input'])}"
+        raise ArtefactError(f"{name}: {where}{': ' if where else ''}{problem['msg']}{actual}.") from None
     except (ValueError, RecursionError) as error:
         raise ArtefactError(f"{name} is not readable JSON: {error}.") from None
-    for channels in (found.training_channels, found.channels):
+    for channels in (config.training_channels, config.channels):
         if channels not in (1, 3):
             raise ArtefactError(f"{name}: pictures have 1 or 3 channels, not {channels}.")
-    if found.names is not None and (len(found.names), len(set(found.names))) != (found.units, found.units):
+    names = config.names
+    if names is not None and (len(names), len(set(names))) != (config.units, config.units):
         raise ArtefactError(
-            f"{name}: {len(found.names):,} UnitNames, {len(set(found.names)):,} of them different, for {found.units:,} "
+            f"{name}: {len(names):,} UnitNames, {len(set(names)):,} of them different, for {config.units:,} "
             "TrainingUnits."
         )
-    return found
+    return config
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    values = dict(pairs)
+    if len(values) < len(pairs):
         raise ValueError("a key comes twice")
-    return found
+    return values
 
 
 def _refuse(constant: str) -> None:

@@ -1,7 +1,7 @@
 """Sheets: PNG grids of equal tiles, read row by row; the last row may be padded with unused tiles.
 
-The size that a PNG declares is compared with the tiles that must be in it before anything is decoded, and every chunk's
-checksum is verified, which decoders skip for pixels: a damaged sheet is an error, never a wrong picture.
+Before anything is decoded, the declared size of a PNG is compared with the tiles that must be in it, and the checksum
+of every chunk is verified, which decoders don't do for pixels. So a damaged sheet is an error, never a wrong picture.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Shape = tuple[int, int, int, int]
 
 #: Pixels of the largest sheet that is read or written.
 MAX_PIXELS = 2**28
-#: Pixels that a sheet may have however few its tiles are.
+#: Pixels that any sheet may have, even with few tiles.
 _ROOM = 2**24
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _HEAD = len(_SIGNATURE) + 25
@@ -31,7 +31,7 @@ _COLOURS = {0: "grey", 2: "RGB", 3: "palette", 4: "grey with alpha", 6: "RGB wit
 
 
 def to_sheet(tiles: np.ndarray) -> bytes:
-    """Return a PNG of tiles uint8 [n, C, H, W] in a grid that is about as many tiles wide as high.
+    """Return a PNG of tiles uint8 [n, C, H, W] in a grid with about as many columns as rows.
 
     Raises:
         ArtefactError: They are more than a sheet may hold.
@@ -55,7 +55,7 @@ def read_sheet(stream: BinaryIO, size: int, name: str, shape: Shape) -> np.ndarr
     Args:
         stream: Where the PNG begins.
         size: Its bytes.
-        name: What messages call it.
+        name: Its name in messages.
         shape: Number, channels, height and width of the tiles that must be in it.
 
     Returns:
@@ -78,36 +78,36 @@ def read_sheet(stream: BinaryIO, size: int, name: str, shape: Shape) -> np.ndarr
 
 
 def _declared(head: bytes, name: str, channels: int) -> tuple[int, int]:
-    """Width and height that a PNG declares, once its colours are found right."""
+    """Width and height that a PNG declares, after a check of its colours."""
     if len(head) < _HEAD or not head.startswith(_SIGNATURE) or head[8:16] != b"\0\0\0\rIHDR":
         raise ArtefactError(f"{name} is not a PNG file: it begins with {head[:16]!r}.")
     width, height, depth, colour = struct.unpack(">IIBB", head[16:26])
     expected = 0 if channels == 1 else 2
     if depth != 8 or colour != expected:
-        found = _COLOURS.get(colour, f"colour type {colour}")
+        actual = _COLOURS.get(colour, f"colour type {colour}")
         raise ArtefactError(
-            f"{name} is {found} with {depth} bits; expected is {_COLOURS[expected]} with 8 bits, as config.json says."
+            f"{name} is {actual} with {depth} bits; expected is {_COLOURS[expected]} with 8 bits, as config.json says."
         )
     return width, height
 
 
 def _require_grid(across: int, down: int, name: str, shape: Shape) -> tuple[int, int]:
-    """Columns and rows of a sheet of `across` x `down` pixels, once it is found to be a grid of the tiles."""
+    """Columns and rows of a sheet of `across` x `down` pixels, after a check that it is a grid of the tiles."""
     count, _, height, width = shape
-    given, wanted = f"{name} is {across} x {down} pixels", f"{count:,} tiles of {width} x {height}"
+    actual, expected = f"{name} is {across} x {down} pixels", f"{count:,} tiles of {width} x {height}"
     if across == 0 or down == 0 or across % width or down % height:
-        raise ArtefactError(f"{given}; whole tiles of {width} x {height} are expected.")
+        raise ArtefactError(f"{actual}; whole tiles of {width} x {height} are expected.")
     columns, rows = across // width, down // height
     if columns * rows < count:
-        raise ArtefactError(f"{given}, room for {columns * rows:,} tiles; {wanted} are expected.")
+        raise ArtefactError(f"{actual}, room for {columns * rows:,} tiles; {expected} are expected.")
     limit = min(MAX_PIXELS, max(2 * count * width * height, _ROOM))
     if rows > math.ceil(count / columns) or across * down > limit:
-        raise ArtefactError(f"{given}, too many for {wanted}; only the last row may be padded.")
+        raise ArtefactError(f"{actual}, too many for {expected}; only the last row may be padded.")
     return columns, rows
 
 
 def _essence(data: bytes, name: str) -> bytes:
-    """The PNG with nothing but header and pixels, every chunk checked against its CRC."""
+    """The PNG without chunks other than header, pixels and end, after a check of every CRC."""
     kept, position = [_SIGNATURE], len(_SIGNATURE)
     kinds: list[bytes] = []
     while position < len(data) and kinds[-1:] != [b"IEND"]:
@@ -128,7 +128,7 @@ def _essence(data: bytes, name: str) -> bytes:
 
 
 def _decode(png: bytes, name: str) -> np.ndarray:
-    """Pixels uint8 [H, W] or [H, W, 3]; the caller has limited the size, so Pillow's own limit is not needed."""
+    """Pixels uint8 [H, W] or [H, W, 3]. The caller has limited the size, so the limit of Pillow is not needed."""
     try:
         return np.array(PngImagePlugin.PngImageFile(io.BytesIO(png)))
     except MemoryError:

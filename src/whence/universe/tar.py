@@ -1,7 +1,7 @@
 """Uncompressed tar files, listed and read in place: nothing is ever unpacked to disk.
 
-Headers are parsed by the standard library. What it would let pass is refused here: names with folders, links,
-devices, sparse files, names that come twice, an archive that ends early.
+The standard library parses the headers. It allows more than a universe file needs, so these are refused here: names
+with folders, links, devices, sparse files, names that come twice, an archive that ends early.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\x
 MAX_EXTENSION = 2**16
 
 
-class Member(NamedTuple):
+class TarEntry(NamedTuple):
     """A file inside a tar: where its first byte is, and its size in bytes."""
 
     offset: int
@@ -40,14 +40,14 @@ def open_file(path: Path) -> BinaryIO:
     return path.open("rb")
 
 
-def list_members(path: Path) -> dict[str, Member]:
-    """Return the files in a tar by name; only headers are read.
+def list_entries(path: Path) -> dict[str, TarEntry]:
+    """Return the files in a tar by name. Only headers are read.
 
     Raises:
         ArtefactError: It is not an uncompressed tar, ends early, or has a member that is not a plain file with a plain
             name of its own.
     """
-    found: dict[str, Member] = {}
+    entries: dict[str, TarEntry] = {}
     with open_file(path) as stream:
         _require_tar(stream, path)
         for header, offset in _headers(stream, path):
@@ -55,14 +55,14 @@ def list_members(path: Path) -> dict[str, Member]:
             if header.type == tarfile.DIRTYPE and name in ("", ".") and header.size == 0:
                 continue
             _require_plain(path, header, name)
-            if name in found:
+            if name in entries:
                 raise ArtefactError(f"{path} has two members named {name!a}; every name may come once.")
-            found[name] = Member(offset, header.size)
-    return found
+            entries[name] = TarEntry(offset, header.size)
+    return entries
 
 
-def write_member(stream: BinaryIO, name: str, data: bytes) -> None:
-    """Append a file to a tar; the bytes depend on name and data alone (no time, no owner)."""
+def write_entry(stream: BinaryIO, name: str, data: bytes) -> None:
+    """Append a file to a tar. The bytes depend on name and data alone (no time, no owner)."""
     header = tarfile.TarInfo(name)
     header.size = len(data)
     stream.write(header.tobuf(tarfile.USTAR_FORMAT))
@@ -138,17 +138,17 @@ def _extension(stream: BinaryIO, path: Path, header: tarfile.TarInfo) -> str | N
 
 
 def _records(data: bytes, path: Path) -> dict[str, str]:
-    """The content of a pax header: records "LENGTH KEY=VALUE", each with a line end that LENGTH counts."""
-    found: dict[str, str] = {}
+    """The content of a pax header: records "LENGTH KEY=VALUE" that end with a line feed; LENGTH counts the record."""
+    records: dict[str, str] = {}
     while data:
         digits = data.partition(b" ")[0]
         length = int(digits) if digits.isdigit() and len(digits) < 6 else 0
         key, equals, value = data[len(digits) + 1 : length].partition(b"=")
         if not key or not equals or not value.endswith(b"\n") or length > len(data):
             raise ArtefactError(f"{path} is damaged: {data[:20]!r} is not a record of a header extension.")
-        found[key.decode("utf-8", "replace")] = value[:-1].decode("utf-8", "surrogateescape")
+        records[key.decode("utf-8", "replace")] = value[:-1].decode("utf-8", "surrogateescape")
         data = data[length:]
-    return found
+    return records
 
 
 def _require_plain(path: Path, header: tarfile.TarInfo, name: str) -> None:

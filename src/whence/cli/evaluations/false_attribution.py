@@ -62,7 +62,7 @@ def false_attribution(
     from whence.attribution.config import AttributionConfig
     from whence.cli.progress import progress
     from whence.ensemble import Ensemble
-    from whence.ensemble.suspects import expand_names
+    from whence.ensemble.sampling import expand_names
     from whence.evaluation.exact.false_attribution import false_attribution as measure
 
     ensemble = Ensemble.open(run)

@@ -71,7 +71,7 @@ def landscape(
     from whence.cli.progress import progress
     from whence.ensemble import Ensemble
     from whence.ensemble.drawing_cost import losses_cost
-    from whence.ensemble.residuals import check_request, losses
+    from whence.ensemble.make_losses import check_queries, losses
     from whence.evaluation.exact.codebook_ceiling import require_independent
     from whence.evaluation.exact.ground_truth import GroundTruth
     from whence.evaluation.query_pictures import require_same_data, shared_pictures
@@ -84,7 +84,7 @@ def landscape(
         require_independent(*ensembles)
     queries = shared_pictures(stored, scores).queries
     for ensemble in ensembles:
-        check_request(ensemble, queries.values, queries.ids, draws)
+        check_queries(ensemble, queries.values, queries.ids, draws)
     if plan:
         for ensemble in ensembles:
             show_cost(losses_cost(ensemble, len(queries), draws, workers=workers), ensemble.path)

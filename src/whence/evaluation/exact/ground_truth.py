@@ -87,7 +87,7 @@ class GroundTruth:
     @classmethod
     def of(cls, ensemble: Ensemble, losses: Losses) -> Self:
         """Return the exact influence that follows from the losses of an ensemble."""
-        readings = [losses.reading(query) for query in losses.queries]
+        readings = [losses.influence_on(query) for query in losses.queries]
         units = ensemble.codebook.units
         return cls(
             name=str(ensemble.path),

@@ -23,7 +23,7 @@ from whence.data import Dataset
 from whence.diffusion.examples import Examples
 from whence.ensemble import Ensemble, sample, train_ensemble
 from whence.ensemble.losses import Losses
-from whence.ensemble.residuals import losses
+from whence.ensemble.make_losses import losses
 from whence.evaluation.exact.false_attribution import false_attribution
 from whence.evaluation.exact.ground_truth import AREA, CORRELATION, RECALL, GroundTruth, RankingAgreement
 from whence.evaluation.leaderboard.board import PIXELS, RANDOM, Board

@@ -13,10 +13,10 @@ from markupsafe import Markup
 from whence import artefacts, images
 from whence.ensemble import Ensemble
 from whence.ensemble.influence import Influence
+from whence.ensemble.influence_text import conclusion, summary
 from whence.ensemble.landscape import Landscape
 from whence.ensemble.losses import Losses
 from whence.ensemble.sampling import Samples, find_sample
-from whence.ensemble.verdict import background, verdict
 from whence.errors import ArtefactError
 from whence.report.ensemble.distance_plot import distance_plot, middle_range
 from whence.report.ensemble.training_images import TrainingImages
@@ -120,7 +120,7 @@ def outcomes(readings: Sequence[Influence]) -> str:
 def nearest_command(ensemble: Ensemble, landscapes: Sequence[Landscape]) -> str:
     """The command that asks about fewer units, as many as the placebos allow; empty where no landscape needs it."""
     for landscape in landscapes:
-        reading = landscape.reading()
+        reading = landscape.influence()
         units = int(reading.level * (1 + len(reading.placebos)) + 1e-9)
         if units and reading.threshold is None:
             path = shlex.quote(str(ensemble.path))
@@ -131,10 +131,10 @@ def nearest_command(ensemble: Ensemble, landscapes: Sequence[Landscape]) -> str:
 def _card(
     anchor: str, landscape: Landscape, training: TrainingImages, measured: tuple[int, Influence] | None
 ) -> LandscapeCard:
-    reading, factual = landscape.reading(), landscape.factual
-    sentences = [verdict(reading)]
+    reading, factual = landscape.influence(), landscape.factual
+    sentences = [conclusion(reading)]
     if len(reading.placebos) and len(reading.units) > 1:
-        sentences.append(background(reading))
+        sentences.append(summary(reading))
     title = f"Picture {landscape.sample}"
     if landscape.together:
         title += f", without {unit_phrase(landscape.together)} together"
@@ -156,7 +156,7 @@ def _card(
         radii=tuple(_radii(reading)),
         rows=tuple(rows[unit] for unit in shown),
         unnamed=max(0, len(named) - NAMED),
-        losses=f"By exact losses over {measured[0]:,} draws. {verdict(measured[1], 'increase')}" if measured else "",
+        losses=f"By exact losses over {measured[0]:,} draws. {conclusion(measured[1], 'increase')}" if measured else "",
         loss_rows=tuple(rows[unit] for unit in loss_units),
     )
 
@@ -181,15 +181,15 @@ def _keys(reading: Influence) -> Iterator[tuple[str, str]]:
 
 def _radii(reading: Influence) -> Iterator[tuple[str, str]]:
     """The largest distance, and the largest of as many units as placebos."""
-    units, placebos, matched = len(reading.units), len(reading.placebos), f"{reading.matched:,}"
+    units, placebos, matched = len(reading.units), len(reading.placebos), f"{reading.matched_count:,}"
     if units == 1:
         return
     yield number(reading.radius), f"radius: the largest distance of {units:,} units"
     if not placebos:
         return
-    if units > reading.matched:
+    if units > reading.matched_count:
         yield number(reading.matched_radius), f"the largest of {matched} of these units, on average"
-    average = ", on average" if placebos > reading.matched else ""
+    average = ", on average" if placebos > reading.matched_count else ""
     yield number(reading.placebo_radius), f"placebo radius: the largest of {matched} placebos{average}"
 
 
@@ -205,7 +205,7 @@ def loss_readings(ensemble: Ensemble) -> dict[str, tuple[int, Influence]]:
         for name, picture in zip(losses.queries, pictures, strict=True):
             better = name not in readings or readings[name][0] < losses.draws
             if better and _is_drawn(ensemble, name, picture, opened):
-                readings[name] = (losses.draws, losses.reading(name))
+                readings[name] = (losses.draws, losses.influence_on(name))
     return readings
 
 

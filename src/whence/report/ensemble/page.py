@@ -11,10 +11,10 @@ import torch
 
 from whence import artefacts, images
 from whence.ensemble import Ensemble, Samples, ablations
+from whence.ensemble.influence_text import independence_note
 from whence.ensemble.landscape import landscapes
-from whence.ensemble.landscaping import PLACEBOS
-from whence.ensemble.model import member_name
-from whence.ensemble.verdict import shared
+from whence.ensemble.make_landscape import PLACEBOS
+from whence.ensemble.members import member_name
 from whence.report.ensemble.ablation_card import ABLATIONS, HINT, ablation_cards, comparison
 from whence.report.ensemble.gallery import SETS, gallery, sample_sets
 from whence.report.ensemble.landscape_card import (
@@ -83,9 +83,9 @@ def render(ensemble: Ensemble, beside: Sequence[Ensemble] = ()) -> str:
         ablations_left_out=max(0, len(drawn_again) - ABLATIONS),
         landscapes=shown_landscapes,
         landscapes_left_out=max(0, len(all_landscapes) - LANDSCAPES),
-        outcomes=outcomes([landscape.reading() for landscape in all_landscapes]),
+        outcomes=outcomes([landscape.influence() for landscape in all_landscapes]),
         nearest_command=nearest_command(ensemble, all_landscapes),
-        shared=shared(ensemble.codebook.members),
+        shared=independence_note(ensemble.codebook.members),
         level=f"{LEVEL:.0%}",
         radii=compare_radii([ensemble, *beside]) if beside else None,
         hints=sum(ablation.is_hint for ablation in comparisons),

@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from whence.ensemble import Ensemble
 from whence.ensemble.landscape import landscapes
-from whence.ensemble.reading import geometric_mean, geometric_mean_radius
+from whence.ensemble.landscape_measures import geometric_mean, geometric_mean_radius
 from whence.errors import ArtefactError, MismatchError
 from whence.report.plot import along, frame, tick_x, tick_y
 from whence.report.text import number, plural, round_number
@@ -98,13 +98,13 @@ def compare_radii(ensembles: Sequence[Ensemble]) -> RadiusComparison:
 
 
 def _radii(letter: str, ensemble: Ensemble) -> EnsembleRadii:
-    readings = [landscape.reading() for landscape in landscapes(ensemble)]
+    readings = [landscape.influence() for landscape in landscapes(ensemble)]
     if not readings:
         raise ArtefactError(
             f"{ensemble.path} has no landscapes to compare. First: whence ensemble landscape {ensemble.path} "
             "--samples SEED/FIRST-LAST"
         )
-    counts = sorted({reading.matched for reading in readings})
+    counts = sorted({reading.matched_count for reading in readings})
     compared = counts[0] > 0
     details = [
         plural(len(ensemble.data), "training image"),

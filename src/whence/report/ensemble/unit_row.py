@@ -8,8 +8,8 @@ from torch import Tensor
 
 from whence import images
 from whence.ensemble.influence import Influence
+from whence.ensemble.influence_text import format_p_value
 from whence.ensemble.landscape import Landscape
-from whence.ensemble.verdict import chance
 from whence.report.ensemble.training_images import TrainingImages
 from whence.report.picture import SMALL, Picture, data_uri
 from whence.report.text import number, plural, unit_phrase
@@ -66,6 +66,6 @@ def unit_row(landscape: Landscape, unit: str, factual: Tensor, reading: Influenc
         twins=tuple(training.twin_notes(removed, survivors)[:TWINS]),
         members=plural(len(survivors), "member"),
         distance=number(float(reading.effects[row])),
-        alone=chance(float(reading.p_values[row])) if has_placebos else "",
-        corrected=chance(float(reading.adjusted[row])) if has_placebos else "",
+        alone=format_p_value(float(reading.p_values[row])) if has_placebos else "",
+        corrected=format_p_value(float(reading.adjusted_p_values[row])) if has_placebos else "",
     )

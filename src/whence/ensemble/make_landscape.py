@@ -1,0 +1,214 @@
+"""Drawing landscapes: U counterfactuals and P placebos of each picture, in full canonical batches.
+
+At every sampling step each member evaluates all trajectories that include it. With w the weight of the code words, T
+steps take U·(M - w)·T evaluations of single pictures for the units, (M - w)·P·T for the placebos and M·T for the
+factual picture. Finished shards are kept, so an interrupted landscape continues. The bytes of a shard don't depend on
+what was drawn beside it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from itertools import groupby, islice
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from whence import artefacts, images
+from whence.config import SamplerConfig
+from whence.engine import Report, Task, run, silent, workers_here
+from whence.ensemble.landscape import Landscape, landscape_path, shard
+from whence.ensemble.model import Ensemble
+from whence.ensemble.placebos import placebos as placebo_sets
+from whence.ensemble.sampling import Samples, expand_names, find_sample
+from whence.ensemble.trajectories import Trajectory, drawing_task
+from whence.errors import ConfigError
+from whence.seeds import derived_seed
+
+#: Code words without a unit that are ablated beside the units.
+PLACEBOS = 200
+#: Pixels in a canonical batch of landscapes, for nearly the throughput of the largest batch; and its bounds.
+PIXELS, SMALLEST, LARGEST = 2**14, 16, 256
+#: Canonical batches of pictures in one shard, and in one task at most. A member evaluates about half of a task's.
+SHARD, TASK = 4, 16
+
+
+def landscape(
+    ensemble: Ensemble,
+    samples: str | Sequence[str],
+    *,
+    placebos: int = PLACEBOS,
+    together: Sequence[str] = (),
+    workers: int | None = None,
+    report: Report = silent,
+) -> list[Landscape]:
+    """Draw all counterfactuals of pictures, and placebos.
+
+    Args:
+        ensemble: A whole ensemble.
+        samples: SEED/INDEX or SEED/FIRST-LAST of pictures that it has drawn.
+        placebos: Code words without a unit that are ablated too; fewer if the codebook has no more.
+        together: Leave out these units together, instead of each unit by itself. A placebo is then as many words
+            together.
+        workers: Processes; default one for each core.
+        report: Called with (network evaluations done, evaluations in all).
+
+    Returns:
+        One landscape for each picture. It is drawn only if it is not there yet, and extended if it has fewer placebos.
+
+    Raises:
+        ArtefactError: A sample has not been drawn.
+        ConfigError: The number of placebos is negative, or a name is not one of a sample.
+        DataError: A unit is unknown.
+        NoSurvivorsError: Every member saw one of the units that are left out together.
+        MismatchError: A landscape in this place is of another picture or ensemble.
+    """
+    plans = plan_landscapes(ensemble, samples, placebos, together)
+    missing = [plan for plan in plans if not plan.is_drawn()]
+    with ExitStack() as stack:
+        parts = {stack.enter_context(plan.create()): plan for plan in missing}
+        run(drawing_tasks(ensemble, parts, workers), workers=workers, report=report)
+        for part, plan in parts.items():
+            plan.finish(part)
+    report(1, 1)
+    return [Landscape.open(plan.path) for plan in plans]
+
+
+@dataclass(frozen=True)
+class LandscapePlan:
+    """A landscape to be drawn.
+
+    Attributes:
+        path: Its directory.
+        trajectories: The factual picture, the units, the placebos.
+        units: The units, U.
+        sampler: How they are drawn.
+        inputs: Fingerprints of the ensemble and of the picture.
+        made: All other settings that it depends on.
+    """
+
+    path: Path
+    trajectories: list[Trajectory]
+    units: tuple[str, ...]
+    sampler: SamplerConfig
+    inputs: dict[str, str]
+    made: dict[str, Any]
+
+    def is_drawn(self) -> bool:
+        """Return whether the landscape is there, with at least as many placebos.
+
+        Raises:
+            MismatchError: Another one is in its place.
+        """
+        if not self.path.exists():
+            return False
+        placebos = int(artefacts.read_manifest(self.path, "landscape").made["placebos"])
+        artefacts.existing(self.path, "landscape", inputs=self.inputs, made=self.made | {"placebos": placebos})
+        return placebos >= int(self.made["placebos"])
+
+    @contextmanager
+    def create(self) -> Iterator[Path]:
+        """Begin or continue to write the landscape.
+
+        A landscape with fewer placebos that is there already has the same first shards: the full ones are copied.
+
+        Yields:
+            The directory to fill.
+        """
+        facts = {"evaluations": self.sampler.steps * sum(len(trajectory.members) for trajectory in self.trajectories)}
+        with artefacts.create(self.path, "landscape", inputs=self.inputs, made=self.made, facts=facts) as part:
+            if self.path.exists():
+                placebos = artefacts.read_manifest(self.path, "landscape").made["placebos"]
+                for block in range((1 + len(self.units) + placebos) // self.made["block"]):
+                    artefacts.copy_file(self.path / shard(block), part / shard(block))
+            yield part
+
+    def blocks(self, part: Path) -> list[tuple[Path, list[Trajectory]]]:
+        """The files of the shards in the directory `part`, with the trajectories of each."""
+        size = self.made["block"]
+        starts = range(0, len(self.trajectories), size)
+        return [(part / shard(k), self.trajectories[start : start + size]) for k, start in enumerate(starts)]
+
+    def finish(self, part: Path) -> None:
+        """Write the units and the distances of the pictures in the shards."""
+        factual = artefacts.read_tensors(part / shard(0))["pictures"][0]
+        shards = (artefacts.read_tensors(file)["pictures"] for file, _ in self.blocks(part))
+        distances = torch.cat([images.distance(factual, pictures) for pictures in shards])
+        middle = 1 + len(self.units)
+        artefacts.write_tensors(
+            part / "distances.safetensors",
+            {"units": distances[1:middle].clone(), "placebos": distances[middle:].clone()},
+        )
+        artefacts.write_table(part / "units.parquet", {"unit": list(self.units)})
+
+
+def plan_landscapes(
+    ensemble: Ensemble, samples: str | Sequence[str], placebos: int, together: Sequence[str] = ()
+) -> list[LandscapePlan]:
+    """Return the landscapes that `landscape` draws with these arguments, checked."""
+    if placebos < 0:
+        raise ConfigError(f"--placebos must be at least 0; given {placebos}.")
+    names = expand_names([samples] if isinstance(samples, str) else samples)
+    book, opened = ensemble.codebook, dict[int, Samples]()
+    together = book.in_order(together) if together else []
+    units = ("+".join(together),) if together else book.units
+    survivors = [tuple(book.survivors(group)) for group in ([together] if together else [[u] for u in book.units])]
+    seed = derived_seed(book.seed, "landscape placebos")
+    others = placebo_sets(book, max(1, len(together)), len(survivors[0]), seed)
+    # Other words together may leave the very same members as the units do.
+    others = (members for members in others if members != survivors[0])
+    sets = [tuple(range(book.members)), *survivors, *islice(others, placebos)]
+    batch = min(LARGEST, max(SMALLEST, PIXELS // math.prod(ensemble.reference_model.size[1:])))
+    plans = []
+    for name in names:
+        drawn, index = find_sample(ensemble, name, opened)
+        sampler = drawn.sampler.model_copy(update={"batch_size": batch})
+        made = {
+            "sample": name,
+            "together": together,
+            "placebos": len(sets) - 1 - len(survivors),
+            "block": SHARD * batch,
+            "sampler": sampler.record(),
+        }
+        picture = artefacts.digest(drawn.pictures[index].numpy().tobytes())
+        inputs = {"ensemble": ensemble.manifest.fingerprint, "factual": picture}
+        trajectories = [Trajectory(drawn.seed, index, members) for members in sets]
+        path = landscape_path(ensemble, name, together)
+        plans.append(LandscapePlan(path, trajectories, units, sampler, inputs, made))
+    return plans
+
+
+def missing_trajectories(
+    ensemble: Ensemble, samples: str | Sequence[str], placebos: int, together: Sequence[str] = ()
+) -> dict[SamplerConfig, list[Trajectory]]:
+    """The trajectories of the landscapes that are not there yet, by sampler."""
+    trajectories: dict[SamplerConfig, list[Trajectory]] = {}
+    for plan in plan_landscapes(ensemble, samples, placebos, together):
+        if not plan.is_drawn():
+            trajectories.setdefault(plan.sampler, []).extend(plan.trajectories)
+    return trajectories
+
+
+def drawing_tasks(ensemble: Ensemble, parts: Mapping[Path, LandscapePlan], workers: int | None = None) -> list[Task]:
+    """Return the tasks that draw the missing shards of landscapes; `parts` are the directories that are being filled.
+
+    A task draws several shards, so that batches are full, but not so many that a worker has no task.
+    """
+    blocks = [(plan.sampler, *block) for part, plan in parts.items() for block in plan.blocks(part)]
+    missing = [block for block in blocks if not block[1].exists()]
+    rows = sum(len(trajectories) for _, _, trajectories in missing)
+    tasks: list[Task] = []
+    for sampler, group in groupby(missing, key=lambda block: block[0]):
+        most = min(TASK * sampler.batch_size, -(-rows // (workers or workers_here())))
+        files: list[tuple[Path, list[Trajectory]]] = []
+        for _, file, trajectories in group:
+            if files and sum(len(block) for _, block in files) + len(trajectories) > most:
+                tasks.append(drawing_task(ensemble, files, sampler))
+                files = []
+            files.append((file, trajectories))
+        tasks.append(drawing_task(ensemble, files, sampler))
+    return tasks

@@ -1,0 +1,181 @@
+"""Measuring the losses of all ablations together: M forward passes for each draw and picture."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from itertools import product
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from whence import artefacts
+from whence.diffusion.denoiser import NO_CONDITIONS
+from whence.diffusion.draws import Draws
+from whence.diffusion.model import DiffusionModel
+from whence.engine import Report, Task, device, run, silent
+from whence.ensemble.gram_matrix import draw_groups
+from whence.ensemble.losses import Losses
+from whence.ensemble.members import Members
+from whence.ensemble.model import Ensemble
+from whence.errors import ConfigError, DataError, NotFiniteError
+from whence.seeds import derived_seed
+
+#: Canonical batch of (picture, draw) pairs. The last bits of a result depend on it.
+BATCH = 128
+#: Pictures in one task.
+BLOCK = 16
+
+
+def losses(
+    ensemble: Ensemble,
+    pictures: Tensor,
+    names: Sequence[str],
+    *,
+    draws: int = 100,
+    seed: int = 0,
+    workers: int | None = None,
+    report: Report = silent,
+) -> Losses:
+    """Measure the exact loss of the full ensemble, of every ablation and of any group of units, on pictures.
+
+    Args:
+        ensemble: A whole ensemble.
+        pictures: Any pictures, drawn by it or not; float32 [Q, C, H, W] in [-1, 1].
+        names: Their ids, Q. A draw depends on the id, the seed and its index alone.
+        draws: Draws (timestep, noise) per picture.
+        seed: Seed of the draws.
+        workers: Processes; default one for each core.
+        report: Called with (network evaluations done, evaluations in all).
+
+    Returns:
+        The losses. They are measured only if they are not there yet.
+
+    Raises:
+        DataError: The pictures have another size than the training images, or ids repeat.
+        ConfigError: There are no draws.
+        NotFiniteError: A loss is not finite.
+    """
+    check_queries(ensemble, pictures, names, draws)
+    queries = artefacts.digest([list(names), artefacts.digest(pictures.float().contiguous().numpy().tobytes())])
+    inputs = {"ensemble": ensemble.manifest.fingerprint, "queries": queries}
+    made = {"draws": draws, "seed": seed, "batch": BATCH, "count": len(names)}
+    path = ensemble.path / "losses" / artefacts.digest([inputs, made])[:12]
+
+    def build(part: Path) -> None:
+        artefacts.write_tensors(part / "queries.safetensors", {"pictures": pictures.float()})
+        artefacts.write_table(part / "queries.parquet", {"id": list(names)})
+        files = [part / artefacts.RESUME / f"{k:05d}.safetensors" for k in range(-(-len(names) // BLOCK))]
+        tasks = [_task(ensemble, part, k, file, made) for k, file in enumerate(files)]
+        run(tasks, workers=workers, report=report)
+        grams = torch.cat([artefacts.read_tensors(file)["grams"] for file in files])
+        artefacts.write_tensors(part / "grams.safetensors", {"grams": grams})
+
+    artefacts.ensure(path, "losses", inputs=inputs, made=made, build=build)
+    report(1, 1)
+    return Losses.open(path, ensemble.codebook)
+
+
+def check_queries(ensemble: Ensemble, pictures: Tensor, names: Sequence[str], draws: int) -> None:
+    """Check the arguments of `losses`.
+
+    Raises:
+        ConfigError: There are no draws.
+        DataError: There are no pictures, they have another size than the training images, or ids repeat.
+    """
+    if draws < 1:
+        raise ConfigError(f"--draws must be at least 1; given {draws}.")
+    size = ensemble.reference_model.size
+    if tuple(pictures.shape[1:]) != size or not len(pictures):
+        raise DataError(
+            f"{len(pictures)} pictures of size {tuple(pictures.shape[1:])} were given, at least one of {size} "
+            "(C, H, W) was expected, like the training images."
+        )
+    if len(names) != len(pictures) or len(set(names)) < len(names):
+        raise DataError(f"{len(pictures)} pictures need as many distinct names; given {len(set(names))}.")
+
+
+def _task(ensemble: Ensemble, part: Path, block: int, file: Path, made: dict[str, int]) -> Task:
+    count = min(BLOCK, made["count"] - block * BLOCK)
+    arguments = {
+        "path": str(ensemble.path),
+        "fingerprint": ensemble.manifest.fingerprint,
+        "queries": str(part),
+        "first": block * BLOCK,
+        "draws": made["draws"],
+        "seed": made["seed"],
+        "file": str(file),
+    }
+    return Task(f"losses {block}", measure, arguments, count * made["draws"] * ensemble.codebook.members)
+
+
+def measure(
+    path: str, fingerprint: str, queries: str, first: int, draws: int, seed: int, file: str, report: Report
+) -> None:
+    """Measure the Gram matrices of a block of pictures and write them; a task for the engine.
+
+    Raises:
+        MismatchError: The ensemble changed since it was opened.
+    """
+    folder = Path(queries)
+    names = artefacts.read_table(folder / "queries.parquet")["id"][first : first + BLOCK]
+    if not Path(file).exists():
+        ensemble = Ensemble.open_unchanged(path, fingerprint)
+        x = artefacts.read_tensors(folder / "queries.safetensors")["pictures"][first : first + BLOCK]
+        model = ensemble.reference_model
+        source = model.process.draws(derived_seed(seed, "losses"))
+        grams = gram_matrices(model, ensemble.open_members(), x, names, source, draws, report=report)
+        artefacts.write_tensors(Path(file), {"grams": grams})
+    done = len(names) * draws * artefacts.read_tensors(Path(file))["grams"].shape[-1]
+    report(done, done)
+
+
+@torch.inference_mode()
+def gram_matrices(
+    model: DiffusionModel,
+    members: Members,
+    x: Tensor,
+    names: Sequence[str],
+    draws: Draws,
+    count: int,
+    conditions: Mapping[str, Tensor] = NO_CONDITIONS,
+    report: Report = silent,
+) -> Tensor:
+    """Return the mean Gram matrices of the members' residuals by picture and group of draws, float64 [Q, G, M, M].
+
+    Args:
+        model: Gives the process and the size of the pictures.
+        members: All M members.
+        x: Pictures float32 [Q, C, H, W].
+        names: Their ids, Q.
+        draws: Gives timesteps and noise.
+        count: Draws per picture, T.
+        conditions: Further arguments of the networks by name, Q rows each.
+        report: Called with (network evaluations done, evaluations in all).
+
+    Returns:
+        R[q, g, m, m'] = mean over the draws of group g of ⟨r_m, r_m'⟩ / D.
+
+    Raises:
+        NotFiniteError: A residual is not finite.
+    """
+    numbers, groups = sorted(members.networks), draw_groups(count)
+    total = torch.zeros(len(x), int(groups.max()) + 1, len(numbers), len(numbers), dtype=torch.float64)
+    pairs = list(product(range(len(x)), range(count)))
+    for start in range(0, len(pairs), BATCH):
+        batch = pairs[start : start + BATCH]
+        q, k = (torch.tensor(side) for side in zip(*batch, *[batch[0]] * (BATCH - len(batch)), strict=True))
+        t, noise = draws([names[row] for row in q], k.numpy(), model.size)
+        target, place = model.process.target(x[q], t, noise), device()
+        x_t, t = model.process.noised(x[q], t, noise).to(place), t.to(place)
+        rows = {name: tensor[q].to(place) for name, tensor in conditions.items()}
+        outputs = [members.predict(m, x_t, t, BATCH, rows).cpu() for m in numbers]
+        residuals = torch.stack([(output - target).double().flatten(1)[: len(batch)] for output in outputs], 1)
+        grams = residuals @ residuals.transpose(1, 2) / math.prod(model.size)
+        for (row, draw), gram in zip(batch, grams, strict=True):
+            if not torch.isfinite(gram).all():
+                raise NotFiniteError(f"The loss of picture {names[row]!r} is not finite at draw {draw}.")
+        total.index_put_((q[: len(batch)], groups[k[: len(batch)]]), grams, accumulate=True)
+        report((start + len(batch)) * len(numbers), len(pairs) * len(numbers))
+    return total / torch.bincount(groups).double()[None, :, None, None]

@@ -1,0 +1,156 @@
+"""The tangents of a picture: how it changes with the weights of the members. This is differential ablation.
+
+An ensemble predicts Σ_m w_m f_m(x, t) with w_m = 1/M. The tangents J_m = ∂x_0/∂w_m are computed through the whole
+sampler by forward-mode automatic differentiation, together with the picture (Dai & Gifford 2024, arXiv 2406.07908):
+
+    d output_k = f_k(x) + Σ_m w_m (∂f_m/∂x)(x) dx_k            for each direction k of the M
+    dx_k ← the sampler's step of (dx_k, d output_k), without noise: unclipped, it is affine in both
+
+Leaving members out is a change of the weights, so ΔX = Σ_m Δw_m J_m estimates every ablation. The weights change a lot
+(from 1/M to 0 or 2/M) and a picture is not linear in them, so this is a first-order estimate of the ablation, which
+`ablate` draws exactly. As Σ_m Δw_m = 0, the estimates of any number of units have rank M-1 at most: units with similar
+code words get similar estimates, whatever their images show. The picture is drawn without clipping. If ᾱ_t is nearly
+zero at the noisiest step, networks that predict "epsilon" may then draw a picture far from the clipped one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.func import jvp, vmap
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from whence.config import SamplerConfig
+from whence.diffusion.denoiser import NO_CONDITIONS, denoise
+from whence.diffusion.model import DiffusionModel
+from whence.diffusion.sampling import picture_noise
+from whence.engine import Report, device, silent
+from whence.ensemble.members import Members
+from whence.errors import NoSurvivorsError, NotFiniteError
+
+
+def tangents(
+    model: DiffusionModel,
+    members: Members,
+    sampler: SamplerConfig,
+    names: Sequence[tuple[int, int]],
+    report: Report = silent,
+    conditions: Mapping[str, Tensor] = NO_CONDITIONS,
+) -> tuple[Tensor, Tensor]:
+    """Draw pictures by the mean of all members, without any clipping, and their tangents J_m = ∂x_0/∂w_m.
+
+    At each step a member is evaluated once on every picture and the M tangents are pushed through it together. So a
+    picture costs M(M + 1) forward-mode evaluations per step. The last bits depend on which pictures are drawn together.
+
+    Args:
+        model: Gives the process and the size of the pictures.
+        members: All M members, in float32.
+        sampler: Method and steps; it is used `unclipped`.
+        names: (SEED, INDEX) of each picture, n of them.
+        report: Called with (sampling steps done, steps in all).
+        conditions: Further arguments of the networks by name, n rows each.
+
+    Returns:
+        Pictures [n, C, H, W], not clipped to [-1, 1], and tangents [M, n, C, H, W]; float64.
+
+    Raises:
+        NotFiniteError: A picture or a tangent is not finite.
+
+    Example:
+        >>> from whence.config import ModelConfig
+        >>> model = DiffusionModel.new(ModelConfig(channels=(8,)), (1, 4, 4), seed=0)
+        >>> members = Members({0: model.network, 1: model.network})
+        >>> picture, J = tangents(model, members, SamplerConfig(steps=2), [(0, 3)])
+        >>> tuple(J.shape), torch.equal(J[0], J[1])
+        ((2, 1, 1, 4, 4), True)
+    """
+    sampler = unclipped(sampler)
+    steps = model.process.sampling_steps(sampler.steps)
+    x = picture_noise(names, 0, model.size).double().to(device())
+    networks = [members.networks[member] for member in sorted(members.networks)]
+    rows = {name: tensor.to(device()) for name, tensor in conditions.items()}
+    d = x.new_zeros(len(networks), *x.shape)
+    with torch.no_grad(), _forward_mode(networks):
+        for k, (t, s) in enumerate(steps):
+            output, d_output = _mean(networks, x, d, t, rows)
+            noise = picture_noise(names, k + 1, model.size).double().to(x.device) if s >= 0 else None
+            x = model.process.step(sampler, x, output, t, s, noise)
+            d = model.process.step(sampler, d.flatten(0, 1), d_output.flatten(0, 1), t, s).reshape(d.shape)
+            report(k + 1, len(steps))
+    for n, (seed, index) in enumerate(names):
+        if not (torch.isfinite(x[n]).all() and torch.isfinite(d[:, n]).all()):
+            raise NotFiniteError(
+                f"Picture {seed}/{index}, drawn without clipping, or a tangent of it is not finite. "
+                "`whence ensemble ablate` draws its counterfactuals with clipping."
+            )
+    return x.cpu(), d.cpu()
+
+
+def weight_change(members: int, survivors: Sequence[int]) -> Tensor:
+    """Return the change of the weights if only `survivors` draw: Δw_m = 1/|S| - 1/M in S, else -1/M; float64 [M].
+
+    Raises:
+        NoSurvivorsError: There are no survivors.
+
+    Example:
+        >>> weight_change(4, [1, 3]).tolist()
+        [-0.25, 0.25, -0.25, 0.25]
+    """
+    if not len(survivors):
+        raise NoSurvivorsError(f"None of the {members} members is left to draw with.")
+    change = torch.full((members,), -1 / members, dtype=torch.float64)
+    change[list(survivors)] += 1 / len(survivors)
+    return change
+
+
+def unclipped(sampler: SamplerConfig) -> SamplerConfig:
+    """Return the sampler without clipping at its steps, because clipped pixels have no tangent."""
+    return sampler.model_copy(update={"clip": False})
+
+
+def forward_evaluations(members: int, sampler: SamplerConfig) -> int:
+    """Number of forward-mode evaluations for a picture: at every step M members, and M directions through each."""
+    return sampler.steps * members * (members + 1)
+
+
+def _mean(
+    networks: Sequence[nn.Module], x: Tensor, d: Tensor, t: int, conditions: Mapping[str, Tensor]
+) -> tuple[Tensor, Tensor]:
+    """Mean output [n, C, H, W] at x and its tangents [M, n, C, H, W] along d; members added in ascending order."""
+    total, d_total = torch.zeros_like(x), torch.zeros_like(d)
+    timesteps = torch.full((len(x),), t, device=x.device)
+    for m, network in enumerate(networks):
+        output, pushed = _push(network, x, d, timesteps, conditions)
+        total += output / len(networks)
+        d_total += pushed / len(networks)
+        d_total[m] += output
+    return total, d_total
+
+
+def _push(
+    network: nn.Module, x: Tensor, d: Tensor, t: Tensor, conditions: Mapping[str, Tensor]
+) -> tuple[Tensor, Tensor]:
+    """f(x) and (∂f/∂x) d_k for all k, float64. Only the tangents are batched, so f(x) is evaluated once."""
+
+    def along(direction: Tensor) -> tuple[Tensor, Tensor]:
+        pair = jvp(lambda y: denoise(network, y, t, **conditions), (x.float(),), (direction,))
+        return pair[0], pair[1]
+
+    value, tangent = vmap(along, out_dims=(None, 0))(d.float())  # type: ignore[arg-type]
+    return value.double(), tangent.double()
+
+
+@contextmanager
+def _forward_mode(networks: Sequence[nn.Module]) -> Iterator[None]:
+    """Make forward mode possible: attention by plain arithmetic, and contiguous features for normalisations."""
+    norms = [module for network in networks for module in network.modules() if isinstance(module, nn.GroupNorm)]
+    handles = [norm.register_forward_pre_hook(lambda _norm, args: (args[0].contiguous(),)) for norm in set(norms)]
+    try:
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        for handle in handles:
+            handle.remove()

@@ -1,0 +1,149 @@
+"""Training an encoded ensemble: one recorded model for each row of the codebook.
+
+runs/ens/data/         the training images, once for all members
+runs/ens/codebook/     which member may see which unit
+runs/ens/members/03/   a run directory like that of `whence train`
+runs/ens/manifest.json the fingerprints of all of them
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from whence import artefacts
+from whence.config import Config
+from whence.data import Dataset, read, write
+from whence.diffusion.sizes import complete_config
+from whence.diffusion.training import train
+from whence.engine import Report, Task, run, silent
+from whence.ensemble.codebook import Codebook
+from whence.ensemble.members import damaged_members, member_name, member_path
+from whence.ensemble.model import Ensemble
+from whence.errors import ArtefactError
+from whence.seeds import derived_seed
+
+#: Seconds to wait for a worker of an interrupted run, which ends when it notices that its main process is gone.
+PATIENCE = 60.0
+
+
+def train_ensemble(
+    data: Dataset,
+    path: str | Path,
+    *,
+    members: int = 16,
+    weight: int | None = None,
+    config: Config | None = None,
+    codebook_seed: int = 0,
+    workers: int | None = None,
+    report: Report = silent,
+) -> Ensemble:
+    """Train an encoded ensemble, continue an interrupted training, or train damaged members again.
+
+    Args:
+        data: The training examples with their units.
+        path: The run directory.
+        members: Number M of members.
+        weight: Number w of members that see each unit; by default half of the members, an even number.
+        config: Settings of every member. Each member gets its own seed, derived from ``training.seed``.
+        codebook_seed: Seed of the code words.
+        workers: Processes; default one for each core.
+        report: Called with (training steps done, steps in all).
+
+    Returns:
+        The whole ensemble. Every member is checked by hash.
+
+    Raises:
+        ConfigError: The codebook is impossible, or a setting doesn't fit the data.
+        MismatchError: The directory holds an ensemble of other data or settings.
+        LockedError: Another process is writing the directory.
+    """
+    path, config = Path(path), complete_config(config or Config(), data.size)
+    codebook = make_codebook(data, members, codebook_seed, weight)
+    inputs = {"data": data.fingerprint}
+    made = {
+        "members": members,
+        "weight": codebook.weight,
+        "codebook_seed": codebook_seed,
+        "config": config.record(),
+    }
+    if artefacts.existing(path, "ensemble", inputs=inputs, made=made):
+        with artefacts.lock(path):
+            _repair(path, config, workers, report)
+        return Ensemble.open(path)
+    facts = {"units": len(codebook.units), "examples": len(data), "notes": list(data.notes)}
+    with artefacts.create(path, "ensemble", inputs=inputs, made=made, facts=facts) as part:
+        if not (part / "data").exists():
+            write(data, part / "data")
+        codebook.write(part / "codebook", data.fingerprint)
+        artefacts.write_bytes(part / "config.toml", config.to_toml().encode())
+        _train_members(part, range(members), config, workers, report)
+    return Ensemble.open(path)
+
+
+def make_codebook(data: Dataset, members: int, seed: int, weight: int | None = None) -> Codebook:
+    """Return a codebook with a code word for every unit of the data.
+
+    Raises:
+        ConfigError: There are fewer code words than units, or a member would train on nothing.
+    """
+    codebook = Codebook.random(data.unit_ids, members, seed, weight)
+    for member in range(members):
+        codebook.examples(member, data)
+    return codebook
+
+
+def train_member(path: str, member: int, config: Config, report: Report) -> None:
+    """Train one member of the ensemble in `path`; a task for the engine."""
+    root = Path(path)
+    data = read(root / "data")
+    rows = Codebook.read(root / "codebook").examples(member, data)
+    folder = member_path(root, member)
+    if folder.exists() and not _is_sound(folder):
+        artefacts.discard(folder)
+    train(data.select(rows), folder, config, report=report, patience=PATIENCE)
+
+
+def _is_sound(folder: Path) -> bool:
+    """Whether the files of a finished member are those of its manifest."""
+    try:
+        artefacts.read_verified(folder, "model")
+    except ArtefactError:
+        return False
+    return True
+
+
+def member_config(config: Config, member: int) -> Config:
+    """The settings of one member: those of the ensemble, with another seed for every member."""
+    return config.updated("training", seed=derived_seed(config.training.seed, f"member {member}"))
+
+
+def _train_members(path: Path, members: range | list[int], config: Config, workers: int | None, report: Report) -> None:
+    artefacts.read_verified(path / "data", "dataset")
+    size = config.training.steps
+    tasks = [
+        Task(f"member {m}", train_member, {"path": str(path), "member": m, "config": member_config(config, m)}, size)
+        for m in members
+    ]
+    run(tasks, workers=workers, report=report)
+
+
+def _repair(path: Path, config: Config, workers: int | None, report: Report) -> None:
+    """Train damaged members again. On the same machine they come out the same to the last bit.
+
+    They are removed from the manifest first. So if the process is killed, the manifest shows which members are missing.
+    """
+    manifest = artefacts.read_manifest(path, "ensemble")
+    artefacts.require_part(path, manifest, "data", "dataset")
+    artefacts.require_part(path, manifest, "codebook", "codebook")
+    for member in damaged_members(path, manifest):
+        if member_name(member) in manifest.parts:
+            artefacts.discard(member_path(path, member))
+    sound = [name for name in manifest.parts if (path / name).exists()]
+    members = manifest.made["members"]
+    missing = [member for member in range(members) if member_name(member) not in sound]
+    if not missing:
+        report(1, 1)
+        return
+    artefacts.reseal(path, manifest, sound)
+    _train_members(path, missing, config, workers, report)
+    artefacts.reseal(path, manifest, ["codebook", "data", *map(member_name, range(members))])

@@ -1,0 +1,130 @@
+"""Checks of a certificate that need the run directory. Each returns its finding, or raises ProofError."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from whence import artefacts, images
+from whence.data import Dataset
+from whence.diffusion.batches import Batches
+from whence.diffusion.record import Record
+from whence.engine import Report, silent
+from whence.ensemble import Ensemble
+from whence.ensemble.members import member_path
+from whence.ensemble.trajectories import Trajectory, draw_trajectories
+from whence.errors import ProofError
+from whence.proof.certificate import Certificate, float_digest
+from whence.proof.document_checks import certificate_sampler, picture_pixels
+from whence.proof.near_duplicates import near_duplicates, training_rows
+from whence.proof.root import EnsembleTrees, Root, commit
+from whence.proof.statements import BOUND
+
+
+def open_run(path: Path, root: Root) -> EnsembleTrees:
+    """Return the ensemble in a run directory if it is the one of the root; every file is checked by hash.
+
+    Raises:
+        ArtefactError: A file is missing or changed.
+        ProofError: The ensemble or its data are others; the message says what differs.
+    """
+    fingerprint = artefacts.read_manifest(path, "ensemble").fingerprint
+    if fingerprint != root.ensemble:
+        raise ProofError(
+            f"{path} is another ensemble than the root is of: fingerprint {fingerprint[:12]}, expected "
+            f"{root.ensemble[:12]}."
+        )
+    trees = commit(Ensemble.open(path))
+    for name in Root.model_fields:
+        actual, stated = getattr(trees.root, name), getattr(root, name)
+        if actual != stated:
+            raise ProofError(f"The {name} in {path} are not those of the root: {actual} is there, {stated} is stated.")
+    return trees
+
+
+def require_records(certificate: Certificate, trees: EnsembleTrees) -> str:
+    """Return the finding that no batch of a surviving member holds an image of the units.
+
+    The record of a survivor is compared with the batches that codebook and seed give. All members are checked to be
+    trained on the images of their code words, because this ties the images of the units to the ensemble.
+
+    Raises:
+        ProofError: A member was trained on other images, or its record is not of its settings.
+    """
+    removed = {id for unit in certificate.units for id in unit.ids}
+    batches = 0
+    for member in range(trees.ensemble.codebook.members):
+        folder, data = member_path(trees.ensemble.path, member), member_data(trees, member)
+        if artefacts.read_manifest(folder, "model").inputs.get("data") != data.fingerprint:
+            raise ProofError(f"Member {member} was trained on other images than the codebook gives it.")
+        if member in certificate.members:
+            record = Record(folder)
+            _require_record(record, data, removed, f"member {member}")
+            batches += len(record)
+    return f"no image of the units in {batches:,} recorded batches of {len(certificate.members)} members"
+
+
+def member_data(trees: EnsembleTrees, member: int) -> Dataset:
+    """Return the training examples that the codebook gives a member."""
+    rows = trees.ensemble.codebook.examples(member, trees.data)
+    data = trees.data.select(rows)
+    vars(data)["fingerprints"] = tuple(trees.data.fingerprints[n] for n in rows)
+    return data
+
+
+def _require_record(record: Record, data: Dataset, removed: set[str], name: str) -> None:
+    config, rows, visits = record.training, record["rows"].numpy(), record["visits"].numpy()
+    if removed & set(record.ids):
+        raise ProofError(f"The examples of {name} hold {min(removed & set(record.ids))!r}, an image of the units.")
+    if record.ids != data.ids:
+        raise ProofError(f"The examples of {name} are not those that the codebook gives it.")
+    if rows.shape != (config.steps, config.batch_size) or not ((rows >= 0) & (rows < len(data))).all():
+        raise ProofError(f"The record of {name} is not of {config.steps} batches of {config.batch_size} examples.")
+    expected = Batches(data.ids, config.batch_size, config.seed)
+    for step in range(config.steps):
+        expected_rows, expected_visits = expected(step)
+        if not (np.array_equal(rows[step], expected_rows) and np.array_equal(visits[step], expected_visits)):
+            raise ProofError(f"The record of {name} is not of its seed: step {step} has another batch.")
+
+
+def require_all_near_duplicates(certificate: Certificate, trees: EnsembleTrees) -> str:
+    """Check that the near-duplicates that remain are those that are listed."""
+    names = [unit.unit for unit in certificate.units]
+    rows = training_rows(trees, certificate.members)
+    if near_duplicates(trees.data, names, rows) != certificate.near:
+        raise ProofError("The near-duplicates that remain in the data are not those that are listed.")
+    return f"the {len(certificate.near)} listed are the nearest of the {len(rows)} images that the members saw"
+
+
+def require_redrawn(certificate: Certificate, ensemble: Ensemble, report: Report = silent) -> str:
+    """Check that the members draw the picture: bit for bit, or within `BOUND` grey levels per pixel."""
+    drawn = redraw(certificate, ensemble, report)
+    size = certificate.picture.size
+    stated = np.frombuffer(picture_pixels(certificate.picture), np.uint8).reshape(size).astype(int)
+    largest = int(np.abs(images.to_pixels(drawn).astype(int) - stated).max())
+    exact = float_digest(drawn) == certificate.picture.floats
+    if largest > (0 if exact else BOUND):
+        allowed = "none, since the float32 values are those of the stated hash" if exact else BOUND
+        raise ProofError(
+            f"Drawn again, the picture differs by up to {largest} of 255 grey levels from the embedded one; allowed: "
+            f"{allowed}."
+        )
+    if exact:
+        return "drawn again, the picture is the same to the last bit"
+    return (
+        f"drawn again, the picture differs by up to {largest} of 255 grey levels ({BOUND} allowed): not bit for bit, "
+        "as on another machine, device or version"
+    )
+
+
+def redraw(certificate: Certificate, ensemble: Ensemble, report: Report = silent) -> Tensor:
+    """Return the picture float32 [C, H, W] as these members draw it here, without writing to the run directory."""
+    seed, index = map(int, certificate.sample.split("/"))
+    trajectory = Trajectory(seed, index, tuple(certificate.members))
+    with TemporaryDirectory() as scratch:
+        drawn = draw_trajectories(ensemble, [trajectory], certificate_sampler(certificate), Path(scratch), 1, report)
+        return torch.clone(drawn[0])
