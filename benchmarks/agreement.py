@@ -19,6 +19,7 @@ import torch
 import whence
 from whence.attribution.methods import METHODS
 from whence.cli.progress import progress
+from whence.engine import Engine
 from whence.evaluation.exact.ground_truth import CORRELATION, GroundTruth, RankingAgreement
 from whence.evaluation.prediction.ceiling import ceiling
 
@@ -29,7 +30,7 @@ TOLD = ("d-trak", "trak", "das", "relative-if", "renormalised-if", "gradient-dot
 def exact(ensemble: whence.Ensemble, queries: whence.Examples, seed: int) -> whence.Losses:
     """Exact losses of every ablation."""
     with progress(f"exact losses of {ensemble.path.name}") as report:
-        return whence.losses(ensemble, queries.values, list(queries.ids), seed=seed, report=report)
+        return whence.losses(ensemble, queries.values, list(queries.ids), seed=seed, engine=Engine(report=report))
 
 
 def row(name: str, figures: RankingAgreement) -> str:
@@ -56,7 +57,7 @@ def main() -> None:
             TOLD,
             config=whence.AttributionConfig(draws=DRAWS),
             out=recipes.RUNS / f"agreement-{SIZE}",
-            report=report,
+            engine=Engine(report=report),
             scored=scored,
         )
     print(f"{SIZE} training images, 16 members, {QUERIES} held-out queries, {DRAWS} draws")

@@ -25,7 +25,7 @@ from whence.data import Dataset, load
 from whence.diffusion.examples import Examples, Origin
 from whence.diffusion.model import DiffusionModel
 from whence.diffusion.sampling import draw_pictures
-from whence.engine import one_thread
+from whence.engine import Engine, one_thread
 from whence.evaluation.bank import Bank
 from whence.retraining.make_measurement import measure
 from whence.retraining.rule import RetrainingRule
@@ -81,7 +81,9 @@ def retrain(bank: Bank, root: Path) -> None:
     wanted += [("without a class", classes, ~np.eye(len(classes), dtype=bool), 2)]
     for name, players, rows, repeats in wanted:
         with progress(f"retraining {name}") as report:
-            measure_coalitions(study, [players.kept(row) for row in rows], repeats=repeats, report=report)
+            measure_coalitions(
+                study, [players.kept(row) for row in rows], repeats=repeats, engine=Engine(report=report)
+            )
 
 
 def tune(bank: Bank, root: Path) -> None:

@@ -26,6 +26,7 @@ from whence.credit.game import Game
 from whence.credit.make_game import measure_coalitions, values_of
 from whence.credit.study import Study
 from whence.credit.study_credit import CoalitionSampling, credit_of_study
+from whence.engine import Engine
 from whence.evaluation.bank import Bank
 from whence.evaluation.prediction.ceiling import ceiling_of, seed_agreement
 from whence.retraining.rule import RetrainingRule
@@ -78,7 +79,7 @@ class Digits:
     def values(self, study: Study, kept: list[np.ndarray], repeats: int) -> np.ndarray:
         """Values [M, K, B], making what is missing."""
         with progress(study.path.name) as report:
-            measured = measure_coalitions(study, kept, repeats=repeats, report=report)
+            measured = measure_coalitions(study, kept, repeats=repeats, engine=Engine(report=report))
         return values_of(study, [behaviour(name) for name in BEHAVIOURS], measured)
 
     def without(self, study: Study, groups: Contributors) -> np.ndarray:
@@ -115,7 +116,12 @@ class Digits:
         chosen = [behaviour(name) for name in BEHAVIOURS]
         with progress("shapley") as report:
             return credit_of_study(
-                self.tuned, self.who, chosen, ESTIMATORS["shapley"], CoalitionSampling(COALITIONS), report=report
+                self.tuned,
+                self.who,
+                chosen,
+                ESTIMATORS["shapley"],
+                CoalitionSampling(COALITIONS),
+                engine=Engine(report=report),
             )
 
     @cached_property

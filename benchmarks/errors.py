@@ -29,6 +29,7 @@ import whence
 from whence.attribution.feature_pair import FeaturePair
 from whence.attribution.methods import METHODS
 from whence.cli.progress import progress
+from whence.engine import Engine
 from whence.scores.significance import half_width, rising
 from whence.statistics.agreement import agreement
 
@@ -92,7 +93,7 @@ def scores(names: tuple[str, ...], draws: int, seed: int) -> dict[str, whence.Sc
             config=whence.AttributionConfig(draws=draws, seed=seed),
             out=out,
             store=RUNS / f"features-{seed}",
-            report=report,
+            engine=Engine(report=report),
         )
 
 
@@ -101,7 +102,7 @@ def model() -> Path:
     settings = whence.Config().updated("model", channels=(16, 32))
     settings = settings.updated("training", batch_size=64, steps=1000, checkpoints=2)
     with progress("model") as report:
-        whence.train(recipes.some_digits(UNITS), RUNS / "model", settings, report=report)
+        whence.train(recipes.some_digits(UNITS), RUNS / "model", settings, engine=Engine(report=report))
     return RUNS / "model"
 
 

@@ -45,7 +45,7 @@ from whence.cli.progress import progress
 from whence.diffusion.checkpoint import LoadedCheckpoint
 from whence.diffusion.draws import Draws
 from whence.diffusion.examples import Examples
-from whence.engine import one_thread
+from whence.engine import Engine, one_thread
 from whence.gradients.collector import Collector
 from whence.gradients.compression import Compression, maps
 from whence.gradients.coverage import coverage
@@ -104,7 +104,7 @@ class Bench:
         config = config.updated("training", steps=case.steps, batch_size=case.training_batch, checkpoints=0)
         self.model_folder = out / case.name
         with progress(f"training the {case.name} model") as report:
-            whence.train(self.data, self.model_folder, config, report=report)
+            whence.train(self.data, self.model_folder, config, engine=Engine(report=report))
         self.model = whence.DiffusionModel.load(self.model_folder)
         examples = Examples(self.data.ids, torch.from_numpy(self.data.pixels))
         checkpoint, folder = LoadedCheckpoint(self.model), out / f"{case.name}-features"

@@ -21,6 +21,7 @@ import whence
 from whence.diffusion.checkpoint import Checkpoint
 from whence.diffusion.draws import Draws
 from whence.diffusion.examples import Examples
+from whence.engine import Engine
 from whence.gradients.compression import Compression
 from whence.gradients.draw_sources import OwnDraws
 from whence.gradients.features import Feature
@@ -59,7 +60,7 @@ def measured(model: Path, count: int, draws: int) -> tuple[float, float]:
     with tempfile.TemporaryDirectory() as folder:
         features = job(Path(folder), model, count, draws)
         before = peak()
-        make_features([features], workers=1)
+        make_features([features], engine=Engine(1))
         return before, peak()
 
 
@@ -85,7 +86,7 @@ def half_precision(model: Path) -> float:
     precisions: tuple[Precision, ...] = ("float32", "float16")
     for precision in precisions:
         with tempfile.TemporaryDirectory() as folder:
-            make_features([job(Path(folder), model, 256, 8, precision)], workers=1)
+            make_features([job(Path(folder), model, 256, 8, precision)], engine=Engine(1))
             means[precision] = StoredFeatures.open(Path(folder) / "store", LOSS).mean()
     exact = means["float32"]
     return float(((means["float16"] - exact).norm(dim=1) / exact.norm(dim=1)).mean())

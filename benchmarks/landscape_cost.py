@@ -15,7 +15,7 @@ import recipes
 import torch
 
 from whence.diffusion.sampling import draw
-from whence.engine import one_thread
+from whence.engine import Engine, one_thread
 from whence.ensemble.make_landscape import drawing_tasks, plan_landscapes
 from whence.ensemble.members import MeanPrediction
 
@@ -31,7 +31,7 @@ def main() -> None:
     asked = given.parse_args()
     ensemble = recipes.law(asked.units)
     plans = plan_landscapes(ensemble, "0/0-1", 200)
-    rows = drawing_tasks(ensemble, {plan.path: plan for plan in plans}, workers=1)[0].arguments["files"]
+    rows = drawing_tasks(ensemble, {plan.path: plan for plan in plans}, engine=Engine(1))[0].arguments["files"]
     trajectories = [one for _, inside in rows for one in inside]
     sampler = plans[0].sampler.model_copy(update={"steps": asked.steps})
     members, model = ensemble.open_members(), ensemble.reference_model

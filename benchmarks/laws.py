@@ -22,6 +22,7 @@ from scipy.stats import linregress
 
 import whence
 from whence.cli.progress import progress
+from whence.engine import Engine
 from whence.ensemble.influence import Influence
 from whence.ensemble.landscape_measures import geometric_mean
 from whence.ensemble.make_landscape import landscape
@@ -53,13 +54,13 @@ def measure(count: int) -> dict[str, Any]:
     """All figures of one size."""
     ensemble = recipes.law(count)
     with progress(f"pictures of {count}") as report:
-        whence.sample(ensemble, count=PICTURES, report=report)
+        whence.sample(ensemble, count=PICTURES, engine=Engine(report=report))
     with progress(f"landscapes of {count}") as report:
-        found = landscape(ensemble, f"0/0-{SAMPLES - 1}", placebos=PLACEBOS, report=report)
+        found = landscape(ensemble, f"0/0-{SAMPLES - 1}", placebos=PLACEBOS, engine=Engine(report=report))
     readings = [one.influence() for one in found]
     names = [f"0/{k}" for k in range(PICTURES)]
     with progress(f"false attribution of {count}") as report:
-        rates = false_attribution(ensemble, names, attributor("pixel", ensemble.data), report=report)
+        rates = false_attribution(ensemble, names, attributor("pixel", ensemble.data), engine=Engine(report=report))
     interval = rates.interval
     return {
         "units": count,
@@ -83,7 +84,7 @@ def named_by_losses(ensemble: whence.Ensemble) -> dict[str, Any]:
     """How many of the pictures have a unit that exact losses name, and how many of those units look like them."""
     samples = whence.sample(ensemble, count=PICTURES)
     with progress("losses") as report:
-        found = losses(ensemble, samples.pictures, samples.names, report=report)
+        found = losses(ensemble, samples.pictures, samples.names, engine=Engine(report=report))
     near = whence.pixel(samples.pictures, samples.names, ensemble.data).by_unit()
     readings = [found.influence_on(name) for name in samples.names]
     named = [(one.query, one.influential[0]) for one in readings if one.influential]

@@ -8,6 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import whence
+from whence.engine import Engine
 
 
 def main() -> None:
@@ -23,7 +24,7 @@ def main() -> None:
 
     def seconds(workers: int, out: Path) -> float:
         start = time.perf_counter()
-        whence.train_ensemble(digits, out, members=given.members, config=config, workers=workers)
+        whence.train_ensemble(digits, out, members=given.members, config=config, engine=Engine(workers))
         return time.perf_counter() - start
 
     for repeat in range(given.repeats):

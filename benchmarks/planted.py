@@ -21,6 +21,7 @@ from scipy.stats import binomtest
 
 import whence
 from whence.cli.progress import progress
+from whence.engine import Engine
 from whence.ensemble.make_losses import losses
 
 DRAWS, HELD_OUT, COPIES = 100, 100, 500
@@ -50,7 +51,7 @@ def planted(seed: int) -> dict[str, Any]:
     noise = np.random.default_rng(seed).normal(0, 0.1, recipes.odd_image().shape)
     picture = torch.from_numpy(recipes.odd_image() / 127.5 - 1 + noise).clamp(-1, 1).float()[None]
     with progress(f"planted {seed}") as report:
-        reading = losses(ensemble, picture, ["odd"], draws=DRAWS, report=report).influence_on("odd")
+        reading = losses(ensemble, picture, ["odd"], draws=DRAWS, engine=Engine(report=report)).influence_on("odd")
     own = reading.units.index("odd")
     return {
         "named": "odd" in reading.influential,
@@ -66,7 +67,9 @@ def inert_tests(seed: int) -> dict[str, int]:
     ensemble = recipes.planted(seed)
     data = whence.load("digits:test")
     with progress(f"inert {seed}") as report:
-        found = losses(ensemble, data.images(range(HELD_OUT)), data.ids[:HELD_OUT], draws=DRAWS, report=report)
+        found = losses(
+            ensemble, data.images(range(HELD_OUT)), data.ids[:HELD_OUT], draws=DRAWS, engine=Engine(report=report)
+        )
     alone = family = 0
     for k, name in enumerate(data.ids[:HELD_OUT]):
         reading = found.influence_on(name)
@@ -89,7 +92,7 @@ def alike(seed: int) -> tuple[int, int, float, float]:
     pixels = (recipes.some_digits(1).pixels[0].astype(int) + noise).clip(0, 255)
     pictures, names = torch.from_numpy(pixels / 127.5 - 1).float(), [f"fresh {k}" for k in range(COPIES)]
     with progress(f"alike {seed}") as report:
-        found = losses(ensemble, pictures, names, draws=DRAWS, report=report)
+        found = losses(ensemble, pictures, names, draws=DRAWS, engine=Engine(report=report))
     return rate(sum(bool(found.influence_on(name).influential) for name in names), COPIES)
 
 

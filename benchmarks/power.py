@@ -17,6 +17,7 @@ import torch
 
 import whence
 from whence.cli.progress import progress
+from whence.engine import Engine
 from whence.ensemble.codebook_design import CodebookDesign, predicted_power
 from whence.ensemble.losses import Losses
 from whence.ensemble.make_losses import losses
@@ -63,7 +64,9 @@ def measure(members: int, count: int) -> dict[str, Any]:
     traced, pilot = chosen[:QUERIES], chosen[QUERIES : 2 * QUERIES]
     with progress(f"{members} members, {count} images") as report:
         found, other = [
-            losses(ensemble, data.images(rows), [data.ids[row] for row in rows], draws=DRAWS, report=report)
+            losses(
+                ensemble, data.images(rows), [data.ids[row] for row in rows], draws=DRAWS, engine=Engine(report=report)
+            )
             for rows in (traced, pilot)
         ]
     effect = measured_effect(ensemble, other, pilot)

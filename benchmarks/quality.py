@@ -27,7 +27,7 @@ from sklearn.svm import SVC
 import whence
 from whence.cli.progress import progress
 from whence.diffusion.draws import Draws
-from whence.engine.local import one_thread
+from whence.engine import Engine, one_thread
 
 DRAWS, PICTURES, CHUNK = 100, 200, 99
 #: Pictures of no other seed are reported; settings were chosen while looking at pictures of seed 0.
@@ -45,10 +45,10 @@ def main() -> None:
     config = whence.Config().updated("training", steps=given.steps)
     with progress(f"training {given.members} members") as report:
         ensemble = whence.train_ensemble(
-            digits, given.out / "ensemble", members=given.members, config=config, report=report
+            digits, given.out / "ensemble", members=given.members, config=config, engine=Engine(report=report)
         )
     with progress("training one model on all digits") as report:
-        whence.train(digits, given.out / "single", config, report=report)
+        whence.train(digits, given.out / "single", config, engine=Engine(report=report))
     results = {"members": given.members, "steps": config.training.steps}
     results |= {"loss": losses(ensemble, given.out / "single", held_out)}
     results |= {"recognisable": recognisable(ensemble, digits, held_out)}
@@ -117,9 +117,11 @@ def recognisable(
         }
 
     with progress("drawing") as report:
-        full = whence.sample(ensemble, count=PICTURES, seed=SEED, report=report)
+        full = whence.sample(ensemble, count=PICTURES, seed=SEED, engine=Engine(report=report))
     with progress("drawing without one unit") as report:
-        without = whence.sample(ensemble, count=PICTURES, seed=SEED, without=[digits.ids[0]], report=report)
+        without = whence.sample(
+            ensemble, count=PICTURES, seed=SEED, without=[digits.ids[0]], engine=Engine(report=report)
+        )
     noise = torch.from_numpy(np.random.default_rng(0).uniform(-1, 1, full.pictures.shape)).float()
     return {
         "full ensemble": judge(full.pictures),

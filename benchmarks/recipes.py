@@ -13,6 +13,7 @@ import numpy as np
 
 import whence
 from whence.cli.progress import progress
+from whence.engine import Engine
 
 RUNS = Path("runs/landscapes")
 #: Training set sizes of the published laws, and of the power table.
@@ -39,7 +40,7 @@ def train(name: str, data: whence.Dataset, members: int, steps: int, seed: int =
             members=members,
             config=config(steps, seed),
             codebook_seed=seed,
-            report=report,
+            engine=Engine(report=report),
         )
 
 

@@ -17,6 +17,7 @@ import torch
 
 import whence
 from whence.cli.progress import progress
+from whence.engine import Engine
 from whence.ensemble.make_landscape import landscape
 from whence.ensemble.make_losses import losses
 from whence.ensemble.screen import screen
@@ -33,10 +34,10 @@ def main() -> None:
     exact = []
     for ensemble in ensembles:
         with progress("landscapes") as report:
-            whence.sample(ensemble, count=SAMPLES, report=report)
+            whence.sample(ensemble, count=SAMPLES, engine=Engine(report=report))
             exact.append(torch.stack([one.distances for one in landscape(ensemble, names, placebos=PLACEBOS)]).numpy())
     with progress("screens") as report:
-        estimate = screen(ensembles[0], names, report=report)
+        estimate = screen(ensembles[0], names, engine=Engine(report=report))
     order = [estimate.examples.index(unit) for unit in ensembles[0].codebook.units]
     quick = estimate.scores[:, order].numpy()
     results = {
@@ -57,7 +58,7 @@ def loss_agreement(ensembles: list[whence.Ensemble], held_out: bool) -> tuple[fl
     found = []
     for ensemble in ensembles:
         with progress("losses") as report:
-            some = losses(ensemble, data.images(range(QUERIES)), data.ids[:QUERIES], report=report)
+            some = losses(ensemble, data.images(range(QUERIES)), data.ids[:QUERIES], engine=Engine(report=report))
         found.append(some.scores().scores.numpy())
     return summary(found[1], found[0])
 

@@ -24,6 +24,7 @@ import torch
 
 import whence
 from whence.cli.progress import progress
+from whence.engine import Engine
 from whence.evaluation.ranking.retrieval import precision
 from whence.evaluation.ranking.specificity import specificity
 from whence.evaluation.ranking.top import top_columns
@@ -47,7 +48,7 @@ def main() -> None:
     data = mixed(digits.select(range(DIGITS)), other.select(range(GRATINGS)))
     asked = mixed(whence.load("digits:test").select(range(QUERIES)), other.select(range(GRATINGS, GRATINGS + QUERIES)))
     with progress("model") as report:
-        whence.train(data, RUNS / "model", settings(), report=report)
+        whence.train(data, RUNS / "model", settings(), engine=Engine(report=report))
     drawn = whence.read_queries(whence.DiffusionModel.load(RUNS / "model"), f"sample:{QUERIES}")
     pictures = torch.cat([asked.images(range(len(asked))), drawn.values])
     queries = whence.Examples((*asked.ids, *drawn.ids), pictures)
@@ -59,7 +60,7 @@ def main() -> None:
             METHODS,
             config=whence.AttributionConfig(draws=DRAWS),
             out=RUNS / "scores",
-            report=report,
+            engine=Engine(report=report),
         )
     norms = gradient_norms(data.ids)
     order = {name: one.scores.numpy() for name, one in found.items()}

@@ -14,6 +14,7 @@ import torch
 from whence.config import Config, ModelConfig, SamplerConfig, TrainingConfig
 from whence.data import Dataset, load
 from whence.diffusion.training import train
+from whence.engine import Engine
 from whence.ensemble import Ensemble, sample, train_ensemble
 from whence.evaluation.bank import Bank, BankConfig, PoolRequest, build_bank, build_pool, measure_references
 
@@ -51,8 +52,8 @@ def tiny_data() -> Dataset:
 def tiny_ensemble(tiny_data: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Ensemble:
     """Six members on `tiny_data`, with the pictures 0/0 ... 0/3; only to be read."""
     path = tmp_path_factory.mktemp("ensemble") / "ens"
-    ensemble = train_ensemble(tiny_data, path, members=6, config=TINY, workers=1)
-    sample(ensemble, count=4, workers=1)
+    ensemble = train_ensemble(tiny_data, path, members=6, config=TINY, engine=Engine(1))
+    sample(ensemble, count=4, engine=Engine(1))
     return ensemble
 
 
@@ -84,10 +85,10 @@ def bank_data() -> Dataset:
 def tiny_bank(bank_data: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Bank:
     """A bank of `bank_data` with two reference models, six queries, `TINY_POOLS`; only to be read."""
     path = tmp_path_factory.mktemp("bank") / "bank"
-    bank = build_bank(bank_data, load("digits:test"), path, config=TINY_BANK, settings=TINY_QUERIES, workers=1)
+    bank = build_bank(bank_data, load("digits:test"), path, config=TINY_BANK, settings=TINY_QUERIES, engine=Engine(1))
     measure_references(bank)
     for request in TINY_POOLS:
-        build_pool(bank, request, workers=1)
+        build_pool(bank, request, engine=Engine(1))
     return Bank.open(path)
 
 

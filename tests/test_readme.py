@@ -32,7 +32,7 @@ def test_python_example_runs_as_a_plain_script(tmp_path):
     [code] = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     assert "members=16)" in code
     (tmp_path / "tiny.toml").write_text(TINY)
-    tiny = 'members=16, config=whence.read_config(Path("tiny.toml")), workers=2)'
+    tiny = 'members=16, config=whence.read_config(Path("tiny.toml")), engine=whence.Engine(2))'
     for usual, small in {
         "members=16)": tiny,
         '"runs/single")': '"runs/single", whence.read_config(Path("tiny.toml")))',
@@ -111,7 +111,7 @@ def test_a_model_family_in_one_file_runs_as_the_docs_say(tmp_path):
     (tmp_path / "tiny.toml").write_text(TINY)
     for usual, small in {
         "start=start)": 'whence.read_config(Path("tiny.toml")), start=start)',
-        '"d-trak", workers=1)': '"d-trak", workers=1, config=whence.AttributionConfig(draws=8))',
+        '"d-trak", engine=': '"d-trak", config=whence.AttributionConfig(draws=8), engine=',
     }.items():
         assert usual in use
         use = use.replace(usual, small)

@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING, Any
 _CONTENTS = {
     # Data and settings
     "data.dataset": "NO_UNIT Dataset", "data.load": "load",
-    "config": "Config ModelConfig SamplerConfig TrainingConfig read_config", "errors": "WhenceError",
+    "config": "Config ModelConfig SamplerConfig TrainingConfig read_config",
+    "engine": "Engine", "errors": "WhenceError",
     # Diffusion models and their training
     "diffusion.training": "train", "diffusion.model": "DiffusionModel", "diffusion.record": "Record",
     "diffusion.draws": "Draws", "diffusion.examples": "Examples Origin",
@@ -69,6 +70,7 @@ if TYPE_CHECKING:  # `as` tells type checkers that a name is public
     from whence.data.load import load as load
     from whence.config import Config as Config, ModelConfig as ModelConfig, SamplerConfig as SamplerConfig
     from whence.config import TrainingConfig as TrainingConfig, read_config as read_config
+    from whence.engine import Engine as Engine
     from whence.errors import WhenceError as WhenceError
     from whence.diffusion.training import train as train
     from whence.diffusion.model import DiffusionModel as DiffusionModel

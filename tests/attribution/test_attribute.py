@@ -26,6 +26,7 @@ from whence.diffusion.draws import Draws
 from whence.diffusion.examples import Examples
 from whence.diffusion.model import DiffusionModel
 from whence.diffusion.training import train
+from whence.engine import Engine
 from whence.errors import ConfigError
 from whence.gradients.compression import Compression
 from whence.scores.scores import Scores
@@ -33,7 +34,7 @@ from whence.seeds import derived_seed
 
 CONFIG = AttributionConfig(draws=8, compression=Compression(width=200))
 EXACT = AttributionConfig(draws=8, compression=Compression(kind="none"))
-attribute = partial(attribute_with, workers=1)
+attribute = partial(attribute_with, engine=Engine(1))
 SOME = ["d-trak", "gradient-cosine", "tracin", "journey-trak-steps"]
 
 
@@ -83,7 +84,7 @@ def test_scores_do_not_depend_on_the_order(recorded_run, few_digits, drawn, whol
 @pytest.mark.slow
 def test_scores_do_not_depend_on_the_processes(recorded_run, few_digits, drawn, whole):
     config = CONFIG.model_copy(update={"draws": 24})
-    found = attribute(recorded_run, few_digits, drawn, SOME, config=config, workers=2)
+    found = attribute(recorded_run, few_digits, drawn, SOME, config=config, engine=Engine(2))
     assert all(same(found[name], whole[0][name]) for name in SOME)
 
 

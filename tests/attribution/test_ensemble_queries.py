@@ -8,6 +8,7 @@ from PIL import Image
 from whence import artefacts
 from whence.attribution.queries import read_queries
 from whence.data import load
+from whence.engine import Engine
 from whence.ensemble.make_losses import losses
 from whence.errors import ArtefactError, ConfigError, DataError
 
@@ -57,7 +58,7 @@ def test_colours_of_another_size_become_grey_and_small(tiny_ensemble, coloured):
 
 def test_they_can_be_measured(ensemble, coloured):
     queries = read_queries(ensemble, str(coloured))
-    found = losses(ensemble, queries.values, queries.ids, draws=8, workers=1)
+    found = losses(ensemble, queries.values, queries.ids, draws=8, engine=Engine(1))
     assert found.queries == queries.ids
     assert (found.full() > 0).all()
 

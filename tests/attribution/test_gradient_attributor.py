@@ -10,6 +10,7 @@ import torch
 import whence
 from whence.attribution.attributor import GradientAttributor, attributor_of
 from whence.attribution.methods import METHODS
+from whence.engine import Engine
 from whence.errors import ConfigError
 from whence.evaluation.exact.false_attribution import false_attribution
 
@@ -25,7 +26,7 @@ def store(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def ask(ensemble, store) -> GradientAttributor:
-    found = attributor_of(ensemble, "gradient-dot", config=CONFIG, store=store, workers=1)
+    found = attributor_of(ensemble, "gradient-dot", config=CONFIG, store=store, engine=Engine(1))
     assert isinstance(found, GradientAttributor)
     return found
 
@@ -35,10 +36,12 @@ def files(path) -> dict:
 
 
 def test_it_says_what_attribute_says_and_keeps_the_features_of_the_training_images(ensemble, ask, store):
-    pictures = whence.sample(ensemble, count=4, workers=1).pictures[:2]
+    pictures = whence.sample(ensemble, count=4, engine=Engine(1)).pictures[:2]
     found = ask(pictures, NAMES)
     queries = whence.Examples(tuple(NAMES), pictures)
-    expected = whence.attribute(ensemble, ensemble.data, queries, "gradient-dot", config=CONFIG, store=store, workers=1)
+    expected = whence.attribute(
+        ensemble, ensemble.data, queries, "gradient-dot", config=CONFIG, store=store, engine=Engine(1)
+    )
     assert torch.equal(found.scores, expected["gradient-dot"].scores)
     before = {file: time for file, time in files(store).items() if "/examples/" in str(file)}
     assert before
@@ -56,23 +59,23 @@ def test_it_says_what_attribute_says_and_keeps_the_features_of_the_training_imag
 
 
 def test_the_false_attribution_rate_of_a_gradient_method(ensemble, ask):
-    found = false_attribution(ensemble, NAMES, ask, controls=2, workers=1)
+    found = false_attribution(ensemble, NAMES, ask, controls=2, engine=Engine(1))
     assert found.attributor == "gradient-dot"
-    top = ask(whence.sample(ensemble, count=4, workers=1).pictures[:2], NAMES).by_unit()
+    top = ask(whence.sample(ensemble, count=4, engine=Engine(1)).pictures[:2], NAMES).by_unit()
     for k, row in enumerate(found.trials):
         assert row.unit == top.top(row.sample, 1)[0][0]
-        without = whence.sample(ensemble, count=4, without=[row.unit], workers=1).pictures[k : k + 1]
+        without = whence.sample(ensemble, count=4, without=[row.unit], engine=Engine(1)).pictures[k : k + 1]
         name = f"{row.sample} without {row.unit}"
         assert row.after_removal == ask(without, [name]).by_unit().top(name, 1)[0][0]
     before = files(ensemble.path)
-    assert false_attribution(ensemble, NAMES, ask, controls=2, workers=1) == found
+    assert false_attribution(ensemble, NAMES, ask, controls=2, engine=Engine(1)) == found
     assert files(ensemble.path) == before
 
 
 def test_the_way_to_a_picture_is_not_known(ensemble):
-    ask = attributor_of(ensemble, "journey-trak", config=CONFIG, workers=1)
+    ask = attributor_of(ensemble, "journey-trak", config=CONFIG, engine=Engine(1))
     with pytest.raises(ConfigError, match="leave this method out"):
-        false_attribution(ensemble, NAMES, ask, workers=1)
+        false_attribution(ensemble, NAMES, ask, engine=Engine(1))
     assert not list(ensemble.path.glob("evaluations/removals/*"))
 
 

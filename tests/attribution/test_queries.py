@@ -11,6 +11,7 @@ from whence.data import load
 from whence.diffusion.examples import Examples, Origin
 from whence.diffusion.model import DiffusionModel
 from whence.diffusion.sampling import draw
+from whence.engine import Engine
 from whence.ensemble.members import MeanPrediction
 from whence.errors import ArtefactError, ConfigError, DataError, ModelError
 
@@ -59,7 +60,7 @@ def test_a_picture_does_not_depend_on_how_many_are_drawn(method):
 
 def test_by_default_ddim_of_fifty_steps_and_seed_0():
     made, seen = model(), []
-    queries = read_queries(made, "sample:1", report=lambda done, total: seen.append((done, total)))
+    queries = read_queries(made, "sample:1", engine=Engine(report=lambda done, total: seen.append((done, total))))
     assert queries.origin.sampler == SamplerConfig(method="ddim", steps=50)
     assert torch.equal(queries.values, read_queries(made, "sample:1@0", sampler=queries.origin.sampler).values)
     assert seen == [(k, 50) for k in range(1, 51)]

@@ -20,6 +20,7 @@ from whence.diffusion.examples import Examples
 from whence.diffusion.model import DiffusionModel
 from whence.diffusion.record import Record
 from whence.diffusion.sampling import predicted_clean
+from whence.engine import Engine
 from whence.gradients.compression import Compression, maps
 from whence.gradients.coverage import coverage
 from whence.gradients.layers import ProductLayer
@@ -260,7 +261,9 @@ def slow(recorded_run, few_digits, drawn) -> Slow:
 @pytest.fixture(scope="module")
 def found(slow):
     config = AttributionConfig(draws=DRAWS, damping=DAMPING, compression=Compression(kind="none"))
-    return attribute(slow.run, slow.data, slow.queries, list(METHODS), config=config, parameters=PARAMETERS, workers=1)
+    return attribute(
+        slow.run, slow.data, slow.queries, list(METHODS), config=config, parameters=PARAMETERS, engine=Engine(1)
+    )
 
 
 def test_every_method_has_a_reference():

@@ -9,6 +9,7 @@ from whence import artefacts
 from whence.attribution.config import AttributionConfig
 from whence.cli.app import app
 from whence.cli.evaluations.false_attribution import result_lines
+from whence.engine import Engine
 from whence.errors import ArtefactError, ConfigError
 from whence.evaluation.exact.false_rate import FalseAttribution, Trial
 from whence.gradients.compression import Compression
@@ -62,7 +63,7 @@ def test_an_attributor_of_gradients(ensemble, tmp_path, monkeypatch):
 def test_pictures_without_a_unit_are_not_taken_by_default(ensemble):
     from whence.ensemble import sample
 
-    sample(ensemble, count=2, seed=3, without=["u1"], workers=1)
+    sample(ensemble, count=2, seed=3, without=["u1"], engine=Engine(1))
     assert "8 pictures in 4 steps" in evaluate(ensemble, "--attributor", "pixel", "--plan").output
 
 

@@ -12,6 +12,7 @@ from whence.config import ModelConfig
 from whence.data import load
 from whence.diffusion.examples import Examples
 from whence.diffusion.model import DiffusionModel
+from whence.engine import Engine
 from whence.ensemble import train_ensemble
 from whence.evaluation.exact.detection import detection
 from whence.evaluation.exact.ground_truth import RankingAgreement
@@ -37,7 +38,7 @@ def scores(tiny_ensemble, tmp_path_factory):
 def second(tiny_data, tiny_config, tmp_path_factory):
     """Other code words, other weights."""
     config, path = tiny_config.updated("training", seed=9), tmp_path_factory.mktemp("second") / "ens"
-    return train_ensemble(tiny_data, path, members=6, config=config, codebook_seed=1, workers=1)
+    return train_ensemble(tiny_data, path, members=6, config=config, codebook_seed=1, engine=Engine(1))
 
 
 @pytest.fixture

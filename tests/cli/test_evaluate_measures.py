@@ -12,6 +12,7 @@ from whence.config import ModelConfig
 from whence.data import load
 from whence.diffusion.examples import Examples
 from whence.diffusion.model import DiffusionModel
+from whence.engine import Engine
 from whence.scores.scores import Estimand, Scores
 
 NAMES = tuple(f"image {n:02d}" for n in range(30))
@@ -176,7 +177,9 @@ def test_of_images_that_are_attributed_to_themselves(whence, tmp_path):
     model = DiffusionModel.new(ModelConfig(channels=(8,), groups=4, attention=0), (1, 8, 8), seed=0)
     for seed in (0, 1):
         config = library.AttributionConfig(draws=8, seed=seed, compression=library.Compression(width=100))
-        library.attribute(model, digits, digits, ["trak", "pixel"], config=config, out=tmp_path / str(seed), workers=1)
+        library.attribute(
+            model, digits, digits, ["trak", "pixel"], config=config, out=tmp_path / str(seed), engine=Engine(1)
+        )
     outcome = whence("evaluate", "retrieval", tmp_path / "0", "--top", 3)
     assert line(outcome, "itself first", "pixel")[0] == "1.000"
     outcome = whence("evaluate", "repeatability", tmp_path / "0", tmp_path / "1", "--top", 3)

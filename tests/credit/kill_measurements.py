@@ -36,6 +36,7 @@ def main() -> None:
 
     from whence.credit.make_game import measure_coalitions
     from whence.credit.study import Study
+    from whence.engine import Engine
 
     torch.set_num_threads(1)
     path, full, rows = Path(sys.argv[1]), Path(sys.argv[2]), np.array([int(n) for n in sys.argv[3].split(",")])
@@ -43,7 +44,7 @@ def main() -> None:
         child = os.fork()
         if child == 0:
             arm(point)
-            measure_coalitions(Study.open(path, full), [rows], repeats=2, workers=1)
+            measure_coalitions(Study.open(path, full), [rows], repeats=2, engine=Engine(1))
             os._exit(0)
         status = os.waitpid(child, 0)[1]
         assert status in (0, signal.SIGKILL), status

@@ -9,6 +9,7 @@ from whence.credit import ensemble_credit as exact
 from whence.credit.contributors import Contributors
 from whence.credit.ensemble_credit import credit_of_ensemble, survivors_of
 from whence.data import load
+from whence.engine import Engine
 from whence.ensemble import Ensemble, train_ensemble
 from whence.ensemble.make_losses import losses
 from whence.errors import MismatchError, NoSurvivorsError
@@ -20,7 +21,9 @@ DRAWS = 8
 @pytest.fixture(scope="module")
 def eight(tiny_data, tiny_config, tmp_path_factory) -> Ensemble:
     """Eight members: 70 ways to choose the survivors of a unit."""
-    return train_ensemble(tiny_data, tmp_path_factory.mktemp("eight") / "ens", members=8, config=tiny_config, workers=1)
+    return train_ensemble(
+        tiny_data, tmp_path_factory.mktemp("eight") / "ens", members=8, config=tiny_config, engine=Engine(1)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -51,8 +54,8 @@ def test_survivors_are_the_members_that_trained_on_nothing_of_a_contributor(eigh
 
 
 def test_a_unit_of_the_ensemble_has_its_exact_influence(eight, pictures):
-    found = credit_of_ensemble(eight, Contributors.of_data(eight.data), pictures, NAMES, draws=DRAWS, workers=1)
-    measured = losses(eight, pictures, NAMES, draws=DRAWS, workers=1)
+    found = credit_of_ensemble(eight, Contributors.of_data(eight.data), pictures, NAMES, draws=DRAWS, engine=Engine(1))
+    measured = losses(eight, pictures, NAMES, draws=DRAWS, engine=Engine(1))
     for u, unit in enumerate(found.units):
         assert found.shares[:, u] == pytest.approx(measured.influence([unit]).numpy(), abs=1e-12)
     assert found.all == pytest.approx(-measured.full().numpy())
@@ -64,8 +67,8 @@ def test_a_unit_of_the_ensemble_has_its_exact_influence(eight, pictures):
 
 def test_shares_against_all_choices_of_as_many_members(eight, pictures):
     contributors = halved(eight.data)
-    found = credit_of_ensemble(eight, contributors, pictures, NAMES, draws=DRAWS, workers=1)
-    measured = losses(eight, pictures, NAMES, draws=DRAWS, workers=1)
+    found = credit_of_ensemble(eight, contributors, pictures, NAMES, draws=DRAWS, engine=Engine(1))
+    measured = losses(eight, pictures, NAMES, draws=DRAWS, engine=Engine(1))
 
     def loss(members) -> np.ndarray:
         return measured.of(torch.isin(torch.arange(8), torch.tensor(members))[None])[:, 0].numpy()
@@ -82,14 +85,16 @@ def test_replicates_keep_shares_of_the_same_examples_together(eight, pictures):
     """Two contributors with the same survivors have the same replicates, so their difference is surely nothing."""
     data = eight.data
     contributors = Contributors.of(data.ids, [(own[0], f"also {own[0]}") for own in data.units])
-    found = credit_of_ensemble(eight, contributors, pictures, NAMES, draws=DRAWS, workers=1)
+    found = credit_of_ensemble(eight, contributors, pictures, NAMES, draws=DRAWS, engine=Engine(1))
     one, other = found.units.index("u3"), found.units.index("also u3")
     assert np.array_equal(found.replicates[..., one], found.replicates[..., other])
 
 
 def test_too_few_members_have_no_interval_and_it_says_why(pictures, ensemble):
     assert math.comb(6, 3) < exact.FEWEST <= math.comb(8, 4)
-    found = credit_of_ensemble(ensemble, Contributors.of_data(ensemble.data), pictures, NAMES, draws=DRAWS, workers=1)
+    found = credit_of_ensemble(
+        ensemble, Contributors.of_data(ensemble.data), pictures, NAMES, draws=DRAWS, engine=Engine(1)
+    )
     assert found.replicates is None
     assert found.how["interval"].startswith("None: ")
     assert "Train more members" in found.how["interval"]
@@ -98,10 +103,10 @@ def test_too_few_members_have_no_interval_and_it_says_why(pictures, ensemble):
 def test_a_contributor_whom_every_member_saw_has_no_number(eight, pictures):
     units = [own if own == ("u9",) else ("most",) for own in eight.data.units]
     with pytest.raises(NoSurvivorsError, match=r"1 of the 2 contributors: 'most'.*--unit-column"):
-        credit_of_ensemble(eight, Contributors.of(eight.data.ids, units), pictures, NAMES, workers=1)
+        credit_of_ensemble(eight, Contributors.of(eight.data.ids, units), pictures, NAMES, engine=Engine(1))
 
 
 def test_contributors_of_other_examples_are_refused(eight, pictures):
     others = Contributors.of(("x", "y"), (("a",), ("b",)))
     with pytest.raises(MismatchError, match="not the same"):
-        credit_of_ensemble(eight, others, pictures, NAMES, workers=1)
+        credit_of_ensemble(eight, others, pictures, NAMES, engine=Engine(1))

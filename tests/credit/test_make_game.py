@@ -16,6 +16,7 @@ from whence.credit.study import Study
 from whence.data import NO_UNIT
 from whence.diffusion.model import DiffusionModel
 from whence.diffusion.training import train
+from whence.engine import Engine
 from whence.errors import ArtefactError, DataError, LockedError, MismatchError, ModelError, NotFiniteError
 from whence.retraining.make_measurement import measure
 from whence.retraining.measurement import Measurement
@@ -36,7 +37,7 @@ def rows(contributors: Contributors) -> list[np.ndarray]:
 def made(begin, rows, tmp_path_factory) -> Study:
     """A study with the looks of `rows` with two seeds each; only to be read."""
     study = begin(tmp_path_factory.mktemp("values") / "study")
-    measure_coalitions(study, rows, repeats=2, workers=1)
+    measure_coalitions(study, rows, repeats=2, engine=Engine(1))
     return study
 
 
@@ -62,9 +63,9 @@ def test_a_look_is_that_at_a_model_trained_by_hand(made, rows):
 
 def test_neither_workers_nor_order_nor_what_else_is_asked_for_matter(begin, made, rows, shown, tmp_path):
     study = begin(tmp_path / "study")
-    measure_coalitions(study, [rows[2], rows[0]], workers=2)
+    measure_coalitions(study, [rows[2], rows[0]], engine=Engine(2))
     assert len(shown(study)) == 2
-    measure_coalitions(study, rows[::-1], repeats=2, workers=1)
+    measure_coalitions(study, rows[::-1], repeats=2, engine=Engine(1))
     assert shown(study) == shown(made)
 
 
@@ -76,7 +77,7 @@ def test_equal_examples_are_one_model(made, rows):
 def test_models_that_are_there_are_not_made_again(made, rows):
     before = {file: file.stat().st_mtime_ns for file in made.path.rglob("*")}
     reported = []
-    measure_coalitions(made, rows, repeats=2, report=lambda *progress: reported.append(progress))
+    measure_coalitions(made, rows, repeats=2, engine=Engine(report=lambda *progress: reported.append(progress)))
     assert {file: file.stat().st_mtime_ns for file in made.path.rglob("*")} == before
     assert reported == []
 
@@ -93,7 +94,7 @@ def test_no_model_is_left(made):
 def test_progress_counts_all_steps(begin, rows, tmp_path):
     reported = []
     measure_coalitions(
-        begin(tmp_path / "study"), rows[:2], report=lambda *progress: reported.append(progress), workers=1
+        begin(tmp_path / "study"), rows[:2], engine=Engine(1, lambda *progress: reported.append(progress))
     )
     assert reported[-1] == (4, 4)
     assert [done for done, _ in reported] == sorted(done for done, _ in reported)
@@ -144,7 +145,7 @@ def test_killed_before_the_model_was_forgotten(copied, rows, shown):
     """The look is whole, its model is still there: the next call forgets it."""
     before, name = shown(copied), min(shown(copied))
     shutil.copytree(copied.full, copied.path / "looks" / f"{name}.model")
-    measure_coalitions(copied, rows, repeats=2, workers=1)
+    measure_coalitions(copied, rows, repeats=2, engine=Engine(1))
     assert shown(copied) == before
     assert models_left(copied) == []
 
@@ -172,11 +173,11 @@ def test_two_processes_at_once(copied, rows, shown):
 def test_another_study_that_took_its_place_is_noticed(begin, tmp_path, rows):
     """In one process, as in a notebook: the folder is deleted and begun again with other settings."""
     study = begin(tmp_path / "study")
-    first = measure_coalitions(study, rows[:1], workers=1)[0][0]
+    first = measure_coalitions(study, rows[:1], engine=Engine(1))[0][0]
     old = study.retraining(rows[0], 0), study.reopen
     shutil.rmtree(study.path)
     study = begin(tmp_path / "study", rule=RetrainingRule(steps=3))
-    assert not same(measure_coalitions(study, rows[:1], workers=1)[0][0], first)
+    assert not same(measure_coalitions(study, rows[:1], engine=Engine(1))[0][0], first)
     with pytest.raises(MismatchError, match="became another study"):
         train_and_measure(old[1], study.path / "looks", old[0], False, lambda done, total: None)
 
@@ -184,14 +185,14 @@ def test_another_study_that_took_its_place_is_noticed(begin, tmp_path, rows):
 def test_a_training_that_diverges_says_so_and_leaves_nothing(begin, rows, tmp_path):
     study = begin(tmp_path / "study", rule=RetrainingRule(steps=3, learning_rate=1e30))
     with pytest.raises(NotFiniteError, match="training step"):
-        measure_coalitions(study, rows[:1], workers=1)
+        measure_coalitions(study, rows[:1], engine=Engine(1))
     assert missing_models(study, rows[:1])
 
 
 @pytest.mark.parametrize("mean", [True, False])
 def test_a_game_has_the_values_of_its_coalitions(made, contributors, rows, mean):
     coalitions = leave_one_out(3)[:2]
-    game = measure_game(made, contributors, ALL, coalitions, repeats=2, mean=mean, workers=1)
+    game = measure_game(made, contributors, ALL, coalitions, repeats=2, mean=mean, engine=Engine(1))
     values = values_of(made, ALL, measure_coalitions(made, rows, repeats=2))
     own = [f"{name} {query}" for name in ("fit", "distance") for query in made.plan.queries.ids]
     assert game.behaviours == ("held-out-fit", *own)
@@ -207,7 +208,9 @@ def test_a_game_has_the_values_of_its_coalitions(made, contributors, rows, mean)
 
 def test_the_order_of_coalitions_is_that_of_the_game(made, contributors):
     coalitions = leave_one_out(3)[:2]
-    one, other = (measure_game(made, contributors, FIT, order, workers=1) for order in (coalitions, coalitions[::-1]))
+    one, other = (
+        measure_game(made, contributors, FIT, order, engine=Engine(1)) for order in (coalitions, coalitions[::-1])
+    )
     assert np.array_equal(one.values, other.values[::-1])
 
 
@@ -218,7 +221,7 @@ def test_overlapping_and_absent_contributors(owned_data, run_config, credited, s
     study = Study.begin(tmp_path / "study", credited, data, run_config, settings, queries=drawn)
     who = Contributors.of_data(data)
     assert who.names == ("a", "b", NO_UNIT)
-    game = measure_game(study, who, FIT, every(3), workers=1)
+    game = measure_game(study, who, FIT, every(3), engine=Engine(1))
     kept = [who.kept(row) for row in every(3)]
     assert [len(own) for own in kept] == [0, 4, 0, 12, 12, 16, 12, 24]
     assert [rows.tolist() for rows in kept].count(kept[4].tolist()) == 2

@@ -17,6 +17,7 @@ from whence.credit.make_game import measure_coalitions, measure_nobody, values_o
 from whence.credit.study import Study
 from whence.credit.study_credit import CoalitionSampling, credit_of_study, request_of
 from whence.diffusion.model import DiffusionModel
+from whence.engine import Engine
 from whence.errors import ArtefactError, ConfigError, DataError, MismatchError
 
 ASKED = [behaviour("held-out-fit"), behaviour("fit")]
@@ -28,7 +29,7 @@ def played(begin, contributors, tmp_path_factory) -> Study:
     """A study in which all coalitions of three contributors were played with two seeds; only to be read."""
     study = begin(tmp_path_factory.mktemp("played") / "study")
     for name in ("shapley", "leave-one-out"):
-        credit_of_study(study, contributors, ASKED, ESTIMATORS[name], replace(EFFORT, repeats=2), workers=1)
+        credit_of_study(study, contributors, ASKED, ESTIMATORS[name], replace(EFFORT, repeats=2), engine=Engine(1))
     return study
 
 
@@ -45,7 +46,9 @@ def worth(played, contributors):
 
 
 def shares(played, contributors, name: str, **effort) -> Credit:
-    return credit_of_study(played, contributors, ASKED, ESTIMATORS[name], replace(EFFORT, **effort), workers=1)[0]
+    return credit_of_study(played, contributors, ASKED, ESTIMATORS[name], replace(EFFORT, **effort), engine=Engine(1))[
+        0
+    ]
 
 
 def test_leave_one_out_by_hand(played, contributors, worth):
@@ -96,7 +99,7 @@ def test_what_the_interval_covers(played, contributors, name, repeats, known, sa
 def test_the_noise_of_everybody_counts(played, contributors):
     """Repeats of v(all) are rows of the game, so intervals of what is lost without one cover their noise."""
     credit, game = credit_of_study(
-        played, contributors, ASKED, ESTIMATORS["leave-one-out"], replace(EFFORT, repeats=2), workers=1
+        played, contributors, ASKED, ESTIMATORS["leave-one-out"], replace(EFFORT, repeats=2), engine=Engine(1)
     )
     assert game.coalitions.all(1).sum() == 2
     assert np.array_equal(game.values[game.coalitions.all(1)].mean(0), game.all)
@@ -134,7 +137,7 @@ def test_too_few_coalitions_are_said_before_models_are_made(begin, contributors,
 
 
 def test_written_and_read_again(played, contributors, tmp_path):
-    credit, game = credit_of_study(played, contributors, ASKED, ESTIMATORS["shapley"], EFFORT, workers=1)
+    credit, game = credit_of_study(played, contributors, ASKED, ESTIMATORS["shapley"], EFFORT, engine=Engine(1))
     place = write_credit(credit, tmp_path, played.inputs, request_of(contributors, ASKED, EFFORT), game)
     assert place == tmp_path / "shapley"
     assert np.array_equal(Credit.read(place).shares, credit.shares)
@@ -151,7 +154,7 @@ def test_what_was_computed_for_something_else_is_replaced(played, contributors, 
     write_credit(first, tmp_path, played.inputs, request)
     if change == "another base":
         DiffusionModel.new(run_config.model, (1, 8, 8), seed=9).save(tmp_path / "base")
-        arguments = {"base": tmp_path / "base", "workers": 1}
+        arguments = {"base": tmp_path / "base", "engine": Engine(1)}
         second, _ = credit_of_study(played, contributors, ASKED, ESTIMATORS["add-one-in"], EFFORT, **arguments)
         assert not np.array_equal(second.none, first.none)
     else:
@@ -193,7 +196,7 @@ def test_contributors_of_other_data(played, owned_data):
 )
 def test_a_plan_counts_what_is_missing(played, contributors, name, repeats, models):
     """All coalitions of three were played with two seeds; everybody is one more model for each seed."""
-    plan = credit_cost(played, contributors, ESTIMATORS[name], replace(EFFORT, repeats=repeats), workers=2)
+    plan = credit_cost(played, contributors, ESTIMATORS[name], replace(EFFORT, repeats=repeats), engine=Engine(2))
     if models == 0:
         assert (plan.seconds, plan.disk) == (0, 0)
         assert plan.work == "nothing: all of it is there already"
@@ -208,7 +211,7 @@ def test_a_plan_counts_what_is_missing(played, contributors, name, repeats, mode
 def test_a_plan_makes_nothing(begin, contributors, tmp_path):
     study = begin(tmp_path / "study")
     before = sorted(study.path.rglob("*"))
-    one, four = (credit_cost(study, contributors, ESTIMATORS["shapley"], EFFORT, workers=n) for n in (1, 4))
+    one, four = (credit_cost(study, contributors, ESTIMATORS["shapley"], EFFORT, engine=Engine(n)) for n in (1, 4))
     assert sorted(study.path.rglob("*")) == before
     assert four.memory > 3 * one.memory
     assert "7 models" in one.work

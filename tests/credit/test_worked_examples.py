@@ -11,6 +11,7 @@ from whence.credit.coalitions import proper
 from whence.credit.game import Game
 from whence.credit.make_game import measure_coalitions
 from whence.credit.study_credit import CoalitionSampling, credit_of_study
+from whence.engine import Engine
 
 PAGE = (Path(__file__).parent.parent.parent / "docs" / "credit.md").read_text("utf-8")
 
@@ -28,7 +29,9 @@ def own() -> dict[str, Any]:
 
 def test_both_share_out_a_study(study, contributors, own):
     sampling = CoalitionSampling(coalitions=6)
-    credit, game = credit_of_study(study, contributors, [own["CONTRAST"]], own["MEAN_DIFFERENCE"], sampling, workers=1)
+    credit, game = credit_of_study(
+        study, contributors, [own["CONTRAST"]], own["MEAN_DIFFERENCE"], sampling, engine=Engine(1)
+    )
     [everybody] = measure_coalitions(study, [np.arange(24)])
     assert credit.all == pytest.approx([everybody[0].pictures.std((1, 2, 3)).mean() / 255])
     inside, values = game.coalitions[:, 0], game.values[:, 0]

@@ -48,6 +48,7 @@ def main() -> None:
     from whence.config import read_config
     from whence.data import read
     from whence.diffusion.training import train
+    from whence.engine import Engine
 
     torch.set_num_threads(1)
     root, config = Path(sys.argv[1]), read_config(Path(sys.argv[2]))
@@ -57,7 +58,7 @@ def main() -> None:
             path = root / f"{kind}-{point}"
             child = os.fork()
             if child == 0:
-                train(data, path, config, report=arm(kind, point))
+                train(data, path, config, engine=Engine(report=arm(kind, point)))
                 os._exit(0)
             status = os.waitpid(child, 0)[1]
             assert status in (0, signal.SIGKILL), status

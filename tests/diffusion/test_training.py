@@ -16,6 +16,7 @@ from whence.diffusion.loop import checkpoint_steps, learning_rate
 from whence.diffusion.model import DiffusionModel
 from whence.diffusion.record import Record
 from whence.diffusion.training import train
+from whence.engine import Engine
 from whence.errors import ArtefactError, DataError, MismatchError, NotFiniteError, WhenceError
 
 
@@ -158,7 +159,7 @@ def test_killed_and_resumed_is_bit_identical(tiny_data, tiny_config, run, tmp_pa
     expected = contents(run)
     for name in names:
         path, progress = tmp_path / name, []
-        train(tiny_data, path, tiny_config, report=lambda done, _t, seen=progress: seen.append(done))
+        train(tiny_data, path, tiny_config, engine=Engine(report=lambda done, _t, seen=progress: seen.append(done)))
         found = {name: data for name, data in contents(path).items() if not name.endswith(".tmp")}
         assert found == expected, name
         if name == "step-5":
@@ -169,7 +170,7 @@ def test_a_damaged_save_is_never_gone_on_from(tiny_data, tiny_config, run, tmp_p
     """Begun again or refused, but not continued from weights that nobody trained."""
     path = tmp_path / "run"
     with pytest.raises(KeyboardInterrupt):
-        train(tiny_data, path, tiny_config, report=interrupt_at(5))
+        train(tiny_data, path, tiny_config, engine=Engine(report=interrupt_at(5)))
     saves = list(Path(f"{path}.part").rglob("state*.safetensors"))
     assert saves
     for file in saves:
@@ -181,7 +182,7 @@ def test_a_damaged_save_is_never_gone_on_from(tiny_data, tiny_config, run, tmp_p
 def test_nothing_is_left_of_killed_writes(tiny_data, tiny_config, tmp_path):
     path = tmp_path / "run"
     with pytest.raises(KeyboardInterrupt):
-        train(tiny_data, path, tiny_config, report=interrupt_at(3))
+        train(tiny_data, path, tiny_config, engine=Engine(report=interrupt_at(3)))
     leftover = Path(f"{path}.part") / ".examples.parquet.123.tmp"
     leftover.write_bytes(b"half a save")
     manifest = train(tiny_data, path, tiny_config)
@@ -199,7 +200,7 @@ def interrupt_at(step: int):
 def test_a_whole_run_is_left_alone(tiny_data, tiny_config, run):
     before = {file: file.stat().st_mtime_ns for file in run.rglob("*")}
     seen = []
-    manifest = train(tiny_data, run, tiny_config, report=lambda *progress: seen.append(progress))
+    manifest = train(tiny_data, run, tiny_config, engine=Engine(report=lambda *progress: seen.append(progress)))
     assert seen == [(6, 6)]
     assert manifest == artefacts.read_manifest(run, "model")
     assert {file: file.stat().st_mtime_ns for file in run.rglob("*")} == before
@@ -213,7 +214,7 @@ def test_another_request_is_refused(tiny_data, tiny_config, tmp_path, finished, 
         train(tiny_data, path, config)
     else:
         with pytest.raises(KeyboardInterrupt):
-            train(tiny_data, path, config, report=interrupt_at(1))
+            train(tiny_data, path, config, engine=Engine(report=interrupt_at(1)))
     data, weights = tiny_data, None
     if change == "data":
         data = tiny_data.select(range(39))

@@ -13,6 +13,7 @@ from whence.diffusion.families.unet import NETWORK_FILE
 from whence.diffusion.model import DiffusionModel, fingerprint
 from whence.diffusion.record import Record
 from whence.diffusion.training import train
+from whence.engine import Engine
 from whence.errors import DataError, MismatchError, ModelError, NotFiniteError
 
 
@@ -92,9 +93,9 @@ def test_interrupted_it_goes_on_to_the_same_bytes(tiny_data, config, fresh, tmp_
     config = config.updated("training", save_every=2)
     train(tiny_data, tmp_path / "whole", config, start=fresh)
     with pytest.raises(KeyboardInterrupt):
-        train(tiny_data, tmp_path / "on", config, start=fresh, report=interrupt_at(step))
+        train(tiny_data, tmp_path / "on", config, start=fresh, engine=Engine(report=interrupt_at(step)))
     seen = []
-    train(tiny_data, tmp_path / "on", config, start=fresh, report=lambda done, _total: seen.append(done))
+    train(tiny_data, tmp_path / "on", config, start=fresh, engine=Engine(report=lambda done, _total: seen.append(done)))
     assert seen[0] == step // 2 * 2
     assert contents(tmp_path / "on") == contents(tmp_path / "whole")
 
@@ -106,7 +107,7 @@ def test_another_start_is_refused(tiny_data, config, fresh, tmp_path, finished, 
         train(tiny_data, tmp_path / "on", config, start=fresh)
     else:
         with pytest.raises(KeyboardInterrupt):
-            train(tiny_data, tmp_path / "on", config, start=fresh, report=interrupt_at(1))
+            train(tiny_data, tmp_path / "on", config, start=fresh, engine=Engine(report=interrupt_at(1)))
     start = DiffusionModel.new(config.model, tiny_data.size, seed=8) if other == "another model" else None
     with pytest.raises(MismatchError, match=r"from something else[\s\S]*start"):
         train(tiny_data, tmp_path / "on", config, start=start)

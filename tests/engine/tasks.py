@@ -7,53 +7,53 @@ import time
 from pathlib import Path
 
 
-def mark(file, text="done", report=None):
+def mark(file, text="done", engine=None):
     """Write a file that says which process did it."""
     time.sleep(0.05)
     Path(file).write_text(f"{text} {os.getpid()}")
-    report(1, 1)
+    engine.report(1, 1)
 
 
-def fail(report=None):
+def fail(engine=None):
     from whence.errors import DataError
 
-    report(1, 2)
+    engine.report(1, 2)
     raise DataError("task fail: this picture can't be read")
 
 
-def die(report=None):
+def die(engine=None):
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def chatter(report=None):
+def chatter(engine=None):
     """Report without end."""
     done = 0
     while True:
         done += 1
-        report(done, 10**9)
+        engine.report(done, 10**9)
 
 
-def wait_long(file, report=None):
+def wait_long(file, engine=None):
     """Say who this is, then be busy without reporting for a long time."""
     Path(file).write_text(str(os.getpid()))
     for k in range(6000):
         time.sleep(0.1)
         if k % 10 == 0:
-            report(k, 6000)
+            engine.report(k, 6000)
 
 
-def settings(file, report=None):
+def settings(file, engine=None):
     import torch
 
     Path(file).write_text(f"{torch.get_num_threads()} {torch.are_deterministic_algorithms_enabled()}")
-    report(1, 1)
+    engine.report(1, 1)
 
 
 def main() -> None:
     sys.path.insert(0, str(Path(__file__).parent))
     import tasks
 
-    from whence.engine import Task, run
+    from whence.engine import Engine, Task
     from whence.errors import WhenceError
 
     scenario, folder = sys.argv[1], Path(sys.argv[2])
@@ -69,7 +69,7 @@ def main() -> None:
     }[scenario]
     seen = []
     try:
-        run(work, workers=2, report=lambda done, total: seen.append((done, total)))
+        Engine(2, lambda done, total: seen.append((done, total))).run(work)
     except WhenceError as error:
         print(f"{type(error).__name__}: {error}")
     else:

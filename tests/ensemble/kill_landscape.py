@@ -39,6 +39,7 @@ def arm(kind: str, point: int) -> None:
 
 def begin(path: Path, samples: str, kind: str = "", point: int = 0) -> int:
     """Fork a child that draws a landscape in many small shards."""
+    from whence.engine import Engine
     from whence.ensemble import Ensemble, make_landscape
 
     make_landscape.LARGEST = make_landscape.SMALLEST = 4
@@ -47,7 +48,7 @@ def begin(path: Path, samples: str, kind: str = "", point: int = 0) -> int:
     if child == 0:
         if kind:
             arm(kind, point)
-        make_landscape.landscape(Ensemble.open(path), samples, placebos=6, workers=1)
+        make_landscape.landscape(Ensemble.open(path), samples, placebos=6, engine=Engine(1))
         os._exit(0)
     return child
 

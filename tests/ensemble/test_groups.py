@@ -8,6 +8,7 @@ import torch
 
 from whence.data import Dataset, load
 from whence.diffusion.record import Record
+from whence.engine import Engine
 from whence.ensemble import Ensemble, sample, train_ensemble
 from whence.ensemble.make_ablation import nearest_units
 from whence.ensemble.make_landscape import landscape
@@ -30,25 +31,25 @@ def together() -> Dataset:
 def artists(together, tiny_config, tmp_path_factory) -> Ensemble:
     config = tiny_config.updated("training", steps=4, save_every=4, checkpoints=1)
     path = tmp_path_factory.mktemp("artists") / "ens"
-    ensemble = train_ensemble(together, path, members=6, config=config, workers=1)
-    sample(ensemble, count=2, workers=1)
+    ensemble = train_ensemble(together, path, members=6, config=config, engine=Engine(1))
+    sample(ensemble, count=2, engine=Engine(1))
     return ensemble
 
 
 def test_a_landscape_leaves_out_all_images_of_an_artist_and_those_with_others(artists, together):
-    (one,) = landscape(artists, "0/1", placebos=5, workers=1)
+    (one,) = landscape(artists, "0/1", placebos=5, engine=Engine(1))
     assert one.units == ARTISTS
     for artist in ARTISTS:
         survivors = artists.codebook.survivors([artist])
         for member in survivors:
             seen = [together.ids.index(name) for name in Record(member_path(artists.path, member)).ids]
             assert not set(seen) & set(together.examples_of(artist).tolist())
-        free = sample(artists, count=2, without=[artist], workers=1).pictures[1]
+        free = sample(artists, count=2, without=[artist], engine=Engine(1)).pictures[1]
         assert torch.allclose(one.counterfactual(artist), free, atol=1e-4)
 
 
 def test_losses_of_artists_against_their_survivors(artists, together):
-    found = losses(artists, together.images([0, 19]), ["mine", "ours"], draws=8, workers=1)
+    found = losses(artists, together.images([0, 19]), ["mine", "ours"], draws=8, engine=Engine(1))
     scores = found.scores()
     assert scores.examples == ARTISTS
     assert scores.scores.shape == (2, 6)
@@ -60,12 +61,12 @@ def test_losses_of_artists_against_their_survivors(artists, together):
 
 
 def test_the_nearest_artists_are_those_of_the_nearest_images(artists, together):
-    pictures = sample(artists, count=2, workers=1).pictures
+    pictures = sample(artists, count=2, engine=Engine(1)).pictures
     for index in range(2):
         found = [unit for _, (unit,) in nearest_units(artists, [f"0/{index}"], 2)]
         order = (together.images(range(30)) - pictures[index]).flatten(1).norm(dim=1).argsort()
         expected = list(dict.fromkeys(unit for n in order.tolist() for unit in together.units[n]))
         assert set(found[:1]) <= set(together.units[int(order[0])])
         assert set(found) <= set(expected[:3])
-        reading = landscape(artists, f"0/{index}", placebos=5, workers=1)[0].influence().restrict(found)
+        reading = landscape(artists, f"0/{index}", placebos=5, engine=Engine(1))[0].influence().restrict(found)
         assert reading.units == tuple(found)

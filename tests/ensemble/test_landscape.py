@@ -7,6 +7,7 @@ import torch
 
 from whence import artefacts, images
 from whence.diffusion import denoiser
+from whence.engine import Engine
 from whence.ensemble import Ensemble, ablate, sample
 from whence.ensemble.landscape import Landscape, landscapes, shard
 from whence.ensemble.make_landscape import drawing_tasks, landscape, plan_landscapes
@@ -24,7 +25,7 @@ LEFT = 10
 def drawn(tiny_ensemble, tmp_path_factory) -> tuple[Ensemble, list[Landscape]]:
     path = shutil.copytree(tiny_ensemble.path, tmp_path_factory.mktemp("landscapes") / "ens")
     ensemble = Ensemble.open(path)
-    return ensemble, landscape(ensemble, "0/0-3", placebos=6, workers=1)
+    return ensemble, landscape(ensemble, "0/0-3", placebos=6, engine=Engine(1))
 
 
 def test_every_counterfactual_is_the_ablation_of_its_unit(drawn):
@@ -33,7 +34,7 @@ def test_every_counterfactual_is_the_ablation_of_its_unit(drawn):
     assert one.sample == "0/1"
     assert one.units == ensemble.codebook.units
     for unit in UNITS:
-        (alone,) = ablate(ensemble, "0/1", [unit], workers=1)
+        (alone,) = ablate(ensemble, "0/1", [unit], engine=Engine(1))
         assert torch.allclose(one.counterfactual(unit), alone.pictures["counterfactual"], atol=1e-4)
         assert torch.allclose(one.factual, alone.pictures["factual"], atol=1e-4)
 
@@ -83,7 +84,7 @@ def test_the_number_of_network_evaluations_is_what_was_promised(ensemble, monkey
 
     monkeypatch.setattr(MeanPrediction, "__call__", counting)
     monkeypatch.setattr(denoiser, "_pad", padded)
-    found = landscape(ensemble, ["0/0", "0/2"], placebos=5, workers=1)
+    found = landscape(ensemble, ["0/0", "0/2"], placebos=5, engine=Engine(1))
     steps, promised = 4, 2 * 4 * (10 * 3 + 5 * 3 + 6)
     assert rows[0] - padding[0] // 2 == promised  # pictures and timesteps are both padded
     assert sum(one.manifest.facts["evaluations"] for one in found) == promised
@@ -93,9 +94,9 @@ def test_the_number_of_network_evaluations_is_what_was_promised(ensemble, monkey
 def test_what_is_drawn_beside_it_does_not_change_a_landscape(drawn, ensemble):
     """Nor do the number of workers, the order or the number of pictures drawn at once."""
     _, together = drawn
-    (alone,) = landscape(ensemble, "0/2", placebos=6, workers=1)
+    (alone,) = landscape(ensemble, "0/2", placebos=6, engine=Engine(1))
     assert (alone.path / shard(0)).read_bytes() == (together[2].path / shard(0)).read_bytes()
-    others = landscape(ensemble, ["0/3", "0/1"], placebos=6, workers=2)
+    others = landscape(ensemble, ["0/3", "0/1"], placebos=6, engine=Engine(2))
     for one, name in zip(others, (3, 1), strict=True):
         assert one.sample == f"0/{name}"
         assert one.manifest.files == together[name].manifest.files
@@ -105,7 +106,7 @@ def test_small_shards_hold_the_same_pictures(drawn, ensemble, monkeypatch):
     monkeypatch.setattr("whence.ensemble.make_landscape.SHARD", 1)
     monkeypatch.setattr("whence.ensemble.make_landscape.LARGEST", 7)
     monkeypatch.setattr("whence.ensemble.make_landscape.SMALLEST", 7)
-    (small,) = landscape(ensemble, "0/0", placebos=6, workers=1)
+    (small,) = landscape(ensemble, "0/0", placebos=6, engine=Engine(1))
     assert len(list((small.path / "shards").iterdir())) == 3
     _, (large, *_) = drawn
     assert torch.allclose(small.distances, large.distances, atol=1e-4)
@@ -120,7 +121,9 @@ def test_interrupted_three_times_it_ends_with_the_same_bytes(drawn, ensemble, mo
     monkeypatch.setattr("whence.ensemble.make_landscape.LARGEST", 16)
     monkeypatch.setattr("whence.ensemble.make_landscape.TASK", 1)
     monkeypatch.setattr("whence.ensemble.make_landscape.SHARD", 1)
-    expected = landscape(Ensemble.open(shutil.copytree(ensemble.path, ensemble.path.parent / "b")), "0/0-3", workers=1)
+    expected = landscape(
+        Ensemble.open(shutil.copytree(ensemble.path, ensemble.path.parent / "b")), "0/0-3", engine=Engine(1)
+    )
     assert len(list((expected[0].path / "shards").iterdir())) == 2
     budget = [0]
 
@@ -134,10 +137,10 @@ def test_interrupted_three_times_it_ends_with_the_same_bytes(drawn, ensemble, mo
     for finished in (1, 2, 1):
         budget[0] = finished
         with pytest.raises(KeyboardInterrupt):
-            landscape(ensemble, "0/0-3", workers=1)
+            landscape(ensemble, "0/0-3", engine=Engine(1))
         assert landscapes(ensemble) == []
     budget[0] = 100
-    found = landscape(ensemble, "0/0-3", workers=1)
+    found = landscape(ensemble, "0/0-3", engine=Engine(1))
     assert budget[0] == 100 - (8 - 4)
     assert [one.manifest.fingerprint for one in found] == [one.manifest.fingerprint for one in expected]
     assert whole[0].manifest.fingerprint != found[0].manifest.fingerprint  # another canonical batch
@@ -156,13 +159,13 @@ def test_an_ensemble_of_copies_has_no_distances(ensemble, monkeypatch):
     network = ensemble.open_members([2]).networks[2]
     copies = Members(dict.fromkeys(range(6), network))
     monkeypatch.setattr(Ensemble, "open_members", lambda *_: copies)
-    (one,) = landscape(ensemble, "0/0", placebos=3, workers=1)
+    (one,) = landscape(ensemble, "0/0", placebos=3, engine=Engine(1))
     assert one.distances.abs().max() == 0
     assert one.placebo_distances.abs().max() == 0
 
 
 def test_more_placebos_than_words_are_left(ensemble):
-    (one,) = landscape(ensemble, "0/0", placebos=50, workers=1)
+    (one,) = landscape(ensemble, "0/0", placebos=50, engine=Engine(1))
     assert len(one.placebo_distances) == one.manifest.made["placebos"] == LEFT
     (plan,) = plan_landscapes(ensemble, "0/0", 50)
     beside = {one.members for one in plan.trajectories[11:]}
@@ -190,7 +193,7 @@ def test_more_placebos_later_extend_a_landscape(ensemble, monkeypatch):
     for name, value in (("SHARD", 1), ("LARGEST", 4), ("SMALLEST", 4)):
         monkeypatch.setattr(f"whence.ensemble.make_landscape.{name}", value)
     other = Ensemble.open(shutil.copytree(ensemble.path, ensemble.path.parent / "b"))
-    (at_once,) = landscape(other, "0/0", placebos=6, workers=1)
+    (at_once,) = landscape(other, "0/0", placebos=6, engine=Engine(1))
     files: list[str] = []
 
     def watching(**arguments):
@@ -198,22 +201,22 @@ def test_more_placebos_later_extend_a_landscape(ensemble, monkeypatch):
         draw_files(**arguments)
 
     monkeypatch.setattr("whence.ensemble.trajectories.draw_files", watching)
-    landscape(ensemble, "0/0", placebos=2, workers=1)
+    landscape(ensemble, "0/0", placebos=2, engine=Engine(1))
     assert len(files) == 4
-    (extended,) = landscape(ensemble, "0/0", placebos=6, workers=1)
+    (extended,) = landscape(ensemble, "0/0", placebos=6, engine=Engine(1))
     assert [Path(file).stem for file in files[4:]] == ["00003", "00004"]
     assert extended.manifest.fingerprint == at_once.manifest.fingerprint
-    assert len(landscape(ensemble, "0/0", placebos=3, workers=1)[0].placebo_distances) == 6
+    assert len(landscape(ensemble, "0/0", placebos=3, engine=Engine(1))[0].placebo_distances) == 6
     assert len(files) == 6
 
 
 def test_a_landscape_of_another_picture_is_refused(ensemble):
-    landscape(ensemble, "0/0", placebos=2, workers=1)
+    landscape(ensemble, "0/0", placebos=2, engine=Engine(1))
     artefacts.discard(ensemble.path / "samples")
     sampler = ensemble.config.updated("sampler", method="ddim").sampler
-    sample(ensemble, count=1, sampler=sampler, workers=1)
+    sample(ensemble, count=1, sampler=sampler, engine=Engine(1))
     with pytest.raises(MismatchError, match="method"):
-        landscape(ensemble, "0/0", placebos=2, workers=1)
+        landscape(ensemble, "0/0", placebos=2, engine=Engine(1))
 
 
 def test_groups_stand_against_groups_that_leave_other_members(ensemble):
@@ -224,9 +227,9 @@ def test_groups_stand_against_groups_that_leave_other_members(ensemble):
         assert own == tuple(ensemble.codebook.survivors(pair))
         assert own not in beside
         assert {len(members) for members in beside} == {_left(ensemble, pair)}
-    (one,) = landscape(ensemble, "0/0", placebos=3, together=pairs[0][::-1], workers=1)
+    (one,) = landscape(ensemble, "0/0", placebos=3, together=pairs[0][::-1], engine=Engine(1))
     assert one.units == one.influence().units == ("+".join(pairs[0]),)
-    (alone,) = ablate(ensemble, "0/0", pairs[0], workers=1)
+    (alone,) = ablate(ensemble, "0/0", pairs[0], engine=Engine(1))
     assert torch.allclose(one.counterfactual(one.units[0]), alone.pictures["counterfactual"], atol=1e-4)
     assert len(one.placebo_distances) == 3
     assert landscapes(ensemble) == []
@@ -237,7 +240,7 @@ def _left(ensemble: Ensemble, units: tuple[str, ...]) -> int:
 
 
 def test_damage_is_noticed(ensemble, flip_byte):
-    (one,) = landscape(ensemble, "0/0", placebos=2, workers=1)
+    (one,) = landscape(ensemble, "0/0", placebos=2, engine=Engine(1))
     with pytest.raises(DataError, match="no unit 'u99'"):
         one.counterfactual("u99")
     flip_byte(one.path / shard(0))
@@ -248,12 +251,12 @@ def test_damage_is_noticed(ensemble, flip_byte):
 def test_samples_drawn_by_another_sampler_are_not_mixed(ensemble):
     """Pictures of two seeds, one by DDIM: each landscape is drawn as its picture was."""
     sampler = ensemble.config.updated("sampler", method="ddim").sampler
-    sample(ensemble, count=1, seed=1, sampler=sampler, workers=1)
+    sample(ensemble, count=1, seed=1, sampler=sampler, engine=Engine(1))
     plans = plan_landscapes(ensemble, ["0/0", "1/0"], 2)
     assert [
         task.arguments["sampler"].method for task in drawing_tasks(ensemble, {plan.path: plan for plan in plans})
     ] == ["ddpm", "ddim"]
-    first, second = landscape(ensemble, ["0/0", "1/0"], placebos=2, workers=1)
+    first, second = landscape(ensemble, ["0/0", "1/0"], placebos=2, engine=Engine(1))
     assert first.manifest.made["sampler"]["method"] == "ddpm"
     assert torch.allclose(
         second.factual,

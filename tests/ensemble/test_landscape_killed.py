@@ -10,6 +10,7 @@ import psutil
 import pytest
 
 from whence import artefacts
+from whence.engine import Engine
 from whence.ensemble.landscape import Landscape
 from whence.ensemble.make_landscape import landscape
 from whence.errors import LockedError
@@ -61,7 +62,7 @@ def test_killed_with_two_workers(ensemble, tmp_path, start, wait_until, contents
     process, enough = start(HERE / "landscape_script.py", run), random.randint(1, 18)
     wait_until(lambda: len(list(run.glob("landscapes/*.part/shards/*.safetensors"))) >= enough)
     with pytest.raises(LockedError, match="being written by another process"):
-        landscape(ensemble, "0/1", placebos=6, workers=1)
+        landscape(ensemble, "0/1", placebos=6, engine=Engine(1))
     children = psutil.Process(process.pid).children()
     workers = [one for one in children if "resource_tracker" not in " ".join(one.cmdline())]
     assert len(workers) == 2
@@ -72,7 +73,7 @@ def test_killed_with_two_workers(ensemble, tmp_path, start, wait_until, contents
     if victim == "worker":
         assert printed.startswith("InterruptedRunError: A worker process was killed or ran out of memory")
     assert fingerprints(run) == {}
-    landscape(ensemble, "0/0-3", placebos=6, workers=1)
-    landscape(type(ensemble).open(whole), "0/0-3", placebos=6, workers=1)
+    landscape(ensemble, "0/0-3", placebos=6, engine=Engine(1))
+    landscape(type(ensemble).open(whole), "0/0-3", placebos=6, engine=Engine(1))
     assert fingerprints(run) == fingerprints(whole)
     assert drawn(contents, run) == drawn(contents, whole)

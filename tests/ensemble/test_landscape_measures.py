@@ -10,6 +10,7 @@ from PIL import Image
 from scipy.stats import gmean
 
 from whence import images
+from whence.engine import Engine
 from whence.ensemble import Ensemble
 from whence.ensemble.influence import Influence
 from whence.ensemble.landscape import Landscape
@@ -28,7 +29,7 @@ from whence.errors import ArtefactError
 @pytest.fixture(scope="module")
 def drawn(tiny_ensemble, tmp_path_factory) -> Landscape:
     path = shutil.copytree(tiny_ensemble.path, tmp_path_factory.mktemp("reading") / "ens")
-    return landscape(Ensemble.open(path), "0/2", placebos=7, workers=1)[0]
+    return landscape(Ensemble.open(path), "0/2", placebos=7, engine=Engine(1))[0]
 
 
 def published(pixels: np.ndarray) -> np.ndarray:
@@ -75,7 +76,7 @@ def test_a_landscape_that_changes_nothing_is_unattributable(ensemble, monkeypatc
     network = ensemble.open_members([1]).networks[1]
     copies = Members(dict.fromkeys(range(6), network))
     monkeypatch.setattr(Ensemble, "open_members", lambda *_: copies)
-    (one,) = landscape(ensemble, "0/0", placebos=2, workers=1)
+    (one,) = landscape(ensemble, "0/0", placebos=2, engine=Engine(1))
     assert binary_landscape(one).unattributable
     assert binary_landscape(one).certifying_units == 10
 
@@ -133,7 +134,7 @@ def test_distances_as_a_vision_model_sees_them(drawn, tmp_path, name):
 
 
 def test_without_placebos_and_without_a_model(ensemble, tmp_path):
-    (one,) = landscape(ensemble, "0/0", placebos=0, workers=1)
+    (one,) = landscape(ensemble, "0/0", placebos=0, engine=Engine(1))
     assert len(embedding_influence(one, eye("dino", tmp_path / "dino")).placebos) == 0
     assert len(binary_landscape(one).placebo_changed_pixels) == 0
     with pytest.raises(ArtefactError, match="no config.json"):

@@ -9,6 +9,7 @@ from torch import nn
 from whence import artefacts
 from whence.data import load
 from whence.diffusion.draws import Draws
+from whence.engine import Engine
 from whence.ensemble import Ensemble, MeanPrediction, Members
 from whence.ensemble.losses import Losses, draw_groups
 from whence.ensemble.make_losses import gram_matrices, losses, measure
@@ -28,7 +29,7 @@ def foreign() -> torch.Tensor:
 @pytest.fixture(scope="module")
 def measured(tiny_ensemble, foreign, tmp_path_factory) -> Losses:
     path = shutil.copytree(tiny_ensemble.path, tmp_path_factory.mktemp("losses") / "ens")
-    return losses(Ensemble.open(path), foreign, NAMES, draws=DRAWS, workers=1)
+    return losses(Ensemble.open(path), foreign, NAMES, draws=DRAWS, engine=Engine(1))
 
 
 def direct(ensemble: Ensemble, x: torch.Tensor, name: str, members: list[int], draws: int = DRAWS) -> float:
@@ -123,13 +124,13 @@ def test_standard_errors_are_the_jackknife_over_groups(tiny_ensemble, measured, 
 
 
 def test_the_error_shrinks_with_draws(tiny_ensemble, foreign, ensemble):
-    few = losses(ensemble, foreign, NAMES, draws=16, workers=1).scores().standard_error.mean()
-    many = losses(ensemble, foreign, NAMES, draws=256, workers=1).scores().standard_error.mean()
+    few = losses(ensemble, foreign, NAMES, draws=16, engine=Engine(1)).scores().standard_error.mean()
+    many = losses(ensemble, foreign, NAMES, draws=256, engine=Engine(1)).scores().standard_error.mean()
     assert many < few / 2
 
 
 def test_too_few_draws_have_no_standard_error(ensemble, foreign):
-    assert losses(ensemble, foreign, NAMES, draws=7, workers=1).scores().standard_error is None
+    assert losses(ensemble, foreign, NAMES, draws=7, engine=Engine(1)).scores().standard_error is None
 
 
 @pytest.mark.parametrize("draws", [1, 7, 8, 9, 20, 100])
@@ -148,7 +149,7 @@ def test_every_group_of_draws_is_spread_over_all_timesteps(draws):
 def test_neither_order_nor_neighbours_change_a_loss(measured, ensemble, foreign):
     """Nor does the number of workers. Alone, a picture stands elsewhere in its batch, but with the same draws."""
     order = [3, 0, 4]
-    found = losses(ensemble, foreign[order], [NAMES[q] for q in order], draws=DRAWS, workers=2)
+    found = losses(ensemble, foreign[order], [NAMES[q] for q in order], draws=DRAWS, engine=Engine(2))
     assert torch.allclose(found.gram, measured.gram[order], rtol=1e-12, atol=0)
 
 
@@ -166,9 +167,9 @@ def test_measured_in_blocks_and_interrupted_it_is_the_same(measured, ensemble, f
     for finished in (1, 2):
         budget[0] = finished
         with pytest.raises(KeyboardInterrupt):
-            losses(ensemble, foreign, NAMES, draws=DRAWS, workers=1)
+            losses(ensemble, foreign, NAMES, draws=DRAWS, engine=Engine(1))
     budget[0] = 3
-    found = losses(ensemble, foreign, NAMES, draws=DRAWS, workers=1)
+    found = losses(ensemble, foreign, NAMES, draws=DRAWS, engine=Engine(1))
     assert torch.allclose(found.gram, measured.gram, rtol=1e-12, atol=0)
     monkeypatch.setattr("whence.ensemble.make_losses.run", None)
     assert losses(ensemble, foreign, NAMES, draws=DRAWS).manifest == found.manifest
@@ -178,7 +179,7 @@ def test_equal_members_have_no_influence(ensemble, foreign, monkeypatch):
     network = ensemble.open_members([2]).networks[2]
     copies = Members(dict.fromkeys(range(6), network))
     monkeypatch.setattr(Ensemble, "open_members", lambda *_: copies)
-    found = losses(ensemble, foreign, NAMES, draws=8, workers=1)
+    found = losses(ensemble, foreign, NAMES, draws=8, engine=Engine(1))
     assert found.scores().scores.abs().max() < 1e-12
     assert found.influence_on(NAMES[0]).influential == []
 
@@ -262,7 +263,7 @@ def test_progress_is_counted_in_evaluations(ensemble, foreign, monkeypatch):
     monkeypatch.setattr("whence.ensemble.make_losses.BLOCK", 2)
     monkeypatch.setattr("whence.ensemble.make_losses.BATCH", 16)
     seen = []
-    losses(ensemble, foreign, NAMES, draws=8, workers=1, report=lambda *progress: seen.append(progress))
+    losses(ensemble, foreign, NAMES, draws=8, engine=Engine(1, lambda *progress: seen.append(progress)))
     assert seen[-1] == (1, 1)
     done, totals = zip(*seen[:-1], strict=True)
     assert set(totals) == {5 * 8 * 6}
@@ -296,17 +297,17 @@ def _left(measured: Losses, units: tuple[str, ...]) -> int:
 def test_requests_that_are_refused(ensemble, foreign, change, error, message):
     given = {"pictures": foreign, "names": NAMES, "draws": 8} | change
     with pytest.raises(error, match=message):
-        losses(ensemble, given["pictures"], given["names"], draws=given["draws"], workers=1)
+        losses(ensemble, given["pictures"], given["names"], draws=given["draws"], engine=Engine(1))
     assert not list((ensemble.path / "losses").glob("*/manifest.json"))
 
 
 def test_unknown_pictures_and_damage(measured, flip_byte, ensemble, foreign):
     with pytest.raises(DataError, match="no picture 'x'"):
         measured.influence_on("x")
-    found = losses(ensemble, foreign, NAMES, draws=8, workers=1)
+    found = losses(ensemble, foreign, NAMES, draws=8, engine=Engine(1))
     flip_byte(found.path / "grams.safetensors")
     with pytest.raises(ArtefactError, match="damaged"):
-        losses(ensemble, foreign, NAMES, draws=8, workers=1)
+        losses(ensemble, foreign, NAMES, draws=8, engine=Engine(1))
 
 
 def test_a_changed_ensemble_is_refused(ensemble, foreign, tmp_path):

@@ -10,6 +10,7 @@ from whence.config import SamplerConfig
 from whence.diffusion.model import DiffusionModel
 from whence.diffusion.sampling import draw
 from whence.diffusion.variance_preserving import VariancePreserving
+from whence.engine import Engine
 from whence.ensemble import Ensemble, MeanPrediction, Members, Samples, sample
 from whence.ensemble.members import member_path
 from whence.ensemble.sampling import find_sample, units_key
@@ -62,9 +63,9 @@ def test_copies_of_one_member_on_disk_draw_the_same_however_many_survive(ensembl
 
 
 def test_drawing_more_keeps_the_first_to_the_byte(ensemble):
-    first = sample(ensemble, count=4, workers=1)
+    first = sample(ensemble, count=4, engine=Engine(1))
     before, pictures = hashes(first.path), first.pictures.clone()
-    more = sample(ensemble, count=8, workers=1)
+    more = sample(ensemble, count=8, engine=Engine(1))
     after = hashes(more.path)
     assert more.names[-1] == "0/7"
     for index in range(4):
@@ -75,17 +76,17 @@ def test_drawing_more_keeps_the_first_to_the_byte(ensemble):
 
 def test_asking_for_fewer_keeps_what_is_there(ensemble):
     before = hashes(ensemble.path / "samples" / "0")
-    assert len(sample(ensemble, count=2, workers=1).names) == 4
+    assert len(sample(ensemble, count=2, engine=Engine(1)).names) == 4
     assert hashes(ensemble.path / "samples" / "0") == before
 
 
 def test_the_same_command_twice_gives_the_same_bytes(ensemble):
     before = hashes(ensemble.path / "samples" / "0")
     times = {file: file.stat().st_mtime_ns for file in (ensemble.path / "samples" / "0").iterdir()}
-    sample(ensemble, count=4, workers=1)
+    sample(ensemble, count=4, engine=Engine(1))
     assert {file: file.stat().st_mtime_ns for file in (ensemble.path / "samples" / "0").iterdir()} == times
     artefacts.discard(ensemble.path / "samples" / "0")
-    sample(ensemble, count=4, workers=1)
+    sample(ensemble, count=4, engine=Engine(1))
     after = hashes(ensemble.path / "samples" / "0")
     assert {name: before[name] for name in before if name != "manifest.json"} == {
         name: after[name] for name in after if name != "manifest.json"
@@ -105,9 +106,9 @@ def test_without_uses_the_survivors_only(ensemble, without):
     ]
     if not survivors:
         with pytest.raises(NoSurvivorsError):
-            sample(ensemble, count=2, seed=7, without=without, workers=1)
+            sample(ensemble, count=2, seed=7, without=without, engine=Engine(1))
         return
-    samples = sample(ensemble, count=2, seed=7, without=without, workers=1)
+    samples = sample(ensemble, count=2, seed=7, without=without, engine=Engine(1))
     assert samples.manifest.made["members"] == survivors
     assert samples.without == list(dict.fromkeys(without))
     for index in range(2):
@@ -119,7 +120,7 @@ def test_without_uses_the_survivors_only(ensemble, without):
 def test_another_sampler_with_the_same_seed_is_refused(ensemble, count):
     before = hashes(ensemble.path / "samples" / "0")
     with pytest.raises(MismatchError, match=r"made.sampler.steps: there 4, now 3"):
-        sample(ensemble, count=count, sampler=SamplerConfig(steps=3, batch_size=4), workers=1)
+        sample(ensemble, count=count, sampler=SamplerConfig(steps=3, batch_size=4), engine=Engine(1))
     assert hashes(ensemble.path / "samples" / "0") == before
 
 
@@ -131,16 +132,16 @@ def test_pictures_of_another_ensemble_are_refused(tiny_ensemble, ensemble, count
     )
     artefacts.write_manifest(ensemble.path / "samples" / "0", changed)
     with pytest.raises(MismatchError, match="inputs.ensemble: there ffff"):
-        sample(ensemble, count=count, workers=1)
+        sample(ensemble, count=count, engine=Engine(1))
     with pytest.raises(ArtefactError, match=r"drawn by another ensemble \(fingerprint ffffffffffff"):
         find_sample(ensemble, "0/1")
 
 
 def test_seeds_and_samplers_draw_other_pictures(ensemble):
     first = Samples.open(ensemble.path / "samples" / "0").pictures
-    second = sample(ensemble, count=4, seed=1, workers=1).pictures
+    second = sample(ensemble, count=4, seed=1, engine=Engine(1)).pictures
     ddim = SamplerConfig(method="ddim", steps=4, batch_size=4)
-    third = sample(ensemble, count=4, seed=2, sampler=ddim, workers=1)
+    third = sample(ensemble, count=4, seed=2, sampler=ddim, engine=Engine(1))
     assert third.sampler == ddim
     assert not torch.equal(first, second)
     assert not torch.equal(second, third.pictures)
@@ -191,7 +192,7 @@ class StoppedError(Exception):
 
 def test_interrupted_sampling_continues_with_the_parts_that_are_there(ensemble, monkeypatch):
     """20 pictures are two parts of 16 and 4; the second is interrupted, the first is not drawn again."""
-    whole = sample(ensemble, count=20, seed=4, workers=1).pictures.clone()
+    whole = sample(ensemble, count=20, seed=4, engine=Engine(1)).pictures.clone()
     artefacts.discard(ensemble.path / "samples" / "4")
     calls = []
 
@@ -201,7 +202,7 @@ def test_interrupted_sampling_continues_with_the_parts_that_are_there(ensemble, 
             raise StoppedError
 
     with pytest.raises(StoppedError):
-        sample(ensemble, count=20, seed=4, workers=1, report=stop_at_5)
+        sample(ensemble, count=20, seed=4, engine=Engine(1, stop_at_5))
     assert not (ensemble.path / "samples" / "4").exists()
     parts = ensemble.path / "samples" / "4.part" / "resume" / "parts"
     first = {file: file.stat().st_mtime_ns for file in parts.iterdir()}
@@ -214,7 +215,7 @@ def test_interrupted_sampling_continues_with_the_parts_that_are_there(ensemble, 
         return original(process, sampler, x, *arguments)
 
     monkeypatch.setattr(VariancePreserving, "step", counted)
-    again = sample(ensemble, count=20, seed=4, workers=1)
+    again = sample(ensemble, count=20, seed=4, engine=Engine(1))
     assert steps == [4] * 4
     assert torch.equal(again.pictures, whole)
     assert not (again.path / "resume").exists()
@@ -252,4 +253,4 @@ def test_a_copied_ensemble_draws_the_same(tiny_ensemble, tmp_path):
     assert moved.manifest.fingerprint == tiny_ensemble.manifest.fingerprint
     artefacts.discard(moved.path / "samples")
     expected = Samples.open(tiny_ensemble.path / "samples" / "0").pictures
-    assert torch.equal(sample(moved, count=4, workers=1).pictures, expected)
+    assert torch.equal(sample(moved, count=4, engine=Engine(1)).pictures, expected)

@@ -8,6 +8,7 @@ import torch
 
 from whence import artefacts
 from whence.config import SamplerConfig
+from whence.engine import Engine
 from whence.ensemble import Ensemble, sample
 from whence.ensemble import screen as screen_module
 from whence.ensemble.codebook import Codebook
@@ -27,7 +28,7 @@ def screened(tiny_ensemble, tmp_path_factory):
     ensemble, seen = Ensemble.open(shutil.copytree(tiny_ensemble.path, path)), []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(screen_module, "TOGETHER", 2)
-        scores = screen(ensemble, ["0/0-3"], workers=1, report=lambda *progress: seen.append(progress))
+        scores = screen(ensemble, ["0/0-3"], engine=Engine(1, lambda *progress: seen.append(progress)))
     return ensemble, scores, seen
 
 
@@ -101,7 +102,7 @@ def test_progress_counts_forward_mode_evaluations(screened):
 
 def test_one_alone_agrees_within_rounding(screened, ensemble):
     expected = opened(screened[0], "0/2")
-    screen(ensemble, "0/2", workers=1)
+    screen(ensemble, "0/2", engine=Engine(1))
     for key, tensor in opened(ensemble, "0/2").tensors.items():
         assert torch.allclose(tensor, expected.tensors[key], atol=1e-5)
 
@@ -117,11 +118,11 @@ def test_an_interrupted_screen_continues(screened, ensemble, monkeypatch, conten
             raise StoppedError
 
     with pytest.raises(StoppedError):
-        screen(ensemble, NAMES, workers=1, report=stop)
+        screen(ensemble, NAMES, engine=Engine(1, stop))
     there = [path.name for path in artefacts.whole(ensemble.path / "screens", "*")]
     assert there == ["0-0", "0-1"]
     seen = []
-    scores = screen(ensemble, NAMES, workers=1, report=lambda *progress: seen.append(progress))
+    scores = screen(ensemble, NAMES, engine=Engine(1, lambda *progress: seen.append(progress)))
     assert max(total for _, total in seen) == 2 * forward_evaluations(6, SamplerConfig(steps=4))
     assert contents(ensemble.path / "screens") == contents(screened[0].path / "screens")
     assert torch.equal(scores.scores, screened[1].scores)
@@ -131,7 +132,7 @@ def test_twice_is_nothing_to_do(screened):
     ensemble, scores, _ = screened
     times = {file: file.stat().st_mtime_ns for file in (ensemble.path / "screens").rglob("*")}
     seen = []
-    again = screen(ensemble, NAMES, workers=1, report=lambda *progress: seen.append(progress))
+    again = screen(ensemble, NAMES, engine=Engine(1, lambda *progress: seen.append(progress)))
     assert seen == [(1, 1)]
     assert torch.equal(again.scores, scores.scores)
     assert {file: file.stat().st_mtime_ns for file in (ensemble.path / "screens").rglob("*")} == times
@@ -148,16 +149,16 @@ def test_twice_is_nothing_to_do(screened):
 )
 def test_bad_requests_leave_nothing_behind(ensemble, names, error, message):
     with pytest.raises(error, match=message):
-        screen(ensemble, names, workers=1)
+        screen(ensemble, names, engine=Engine(1))
     assert not (ensemble.path / "screens").exists()
 
 
 def test_samples_drawn_in_another_way_are_not_mixed(ensemble):
-    screen(ensemble, ["0/0"], workers=1)
+    screen(ensemble, ["0/0"], engine=Engine(1))
     shutil.rmtree(ensemble.path / "samples" / "0")
-    sample(ensemble, count=1, sampler=SamplerConfig(steps=2, batch_size=4), workers=1)
+    sample(ensemble, count=1, sampler=SamplerConfig(steps=2, batch_size=4), engine=Engine(1))
     with pytest.raises(MismatchError, match=r"sampler\.steps"):
-        screen(ensemble, ["0/0"], workers=1)
+        screen(ensemble, ["0/0"], engine=Engine(1))
 
 
 def test_a_damaged_screen_is_refused(screened, tmp_path, flip_byte):
@@ -176,5 +177,5 @@ def test_an_ensemble_that_changed_is_refused(ensemble):
 @pytest.mark.slow
 def test_two_workers_write_the_same_bytes(screened, ensemble, monkeypatch, contents):
     monkeypatch.setattr(screen_module, "TOGETHER", 2)
-    screen(ensemble, NAMES, workers=2)
+    screen(ensemble, NAMES, engine=Engine(2))
     assert contents(ensemble.path / "screens") == contents(screened[0].path / "screens")

@@ -12,6 +12,7 @@ from whence.data import write
 from whence.diffusion.families.unet import NETWORK_FILE
 from whence.diffusion.model import DiffusionModel
 from whence.diffusion.record import Record
+from whence.engine import Engine
 from whence.ensemble import Codebook, Ensemble, sample, train_ensemble
 from whence.ensemble.members import member_path
 from whence.errors import ArtefactError, ConfigError, LockedError, MismatchError
@@ -54,7 +55,7 @@ def test_training_again_does_nothing(ensemble, tiny_data, tiny_config):
         ensemble.path,
         members=6,
         config=tiny_config,
-        report=lambda *progress: seen.append(progress),
+        engine=Engine(report=lambda *progress: seen.append(progress)),
     )
     assert seen == [(1, 1)]
     assert again.manifest == ensemble.manifest
@@ -74,7 +75,7 @@ def test_another_request_is_refused(ensemble, tiny_data, tiny_config, change):
             "config": tiny_config.updated("training", seed=4),
         }[change]
     with pytest.raises(MismatchError, match=rf"from something else[\s\S]*{change}"):
-        train_ensemble(data, ensemble.path, workers=1, **request)
+        train_ensemble(data, ensemble.path, engine=Engine(1), **request)
 
 
 @pytest.mark.parametrize(
@@ -124,9 +125,9 @@ def test_a_bad_member_is_named_never_averaged_in_and_trained_to_the_same_bytes(
     ):
         Ensemble.open(ensemble.path)
     with pytest.raises(ArtefactError, match="member 3"):
-        sample(ensemble, count=1, seed=3, workers=1)
+        sample(ensemble, count=1, seed=3, engine=Engine(1))
     kept = {file: file.stat().st_mtime_ns for file in member_path(ensemble.path, 2).rglob("*")}
-    mended = train_ensemble(tiny_data, ensemble.path, members=6, config=tiny_config, workers=1)
+    mended = train_ensemble(tiny_data, ensemble.path, members=6, config=tiny_config, engine=Engine(1))
     assert mended.manifest.fingerprint == ensemble.manifest.fingerprint
     assert members(contents, ensemble.path) == before
     assert {file: file.stat().st_mtime_ns for file in member_path(ensemble.path, 2).rglob("*")} == kept
@@ -137,7 +138,7 @@ def test_mending_next_to_unfinished_pictures_keeps_the_ensemble_what_it_is(ensem
     for name in ("samples/9.part", "ablations/parts-0"):
         artefacts.write_bytes(ensemble.path / name / "half.safetensors", b"unfinished")
     shutil.rmtree(member_path(ensemble.path, 3))
-    mended = train_ensemble(tiny_data, ensemble.path, members=6, config=tiny_config, workers=1)
+    mended = train_ensemble(tiny_data, ensemble.path, members=6, config=tiny_config, engine=Engine(1))
     assert mended.manifest == ensemble.manifest
 
 
@@ -147,7 +148,7 @@ def test_a_member_is_never_trained_on_damaged_images(ensemble, tiny_data, tiny_c
     flip_byte(ensemble.path / "data" / "pixels.safetensors")
     shutil.rmtree(member_path(ensemble.path, 3))
     try:
-        train_ensemble(tiny_data, ensemble.path, members=6, config=tiny_config, workers=1)
+        train_ensemble(tiny_data, ensemble.path, members=6, config=tiny_config, engine=Engine(1))
     except ArtefactError as error:
         assert "pixels.safetensors is damaged" in str(error)  # noqa: PT017
     else:
@@ -192,10 +193,10 @@ def test_an_unfinished_ensemble_says_so_and_continues(tiny_data, tiny_config, ti
 
     path = tmp_path / "ens"
     with pytest.raises(StoppedError):
-        train_ensemble(tiny_data, path, members=6, config=tiny_config, workers=1, report=stop)
+        train_ensemble(tiny_data, path, members=6, config=tiny_config, engine=Engine(1, stop))
     with pytest.raises(ArtefactError, match=r"unfinished. Run the command that makes it again"):
         Ensemble.open(path)
-    whole = train_ensemble(tiny_data, path, members=6, config=tiny_config, workers=1)
+    whole = train_ensemble(tiny_data, path, members=6, config=tiny_config, engine=Engine(1))
     assert whole.manifest.fingerprint == tiny_ensemble.manifest.fingerprint
     assert members(contents, path) == members(contents, tiny_ensemble.path)
 
@@ -203,7 +204,7 @@ def test_an_unfinished_ensemble_says_so_and_continues(tiny_data, tiny_config, ti
 def test_two_writers_at_once_are_refused(ensemble, tiny_data, tiny_config, tmp_path):
     for path in (ensemble.path, tmp_path / "new"):
         with artefacts.lock(path), pytest.raises(LockedError, match="being written by another process"):
-            train_ensemble(tiny_data, path, members=6, config=tiny_config, workers=1)
+            train_ensemble(tiny_data, path, members=6, config=tiny_config, engine=Engine(1))
 
 
 def test_networks_are_those_on_disk(tiny_ensemble):
@@ -248,14 +249,14 @@ def test_killed_and_resumed_is_bit_identical(tiny_data, longer, tmp_path, start,
     if victim == "worker":
         assert printed.startswith("InterruptedRunError: A worker process was killed or ran out of memory")
     assert not path.exists()
-    resumed = train_ensemble(tiny_data, path, members=6, config=longer, workers=1)
-    whole = train_ensemble(tiny_data, tmp_path / "whole", members=6, config=longer, workers=1)
+    resumed = train_ensemble(tiny_data, path, members=6, config=longer, engine=Engine(1))
+    whole = train_ensemble(tiny_data, tmp_path / "whole", members=6, config=longer, engine=Engine(1))
     assert resumed.manifest.fingerprint == whole.manifest.fingerprint
     assert members(contents, path) == members(contents, tmp_path / "whole")
 
 
 def test_two_workers_train_the_same_bytes(tiny_data, tiny_config, tiny_ensemble, tmp_path, contents):
     path = tmp_path / "ens"
-    two = train_ensemble(tiny_data, path, members=6, config=tiny_config, workers=2)
+    two = train_ensemble(tiny_data, path, members=6, config=tiny_config, engine=Engine(2))
     assert two.manifest.fingerprint == tiny_ensemble.manifest.fingerprint
     assert members(contents, path) == members(contents, tiny_ensemble.path)

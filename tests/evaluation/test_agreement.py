@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from whence.engine import Engine
 from whence.ensemble import Ensemble, sample, train_ensemble
 from whence.ensemble.make_landscape import landscape
 from whence.errors import DataError, MismatchError
@@ -13,8 +14,10 @@ def two(tiny_data, tiny_config, tmp_path_factory) -> tuple[Ensemble, Ensemble]:
     root, found = tmp_path_factory.mktemp("two"), []
     for seed in (0, 1):
         config = tiny_config.updated("training", seed=seed)
-        one = train_ensemble(tiny_data, root / str(seed), members=6, config=config, codebook_seed=seed, workers=1)
-        sample(one, count=2, workers=1)
+        one = train_ensemble(
+            tiny_data, root / str(seed), members=6, config=config, codebook_seed=seed, engine=Engine(1)
+        )
+        sample(one, count=2, engine=Engine(1))
         found.append(one)
     return found[0], found[1]
 
@@ -49,10 +52,10 @@ def test_shapes_that_cannot_be_compared(a, b):
 
 
 def test_the_ceiling_is_the_agreement_of_two_landscapes(two):
-    mine = landscape(two[0], "0/0-1", placebos=2, workers=1)
+    mine = landscape(two[0], "0/0-1", placebos=2, engine=Engine(1))
     with pytest.raises(DataError, match="no landscape of the same picture"):
         ceiling(*two)
-    other = landscape(two[1], "0/1", placebos=3, workers=1)
+    other = landscape(two[1], "0/1", placebos=3, engine=Engine(1))
     found = ceiling(*two)
     assert found.queries == ("0/1",)
     expected = agreement(["0/1"], mine[1].distances[None].numpy(), other[0].distances[None].numpy())
@@ -64,6 +67,6 @@ def test_ensembles_that_share_code_words_or_not_their_data(two, tiny_data, tiny_
     with pytest.raises(MismatchError, match="same code words"):
         ceiling(two[0], two[0])
     less = tiny_data.select(np.arange(30))
-    another = train_ensemble(less, tmp_path / "less", members=6, config=tiny_config, codebook_seed=1, workers=1)
+    another = train_ensemble(less, tmp_path / "less", members=6, config=tiny_config, codebook_seed=1, engine=Engine(1))
     with pytest.raises(MismatchError, match="different data"):
         ceiling(two[0], another)

@@ -11,6 +11,7 @@ from scipy.stats import beta
 
 from whence.diffusion.model import DiffusionModel
 from whence.diffusion.training import train
+from whence.engine import Engine
 from whence.errors import ArtefactError, ConfigError, DataError, WhenceError
 from whence.evaluation.bank import Bank
 from whence.evaluation.deletion import (
@@ -50,7 +51,9 @@ def measure_deletion(bank: Bank, scores: Scores, *, top: int, count: int, seeds:
 def measured(tiny_bank, tmp_path_factory):
     """The top 3 of two queries, one held out and one drawn, with two seeds; and the folder where that is kept."""
     store = tmp_path_factory.mktemp("removals")
-    return measure_deletion(tiny_bank, scores_of(tiny_bank), top=3, count=2, seeds=2, store=store, workers=1), store
+    return measure_deletion(
+        tiny_bank, scores_of(tiny_bank), top=3, count=2, seeds=2, store=store, engine=Engine(1)
+    ), store
 
 
 # What is said of measurements, by hand.
@@ -231,7 +234,9 @@ def test_two_methods_that_name_the_same_share_their_models(tiny_bank, measured):
     other = replace(scores_of(tiny_bank), method="other/with:signs")
     removal = Removal.of(tiny_bank, other, top=3, count=2, seeds=2)
     assert missing_retrainings(tiny_bank, [removal], store) == []
-    [found] = measure_removals(tiny_bank, [removal], store=store, report=lambda *_: pytest.fail("trained again"))
+    [found] = measure_removals(
+        tiny_bank, [removal], store=store, engine=Engine(report=lambda *_: pytest.fail("trained again"))
+    )
     assert np.array_equal(found.losses, measured[0].losses)
     assert DeletionComparison.of(tiny_bank, measured[0], found).loss.value == 0.0
     half = replace(other, scores=torch.where(torch.arange(6)[:, None] == 1, other.scores, -other.scores))
@@ -249,15 +254,15 @@ def test_an_interrupted_removal_continues(tiny_bank, tmp_path):
         if done > total // 2:
             raise KilledError
 
-    asked = {"top": 3, "count": 1, "seeds": 1, "store": tmp_path, "workers": 1}
+    asked = {"top": 3, "count": 1, "seeds": 1, "store": tmp_path, "engine": Engine(1)}
     scores = scores_of(tiny_bank, seed=1)
     with pytest.raises(KilledError):
-        measure_deletion(tiny_bank, scores, **asked, report=kill)
+        measure_deletion(tiny_bank, scores, **asked, engine=Engine(report=kill))
     assert not (tmp_path / "removals").exists()
     removal = Removal.of(tiny_bank, scores, top=3, count=1, seeds=1)
     assert len(missing_retrainings(tiny_bank, [removal], tmp_path)) == 1
     later = []
-    measure_deletion(tiny_bank, scores, **asked, report=lambda _, total: later.append(total))
+    measure_deletion(tiny_bank, scores, **asked, engine=Engine(report=lambda _, total: later.append(total)))
     assert set(later) == {seen[0] // 2}
     assert missing_retrainings(tiny_bank, [removal], tmp_path) == []
 

@@ -11,6 +11,7 @@ import torch
 
 from whence import artefacts
 from whence.config import SamplerConfig
+from whence.engine import Engine
 from whence.ensemble import Ensemble, sample
 from whence.errors import ArtefactError, ConfigError, DataError
 from whence.evaluation.exact.false_attribution import control_units, false_attribution, missing_trajectories
@@ -71,7 +72,7 @@ RULES = {
 @pytest.mark.parametrize("controls", [1, 3])
 def test_attributors_of_known_rate(ensemble, rule, controls):
     answer, fa, control, rate = RULES[rule]
-    found = false_attribution(ensemble, SAMPLES, Saying(answer), controls=controls, workers=1)
+    found = false_attribution(ensemble, SAMPLES, Saying(answer), controls=controls, engine=Engine(1))
     assert (found.fa, found.control, found.rate) == (fa, control, rate)
     assert (found.interval is None) == (rate is None)
     assert [row.sample for row in found.trials] == SAMPLES
@@ -80,14 +81,14 @@ def test_attributors_of_known_rate(ensemble, rule, controls):
 
 def test_the_pictures_are_drawn_without_the_unit_that_is_named(ensemble):
     said = Saying(RULES["never moves"][0])
-    found = false_attribution(ensemble, SAMPLES, said, controls=2, workers=1)
+    found = false_attribution(ensemble, SAMPLES, said, controls=2, engine=Engine(1))
     for row in found.trials:
         assert row.unit == own(row.sample)
         assert row.unit not in row.controls
         assert len(set(row.controls)) == 2
         index = int(row.sample[-1])
         for unit in (row.unit, *row.controls):
-            expected = sample(ensemble, count=4, without=[unit], workers=1).pictures[index]
+            expected = sample(ensemble, count=4, without=[unit], engine=Engine(1)).pictures[index]
             assert torch.equal(said.shown[f"{row.sample} without {unit}"], expected)
     assert len(said.shown) == 4 + 4 * 3
 
@@ -99,7 +100,7 @@ def test_the_removed_unit_stays_a_candidate(ensemble):
         shown.append(attributor("pixel", ensemble.data)(pictures, names))
         return shown[-1]
 
-    found = false_attribution(ensemble, SAMPLES, ask, workers=1)
+    found = false_attribution(ensemble, SAMPLES, ask, engine=Engine(1))
     assert all(set(scores.by_unit().examples) == set(UNITS) for scores in shown)
     before, after = (scores.by_unit() for scores in shown)
     for row in found.trials:
@@ -112,17 +113,17 @@ def test_the_removed_unit_stays_a_candidate(ensemble):
 
 def test_neither_the_order_nor_repeats_of_samples_matter(ensemble):
     said = Saying(RULES["moves half the time"][0])
-    first = false_attribution(ensemble, SAMPLES, said, workers=1)
-    again = false_attribution(ensemble, [*SAMPLES[::-1], "0/1", "0/01"], said, workers=1)
+    first = false_attribution(ensemble, SAMPLES, said, engine=Engine(1))
+    again = false_attribution(ensemble, [*SAMPLES[::-1], "0/1", "0/01"], said, engine=Engine(1))
     assert again == first
     assert again.path == first.path
 
 
 def test_a_row_depends_on_its_own_sample_alone(ensemble):
     ask = attributor("pixel", ensemble.data)
-    together = false_attribution(ensemble, SAMPLES, ask, controls=2, seed=5, workers=1)
+    together = false_attribution(ensemble, SAMPLES, ask, controls=2, seed=5, engine=Engine(1))
     for row in together.trials:
-        (alone,) = false_attribution(ensemble, [row.sample], ask, controls=2, seed=5, workers=1).trials
+        (alone,) = false_attribution(ensemble, [row.sample], ask, controls=2, seed=5, engine=Engine(1)).trials
         assert alone == row
 
 
@@ -132,9 +133,9 @@ def files(ensemble: Ensemble) -> dict:
 
 def test_twice_is_nothing_to_do(ensemble):
     ask = attributor("pixel", ensemble.data)
-    first = false_attribution(ensemble, SAMPLES, ask, workers=1)
+    first = false_attribution(ensemble, SAMPLES, ask, engine=Engine(1))
     before, seen = files(ensemble), []
-    again = false_attribution(ensemble, SAMPLES, ask, workers=1, report=lambda *step: seen.append(step))
+    again = false_attribution(ensemble, SAMPLES, ask, engine=Engine(1, lambda *step: seen.append(step)))
     assert again == first
     assert seen == [(1, 1)]
     assert files(ensemble) == before
@@ -142,14 +143,13 @@ def test_twice_is_nothing_to_do(ensemble):
 
 
 def test_attributors_that_name_the_same_units_share_pictures_but_not_results(ensemble):
-    one = false_attribution(ensemble, SAMPLES, Saying(RULES["never moves"][0]), workers=1)
+    one = false_attribution(ensemble, SAMPLES, Saying(RULES["never moves"][0]), engine=Engine(1))
     seen = []
     other = false_attribution(
         ensemble,
         SAMPLES,
         Saying(RULES["moves whatever goes"][0]),
-        workers=1,
-        report=lambda *step: seen.append(step),
+        engine=Engine(1, lambda *step: seen.append(step)),
     )
     assert seen == [(1, 1)]
     assert one.path != other.path
@@ -158,14 +158,14 @@ def test_attributors_that_name_the_same_units_share_pictures_but_not_results(ens
 
 def test_samples_of_several_samplers(ensemble):
     sampler = SamplerConfig(steps=3, batch_size=4)
-    sample(ensemble, count=2, seed=7, sampler=sampler, workers=1)
+    sample(ensemble, count=2, seed=7, sampler=sampler, engine=Engine(1))
     said = Saying(RULES["never moves"][0])
     names = ["7/1", "0/2"]
     missing = missing_trajectories(ensemble, names, said)
     assert {sampler.steps: len(some) for sampler, some in missing.items()} == {3: 2, 4: 2}
-    found = false_attribution(ensemble, names, said, workers=1)
+    found = false_attribution(ensemble, names, said, engine=Engine(1))
     assert [row.sample for row in found.trials] == ["0/2", "7/1"]
-    expected = sample(ensemble, count=2, seed=7, without=["u1"], sampler=sampler, workers=1).pictures[1]
+    expected = sample(ensemble, count=2, seed=7, without=["u1"], sampler=sampler, engine=Engine(1)).pictures[1]
     assert torch.equal(said.shown["7/1 without u1"], expected)
 
 
@@ -177,17 +177,17 @@ def test_interrupted_it_continues(ensemble, tiny_ensemble, tmp_path):
     """Four samples with five removals each are 20 pictures: a part of 16 is finished, the second is not."""
     whole = Ensemble.open(shutil.copytree(tiny_ensemble.path, tmp_path / "whole"))
     ask = attributor("pixel", ensemble.data)
-    expected = false_attribution(whole, SAMPLES, ask, controls=4, workers=1)
+    expected = false_attribution(whole, SAMPLES, ask, controls=4, engine=Engine(1))
 
     def stop(done: int, total: int) -> None:
         if done > 0.9 * total:
             raise StoppedError
 
     with pytest.raises(StoppedError):
-        false_attribution(ensemble, SAMPLES, ask, controls=4, workers=1, report=stop)
+        false_attribution(ensemble, SAMPLES, ask, controls=4, engine=Engine(1, stop))
     assert not list(artefacts.whole(ensemble.path / "evaluations", "*/*"))
     seen = []
-    found = false_attribution(ensemble, SAMPLES, ask, controls=4, workers=1, report=lambda *step: seen.append(step))
+    found = false_attribution(ensemble, SAMPLES, ask, controls=4, engine=Engine(1, lambda *step: seen.append(step)))
     assert found.trials == expected.trials
     assert found.path.relative_to(ensemble.path) == expected.path.relative_to(whole.path)
     assert seen[0][0] > seen[0][1] / 2, "the finished part was used"
@@ -195,11 +195,11 @@ def test_interrupted_it_continues(ensemble, tiny_ensemble, tmp_path):
 
 def test_damaged_pictures_are_refused(ensemble, flip_byte):
     ask = attributor("pixel", ensemble.data)
-    false_attribution(ensemble, SAMPLES, ask, workers=1)
+    false_attribution(ensemble, SAMPLES, ask, engine=Engine(1))
     (file,) = ensemble.path.glob("evaluations/removals/*/pictures.safetensors")
     flip_byte(file)
     with pytest.raises(ArtefactError, match="pictures.safetensors is damaged"):
-        false_attribution(ensemble, SAMPLES, ask, workers=1)
+        false_attribution(ensemble, SAMPLES, ask, engine=Engine(1))
 
 
 def test_controls_are_uniform_over_the_other_units():
@@ -246,5 +246,5 @@ def test_bad_requests_leave_nothing_behind(ensemble, samples, answer, controls, 
 
     ask = {"queries": renamed, "units": foreign}.get(answer, Saying(lambda picture, unit: own(picture)))
     with pytest.raises(error, match=message):
-        false_attribution(ensemble, samples, ask, controls=controls, workers=1)
+        false_attribution(ensemble, samples, ask, controls=controls, engine=Engine(1))
     assert not (ensemble.path / "evaluations").exists()

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from whence.data import load
+from whence.engine import Engine
 from whence.ensemble import Codebook, Ensemble
 from whence.ensemble.losses import Losses
 from whence.ensemble.make_losses import losses
@@ -26,7 +27,7 @@ def measured(tiny_ensemble, tmp_path_factory) -> tuple[Ensemble, Losses]:
     import shutil
 
     ensemble = Ensemble.open(shutil.copytree(tiny_ensemble.path, tmp_path_factory.mktemp("truth") / "ens"))
-    return ensemble, losses(ensemble, load("digits:test").images(range(3)), NAMES, draws=8, workers=1)
+    return ensemble, losses(ensemble, load("digits:test").images(range(3)), NAMES, draws=8, engine=Engine(1))
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ from whence.diffusion.checkpoint import Checkpoint
 from whence.diffusion.draws import Draws
 from whence.diffusion.examples import Examples
 from whence.diffusion.model import DiffusionModel
+from whence.engine import Engine
 from whence.errors import ArtefactError, ConfigError, DataError, MismatchError
 from whence.gradients import make_features as module
 from whence.gradients.compression import Compression
@@ -23,6 +24,7 @@ from whence.gradients.stored_features import StoredFeatures, draw_counts
 
 IDS = tuple(f"image {n:02d}" for n in range(19))
 X = torch.randint(0, 256, (19, 1, 8, 8), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+SERIAL = Engine(1)
 KINDS = (Feature("loss"), Feature("loss", normalised=True), Feature("mean"))
 FILES = ("sums", "norms", "losses")
 
@@ -44,8 +46,8 @@ def _job(path, folder, order=None, compression=None, **changes):
     return replace(job, **changes)
 
 
-def _make(job, kinds=KINDS, draws=16, workers=1):
-    make_features([replace(job, kinds=kinds, draws=draws)], workers=workers)
+def _make(job, kinds=KINDS, draws=16, engine=SERIAL):
+    make_features([replace(job, kinds=kinds, draws=draws)], engine=engine)
 
 
 def _values(path, kind):
@@ -64,19 +66,19 @@ def _same(a, b, kinds=KINDS):
 def reference(tmp_path_factory, folder):
     """The features of 16 draws of all kinds, made at once by one process."""
     path = tmp_path_factory.mktemp("reference")
-    _make(_job(path, folder), workers=1)
+    _make(_job(path, folder), engine=Engine(1))
     return path
 
 
 def test_the_order_of_the_examples_does_not_matter(tmp_path, folder, reference):
     order = torch.randperm(19, generator=torch.Generator().manual_seed(1)).tolist()
-    _make(_job(tmp_path, folder, order), workers=1)
+    _make(_job(tmp_path, folder, order), engine=Engine(1))
     assert StoredFeatures.open(tmp_path, KINDS[0]).ids == IDS
     assert _same(tmp_path, reference)
 
 
 def test_two_processes_give_what_one_gives(tmp_path, folder, reference):
-    _make(_job(tmp_path, folder), workers=2)
+    _make(_job(tmp_path, folder), engine=Engine(2))
     assert _same(tmp_path, reference)
 
 
@@ -85,7 +87,7 @@ def test_few_stores_at_a_time_give_what_all_at_once_give(tmp_path, folder, refer
     reports = []
     job = _job(tmp_path, folder)
     jobs = [replace(job, path=tmp_path / name) for name in ("a", "b")]
-    make_features(jobs, workers=1, report=lambda done, total: reports.append((done, total)))
+    make_features(jobs, engine=Engine(1, lambda done, total: reports.append((done, total))))
     assert all(_same(tmp_path / name, reference) for name in ("a", "b"))
     assert reports == sorted(reports)
     assert reports[-1] == (2 * 16 * 19, 2 * 16 * 19)
@@ -101,9 +103,9 @@ def test_draws_that_are_added_give_what_all_at_once_give(tmp_path, folder, refer
 
 def test_a_kind_that_is_added_later_is_the_same(tmp_path, folder, reference):
     job = _job(tmp_path, folder)
-    _make(job, KINDS[2:], 8, workers=1)
+    _make(job, KINDS[2:], 8, engine=Engine(1))
     assert job.missing() == {0: list(KINDS[:2]), 8: [KINDS[2]]}
-    _make(job, workers=1)
+    _make(job, engine=Engine(1))
     assert job.missing() == {}
     assert _same(tmp_path, reference)
 
@@ -116,7 +118,7 @@ def _slowly(path, folder):
         time.sleep(1)
 
     module.make_shard = slow
-    _make(_job(path, folder), workers=1)
+    _make(_job(path, folder), engine=Engine(1))
 
 
 def test_features_killed_in_the_middle_go_on_to_the_same_bytes(tmp_path, folder, reference):
@@ -130,7 +132,7 @@ def test_features_killed_in_the_middle_go_on_to_the_same_bytes(tmp_path, folder,
     process.join()
     assert not (part / "00002.safetensors").exists()
     before = (part / "00000.safetensors").stat().st_mtime_ns
-    _make(_job(tmp_path, folder), workers=1)
+    _make(_job(tmp_path, folder), engine=Engine(1))
     assert (tmp_path / "mean" / "draws-00016" / "00000.safetensors").stat().st_mtime_ns == before
     assert _same(tmp_path, reference)
 
@@ -146,12 +148,12 @@ def test_means_are_over_the_draws_that_are_kept(reference):
 
 def test_half_precision_is_near_and_can_not_be_extended(tmp_path, folder, reference):
     job = _job(tmp_path, folder, precision="float16")
-    _make(job, workers=1)
+    _make(job, engine=Engine(1))
     for kind in KINDS:
         exact, found = StoredFeatures.open(reference, kind).mean(), StoredFeatures.open(tmp_path, kind).mean()
         assert 0 < (found - exact).norm() / exact.norm() < 1e-3
     with pytest.raises(ConfigError, match="half precision, which can't be extended to 24"):
-        _make(job, KINDS, 24, workers=1)
+        _make(job, KINDS, 24, engine=Engine(1))
 
 
 def _other_model(folder, tmp_path):
@@ -186,18 +188,18 @@ def test_a_store_of_other_examples_is_refused(tmp_path, folder):
 )
 def test_features_that_were_made_otherwise_are_refused(tmp_path, folder, change, named):
     job = _job(tmp_path, folder)
-    _make(job, KINDS[:1], 8, workers=1)
+    _make(job, KINDS[:1], 8, engine=Engine(1))
     with pytest.raises(MismatchError, match=named):
-        _make(replace(job, **change), KINDS[:1], 8, workers=1)
+        _make(replace(job, **change), KINDS[:1], 8, engine=Engine(1))
 
 
 def test_features_of_another_version_of_the_mathematics_are_refused(tmp_path, folder, monkeypatch):
     job = _job(tmp_path, folder)
-    _make(job, KINDS[:1], 8, workers=1)
+    _make(job, KINDS[:1], 8, engine=Engine(1))
     older = {**job.spec.compression, "version": 0}
     newer = replace(job, spec=replace(job.spec, compression=older))
     with pytest.raises(MismatchError, match="compression.version: there"):
-        _make(newer, KINDS[:1], 8, workers=1)
+        _make(newer, KINDS[:1], 8, engine=Engine(1))
     monkeypatch.setattr("whence.gradients.make_gradient_spec.VERSION", 0)
     with pytest.raises(MismatchError, match="version: there"):
         _job(tmp_path, folder)
@@ -207,7 +209,7 @@ def test_a_model_that_changes_in_between_is_refused(tmp_path, folder):
     job = _job(tmp_path, folder)
     changed = replace(job, spec=replace(job.spec, checkpoint=Checkpoint(_other_model(folder, tmp_path))))
     with pytest.raises(MismatchError, match="changed while features were made"):
-        _make(changed, KINDS[:1], 8, workers=1)
+        _make(changed, KINDS[:1], 8, engine=Engine(1))
 
 
 @pytest.mark.parametrize(
@@ -221,7 +223,7 @@ def test_too_few_draws_are_refused(reference, folder, draws, message):
 def test_damage_and_absence_are_told(tmp_path, folder):
     with pytest.raises(ArtefactError, match="holds no features of 'loss'"):
         StoredFeatures.open(tmp_path, KINDS[0])
-    _make(_job(tmp_path, folder), KINDS[:1], 8, workers=1)
+    _make(_job(tmp_path, folder), KINDS[:1], 8, engine=Engine(1))
     file = tmp_path / "loss" / "draws-00008" / "00001.safetensors"
     file.write_bytes(file.read_bytes()[:-1])
     with pytest.raises(ArtefactError, match="damaged"):

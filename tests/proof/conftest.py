@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from whence import artefacts
+from whence.engine import Engine
 from whence.ensemble import Ensemble, sample
 from whence.ensemble.members import member_name
 from whence.errors import WhenceError
@@ -30,7 +31,7 @@ def run(tiny_ensemble: Ensemble, tmp_path_factory: pytest.TempPathFactory) -> Pa
 @pytest.fixture(scope="session")
 def certificate(run: Path) -> Certificate:
     """Picture 0/2 without u1 and u3, drawn by two of the six members."""
-    return certify(Ensemble.open(run), SAMPLE, UNITS, workers=1)
+    return certify(Ensemble.open(run), SAMPLE, UNITS, engine=Engine(1))
 
 
 @pytest.fixture
@@ -90,7 +91,7 @@ def issue():
         for folder in ("samples", "ablations"):
             shutil.rmtree(path / folder, ignore_errors=True)
         ensemble = Ensemble.open(path)
-        sample(ensemble, count=3, workers=1)
-        return certify(ensemble, SAMPLE, UNITS, workers=1)
+        sample(ensemble, count=3, engine=Engine(1))
+        return certify(ensemble, SAMPLE, UNITS, engine=Engine(1))
 
     return make

@@ -18,6 +18,7 @@ from whence import artefacts, images
 from whence.config import SamplerConfig
 from whence.data import Dataset
 from whence.data.pixels import decode
+from whence.engine import Engine
 from whence.ensemble import Ensemble, ablate, sample, train_ensemble
 from whence.ensemble.members import member_path
 from whence.errors import ConfigError, DataError, NoSurvivorsError, ProofError
@@ -28,7 +29,7 @@ from whence.proof.run_checks import member_data
 
 def test_it_holds_what_it_says(certificate, run):
     ensemble = Ensemble.open(run)
-    [ablation] = ablate(ensemble, "0/2", ["u1", "u3"], workers=1)
+    [ablation] = ablate(ensemble, "0/2", ["u1", "u3"], engine=Engine(1))
     drawn = ablation.pictures["counterfactual"]
     embedded = decode(base64.b64decode(certificate.picture.png), "picture", channels=1)
     assert np.array_equal(embedded, images.to_pixels(drawn))
@@ -77,12 +78,12 @@ def test_it_verifies_elsewhere_without_pictures_and_leaves_the_run_as_it_was(cer
 def test_the_root_depends_on_nothing_but_the_ensemble(run, tmp_path):
     copy = Ensemble.open(shutil.copytree(run, tmp_path / "copy"))
     before = commit(copy).root
-    sample(copy, count=1, seed=5, workers=1)
+    sample(copy, count=1, seed=5, engine=Engine(1))
     assert commit(Ensemble.open(tmp_path / "copy")).root == before == commit(Ensemble.open(run)).root
 
 
 def test_the_same_request_gives_the_same_certificate(certificate, run):
-    assert certify(Ensemble.open(run), "0/2", ["u3", "u1", "u3"], workers=1) == certificate
+    assert certify(Ensemble.open(run), "0/2", ["u3", "u1", "u3"], engine=Engine(1)) == certificate
 
 
 def test_a_member_with_slightly_other_weights_is_likely_and_with_others_refused(
@@ -132,9 +133,9 @@ def test_an_identical_image_that_remains_is_listed(tmp_path, tiny_data, tiny_con
     pixels = tiny_data.pixels.copy()
     pixels[2:10] = pixels[1]
     data = replace(tiny_data, pixels=pixels)
-    ensemble = train_ensemble(data, tmp_path / "ens", members=6, config=tiny_config, workers=1)
-    sample(ensemble, count=1, workers=1)
-    made = certify(ensemble, "0/0", ["u1"], workers=1)
+    ensemble = train_ensemble(data, tmp_path / "ens", members=6, config=tiny_config, engine=Engine(1))
+    sample(ensemble, count=1, engine=Engine(1))
+    made = certify(ensemble, "0/0", ["u1"], engine=Engine(1))
     seen = set().union(*(member_data(commit(ensemble), m).ids for m in made.members))
     identical = {one.id for one in made.near if one.of == data.ids[1] and one.identical}
     assert identical == seen & set(data.ids[2:10])
@@ -154,13 +155,13 @@ def test_an_identical_image_that_remains_is_listed(tmp_path, tiny_data, tiny_con
 )
 def test_what_cannot_be_certified_is_refused(name, units, error, message, run):
     with pytest.raises(error, match=message):
-        certify(Ensemble.open(run), name, units, workers=1)
+        certify(Ensemble.open(run), name, units, engine=Engine(1))
 
 
 def test_pictures_drawn_in_other_batches_are_not_certified(ensemble):
-    sample(ensemble, count=1, seed=7, sampler=SamplerConfig(steps=2, batch_size=2), workers=1)
+    sample(ensemble, count=1, seed=7, sampler=SamplerConfig(steps=2, batch_size=2), engine=Engine(1))
     with pytest.raises(ConfigError, match="drawn in batches of 2"):
-        certify(ensemble, "7/0", ["u1"], workers=1)
+        certify(ensemble, "7/0", ["u1"], engine=Engine(1))
 
 
 @pytest.mark.parametrize(

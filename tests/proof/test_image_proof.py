@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from whence import images
+from whence.engine import Engine
 from whence.ensemble import Ensemble, train_ensemble
 from whence.errors import ConfigError, DataError
 from whence.proof import Absence, Membership, commit, parse_proof, prove, read_proof, verify
@@ -61,7 +62,7 @@ def test_an_image_that_is_there_twice_is_shown_twice(tmp_path, tiny_data, tiny_c
     pixels = tiny_data.pixels.copy()
     pixels[1] = pixels[0]
     data = replace(tiny_data, pixels=pixels)
-    ensemble = train_ensemble(data, tmp_path / "ens", members=6, config=tiny_config, workers=1)
+    ensemble = train_ensemble(data, tmp_path / "ens", members=6, config=tiny_config, engine=Engine(1))
     proof = prove(ensemble, pixels[0])
     assert {one.id for one in proof.examples} == set(data.ids[:2])
     assert verify(proof, root=proof.root, run=ensemble.path).ok

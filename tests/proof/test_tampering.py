@@ -21,6 +21,7 @@ from whence.config import Config
 from whence.data import read
 from whence.data.pixels import decode
 from whence.diffusion.families.unet import NETWORK_FILE
+from whence.engine import Engine
 from whence.ensemble import Codebook, train_ensemble
 from whence.ensemble.members import member_name, member_path
 from whence.errors import ProofError, WhenceError
@@ -404,7 +405,7 @@ def test_a_member_with_another_seed_than_its_ensemble_gives_is_refused(copy, cer
 
 def test_another_ensemble_is_refused(tmp_path, tiny_data, tiny_config: Config, certificate: Certificate):
     other = tiny_config.updated("training", seed=9)
-    train_ensemble(tiny_data, tmp_path / "other", members=6, config=other, workers=1)
+    train_ensemble(tiny_data, tmp_path / "other", members=6, config=other, engine=Engine(1))
     found = verify(certificate, root=certificate.root, run=tmp_path / "other")
     assert "is another ensemble" in found.reasons[0]
 

@@ -10,6 +10,7 @@ import torch
 from whence import artefacts
 from whence.config import Config
 from whence.data import Dataset
+from whence.engine import Engine
 from whence.ensemble import Ensemble, ablate, ablate_each, sample, train_ensemble
 from whence.ensemble.landscape import Landscape, landscape_path, shard
 from whence.ensemble.make_landscape import landscape
@@ -79,14 +80,14 @@ def full(tiny_data: Dataset, tiny_config: Config, tmp_path_factory: pytest.TempP
     Two of the landscapes are drawn; of the others one names the two units with markup in their names, one nobody.
     """
     path = tmp_path_factory.mktemp("report") / "my <i>ensemble"
-    ensemble = train_ensemble(hostile(tiny_data), path, members=6, config=tiny_config, workers=1)
-    sample(ensemble, count=5, workers=1)
-    sample(ensemble, count=3, seed=1, without=["u2"], workers=1)
+    ensemble = train_ensemble(hostile(tiny_data), path, members=6, config=tiny_config, engine=Engine(1))
+    sample(ensemble, count=5, engine=Engine(1))
+    sample(ensemble, count=3, seed=1, without=["u2"], engine=Engine(1))
     first, second = ensemble.codebook.units[:2]
-    ablate_each(ensemble, [("0/1", [first]), ("0/1", [second]), ("0/1", ["u2"]), ("0/4", ["u3"])], workers=1)
-    ablate(ensemble, "0/4", ["u3"], keep_only=True, workers=1)
-    landscape(ensemble, "0/2", placebos=10, workers=1)
-    landscape(ensemble, "0/2", placebos=10, together=pair(ensemble), workers=1)
+    ablate_each(ensemble, [("0/1", [first]), ("0/1", [second]), ("0/1", ["u2"]), ("0/4", ["u3"])], engine=Engine(1))
+    ablate(ensemble, "0/4", ["u3"], keep_only=True, engine=Engine(1))
+    landscape(ensemble, "0/2", placebos=10, engine=Engine(1))
+    landscape(ensemble, "0/2", placebos=10, together=pair(ensemble), engine=Engine(1))
     beside = [k / 500 for k in range(499)]
     write_landscape(ensemble, "0/0", [2.5, 2.1, *(k / 10 for k in range(8))], beside)
     write_landscape(ensemble, "0/3", [0.95 - k / 12 for k in range(10)], beside)

@@ -4,6 +4,7 @@ import dataclasses
 
 import torch
 
+from whence.engine import Engine
 from whence.ensemble.losses import Losses
 from whence.ensemble.make_landscape import landscape
 from whence.ensemble.make_losses import losses
@@ -18,12 +19,12 @@ def drawn(ensemble):
 
 
 def test_the_losses_of_a_drawn_picture_are_told_beside_its_landscape(ensemble):
-    landscape(ensemble, "0/0-1", placebos=4, workers=1)
+    landscape(ensemble, "0/0-1", placebos=4, engine=Engine(1))
     assert "By exact losses" not in render(ensemble)
     samples = drawn(ensemble)
-    few = losses(ensemble, samples.pictures[:1], ["0/0"], draws=8, workers=1)
+    few = losses(ensemble, samples.pictures[:1], ["0/0"], draws=8, engine=Engine(1))
     few.scores().write(few.path.with_name(f"{few.path.name}-scores"), {"losses": few.manifest.fingerprint})
-    many = losses(ensemble, samples.pictures[:1], ["0/0"], draws=16, workers=1)
+    many = losses(ensemble, samples.pictures[:1], ["0/0"], draws=16, engine=Engine(1))
     found = loss_readings(ensemble)
     assert {name: draws for name, (draws, _) in found.items()} == {"0/0": 16}
     assert torch.equal(found["0/0"][1].effects, many.influence_on("0/0").effects)
@@ -33,12 +34,12 @@ def test_the_losses_of_a_drawn_picture_are_told_beside_its_landscape(ensemble):
 def test_an_image_of_the_same_name_is_not_the_picture(ensemble):
     samples = drawn(ensemble)
     names = ["0/1", "0/9", "mine"]
-    losses(ensemble, samples.pictures[[0, 1, 2]], names, draws=8, workers=1)
+    losses(ensemble, samples.pictures[[0, 1, 2]], names, draws=8, engine=Engine(1))
     assert loss_readings(ensemble) == {}
 
 
 def test_units_that_losses_name_are_shown_in_pictures(ensemble, monkeypatch):
-    (one,) = landscape(ensemble, "0/0", placebos=4, workers=1)
+    (one,) = landscape(ensemble, "0/0", placebos=4, engine=Engine(1))
     reading = one.influence()
     sure = dataclasses.replace(
         reading,
@@ -54,7 +55,7 @@ def test_units_that_losses_name_are_shown_in_pictures(ensemble, monkeypatch):
 
 
 def test_losses_of_another_ensemble_are_left_out(ensemble, monkeypatch):
-    losses(ensemble, drawn(ensemble).pictures[:1], ["0/0"], draws=8, workers=1)
+    losses(ensemble, drawn(ensemble).pictures[:1], ["0/0"], draws=8, engine=Engine(1))
     assert list(loss_readings(ensemble)) == ["0/0"]
     opened = Losses.open
 

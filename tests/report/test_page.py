@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from whence.engine import Engine
 from whence.ensemble import Ensemble, ablate_each, ablations, sample, train_ensemble
 from whence.errors import ArtefactError
 from whence.report import write_report
@@ -150,7 +151,7 @@ def test_pictures_without_ablations_come_with_the_command(ensemble):
 
 
 def test_no_pictures_come_with_the_command(ensemble):
-    sample(ensemble, count=1, seed=3, without=["u1"], workers=1)
+    sample(ensemble, count=1, seed=3, without=["u1"], engine=Engine(1))
     (ensemble.path / "samples" / "0").rename(ensemble.path / "elsewhere")
     text = Reader(render(ensemble)).text
     assert "Picture 3/0, drawn without unit u1" in text
@@ -183,9 +184,9 @@ def test_shrunk_pictures_are_called_so(full, monkeypatch):
 
 def test_where_no_code_word_is_left_there_is_no_placebo(tiny_data, tiny_config, tmp_path):
     six = replace(tiny_data, units=tuple((f"u{n % 6}",) for n in range(len(tiny_data))))
-    crowded = train_ensemble(six, tmp_path / "ens", members=4, config=tiny_config, workers=1)
-    sample(crowded, count=1, workers=1)
-    ablate_each(crowded, [("0/0", ["u1"]), ("0/0", ["u2"])], workers=1)
+    crowded = train_ensemble(six, tmp_path / "ens", members=4, config=tiny_config, engine=Engine(1))
+    sample(crowded, count=1, engine=Engine(1))
+    ablate_each(crowded, [("0/0", ["u1"]), ("0/0", ["u2"])], engine=Engine(1))
     text = Reader(render(crowded)).text
     assert "Without unit u1 No placebo to compare with Without unit u1 the picture moves by" in text
     assert "0 of 2 pictures moved at least 1.5 times as far as their placebo, 2 had none." in text

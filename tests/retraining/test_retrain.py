@@ -8,6 +8,7 @@ from whence.diffusion.draws import Draws
 from whence.diffusion.model import DiffusionModel, fingerprint
 from whence.diffusion.record import Record
 from whence.diffusion.training import train
+from whence.engine import Engine
 from whence.errors import ArtefactError, ConfigError, MismatchError
 from whence.evaluation.bank.make_bank import reference_seed
 from whence.retraining.make_measurement import measure_losses
@@ -31,7 +32,7 @@ def test_with_nothing_removed_the_run_repeats_the_reference_model_bit_for_bit(ti
         for k in (0, 1)
         for weighted in (True, False)
     ]
-    found = retrain(tiny_bank, tmp_path, same, workers=1)
+    found = retrain(tiny_bank, tmp_path, same, engine=Engine(1))
     for k, one in zip((0, 0, 1, 1), found, strict=True):
         assert one.weights == tiny_bank.fingerprints[k] == tiny_bank.reference.weights[0][k]
         assert np.array_equal(one.losses, tiny_bank.full[k])
@@ -41,7 +42,7 @@ def test_with_nothing_removed_the_run_repeats_the_reference_model_bit_for_bit(ti
 
 def test_a_weighted_run_is_the_reference_run_with_weight_0(tiny_bank, tmp_path):
     one = tiny_bank.retraining("run", HALF, reference_seed(0, 0), weighted=True)
-    [found] = retrain(tiny_bank, tmp_path, [one], keep_models=True, workers=1)
+    [found] = retrain(tiny_bank, tmp_path, [one], keep_models=True, engine=Engine(1))
     record, reference = Record(tmp_path / "run.model"), Record(tiny_bank.models[0])
     for name in ("rows", "visits", "timesteps"):
         assert record[name].equal(reference[name]), name
@@ -55,7 +56,7 @@ def test_a_weighted_run_is_the_reference_run_with_weight_0(tiny_bank, tmp_path):
 def test_a_subset_is_trained_on_alone_for_as_many_epochs(tiny_bank, tmp_path):
     one = tiny_bank.retraining("run", HALF, seed=5)
     assert one.config.training.steps == tiny_bank.config.training.steps * len(HALF) // len(ALL)
-    [found] = retrain(tiny_bank, tmp_path, [one], keep_models=True, workers=1)
+    [found] = retrain(tiny_bank, tmp_path, [one], keep_models=True, engine=Engine(1))
     record = Record(tmp_path / "run.model")
     assert record.seen() == set(record.ids) == {tiny_bank.examples[n] for n in HALF}
     assert record["visits"].max() == Record(tiny_bank.models[0])["visits"].max()
@@ -74,29 +75,29 @@ def test_steps_are_in_proportion_and_at_least_one(tiny_bank, kept, steps):
 
 def test_only_the_measurement_is_kept_and_it_is_not_made_again(tiny_bank, tmp_path):
     one = tiny_bank.retraining("run", HALF, seed=5)
-    [found] = retrain(tiny_bank, tmp_path, [one], workers=1)
+    [found] = retrain(tiny_bank, tmp_path, [one], engine=Engine(1))
     assert artefacts.whole(tmp_path, "*") == [tmp_path / "run"]
     written = (tmp_path / "run" / artefacts.MANIFEST).stat().st_mtime_ns
     calls = []
-    [again] = retrain(tiny_bank, tmp_path, [one], workers=1, report=lambda *now: calls.append(now))
+    [again] = retrain(tiny_bank, tmp_path, [one], engine=Engine(1, lambda *now: calls.append(now)))
     assert (again.weights, calls) == (found.weights, [])
     assert (tmp_path / "run" / artefacts.MANIFEST).stat().st_mtime_ns == written
 
 
 @pytest.mark.parametrize("other", [{"rows": HALF[1:]}, {"seed": 6}, {"weighted": True}])
 def test_a_measurement_of_something_else_is_refused(tiny_bank, tmp_path, other):
-    retrain(tiny_bank, tmp_path, [tiny_bank.retraining("run", HALF[:3], seed=5)], workers=1)
+    retrain(tiny_bank, tmp_path, [tiny_bank.retraining("run", HALF[:3], seed=5)], engine=Engine(1))
     changed = tiny_bank.retraining(**{"name": "run", "rows": HALF[:3], "seed": 5} | other)
     with pytest.raises(MismatchError, match="run was made from something else"):
-        retrain(tiny_bank, tmp_path, [changed], workers=1)
+        retrain(tiny_bank, tmp_path, [changed], engine=Engine(1))
 
 
 def test_a_damaged_measurement_is_refused(tiny_bank, tmp_path, flip_byte):
     one = tiny_bank.retraining("run", HALF[:3], seed=5)
-    retrain(tiny_bank, tmp_path, [one], workers=1)
+    retrain(tiny_bank, tmp_path, [one], engine=Engine(1))
     flip_byte(tmp_path / "run/measured.safetensors")
     with pytest.raises(ArtefactError, match=r"measured.safetensors is damaged.*Delete .*run and run the command"):
-        retrain(tiny_bank, tmp_path, [one], workers=1)
+        retrain(tiny_bank, tmp_path, [one], engine=Engine(1))
 
 
 def test_two_models_of_one_name_are_refused(tiny_bank, tmp_path):

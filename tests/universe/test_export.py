@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from whence.cli.app import main
+from whence.engine import Engine
 from whence.ensemble.make_landscape import landscape
 from whence.universe import Universe
 
@@ -31,7 +32,7 @@ def test_all_landscapes_in_one_file(ensemble, export, tmp_path: Path):
     code, _, err = export(ensemble.path, tmp_path / "u.ctf")
     assert code == 1
     assert f"First: whence ensemble landscape {ensemble.path} --samples 0/0" in err
-    drawn = landscape(ensemble, ["0/0", "0/2"], placebos=1, workers=1)
+    drawn = landscape(ensemble, ["0/0", "0/2"], placebos=1, engine=Engine(1))
     code, out, _ = export(ensemble.path, "--format", "ctf", tmp_path / "u.ctf")
     assert code == 0
     assert "holds 2 pictures (0/0, 0/2), each without each of 10 units" in out

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from whence.engine import Engine
 from whence.errors import ArtefactError, DataError
 from whence.images import to_pixels
 from whence.universe import Universe, write_universe
@@ -190,7 +191,9 @@ def drawn(tiny_ensemble) -> list[Drawn]:
 
 def test_landscapes_of_an_ensemble(tmp_path, tiny_ensemble, drawn, everything):
     done = []
-    universe = write_universe(tmp_path / "u.ctf", tiny_ensemble, drawn, report=lambda *now: done.append(now))
+    universe = write_universe(
+        tmp_path / "u.ctf", tiny_ensemble, drawn, engine=Engine(report=lambda *now: done.append(now))
+    )
     everything(universe)
     units = tiny_ensemble.codebook.units
     assert done == [(u + 1, len(units)) for u in range(len(units))]

@@ -18,7 +18,7 @@ from whence.attribution.target import Target
 from whence.data import Dataset, load
 from whence.diffusion.examples import Examples
 from whence.diffusion.model import DiffusionModel
-from whence.engine import Report, silent
+from whence.engine import DEFAULT, Engine, Report, silent
 from whence.ensemble.model import Ensemble
 from whence.scores.scores import Scores
 
@@ -33,8 +33,7 @@ def attribute(
     out: str | Path | None = None,
     store: str | Path | None = None,
     parameters: str | None = None,
-    workers: int | None = None,
-    report: Report = silent,
+    engine: Engine = DEFAULT,
     scored: Report = silent,
 ) -> dict[str, Scores]:
     """Estimate how strongly each training example is tied to each query, by gradients.
@@ -49,8 +48,7 @@ def attribute(
         out: Folder for features, scores and pictures. By default nothing is kept.
         store: Folder for features, to share them among several `out`; default ``out/features``.
         parameters: A regular expression that the names of differentiated layers contain, like ``"lora"``; default all.
-        workers: Processes; default one for each core.
-        report: Called with (rows done, rows in all), a row being a draw of an example.
+        engine: Where work runs. Its report is called with (rows done, rows in all), a row being a draw of an example.
         scored: Called with (kernels done, kernels in all) when the features are there.
 
     Returns:
@@ -79,8 +77,8 @@ def attribute(
         scores = request.similarity_scores()
         if request.methods:
             plan, features = FeaturePlan.of(request), FeatureStore(Path(store or folder.path / "features"))
-            features.extend(plan, workers=workers, report=report)
-            scores |= compute_scores(plan, features, report=scored)
+            features.extend(plan, engine=engine)
+            scores |= compute_scores(plan, features, engine=Engine(report=scored))
             if out:
                 write_norms(folder.path / "norms.parquet", plan, features)
         if out:

@@ -14,7 +14,7 @@ from whence.attribution.feature_store import FeatureStore
 from whence.attribution.method import Method
 from whence.cost import Cost, counted
 from whence.diffusion.examples import Examples
-from whence.engine import one_thread, workers_here
+from whence.engine import DEFAULT, Engine, cores, one_thread
 from whence.gradients.features import Feature, Sums, add_draws, batch_shape
 from whence.gradients.make_features import FeatureJob
 from whence.scores.jackknife import GROUPS
@@ -25,15 +25,15 @@ TIMED = 768
 PAIR, KEPT = 64, 24
 
 
-def attribution_cost(plan: FeaturePlan, store: FeatureStore, *, workers: int | None = None) -> Cost:
+def attribution_cost(plan: FeaturePlan, store: FeatureStore, *, engine: Engine = DEFAULT) -> Cost:
     """Return the cost of the features that are missing in a store, and of the scores. It writes nothing.
 
     Args:
         plan: The plan.
         store: The store.
-        workers: Processes that make features; default one for each core.
+        engine: Where work runs.
     """
-    used, rows, seconds, disk, parameters = workers or workers_here(), 0, 0.0, 0, 0
+    used, rows, seconds, disk, parameters = engine.workers or cores(), 0, 0.0, 0, 0
     for feature_set, job in store.jobs(plan).items():
         parameters, missing = job.spec.size, job.missing()
         if not missing:

@@ -20,7 +20,7 @@ from whence.attribution.methods import method
 from whence.attribution.request import AttributionRequest
 from whence.cost import Cost
 from whence.diffusion.examples import Examples
-from whence.engine import Report, silent
+from whence.engine import DEFAULT, Engine, Report, silent
 from whence.ensemble.model import Ensemble
 from whence.errors import ConfigError
 from whence.scores.scores import Scores
@@ -49,7 +49,7 @@ class GradientAttributor:
         method: The method.
         config: Draws, damping, compression and seed.
         store: Folder for features.
-        workers: Processes; default one for each core.
+        engine: Where the gradients are made.
         progress: Shows the progress of the gradients at each call.
     """
 
@@ -57,7 +57,7 @@ class GradientAttributor:
     method: Method
     config: AttributionConfig
     store: Path
-    workers: int | None = None
+    engine: Engine = DEFAULT
     progress: Progress = no_progress
 
     def __call__(self, pictures: Tensor, names: Sequence[str]) -> Scores:
@@ -70,8 +70,7 @@ class GradientAttributor:
                 self.method,
                 config=self.config,
                 store=self.store,
-                workers=self.workers,
-                report=report,
+                engine=self.engine.reporting(report),
             )
         return scores[self.method.name]
 
@@ -79,7 +78,7 @@ class GradientAttributor:
         """Return the cost of the scores of `count` pictures that were not attributed before."""
         queries = Examples(tuple(map(str, range(count))), torch.zeros(count, *self.ensemble.reference_model.size))
         request = AttributionRequest.of(self.ensemble, self.ensemble.data, queries, self.method, self.config)
-        return attribution_cost(FeaturePlan.of(request), FeatureStore(self.store), workers=self.workers)
+        return attribution_cost(FeaturePlan.of(request), FeatureStore(self.store), engine=self.engine)
 
 
 def attributor_of(
@@ -88,7 +87,7 @@ def attributor_of(
     *,
     config: AttributionConfig | None = None,
     store: str | Path | None = None,
-    workers: int | None = None,
+    engine: Engine = DEFAULT,
     progress: Progress = no_progress,
 ) -> Attributor:
     """Return the attributor of any name for the pictures of an ensemble.
@@ -98,7 +97,7 @@ def attributor_of(
         name: A key of `METHODS`, NAME-checkpoints, or what `attributor` takes: ``pixel``, ``embedding:FOLDER``.
         config: Settings of a gradient method.
         store: Folder for its features; default ``RUN/evaluations/features``.
-        workers: See `GradientAttributor`.
+        engine: Where work runs.
         progress: See `GradientAttributor`.
 
     Raises:
@@ -109,4 +108,4 @@ def attributor_of(
             raise ConfigError(f"{name} compares pictures: it has no draws and no settings. Leave them out.")
         return attributor(name, ensemble.data)
     folder = Path(store) if store else ensemble.path / "evaluations" / "features"
-    return GradientAttributor(ensemble, method(name), config or AttributionConfig(), folder, workers, progress)
+    return GradientAttributor(ensemble, method(name), config or AttributionConfig(), folder, engine, progress)

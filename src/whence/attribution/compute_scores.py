@@ -13,7 +13,7 @@ from whence.attribution.feature_pair import FeaturePair
 from whence.attribution.feature_plan import FeaturePlan, Term
 from whence.attribution.feature_store import FeatureStore
 from whence.attribution.method import Method
-from whence.engine import Report, silent
+from whence.engine import DEFAULT, Engine
 from whence.errors import ConfigError
 from whence.gradients.features import Feature
 from whence.gradients.stored_features import StoredFeatures
@@ -23,13 +23,13 @@ from whence.scores.scores import Estimand, Scores
 
 @overload
 def compute_scores(
-    plan: FeaturePlan, store: FeatureStore, *, errors: bool = True, dampings: None = None, report: Report = silent
+    plan: FeaturePlan, store: FeatureStore, *, errors: bool = True, dampings: None = None, engine: Engine = DEFAULT
 ) -> dict[str, Scores]: ...
 
 
 @overload
 def compute_scores(
-    plan: FeaturePlan, store: FeatureStore, *, errors: bool = True, dampings: Sequence[float], report: Report = silent
+    plan: FeaturePlan, store: FeatureStore, *, errors: bool = True, dampings: Sequence[float], engine: Engine = DEFAULT
 ) -> dict[str, dict[float, Scores]]: ...
 
 
@@ -39,7 +39,7 @@ def compute_scores(
     *,
     errors: bool = True,
     dampings: Sequence[float] | None = None,
-    report: Report = silent,
+    engine: Engine = DEFAULT,
 ) -> dict[str, Scores] | dict[str, dict[float, Scores]]:
     """Compute the scores S = Σ_c w_c S_c of all methods of a plan, from features that are there.
 
@@ -49,7 +49,7 @@ def compute_scores(
         errors: Whether standard errors are computed, which cost eight times as much as the scores.
         dampings: Several dampings, multiples of the mean eigenvalue, which share one kernel; see `Method.dampings`.
             Default: the damping of the request, or else the method's own.
-        report: Called with (kernels done, kernels in all).
+        engine: Where work runs. Its report is called with (kernels done, kernels in all).
 
     Returns:
         Scores by name of the method. With `dampings` by name and damping, in float64; a damping that a method refuses,
@@ -70,7 +70,7 @@ def compute_scores(
             pair = features.pair(group)
             for method in methods:
                 _add(totals[method], method, features, pair, group, skip_refused=dampings is not None)
-        report(done + 1, len(kernels))
+        engine.report(done + 1, len(kernels))
     if dampings is None:
         return {
             method.name: _scores(plan, method, total.value.float(), total if errors else None)

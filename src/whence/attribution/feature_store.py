@@ -15,7 +15,7 @@ from pathlib import Path
 from whence import artefacts
 from whence.attribution.feature_plan import FeaturePlan, FeatureSet
 from whence.diffusion.checkpoint import Checkpoint, LoadedCheckpoint
-from whence.engine import Report, silent
+from whence.engine import DEFAULT, Engine
 from whence.gradients.features import Feature
 from whence.gradients.gradient_spec import GradientSpec
 from whence.gradients.make_features import FeatureJob, make_features
@@ -34,16 +34,14 @@ class FeatureStore:
     folder: Path
     _specs: dict[tuple[object, ...], GradientSpec] = field(default_factory=dict, repr=False, compare=False)
 
-    def extend(
-        self, plan: FeaturePlan, *, shorten: bool = False, workers: int | None = None, report: Report = silent
-    ) -> None:
+    def extend(self, plan: FeaturePlan, *, shorten: bool = False, engine: Engine = DEFAULT) -> None:
         """Make the features of a plan that are missing. Interrupted, the same call continues.
 
         Args:
             plan: The plan.
             shorten: Whether features of more draws than the plan has are removed and made anew, instead of refused.
-            workers: Processes; default one for each core. A model in memory stays in this process.
-            report: Called with (rows done, rows in all), a row being a draw of an example.
+
+            engine: Where work runs. Its report is called with (rows done, rows in all). A row is a draw of an example.
 
         Raises:
             ModelError: A parameter can't be differentiated example by example.
@@ -52,23 +50,24 @@ class FeatureStore:
             MismatchError: The store holds features of other examples or settings.
             ConfigError: The store holds more draws already, or its features can't be extended.
         """
-        jobs = self.jobs(plan, keep=True)
+        jobs = self.jobs(plan, keep=True, engine=engine)
         for feature_set, job in jobs.items():
             feature_set.examples.write(job.examples)
             if shorten and any(draw_counts(path)[-1:] > [plan.request.config.draws] for path in job.path.glob("*")):
                 artefacts.discard(job.path)
-        make_features(list(jobs.values()), workers=workers, report=report)
+        make_features(list(jobs.values()), engine=engine)
 
-    def jobs(self, plan: FeaturePlan, *, keep: bool = False) -> dict[FeatureSet, FeatureJob]:
+    def jobs(self, plan: FeaturePlan, *, keep: bool = False, engine: Engine = DEFAULT) -> dict[FeatureSet, FeatureJob]:
         """Return the jobs that make the features of a plan, one for each folder of features.
 
         Args:
             plan: The plan.
             keep: Whether gradient specs that are measured are written to the store.
+            engine: Where they are measured.
         """
         jobs: dict[Path, tuple[FeatureSet, FeatureJob]] = {}
         for feature_set, kinds in plan.kinds.items():
-            job = self._job(plan, feature_set, kinds, keep)
+            job = self._job(plan, feature_set, kinds, keep, engine)
             if job.path in jobs:  # Two checkpoints of a plan may have the same weights.
                 job = replace(job, kinds=tuple(sorted({*job.kinds, *jobs[job.path][1].kinds})))
             jobs[job.path] = feature_set, job
@@ -80,10 +79,12 @@ class FeatureStore:
         Raises:
             ArtefactError: They are missing or damaged.
         """
-        return StoredFeatures.open(self._job(plan, feature_set, (kind,), keep=False).path, kind)
+        return StoredFeatures.open(self._job(plan, feature_set, (kind,), False, DEFAULT).path, kind)
 
-    def _job(self, plan: FeaturePlan, feature_set: FeatureSet, kinds: Sequence[Feature], keep: bool) -> FeatureJob:
-        spec, examples = self._spec(plan, feature_set.checkpoint, keep), feature_set.examples
+    def _job(
+        self, plan: FeaturePlan, feature_set: FeatureSet, kinds: Sequence[Feature], keep: bool, engine: Engine
+    ) -> FeatureJob:
+        spec, examples = self._spec(plan, feature_set.checkpoint, keep, engine), feature_set.examples
         return FeatureJob(
             path=self.folder / spec.fingerprint[:12] / feature_set.name,
             spec=spec,
@@ -96,13 +97,21 @@ class FeatureStore:
             precision=plan.request.config.precision,
         )
 
-    def _spec(self, plan: FeaturePlan, checkpoint: Checkpoint | LoadedCheckpoint, keep: bool) -> GradientSpec:
+    def _spec(
+        self, plan: FeaturePlan, checkpoint: Checkpoint | LoadedCheckpoint, keep: bool, engine: Engine
+    ) -> GradientSpec:
         """Return the gradient spec of a checkpoint; a model in memory may change, so its spec is always made anew."""
         examples, config = plan.request.examples, plan.request.config
         key = (checkpoint, examples.fingerprint, config.compression.model_dump_json(), config.autocast)
         spec = self._specs.get((*key, True)) or self._specs.get((*key, keep))
         if spec is None or isinstance(checkpoint, LoadedCheckpoint):
             spec = self._specs[*key, keep] = make_gradient_spec(
-                self.folder, checkpoint, examples, config.compression, autocast=config.autocast, keep=keep
+                self.folder,
+                checkpoint,
+                examples,
+                config.compression,
+                autocast=config.autocast,
+                keep=keep,
+                engine=engine,
             )
         return spec

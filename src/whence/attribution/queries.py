@@ -15,7 +15,7 @@ from whence.data.load import kind_of
 from whence.diffusion.examples import Examples, Origin
 from whence.diffusion.model import DiffusionModel
 from whence.diffusion.sampling import draw_pictures
-from whence.engine import Report, silent
+from whence.engine import DEFAULT, Engine
 from whence.ensemble.model import Ensemble
 from whence.ensemble.sampling import Samples, expand_names, find_sample, sample
 from whence.errors import ConfigError, DataError, ModelError
@@ -31,7 +31,7 @@ def read_queries(
     sampler: SamplerConfig | None = None,
     resolution: int | None = None,
     grey: bool = False,
-    report: Report = silent,
+    engine: Engine = DEFAULT,
 ) -> Examples:
     """Return the pictures that `source` names, in the size of the model.
 
@@ -45,7 +45,7 @@ def read_queries(
         resolution: Crop the central square of pictures that are read and scale it to this height and width. The
             pictures for an ensemble always get its own size, and become grey if it is grey.
         grey: Turn pictures that are read into one channel, even where there are colours.
-        report: Called while drawing with (sampling steps done, steps in all).
+        engine: Where work runs. Its report is called while drawing with (sampling steps done, steps in all).
 
     Returns:
         The queries, float32 [Q, C, H, W] in [-1, 1]. A model of colours gets grey pictures in three equal channels. A
@@ -65,12 +65,12 @@ def read_queries(
         (('7/0', '7/1'), torch.Size([2, 1, 8, 8]), True)
     """
     if isinstance(model, Ensemble):
-        return _ensemble_queries(model, source, sampler, report)
+        return _ensemble_queries(model, source, sampler, engine)
     _require_pictures(model)
     if source.startswith(SAMPLE):
         seed, count = parse_sample_source(source)
         sampler, ids = sampler or SamplerConfig(method="ddim"), tuple(f"{seed}/{index}" for index in range(count))
-        return Examples(ids, draw_pictures(model, sampler, ids, report), origin=Origin(sampler, drawn=True))
+        return Examples(ids, draw_pictures(model, sampler, ids, engine), origin=Origin(sampler, drawn=True))
     path = Path(source)
     if ((path / MANIFEST).exists() or Path(f"{source}.part").exists()) and kind_of(path) != "dataset":
         return _of_samples(samples := Samples.open(path), _fitted(samples.pictures, model, source))
@@ -78,11 +78,11 @@ def read_queries(
     return Examples(data.ids, _fitted(data.images(range(len(data))), model, source))
 
 
-def _ensemble_queries(ensemble: Ensemble, source: str, sampler: SamplerConfig | None, report: Report) -> Examples:
+def _ensemble_queries(ensemble: Ensemble, source: str, sampler: SamplerConfig | None, engine: Engine) -> Examples:
     """Return the pictures that `source` names, in the size of an ensemble; all its members draw together."""
     if source.startswith(SAMPLE):
         seed, count = parse_sample_source(source)
-        samples = sample(ensemble, count=count, seed=seed, sampler=sampler, report=report)
+        samples = sample(ensemble, count=count, seed=seed, sampler=sampler, engine=engine)
         return _of_samples(samples, samples.pictures)
     if re.fullmatch(r"\d+/\d+(-\d+)?", source):
         ids, opened = expand_names([source]), dict[int, Samples]()

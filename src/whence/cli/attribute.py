@@ -105,6 +105,7 @@ def attribute(
     from whence.attribution.target import Target
     from whence.cli.progress import progress
     from whence.data import load
+    from whence.engine import Engine
 
     settings: dict[str, Any] = {"draws": draws, "damping": damping, "seed": seed, "autocast": bfloat16}
     settings["compression"] = {} if width is None else {"width": width}
@@ -127,8 +128,7 @@ def attribute(
             config=config,
             out=out,
             store=store,
-            workers=workers,
-            report=report,
+            engine=Engine(workers, report),
             scored=scored,
         )
     for name, scores in results.items():
@@ -155,9 +155,10 @@ def planned(request: AttributionRequest, out: Path, store: Path | None, workers:
     from whence.attribution.feature_plan import FeaturePlan
     from whence.attribution.feature_store import FeatureStore
     from whence.attribution.scores_folder import ScoresFolder
+    from whence.engine import Engine
 
     ScoresFolder(out, request).is_claimed()
-    return attribution_cost(FeaturePlan.of(request), FeatureStore(store or out / "features"), workers=workers)
+    return attribution_cost(FeaturePlan.of(request), FeatureStore(store or out / "features"), engine=Engine(workers))
 
 
 def export(

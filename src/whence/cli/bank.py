@@ -90,6 +90,7 @@ def build(
     """
     from whence.cli.progress import progress
     from whence.data import load
+    from whence.engine import Engine
     from whence.evaluation.bank import BankConfig, build_pool, measure_references, usual_pools
     from whence.evaluation.bank.bank_cost import bank_cost
     from whence.evaluation.bank.bank_request import BankRequest
@@ -112,18 +113,18 @@ def build(
     for pool in pools:
         pool.subsets(classes_of(images), settings.seed)
     if plan:
-        show_cost(bank_cost(request, pools, out, shard=part, keep_models=keep_models, workers=workers), out)
+        show_cost(bank_cost(request, pools, out, shard=part, keep_models=keep_models, engine=Engine(workers)), out)
         return
     if part[0] > 1:
         require_base(out, part)
     with progress(f"training {models} reference models") as report:
-        bank = make_bank(request, out, workers=workers, report=report)
+        bank = make_bank(request, out, engine=Engine(workers, report))
     with progress("measuring reference models") as report:
-        measure_references(bank, report)
+        measure_references(bank, Engine(report=report))
     say(f"{out} has its base: {models} reference models and {len(bank.queries)} queries.")
     for pool in pools:
         with progress(f"training pool {pool.name}") as report:
-            build_pool(bank, pool, shard=part, keep_models=keep_models, workers=workers, report=report)
+            build_pool(bank, pool, shard=part, keep_models=keep_models, engine=Engine(workers, report))
     for line in closing_lines(bank.path, pools, part):
         say(line)
 

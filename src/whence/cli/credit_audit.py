@@ -74,6 +74,7 @@ def audit(
     from whence.credit.near_duplicates import near_duplicate_clusters
     from whence.credit.split import can_measure_split, measure_split
     from whence.credit.study import Study
+    from whence.engine import Engine
     from whence.errors import ConfigError
     from whence.report.credit.credit_folder import CreditFolder
 
@@ -94,7 +95,7 @@ def audit(
                 raise ConfigError("--split makes new models: name the run that the shares are of with --run.")
             with progress(f"{name}, {split} under {names} names") as report:
                 study = Study.open(credit, run)
-                drifts += measure_split(study, shares, made, split, names, workers=workers, report=report)
+                drifts += measure_split(study, shares, made, split, names, engine=Engine(workers, report))
     means = summary(drifts)
     say(f"A contributor that takes {names} names, on average over contributors (sizes of totals):")
     columns = ("estimator", "attack", "behaviour", "before", "after", "ratio")

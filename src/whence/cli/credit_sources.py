@@ -82,6 +82,7 @@ def compute_from_ensemble(options: CreditOptions, draws: int) -> None:
     from whence.credit.credit import write_credit
     from whence.credit.ensemble_credit import credit_of_ensemble
     from whence.data import write
+    from whence.engine import Engine
     from whence.ensemble import Ensemble
     from whence.errors import ConfigError
 
@@ -100,7 +101,7 @@ def compute_from_ensemble(options: CreditOptions, draws: int) -> None:
     with progress("exact losses") as report:
         pictures, names = queries.values, queries.ids
         credit = credit_of_ensemble(
-            ensemble, contributors, pictures, names, draws=draws, workers=options.workers, report=report
+            ensemble, contributors, pictures, names, draws=draws, engine=Engine(options.workers, report)
         )
     write(data, options.out / "data")
     inputs = {"ensemble": target.fingerprint, "queries": list(queries.ids)}
@@ -130,6 +131,7 @@ def compute_from_run(
     from whence.credit.study import Study
     from whence.credit.study_credit import credit_of_study, request_of
     from whence.data import load
+    from whence.engine import Engine
 
     target, requested = Target.open(options.source), [behaviour(name) for name in behaviours]
     data = options.load()
@@ -149,7 +151,7 @@ def compute_from_run(
     for method in methods:
         with progress(method.name) as report:
             credit, game = credit_of_study(
-                study, contributors, requested, method, sampling, base=base, workers=options.workers, report=report
+                study, contributors, requested, method, sampling, base=base, engine=Engine(options.workers, report)
             )
         made = request_of(contributors, requested, sampling)
         show_credit(credit, write_credit(credit, options.out, study.inputs, made, game))
@@ -176,12 +178,13 @@ def _show_plan(
 
     from whence.credit.credit_cost import credit_cost
     from whence.credit.study import Study
+    from whence.engine import Engine
 
     with TemporaryDirectory() as scratch:
         study = Study.begin(options.out if (options.out / "request").exists() else Path(scratch), *study_of)
         for method in methods:
             say(f"{method.title}:")
-            show_cost(credit_cost(study, contributors, method, sampling, workers=options.workers), options.out)
+            show_cost(credit_cost(study, contributors, method, sampling, engine=Engine(options.workers)), options.out)
 
 
 def _estimator(

@@ -30,10 +30,11 @@ def demo(
     from whence.config import Config
     from whence.data import load
     from whence.diffusion.training_cost import training_cost
+    from whence.engine import Engine
 
     digits, config = load("digits"), Config().updated("training", batch_size=BATCH_SIZE)
     if plan:
-        show_cost(training_cost(digits, config, members=MEMBERS, workers=workers), out)
+        show_cost(training_cost(digits, config, members=MEMBERS, engine=Engine(workers)), out)
         return
     from whence.cli.progress import duration, progress
     from whence.ensemble import sample, train_ensemble
@@ -43,15 +44,15 @@ def demo(
     say(f"1. {len(digits):,} real handwritten digits, 8x8 pixels; each is a unit that can be left out.")
     say(f"2. Training {MEMBERS} small diffusion models. Each sees the half of the digits that its code words allow.")
     with progress("training") as report:
-        ensemble = train_ensemble(digits, out, members=MEMBERS, config=config, workers=workers, report=report)
+        ensemble = train_ensemble(digits, out, members=MEMBERS, config=config, engine=Engine(workers, report))
     say(f"3. Drawing pictures 0/0 to 0/{COUNT - 1} from the mean prediction of all {MEMBERS}.")
     with progress("drawing") as report:
-        samples = sample(ensemble, count=COUNT, seed=0, workers=workers, report=report)
+        samples = sample(ensemble, count=COUNT, seed=0, engine=Engine(workers, report))
     ablations = _ablate(ensemble, samples, digits, workers)
     unit = ablations[0].units
     say(f"5. The opt-out: new pictures by the members that never saw digit {', '.join(unit)}.")
     with progress("drawing") as report:
-        sample(ensemble, count=COUNT, seed=1, without=unit, workers=workers, report=report)
+        sample(ensemble, count=COUNT, seed=1, without=unit, engine=Engine(workers, report))
     _write_figure(out / "demo.png", digits, ablations)
     page = write_report(ensemble)
     farther = sum(ablation.distance > (ablation.placebo_distance or 0) for ablation in ablations)
@@ -65,6 +66,7 @@ def demo(
 def _ablate(ensemble: Ensemble, samples: Samples, digits: Dataset, workers: int | None) -> Sequence[Ablation]:
     """Draw the first pictures again, each without the training image most like it."""
     from whence.cli.progress import progress
+    from whence.engine import Engine
     from whence.ensemble import ablate_each
     from whence.ensemble.make_ablation import nearest_units
     from whence.similarity.pixel import pixel
@@ -76,7 +78,7 @@ def _ablate(ensemble: Ensemble, samples: Samples, digits: Dataset, workers: int 
     say("   by the members that never saw it, and beside it a placebo: as many members, but no digit left out.")
     with progress("drawing again") as report:
         ablations = ablate_each(
-            ensemble, nearest_units(ensemble, samples.names[:SHOWN], 1), workers=workers, report=report
+            ensemble, nearest_units(ensemble, samples.names[:SHOWN], 1), engine=Engine(workers, report)
         )
     for ablation in ablations:
         show_ablation(ablation)

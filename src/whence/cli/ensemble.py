@@ -59,6 +59,7 @@ def train(
     from whence.config import read_config
     from whence.data import load
     from whence.diffusion.training_cost import training_cost
+    from whence.engine import Engine
     from whence.ensemble.training import make_codebook, train_ensemble
     from whence.proof.root import commit
 
@@ -67,7 +68,7 @@ def train(
     show_notes(images.notes)
     if plan:
         make_codebook(images, members, codebook_seed, weight)
-        show_cost(training_cost(images, settings, members=members, workers=workers), out)
+        show_cost(training_cost(images, settings, members=members, engine=Engine(workers)), out)
         return
     with progress(f"training {members} members") as report:
         ensemble = train_ensemble(
@@ -77,8 +78,7 @@ def train(
             weight=weight,
             config=settings,
             codebook_seed=codebook_seed,
-            workers=workers,
-            report=report,
+            engine=Engine(workers, report),
         )
     units = len(ensemble.codebook.units)
     say(f"{out} is whole: {members} members on {len(images):,} images in {units:,} units, every member checked.")
@@ -109,6 +109,7 @@ def sample(
     Example: `whence ensemble sample runs/ens --count 16 --seed 1 --without 17`
     """
     from whence.cli.progress import progress
+    from whence.engine import Engine
     from whence.ensemble import Ensemble
     from whence.ensemble import sample as draw_samples
     from whence.ensemble.drawing_cost import drawing_cost
@@ -119,11 +120,11 @@ def sample(
     sampler = ensemble.config.updated("sampler", method=method, steps=steps).sampler
     if plan:
         missing = SampleRequest.make(ensemble, count, seed, units, sampler).missing_trajectories()
-        show_cost(drawing_cost(ensemble, {sampler: missing}, workers=workers), run)
+        show_cost(drawing_cost(ensemble, {sampler: missing}, engine=Engine(workers)), run)
         return
     with progress(f"drawing {count} pictures") as report:
         samples = draw_samples(
-            ensemble, count=count, seed=seed, without=units, sampler=sampler, workers=workers, report=report
+            ensemble, count=count, seed=seed, without=units, sampler=sampler, engine=Engine(workers, report)
         )
     names = samples.names
     say(f"Pictures {names[0]} to {names[-1]}, by {len(samples.manifest.made['members'])} members: {samples.path}")
@@ -156,6 +157,7 @@ def ablate(
     Example: `whence ensemble ablate runs/ens --sample 0/3 --unit 17 --unit 230`
     """
     from whence.cli.progress import progress
+    from whence.engine import Engine
     from whence.ensemble import Ensemble, ablate_each
     from whence.ensemble.drawing_cost import drawing_cost
     from whence.ensemble.make_ablation import missing_trajectories, nearest_units
@@ -168,10 +170,10 @@ def ablate(
     requests = [(name, unit or []) for name in names] if unit else nearest_units(ensemble, names, nearest or 1)
     if plan:
         missing = missing_trajectories(ensemble, requests, keep_only=keep_only)
-        show_cost(drawing_cost(ensemble, missing, workers=workers), run)
+        show_cost(drawing_cost(ensemble, missing, engine=Engine(workers)), run)
         return
     with progress(f"drawing {len(requests)} counterfactuals and placebos") as report:
-        ablations = ablate_each(ensemble, requests, keep_only=keep_only, workers=workers, report=report)
+        ablations = ablate_each(ensemble, requests, keep_only=keep_only, engine=Engine(workers, report))
     for ablation in ablations:
         show_ablation(ablation)
     say(f"All of them on one page: whence report {run}")

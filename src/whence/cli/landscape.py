@@ -52,6 +52,7 @@ def losses(
     """
     from whence.attribution.queries import read_queries
     from whence.cli.progress import progress
+    from whence.engine import Engine
     from whence.ensemble import Ensemble
     from whence.ensemble.drawing_cost import losses_cost
     from whence.ensemble.influence_text import independence_note
@@ -66,10 +67,10 @@ def losses(
     names, pictures = examples.ids, examples.values
     check_queries(ensemble, pictures, names, draws)
     if plan:
-        show_cost(losses_cost(ensemble, len(names), draws, workers=workers), run)
+        show_cost(losses_cost(ensemble, len(names), draws, engine=Engine(workers)), run)
         return
     with progress(f"losses of {len(names)} pictures") as report:
-        measured = measure(ensemble, pictures, names, draws=draws, workers=workers, report=report)
+        measured = measure(ensemble, pictures, names, draws=draws, engine=Engine(workers, report))
     full, scores = measured.full(), measured.scores()
     for name in names[:PRINTED]:
         say(f"Picture {name}: loss {full[names.index(name)]:.4f} by all members, mean over {draws} draws")
@@ -101,6 +102,7 @@ def landscape(
     Example: `whence ensemble landscape runs/ens --samples 0/0-15`
     """
     from whence.cli.progress import progress
+    from whence.engine import Engine
     from whence.ensemble import Ensemble
     from whence.ensemble.drawing_cost import drawing_cost
     from whence.ensemble.make_landscape import landscape as draw_landscapes
@@ -110,10 +112,10 @@ def landscape(
     together = unit or []
     if plan:
         missing = missing_trajectories(ensemble, samples, placebos, together)
-        show_cost(drawing_cost(ensemble, missing, workers=workers), run)
+        show_cost(drawing_cost(ensemble, missing, engine=Engine(workers)), run)
         return
     with progress("drawing the landscape") as report:
-        drawn = draw_landscapes(ensemble, samples, placebos=placebos, together=together, workers=workers, report=report)
+        drawn = draw_landscapes(ensemble, samples, placebos=placebos, together=together, engine=Engine(workers, report))
     for picture in drawn:
         if together:
             say(f"Picture {picture.sample}")

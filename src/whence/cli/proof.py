@@ -50,6 +50,7 @@ def certify(
     Example: `whence ensemble certify runs/ens --sample 0/3 --without 17 --out cert.json`
     """
     from whence.cli.progress import progress
+    from whence.engine import Engine
     from whence.ensemble import Ensemble
     from whence.ensemble.drawing_cost import drawing_cost
     from whence.ensemble.make_ablation import missing_trajectories
@@ -57,10 +58,12 @@ def certify(
 
     ensemble = Ensemble.open(run)
     if plan:
-        show_cost(drawing_cost(ensemble, missing_trajectories(ensemble, [(sample, without)]), workers=workers), run)
+        show_cost(
+            drawing_cost(ensemble, missing_trajectories(ensemble, [(sample, without)]), engine=Engine(workers)), run
+        )
         return
     with progress("drawing") as report:
-        certificate = make(ensemble, sample, without, workers=workers, report=report)
+        certificate = make(ensemble, sample, without, engine=Engine(workers, report))
     certificate.write(out)
     say(certificate.statement)
     for line in certificate.not_proven:
@@ -112,6 +115,7 @@ def verify(
     Example: `whence verify cert.json --run runs/ens --root HASH`
     """
     from whence.cli.progress import progress
+    from whence.engine import Engine
     from whence.proof import verify as check
 
     if plan:
@@ -120,7 +124,13 @@ def verify(
     try:
         with progress("verifying") as report:
             verification = check(
-                proof, run=run, root=root, retrain_one=retrain_one, member=member, image=image, report=report
+                proof,
+                run=run,
+                root=root,
+                retrain_one=retrain_one,
+                member=member,
+                image=image,
+                engine=Engine(report=report),
             )
     except WhenceError as error:
         say(f"REFUSED: {error}")

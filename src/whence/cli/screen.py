@@ -36,6 +36,7 @@ def screen(
     Example: `whence ensemble screen runs/ens --sample 0/3 --sample 0/8-11 --top 10`
     """
     from whence.cli.progress import progress
+    from whence.engine import Engine
     from whence.ensemble import Ensemble
     from whence.ensemble.drawing_cost import screen_cost
     from whence.ensemble.screen import screen as estimate
@@ -44,10 +45,10 @@ def screen(
     ensemble = Ensemble.open(run)
     requests = screen_requests(ensemble, sample)
     if plan:
-        show_cost(screen_cost(ensemble, requests, workers=workers), run)
+        show_cost(screen_cost(ensemble, requests, engine=Engine(workers)), run)
         return
     with progress(f"screening {len(requests)} pictures") as report:
-        scores = estimate(ensemble, sample, workers=workers, report=report)
+        scores = estimate(ensemble, sample, engine=Engine(workers, report))
     for request in requests:
         name = request.sample
         say(f"Picture {name}: estimated distance without the unit, to first order, pixels in [0, 1]")

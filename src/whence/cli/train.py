@@ -35,6 +35,7 @@ def train(
     from whence.data import load
     from whence.diffusion.training import train as train_model
     from whence.diffusion.training_cost import training_cost
+    from whence.engine import Engine
 
     settings = read_config(config).updated("training", steps=steps, seed=seed)
     images = load(data, split=split, unit_column=unit_column, resolution=resolution, grey=grey)
@@ -43,6 +44,6 @@ def train(
         show_cost(training_cost(images, settings), out)
         return
     with progress("training") as report:
-        train_model(images, out, settings, report=report)
+        train_model(images, out, settings, engine=Engine(report=report))
     say(f"{out} is trained: {settings.training.steps:,} steps on {len(images):,} images.")
     say(f'Open it with  diffusers.DDPMPipeline.from_pretrained("{out}")')

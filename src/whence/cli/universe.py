@@ -26,6 +26,7 @@ def export(
     Example: `whence ensemble export runs/ens --format ctf universe.ctf`
     """
     from whence.cli.progress import progress
+    from whence.engine import Engine
     from whence.ensemble import Ensemble
     from whence.ensemble.landscape import landscapes
     from whence.universe import write_universe
@@ -33,7 +34,7 @@ def export(
     ensemble = Ensemble.open(run)
     drawn = landscapes(ensemble)
     with progress("writing sheets") as report:
-        universe = write_universe(out, ensemble, drawn, report=report)
+        universe = write_universe(out, ensemble, drawn, engine=Engine(report=report))
     pictures = ", ".join(landscape.sample for landscape in drawn[:4]) + (", ..." if len(drawn) > 4 else "")
     say(f"{out} holds {len(drawn)} pictures ({pictures}), each without each of {len(universe.units):,} units.")
     say(f"Its size is {size(out.stat().st_size)}; format: {format}, {universe.config.format}.")

@@ -15,7 +15,7 @@ from whence.credit.study_credit import CoalitionSampling
 from whence.diffusion.model import DiffusionModel
 from whence.diffusion.sizes import complete_training
 from whence.diffusion.training_cost import time_step, weight_bytes
-from whence.engine import workers_here
+from whence.engine import DEFAULT, Engine
 from whence.retraining.measurement_cost import time_drawing, time_losses
 
 
@@ -24,7 +24,7 @@ def credit_cost(
     contributors: Contributors,
     estimator: Estimator,
     sampling: CoalitionSampling | None = None,
-    workers: int | None = None,
+    engine: Engine = DEFAULT,
 ) -> Cost:
     """Return the cost of the models that an estimator lacks, from timing a few training steps, losses and drawings.
 
@@ -33,7 +33,7 @@ def credit_cost(
         contributors: Whose the examples are.
         estimator: Which coalitions are needed.
         sampling: How many coalitions, and how often.
-        workers: Processes; default one for each core.
+        engine: Where work runs.
 
     Returns:
         The cost. Measuring the credited model and the model of nobody is not counted; a step is timed in this process,
@@ -44,7 +44,7 @@ def credit_cost(
     missing = missing_models(study, [contributors.kept(row) for row in rows], sampling.repeats)
     if not missing:
         return Cost(0.0, psutil.Process().memory_info().rss, 0, "nothing: all of it is there already")
-    used = min(workers or workers_here(), len(missing))
+    used = engine.processes(len(missing))
     steps = [retraining.config.training.steps for retraining in missing]
     config = study.config.model_copy(update={"training": complete_training(study.config.training, study.data.size)})
     step, model = time_step(study.data, config, study.start)

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from whence.credit.contributors import Contributors
 from whence.credit.credit import LEVEL, Credit, Explained
-from whence.engine import Report, silent
+from whence.engine import DEFAULT, Engine
 from whence.ensemble.losses import Losses
 from whence.ensemble.make_losses import losses
 from whence.ensemble.model import Ensemble
@@ -38,8 +38,7 @@ def credit_of_ensemble(
     names: Sequence[str],
     *,
     draws: int = 100,
-    workers: int | None = None,
-    report: Report = silent,
+    engine: Engine = DEFAULT,
 ) -> Credit:
     """Measure the loss of an ensemble on pictures without each contributor, exactly and without training.
 
@@ -49,8 +48,7 @@ def credit_of_ensemble(
         pictures: Any pictures, float32 [Q, C, H, W] in [-1, 1].
         names: Their ids, Q.
         draws: Draws (timestep, noise) per picture.
-        workers: Processes; default one for each core.
-        report: Called with (network evaluations done, evaluations in all).
+        engine: Where work runs. Its report is called with (network evaluations done, evaluations in all).
 
     Returns:
         Shares [Q, U] of fit, which is minus the loss: positive where the loss is higher without the contributor than
@@ -64,7 +62,7 @@ def credit_of_ensemble(
         NoSurvivorsError: Every member trained on examples of some contributor.
     """
     survivors = torch.from_numpy(survivors_of(ensemble, contributors))
-    exact = losses(ensemble, pictures, names, draws=draws, workers=workers, report=report)
+    exact = losses(ensemble, pictures, names, draws=draws, engine=engine)
     counts, members = survivors.sum(1), ensemble.codebook.members
     expected = torch.stack([exact.expected(int(count)) for count in counts], 1)
     shares = (exact.of(survivors) - expected).numpy()

@@ -15,7 +15,7 @@ from whence.credit.game import Game
 from whence.credit.study import Study
 from whence.diffusion.model import DiffusionModel, fingerprint
 from whence.diffusion.ranges import require_size
-from whence.engine import Report, silent
+from whence.engine import DEFAULT, Engine
 from whence.errors import MismatchError, ModelError
 from whence.retraining.measurement import Measurement
 from whence.retraining.retrain import MODEL_SUFFIX, Retraining, missing_retrainings, retrain
@@ -33,8 +33,7 @@ def measure_game(
     repeats: int = 1,
     mean: bool = True,
     base: Path | None = None,
-    workers: int | None = None,
-    report: Report = silent,
+    engine: Engine = DEFAULT,
 ) -> Game:
     """Make and measure the models of coalitions that are missing, and return the values of all.
 
@@ -50,8 +49,7 @@ def measure_game(
         mean: Whether repeats are averaged; else they are rows of the game, one repeat after another, each with the M
             coalitions and everybody.
         base: The model before any of these examples, such as the one that was fine-tuned.
-        workers: Processes; default one for each core.
-        report: Called with (training steps done, steps in all).
+        engine: Where work runs. Its report is called with (training steps done, steps in all).
 
     Returns:
         The game.
@@ -70,7 +68,7 @@ def measure_game(
     functions = [behaviour.prepare(study.context) for behaviour in behaviours]
     inside = with_everybody(coalitions)
     rows = [contributors.kept(row) for row in inside]
-    measured = measure_coalitions(study, rows, repeats=repeats, base=base, workers=workers, report=report)
+    measured = measure_coalitions(study, rows, repeats=repeats, base=base, engine=engine)
     values, none = _values(functions, measured), _values(functions, [[measure_nobody(study, base)]])[0, 0]
     if mean:
         return Game(contributors.names, names, coalitions, values[:-1].mean(1), none, values[-1].mean(0))
@@ -98,8 +96,7 @@ def measure_coalitions(
     *,
     repeats: int = 1,
     base: Path | None = None,
-    workers: int | None = None,
-    report: Report = silent,
+    engine: Engine = DEFAULT,
 ) -> list[list[Measurement]]:
     """Make and measure the models of some examples, those that are missing, and return the measurements of all.
 
@@ -110,8 +107,7 @@ def measure_coalitions(
         rows: Rows of the examples of each model, ascending; the model of none is `base`.
         repeats: Training seeds of each.
         base: The model before any of these examples.
-        workers: Processes; default one for each core.
-        report: Called with (training steps done, steps in all).
+        engine: Where work runs. Its report is called with (training steps done, steps in all).
 
     Returns:
         For each model the measurements of all repeats.
@@ -120,7 +116,7 @@ def measure_coalitions(
     models = [folder / f"{retraining.name}{MODEL_SUFFIX}" for retraining in retrainings]
     if missing_retrainings(study, folder, retrainings) or any(model.exists() for model in models):
         with artefacts.lock(folder):
-            retrain(study, folder, retrainings, workers=workers, report=report)
+            retrain(study, folder, retrainings, engine=engine)
             for model in models:  # A run that was killed just before it deleted one left it here.
                 artefacts.discard(model)
     nobody = None if all(map(len, rows)) else measure_nobody(study, base)

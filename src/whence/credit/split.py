@@ -17,7 +17,7 @@ from whence.credit.game import Game
 from whence.credit.make_game import measure_game
 from whence.credit.study import Study
 from whence.data import NO_UNIT
-from whence.engine import Report, silent
+from whence.engine import DEFAULT, Engine
 from whence.errors import ConfigError
 
 
@@ -117,8 +117,7 @@ def measure_split(
     unit: str,
     names: int,
     *,
-    workers: int | None = None,
-    report: Report = silent,
+    engine: Engine = DEFAULT,
 ) -> tuple[Drift, ...]:
     """Make the models of coalitions of the parts of a contributor, and return the drift of its totals.
 
@@ -128,8 +127,7 @@ def measure_split(
         made: How they were computed, from their manifest.
         unit: The contributor.
         names: How many names it takes.
-        workers: Processes; default one for each core.
-        report: Called with (training steps done, steps in all).
+        engine: Where work runs. Its report is called with (training steps done, steps in all).
 
     Returns:
         One drift for each behaviour.
@@ -141,7 +139,7 @@ def measure_split(
         estimator = owen(len(players), split.clusters)
 
     def values(rows: np.ndarray) -> np.ndarray:
-        models: dict[str, Any] = {"repeats": made["repeats"], "workers": workers, "report": report}
+        models: dict[str, Any] = {"repeats": made["repeats"], "engine": engine}
         return measure_game(study, players, behaviours, rows, **models).values
 
     return split_drifts(credit, split, estimator, values, count=made["coalitions"], seed=made["seed"])

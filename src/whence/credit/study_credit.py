@@ -18,7 +18,7 @@ from whence.credit.game import Game
 from whence.credit.intervals import replicates
 from whence.credit.make_game import measure_game
 from whence.credit.study import Study
-from whence.engine import Report, silent
+from whence.engine import DEFAULT, Engine
 from whence.errors import ConfigError
 
 
@@ -55,8 +55,7 @@ def credit_of_study(
     sampling: CoalitionSampling | None = None,
     *,
     base: Path | None = None,
-    workers: int | None = None,
-    report: Report = silent,
+    engine: Engine = DEFAULT,
 ) -> tuple[Credit, Game]:
     """Share out what a model does among its contributors, by models of coalitions of them.
 
@@ -69,8 +68,7 @@ def credit_of_study(
         estimator: How it is shared out.
         sampling: How many models are made.
         base: The model before any of these examples; without one an untrained network is v(∅).
-        workers: Processes; default one for each core.
-        report: Called with (training steps done, steps in all).
+        engine: Where work runs. Its report is called with (training steps done, steps in all).
 
     Returns:
         The shares, and the game that they are of. Intervals cover which coalitions were drawn and the noise of their
@@ -88,8 +86,8 @@ def credit_of_study(
     sampling = sampling or CoalitionSampling()
     rows = estimator.coalitions(len(contributors), sampling.coalitions, sampling.seed)
     mean = _require_enough(estimator, contributors, rows) or sampling.repeats == 1
-    models: dict[str, Any] = {"repeats": sampling.repeats, "mean": mean, "base": base, "workers": workers}
-    game = measure_game(study, contributors, behaviours, rows, **models, report=report)
+    models: dict[str, Any] = {"repeats": sampling.repeats, "mean": mean, "base": base}
+    game = measure_game(study, contributors, behaviours, rows, **models, engine=engine)
     resampled = replicates(estimator, game, sampling.seed)
     credit = Credit(
         estimator.name,

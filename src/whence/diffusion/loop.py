@@ -28,7 +28,7 @@ from whence.diffusion.diagnosis import require_finite
 from whence.diffusion.draws import Draws
 from whence.diffusion.model import DiffusionModel
 from whence.diffusion.record import Recorder
-from whence.engine import Report, device
+from whence.engine import DEFAULT, Engine
 from whence.errors import NotFiniteError
 from whence.seeds import derived_seed
 
@@ -95,11 +95,12 @@ class Loop:
         folder: Path,
         start: DiffusionModel | None = None,
         conditions: Mapping[str, Tensor] = NO_CONDITIONS,
+        engine: Engine = DEFAULT,
     ) -> Loop:
         """A new run, from new weights or those of another model, or the interrupted one whose save is in `folder`."""
         training = config.training
         model = copy.deepcopy(start) if start else DiffusionModel.new(config.model, data.size, training.seed)
-        model.network.to(device()).float().train().requires_grad_(True)
+        model.network.to(engine.device).float().train().requires_grad_(True)
         optimiser = torch.optim.AdamW(
             model.network.parameters(),
             betas=training.betas,
@@ -107,22 +108,22 @@ class Loop:
             fused=True,
         )
         ema = EMAModel(model.network.parameters(), decay=training.ema, foreach=True)
-        w = torch.from_numpy(weights).float().to(device())
+        w = torch.from_numpy(weights).float().to(engine.device)
         loop = cls(data, w, training, folder, model, optimiser, ema, 0, Recorder(folder), conditions)
         loop._restore()
         return loop
 
-    def run(self, report: Report) -> None:
+    def run(self, engine: Engine) -> None:
         """Train from the current step to the last, saving on the way."""
         keep = set(checkpoint_steps(self.config))
-        report(self.step, self.config.steps)
+        engine.report(self.step, self.config.steps)
         while self.step < self.config.steps:
             self.one_step()
             if self.step in keep:
                 self._checkpoint()
             if self.step % self.config.save_every == 0 or self.step == self.config.steps:
                 self._save()
-            report(self.step, self.config.steps)
+            engine.report(self.step, self.config.steps)
 
     def finish(self) -> dict[str, Any]:
         """Write the diffusers folder; returns what the manifest should state."""

@@ -18,7 +18,7 @@ from whence.config import SamplerConfig
 from whence.diffusion.denoiser import NO_CONDITIONS, on_device, predict
 from whence.diffusion.draws import keys, normals
 from whence.diffusion.model import DiffusionModel
-from whence.engine import Report, device, one_thread, silent
+from whence.engine import DEFAULT, Engine, one_thread
 from whence.errors import ConfigError, NotFiniteError
 
 #: From x_t (float32 [n, ...]) and t (int64 [n]) to the network's output, float64 [n, ...].
@@ -55,7 +55,7 @@ def draw(
     model: DiffusionModel,
     config: SamplerConfig,
     names: Sequence[tuple[int, int]],
-    report: Report = silent,
+    engine: Engine = DEFAULT,
     observe: Observe | None = None,
 ) -> Tensor:
     """Draw one picture for each name; names may repeat where `predict` treats the rows differently.
@@ -65,7 +65,7 @@ def draw(
         model: Gives the process and the size of the pictures.
         config: Method, steps and clipping.
         names: (SEED, INDEX) of each picture, n of them.
-        report: Called with (sampling steps done, steps in all).
+        engine: Where work runs. Its report is called with (sampling steps done, steps in all).
         observe: Called at every step with the timestep and the predicted clean pictures.
 
     Returns:
@@ -76,14 +76,14 @@ def draw(
     """
     process = model.process
     steps = process.sampling_steps(config.steps)
-    x = picture_noise(names, 0, model.size).double().to(device())
+    x = picture_noise(names, 0, model.size).double().to(engine.device)
     for k, (t, s) in enumerate(steps):
         output = predict(x.float(), torch.full((len(x),), t, device=x.device))
         if observe is not None:
             observe(t, process.clean_picture(config, x, output, t))
         noise = picture_noise(names, k + 1, model.size).double().to(x.device) if s >= 0 else None
         x = process.step(config, x, output, t, s, noise)
-        report(k + 1, len(steps))
+        engine.report(k + 1, len(steps))
     bad = [name for name, picture in zip(names, x, strict=True) if not torch.isfinite(picture).all()]
     if bad:
         raise NotFiniteError(f"Picture {bad[0][0]}/{bad[0][1]} is not finite ({len(bad)} of {len(names)} pictures).")
@@ -109,7 +109,7 @@ def draw_pictures(
     model: DiffusionModel,
     config: SamplerConfig,
     names: Sequence[str],
-    report: Report = silent,
+    engine: Engine = DEFAULT,
     observe: Observe | None = None,
     conditions: Mapping[str, Tensor] = NO_CONDITIONS,
     guidance: Guidance | None = None,
@@ -122,7 +122,7 @@ def draw_pictures(
         model: The model that draws.
         config: Method, steps, clipping and canonical batch.
         names: SEED/INDEX of each picture, n of them.
-        report: Called with (sampling steps done, steps in all).
+        engine: Where work runs. Its report is called with (sampling steps done, steps in all).
         observe: See `draw`.
         conditions: Further arguments of the network by name, n rows each.
         guidance: Classifier-free guidance; by default there is none.
@@ -138,7 +138,7 @@ def draw_pictures(
         >>> torch.equal(both[1:], draw_pictures(model, config, ["0/1"]))
         True
     """
-    network = model.network.to(device()).eval()
+    network = model.network.to(engine.device).eval()
 
     def conditioned(x: Tensor, t: Tensor, rows: Mapping[str, Tensor]) -> Tensor:
         return predict(network, x, t, config.batch_size, on_device(rows, x.device)).double()
@@ -151,14 +151,14 @@ def draw_pictures(
         return unconditional + guidance.scale * (output - unconditional)
 
     with one_thread():
-        return draw(guided, model, config, [parse_name(name) for name in names], report, observe)
+        return draw(guided, model, config, [parse_name(name) for name in names], engine, observe)
 
 
 def predicted_clean(
     model: DiffusionModel,
     config: SamplerConfig,
     names: Sequence[str],
-    report: Report = silent,
+    engine: Engine = DEFAULT,
     conditions: Mapping[str, Tensor] = NO_CONDITIONS,
     guidance: Guidance | None = None,
 ) -> tuple[list[int], Tensor]:
@@ -172,7 +172,7 @@ def predicted_clean(
         model: The model that drew the pictures.
         config: How it drew them.
         names: SEED/INDEX of each picture, Q of them.
-        report: Called with (sampling steps done, steps in all).
+        engine: Where work runs. Its report is called with (sampling steps done, steps in all).
         conditions: As in `draw_pictures`.
         guidance: As in `draw_pictures`.
 
@@ -193,5 +193,5 @@ def predicted_clean(
         timesteps.append(t)
         pictures.append(clean.float().cpu())
 
-    draw_pictures(model, config, names, report, observe, conditions, guidance)
+    draw_pictures(model, config, names, engine, observe, conditions, guidance)
     return timesteps, torch.stack(pictures)

@@ -25,7 +25,7 @@ from whence.diffusion.loop import Loop
 from whence.diffusion.model import DiffusionModel, fingerprint
 from whence.diffusion.ranges import require_size
 from whence.diffusion.sizes import complete_config, complete_training
-from whence.engine import Report, device, one_thread, silent
+from whence.engine import DEFAULT, Engine, one_thread
 from whence.errors import DataError
 
 
@@ -37,7 +37,7 @@ def train(
     weights: Mapping[str, float] | None = None,
     start: DiffusionModel | None = None,
     conditions: Mapping[str, Tensor] = NO_CONDITIONS,
-    report: Report = silent,
+    engine: Engine = DEFAULT,
     patience: float = 0.0,
 ) -> Manifest:
     """Train one model and record the run; an interrupted run goes on, and a finished run is left as it is.
@@ -54,7 +54,7 @@ def train(
         start: A model from whose weights training goes on, with moments of zero and the step count of a new run. It is
             not changed, and `config.model` does not matter. Default: new weights.
         conditions: Further arguments of the network of `start` by name, with one row for each training example.
-        report: Called with (steps done, steps in all).
+        engine: Where work runs. Its report is called with (steps done, steps in all).
         patience: Seconds to wait for another writer of the same directory.
 
     Returns:
@@ -80,15 +80,15 @@ def train(
         made["model"] = start.process.record()
     manifest = artefacts.existing(path, "model", inputs=inputs, made=made)
     if manifest is not None:
-        report(config.training.steps, config.training.steps)
+        engine.report(config.training.steps, config.training.steps)
         return manifest
-    facts: dict[str, Any] = {"examples": len(data), "device": str(device())}
+    facts: dict[str, Any] = {"examples": len(data), "device": str(engine.device)}
     with artefacts.create(path, "model", inputs=inputs, made=made, facts=facts, patience=patience) as folder:
         artefacts.write_table(folder / "examples.parquet", {"id": list(data.ids), "weight": w})
         artefacts.write_bytes(folder / "config.toml", config.to_toml().encode())
         with one_thread():
-            loop = Loop.start(data, w, config, folder, start, conditions)
-            loop.run(report)
+            loop = Loop.start(data, w, config, folder, start, conditions, engine)
+            loop.run(engine)
             facts |= loop.finish()
     return artefacts.read_manifest(path, "model")
 

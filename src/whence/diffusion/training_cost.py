@@ -17,22 +17,22 @@ from whence.diffusion.denoiser import NO_CONDITIONS
 from whence.diffusion.loop import Loop
 from whence.diffusion.model import DiffusionModel
 from whence.diffusion.sizes import complete_config
-from whence.engine import one_thread, workers_here
+from whence.engine import DEFAULT, Engine, one_thread
 
 
-def training_cost(data: Dataset, config: Config, *, members: int = 1, workers: int | None = None) -> Cost:
+def training_cost(data: Dataset, config: Config, *, members: int = 1, engine: Engine = DEFAULT) -> Cost:
     """Cost of training `members` models, measured on a few steps of one.
 
     Args:
         data: The training examples.
         config: Settings of every model.
         members: Models to train.
-        workers: Processes; default one for each core.
+        engine: Where work runs.
 
     Returns:
         The cost. The steps are measured with one thread in this process, with no other work beside them.
     """
-    workers, config = min(workers or workers_here(), members), complete_config(config, data.size)
+    workers, config = engine.processes(members), complete_config(config, data.size)
     step, model = time_step(data, config)
     weights = weight_bytes(model)
     rounds = -(-members // workers)

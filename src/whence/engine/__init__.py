@@ -1,5 +1,6 @@
-"""Where work runs: this process or processes on this machine; the tasks don't know which."""
+"""The engine: where work runs. The tasks don't know whether that is this process or several on this machine."""
 
-from whence.engine.local import Report, Task, device, one_thread, run, silent, workers_here
+from whence.engine.engine import DEFAULT, Engine, Report, Task, cores, silent
+from whence.engine.threads import one_thread
 
-__all__ = ["Report", "Task", "device", "one_thread", "run", "silent", "workers_here"]
+__all__ = ["DEFAULT", "Engine", "Report", "Task", "cores", "one_thread", "silent"]

@@ -13,7 +13,7 @@ import torch
 from whence.config import SamplerConfig
 from whence.cost import Cost, counted, median_seconds
 from whence.diffusion.sampling import parse_name
-from whence.engine import device, one_thread, workers_here
+from whence.engine import DEFAULT, Engine, one_thread
 from whence.ensemble.make_losses import BATCH, BLOCK
 from whence.ensemble.members import Members
 from whence.ensemble.model import Ensemble
@@ -23,22 +23,22 @@ from whence.ensemble.trajectories import Trajectory, evaluations, part_count
 
 
 def drawing_cost(
-    ensemble: Ensemble, missing: Mapping[SamplerConfig, Sequence[Trajectory]], *, workers: int | None = None
+    ensemble: Ensemble, missing: Mapping[SamplerConfig, Sequence[Trajectory]], *, engine: Engine = DEFAULT
 ) -> Cost:
     """Return the cost of drawing pictures, measured on a few canonical batches of one member.
 
     Args:
         ensemble: A whole ensemble.
         missing: What is still to be drawn, by sampler.
-        workers: Processes; default one for each core.
+        engine: Where work runs.
     """
-    member = ensemble.open_members([0])
+    member = ensemble.open_members([0], engine)
     seconds, processes, work = 0.0, 1, []
     for sampler, trajectories in missing.items():
         if not trajectories:
             continue
         parts = part_count(len(trajectories), sampler)
-        used = min(workers or workers_here(), parts)
+        used = engine.processes(parts)
         batch = _batch_seconds(ensemble, member, sampler.batch_size)
         total = evaluations(trajectories, sampler)
         seconds += -(-parts // used) * (total / parts) * batch
@@ -56,18 +56,18 @@ def drawing_cost(
     )
 
 
-def losses_cost(ensemble: Ensemble, pictures: int, draws: int, *, workers: int | None = None) -> Cost:
+def losses_cost(ensemble: Ensemble, pictures: int, draws: int, *, engine: Engine = DEFAULT) -> Cost:
     """Return the cost of measuring the losses of pictures, measured on a few canonical batches of one member.
 
     Args:
         ensemble: A whole ensemble.
         pictures: Number of pictures.
         draws: Draws for each of them.
-        workers: Processes; default one for each core.
+        engine: Where work runs.
     """
-    member, members = ensemble.open_members([0]), ensemble.codebook.members
+    member, members = ensemble.open_members([0], engine), ensemble.codebook.members
     tasks = -(-pictures // BLOCK)
-    used = min(workers or workers_here(), tasks)
+    used = engine.processes(tasks)
     batch = _batch_seconds(ensemble, member, BATCH)
     total = members * tasks * -(-min(BLOCK, pictures) * draws // BATCH)
     return Cost(
@@ -79,19 +79,19 @@ def losses_cost(ensemble: Ensemble, pictures: int, draws: int, *, workers: int |
     )
 
 
-def screen_cost(ensemble: Ensemble, requests: Sequence[ScreenRequest], *, workers: int | None = None) -> Cost:
+def screen_cost(ensemble: Ensemble, requests: Sequence[ScreenRequest], *, engine: Engine = DEFAULT) -> Cost:
     """Return the cost of the screens that are not there yet, measured on a sampling step with copies of one member.
 
     Args:
         ensemble: A whole ensemble.
         requests: The screens.
-        workers: Processes; default one for each core.
+        engine: Where work runs.
     """
     groups = missing_groups(requests)
     if not groups:
         return Cost(0.0, psutil.Process().memory_info().rss, 0, "nothing: all of it is there already")
-    used = min(workers or workers_here(), len(groups))
-    member, members, sampler = ensemble.open_members([0]), ensemble.codebook.members, groups[0][0].sampler
+    used = engine.processes(len(groups))
+    member, members, sampler = ensemble.open_members([0], engine), ensemble.codebook.members, groups[0][0].sampler
     copies = Members(dict.fromkeys(range(members), member.networks[0]))
     single_step, names = sampler.model_copy(update={"steps": 1}), [parse_name(request.sample) for request in groups[0]]
     with one_thread():
@@ -110,8 +110,9 @@ def screen_cost(ensemble: Ensemble, requests: Sequence[ScreenRequest], *, worker
 
 def _batch_seconds(ensemble: Ensemble, member: Members, batch_size: int) -> float:
     """Median time of a canonical batch."""
-    x = torch.zeros(batch_size, *ensemble.reference_model.size, device=device())
-    t = torch.zeros(batch_size, dtype=torch.long, device=device())
+    place = next(member.networks[0].parameters()).device
+    x = torch.zeros(batch_size, *ensemble.reference_model.size, device=place)
+    t = torch.zeros(batch_size, dtype=torch.long, device=place)
     with one_thread():
         return median_seconds(partial(member.predict, 0, x, t, batch_size), 5)
 

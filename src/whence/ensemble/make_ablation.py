@@ -13,7 +13,7 @@ from torch import Tensor
 
 from whence import artefacts, images
 from whence.config import SamplerConfig
-from whence.engine import Report, silent
+from whence.engine import DEFAULT, Engine
 from whence.ensemble.ablation import Ablation, ablation_path
 from whence.ensemble.model import Ensemble
 from whence.ensemble.placebos import placebo
@@ -29,8 +29,7 @@ def ablate(
     units: Sequence[str],
     *,
     keep_only: bool = False,
-    workers: int | None = None,
-    report: Report = silent,
+    engine: Engine = DEFAULT,
 ) -> list[Ablation]:
     """Draw pictures again without some units, and a placebo beside each where the codebook has words left.
 
@@ -39,8 +38,7 @@ def ablate(
         samples: SEED/INDEX of one or more pictures that it has drawn.
         units: The units to leave out together.
         keep_only: The reverse: draw by the members that saw all of the units.
-        workers: Processes; default one for each core.
-        report: Called with (network evaluations done, evaluations in all).
+        engine: Where work runs. Its report is called with (network evaluations done, evaluations in all).
 
     Returns:
         One ablation for each sample. It is drawn only if it is not there yet.
@@ -51,7 +49,7 @@ def ablate(
         ArtefactError: A sample has not been drawn.
     """
     names = [samples] if isinstance(samples, str) else list(samples)
-    return ablate_each(ensemble, [(name, units) for name in names], keep_only=keep_only, workers=workers, report=report)
+    return ablate_each(ensemble, [(name, units) for name in names], keep_only=keep_only, engine=engine)
 
 
 def ablate_each(
@@ -59,8 +57,7 @@ def ablate_each(
     requests: Sequence[tuple[str, Sequence[str]]],
     *,
     keep_only: bool = False,
-    workers: int | None = None,
-    report: Report = silent,
+    engine: Engine = DEFAULT,
 ) -> list[Ablation]:
     """Draw ablations as `ablate` does, with other units for each sample; all are drawn together in full batches.
 
@@ -68,8 +65,7 @@ def ablate_each(
         ensemble: A whole ensemble.
         requests: (SEED/INDEX, units) of each ablation.
         keep_only: The reverse: draw by the members that saw all of the units.
-        workers: Processes; default one for each core.
-        report: Called with (network evaluations done, evaluations in all).
+        engine: Where work runs. Its report is called with (network evaluations done, evaluations in all).
 
     Returns:
         One ablation for each request, in that order.
@@ -78,8 +74,8 @@ def ablate_each(
     with artefacts.lock(ensemble.path / "ablations"):
         missing = _missing(plans)
         for sampler in dict.fromkeys(plan.samples.sampler for plan in missing):
-            _draw(ensemble, [plan for plan in missing if plan.samples.sampler == sampler], sampler, workers, report)
-    report(1, 1)
+            _draw(ensemble, [plan for plan in missing if plan.samples.sampler == sampler], sampler, engine)
+    engine.report(1, 1)
     return [Ablation.open(plan.path) for plan in plans]
 
 
@@ -181,13 +177,11 @@ def _missing(plans: list[AblationPlan]) -> list[AblationPlan]:
     return list({plan.path: plan for plan in plans if not plan.is_drawn()}.values())
 
 
-def _draw(
-    ensemble: Ensemble, plans: list[AblationPlan], sampler: SamplerConfig, workers: int | None, report: Report
-) -> None:
+def _draw(ensemble: Ensemble, plans: list[AblationPlan], sampler: SamplerConfig, engine: Engine) -> None:
     trajectories = [trajectory for plan in plans for trajectory in plan.trajectories().values()]
     request = [ensemble.manifest.fingerprint, sampler.record(), *map(repr, trajectories)]
     scratch = ensemble.path / "ablations" / artefacts.RESUME / artefacts.digest(request)[:12]
-    pictures = iter(draw_trajectories(ensemble, trajectories, sampler, scratch, workers, report))
+    pictures = iter(draw_trajectories(ensemble, trajectories, sampler, scratch, engine))
     for plan in plans:
         plan.write({name: next(pictures) for name in plan.trajectories()})
     artefacts.discard(scratch.parent)

@@ -20,7 +20,7 @@ import torch
 
 from whence import artefacts, images
 from whence.config import SamplerConfig
-from whence.engine import Report, Task, run, silent, workers_here
+from whence.engine import DEFAULT, Engine, Task, cores
 from whence.ensemble.landscape import Landscape, landscape_path, shard
 from whence.ensemble.model import Ensemble
 from whence.ensemble.placebos import placebos as placebo_sets
@@ -43,8 +43,7 @@ def landscape(
     *,
     placebos: int = PLACEBOS,
     together: Sequence[str] = (),
-    workers: int | None = None,
-    report: Report = silent,
+    engine: Engine = DEFAULT,
 ) -> list[Landscape]:
     """Draw all counterfactuals of pictures, and placebos.
 
@@ -54,8 +53,7 @@ def landscape(
         placebos: Code words without a unit that are ablated too; fewer if the codebook has no more.
         together: Leave out these units together, instead of each unit by itself. A placebo is then as many words
             together.
-        workers: Processes; default one for each core.
-        report: Called with (network evaluations done, evaluations in all).
+        engine: Where work runs. Its report is called with (network evaluations done, evaluations in all).
 
     Returns:
         One landscape for each picture. It is drawn only if it is not there yet, and extended if it has fewer placebos.
@@ -71,10 +69,10 @@ def landscape(
     missing = [plan for plan in plans if not plan.is_drawn()]
     with ExitStack() as stack:
         parts = {stack.enter_context(plan.create()): plan for plan in missing}
-        run(drawing_tasks(ensemble, parts, workers), workers=workers, report=report)
+        engine.run(drawing_tasks(ensemble, parts, engine))
         for part, plan in parts.items():
             plan.finish(part)
-    report(1, 1)
+    engine.report(1, 1)
     return [Landscape.open(plan.path) for plan in plans]
 
 
@@ -193,7 +191,7 @@ def missing_trajectories(
     return trajectories
 
 
-def drawing_tasks(ensemble: Ensemble, parts: Mapping[Path, LandscapePlan], workers: int | None = None) -> list[Task]:
+def drawing_tasks(ensemble: Ensemble, parts: Mapping[Path, LandscapePlan], engine: Engine = DEFAULT) -> list[Task]:
     """Return the tasks that draw the missing shards of landscapes; `parts` are the directories that are being filled.
 
     A task draws several shards, so that batches are full, but not so many that a worker has no task.
@@ -203,7 +201,7 @@ def drawing_tasks(ensemble: Ensemble, parts: Mapping[Path, LandscapePlan], worke
     rows = sum(len(trajectories) for _, _, trajectories in missing)
     tasks: list[Task] = []
     for sampler, group in groupby(missing, key=lambda block: block[0]):
-        most = min(TASK * sampler.batch_size, -(-rows // (workers or workers_here())))
+        most = min(TASK * sampler.batch_size, -(-rows // (engine.workers or cores())))
         files: list[tuple[Path, list[Trajectory]]] = []
         for _, file, trajectories in group:
             if files and sum(len(block) for _, block in files) + len(trajectories) > most:

@@ -14,7 +14,7 @@ from whence import artefacts
 from whence.diffusion.denoiser import NO_CONDITIONS
 from whence.diffusion.draws import Draws
 from whence.diffusion.model import DiffusionModel
-from whence.engine import Report, Task, device, run, silent
+from whence.engine import DEFAULT, Engine, Task
 from whence.ensemble.gram_matrix import draw_groups
 from whence.ensemble.losses import Losses
 from whence.ensemble.members import Members
@@ -35,8 +35,7 @@ def losses(
     *,
     draws: int = 100,
     seed: int = 0,
-    workers: int | None = None,
-    report: Report = silent,
+    engine: Engine = DEFAULT,
 ) -> Losses:
     """Measure the exact loss of the full ensemble, of every ablation and of any group of units, on pictures.
 
@@ -46,8 +45,7 @@ def losses(
         names: Their ids, Q. A draw depends on the id, the seed and its index alone.
         draws: Draws (timestep, noise) per picture.
         seed: Seed of the draws.
-        workers: Processes; default one for each core.
-        report: Called with (network evaluations done, evaluations in all).
+        engine: Where work runs. Its report is called with (network evaluations done, evaluations in all).
 
     Returns:
         The losses. They are measured only if they are not there yet.
@@ -68,12 +66,12 @@ def losses(
         artefacts.write_table(part / "queries.parquet", {"id": list(names)})
         files = [part / artefacts.RESUME / f"{k:05d}.safetensors" for k in range(-(-len(names) // BLOCK))]
         tasks = [_task(ensemble, part, k, file, made) for k, file in enumerate(files)]
-        run(tasks, workers=workers, report=report)
+        engine.run(tasks)
         grams = torch.cat([artefacts.read_tensors(file)["grams"] for file in files])
         artefacts.write_tensors(part / "grams.safetensors", {"grams": grams})
 
     artefacts.ensure(path, "losses", inputs=inputs, made=made, build=build)
-    report(1, 1)
+    engine.report(1, 1)
     return Losses.open(path, ensemble.codebook)
 
 
@@ -111,7 +109,7 @@ def _task(ensemble: Ensemble, part: Path, block: int, file: Path, made: dict[str
 
 
 def measure(
-    path: str, fingerprint: str, queries: str, first: int, draws: int, seed: int, file: str, report: Report
+    path: str, fingerprint: str, queries: str, first: int, draws: int, seed: int, file: str, engine: Engine
 ) -> None:
     """Measure the Gram matrices of a block of pictures and write them; a task for the engine.
 
@@ -125,10 +123,10 @@ def measure(
         x = artefacts.read_tensors(folder / "queries.safetensors")["pictures"][first : first + BLOCK]
         model = ensemble.reference_model
         source = model.process.draws(derived_seed(seed, "losses"))
-        grams = gram_matrices(model, ensemble.open_members(), x, names, source, draws, report=report)
+        grams = gram_matrices(model, ensemble.open_members(engine=engine), x, names, source, draws, engine=engine)
         artefacts.write_tensors(Path(file), {"grams": grams})
     done = len(names) * draws * artefacts.read_tensors(Path(file))["grams"].shape[-1]
-    report(done, done)
+    engine.report(done, done)
 
 
 @torch.inference_mode()
@@ -140,7 +138,7 @@ def gram_matrices(
     draws: Draws,
     count: int,
     conditions: Mapping[str, Tensor] = NO_CONDITIONS,
-    report: Report = silent,
+    engine: Engine = DEFAULT,
 ) -> Tensor:
     """Return the mean Gram matrices of the members' residuals by picture and group of draws, float64 [Q, G, M, M].
 
@@ -152,7 +150,7 @@ def gram_matrices(
         draws: Gives timesteps and noise.
         count: Draws per picture, T.
         conditions: Further arguments of the networks by name, Q rows each.
-        report: Called with (network evaluations done, evaluations in all).
+        engine: Where work runs. Its report is called with (network evaluations done, evaluations in all).
 
     Returns:
         R[q, g, m, m'] = mean over the draws of group g of ⟨r_m, r_m'⟩ / D.
@@ -167,7 +165,7 @@ def gram_matrices(
         batch = pairs[start : start + BATCH]
         q, k = (torch.tensor(side) for side in zip(*batch, *[batch[0]] * (BATCH - len(batch)), strict=True))
         t, noise = draws([names[row] for row in q], k.numpy(), model.size)
-        target, place = model.process.target(x[q], t, noise), device()
+        target, place = model.process.target(x[q], t, noise), engine.device
         x_t, t = model.process.noised(x[q], t, noise).to(place), t.to(place)
         rows = {name: tensor[q].to(place) for name, tensor in conditions.items()}
         outputs = [members.predict(m, x_t, t, BATCH, rows).cpu() for m in numbers]
@@ -177,5 +175,5 @@ def gram_matrices(
             if not torch.isfinite(gram).all():
                 raise NotFiniteError(f"The loss of picture {names[row]!r} is not finite at draw {draw}.")
         total.index_put_((q[: len(batch)], groups[k[: len(batch)]]), grams, accumulate=True)
-        report((start + len(batch)) * len(numbers), len(pairs) * len(numbers))
+        engine.report((start + len(batch)) * len(numbers), len(pairs) * len(numbers))
     return total / torch.bincount(groups).double()[None, :, None, None]

@@ -20,7 +20,7 @@ from whence import artefacts
 from whence.artefacts import Manifest
 from whence.diffusion.denoiser import NO_CONDITIONS, predict
 from whence.diffusion.model import DiffusionModel
-from whence.engine import device
+from whence.engine import DEFAULT, Engine
 from whence.errors import ArtefactError
 
 
@@ -46,10 +46,10 @@ class Members:
     networks: Mapping[int, nn.Module]
 
     @classmethod
-    def open(cls, ensemble: Path, members: Iterable[int]) -> Members:
-        """Return some members of the ensemble in a run directory."""
+    def open(cls, ensemble: Path, members: Iterable[int], engine: Engine = DEFAULT) -> Members:
+        """Return some members of the ensemble in a run directory, on the engine's device."""
         models = {member: DiffusionModel.load(member_path(ensemble, member)) for member in sorted(set(members))}
-        return cls({member: model.network.to(device()) for member, model in models.items()})
+        return cls({member: model.network.to(engine.device) for member, model in models.items()})
 
     @property
     def parameter_bytes(self) -> int:

@@ -12,6 +12,7 @@ from whence.artefacts import Manifest
 from whence.config import Config
 from whence.data import Dataset, read
 from whence.diffusion.model import DiffusionModel
+from whence.engine import DEFAULT, Engine
 from whence.ensemble.codebook import Codebook
 from whence.ensemble.members import Members, damaged_members, member_path
 from whence.errors import ArtefactError, MismatchError
@@ -78,9 +79,9 @@ class Ensemble:
         """The first member. Its process and the size of its pictures are those of every member."""
         return DiffusionModel.load(member_path(self.path, 0))
 
-    def open_members(self, members: Iterable[int] | None = None) -> Members:
-        """Load some members, by default all, on the device where they run."""
-        return Members.open(self.path, range(self.codebook.members) if members is None else members)
+    def open_members(self, members: Iterable[int] | None = None, engine: Engine = DEFAULT) -> Members:
+        """Load some members, by default all, on the engine's device."""
+        return Members.open(self.path, range(self.codebook.members) if members is None else members, engine)
 
 
 @lru_cache(maxsize=4)

@@ -19,7 +19,7 @@ from whence import artefacts, images
 from whence.artefacts import Manifest
 from whence.config import SamplerConfig
 from whence.diffusion.sampling import parse_name
-from whence.engine import Report, silent
+from whence.engine import DEFAULT, Engine
 from whence.ensemble.model import Ensemble
 from whence.ensemble.trajectories import Trajectory, draw_trajectories
 from whence.errors import ArtefactError, ConfigError
@@ -79,8 +79,7 @@ def sample(
     seed: int = 0,
     without: Sequence[str] = (),
     sampler: SamplerConfig | None = None,
-    workers: int | None = None,
-    report: Report = silent,
+    engine: Engine = DEFAULT,
 ) -> Samples:
     """Draw pictures from the mean prediction of all members, or of the members that never saw some units.
 
@@ -90,8 +89,7 @@ def sample(
         seed: The SEED of the names.
         without: Units to leave out.
         sampler: Method and steps; default the ensemble's configuration.
-        workers: Processes; default one for each core.
-        report: Called with (network evaluations done, evaluations in all).
+        engine: Where work runs. Its report is called with (network evaluations done, evaluations in all).
 
     Returns:
         The samples. They are drawn only if they are not there yet.
@@ -105,11 +103,11 @@ def sample(
     with artefacts.lock(request.path.with_name(f"{request.path.name}-request")):
         trajectories = request.missing_trajectories()
         if not trajectories:
-            report(1, 1)
+            engine.report(1, 1)
             return Samples.open(request.path)
         with artefacts.create(request.path, "samples", inputs=request.inputs, made=request.made) as part:
             scratch = part / artefacts.RESUME / "parts"
-            pictures = draw_trajectories(ensemble, trajectories, request.sampler, scratch, workers, report)
+            pictures = draw_trajectories(ensemble, trajectories, request.sampler, scratch, engine)
             artefacts.write_tensors(part / "pictures.safetensors", {"pictures": pictures})
             for index, picture in enumerate(pictures):
                 images.write_png(part / f"{index:05d}.png", images.to_pixels(picture))

@@ -21,7 +21,7 @@ from whence import artefacts
 from whence.artefacts import Manifest
 from whence.config import SamplerConfig
 from whence.diffusion.sampling import parse_name
-from whence.engine import Report, Task, run, silent
+from whence.engine import DEFAULT, Engine, Task
 from whence.ensemble.codebook import Codebook
 from whence.ensemble.model import Ensemble
 from whence.ensemble.sampling import Samples, expand_names, find_sample
@@ -80,9 +80,7 @@ def unit_changes(codebook: Codebook) -> Tensor:
     return torch.stack([weight_change(codebook.members, np.flatnonzero(~word).tolist()) for word in codebook.bits.T])
 
 
-def screen(
-    ensemble: Ensemble, samples: str | Sequence[str], *, workers: int | None = None, report: Report = silent
-) -> Scores:
+def screen(ensemble: Ensemble, samples: str | Sequence[str], *, engine: Engine = DEFAULT) -> Scores:
     """Estimate for every unit how far its ablation would move the pictures.
 
     The estimate is of first order in the members' weights and without clipping. It says which units are worth an exact
@@ -93,8 +91,7 @@ def screen(
     Args:
         ensemble: A whole ensemble.
         samples: SEED/INDEX or SEED/FIRST-LAST of Q pictures that it has drawn.
-        workers: Processes; default one for each core.
-        report: Called with (forward-mode evaluations done, evaluations in all).
+        engine: Where work runs. Its report is called with (forward-mode evaluations done, evaluations in all).
 
     Returns:
         Unsigned scores [Q, U], one column for each unit: estimated Euclidean distances over pixels in [0, 1].
@@ -105,8 +102,8 @@ def screen(
     """
     requests = screen_requests(ensemble, samples)
     with artefacts.lock(ensemble.path / "screens"):
-        run(_tasks(ensemble, missing_groups(requests)), workers=workers, report=report)
-    report(1, 1)
+        engine.run(_tasks(ensemble, missing_groups(requests)))
+    engine.report(1, 1)
     changes = unit_changes(ensemble.codebook)
     units = ensemble.codebook.units
     return Scores(
@@ -192,7 +189,7 @@ def _tasks(ensemble: Ensemble, groups: Sequence[list[ScreenRequest]]) -> list[Ta
     ]
 
 
-def draw_group(path: str, fingerprint: str, group: list[ScreenRequest], report: Report) -> None:
+def draw_group(path: str, fingerprint: str, group: list[ScreenRequest], engine: Engine) -> None:
     """Draw pictures with their tangents together and write a screen for each; a task for the engine.
 
     Raises:
@@ -202,10 +199,10 @@ def draw_group(path: str, fingerprint: str, group: list[ScreenRequest], report: 
     total = group_evaluations(ensemble, group)
     pictures, J = tangents(
         ensemble.reference_model,
-        ensemble.open_members(),
+        ensemble.open_members(engine=engine),
         group[0].sampler,
         [parse_name(request.sample) for request in group],
-        lambda done, steps: report(done * total // steps, total),
+        engine.reporting(lambda done, steps: engine.report(done * total // steps, total)),
     )
     for n, request in enumerate(group):
         with artefacts.create(request.path, "screen", inputs=request.inputs, made=request.made) as part:

@@ -27,7 +27,7 @@ from whence.config import SamplerConfig
 from whence.diffusion.denoiser import NO_CONDITIONS, denoise
 from whence.diffusion.model import DiffusionModel
 from whence.diffusion.sampling import picture_noise
-from whence.engine import Report, device, silent
+from whence.engine import DEFAULT, Engine
 from whence.ensemble.members import Members
 from whence.errors import NoSurvivorsError, NotFiniteError
 
@@ -37,7 +37,7 @@ def tangents(
     members: Members,
     sampler: SamplerConfig,
     names: Sequence[tuple[int, int]],
-    report: Report = silent,
+    engine: Engine = DEFAULT,
     conditions: Mapping[str, Tensor] = NO_CONDITIONS,
 ) -> tuple[Tensor, Tensor]:
     """Draw pictures by the mean of all members, without any clipping, and their tangents J_m = ∂x_0/∂w_m.
@@ -50,7 +50,7 @@ def tangents(
         members: All M members, in float32.
         sampler: Method and steps; it is used `unclipped`.
         names: (SEED, INDEX) of each picture, n of them.
-        report: Called with (sampling steps done, steps in all).
+        engine: Where work runs. Its report is called with (sampling steps done, steps in all).
         conditions: Further arguments of the networks by name, n rows each.
 
     Returns:
@@ -69,9 +69,9 @@ def tangents(
     """
     sampler = unclipped(sampler)
     steps = model.process.sampling_steps(sampler.steps)
-    x = picture_noise(names, 0, model.size).double().to(device())
+    x = picture_noise(names, 0, model.size).double().to(engine.device)
     networks = [members.networks[member] for member in sorted(members.networks)]
-    rows = {name: tensor.to(device()) for name, tensor in conditions.items()}
+    rows = {name: tensor.to(engine.device) for name, tensor in conditions.items()}
     d = x.new_zeros(len(networks), *x.shape)
     with torch.no_grad(), _forward_mode(networks):
         for k, (t, s) in enumerate(steps):
@@ -79,7 +79,7 @@ def tangents(
             noise = picture_noise(names, k + 1, model.size).double().to(x.device) if s >= 0 else None
             x = model.process.step(sampler, x, output, t, s, noise)
             d = model.process.step(sampler, d.flatten(0, 1), d_output.flatten(0, 1), t, s).reshape(d.shape)
-            report(k + 1, len(steps))
+            engine.report(k + 1, len(steps))
     for n, (seed, index) in enumerate(names):
         if not (torch.isfinite(x[n]).all() and torch.isfinite(d[:, n]).all()):
             raise NotFiniteError(

@@ -15,7 +15,7 @@ from whence.config import Config
 from whence.data import Dataset, read, write
 from whence.diffusion.sizes import complete_config
 from whence.diffusion.training import train
-from whence.engine import Report, Task, run, silent
+from whence.engine import DEFAULT, Engine, Task
 from whence.ensemble.codebook import Codebook
 from whence.ensemble.members import damaged_members, member_name, member_path
 from whence.ensemble.model import Ensemble
@@ -34,8 +34,7 @@ def train_ensemble(
     weight: int | None = None,
     config: Config | None = None,
     codebook_seed: int = 0,
-    workers: int | None = None,
-    report: Report = silent,
+    engine: Engine = DEFAULT,
 ) -> Ensemble:
     """Train an encoded ensemble, continue an interrupted training, or train damaged members again.
 
@@ -46,8 +45,7 @@ def train_ensemble(
         weight: Number w of members that see each unit; by default half of the members, an even number.
         config: Settings of every member. Each member gets its own seed, derived from ``training.seed``.
         codebook_seed: Seed of the code words.
-        workers: Processes; default one for each core.
-        report: Called with (training steps done, steps in all).
+        engine: Where work runs. Its report is called with (training steps done, steps in all).
 
     Returns:
         The whole ensemble. Every member is checked by hash.
@@ -68,7 +66,7 @@ def train_ensemble(
     }
     if artefacts.existing(path, "ensemble", inputs=inputs, made=made):
         with artefacts.lock(path):
-            _repair(path, config, workers, report)
+            _repair(path, config, engine)
         return Ensemble.open(path)
     facts = {"units": len(codebook.units), "examples": len(data), "notes": list(data.notes)}
     with artefacts.create(path, "ensemble", inputs=inputs, made=made, facts=facts) as part:
@@ -76,7 +74,7 @@ def train_ensemble(
             write(data, part / "data")
         codebook.write(part / "codebook", data.fingerprint)
         artefacts.write_bytes(part / "config.toml", config.to_toml().encode())
-        _train_members(part, range(members), config, workers, report)
+        _train_members(part, range(members), config, engine)
     return Ensemble.open(path)
 
 
@@ -92,7 +90,7 @@ def make_codebook(data: Dataset, members: int, seed: int, weight: int | None = N
     return codebook
 
 
-def train_member(path: str, member: int, config: Config, report: Report) -> None:
+def train_member(path: str, member: int, config: Config, engine: Engine) -> None:
     """Train one member of the ensemble in `path`; a task for the engine."""
     root = Path(path)
     data = read(root / "data")
@@ -100,7 +98,7 @@ def train_member(path: str, member: int, config: Config, report: Report) -> None
     folder = member_path(root, member)
     if folder.exists() and not _is_sound(folder):
         artefacts.discard(folder)
-    train(data.select(rows), folder, config, report=report, patience=PATIENCE)
+    train(data.select(rows), folder, config, engine=engine, patience=PATIENCE)
 
 
 def _is_sound(folder: Path) -> bool:
@@ -117,17 +115,17 @@ def member_config(config: Config, member: int) -> Config:
     return config.updated("training", seed=derived_seed(config.training.seed, f"member {member}"))
 
 
-def _train_members(path: Path, members: range | list[int], config: Config, workers: int | None, report: Report) -> None:
+def _train_members(path: Path, members: range | list[int], config: Config, engine: Engine) -> None:
     artefacts.read_verified(path / "data", "dataset")
     size = config.training.steps
     tasks = [
         Task(f"member {m}", train_member, {"path": str(path), "member": m, "config": member_config(config, m)}, size)
         for m in members
     ]
-    run(tasks, workers=workers, report=report)
+    engine.run(tasks)
 
 
-def _repair(path: Path, config: Config, workers: int | None, report: Report) -> None:
+def _repair(path: Path, config: Config, engine: Engine) -> None:
     """Train damaged members again. On the same machine they come out the same to the last bit.
 
     They are removed from the manifest first. So if the process is killed, the manifest shows which members are missing.
@@ -142,8 +140,8 @@ def _repair(path: Path, config: Config, workers: int | None, report: Report) -> 
     members = manifest.made["members"]
     missing = [member for member in range(members) if member_name(member) not in sound]
     if not missing:
-        report(1, 1)
+        engine.report(1, 1)
         return
     artefacts.reseal(path, manifest, sound)
-    _train_members(path, missing, config, workers, report)
+    _train_members(path, missing, config, engine)
     artefacts.reseal(path, manifest, ["codebook", "data", *map(member_name, range(members))])

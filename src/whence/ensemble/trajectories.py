@@ -17,7 +17,7 @@ from torch import Tensor
 from whence import artefacts
 from whence.config import SamplerConfig
 from whence.diffusion.sampling import draw
-from whence.engine import Report, Task, run, silent
+from whence.engine import DEFAULT, Engine, Task
 from whence.ensemble.members import MeanPrediction
 from whence.ensemble.model import Ensemble
 
@@ -47,8 +47,7 @@ def draw_trajectories(
     trajectories: Sequence[Trajectory],
     sampler: SamplerConfig,
     scratch: Path,
-    workers: int | None = None,
-    report: Report = silent,
+    engine: Engine = DEFAULT,
 ) -> Tensor:
     """Draw pictures together.
 
@@ -57,8 +56,7 @@ def draw_trajectories(
         trajectories: The n pictures.
         sampler: Method, steps and canonical batch.
         scratch: A directory for finished parts, from which interrupted work continues.
-        workers: Processes; default one for each core.
-        report: Called with (network evaluations done, evaluations in all).
+        engine: Where work runs. Its report is called with (network evaluations done, evaluations in all).
 
     Returns:
         Pictures float32 [n, C, H, W] in [-1, 1].
@@ -67,7 +65,7 @@ def draw_trajectories(
     parts = [list(trajectories[start : start + size]) for start in range(0, len(trajectories), size)]
     files = [scratch / f"{k:05d}.safetensors" for k in range(len(parts))]
     tasks = [drawing_task(ensemble, [(file, part)], sampler) for file, part in zip(files, parts, strict=True)]
-    run(tasks, workers=workers, report=report)
+    engine.run(tasks)
     return torch.cat([artefacts.read_tensors(file)["pictures"] for file in files])
 
 
@@ -98,7 +96,7 @@ def evaluations(trajectories: Sequence[Trajectory], sampler: SamplerConfig) -> i
 
 
 def draw_files(
-    path: str, fingerprint: str, files: list[tuple[str, list[Trajectory]]], sampler: SamplerConfig, report: Report
+    path: str, fingerprint: str, files: list[tuple[str, list[Trajectory]]], sampler: SamplerConfig, engine: Engine
 ) -> None:
     """Draw the trajectories of all files that are not there yet together, and write them; a task for the engine.
 
@@ -111,18 +109,18 @@ def draw_files(
         ensemble = Ensemble.open_unchanged(path, fingerprint)
         rows = [trajectory for _, trajectories in missing for trajectory in trajectories]
         sets = [trajectory.members for trajectory in rows]
-        members = ensemble.open_members(member for row in sets for member in row)
+        members = ensemble.open_members((member for row in sets for member in row), engine)
         pictures = draw(
             MeanPrediction(members, sets, sampler.batch_size, stacked_conditions(rows)),
             ensemble.reference_model,
             sampler,
             [(trajectory.seed, trajectory.index) for trajectory in rows],
-            lambda done, steps: report(done * total // steps, total),
+            engine.reporting(lambda done, steps: engine.report(done * total // steps, total)),
         )
         sizes = [len(trajectories) for _, trajectories in missing]
         for (file, _), block in zip(missing, torch.split(pictures, sizes), strict=True):
             artefacts.write_tensors(Path(file), {"pictures": block})
-    report(total, total)
+    engine.report(total, total)
 
 
 def stacked_conditions(trajectories: Sequence[Trajectory]) -> dict[str, Tensor]:

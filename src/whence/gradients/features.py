@@ -22,7 +22,7 @@ from torch import Tensor
 
 from whence.diffusion.examples import Examples
 from whence.diffusion.model import DiffusionModel
-from whence.engine import Report, silent
+from whence.engine import DEFAULT, Engine
 from whence.errors import NotFiniteError
 from whence.gradients.collector import Collector
 from whence.gradients.draw_sources import DrawSource
@@ -104,7 +104,7 @@ def add_draws(
     indices: range,
     sums: dict[Feature, Sums],
     batch: int,
-    report: Report = silent,
+    engine: Engine = DEFAULT,
 ) -> None:
     """Add the features of more draws to the sums, in place.
 
@@ -116,7 +116,7 @@ def add_draws(
         indices: The draws to add.
         sums: The sums so far of the kinds of features that are made; changed in place.
         batch: Rows of a batch, a power of 2.
-        report: Called with (draws done, draws in all).
+        engine: Where work runs. Its report is called with (draws done, draws in all).
 
     Raises:
         NotFiniteError: The features of an example are not finite.
@@ -138,7 +138,7 @@ def add_draws(
                 total.sums[group(index)] += _apart(part, index) if READOUTS[feature.readout].apart else part
                 norms[feature].append(norm)
             losses.append(loss[rows])
-        report(block.stop - indices.start, len(indices))
+        engine.report(block.stop - indices.start, len(indices))
     for feature, total in sums.items():
         total.norms = torch.cat([total.norms, torch.stack(norms[feature], 1)], 1)
         total.losses = torch.cat([total.losses, torch.stack(losses, 1)], 1)

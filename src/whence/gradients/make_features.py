@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from whence import artefacts
 from whence.diffusion.examples import Examples
-from whence.engine import Report, Task, run, silent
+from whence.engine import DEFAULT, Engine, Report, Task
 from whence.errors import ConfigError, MismatchError
 from whence.gradients.draw_sources import DrawSource
 from whence.gradients.features import Feature, Sums, add_draws
@@ -111,13 +111,12 @@ class FeatureJob:
             )
 
 
-def make_features(jobs: Sequence[FeatureJob], *, workers: int | None = None, report: Report = silent) -> None:
+def make_features(jobs: Sequence[FeatureJob], *, engine: Engine = DEFAULT) -> None:
     """Make the features of some jobs, or add the missing draws to those that are there.
 
     Args:
         jobs: The jobs, each with a folder of its own.
-        workers: Processes; default one for each core. A model in memory stays in this process.
-        report: Called with (rows done, rows in all), a row being a draw of an example.
+        engine: Where work runs. Its report is called with (rows done, rows in all), a row being a draw of an example.
 
     Raises:
         MismatchError: Features there were made from something else.
@@ -130,15 +129,16 @@ def make_features(jobs: Sequence[FeatureJob], *, workers: int | None = None, rep
         together, rows_before = passes[first : first + AT_ONCE], sum(sizes[:first])
         with ExitStack() as stack:
             tasks = [task for job, before, kinds in together for task in _tasks(stack, job, before, kinds)]
-            run(tasks, workers=workers if travel else 1, report=_report_after(report, rows_before, sum(sizes)))
+            processes = engine if travel else replace(engine, workers=1)
+            processes.reporting(_report_after(engine, rows_before, sum(sizes))).run(tasks)
         for job, before, kinds in together:
             for feature in kinds if before else ():
                 artefacts.discard(features_path(job.path, feature, before))
 
 
-def _report_after(report: Report, before: int, total: int) -> Report:
+def _report_after(engine: Engine, before: int, total: int) -> Report:
     """Return a report of rows that come after others."""
-    return lambda done, _: report(before + done, total)
+    return lambda done, _: engine.report(before + done, total)
 
 
 def _tasks(stack: ExitStack, job: FeatureJob, before: int, kinds: Sequence[Feature]) -> list[Task]:
@@ -158,7 +158,7 @@ def _tasks(stack: ExitStack, job: FeatureJob, before: int, kinds: Sequence[Featu
     ]
 
 
-def make_shard(job: FeatureJob, number: int, before: int, parts: Mapping[Feature, Path], report: Report) -> None:
+def make_shard(job: FeatureJob, number: int, before: int, parts: Mapping[Feature, Path], engine: Engine) -> None:
     """Make the features of one batch of examples, after the draws that are there, and write them into `parts`.
 
     Raises:
@@ -171,7 +171,7 @@ def make_shard(job: FeatureJob, number: int, before: int, parts: Mapping[Feature
     if not all(file.exists() for file in files.values()):
         if every.fingerprint != job.fingerprint:
             raise MismatchError(f"{job.examples} changed while features were made. Run the command again.")
-        model, collector = job.spec.open()
+        model, collector = job.spec.open(engine)
         sums = {
             feature: read_sums(features_path(job.path, feature, before) / shard_name(number))
             if before
@@ -186,8 +186,8 @@ def make_shard(job: FeatureJob, number: int, before: int, parts: Mapping[Feature
             range(before, job.draws),
             sums,
             job.batch,
-            lambda done, _: report(len(rows) * done, total),
+            engine.reporting(lambda done, _: engine.report(len(rows) * done, total)),
         )
         for feature, file in files.items():
             write_sums(file, sums[feature], job.precision)
-    report(total, total)
+    engine.report(total, total)

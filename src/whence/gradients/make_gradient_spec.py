@@ -20,7 +20,7 @@ from whence.diffusion.checkpoint import Checkpoint, LoadedCheckpoint
 from whence.diffusion.examples import Examples
 from whence.diffusion.model import DiffusionModel, fingerprint
 from whence.diffusion.ranges import require_range, require_size
-from whence.engine import device, one_thread
+from whence.engine import DEFAULT, Engine, one_thread
 from whence.errors import NotFiniteError
 from whence.gradients.check import check
 from whence.gradients.collector import Collector
@@ -61,6 +61,7 @@ def make_gradient_spec(
     *,
     autocast: bool = False,
     keep: bool = True,
+    engine: Engine = DEFAULT,
 ) -> GradientSpec:
     """Return the gradient spec of a model: it is checked, and the widths of its layers are measured or read.
 
@@ -71,6 +72,7 @@ def make_gradient_spec(
         compression: What is kept of a gradient.
         autocast: Whether the network runs in bfloat16 where that is safe.
         keep: Whether the widths are written to the folder.
+        engine: Where work runs.
 
     Raises:
         ModelError: A parameter can't be differentiated example by example, or its gradient isn't that of autograd.
@@ -82,7 +84,7 @@ def make_gradient_spec(
     require_size(model, examples.values, "training images")
     _require_finite(model)
     cover = coverage(model.network, checkpoint.parameters)
-    model.network.to(device()).eval()
+    model.network.to(engine.device).eval()
     inputs = {"model": fingerprint(model), "examples": examples.fingerprint}
     settings = {"version": VERSION, "settings": compression.record()}
     made = {**settings, "autocast": autocast, "left out": list(cover.left_out)}
@@ -122,8 +124,8 @@ def _measure_shares(
     source = OwnDraws(model.process.draws(derived_seed(compression.seed, "shares")))
     names = [examples.ids[n] for n in rows]
     x, t, noise = source(examples.x(rows), names, np.arange(count * draws) // count)
-    x, t, noise = x.to(device()), t.to(device()), noise.to(device())
-    conditions = {name: value.to(device()) for name, value in examples.conditions_of(rows).items()}
+    x, t, noise = x.to(model.device), t.to(model.device), noise.to(model.device)
+    conditions = {name: value.to(model.device) for name, value in examples.conditions_of(rows).items()}
 
     def cotangent(name: str, few: slice, output: Tensor) -> Tensor:
         return readout(name).cotangent(outcome(model, output, x[few], t[few], noise[few]))
@@ -134,7 +136,7 @@ def _measure_shares(
         some_rows = rows[:64]
         require_range(model, examples.x(some_rows), names[:64], **examples.conditions_of(some_rows))
     check(model.network, cover, x_t[few], t[few], partial(cotangent, "loss", few), some)
-    trial = maps(cover, compression, device=device())
+    trial = maps(cover, compression, device=model.device)
     cotangents = [partial(cotangent, name, every) for name in MEASURED]
     shares = layer_shares(trial, Collector(model.network, cover, trial)(x_t, t, cotangents, conditions=conditions))
     return {name: float(f"{share:.4g}") for name, share in shares.items()}

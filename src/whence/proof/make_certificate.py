@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from whence import artefacts
-from whence.engine import Report, silent
+from whence.engine import DEFAULT, Engine
 from whence.ensemble import Ensemble, ablate
 from whence.ensemble.members import member_name, member_path
 from whence.errors import ConfigError
@@ -21,8 +21,7 @@ def certify(
     sample: str,
     units: Sequence[str],
     *,
-    workers: int | None = None,
-    report: Report = silent,
+    engine: Engine = DEFAULT,
 ) -> Certificate:
     """Return the certificate of a picture without some units. The picture is drawn if it is not there yet.
 
@@ -30,8 +29,7 @@ def certify(
         ensemble: A whole ensemble.
         sample: SEED/INDEX of a picture that it has drawn.
         units: The units that are left out together.
-        workers: Processes; default one for each core.
-        report: Called with (network evaluations done, evaluations in all).
+        engine: Where work runs. Its report is called with (network evaluations done, evaluations in all).
 
     Returns:
         The certificate. Its `root` is the hash that should have been published.
@@ -42,7 +40,7 @@ def certify(
         ArtefactError: The sample has not been drawn, or the run is damaged.
         ConfigError: The sample was drawn in other canonical batches than those of the ensemble.
     """
-    [ablation] = ablate(ensemble, sample, units, workers=workers, report=report)
+    [ablation] = ablate(ensemble, sample, units, engine=engine)
     sampler, batch_size = ablation.manifest.made["sampler"], ensemble.config.sampler.batch_size
     if sampler["batch_size"] != batch_size:
         raise ConfigError(

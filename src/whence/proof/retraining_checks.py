@@ -14,7 +14,7 @@ from whence.diffusion.families.unet import NETWORK_FILE
 from whence.diffusion.model import DiffusionModel
 from whence.diffusion.record import Record
 from whence.diffusion.training import train
-from whence.engine import Report, silent
+from whence.engine import DEFAULT, Engine
 from whence.ensemble.members import member_path
 from whence.ensemble.training import member_config
 from whence.errors import ConfigError, ProofError
@@ -42,7 +42,7 @@ def choose_member(certificate: Certificate, member: int | None) -> int:
     return member
 
 
-def require_retrained(trees: EnsembleTrees, member: int, report: Report = silent) -> str:
+def require_retrained(trees: EnsembleTrees, member: int, engine: Engine = DEFAULT) -> str:
     """Return the finding that a member, trained again from data and seed, has the same batches and weights.
 
     Raises:
@@ -53,7 +53,7 @@ def require_retrained(trees: EnsembleTrees, member: int, report: Report = silent
     data = member_data(trees, member)
     with TemporaryDirectory() as scratch:
         again = Path(scratch) / "member"
-        train(data, again, config, report=report)
+        train(data, again, config, engine=engine)
         _require_same_batches(folder, again, member)
         if artefacts.file_digest(again / NETWORK_FILE) == artefacts.file_digest(folder / NETWORK_FILE):
             return f"member {member}, trained again, has the same batches and the same weights to the last bit"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -13,7 +14,7 @@ from whence import artefacts, images
 from whence.data import Dataset
 from whence.diffusion.batches import Batches
 from whence.diffusion.record import Record
-from whence.engine import Report, silent
+from whence.engine import DEFAULT, Engine
 from whence.ensemble import Ensemble
 from whence.ensemble.members import member_path
 from whence.ensemble.trajectories import Trajectory, draw_trajectories
@@ -100,9 +101,9 @@ def require_all_near_duplicates(certificate: Certificate, trees: EnsembleTrees) 
     return f"the {len(certificate.near)} listed are the nearest of the {len(rows)} images that the members saw"
 
 
-def require_redrawn(certificate: Certificate, ensemble: Ensemble, report: Report = silent) -> str:
+def require_redrawn(certificate: Certificate, ensemble: Ensemble, engine: Engine = DEFAULT) -> str:
     """Check that the members draw the picture: bit for bit, or within `BOUND` grey levels per pixel."""
-    drawn = redraw(certificate, ensemble, report)
+    drawn = redraw(certificate, ensemble, engine)
     size = certificate.picture.size
     stated = np.frombuffer(picture_pixels(certificate.picture), np.uint8).reshape(size).astype(int)
     largest = int(np.abs(images.to_pixels(drawn).astype(int) - stated).max())
@@ -121,10 +122,12 @@ def require_redrawn(certificate: Certificate, ensemble: Ensemble, report: Report
     )
 
 
-def redraw(certificate: Certificate, ensemble: Ensemble, report: Report = silent) -> Tensor:
+def redraw(certificate: Certificate, ensemble: Ensemble, engine: Engine = DEFAULT) -> Tensor:
     """Return the picture float32 [C, H, W] as these members draw it here, without writing to the run directory."""
     seed, index = map(int, certificate.sample.split("/"))
     trajectory = Trajectory(seed, index, tuple(certificate.members))
     with TemporaryDirectory() as scratch:
-        drawn = draw_trajectories(ensemble, [trajectory], certificate_sampler(certificate), Path(scratch), 1, report)
+        drawn = draw_trajectories(
+            ensemble, [trajectory], certificate_sampler(certificate), Path(scratch), replace(engine, workers=1)
+        )
         return torch.clone(drawn[0])

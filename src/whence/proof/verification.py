@@ -12,7 +12,7 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field, TypeAdapter
 
-from whence.engine import Report, silent
+from whence.engine import DEFAULT, Engine
 from whence.errors import ConfigError, WhenceError
 from whence.proof import document_checks
 from whence.proof.certificate import Certificate
@@ -129,7 +129,7 @@ def verify(
     retrain_one: bool = False,
     member: int | None = None,
     image: str | Path | np.ndarray | None = None,
-    report: Report = silent,
+    engine: Engine = DEFAULT,
 ) -> Verification:
     """Check a certificate or a proof about one image, as far as the arguments allow.
 
@@ -140,7 +140,7 @@ def verify(
         retrain_one: Train one of the members again, chosen at random.
         member: Train this member again.
         image: For a proof about an image: the file or uint8 pixels [C, H, W] that it must be about.
-        report: Called with (done, total) while a picture is drawn or a member trained.
+        engine: Where work runs. Its report is called with (done, total) while a picture is drawn or a member trained.
 
     Returns:
         Every check with its finding, and the verdict.
@@ -160,7 +160,7 @@ def verify(
             raise ConfigError("--image belongs to a proof about one image; this is a certificate.")
         retrained = _retrained_member(proof, run, retrain_one, member)
         _check_document(result, proof, root, _certificate_steps(proof))
-        _check_run(result, proof, run, retrained, report)
+        _check_run(result, proof, run, retrained, engine)
     else:
         if retrain_one or member is not None:
             raise ConfigError("Only members of a certificate can be retrained; this is a proof about one image.")
@@ -219,7 +219,7 @@ def _retrained_member(
 
 
 def _check_run(
-    result: Verification, certificate: Certificate, run: str | Path | None, retrained: int | None, report: Report
+    result: Verification, certificate: Certificate, run: str | Path | None, retrained: int | None, engine: Engine
 ) -> None:
     if run is None:
         result.skip("run", "without --run, neither files, records and data nor the drawing of the picture are checked")
@@ -234,10 +234,10 @@ def _check_run(
     steps: list[Step] = [
         ("records", lambda: require_records(certificate, opened[0])),
         ("remaining near-duplicates", lambda: require_all_near_duplicates(certificate, opened[0])),
-        ("picture drawn again", lambda: require_redrawn(certificate, opened[0].ensemble, report)),
+        ("picture drawn again", lambda: require_redrawn(certificate, opened[0].ensemble, engine)),
     ]
     if retrained is not None:
-        steps.append(("retraining", lambda: require_retrained(opened[0], retrained, report)))
+        steps.append(("retraining", lambda: require_retrained(opened[0], retrained, engine)))
     result.stage(steps)
     if retrained is None:
         result.skip("retraining", "without --retrain-one, the records are the holder's word")

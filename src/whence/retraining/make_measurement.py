@@ -12,7 +12,7 @@ from whence.diffusion.denoiser import predict
 from whence.diffusion.draws import Draws
 from whence.diffusion.model import DiffusionModel, fingerprint
 from whence.diffusion.sampling import draw_pictures
-from whence.engine import device, one_thread
+from whence.engine import DEFAULT, Engine, one_thread
 from whence.errors import NotFiniteError
 from whence.retraining.measurement import PARTS, Measurement, MeasurementPlan, Part
 from whence.seeds import derived_seed
@@ -21,7 +21,9 @@ from whence.seeds import derived_seed
 BATCH = 256
 
 
-def measure(model: DiffusionModel, plan: MeasurementPlan, parts: Collection[Part] = PARTS) -> Measurement:
+def measure(
+    model: DiffusionModel, plan: MeasurementPlan, parts: Collection[Part] = PARTS, engine: Engine = DEFAULT
+) -> Measurement:
     """Return what is measured of a model: the pictures that it draws, and its losses at draws that all models share.
 
     A picture or a loss does not depend on what else is measured.
@@ -30,6 +32,7 @@ def measure(model: DiffusionModel, plan: MeasurementPlan, parts: Collection[Part
         model: The model.
         plan: What is measured of every model.
         parts: Parts of it that are measured.
+        engine: Where networks compute.
 
     Returns:
         Losses are mean squared errors per element of the network's output; larger is a worse fit.
@@ -51,11 +54,15 @@ def measure(model: DiffusionModel, plan: MeasurementPlan, parts: Collection[Part
     redrawn = plan.redrawn if "redrawn" in parts else ()
     unique = tuple(dict.fromkeys((*names, *redrawn)))
     rows = {name: k for k, name in enumerate(unique)}
-    pictures = draw_pixels(model, plan.sampler, unique)
+    pictures = draw_pixels(model, plan.sampler, unique, engine)
     draws = model.process.draws(derived_seed(plan.seed, "measurement"))
 
     def losses(data: Dataset | None, part: Part) -> np.ndarray:
-        return measure_losses(model, data, draws, plan.draws) if data is not None and part in parts else np.zeros(0)
+        return (
+            measure_losses(model, data, draws, plan.draws, engine)
+            if data is not None and part in parts
+            else np.zeros(0)
+        )
 
     return Measurement(
         pictures[[rows[name] for name in names]],
@@ -66,7 +73,9 @@ def measure(model: DiffusionModel, plan: MeasurementPlan, parts: Collection[Part
     )
 
 
-def measure_losses(model: DiffusionModel, queries: Dataset, draws: Draws, count: int) -> np.ndarray:
+def measure_losses(
+    model: DiffusionModel, queries: Dataset, draws: Draws, count: int, engine: Engine = DEFAULT
+) -> np.ndarray:
     """Return the mean denoising loss of every query over `count` draws, float64 [Q].
 
     The draws belong to the queries, so all models are measured on the same ones and their differences are far less
@@ -77,11 +86,12 @@ def measure_losses(model: DiffusionModel, queries: Dataset, draws: Draws, count:
         queries: Q pictures.
         draws: Timesteps and noise.
         count: Draws for each query.
+        engine: Where work runs.
 
     Raises:
         NotFiniteError: A loss is NaN or infinite.
     """
-    network, means = model.network.to(device()).eval(), np.empty(len(queries))
+    network, means = model.network.to(engine.device).eval(), np.empty(len(queries))
     block = max(1, BATCH // count)
     with one_thread():
         for first in range(0, len(queries), block):
@@ -89,7 +99,7 @@ def measure_losses(model: DiffusionModel, queries: Dataset, draws: Draws, count:
             ids = [queries.ids[q] for q in rows for _ in range(count)]
             t, noise = draws(ids, np.tile(np.arange(count), len(rows)), queries.size)
             x = queries.images(rows).repeat_interleave(count, 0)
-            x, t, noise = (values.to(device()) for values in (x, t, noise))
+            x, t, noise = (values.to(model.device) for values in (x, t, noise))
             output = predict(network, model.process.noised(x, t, noise), t, BATCH)
             losses = (output.double() - model.process.target(x, t, noise).double()).square().flatten(1).mean(1)
             means[first : first + len(rows)] = losses.reshape(len(rows), count).mean(1).cpu().numpy()
@@ -99,8 +109,10 @@ def measure_losses(model: DiffusionModel, queries: Dataset, draws: Draws, count:
     return means
 
 
-def draw_pixels(model: DiffusionModel, sampler: SamplerConfig, names: Sequence[str]) -> np.ndarray:
+def draw_pixels(
+    model: DiffusionModel, sampler: SamplerConfig, names: Sequence[str], engine: Engine = DEFAULT
+) -> np.ndarray:
     """Return the pictures SEED/INDEX as the model draws them, uint8 [G, C, H, W]."""
     if not names:
         return np.zeros((0, *model.size), np.uint8)
-    return model.codec.decode(draw_pictures(model, sampler, names))
+    return model.codec.decode(draw_pictures(model, sampler, names, engine))

@@ -18,7 +18,7 @@ from whence.artefacts import Manifest
 from whence.config import Config
 from whence.data import Dataset
 from whence.diffusion.model import DiffusionModel
-from whence.engine import Report, Task, run, silent
+from whence.engine import DEFAULT, Engine, Task
 from whence.errors import ConfigError, MismatchError
 from whence.retraining.make_measurement import measure
 from whence.retraining.measurement import Measurement, MeasurementFormat, MeasurementPlan
@@ -83,8 +83,7 @@ def retrain(
     retrainings: Sequence[Retraining],
     *,
     keep_models: bool = False,
-    workers: int | None = None,
-    report: Report = silent,
+    engine: Engine = DEFAULT,
 ) -> list[Measurement]:
     """Train and measure models, or read the measurements that are there; if it was interrupted, it continues.
 
@@ -93,8 +92,8 @@ def retrain(
         folder: Where the measurements are kept, an artefact NAME for each.
         retrainings: The models.
         keep_models: Keep the weights, in NAME.model.
-        workers: Processes; default one for each core.
-        report: Called with (training steps done, steps in all); measuring is not counted.
+        engine: Where work runs. Its report is called with (training steps done, steps in all), measuring not
+            counted.
 
     Returns:
         The measurements, in order.
@@ -111,7 +110,7 @@ def retrain(
         for one in missing_retrainings(experiment, folder, retrainings)
     ]
     if tasks:
-        run(tasks, workers=workers, report=report)
+        engine.run(tasks)
     return [Measurement.read(folder / one.name, experiment.layout) for one in retrainings]
 
 
@@ -127,7 +126,7 @@ def missing_retrainings(experiment: Experiment, folder: Path, retrainings: Seque
 
 
 def train_and_measure(
-    reopen: Callable[[], Experiment], folder: Path, retraining: Retraining, keep_model: bool, report: Report
+    reopen: Callable[[], Experiment], folder: Path, retraining: Retraining, keep_model: bool, engine: Engine
 ) -> None:
     """Train and measure one model; a task for the engine."""
     experiment, path = reopen(), folder / retraining.name
@@ -135,7 +134,7 @@ def train_and_measure(
         return
     weights = path.with_name(path.name + MODEL_SUFFIX)
     model = retraining.rule.train(
-        experiment.data, retraining.rows, weights, retraining.config, start=experiment.start, report=report
+        experiment.data, retraining.rows, weights, retraining.config, start=experiment.start, engine=engine
     )
     measurement = measure(model, experiment.plan)
     measurement.write(path, experiment.layout, retraining.inputs, retraining.made, PATIENCE)

@@ -12,7 +12,7 @@ from whence.config import Config, Settings
 from whence.data import Dataset
 from whence.diffusion.model import DiffusionModel
 from whence.diffusion.training import train
-from whence.engine import Report, silent
+from whence.engine import DEFAULT, Engine
 from whence.errors import ConfigError
 
 #: Seconds to wait for a worker of an interrupted run, which ends when it notices that its parent is gone.
@@ -77,7 +77,7 @@ class RetrainingRule(Settings):
         config: Config,
         *,
         start: DiffusionModel | None = None,
-        report: Report = silent,
+        engine: Engine = DEFAULT,
     ) -> DiffusionModel:
         """Train the model; a training that was interrupted continues.
 
@@ -88,7 +88,7 @@ class RetrainingRule(Settings):
             config: Settings of this training; see `settings`.
             start: The model that fine-tuning starts from; retraining makes a new network of its kind, or without it
                 one of the kind in `config`.
-            report: Called with (steps done, steps in all).
+            engine: Where work runs. Its report is called with (steps done, steps in all).
 
         Returns:
             The model.
@@ -100,7 +100,7 @@ class RetrainingRule(Settings):
             data = data.select(rows)
         if start is not None and self.kind != "fine-tuning":
             network = start.untrained(config.training.seed)
-        train(data, path, config, weights=weights, start=network, report=report, patience=PATIENCE)
+        train(data, path, config, weights=weights, start=network, engine=engine, patience=PATIENCE)
         return DiffusionModel.load(path)
 
     @property

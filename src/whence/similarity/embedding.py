@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from whence import artefacts, images
 from whence.data import Dataset
-from whence.engine import device
+from whence.engine import DEFAULT
 from whence.errors import ArtefactError, ConfigError, NotFiniteError
 from whence.scores.scores import Scores
 from whence.similarity.similarity import Measure, similarity, similarity_scores
@@ -85,7 +85,7 @@ class Embedder:
             raise ArtefactError(f"{folder} lacks the weights {', '.join(missing[:3])} ... of {type(network).__name__}.")
         with _loading(folder):
             processor = _processor(folder, network, local)
-        return cls(folder, network.eval().to(device()), processor, bool(missing))
+        return cls(folder, network.eval().to(DEFAULT.device), processor, bool(missing))
 
     @cached_property
     def fingerprint(self) -> str:
@@ -117,7 +117,7 @@ class Embedder:
         rgb = images.to_pixels(padded.expand(-1, 3, -1, -1) if channels == 1 else padded)
         try:
             ready = self.processor(images=list(rgb), input_data_format="channels_first", return_tensors="pt")
-            embeddings = self._features(ready["pixel_values"].to(device()))
+            embeddings = self._features(ready["pixel_values"].to(next(self.network.parameters()).device))
         except ValueError as error:
             raise ArtefactError(
                 f"{self.folder} refuses pictures of size {tuple(pictures.shape[1:])}: {error}"

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from whence import artefacts
-from whence.engine import Report, silent
+from whence.engine import DEFAULT, Engine
 from whence.ensemble.model import Ensemble
 from whence.errors import ArtefactError, DataError
 from whence.images import to_pixels
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def write_universe(
-    path: str | Path, ensemble: Ensemble, landscapes: Sequence[Landscape], *, report: Report = silent
+    path: str | Path, ensemble: Ensemble, landscapes: Sequence[Landscape], *, engine: Engine = DEFAULT
 ) -> Universe:
     """Write the landscapes of an ensemble as a universe file, whole or not at all.
 
@@ -37,7 +37,7 @@ def write_universe(
         path: The ``.ctf`` file; an old one is replaced.
         ensemble: Whose landscapes they are: it gives the units and their training images.
         landscapes: One for each picture.
-        report: Called with (units written, units in all).
+        engine: Where work runs. Its report is called with (units written, units in all).
 
     Returns:
         The file, opened.
@@ -64,7 +64,7 @@ def write_universe(
         counterfactuals=lambda unit: to_pixels(torch.stack([drawn.counterfactual(unit) for drawn in landscapes])),
         counts=[len(data.examples_of(unit)) for unit in units],
     )
-    return write_content(Path(path), content, report)
+    return write_content(Path(path), content, engine)
 
 
 class UniverseContent(NamedTuple):
@@ -85,7 +85,7 @@ class UniverseContent(NamedTuple):
     counterfactuals: Callable[[str], np.ndarray]
 
 
-def write_content(path: Path, content: UniverseContent, report: Report = silent) -> Universe:
+def write_content(path: Path, content: UniverseContent, engine: Engine = DEFAULT) -> Universe:
     """Return a universe file after writing it from pixels, whole or not at all.
 
     Raises:
@@ -115,7 +115,7 @@ def write_content(path: Path, content: UniverseContent, report: Report = silent)
                 write_entry(stream, f"train_{u}_{count}.png", to_sheet(training))
             pictures = _require(content.counterfactuals(unit), config.tiles, unit)
             write_entry(stream, f"leave_{u}_{config.pictures}.png", to_sheet(pictures))
-            report(u + 1, len(content.units))
+            engine.report(u + 1, len(content.units))
         write_end(stream)
     return Universe.open(path)
 

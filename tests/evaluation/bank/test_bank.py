@@ -11,6 +11,7 @@ from whence import artefacts
 from whence.artefacts import Manifest
 from whence.attribution.target import Target
 from whence.diffusion.examples import Examples
+from whence.engine import Engine
 from whence.errors import ArtefactError, MismatchError
 from whence.evaluation.bank import Bank, PoolRequest, build_pool
 from whence.evaluation.bank.alignment import with_means
@@ -77,7 +78,7 @@ def test_a_pool_of_another_bank_is_refused(bank):
 
 
 def test_pools_that_are_unfinished_or_not_there(base):
-    build_pool(base, PoolRequest("test", 2), shard=(1, 2), workers=1)
+    build_pool(base, PoolRequest("test", 2), shard=(1, 2), engine=Engine(1))
     opened = Bank.open(base.path)
     assert (opened.unfinished, opened.pools) == ({"test": 1}, {})
     with pytest.raises(ArtefactError, match="The pool 'test' of .* is unfinished: 1 of its models are measured"):

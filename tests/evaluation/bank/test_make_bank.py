@@ -9,6 +9,7 @@ from whence.data import Dataset, load
 from whence.diffusion.model import DiffusionModel
 from whence.diffusion.record import Record
 from whence.diffusion.sampling import draw_pictures
+from whence.engine import Engine
 from whence.errors import ArtefactError, ConfigError, DataError, MismatchError
 from whence.evaluation.bank import Bank, BankConfig, build_bank, measure_references
 from whence.evaluation.bank.bank_request import BankRequest
@@ -107,7 +108,9 @@ def test_more_sampling_steps_than_timesteps_are_refused_before_training(bank_dat
 @pytest.mark.parametrize(("held_out", "drawn"), [(0, 2), (2, 0)])
 def test_queries_of_one_kind_alone(bank_data, tiny_bank_config, tmp_path, held_out, drawn):
     settings = BankConfig(models=1, held_out=held_out, drawn=drawn, draws=2)
-    bank = build_bank(bank_data, HELD_OUT, tmp_path / "bank", config=tiny_bank_config, settings=settings, workers=1)
+    bank = build_bank(
+        bank_data, HELD_OUT, tmp_path / "bank", config=tiny_bank_config, settings=settings, engine=Engine(1)
+    )
     assert bank.drawn.tolist() == [bool(drawn)] * 2
     assert measure_references(bank).pictures.shape == (1, 1, drawn, 1, 8, 8)
 
@@ -115,7 +118,7 @@ def test_queries_of_one_kind_alone(bank_data, tiny_bank_config, tmp_path, held_o
 def test_killed_it_continues_to_the_same_bank(tiny_bank, bank_data, tiny_bank_config, tmp_path, kill, killed):
     path, settings = tmp_path / "bank", BankConfig(models=2, held_out=3, drawn=3, draws=8)
     with pytest.raises(killed):
-        build_bank(bank_data, HELD_OUT, path, config=tiny_bank_config, settings=settings, workers=1, report=kill)
+        build_bank(bank_data, HELD_OUT, path, config=tiny_bank_config, settings=settings, engine=Engine(1, kill))
     assert not path.exists()
     with pytest.raises(ArtefactError, match="unfinished"):
         Bank.open(path)
@@ -126,8 +129,7 @@ def test_killed_it_continues_to_the_same_bank(tiny_bank, bank_data, tiny_bank_co
         path,
         config=tiny_bank_config,
         settings=settings,
-        workers=1,
-        report=lambda done, total: seen.append((done, total)),
+        engine=Engine(1, lambda done, total: seen.append((done, total))),
     )
     assert found.manifest.fingerprint == tiny_bank.manifest.fingerprint
     assert seen[0] == (1, 4), "the first model was not trained again, the second went on from its first step"

@@ -8,6 +8,7 @@ import pytest
 from whence import artefacts
 from whence.diffusion.model import DiffusionModel, fingerprint
 from whence.diffusion.training import train
+from whence.engine import Engine
 from whence.errors import ConfigError, MismatchError
 from whence.evaluation.bank import Bank, PoolRequest, build_pool, usual_pools
 from whence.evaluation.bank.pool import KIND, Pool
@@ -50,11 +51,11 @@ def test_a_deterministic_pool_repeats_the_first_reference_run(tiny_bank):
 
 def test_killed_it_continues_to_the_same_pool(tiny_bank, base, kill, killed):
     with pytest.raises(killed):
-        build_pool(base, TEST, workers=1, report=kill)
+        build_pool(base, TEST, engine=Engine(1, kill))
     assert not base.pools
     assert Bank.open(base.path).unfinished == {"test": 4}
     seen = []
-    build_pool(base, TEST, workers=1, report=lambda done, total: seen.append((done, total)))
+    build_pool(base, TEST, engine=Engine(1, lambda done, total: seen.append((done, total))))
     assert seen[0] == (1, 8), "four models were not trained again, the fifth went on from its first step"
     assert manifest_of(base) == manifest_of(tiny_bank)
     assert not (base.path / "runs/test").exists()
@@ -63,7 +64,7 @@ def test_killed_it_continues_to_the_same_pool(tiny_bank, base, kill, killed):
 def test_parts_from_several_machines_make_the_same_pool(tiny_bank, base, tmp_path):
     other = Bank.open(shutil.copytree(base.path, tmp_path / "other"))
     for k, bank in enumerate((base, other), start=1):
-        assert build_pool(bank, TEST, shard=(k, 2), workers=1) is None
+        assert build_pool(bank, TEST, shard=(k, 2), engine=Engine(1)) is None
         assert (len(TEST.missing(bank.path)), TEST.missing(bank.path, (k, 2))) == (4, ())
         assert not bank.pools
     shutil.copytree(other.path / "runs", base.path / "runs", dirs_exist_ok=True)
@@ -72,7 +73,7 @@ def test_parts_from_several_machines_make_the_same_pool(tiny_bank, base, tmp_pat
     def nothing(done, total):
         raise AssertionError("a model was trained again")
 
-    pool = build_pool(base, TEST, workers=1, report=nothing)
+    pool = build_pool(base, TEST, engine=Engine(1, nothing))
     assert manifest_of(base) == manifest_of(tiny_bank)
     assert np.array_equal(pool.losses, tiny_bank.pool("test").losses)
     assert TEST.missing(base.path) == ()
@@ -80,13 +81,13 @@ def test_parts_from_several_machines_make_the_same_pool(tiny_bank, base, tmp_pat
 
 def test_processes_make_the_same_pool(base, tmp_path):
     one, two = PoolRequest("test", 2), Bank.open(shutil.copytree(base.path, tmp_path / "two"))
-    build_pool(base, one, workers=1)
-    build_pool(two, one, workers=2)
+    build_pool(base, one, engine=Engine(1))
+    build_pool(two, one, engine=Engine(2))
     assert manifest_of(base) == manifest_of(two)
 
 
 def test_models_are_kept_on_request(base):
-    build_pool(base, PoolRequest("test", 1), keep_models=True, workers=1)
+    build_pool(base, PoolRequest("test", 1), keep_models=True, engine=Engine(1))
     model = DiffusionModel.load(base.path / "runs/test/000-0.model")
     assert fingerprint(model) == base.pool("test").weights[0][0]
     assert not base.unfinished

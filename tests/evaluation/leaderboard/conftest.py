@@ -2,6 +2,7 @@ import shutil
 
 import pytest
 
+from whence.engine import Engine
 from whence.evaluation.bank import Bank, PoolRequest, build_pool
 from whence.evaluation.leaderboard.board import Board
 from whence.evaluation.leaderboard.config import LeaderboardConfig
@@ -36,7 +37,7 @@ def board_config() -> LeaderboardConfig:
 def whole_bank(tiny_bank: Bank, tmp_path_factory: pytest.TempPathFactory) -> Bank:
     """`tiny_bank` with a development pool; only to be read."""
     bank = Bank.open(shutil.copytree(tiny_bank.path, tmp_path_factory.mktemp("leaderboard") / "bank"))
-    build_pool(bank, PoolRequest("development", 6), workers=1)
+    build_pool(bank, PoolRequest("development", 6), engine=Engine(1))
     return Bank.open(bank.path)
 
 

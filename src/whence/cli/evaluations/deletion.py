@@ -59,6 +59,7 @@ def deletion(
     Example: `whence evaluate deletion scores/d-trak scores/pixel-cosine --bank bank/ --plan`
     """
     from whence.cli.progress import progress
+    from whence.engine import Engine
     from whence.evaluation.bank import Bank
     from whence.evaluation.deletion import (
         Removal,
@@ -76,10 +77,10 @@ def deletion(
         removals = [Removal.of(models, method, top=top, count=count, seeds=seeds) for method in stored.values()]
         removals += [removals[0].random_baseline(models)] if random else []
         if plan:
-            show_cost(deletion_cost(models, removals, store=store, workers=workers), store or models.path)
+            show_cost(deletion_cost(models, removals, store=store, engine=Engine(workers)), store or models.path)
             return
         with progress(f"retraining {len(missing_retrainings(models, removals, store))} models") as report:
-            measured = measure_removals(models, removals, store=store, workers=workers, report=report)
+            measured = measure_removals(models, removals, store=store, engine=Engine(workers, report))
         deletions = dict(zip(stored, measured, strict=False))
     else:
         deletions = {name: read_deletion(models, method, top=top, store=store) for name, method in stored.items()}

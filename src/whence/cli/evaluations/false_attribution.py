@@ -61,6 +61,7 @@ def false_attribution(
     from whence.attribution.attributor import attributor_of
     from whence.attribution.config import AttributionConfig
     from whence.cli.progress import progress
+    from whence.engine import Engine
     from whence.ensemble import Ensemble
     from whence.ensemble.sampling import expand_names
     from whence.evaluation.exact.false_attribution import false_attribution as measure
@@ -68,12 +69,12 @@ def false_attribution(
     ensemble = Ensemble.open(run)
     names = expand_names(samples) if samples else _all_samples(ensemble)
     config = None if draws is None else AttributionConfig(draws=draws)
-    ask = attributor_of(ensemble, attributor, config=config, store=store, workers=workers, progress=progress)
+    ask = attributor_of(ensemble, attributor, config=config, store=store, engine=Engine(workers), progress=progress)
     if plan:
         show_cost(_cost(ensemble, names, ask, controls, seed, workers), run)
         return
     with progress(f"drawing {len(names)} pictures without their unit, and without others") as report:
-        result = measure(ensemble, names, ask, controls=controls, seed=seed, workers=workers, report=report)
+        result = measure(ensemble, names, ask, controls=controls, seed=seed, engine=Engine(workers, report))
     for line in result_lines(result):
         say(line)
     say(f"What was said of every picture: {result.path}")
@@ -85,6 +86,7 @@ def _cost(
     """The cost of drawing, and of gradients where the attributor takes them."""
     from whence.attribution.attributor import GradientAttributor
     from whence.cost import Cost
+    from whence.engine import Engine
     from whence.ensemble.drawing_cost import drawing_cost
     from whence.evaluation.exact.false_attribution import missing_trajectories
 
@@ -93,7 +95,7 @@ def _cost(
     missing = missing_trajectories(
         ensemble, names, _first_unit(ensemble) if gradients else ask, controls=controls, seed=seed
     )
-    drawing = drawing_cost(ensemble, missing, workers=workers)
+    drawing = drawing_cost(ensemble, missing, engine=Engine(workers))
     if gradients is None:
         return drawing
     return Cost(

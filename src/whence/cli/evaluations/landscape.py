@@ -69,6 +69,7 @@ def landscape(
     Example: `whence evaluate landscape scores/ --run runs/ens --second runs/second`
     """
     from whence.cli.progress import progress
+    from whence.engine import Engine
     from whence.ensemble import Ensemble
     from whence.ensemble.drawing_cost import losses_cost
     from whence.ensemble.make_losses import check_queries, losses
@@ -87,13 +88,13 @@ def landscape(
         check_queries(ensemble, queries.values, queries.ids, draws)
     if plan:
         for ensemble in ensembles:
-            show_cost(losses_cost(ensemble, len(queries), draws, workers=workers), ensemble.path)
+            show_cost(losses_cost(ensemble, len(queries), draws, engine=Engine(workers)), ensemble.path)
         return
     exact = []
     for seed, ensemble in enumerate(ensembles):  # Other draws for each, so that they share the images alone.
         with progress(f"exact losses of {ensemble.path}") as report:
             exact.append(
-                losses(ensemble, queries.values, queries.ids, draws=draws, seed=seed, workers=workers, report=report)
+                losses(ensemble, queries.values, queries.ids, draws=draws, seed=seed, engine=Engine(workers, report))
             )
     truth = GroundTruth.of(ensembles[0], exact[0])
     agreements = {method.name: truth.compare(method.scores) for method in stored}

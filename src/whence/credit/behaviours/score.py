@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from whence.credit.behaviours.declaration import Behaviour, Context, Values
-from whence.engine import device
+from whence.engine import DEFAULT
 from whence.errors import ArtefactError, ConfigError
 from whence.retraining.measurement import Measurement
 
@@ -64,7 +64,8 @@ class Scorer:
             scores = []
             for picture in rgb:
                 inputs = processor(images=[picture], input_data_format="channels_first", return_tensors="pt")
-                logits = network(pixel_values=inputs["pixel_values"].to(device())).logits[0].double().cpu()
+                values = inputs["pixel_values"].to(DEFAULT.device)
+                logits = network(pixel_values=values).logits[0].double().cpu()
                 scores.append(logits.softmax(0)[labels.index(self.label)] if self.label else logits[0])
             return torch.stack(scores).numpy()
 
@@ -88,7 +89,7 @@ class Scorer:
         if info["missing_keys"]:
             lacking = ", ".join(sorted(info["missing_keys"])[:3])
             raise ArtefactError(f"{self.folder} lacks the weights {lacking} of {type(network).__name__}.")
-        return network.eval().to(device()), processor
+        return network.eval().to(DEFAULT.device), processor
 
 
 def score(name: str) -> Behaviour:

@@ -12,7 +12,7 @@ from whence import artefacts
 from whence.config import Config
 from whence.cost import Cost, counted
 from whence.diffusion.training_cost import time_step, weight_bytes
-from whence.engine import workers_here
+from whence.engine import DEFAULT, Engine, cores
 from whence.evaluation.bank.bank_request import BankRequest
 from whence.evaluation.bank.make_pool import PoolRequest
 from whence.retraining.measurement_cost import time_drawing, time_losses
@@ -26,7 +26,7 @@ def bank_cost(
     *,
     shard: tuple[int, int] = (1, 1),
     keep_models: bool = False,
-    workers: int | None = None,
+    engine: Engine = DEFAULT,
 ) -> Cost:
     """Return the cost of the missing models of a bank, from timing a few training steps, losses and sampling steps.
 
@@ -36,14 +36,14 @@ def bank_cost(
         path: Its directory; models that are measured there cost nothing.
         shard: The part of the pools that is trained.
         keep_models: Whether the weights are kept.
-        workers: Processes; default one for each core.
+        engine: Where work runs.
 
     Returns:
         The plan.
     """
     data, config, settings = request.data, request.config, request.settings
     step, model = time_step(data, config)
-    names, used = settings.drawn_names, workers or workers_here()
+    names, used = settings.drawn_names, engine.workers or cores()
     drawing = time_drawing(model, config.sampler, names)
     losses = time_losses(model, data, settings.draws, settings.held_out + settings.drawn)
     measuring, references = losses + drawing, _missing_references(request, path)

@@ -11,7 +11,7 @@ from whence.config import Config
 from whence.data import Dataset, read, write
 from whence.diffusion.model import DiffusionModel
 from whence.diffusion.training import train
-from whence.engine import Report, Task, run, silent
+from whence.engine import DEFAULT, Engine, Task
 from whence.evaluation.bank.bank import KIND, Bank
 from whence.evaluation.bank.bank_request import BankConfig, BankRequest
 from whence.evaluation.bank.pool import KIND as POOL
@@ -28,8 +28,7 @@ def build_bank(
     *,
     config: Config | None = None,
     settings: BankConfig | None = None,
-    workers: int | None = None,
-    report: Report = silent,
+    engine: Engine = DEFAULT,
 ) -> Bank:
     """Make the base of a bank: train the reference models and draw the queries. `build_pool` fills the bank.
 
@@ -39,8 +38,7 @@ def build_bank(
         path: The bank's directory.
         config: Settings of a model that is trained on everything, and of the sampler.
         settings: How many models and queries the bank has, and how it measures them.
-        workers: Processes; default one for each core.
-        report: Called with (training steps done, steps in all).
+        engine: Where work runs. Its report is called with (training steps done, steps in all).
 
     Returns:
         The bank, without pools.
@@ -51,27 +49,27 @@ def build_bank(
         ConfigError: There are to be no queries, or they can't be drawn.
         MismatchError: The directory holds a bank of something else.
     """
-    return make_bank(BankRequest.make(data, held_out, config, settings), Path(path), workers=workers, report=report)
+    return make_bank(BankRequest.make(data, held_out, config, settings), Path(path), engine=engine)
 
 
-def make_bank(request: BankRequest, path: Path, *, workers: int | None = None, report: Report = silent) -> Bank:
+def make_bank(request: BankRequest, path: Path, *, engine: Engine = DEFAULT) -> Bank:
     """Make the base of a bank; see `build_bank`. If it was interrupted, it continues."""
 
     def build(part: Path) -> None:
         write(request.data, part / "data")
-        _train_references(part, request, workers, report)
+        _train_references(part, request, engine)
         write(_queries(part, request), part / "queries")
 
     artefacts.ensure(path, KIND, **request.provenance, build=build, patience=PATIENCE)
     return Bank.open(path)
 
 
-def measure_references(bank: Bank, report: Report = silent) -> Pool:
+def measure_references(bank: Bank, engine: Engine = DEFAULT) -> Pool:
     """Measure the reference models, if that was not done before, and return them: `Bank.reference`.
 
     Args:
         bank: The bank.
-        report: Called with (models done, models in all).
+        engine: Where work runs. Its report is called with (models done, models in all).
 
     Returns:
         The reference models as a pool of one subset, all examples.
@@ -82,7 +80,7 @@ def measure_references(bank: Bank, report: Report = silent) -> Pool:
         measurements = []
         for model in bank.models:
             measurements.append(measure(DiffusionModel.load(model), bank.plan))
-            report(len(measurements), len(bank.models))
+            engine.report(len(measurements), len(bank.models))
         seeds = tuple(reference_seed(bank.manifest.made["seed"], k) for k in range(len(measurements)))
         everything = np.ones((1, len(bank.examples)), bool)
         Pool.of("reference", everything, seeds, measurements).write(path, inputs, made)
@@ -94,7 +92,7 @@ def reference_seed(seed: int, k: int) -> int:
     return derived_seed(seed, f"reference {k}")
 
 
-def _train_references(part: Path, request: BankRequest, workers: int | None, report: Report) -> None:
+def _train_references(part: Path, request: BankRequest, engine: Engine) -> None:
     """Train the models that are attributed; only the first keeps checkpoints."""
     tasks = []
     for k in range(request.settings.models):
@@ -105,12 +103,12 @@ def _train_references(part: Path, request: BankRequest, workers: int | None, rep
             arguments = {"data": str(part / "data"), "path": str(folder), "config": config}
             tasks.append(Task(f"model {k}", train_reference, arguments, config.training.steps))
     if tasks:
-        run(tasks, workers=workers, report=report)
+        engine.run(tasks)
 
 
-def train_reference(data: str, path: str, config: Config, report: Report) -> None:
+def train_reference(data: str, path: str, config: Config, engine: Engine) -> None:
     """Train a reference model; a task for the engine."""
-    train(read(Path(data)), path, config, report=report, patience=PATIENCE)
+    train(read(Path(data)), path, config, engine=engine, patience=PATIENCE)
 
 
 def _queries(part: Path, request: BankRequest) -> Dataset:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from whence import artefacts
-from whence.engine import Report, silent
+from whence.engine import DEFAULT, Engine
 from whence.errors import ConfigError
 from whence.evaluation.bank.bank import Bank
 from whence.evaluation.bank.make_bank import reference_seed
@@ -115,8 +115,7 @@ def build_pool(
     *,
     shard: tuple[int, int] = (1, 1),
     keep_models: bool = False,
-    workers: int | None = None,
-    report: Report = silent,
+    engine: Engine = DEFAULT,
 ) -> Pool | None:
     """Retrain models on random subsets and measure them; if it was interrupted, it continues.
 
@@ -126,8 +125,7 @@ def build_pool(
         shard: (i, n): train only the i-th of n parts, counted from 1, and leave the pool unfinished. The call without
             it, when the measurements of all parts are in ``runs``, makes the pool.
         keep_models: Keep the weights of the models that are trained, as ``runs/POOL/RUN.model``.
-        workers: Processes; default one for each core.
-        report: Called with (training steps done, steps in all).
+        engine: Where work runs. Its report is called with (training steps done, steps in all).
 
     Returns:
         The pool; None for a part of several.
@@ -143,7 +141,7 @@ def build_pool(
         return Pool.read(path)
     retrainings, kept, seeds = plan_pool(bank, request)
     part = select_shard(retrainings, shard)
-    measurements = retrain(bank, folder, part, keep_models=keep_models, workers=workers, report=report)
+    measurements = retrain(bank, folder, part, keep_models=keep_models, engine=engine)
     if shard[1] > 1:
         return None
     pool = Pool.of(request.name, kept, seeds, measurements)

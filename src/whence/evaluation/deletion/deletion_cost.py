@@ -11,7 +11,7 @@ import psutil
 from whence.cost import Cost, counted
 from whence.diffusion.model import DiffusionModel
 from whence.diffusion.training_cost import time_step, weight_bytes
-from whence.engine import workers_here
+from whence.engine import DEFAULT, Engine
 from whence.evaluation.bank import Bank
 from whence.evaluation.deletion.make_deletion import missing_retrainings
 from whence.evaluation.deletion.removal import Removal
@@ -19,7 +19,7 @@ from whence.retraining.make_measurement import measure
 
 
 def deletion_cost(
-    bank: Bank, removals: Sequence[Removal], *, store: Path | None = None, workers: int | None = None
+    bank: Bank, removals: Sequence[Removal], *, store: Path | None = None, engine: Engine = DEFAULT
 ) -> Cost:
     """Return the cost of `measure_removals`, from timing a few training steps and the measurement of one model.
 
@@ -27,7 +27,7 @@ def deletion_cost(
         bank: The bank.
         removals: The removals.
         store: Folder for the measurements; default the bank's own.
-        workers: Processes; default one for each core.
+        engine: Where work runs.
 
     Returns:
         The cost of the models that are not measured yet.
@@ -39,7 +39,7 @@ def deletion_cost(
     start = time.perf_counter()
     measurement = measure(DiffusionModel.load(bank.models[0]), bank.plan)
     seconds = time.perf_counter() - start
-    used, steps = min(workers or workers_here(), len(missing)), missing[0].config.training.steps
+    used, steps = engine.processes(len(missing)), missing[0].config.training.steps
     kept = measurement.losses.nbytes + measurement.redrawn.nbytes
     return Cost(
         seconds=-(-len(missing) // used) * (steps * step + seconds),

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from whence import artefacts
-from whence.engine import Report, silent
+from whence.engine import DEFAULT, Engine
 from whence.errors import ArtefactError
 from whence.evaluation.bank import Bank
 from whence.evaluation.bank.bank import REMOVALS
@@ -27,8 +27,7 @@ def measure_removals(
     removals: Sequence[Removal],
     *,
     store: Path | None = None,
-    workers: int | None = None,
-    report: Report = silent,
+    engine: Engine = DEFAULT,
 ) -> list[Deletion]:
     """Return the measurements of removals; those that were not measured before are measured now.
 
@@ -39,15 +38,14 @@ def measure_removals(
         bank: The bank.
         removals: The removals of one method or several.
         store: Folder for the measurements; default the bank's own.
-        workers: Processes; default one for each core.
-        report: Called with (training steps done, steps in all).
+        engine: Where work runs. Its report is called with (training steps done, steps in all).
 
     Returns:
         The measurements, in the order of the removals.
     """
     roots, missing = _roots(bank, store), _missing_removals(bank, removals, store)
     retrainings = _retrainings(bank, missing)
-    measured = retrain.retrain(bank, _runs(bank, store), retrainings, workers=workers, report=report)
+    measured = retrain.retrain(bank, _runs(bank, store), retrainings, engine=engine)
     by_name = {retraining.name: measurement for retraining, measurement in zip(retrainings, measured, strict=True)}
     for removal in missing:
         measurements = [by_name[retraining.name] for retraining in removal.retrainings(bank)]

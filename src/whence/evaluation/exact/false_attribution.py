@@ -25,7 +25,7 @@ from torch import Tensor
 
 from whence import artefacts
 from whence.config import SamplerConfig
-from whence.engine import Report, silent
+from whence.engine import DEFAULT, Engine
 from whence.ensemble.model import Ensemble
 from whence.ensemble.sampling import Samples, find_sample
 from whence.ensemble.trajectories import Trajectory
@@ -44,8 +44,7 @@ def false_attribution(
     *,
     controls: int = 1,
     seed: int = 0,
-    workers: int | None = None,
-    report: Report = silent,
+    engine: Engine = DEFAULT,
 ) -> FalseAttribution:
     """Measure how often an attribution stays although the unit that it names was removed.
 
@@ -59,8 +58,7 @@ def false_attribution(
             `attributor_of` gives one for every name of `whence methods`.
         controls: Number of random units that are removed, one at a time, for each sample.
         seed: Seed of the controls and of the bootstrap.
-        workers: Processes; default one for each core.
-        report: Called with (network evaluations done, evaluations in all).
+        engine: Where work runs. Its report is called with (network evaluations done, evaluations in all).
 
     Returns:
         The rate, its interval and the trial of every sample.
@@ -71,7 +69,7 @@ def false_attribution(
         ArtefactError: A sample has not been drawn.
     """
     design = _Design.make(ensemble, samples, attributor, controls, seed)
-    pictures, manifest = design.removals.draw(workers, report)
+    pictures, manifest = design.removals.draw(engine)
     names = [f"{sample} without {unit}" for sample, unit in pictures]
     after = dict(zip(pictures, top_units(attributor(torch.stack(list(pictures.values())), names), names), strict=True))
     trials = [

@@ -16,7 +16,7 @@ from torch import Tensor
 from whence import artefacts
 from whence.artefacts import Manifest
 from whence.config import SamplerConfig
-from whence.engine import Report
+from whence.engine import Engine
 from whence.ensemble.model import Ensemble
 from whence.ensemble.sampling import Samples, find_sample
 from whence.ensemble.trajectories import Trajectory, draw_trajectories
@@ -53,7 +53,7 @@ class Removals:
             trajectories.setdefault(samples.sampler, {})[name, unit] = Trajectory(samples.seed, index, survivors)
         return cls(ensemble, trajectories)
 
-    def draw(self, workers: int | None, report: Report) -> tuple[dict[Removal, Tensor], Manifest]:
+    def draw(self, engine: Engine) -> tuple[dict[Removal, Tensor], Manifest]:
         """Draw the pictures unless they are there; return them, float32 [C, H, W] each, and their manifest."""
 
         def build(part: Path) -> None:
@@ -61,11 +61,11 @@ class Removals:
             for k, (sampler, by_removal) in enumerate(self.trajectories.items()):
                 scratch = part / artefacts.RESUME / f"sampler-{k}"
                 trajectories = list(by_removal.values())
-                pictures.append(draw_trajectories(self.ensemble, trajectories, sampler, scratch, workers, report))
+                pictures.append(draw_trajectories(self.ensemble, trajectories, sampler, scratch, engine))
             artefacts.write_tensors(part / "pictures.safetensors", {"pictures": torch.cat(pictures)})
 
         manifest = artefacts.ensure(self._path, "removals", inputs=self._inputs, made=self._made, build=build)
-        report(1, 1)
+        engine.report(1, 1)
         pictures = artefacts.read_tensors(self._path / "pictures.safetensors")["pictures"]
         removals = [removal for by_removal in self.trajectories.values() for removal in by_removal]
         return dict(zip(removals, pictures, strict=True)), manifest

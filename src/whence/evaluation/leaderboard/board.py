@@ -18,6 +18,7 @@ from whence.attribution.methods import method as method_of
 from whence.attribution.request import AttributionRequest
 from whence.attribution.target import Target
 from whence.diffusion.examples import Examples
+from whence.engine import Engine
 from whence.evaluation.bank.bank import Bank
 from whence.evaluation.leaderboard.config import LeaderboardConfig
 from whence.scores.scores import Scores
@@ -77,7 +78,7 @@ class Board:
         """Compute scores without standard errors, which cost a ninth of the scores with them."""
         plan, features = FeaturePlan.of(request), FeatureStore(store)
         with self.progress(title) as report:
-            features.extend(plan, workers=self.workers, report=report)
+            features.extend(plan, engine=Engine(self.workers, report))
         return compute_scores(plan, features, errors=False)
 
     def queries(self, drawn: bool) -> Examples:

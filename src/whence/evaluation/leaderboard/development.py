@@ -19,6 +19,7 @@ from whence.attribution.compute_scores import compute_scores
 from whence.attribution.feature_plan import FeaturePlan
 from whence.attribution.feature_store import FeatureStore
 from whence.attribution.method import DAMPING, Method
+from whence.engine import Engine
 from whence.errors import MismatchError
 from whence.evaluation.bank.bank import Bank
 from whence.evaluation.bank.pool import Pool
@@ -142,7 +143,7 @@ def _measure(board: Board, draws: int) -> Development:
             continue
         plan = FeaturePlan.of(board.request(methods, draws, drawn=drawn))
         with board.progress(f"gradients at {draws} draws") as report:
-            store.extend(plan, shorten=True, workers=board.workers, report=report)
+            store.extend(plan, shorten=True, engine=Engine(board.workers, report))
         scores = compute_scores(plan, store, errors=False, dampings=board.config.dampings)
         for method in methods:
             by_damping = {c: (s.queries, s.scores.numpy()) for c, s in scores[method.name].items()}

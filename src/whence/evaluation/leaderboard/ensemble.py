@@ -21,6 +21,7 @@ from whence.attribution.request import AttributionRequest
 from whence.config import Config
 from whence.data import Dataset
 from whence.diffusion.examples import Examples
+from whence.engine import Engine
 from whence.ensemble import Ensemble, sample, train_ensemble
 from whence.ensemble.losses import Losses
 from whence.ensemble.make_losses import losses
@@ -70,8 +71,7 @@ def train_members(board: Board, name: str, seed: int) -> Ensemble:
             members=board.config.members,
             config=training_config(board, seed),
             codebook_seed=seed,
-            workers=board.workers,
-            report=report,
+            engine=Engine(board.workers, report),
         )
 
 
@@ -84,7 +84,7 @@ def training_config(board: Board, seed: int) -> Config:
 def _exact_losses(board: Board, ensemble: Ensemble, queries: Examples, seed: int) -> Losses:
     """Exact losses of every ablation."""
     with board.progress("exact losses") as report:
-        return losses(ensemble, queries.values, list(queries.ids), seed=seed, workers=board.workers, report=report)
+        return losses(ensemble, queries.values, list(queries.ids), seed=seed, engine=Engine(board.workers, report))
 
 
 def _methods(board: Board) -> list[Method]:
@@ -123,12 +123,12 @@ def _false_attribution_rates(board: Board, ensemble: Ensemble) -> dict[str, Figu
     """The false attribution rate of every method, by chance 1; None where it is undefined."""
     count, rates = board.config.samples, dict[str, Figure | None]()
     with board.progress("pictures of the ensemble") as report:
-        sample(ensemble, count=count, seed=0, workers=board.workers, report=report)
+        sample(ensemble, count=count, seed=0, engine=Engine(board.workers, report))
     samples = [f"0/{index}" for index in range(count)]
     members = {method.name: _member_attributor(board, ensemble, method) for method in _methods(board)}
     for name, ask in (_pixel_attributors(board, ensemble) | members).items():
         with board.progress(f"false attribution of {name}") as report:
-            result = false_attribution(ensemble, samples, ask, workers=board.workers, report=report)
+            result = false_attribution(ensemble, samples, ask, engine=Engine(board.workers, report))
         rates[name] = None
         if result.rate is not None and result.interval is not None:
             low, high = result.interval.low, result.interval.high

@@ -14,6 +14,7 @@ from whence.attribution.feature_store import FeatureStore
 from whence.attribution.method import Method
 from whence.cost import Cost
 from whence.diffusion.training_cost import training_cost
+from whence.engine import Engine
 from whence.evaluation.leaderboard.board import Board, needs_drawn
 from whence.evaluation.leaderboard.ensemble import training_config
 from whence.evaluation.leaderboard.measure import unmeasured_sections
@@ -55,10 +56,12 @@ def leaderboard_cost(board: Board, only: Sequence[str] = ()) -> Cost:
     memory, removed = rate.memory, 0.0
     if "measures" in sections:
         rows = (config.traced + examples + queries / 4) * board.draws + 2 * examples * config.self_draws
-        seconds += rows * rate.seconds + training_cost(bank.data, bank.config, workers=1).seconds
+        seconds += rows * rate.seconds + training_cost(bank.data, bank.config, engine=Engine(1)).seconds
         removed = 2 * examples * rate.disk
     if "ensemble" in sections:
-        members = training_cost(bank.data, training_config(board, 0), members=2 * config.members, workers=board.workers)
+        members = training_cost(
+            bank.data, training_config(board, 0), members=2 * config.members, engine=Engine(board.workers)
+        )
         pictures = (examples + config.ensemble_queries + 3 * config.samples) * config.members
         member = _rate(board, [method for method in board.methods if method.name in config.ensemble_methods])
         seconds += members.seconds + pictures * config.ensemble_draws * member.seconds
@@ -77,6 +80,6 @@ def _rate(board: Board, methods: Sequence[Method]) -> Rate:
     """Measure the cost of gradients and scores."""
     with TemporaryDirectory() as scratch:
         plan = FeaturePlan.of(board.request(methods, board.draws, drawn=False))
-        cost = attribution_cost(plan, FeatureStore(Path(scratch)), workers=board.workers)
+        cost = attribution_cost(plan, FeatureStore(Path(scratch)), engine=Engine(board.workers))
     pictures = len(board.bank.examples) + len(board.bank.queries)
     return Rate(cost.seconds / pictures / board.draws, cost.memory, cost.disk / pictures)

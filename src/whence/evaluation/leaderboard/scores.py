@@ -18,6 +18,7 @@ from whence.attribution.attribute import attribute
 from whence.attribution.method import Method
 from whence.attribution.scores_folder import ScoresFolder
 from whence.diffusion.examples import Examples
+from whence.engine import Engine
 from whence.errors import MismatchError
 from whence.evaluation.leaderboard.board import PIXELS, RANDOM, Board, needs_drawn
 from whence.evaluation.leaderboard.development import develop
@@ -68,7 +69,7 @@ def _attribute(board: Board, out: Path, methods: list[Method], pixels: Sequence[
             config=board.settings(board.draws),
             out=out,
             store=board.work / "features",
-            workers=board.workers,
+            engine=Engine(board.workers),
             scored=report,
         )
 

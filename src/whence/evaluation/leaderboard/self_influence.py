@@ -16,6 +16,7 @@ from whence.attribution.target import Target
 from whence.data import Dataset
 from whence.diffusion.examples import Examples
 from whence.diffusion.training import train
+from whence.engine import Engine
 from whence.evaluation.leaderboard.board import PIXELS, RANDOM, Board, needs_drawn
 from whence.evaluation.leaderboard.scores import chosen_methods, random_scores
 from whence.evaluation.ranking.outliers import Outliers, outliers
@@ -46,7 +47,7 @@ def find_outliers(board: Board) -> dict[str, Outliers]:
     data, replaced = replace_with_gratings(board.bank.data, outlier_count(board), board.config.seed)
     folder = board.work / "outliers"
     with board.progress("a model of data with outliers") as report:
-        train(data, folder / "model", board.bank.config, report=report)
+        train(data, folder / "model", board.bank.config, engine=Engine(report=report))
     queries = Examples(data.ids, data.images(range(len(data))))
     settings, model = board.settings(board.config.self_draws), Target.open(folder / "model")
     request = AttributionRequest.of(model, data, queries, _methods(board), settings)

@@ -6,8 +6,7 @@ import psutil
 import pytest
 import torch
 
-from whence.engine import Task, run, workers_here
-from whence.engine.local import one_thread
+from whence.engine import Engine, Task, cores, one_thread
 from whence.errors import DataError
 
 SCRIPT = Path(__file__).parent / "tasks.py"
@@ -28,55 +27,55 @@ def at_work(process: psutil.Process) -> bool:
 def test_tasks_run_in_order_in_this_process():
     done: list[int] = []
 
-    def work(k, report):
+    def work(k, engine):
         done.append(k)
-        report(1, 1)
+        engine.report(1, 1)
 
-    run([Task(f"{k}", work, {"k": k}) for k in (3, 1, 2)], workers=1)
+    Engine(1).run([Task(f"{k}", work, {"k": k}) for k in (3, 1, 2)])
     assert done == [3, 1, 2]
 
 
 def test_reports_add_up_over_tasks():
     seen: list[tuple[int, int]] = []
 
-    def work(size, report):
+    def work(size, engine):
         for k in range(size):
-            report(k + 1, size)
+            engine.report(k + 1, size)
 
     sizes = (2, 3, 1)
     tasks = [Task(f"{k}", work, {"size": size}, size) for k, size in enumerate(sizes)]
-    run(tasks, workers=1, report=lambda *progress: seen.append(progress))
+    Engine(1, lambda *progress: seen.append(progress)).run(tasks)
     assert seen == [(k + 1, 6) for k in range(6)]
 
 
 def test_an_error_propagates_as_itself_and_stops_the_rest():
     done: list[str] = []
 
-    def good(report):
+    def good(engine):
         done.append("good")
 
-    def bad(report):
+    def bad(engine):
         raise DataError("as it was")
 
     with pytest.raises(DataError, match="as it was"):
-        run([Task("a", good), Task("b", bad), Task("c", good)], workers=1)
+        Engine(1).run([Task("a", good), Task("b", bad), Task("c", good)])
     assert done == ["good"]
 
 
 def test_no_tasks():
-    run([], workers=2)
+    Engine(2).run([])
 
 
 def test_tasks_compute_with_one_thread_and_the_settings_come_back():
     torch.set_num_threads(2)
     seen: list[tuple[int, bool]] = []
 
-    def work(report):
+    def work(engine):
         seen.append((torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()))
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run([Task("a", work)], workers=1)
+        Engine(1).run([Task("a", work)])
     assert seen == [(1, True)]
     assert torch.get_num_threads() == 2
     assert not torch.are_deterministic_algorithms_enabled()
@@ -86,7 +85,7 @@ def test_tasks_compute_with_one_thread_and_the_settings_come_back():
 
 
 def test_cores_of_this_process():
-    assert 1 <= workers_here() <= os.cpu_count()
+    assert 1 <= cores() <= os.cpu_count()
 
 
 def test_processes_do_all_tasks(tmp_path, run_script):

@@ -1,0 +1,130 @@
+"""The engine: where tasks run and networks compute, and who is told how far they are.
+
+A task is a module-level function with small arguments; what it makes is an artefact on disk. Every process computes
+with one thread.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
+from typing import Any
+
+import torch
+
+from whence.engine.processes import Note, run_in_processes
+from whence.engine.threads import one_thread
+
+#: Called with (done, total) as work goes on.
+Report = Callable[[int, int], None]
+
+
+def silent(_done: int, _total: int) -> None:
+    """A report that goes nowhere."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """A piece of work.
+
+    Attributes:
+        name: For messages; unique among the tasks of one run.
+        function: A module-level function; called with `arguments` and ``engine=``, the engine inside the task.
+        arguments: Small values that can be sent to another process.
+        size: How much work it is, in the units that it reports.
+    """
+
+    name: str
+    function: Callable[..., object]
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    size: int = 1
+
+
+@dataclass(frozen=True)
+class Engine:
+    """Where work runs.
+
+    Attributes:
+        workers: Processes; None for one for each core.
+        report: Called with (done, total) as work goes on; each function says in which units.
+        accelerator: Device of the networks, such as ``cuda:1``; None for the GPU if there is one, else the CPU.
+
+    Example:
+        >>> def double(number, engine):
+        ...     print(2 * number, engine.workers)
+        >>> Engine(workers=1).run([Task("first", double, {"number": 1}), Task("second", double, {"number": 2})])
+        2 1
+        4 1
+    """
+
+    workers: int | None = None
+    report: Report = silent
+    accelerator: str | None = None
+
+    @cached_property
+    def device(self) -> torch.device:
+        """Where networks run."""
+        return torch.device(self.accelerator or ("cuda" if torch.cuda.is_available() else "cpu"))
+
+    def processes(self, tasks: int) -> int:
+        """Number of processes that so many tasks run in."""
+        return max(1, min(self.workers or cores(), tasks))
+
+    def reporting(self, report: Report) -> Engine:
+        """The same engine with another report."""
+        return replace(self, report=report)
+
+    def run(self, tasks: Sequence[Task]) -> None:
+        """Run all tasks, started in their order; returns when each has ended well.
+
+        With one process, or one task, everything runs in this process. The report is called with (done, total), summed
+        over the tasks in their units.
+
+        Raises:
+            InterruptedRunError: A worker process died.
+        """
+        done = dict.fromkeys((task.name for task in tasks), 0)
+        total = sum(task.size for task in tasks)
+
+        def note(name: str, amount: int) -> None:
+            done[name] = amount
+            self.report(sum(done.values()), total)
+
+        processes, works = self.processes(len(tasks)), [_Work(task, self.accelerator) for task in tasks]
+        if processes > 1:
+            run_in_processes(works, processes, note)
+            return
+        for work in works:
+            work(note)
+
+
+@dataclass(frozen=True)
+class _Work:
+    """A task and the device it computes on, as worker processes get it."""
+
+    task: Task
+    accelerator: str | None
+
+    @property
+    def name(self) -> str:
+        return self.task.name
+
+    def __call__(self, note: Note) -> None:
+        engine = Engine(1, partial(_note_amount, note, self.name), self.accelerator)
+        with one_thread():
+            self.task.function(**self.task.arguments, engine=engine)
+
+
+def _note_amount(note: Note, name: str, done: int, _total: int) -> None:
+    note(name, done)
+
+
+#: All cores of this machine, silently.
+DEFAULT = Engine()
+
+
+def cores() -> int:
+    """Number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
