@@ -198,7 +198,7 @@ def test_black_and_white(whence, drawn):
 def test_nobody_changes_a_picture_of_copies(whence, ensemble, monkeypatch):
     network = ensemble.open_members([0]).networks[0]
     copies = Members(dict.fromkeys(range(6), network))
-    monkeypatch.setattr(Ensemble, "open_members", lambda *_: copies)
+    monkeypatch.setattr(Ensemble, "open_members", lambda *_, **__: copies)
     assert whence("ensemble", "landscape", ensemble.path, "--samples", "0/0", "--placebos", 0, "--workers", 1).code == 0
     said = whence("ensemble", "influence", ensemble.path, "--sample", "0/0", "--binarise")
     assert "Picture 0/0 in black and white is unattributable: 10 of 10 units certify it" in said.out

@@ -5,6 +5,7 @@ from diffusers import DDIMScheduler, DDPMScheduler
 from whence.config import ModelConfig, SamplerConfig
 from whence.diffusion.model import DiffusionModel
 from whence.diffusion.sampling import draw, picture_noise
+from whence.engine import Engine
 from whence.ensemble import MeanPrediction
 from whence.errors import ConfigError, NotFiniteError
 
@@ -149,7 +150,7 @@ def test_progress_is_reported():
         made,
         SamplerConfig(steps=3, batch_size=1),
         [(0, 0)],
-        lambda done, total: seen.append((done, total)),
+        Engine(report=lambda done, total: seen.append((done, total))),
     )
     assert seen == [(1, 3), (2, 3), (3, 3)]
 

@@ -7,6 +7,7 @@ from whence.config import ModelConfig, SamplerConfig
 from whence.diffusion.denoiser import predict
 from whence.diffusion.model import DiffusionModel
 from whence.diffusion.sampling import draw_pictures, parse_name, picture_noise, predicted_clean
+from whence.engine import Engine
 from whence.errors import ConfigError
 
 PREDICTIONS = ["epsilon", "v_prediction", "sample"]
@@ -75,7 +76,9 @@ def test_dropout_is_off_and_any_module_may_draw():
 
 def test_progress_is_reported():
     seen = []
-    predicted_clean(model(), SamplerConfig(steps=2), NAMES, lambda done, total: seen.append((done, total)))
+    predicted_clean(
+        model(), SamplerConfig(steps=2), NAMES, Engine(report=lambda done, total: seen.append((done, total)))
+    )
     assert seen == [(1, 2), (2, 2)]
 
 

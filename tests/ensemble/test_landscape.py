@@ -158,7 +158,7 @@ def test_an_ensemble_of_copies_has_no_distances(ensemble, monkeypatch):
     """When all members are one model, nobody matters, and the distances are exactly 0."""
     network = ensemble.open_members([2]).networks[2]
     copies = Members(dict.fromkeys(range(6), network))
-    monkeypatch.setattr(Ensemble, "open_members", lambda *_: copies)
+    monkeypatch.setattr(Ensemble, "open_members", lambda *_, **__: copies)
     (one,) = landscape(ensemble, "0/0", placebos=3, engine=Engine(1))
     assert one.distances.abs().max() == 0
     assert one.placebo_distances.abs().max() == 0

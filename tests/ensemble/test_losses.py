@@ -171,14 +171,14 @@ def test_measured_in_blocks_and_interrupted_it_is_the_same(measured, ensemble, f
     budget[0] = 3
     found = losses(ensemble, foreign, NAMES, draws=DRAWS, engine=Engine(1))
     assert torch.allclose(found.gram, measured.gram, rtol=1e-12, atol=0)
-    monkeypatch.setattr("whence.ensemble.make_losses.run", None)
+    monkeypatch.setattr(Engine, "run", None)
     assert losses(ensemble, foreign, NAMES, draws=DRAWS).manifest == found.manifest
 
 
 def test_equal_members_have_no_influence(ensemble, foreign, monkeypatch):
     network = ensemble.open_members([2]).networks[2]
     copies = Members(dict.fromkeys(range(6), network))
-    monkeypatch.setattr(Ensemble, "open_members", lambda *_: copies)
+    monkeypatch.setattr(Ensemble, "open_members", lambda *_, **__: copies)
     found = losses(ensemble, foreign, NAMES, draws=8, engine=Engine(1))
     assert found.scores().scores.abs().max() < 1e-12
     assert found.influence_on(NAMES[0]).influential == []

@@ -12,6 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from whence.config import ModelConfig, SamplerConfig
 from whence.diffusion.model import DiffusionModel
 from whence.diffusion.sampling import draw, picture_noise
+from whence.engine import Engine
 from whence.ensemble.members import MeanPrediction, Members
 from whence.ensemble.tangents import forward_evaluations, tangents, unclipped, weight_change
 from whence.errors import NoSurvivorsError, NotFiniteError
@@ -235,7 +236,13 @@ def test_the_networks_are_left_as_they_were():
 
 def test_progress_is_reported():
     (model,), seen = members(count=1), []
-    tangents(model, in_memory([Scale(0.1)]), SamplerConfig(steps=3), NAMES, lambda *progress: seen.append(progress))
+    tangents(
+        model,
+        in_memory([Scale(0.1)]),
+        SamplerConfig(steps=3),
+        NAMES,
+        Engine(report=lambda *progress: seen.append(progress)),
+    )
     assert seen == [(1, 3), (2, 3), (3, 3)]
 
 
