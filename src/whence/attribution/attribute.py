@@ -39,13 +39,12 @@ def attribute(
     """Estimate how strongly each training example is tied to each query, by gradients.
 
     Args:
-        model: A diffusers folder, a run of `whence train`, an encoded ensemble (the mean over its members), or a
-            `DiffusionModel` around any denoiser.
+        model: A diffusers folder, a run, an encoded ensemble (the mean over its members), or any `DiffusionModel`.
         data: The training examples, or the name of a data set that `load` reads.
         queries: The pictures to explain, or their name as for `read_queries`: ``sample:16``, a folder.
         method: Names of methods in `METHODS`, or methods of your own.
         config: Draws, damping, compression and seed.
-        out: Folder for features, scores and pictures. By default nothing is kept.
+        out: Folder for features, scores and pictures; by default nothing is kept.
         store: Folder for features, to share them among several `out`; default ``out/features``.
         parameters: A regular expression that the names of differentiated layers contain, like ``"lora"``; default all.
         engine: Where work runs. Its report is called with (rows done, rows in all), a row being a draw of an example.

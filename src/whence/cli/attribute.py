@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -42,48 +43,53 @@ def methods() -> None:
     say("        with a local vision model (CLIP, DINO ...) in FOLDER")
 
 
+MODEL = Annotated[
+    Path,
+    typer.Argument(help="What drew the pictures: a run of `whence train`, an ensemble, or a diffusers folder."),
+]
+QUERIES = Annotated[
+    str,
+    typer.Option(
+        help="The pictures that are asked about: sample:COUNT or sample:COUNT@SEED that the model draws now, a "
+        "folder of images, samples of an ensemble, or other data like DATA."
+    ),
+]
+METHOD = Annotated[
+    list[str], typer.Option(help="See `whence methods`; NAME-checkpoints for a mean over them; may be repeated.")
+]
+DRAWS = Annotated[
+    int,
+    typer.Option(help="Draws (timestep, noise) per picture, best a multiple of 64; more later extend them."),
+]
+DAMPING = Annotated[
+    float | None,
+    typer.Option(help="Damping of the kernel as a multiple of its mean eigenvalue; default the method's own."),
+]
+ALSO = Annotated[
+    list[Path] | None,
+    typer.Option(help="A further model, such as another seed of the training; scores are the mean. May be repeated."),
+]
+STORE = Annotated[
+    Path | None, typer.Option(help="Folder for features, to share them among several OUT; default OUT/features.")
+]
+HALF = Annotated[bool, typer.Option("--half", help="Keep features in half precision; they can't be extended.")]
+BFLOAT16 = Annotated[bool, typer.Option("--bfloat16", help="Run the network in bfloat16, which pays on GPUs.")]
+
+
 def attribute(
-    model: Annotated[
-        Path,
-        typer.Argument(help="What drew the pictures: a run of `whence train`, an ensemble, or a diffusers folder."),
-    ],
+    model: MODEL,
     data: DATA,
-    queries: Annotated[
-        str,
-        typer.Option(
-            help="The pictures that are asked about: sample:COUNT or sample:COUNT@SEED that the model draws now, a "
-            "folder of images, samples of an ensemble, or other data like DATA."
-        ),
-    ],
+    queries: QUERIES,
     out: Annotated[Path, typer.Option(help="Folder for scores, features and pictures.")],
-    method: Annotated[
-        list[str], typer.Option(help="See `whence methods`; NAME-checkpoints for a mean over them; may be repeated.")
-    ] = ["tangent"],  # noqa: B006
-    draws: Annotated[
-        int,
-        typer.Option(help="Draws (timestep, noise) per picture, best a multiple of 64; more later extend them."),
-    ] = 128,
-    damping: Annotated[
-        float | None,
-        typer.Option(help="Damping of the kernel as a multiple of its mean eigenvalue; default the method's own."),
-    ] = None,
+    method: METHOD = ["tangent"],  # noqa: B006
+    draws: DRAWS = 128,
+    damping: DAMPING = None,
     width: Annotated[int | None, typer.Option(help="Features per gradient, at most; default 4096.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
-    also: Annotated[
-        list[Path] | None,
-        typer.Option(
-            help="A further model, such as another seed of the training; scores are the mean. May be repeated."
-        ),
-    ] = None,
-    store: Annotated[
-        Path | None, typer.Option(help="Folder for features, to share them among several OUT; default OUT/features.")
-    ] = None,
-    half: Annotated[
-        bool, typer.Option("--half", help="Keep features in half precision; they can't be extended.")
-    ] = False,
-    bfloat16: Annotated[
-        bool, typer.Option("--bfloat16", help="Run the network in bfloat16, which pays on GPUs.")
-    ] = False,
+    also: ALSO = None,
+    store: STORE = None,
+    half: HALF = False,
+    bfloat16: BFLOAT16 = False,
     split: SPLIT = None,
     unit_column: UNIT_COLUMN = None,
     resolution: RESOLUTION = None,
@@ -120,22 +126,18 @@ def attribute(
         show_cost(planned(AttributionRequest.of(target, images, examples, method, config), out, store, workers), out)
         return
     with progress("gradients") as report, progress("scores") as scored:
-        results = run_attribution(
-            target,
-            images,
-            examples,
-            method,
-            config=config,
-            out=out,
-            store=store,
-            engine=Engine(workers, report),
-            scored=scored,
-        )
+        places: dict[str, Any] = {"out": out, "store": store, "engine": Engine(workers, report), "scored": scored}
+        results = run_attribution(target, images, examples, method, config=config, **places)
+    show_scores(results)
+    say(f"Next: whence report {out}")
+
+
+def show_scores(results: Mapping[str, Scores]) -> None:
+    """Print the strongest proponents of the first queries, by every method."""
     for name, scores in results.items():
         say(f"{name}: {len(scores.queries)} queries, {len(scores.examples):,} training images")
         for query in scores.queries[:TOLD]:
             say(f"  picture {query}: {best(scores, query)}")
-    say(f"Next: whence report {out}")
 
 
 def best(scores: Scores, query: str) -> str:

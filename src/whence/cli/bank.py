@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from whence.config import Config
     from whence.data import Dataset
     from whence.evaluation.bank import PoolRequest
+    from whence.evaluation.bank.bank_request import BankRequest
 
 app = typer.Typer(
     help="Banks: models that are retrained on recorded subsets of the training data, and measured. Attributions are "
@@ -26,6 +28,38 @@ app = typer.Typer(
 )
 
 
+DEVELOPMENT = Annotated[
+    int, typer.Option(min=0, help="Subsets of the pool `development`, for choosing settings; one training seed.")
+]
+DETERMINISTIC = Annotated[
+    int,
+    typer.Option(
+        min=0,
+        help="Subsets of each of the pools `deterministic-1%`, `-10%` and `-50%`, such as 24: the first reference "
+        "model's own run, with weight 0 for as many examples.",
+    ),
+]
+HELD_OUT = Annotated[
+    str | None,
+    typer.Option(
+        help="Pictures that training never sees, named like DATA; default the split test or validation of DATA."
+    ),
+]
+MODELS = Annotated[
+    int, typer.Option(min=1, help="Reference models, trained on all examples: the models that are attributed.")
+]
+SEED = Annotated[
+    int | None,
+    typer.Option(min=0, help="Seed of subsets, trainings and measurements; default that of --config, 0."),
+]
+SHARD = Annotated[
+    str | None, typer.Option(help="I/N: train only the I-th of N parts of the models, such as 2/4.", metavar="I/N")
+]
+KEEP_MODELS = Annotated[
+    bool, typer.Option("--keep-models", help="Keep the weights of all models, not only their measurements.")
+]
+
+
 @app.command()
 def build(
     data: DATA,
@@ -33,45 +67,22 @@ def build(
     subsets: Annotated[int, typer.Option(min=0, help="Subsets of the pool `test`, for the reported figures.")] = 64,
     fraction: Annotated[float, typer.Option(help="Share of the training examples that each subset keeps.")] = 0.5,
     seeds: Annotated[int, typer.Option(min=1, help="Training seeds of each subset of `test`.")] = 3,
-    development: Annotated[
-        int, typer.Option(min=0, help="Subsets of the pool `development`, for choosing settings; one training seed.")
-    ] = 32,
-    deterministic: Annotated[
-        int,
-        typer.Option(
-            min=0,
-            help="Subsets of each of the pools `deterministic-1%`, `-10%` and `-50%`, such as 24: the first reference "
-            "model's own run, with weight 0 for as many examples.",
-        ),
-    ] = 0,
-    held_out: Annotated[
-        str | None,
-        typer.Option(
-            help="Pictures that training never sees, named like DATA; default the split test or validation of DATA."
-        ),
-    ] = None,
+    development: DEVELOPMENT = 32,
+    deterministic: DETERMINISTIC = 0,
+    held_out: HELD_OUT = None,
     held_out_count: Annotated[int, typer.Option(min=0, help="How many of them become queries.")] = 100,
     drawn: Annotated[int, typer.Option(min=0, help="Queries that the first reference model draws.")] = 100,
     draws: Annotated[int, typer.Option(min=1, help="Draws at which the loss of each query is measured.")] = 128,
-    models: Annotated[
-        int, typer.Option(min=1, help="Reference models, trained on all examples: the models that are attributed.")
-    ] = 4,
+    models: MODELS = 4,
     examples: Annotated[int | None, typer.Option(min=1, help="Only the first so many training examples.")] = None,
     steps: STEPS = None,
-    seed: Annotated[
-        int | None,
-        typer.Option(min=0, help="Seed of subsets, trainings and measurements; default that of --config, 0."),
-    ] = None,
+    seed: SEED = None,
     split: SPLIT = None,
     resolution: RESOLUTION = None,
     grey: GREY = False,
     config: CONFIG = None,
-    shard: Annotated[
-        str | None, typer.Option(help="I/N: train only the I-th of N parts of the models, such as 2/4.", metavar="I/N")
-    ] = None,
-    keep_models: Annotated[
-        bool, typer.Option("--keep-models", help="Keep the weights of all models, not only their measurements.")
-    ] = False,
+    shard: SHARD = None,
+    keep_models: KEEP_MODELS = False,
     workers: WORKERS = None,
     plan: PLAN = False,
 ) -> None:
@@ -88,26 +99,19 @@ def build(
 
     Example: `whence bank build digits --examples 500 --subsets 64 --seeds 3 --out bank/ --plan`
     """
-    from whence.cli.progress import progress
     from whence.data import load
     from whence.engine import Engine
-    from whence.evaluation.bank import BankConfig, build_pool, measure_references, usual_pools
+    from whence.evaluation.bank import BankConfig, usual_pools
     from whence.evaluation.bank.bank_cost import bank_cost
     from whence.evaluation.bank.bank_request import BankRequest
-    from whence.evaluation.bank.make_bank import make_bank
     from whence.retraining.subsets import classes_of
 
     images = load(data, split=split, resolution=resolution, grey=grey)
     show_notes(images.notes)
     images, others = select_first(images, examples), held_out_pictures(data, split, held_out, resolution, grey)
     run_settings = settings_of(config, steps)
-    settings = BankConfig(
-        models=models,
-        held_out=held_out_count,
-        drawn=drawn,
-        draws=draws,
-        seed=run_settings.training.seed if seed is None else seed,
-    )
+    seed = run_settings.training.seed if seed is None else seed
+    settings = BankConfig(models=models, held_out=held_out_count, drawn=drawn, draws=draws, seed=seed)
     part, request = shard_of(shard), BankRequest.make(images, others, run_settings, settings)
     pools = usual_pools(subsets, fraction=fraction, seeds=seeds, development=development, deterministic=deterministic)
     for pool in pools:
@@ -115,8 +119,26 @@ def build(
     if plan:
         show_cost(bank_cost(request, pools, out, shard=part, keep_models=keep_models, engine=Engine(workers)), out)
         return
+    train_bank(request, pools, out, part, keep_models, workers)
+
+
+def train_bank(
+    request: BankRequest,
+    pools: Sequence[PoolRequest],
+    out: Path,
+    part: tuple[int, int],
+    keep_models: bool,
+    workers: int | None,
+) -> None:
+    """Make the base of a bank and its pools, or a part of them, and say what to do next."""
+    from whence.cli.progress import progress
+    from whence.engine import Engine
+    from whence.evaluation.bank import build_pool, measure_references
+    from whence.evaluation.bank.make_bank import make_bank
+
     if part[0] > 1:
         require_base(out, part)
+    models = request.settings.models
     with progress(f"training {models} reference models") as report:
         bank = make_bank(request, out, engine=Engine(workers, report))
     with progress("measuring reference models") as report:

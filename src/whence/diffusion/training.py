@@ -42,9 +42,8 @@ def train(
 ) -> Manifest:
     """Train one model and record the run; an interrupted run goes on, and a finished run is left as it is.
 
-    The directory is a diffusers folder with the averaged weights, plus ``record/`` (what every
-    step saw), ``checkpoints/`` (raw weights with their step and learning rate), ``examples.parquet``
-    and ``config.toml``.
+    The directory is a diffusers folder with the averaged weights, plus ``record/`` (what every step saw),
+    ``checkpoints/`` (raw weights with their step and learning rate), ``examples.parquet`` and ``config.toml``.
 
     Args:
         data: The training examples.
@@ -68,8 +67,7 @@ def train(
         ModelError: No family is known for the network of `start`.
         NotFiniteError: The loss became NaN or infinite.
     """
-    path, config = Path(path), _settings(config or Config(), data, start)
-    w = _weights(data, weights or {})
+    path, config, w = Path(path), _settings(config or Config(), data, start), _weights(data, weights or {})
     _require_rows(data, conditions, start)
     inputs = {"data": data.fingerprint, "weights": artefacts.digest(dict(weights)) if weights else None}
     made = {"model": config.model.record(), "training": config.training.record()}

@@ -25,27 +25,32 @@ of the queries for which it is higher. Intervals are over queries. A larger chan
 the model needed these images for this query more than others of their classes."""
 
 
+RANDOM = Annotated[
+    bool,
+    typer.Option("--random", help="Also remove random images in the place of the first method's: the zero line."),
+]
+RETRAIN = Annotated[
+    bool,
+    typer.Option(
+        "--retrain/--no-retrain",
+        help="Without: only read what was measured before, with the queries and seeds of then, and say how many "
+        "of the removed images these scores name.",
+    ),
+]
+STORE = Annotated[
+    Path | None, typer.Option(help="Folder for what is measured of retrained models; default the bank's own.")
+]
+
+
 def deletion(
     scores: SCORES,
     bank: BANK,
     top: Annotated[str, typer.Option(help="How many images are removed for each query, or which share of all.")] = "5%",
     count: Annotated[int, typer.Option(min=1, help="Queries: half held out, half drawn, none for development.")] = 20,
     seeds: Annotated[int, typer.Option(min=1, help="Training seeds of every removal.")] = 2,
-    random: Annotated[
-        bool,
-        typer.Option("--random", help="Also remove random images in the place of the first method's: the zero line."),
-    ] = False,
-    retrain: Annotated[
-        bool,
-        typer.Option(
-            "--retrain/--no-retrain",
-            help="Without: only read what was measured before, with the queries and seeds of then, and say how many "
-            "of the removed images these scores name.",
-        ),
-    ] = True,
-    store: Annotated[
-        Path | None, typer.Option(help="Folder for what is measured of retrained models; default the bank's own.")
-    ] = None,
+    random: RANDOM = False,
+    retrain: RETRAIN = True,
+    store: STORE = None,
     workers: WORKERS = None,
     plan: PLAN = False,
 ) -> None:
