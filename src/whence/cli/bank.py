@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -124,7 +123,7 @@ def build(
 
 def train_bank(
     request: BankRequest,
-    pools: Sequence[PoolRequest],
+    pools: tuple[PoolRequest, ...],
     out: Path,
     part: tuple[int, int],
     keep_models: bool,
