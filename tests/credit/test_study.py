@@ -33,7 +33,7 @@ def test_begun_again_it_is_the_same(begin, study, owned_data, drawn):
     assert again.data.fingerprint == owned_data.fingerprint
     plan = again.plan
     assert plan.held_out.ids == UNSEEN.ids[:2]
-    assert plan.redrawn == drawn.names
+    assert plan.redrawn == drawn.ids
     assert plan.drawn.tolist() == [True, True]
     assert len(plan.names) == len(again.measure_full().pictures) == 2
 
