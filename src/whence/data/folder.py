@@ -22,17 +22,11 @@ from whence.errors import DataError, join_names
 
 @dataclass(frozen=True)
 class _Listing:
-    """The images of one split.
+    """The images of one split."""
 
-    Attributes:
-        base: The split's folder.
-        images: Paths relative to it, in byte order.
-        others: How many files are no images.
-    """
-
-    base: Path
-    images: list[str]
-    others: int
+    base: Path  # the split's folder
+    images: list[str]  # paths relative to it, in byte order
+    others: int  # how many files are no images
 
 
 def read_folder(path: Path, split: str | None, options: ReadOptions) -> Dataset:

@@ -44,19 +44,12 @@ def is_image(name: str) -> bool:
 
 @dataclass(frozen=True)
 class Header:
-    """Size and mode of an image, read before its pixels are decoded.
+    """Size and mode of an image, read before its pixels are decoded."""
 
-    Attributes:
-        height: Height in pixels, once turned upright.
-        width: Width in pixels, once turned upright.
-        mode: Pillow's name for its channels and depth.
-        frames: Number of frames; more than 1 for an animation.
-    """
-
-    height: int
-    width: int
-    mode: str
-    frames: int
+    height: int  # in pixels, once turned upright
+    width: int  # in pixels, once turned upright
+    mode: str  # Pillow's name for its channels and depth
+    frames: int  # more than 1 for an animation
 
     @property
     def grey(self) -> bool:

@@ -160,11 +160,6 @@ def _are_numbers(values: Sequence[object]) -> bool:
 def as_text(value: object, id: str, column: str) -> str | None:
     """Return a value as text without space around it; None if it is missing, empty or NaN.
 
-    Args:
-        value: The value.
-        id: The training example, for the message.
-        column: The column, for the message.
-
     Raises:
         DataError: The value is a list or has other structure.
     """

@@ -53,18 +53,7 @@ class Scale:
 def interval_bar(
     scale: Scale, value: float, interval: tuple[float, float] | None, style: str = "", label: str = ""
 ) -> Markup:
-    """A bar from 0 to a value, with its interval, as wide as there is room.
-
-    Args:
-        scale: The scale of all bars beside it.
-        value: The value.
-        interval: Ends of its interval; None where there is none.
-        style: `within` for an outline, `untested` for grey, or empty.
-        label: The same in words, for those who can't see it; without one they are not told of it.
-
-    Returns:
-        An SVG image.
-    """
+    """An SVG bar from 0 to a value. Styles: `within`, an outline; `untested`, grey. The label says it in words."""
     zero, end = scale.place(0.0), scale.place(value)
     side = " ".join(filter(None, ("opponent" if value < 0 else "proponent", style)))
     parts = [

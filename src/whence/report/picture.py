@@ -18,21 +18,13 @@ CRISP = 64
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture with what is written below it.
+    """A picture with what is written below it."""
 
-    Attributes:
-        source: Data URI.
-        text: What it shows, for those who can't see it.
-        name: First line below it.
-        details: Further lines below it.
-        link: Place on the page that it leads to, or empty.
-    """
-
-    source: str
-    text: str
-    name: str
-    details: tuple[str, ...] = ()
-    link: str = ""
+    source: str  # data URI
+    text: str  # what it shows, for those who can't see it
+    name: str  # first line below it
+    details: tuple[str, ...] = ()  # further lines below it
+    link: str = ""  # place on the page that it leads to, or empty
 
 
 def data_uri(pixels: np.ndarray, longest: int = LARGE) -> str:

@@ -20,21 +20,13 @@ from whence.report.template import fingerprints, flat_settings, versions
 
 @dataclass(frozen=True, eq=False)
 class CreditFolder:
-    """Shares of the same contributors by several estimators.
+    """Shares of the same contributors by several estimators."""
 
-    Attributes:
-        path: The folder.
-        credits: Shares by name of the estimator; estimators whose shares add up come first.
-        manifests: Their manifests, by the same names.
-        data: The training examples; None where they were not kept.
-        queries: The pictures whose shares were computed; None where there are none.
-    """
-
-    path: Path
-    credits: Mapping[str, Credit]
-    manifests: Mapping[str, Manifest]
-    data: Dataset | None
-    queries: Dataset | None
+    path: Path  # the folder
+    credits: Mapping[str, Credit]  # shares by name of the estimator; estimators whose shares add up come first
+    manifests: Mapping[str, Manifest]  # their manifests, by the same names
+    data: Dataset | None  # the training examples; None where they were not kept
+    queries: Dataset | None  # the pictures whose shares were computed; None where there are none
 
     @property
     def any(self) -> Credit:

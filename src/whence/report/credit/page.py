@@ -14,8 +14,14 @@ from whence.credit.behaviours import meaning
 from whence.credit.credit import Explained
 from whence.report.bar import interval_bar
 from whence.report.credit.credit_folder import CreditFolder, by_picture, how_made
-from whence.report.credit.description import estimator_title, share_phrase
-from whence.report.credit.sentences import AccountLine, account, contributor_name, tally
+from whence.report.credit.sentences import (
+    AccountLine,
+    account,
+    contributor_name,
+    estimator_title,
+    share_phrase,
+    tally,
+)
 from whence.report.credit.share import LABELS, BehaviourShares, Share
 from whence.report.picture import SMALL, Picture, data_uri
 from whence.report.template import fill

@@ -1,4 +1,4 @@
-"""Sentences about a share. No sentence says more than was measured."""
+"""Sentences about shares and estimators. No sentence says more than was measured."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from whence.credit.estimators import estimator_facts
 from whence.data import NO_UNIT
 from whence.report.credit.share import LABELS, BehaviourShares, Share, Verdict
 from whence.report.text import ordinal, plural
@@ -13,47 +14,48 @@ from whence.report.text import ordinal, plural
 
 @dataclass(frozen=True)
 class Finding:
-    """A share in words.
+    """A share in words."""
 
-    Attributes:
-        label: What its interval says, in a few words.
-        verdict: The same, as a name.
-        number: The share: a percentage where that doesn't mislead.
-        of: What the number is a part of.
-        certainty: How sure the share is.
-        standing: The place among all contributors.
-        brief: Share and certainty in one sentence.
-    """
-
-    label: str
-    verdict: str
-    number: str
-    of: str
-    certainty: str
-    standing: str
-    brief: str
+    label: str  # what its interval says, in a few words
+    verdict: str  # the same, as a name
+    number: str  # the share: a percentage where that doesn't mislead
+    of: str  # what the number is a part of
+    certainty: str  # how sure the share is
+    standing: str  # the place among all contributors
+    brief: str  # share and certainty in one sentence
 
 
 @dataclass(frozen=True)
 class AccountLine:
-    """A line of an account.
+    """A line of an account."""
 
-    Attributes:
-        title: What it is.
-        number: How much.
-        note: What it means; may be empty.
-        style: Class of the line: `own`, `rest`, `total` or empty.
-    """
-
-    title: str
-    number: str
-    note: str = ""
-    style: str = ""
+    title: str  # what it is
+    number: str  # how much
+    note: str = ""  # what it means; may be empty
+    style: str = ""  # class of the line: `own`, `rest`, `total` or empty
 
 
 def contributor_name(unit: str) -> str:
     """Return the name of a contributor on a page."""
     return "Pictures without a contributor" if unit == NO_UNIT else unit
+
+
+def share_phrase(estimator: str) -> str:
+    """Return what the shares of an estimator are, to follow "A share is"; empty where that is not known."""
+    facts = estimator_facts(estimator)
+    return facts.meaning if facts is not None else ""
+
+
+def estimator_title(estimator: str) -> str:
+    """Return the name of an estimator as a heading.
+
+    Example:
+        >>> estimator_title("leave-one-out"), estimator_title("sum-d-trak")
+        ('Leave one out', 'Sum of scores: d-trak')
+    """
+    if estimator.startswith("sum-"):
+        return f"Sum of scores: {estimator.removeprefix('sum-')}"
+    return estimator.replace("-", " ").capitalize()
 
 
 def finding(behaviour: BehaviourShares, share: Share) -> Finding:
@@ -73,15 +75,7 @@ def finding(behaviour: BehaviourShares, share: Share) -> Finding:
 
 
 def account(behaviour: BehaviourShares, unit: str | None = None) -> list[AccountLine]:
-    """Return how the whole adds up: without anybody, the shares, what is owed to nobody, with everybody.
-
-    Args:
-        behaviour: The shares.
-        unit: A contributor with a line of its own; the others are one line together.
-
-    Returns:
-        The lines, from the model of nobody to the model of everybody.
-    """
+    """How the whole adds up, from the model of nobody to that of everybody; `unit` has a line of its own."""
     written, explained = behaviour.format, behaviour.explained
     total = sum(share.value for share in behaviour.shares)
     note = "What is there without any contributor; owed to nobody." if math.isfinite(explained.none) else ""

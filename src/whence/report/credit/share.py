@@ -78,23 +78,14 @@ class ShareFormat:
 
 @dataclass(frozen=True)
 class Share:
-    """The share of a contributor.
+    """The share of a contributor."""
 
-    Attributes:
-        unit: The contributor.
-        examples: How many training examples the contributor has.
-        value: The estimate.
-        interval: Ends of its 95% interval; None where none is known.
-        place: Place among all contributors, 1 for the largest share.
-        places: Ends of the 95% interval of the place; None where none is known.
-    """
-
-    unit: str
-    examples: int
-    value: float
-    interval: tuple[float, float] | None
-    place: int
-    places: tuple[int, int] | None
+    unit: str  # the contributor
+    examples: int  # how many training examples the contributor has
+    value: float  # the estimate
+    interval: tuple[float, float] | None  # ends of its 95% interval; None where none is known
+    place: int  # place among all contributors, 1 for the largest share
+    places: tuple[int, int] | None  # ends of the 95% interval of the place; None where none is known
 
     @property
     def verdict(self) -> Verdict:
@@ -107,24 +98,16 @@ class Share:
 
 @dataclass(frozen=True, eq=False)
 class BehaviourShares:
-    """All shares in one behaviour by one estimator.
+    """All shares in one behaviour by one estimator."""
 
-    Attributes:
-        explained: The behaviour.
-        efficient: Whether the shares add up by construction.
-        shares: One for each contributor, from the largest.
-        remainder: v(all) - v(none) - Σ shares; NaN where it was not measured.
-        remainder_interval: Ends of its 95% interval, with v(all) and v(none) as measured; None where none is known,
-            or the shares add up by construction.
-        format: How the numbers are written.
-    """
-
-    explained: Explained
-    efficient: bool
-    shares: tuple[Share, ...]
-    remainder: float
+    explained: Explained  # the behaviour
+    efficient: bool  # whether the shares add up by construction
+    shares: tuple[Share, ...]  # one for each contributor, from the largest
+    remainder: float  # v(all) - v(none) - Σ shares; NaN where it was not measured
+    # ends of its 95% interval, with v(all) and v(none) as measured; None where none is known, or the shares add up by
+    # construction
     remainder_interval: tuple[float, float] | None
-    format: ShareFormat
+    format: ShareFormat  # how the numbers are written
 
     @classmethod
     def of(cls, credit: Credit, behaviour: str) -> BehaviourShares:

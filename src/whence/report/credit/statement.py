@@ -16,8 +16,15 @@ from whence.credit.credit import Credit, Explained
 from whence.data import NO_UNIT
 from whence.errors import DataError
 from whence.report.credit.credit_folder import CreditFolder, by_picture, how_made
-from whence.report.credit.description import estimator_title, share_phrase
-from whence.report.credit.sentences import AccountLine, Finding, account, contributor_name, finding
+from whence.report.credit.sentences import (
+    AccountLine,
+    Finding,
+    account,
+    contributor_name,
+    estimator_title,
+    finding,
+    share_phrase,
+)
 from whence.report.credit.share import BehaviourShares
 from whence.report.picture import SMALL, Picture, data_uri
 from whence.report.template import fill
@@ -192,15 +199,7 @@ def _pictures(folder: CreditFolder, examples: tuple[str, ...]) -> list[Picture]:
 
 
 def share_line(behaviour: BehaviourShares, unit: str) -> Markup:
-    """A line with a mark for the share of every contributor, as wide as there is room.
-
-    Args:
-        behaviour: The shares.
-        unit: The contributor whose mark stands out and shows its interval.
-
-    Returns:
-        An SVG image.
-    """
+    """An SVG line with a mark for every contributor's share; the mark of `unit` stands out and shows its interval."""
     scale, share = behaviour.format.scale, behaviour.of_unit(unit)
     others = {scale.place(other.value) for other in behaviour.shares if other.unit != unit}
     mark = Markup('<line class="{0}" x1="{1:.2f}%" x2="{1:.2f}%" y1="{2}" y2="{3}"/>')

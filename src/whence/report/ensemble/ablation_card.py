@@ -116,67 +116,39 @@ class Comparison:
 
 @dataclass(frozen=True)
 class PictureRow:
-    """A picture that was drawn again, its difference from the factual picture, and how far it moved.
+    """A picture that was drawn again, its difference from the factual picture, and how far it moved."""
 
-    Attributes:
-        kind: ``counterfactual`` or ``placebo``.
-        picture: The picture.
-        change: Its difference from the factual picture.
-        distance: Its distance from the factual picture, in words.
-        length: That distance in percent of the longest bar of the page.
-    """
-
-    kind: str
-    picture: Picture
-    change: Picture
-    distance: str
-    length: float
+    kind: str  # ``counterfactual`` or ``placebo``
+    picture: Picture  # the picture
+    change: Picture  # its difference from the factual picture
+    distance: str  # its distance from the factual picture, in words
+    length: float  # that distance in percent of the longest bar of the page
 
 
 @dataclass(frozen=True)
 class AblationEntry:
-    """One ablation on the page.
+    """One ablation on the page."""
 
-    Attributes:
-        comparison: Its distances and what they mean.
-        rows: Counterfactual and, if there is one, placebo.
-        members: How many members drew each.
-        units: The names of the units, where the title only counts them.
-        images: Training images of the units.
-        images_left_out: How many of their images are not shown.
-        twins: Notes on identical images that were not removed.
-        twins_left_out: How many such notes are not shown.
-    """
-
-    comparison: Comparison
-    rows: tuple[PictureRow, ...]
-    members: str
-    units: str
-    images: tuple[Picture, ...]
-    images_left_out: int
-    twins: tuple[str, ...]
-    twins_left_out: int
+    comparison: Comparison  # its distances and what they mean
+    rows: tuple[PictureRow, ...]  # counterfactual and, if there is one, placebo
+    members: str  # how many members drew each
+    units: str  # the names of the units, where the title only counts them
+    images: tuple[Picture, ...]  # training images of the units
+    images_left_out: int  # how many of their images are not shown
+    twins: tuple[str, ...]  # notes on identical images that were not removed
+    twins_left_out: int  # how many such notes are not shown
 
 
 @dataclass(frozen=True)
 class AblationCard:
-    """A picture with all its ablations.
+    """A picture with all its ablations."""
 
-    Attributes:
-        anchor: Its place on the page.
-        name: SEED/INDEX.
-        factual: The picture.
-        entries: Its ablations.
-        closest: The training images most like it.
-        closest_units: The units most like it; empty where every image is its own unit.
-    """
-
-    anchor: str
-    name: str
-    factual: Picture
-    entries: tuple[AblationEntry, ...]
-    closest: tuple[Picture, ...]
-    closest_units: tuple[str, ...]
+    anchor: str  # its place on the page
+    name: str  # SEED/INDEX
+    factual: Picture  # the picture
+    entries: tuple[AblationEntry, ...]  # its ablations
+    closest: tuple[Picture, ...]  # the training images most like it
+    closest_units: tuple[str, ...]  # the units most like it; empty where every image is its own unit
 
 
 def comparison(ablation: Ablation) -> Comparison:

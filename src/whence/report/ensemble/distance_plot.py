@@ -14,17 +14,7 @@ from whence.statistics.ticks import linear_ticks
 
 
 def distance_plot(reading: Influence, anchor: str, title: str, description: str) -> Markup:
-    """Plot the distances of units and placebos.
-
-    Args:
-        reading: The distances.
-        anchor: Id of the plot on the page.
-        title: What it shows.
-        description: The same in words, for those who can't see it.
-
-    Returns:
-        The plot; units that are named have larger dots.
-    """
+    """Plot the distances of units and placebos; units that are named have larger dots. `anchor` is the plot's id."""
     units, placebos = reading.effects[reading.order].tolist(), sorted(reading.placebos.tolist(), reverse=True)
     top = 1.06 * max(units[:1] + placebos[:1]) or 1.0
     named = len(reading.influential)

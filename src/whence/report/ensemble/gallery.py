@@ -18,19 +18,12 @@ PICTURES, SETS = 200, 20
 
 @dataclass(frozen=True)
 class Gallery:
-    """A set of pictures that were drawn together.
+    """A set of pictures that were drawn together."""
 
-    Attributes:
-        title: What they are.
-        explanation: Which members drew them.
-        pictures: The first of them.
-        left_out: How many are not shown.
-    """
-
-    title: str
-    explanation: str
-    pictures: tuple[Picture, ...]
-    left_out: int
+    title: str  # what they are
+    explanation: str  # which members drew them
+    pictures: tuple[Picture, ...]  # the first of them
+    left_out: int  # how many are not shown
 
     @property
     def linked(self) -> bool:
@@ -57,16 +50,7 @@ def _is_sample_set(name: str) -> bool:
 
 
 def gallery(samples: Samples, members: int, links: Mapping[str, str]) -> Gallery:
-    """A set of pictures on the page.
-
-    Args:
-        samples: The set.
-        members: Members of the ensemble.
-        links: The place on the page where a picture is explained, by its name.
-
-    Returns:
-        The first pictures, with their names.
-    """
+    """The first pictures of a set; `links` are the places on the page where a picture is explained, by its name."""
     names, without = samples.names, samples.without
     title = f"Pictures {names[0]} to {names[-1]}" if len(names) > 1 else f"Picture {names[0]}"
     explanation = f"Drawn by all {members} members."

@@ -32,37 +32,21 @@ NAMED, LARGEST = 5, 3
 
 @dataclass(frozen=True)
 class LandscapeCard:
-    """A landscape on the page.
+    """A landscape on the page."""
 
-    Attributes:
-        anchor: Its place on the page.
-        name: SEED/INDEX of the picture.
-        title: "Picture 0/3".
-        factual: The picture.
-        reading: Its distances, and who is named.
-        verdict: Who mattered, or that nobody did, or that it can't be told.
-        plot: All distances beside those of the placebos.
-        keys: What the plot shows: class of a mark, and words.
-        radii: The largest distance, and what it is to be compared with: number and words.
-        rows: Some units.
-        unnamed: How many more units are named than shown.
-        losses: What exact losses of the same picture say; empty where they were not measured.
-        loss_rows: The units that they name.
-    """
-
-    anchor: str
-    name: str
-    title: str
-    factual: Picture
-    reading: Influence
-    verdict: tuple[str, ...]
-    plot: Markup
-    keys: tuple[tuple[str, str], ...]
-    radii: tuple[tuple[str, str], ...]
-    rows: tuple[UnitRow, ...]
-    unnamed: int
-    losses: str
-    loss_rows: tuple[UnitRow, ...]
+    anchor: str  # its place on the page
+    name: str  # SEED/INDEX of the picture
+    title: str  # "Picture 0/3"
+    factual: Picture  # the picture
+    reading: Influence  # its distances, and who is named
+    verdict: tuple[str, ...]  # who mattered, or that nobody did, or that it can't be told
+    plot: Markup  # all distances beside those of the placebos
+    keys: tuple[tuple[str, str], ...]  # what the plot shows: class of a mark, and words
+    radii: tuple[tuple[str, str], ...]  # the largest distance, and what it is to be compared with: number and words
+    rows: tuple[UnitRow, ...]  # some units
+    unnamed: int  # how many more units are named than shown
+    losses: str  # what exact losses of the same picture say; empty where they were not measured
+    loss_rows: tuple[UnitRow, ...]  # the units that they name
 
     @property
     def label(self) -> str:
@@ -91,16 +75,7 @@ def landscape_cards(
     training: TrainingImages,
     losses: Mapping[str, tuple[int, Influence]] | None = None,
 ) -> Iterator[LandscapeCard]:
-    """A card for each landscape, one at a time; of its pictures only those that are shown are read.
-
-    Args:
-        landscapes: The landscapes.
-        training: The training images.
-        losses: Draws and reading of exact losses, by picture.
-
-    Yields:
-        The cards.
-    """
+    """A card for each landscape, one at a time; `losses` are draws and readings of exact losses, by picture."""
     for k, landscape in enumerate(landscapes):
         measured = None if landscape.together else (losses or {}).get(landscape.sample)
         yield _card(f"landscape-{k}", landscape, training, measured)

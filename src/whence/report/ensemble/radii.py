@@ -30,25 +30,15 @@ MARKS = {
 
 @dataclass(frozen=True)
 class EnsembleRadii:
-    """The radii of one ensemble: geometric means over its landscapes.
+    """The radii of one ensemble: geometric means over its landscapes."""
 
-    Attributes:
-        letter: Its name in the plot.
-        name: Its directory.
-        images: Number of training images.
-        details: What it is, in words.
-        radius: Largest distance of all units.
-        matched: Expected largest distance of as many units as there are placebos; None where there are none.
-        placebo: Expected largest distance of as many placebos.
-    """
-
-    letter: str
-    name: str
-    images: int
-    details: str
-    radius: float
-    matched: float | None
-    placebo: float | None
+    letter: str  # its name in the plot
+    name: str  # its directory
+    images: int  # number of training images
+    details: str  # what it is, in words
+    radius: float  # largest distance of all units
+    matched: float | None  # expected largest distance of as many units as there are placebos; None where there are none
+    placebo: float | None  # expected largest distance of as many placebos
 
     @property
     def heights(self) -> dict[str, float | None]:
@@ -70,13 +60,7 @@ class RadiusComparison:
 
 
 def compare_radii(ensembles: Sequence[Ensemble]) -> RadiusComparison:
-    """Compare the radii of several ensembles.
-
-    Args:
-        ensembles: Ensembles with landscapes, whose pictures have one size. An ensemble given twice counts once.
-
-    Returns:
-        One row and one column of marks for each, from the fewest training images.
+    """Return the radii of ensembles whose pictures have one size, from the fewest training images; twice counts once.
 
     Raises:
         ArtefactError: An ensemble has no landscapes.
@@ -152,17 +136,7 @@ class Place:
 
 
 def radius_plot(ensembles: Sequence[EnsembleRadii], anchor: str, title: str, description: str) -> Markup:
-    """Plot radii on logarithmic axes: three marks for each ensemble, with its letter above them.
-
-    Args:
-        ensembles: The ensembles. Those with as many images stand side by side.
-        anchor: Id of the plot on the page.
-        title: What it shows.
-        description: The same in words, for those who can't see it.
-
-    Returns:
-        The plot.
-    """
+    """Plot the radii on logarithmic axes: three marks for each ensemble, with its letter above them."""
     heights = [height for ensemble in ensembles for height in ensemble.heights.values() if height]
     (left, right), (low, high) = _range([ensemble.images for ensemble in ensembles]), _range(heights or [1.0])
     parts = [tick_y(along(tick, low, high), f"{tick:g}") for tick in log_ticks(low, high)]

@@ -20,15 +20,10 @@ SHOWN, CLOSEST = 12, 5
 
 @dataclass(frozen=True, eq=False)
 class TrainingImages:
-    """The training examples of an ensemble, as the report shows them.
+    """The training examples of an ensemble, as the report shows them."""
 
-    Attributes:
-        data: The training examples.
-        codebook: Which member saw which unit.
-    """
-
-    data: Dataset
-    codebook: Codebook
+    data: Dataset  # the training examples
+    codebook: Codebook  # which member saw which unit
 
     @cached_property
     def grouped(self) -> bool:
@@ -40,16 +35,7 @@ class TrainingImages:
         return sorted({int(n) for unit in units for n in self.data.examples_of(unit)})
 
     def picture(self, n: int, *details: str, known: Sequence[str] = ()) -> Picture:
-        """Training example n with its id, its units and its caption.
-
-        Args:
-            n: Its index.
-            details: Lines to write before these.
-            known: The units that the reader expects. Only other units are written.
-
-        Returns:
-            The picture. Units that are no more than the id are left out.
-        """
+        """Training example n with its id, caption and units, but for units that are its id or that the reader knows."""
         id, units, caption = self.data.ids[n], self.data.units[n], self.data.captions[n]
         lines = [] if units in ((id,), tuple(known)) else [unit_phrase(units)]
         lines += [f"“{shorten(caption)}”"] if caption else []

@@ -20,29 +20,17 @@ EXAMPLES, TWINS = 6, 3
 
 @dataclass(frozen=True)
 class UnitRow:
-    """What a picture looks like without a unit.
+    """What a picture looks like without a unit."""
 
-    Attributes:
-        title: "Unit 17".
-        pictures: The picture, the same without the unit, and the change.
-        examples: Training images of the unit.
-        left_out: How many of them are not shown.
-        twins: Notes on identical images that were not removed.
-        members: How many members drew it.
-        distance: How far it moved.
-        alone: Chance of a distance as large for a unit that doesn't matter; empty without placebos.
-        corrected: The same corrected for the number of units.
-    """
-
-    title: str
-    pictures: tuple[Picture, Picture, Picture]
-    examples: tuple[Picture, ...]
-    left_out: int
-    twins: tuple[str, ...]
-    members: str
-    distance: str
-    alone: str
-    corrected: str
+    title: str  # "Unit 17"
+    pictures: tuple[Picture, Picture, Picture]  # the picture, the same without the unit, and the change
+    examples: tuple[Picture, ...]  # training images of the unit
+    left_out: int  # how many of them are not shown
+    twins: tuple[str, ...]  # notes on identical images that were not removed
+    members: str  # how many members drew it
+    distance: str  # how far it moved
+    alone: str  # chance of a distance as large for a unit that doesn't matter; empty without placebos
+    corrected: str  # the same corrected for the number of units
 
 
 def unit_row(landscape: Landscape, unit: str, factual: Tensor, reading: Influence, training: TrainingImages) -> UnitRow:

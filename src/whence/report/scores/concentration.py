@@ -22,19 +22,12 @@ POINTS, STYLES = 60, 12
 
 @dataclass(frozen=True, eq=False)
 class Concentration:
-    """How concentrated the scores of a method are, on average over queries.
+    """How concentrated the scores of a method are, on average over queries."""
 
-    Attributes:
-        name: The method.
-        style: Class of its line.
-        curve: Share at every one of `points`, float64; None where shares mean nothing.
-        shares: Shares of the largest scores, at the numbers of `share_counts`, in words.
-    """
-
-    name: str
-    style: str
-    curve: np.ndarray | None
-    shares: tuple[str, ...]
+    name: str  # the method
+    style: str  # class of its line
+    curve: np.ndarray | None  # share at every one of `points`, float64; None where shares mean nothing
+    shares: tuple[str, ...]  # shares of the largest scores, at the numbers of `share_counts`, in words
 
 
 def share_curve(scores: Tensor, unsigned: bool = False) -> Tensor | None:
@@ -92,16 +85,7 @@ def concentrations(methods: Mapping[str, Scores]) -> list[Concentration]:
 
 
 def share_plot(methods: Sequence[Concentration], count: int, anchor: str) -> Markup:
-    """Curves of all methods that have one, and the curve of equal scores.
-
-    Args:
-        methods: The methods.
-        count: Number N of examples, at least 2.
-        anchor: Id of the plot on the page.
-
-    Returns:
-        The plot.
-    """
+    """Plot the curves of all methods that have one, and that of equal scores, over N = `count` examples, at least 2."""
     ks = points(count)
     across = [math.log(k) / math.log(count) for k in ks]
     curves = [(method, method.curve.tolist()) for method in methods if method.curve is not None]

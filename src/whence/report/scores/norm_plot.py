@@ -15,13 +15,7 @@ BINS, PAIRS = 40, 10
 
 
 def norm_plot(timesteps: Tensor, norms: Tensor, anchor: str, title: str) -> Markup:
-    """Median and middle 80% of gradient norms on a logarithmic axis, over bins of timesteps of equal width.
-
-    Args:
-        timesteps: Timesteps t of draws [n].
-        norms: Norms of the gradient of the readout at these draws [n].
-        anchor: Id of the plot on the page.
-        title: What it shows.
+    """Plot median and middle 80% of gradient norms [n] over bins of their timesteps [n], on a logarithmic axis.
 
     Returns:
         The plot.

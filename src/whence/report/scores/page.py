@@ -106,32 +106,20 @@ def _provenance(folder: ScoreFolder) -> Iterator[tuple[str, dict[str, str]]]:
 
 @dataclass(frozen=True)
 class MethodRow:
-    """A method in words.
+    """A method in words."""
 
-    Attributes:
-        name: Its name.
-        values: What it estimates, by title.
-        outcome: For how many queries something rises above noise; empty without standard errors.
-    """
-
-    name: str
-    values: Mapping[str, str]
-    outcome: str
+    name: str  # its name
+    values: Mapping[str, str]  # what it estimates, by title
+    outcome: str  # for how many queries something rises above noise; empty without standard errors
 
 
 @dataclass(frozen=True)
 class MethodPair:
-    """The agreement of two methods, on average over queries; in words.
+    """The agreement of two methods, on average over queries; in words."""
 
-    Attributes:
-        names: The methods.
-        correlation: Spearman's rank correlation over examples.
-        overlap: Share of the top examples of one method that are among those of the other.
-    """
-
-    names: tuple[str, str]
-    correlation: str
-    overlap: str
+    names: tuple[str, str]  # the methods
+    correlation: str  # Spearman's rank correlation over examples
+    overlap: str  # share of the top examples of one method that are among those of the other
 
 
 def method_rows(methods: Mapping[str, Scores], cards: Sequence[QueryCard]) -> Iterator[MethodRow]:

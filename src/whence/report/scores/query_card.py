@@ -22,33 +22,19 @@ OPEN = 3
 
 @dataclass(frozen=True)
 class MethodResult:
-    """The scores of a query by one method.
+    """The scores of a query by one method."""
 
-    Attributes:
-        method: The method.
-        label: The outcome in a few words.
-        rises: How many examples rise above Monte Carlo noise; None without a standard error.
-        sentences: The outcome, and how concentrated the scores are.
-        power: The scores are written in units of 10 to this power.
-        proponents: Examples with the largest scores.
-        opponents: Those with the smallest scores below 0, from the smallest.
-        signed: Whether there could be opponents.
-        units: Units with the largest scores and, of a method with a sign, the smallest ones below 0.
-        units_power: As `power`, for the units.
-        combined: How the score of a unit is made of those of its examples: "sum" or "largest".
-    """
-
-    method: str
-    label: str
-    rises: int | None
-    sentences: tuple[str, ...]
-    power: int
-    proponents: tuple[Entry, ...]
-    opponents: tuple[Entry, ...]
-    signed: bool
-    units: tuple[Entry, ...]
-    units_power: int
-    combined: str
+    method: str  # the method
+    label: str  # the outcome in a few words
+    rises: int | None  # how many examples rise above Monte Carlo noise; None without a standard error
+    sentences: tuple[str, ...]  # the outcome, and how concentrated the scores are
+    power: int  # the scores are written in units of 10 to this power
+    proponents: tuple[Entry, ...]  # examples with the largest scores
+    opponents: tuple[Entry, ...]  # those with the smallest scores below 0, from the smallest
+    signed: bool  # whether there could be opponents
+    units: tuple[Entry, ...]  # units with the largest scores and, of a method with a sign, the smallest ones below 0
+    units_power: int  # as `power`, for the units
+    combined: str  # how the score of a unit is made of those of its examples: "sum" or "largest"
 
 
 @dataclass(frozen=True)
@@ -105,16 +91,7 @@ def query_cards(folder: ScoreFolder) -> Iterator[QueryCard]:
 
 
 def method_result(name: str, ranking: Ranking, units: tuple[tuple[Entry, ...], int] = ((), 0)) -> MethodResult:
-    """The scores of a query by one method.
-
-    Args:
-        name: The method.
-        ranking: Its scores for the query.
-        units: The same by unit, where units are not examples, with the power of the numbers.
-
-    Returns:
-        The ends of its ranking, in words and with bars.
-    """
+    """The scores of a query by one method; `units` are those of its units, with the power of ten of their numbers."""
     first, last = ranking.ends(SHOWN)
     scale, scores = ranking.scale([*first, *last]), ranking.scores
     entries = {n: ranking.entry(n, scale, *_unit(scores, n)) for n in (*first, *last)}

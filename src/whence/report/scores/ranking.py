@@ -18,38 +18,23 @@ from whence.scores.significance import half_width, rising
 
 @dataclass(frozen=True)
 class Entry:
-    """One example or unit with its score.
+    """One example or unit with its score."""
 
-    Attributes:
-        column: Its column among the scores.
-        name: Its id.
-        details: Lines to write below.
-        score: The score in words.
-        interval: Its 90% interval in words; empty where there is none.
-        bar: Both drawn; empty where a bar would mean nothing.
-    """
-
-    column: int
-    name: str
-    details: tuple[str, ...]
-    score: str
-    interval: str
-    bar: Markup
+    column: int  # its column among the scores
+    name: str  # its id
+    details: tuple[str, ...]  # lines to write below
+    score: str  # the score in words
+    interval: str  # its 90% interval in words; empty where there is none
+    bar: Markup  # both drawn; empty where a bar would mean nothing
 
 
 @dataclass(frozen=True, eq=False)
 class Ranking:
-    """The scores of one query by one method.
+    """The scores of one query by one method."""
 
-    Attributes:
-        scores: Scores of the method.
-        q: Row of the query.
-        tested: Whether each score is tested against Monte Carlo noise.
-    """
-
-    scores: Scores
-    q: int
-    tested: bool = True
+    scores: Scores  # scores of the method
+    q: int  # row of the query
+    tested: bool = True  # whether each score is tested against Monte Carlo noise
 
     @cached_property
     def row(self) -> Tensor:

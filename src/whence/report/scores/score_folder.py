@@ -23,27 +23,17 @@ COMMON = ("data", "queries")
 
 @dataclass(frozen=True, eq=False)
 class ScoreFolder:
-    """Scores of the same queries and examples by several methods.
+    """Scores of the same queries and examples by several methods."""
 
-    Attributes:
-        path: The folder.
-        scores: Scores by name of their directory, of the first QUERIES queries; methods with errors first.
-        manifests: Their manifests, by the same names.
-        steps: Directories with scores of every step on the way to the queries, which are not read.
-        query_count: Number of all queries.
-        pictures: Pictures of the queries, and of the examples at the ends of their scores.
-        facts: What the pictures' manifest states, such as ``model`` and ``data``.
-        norms: Timesteps and gradient norms, both [n], by readout.
-    """
-
-    path: Path
+    path: Path  # the folder
+    # scores by name of their directory, of the first QUERIES queries; methods with errors first
     scores: Mapping[str, Scores]
-    manifests: Mapping[str, Manifest]
-    steps: tuple[str, ...]
-    query_count: int
-    pictures: Pictures
-    facts: Mapping[str, str]
-    norms: Mapping[str, tuple[Tensor, Tensor]]
+    manifests: Mapping[str, Manifest]  # their manifests, by the same names
+    steps: tuple[str, ...]  # directories with scores of every step on the way to the queries, which are not read
+    query_count: int  # number of all queries
+    pictures: Pictures  # pictures of the queries, and of the examples at the ends of their scores
+    facts: Mapping[str, str]  # what the pictures' manifest states, such as ``model`` and ``data``
+    norms: Mapping[str, tuple[Tensor, Tensor]]  # timesteps and gradient norms, both [n], by readout
 
     @property
     def any(self) -> Scores:
