@@ -37,6 +37,7 @@ def test_python_example_runs_as_a_plain_script(tmp_path):
         "members=16)": tiny,
         '"runs/single")': '"runs/single", whence.read_config(Path("tiny.toml")))',
         "draws=128": "draws=8",
+        'whence.load("digits")': 'whence.load("digits").select(range(200))',
     }.items():
         assert usual in code
         code = code.replace(usual, small)
@@ -91,11 +92,14 @@ def test_the_python_of_the_credit_page_runs(tmp_path):
     for usual, small in {
         '"runs/single")\nwho': '"runs/single", whence.read_config(Path("tiny.toml")))\nwho',
         '"tangent")["tangent"]': '"tangent", config=whence.AttributionConfig(draws=8))["tangent"]',
-        'config.toml"))': 'config.toml")), whence.StudyConfig(pictures=6, draws=2)',
+        'config.toml"))': 'config.toml")), whence.StudyConfig(pictures=6, draws=2, sampler=SAMPLER)',
     }.items():
         assert usual in code
         code = code.replace(usual, small)
-    (tmp_path / "example.py").write_text(code)
+    sampler = "\nSAMPLER = whence.SamplerConfig(method='ddim', steps=2, batch_size=8)\n"
+    (tmp_path / "example.py").write_text(
+        code.replace("from pathlib import Path\n", f"from pathlib import Path\n{sampler}")
+    )
     done = subprocess.run([sys.executable, "example.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "contributor 03" in done.stdout

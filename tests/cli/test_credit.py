@@ -17,7 +17,7 @@ SMALL = ("--workers", 1, "--pictures", 6, "--steps", 2)
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """Thirty digits of three artists and two licences, two of nobody, and a run that was trained without a column."""
+    """Thirty digits of three artists and two licences, two of nobody, a run without a column, and held-out digits."""
     root = tmp_path_factory.mktemp("credit")
     digits = load("digits").select(range(30))
     rows = []
@@ -30,6 +30,9 @@ def place(tmp_path_factory):
         writer = csv.DictWriter(file, rows[0])
         writer.writeheader()
         writer.writerows(rows)
+    (root / "held-out").mkdir()
+    for n, pixels in enumerate(load("digits:test").pixels[:8, 0]):
+        Image.fromarray(np.asarray(pixels)).save(root / "held-out" / f"{n}.png")
     train(load(root / "images"), root / "run", Config(model=ModelConfig(channels=(8,)), training=TRAINING))
     return root
 
@@ -52,7 +55,7 @@ def test_help(whence, command):
 
 
 def test_from_a_run_to_a_statement(whence, place, computed):
-    wanted = ("--unit-column", "artist", "--held-out", "digits:test", "--behaviour", "held-out-fit")
+    wanted = ("--unit-column", "artist", "--held-out", place / "held-out", "--behaviour", "held-out-fit")
     names = ("--estimator", "leave-one-out", "--estimator", "shapley", "--coalitions", 14, "--repeats", 2)
     outcome = compute(whence, place, computed, *wanted, *names)
     assert outcome.code == 0, outcome.err
@@ -75,7 +78,7 @@ def test_from_a_run_to_a_statement(whence, place, computed):
 
 def test_the_same_command_again_makes_no_model(whence, place, computed):
     before = {path: path.stat().st_mtime_ns for path in (computed / "looks").rglob("*.safetensors")}
-    wanted = ("--unit-column", "artist", "--held-out", "digits:test", "--behaviour", "held-out-fit")
+    wanted = ("--unit-column", "artist", "--held-out", place / "held-out", "--behaviour", "held-out-fit")
     assert compute(whence, place, computed, *wanted, "--estimator", "leave-one-out", "--repeats", 2).code == 0
     assert {path: path.stat().st_mtime_ns for path in (computed / "looks").rglob("*.safetensors")} == before
     assert before
@@ -88,7 +91,7 @@ def test_a_plan_starts_nothing(whence, place, computed, tmp_path):
     assert "15 models" in outcome.out
     assert "Nothing was started" in outcome.out
     assert not out.exists()
-    wanted = ("--unit-column", "artist", "--held-out", "digits:test", "--behaviour", "held-out-fit", "--plan")
+    wanted = ("--unit-column", "artist", "--held-out", place / "held-out", "--behaviour", "held-out-fit", "--plan")
     assert "all of it is there" in compute(whence, place, computed, *wanted, "--estimator", "leave-one-out").out
 
 
