@@ -19,6 +19,7 @@ from whence.artefacts.files import (
 from whence.artefacts.lock import lock
 from whence.artefacts.manifest import (
     MANIFEST,
+    Artefact,
     Manifest,
     environment,
     kind_of,
@@ -36,6 +37,7 @@ from whence.artefacts.state import read_state, write_state
 __all__ = [
     "MANIFEST",
     "RESUME",
+    "Artefact",
     "Manifest",
     "copy_file",
     "create",

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Self
 
 from whence.artefacts.digest import digest, file_digest
 from whence.artefacts.files import WAY_OUT, read_json, write_json
@@ -44,6 +44,29 @@ class Manifest:
     def fingerprint(self) -> str:
         """SHA-256 of kind, inputs, settings, file hashes and the fingerprints of the parts."""
         return digest({name: getattr(self, name) for name in ("kind", "inputs", "made", "files", "parts")})
+
+
+@dataclass(frozen=True)
+class Artefact:
+    """A whole artefact that is open for reading. The subclass of a kind reads its files.
+
+    Attributes:
+        path: Its directory.
+        manifest: Its manifest.
+    """
+
+    kind: ClassVar[str]
+    path: Path
+    manifest: Manifest
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Return the artefact in a directory; every file is checked by hash.
+
+        Raises:
+            ArtefactError: It is missing, unfinished, damaged or of another kind.
+        """
+        return cls(path, read_verified(path, cls.kind))
 
 
 def whole(root: Path, pattern: str) -> list[Path]:

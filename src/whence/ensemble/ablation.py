@@ -18,31 +18,16 @@ from pathlib import Path
 from torch import Tensor
 
 from whence import artefacts, images
-from whence.artefacts import Manifest
+from whence.artefacts import Artefact
 from whence.ensemble.model import Ensemble
 from whence.ensemble.sampling import units_key
 
 
 @dataclass(frozen=True)
-class Ablation:
-    """A picture, its counterfactual and a placebo.
+class Ablation(Artefact):
+    """A picture, its counterfactual and a placebo."""
 
-    Attributes:
-        path: Their directory.
-        manifest: Sample, units, survivors and distances.
-    """
-
-    path: Path
-    manifest: Manifest
-
-    @classmethod
-    def open(cls, path: Path) -> Ablation:
-        """Return an ablation; every file is checked by hash.
-
-        Raises:
-            ArtefactError: It is missing, unfinished or damaged.
-        """
-        return cls(path, artefacts.read_verified(path, "ablation"))
+    kind = "ablation"
 
     @property
     def sample(self) -> str:

@@ -18,7 +18,7 @@ from pathlib import Path
 from torch import Tensor
 
 from whence import artefacts
-from whence.artefacts import Manifest
+from whence.artefacts import Artefact
 from whence.ensemble.influence import Influence
 from whence.ensemble.model import Ensemble
 from whence.ensemble.sampling import units_key
@@ -27,25 +27,10 @@ from whence.statistics.placebo_test import LEVEL
 
 
 @dataclass(frozen=True)
-class Landscape:
-    """All counterfactuals of one picture, and placebos.
+class Landscape(Artefact):
+    """All counterfactuals of one picture, and placebos."""
 
-    Attributes:
-        path: Their directory.
-        manifest: Sample, sampler, number of placebos, and number of network evaluations.
-    """
-
-    path: Path
-    manifest: Manifest
-
-    @classmethod
-    def open(cls, path: Path) -> Landscape:
-        """Return a landscape; every file is checked by hash.
-
-        Raises:
-            ArtefactError: It is missing, unfinished or damaged.
-        """
-        return cls(path, artefacts.read_verified(path, "landscape"))
+    kind = "landscape"
 
     @property
     def sample(self) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 from torch import Tensor
 
 from whence import artefacts, images
-from whence.artefacts import Manifest
+from whence.artefacts import Artefact
 from whence.config import SamplerConfig
 from whence.diffusion.sampling import parse_name
 from whence.engine import DEFAULT, Engine
@@ -26,25 +26,10 @@ from whence.errors import ArtefactError, ConfigError
 
 
 @dataclass(frozen=True)
-class Samples:
-    """Pictures SEED/0 ... SEED/K-1.
+class Samples(Artefact):
+    """Pictures SEED/0 ... SEED/K-1."""
 
-    Attributes:
-        path: Their directory.
-        manifest: Seed, count, sampler, removed units and the members that drew them.
-    """
-
-    path: Path
-    manifest: Manifest
-
-    @classmethod
-    def open(cls, path: Path) -> Samples:
-        """Return samples; every file is checked by hash.
-
-        Raises:
-            ArtefactError: They are missing, unfinished or damaged.
-        """
-        return cls(path, artefacts.read_verified(path, "samples"))
+    kind = "samples"
 
     @property
     def seed(self) -> int:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from whence import artefacts
-from whence.artefacts import Manifest
+from whence.artefacts import Artefact
 from whence.config import SamplerConfig
 from whence.diffusion.sampling import parse_name
 from whence.engine import DEFAULT, Engine, Task
@@ -34,25 +34,10 @@ TOGETHER = 4
 
 
 @dataclass(frozen=True)
-class Screen:
-    """A picture and its tangents.
+class Screen(Artefact):
+    """A picture and its tangents."""
 
-    Attributes:
-        path: Their directory.
-        manifest: Sample and sampler, which does not clip.
-    """
-
-    path: Path
-    manifest: Manifest
-
-    @classmethod
-    def open(cls, path: Path) -> Screen:
-        """Return a screen; every file is checked by hash.
-
-        Raises:
-            ArtefactError: It is missing, unfinished or damaged.
-        """
-        return cls(path, artefacts.read_verified(path, "screen"))
+    kind = "screen"
 
     @cached_property
     def tensors(self) -> dict[str, Tensor]:

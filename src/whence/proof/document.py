@@ -34,6 +34,8 @@ class StrictModel(BaseModel):
 class Document(StrictModel):
     """A document that states its own fingerprint.
 
+    A ``require...`` method returns its finding in words, or raises ProofError if the check fails.
+
     Attributes:
         fingerprint: SHA-256 (hex) of the canonical JSON of all other fields.
     """
@@ -51,11 +53,7 @@ class Document(StrictModel):
         return artefacts.digest(self.model_dump(mode="json", exclude={"fingerprint"}))
 
     def require_unchanged(self) -> str:
-        """Return the finding that the content has the stated fingerprint.
-
-        Raises:
-            ProofError: It has another one.
-        """
+        """Check that the content has the stated fingerprint."""
         fingerprint = self.content_fingerprint()
         if fingerprint != self.fingerprint:
             raise ProofError(

@@ -33,21 +33,13 @@ class ImageProof(ProofDocument):
     image: Hash
 
     def require_words(self) -> str:
-        """Return the finding that the sentence is the one that the fields give.
-
-        Raises:
-            ProofError: It is another one.
-        """
+        """Check that the sentence is the one that the fields give."""
         if self.statement != statements.image_statement(self.kind, self.root, self.image, self.root_of.images.leaves):
             raise ProofError("The statement in words is not what the fields say.")
         return "the sentence is the one that the fields give"
 
     def require_image(self, image: str | Path | np.ndarray) -> str:
-        """Return the finding that the proof is about an image.
-
-        Raises:
-            ProofError: It is about another one.
-        """
+        """Check that the proof is about an image."""
         fingerprint = image_fingerprint(image, self.root_of.size)
         if fingerprint != self.image:
             raise ProofError(
@@ -67,11 +59,7 @@ class Membership(ImageProof):
     examples: Annotated[tuple[Example, ...], Field(min_length=1)]
 
     def require(self) -> str:
-        """Return the finding that the proof leads to its own root.
-
-        Raises:
-            ProofError: It doesn't.
-        """
+        """Check that the proof leads to its own root."""
         if len({example.id for example in self.examples}) < len(self.examples):
             raise ProofError("A training example is listed twice.")
         for example in self.examples:
@@ -94,11 +82,7 @@ class Absence(ImageProof):
     right: Neighbour | None
 
     def require(self) -> str:
-        """Return the finding that the proof leads to its own root.
-
-        Raises:
-            ProofError: It doesn't.
-        """
+        """Check that the proof leads to its own root."""
         self.root_of.images.require_absent(self.image, self.left, self.right)
         return f"no training image stands where it would, among {self.root_of.images.leaves:,}"
 

@@ -1,4 +1,7 @@
-"""Training a member again: the only check that does not rely on the record of the holder."""
+"""Training a member again: the only check that does not rely on the record of the holder.
+
+A check returns its finding in words, or raises ProofError.
+"""
 
 from __future__ import annotations
 
@@ -43,11 +46,7 @@ def choose_member(certificate: Certificate, member: int | None) -> int:
 
 
 def require_retrained(trees: EnsembleTrees, member: int, engine: Engine = DEFAULT) -> str:
-    """Return the finding that a member, trained again from data and seed, has the same batches and weights.
-
-    Raises:
-        ProofError: A batch is another one, or the weights differ by more than rounding.
-    """
+    """Check that a member, trained again, has the same batches, and weights that differ by rounding at most."""
     ensemble = trees.ensemble
     config, folder = member_config(ensemble.config, member), member_path(ensemble.path, member)
     data = member_data(trees, member)

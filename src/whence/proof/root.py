@@ -59,21 +59,13 @@ class ProofDocument(Document):
     root_of: Root
 
     def require_root(self) -> str:
-        """Return the finding that the root hash is that of its parts.
-
-        Raises:
-            ProofError: It isn't.
-        """
+        """Check that the root hash is that of its parts."""
         if self.root_of.hash != self.root:
             raise ProofError(f"The parts of the root give {self.root_of.hash}; stated is {self.root}.")
         return f"they give {self.root}"
 
     def require_published(self, root: str) -> str:
-        """Return the finding that the root is the one that was published.
-
-        Raises:
-            ProofError: It isn't.
-        """
+        """Check that the root is the one that was published."""
         if self.root != root:
             raise ProofError(f"The document is for the root {self.root}, not for the published {root}.")
         return "it is the one that was given"
