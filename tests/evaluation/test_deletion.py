@@ -254,15 +254,15 @@ def test_an_interrupted_removal_continues(tiny_bank, tmp_path):
         if done > total // 2:
             raise KilledError
 
-    asked = {"top": 3, "count": 1, "seeds": 1, "store": tmp_path, "engine": Engine(1)}
+    asked = {"top": 3, "count": 1, "seeds": 1, "store": tmp_path}
     scores = scores_of(tiny_bank, seed=1)
     with pytest.raises(KilledError):
-        measure_deletion(tiny_bank, scores, **asked, engine=Engine(report=kill))
+        measure_deletion(tiny_bank, scores, **asked, engine=Engine(1, kill))
     assert not (tmp_path / "removals").exists()
     removal = Removal.of(tiny_bank, scores, top=3, count=1, seeds=1)
     assert len(missing_retrainings(tiny_bank, [removal], tmp_path)) == 1
     later = []
-    measure_deletion(tiny_bank, scores, **asked, engine=Engine(report=lambda _, total: later.append(total)))
+    measure_deletion(tiny_bank, scores, **asked, engine=Engine(1, lambda _, total: later.append(total)))
     assert set(later) == {seen[0] // 2}
     assert missing_retrainings(tiny_bank, [removal], tmp_path) == []
 
