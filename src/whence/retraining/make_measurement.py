@@ -12,7 +12,7 @@ from whence.diffusion.denoiser import predict
 from whence.diffusion.draws import Draws
 from whence.diffusion.model import DiffusionModel, fingerprint
 from whence.diffusion.sampling import draw_pictures
-from whence.engine import DEFAULT, Engine, one_thread
+from whence.engine import DEFAULT, Engine, one_thread, silent
 from whence.errors import NotFiniteError
 from whence.retraining.measurement import PARTS, Measurement, MeasurementPlan, Part
 from whence.seeds import derived_seed
@@ -32,7 +32,7 @@ def measure(
         model: The model.
         plan: What is measured of every model.
         parts: Parts of it that are measured.
-        engine: Where networks compute.
+        engine: Where networks compute. Its report is not called.
 
     Returns:
         Losses are mean squared errors per element of the network's output; larger is a worse fit.
@@ -50,6 +50,7 @@ def measure(
         >>> measurement.pictures.shape, measurement.losses.shape, measurement.held_out.shape
         ((1, 1, 4, 4), (1,), (0,))
     """
+    engine = engine.reporting(silent)
     names = plan.names if "pictures" in parts else ()
     redrawn = plan.redrawn if "redrawn" in parts else ()
     unique = tuple(dict.fromkeys((*names, *redrawn)))

@@ -136,7 +136,7 @@ def train_and_measure(
     model = retraining.rule.train(
         experiment.data, retraining.rows, weights, retraining.config, start=experiment.start, engine=engine
     )
-    measurement = measure(model, experiment.plan)
+    measurement = measure(model, experiment.plan, engine=engine)
     measurement.write(path, experiment.layout, retraining.inputs, retraining.made, PATIENCE)
     if not keep_model:
         artefacts.discard(weights)

@@ -11,7 +11,7 @@ from whence.config import Config
 from whence.data import Dataset, read, write
 from whence.diffusion.model import DiffusionModel
 from whence.diffusion.training import train
-from whence.engine import DEFAULT, Engine, Task
+from whence.engine import DEFAULT, Engine, Task, silent
 from whence.evaluation.bank.bank import KIND, Bank
 from whence.evaluation.bank.bank_request import BankConfig, BankRequest
 from whence.evaluation.bank.pool import KIND as POOL
@@ -58,7 +58,7 @@ def make_bank(request: BankRequest, path: Path, *, engine: Engine = DEFAULT) -> 
     def build(part: Path) -> None:
         write(request.data, part / "data")
         _train_references(part, request, engine)
-        write(_queries(part, request), part / "queries")
+        write(_queries(part, request, engine.reporting(silent)), part / "queries")
 
     artefacts.ensure(path, KIND, **request.provenance, build=build, patience=PATIENCE)
     return Bank.open(path)
@@ -79,7 +79,7 @@ def measure_references(bank: Bank, engine: Engine = DEFAULT) -> Pool:
     if artefacts.existing(path, POOL, inputs=inputs, made=made) is None:
         measurements = []
         for model in bank.models:
-            measurements.append(measure(DiffusionModel.load(model), bank.plan))
+            measurements.append(measure(DiffusionModel.load(model), bank.plan, engine=engine))
             engine.report(len(measurements), len(bank.models))
         seeds = tuple(reference_seed(bank.manifest.made["seed"], k) for k in range(len(measurements)))
         everything = np.ones((1, len(bank.examples)), bool)
@@ -111,10 +111,10 @@ def train_reference(data: str, path: str, config: Config, engine: Engine) -> Non
     train(read(Path(data)), path, config, engine=engine, patience=PATIENCE)
 
 
-def _queries(part: Path, request: BankRequest) -> Dataset:
+def _queries(part: Path, request: BankRequest, engine: Engine) -> Dataset:
     """Held-out and drawn pictures in one data set; units say which is which."""
     names, held_out = request.settings.drawn_names, request.held_out
-    pixels = draw_pixels(DiffusionModel.load(part / "models" / "0"), request.config.sampler, names)
+    pixels = draw_pixels(DiffusionModel.load(part / "models" / "0"), request.config.sampler, names, engine)
     units, captions = (("drawn",),) * len(names), (None,) * len(names)
     if held_out is None:
         return Dataset(names, pixels, units, captions)

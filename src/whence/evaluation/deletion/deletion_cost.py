@@ -37,7 +37,7 @@ def deletion_cost(
         return Cost(0.0, 0, 0, "nothing: all of it is there already")
     step, model = time_step(bank.data, bank.config)
     start = time.perf_counter()
-    measurement = measure(DiffusionModel.load(bank.models[0]), bank.plan)
+    measurement = measure(DiffusionModel.load(bank.models[0]), bank.plan, engine=engine)
     seconds = time.perf_counter() - start
     used, steps = engine.processes(len(missing)), missing[0].config.training.steps
     kept = measurement.losses.nbytes + measurement.redrawn.nbytes
