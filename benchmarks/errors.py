@@ -31,7 +31,7 @@ from whence.attribution.methods import METHODS
 from whence.cli.progress import progress
 from whence.engine import Engine
 from whence.scores.significance import half_width, rising
-from whence.statistics.agreement import agreement
+from whence.statistics.ranks import agreement
 
 RUNS = Path("runs/errors")
 UNITS, HELD_OUT, DRAWN = 500, 16, 16

@@ -21,7 +21,7 @@ from whence.engine import Engine
 from whence.ensemble.make_landscape import landscape
 from whence.ensemble.make_losses import losses
 from whence.ensemble.screen import screen
-from whence.statistics.agreement import agreement
+from whence.statistics.ranks import agreement
 
 UNITS, SAMPLES, PLACEBOS, QUERIES = 256, 16, 200, 100
 

@@ -27,10 +27,10 @@ from whence.cli.progress import progress
 from whence.engine import Engine
 from whence.evaluation.ranking.retrieval import precision
 from whence.evaluation.ranking.specificity import specificity
-from whence.evaluation.ranking.top import top_columns
 from whence.gradients.features import Feature
 from whence.gradients.stored_features import StoredFeatures
 from whence.report.scores import write_scores_report
+from whence.statistics.ranks import top_columns
 from whence.statistics.statistic import Statistic as Statistic
 from whence.statistics.statistic import mean_of
 

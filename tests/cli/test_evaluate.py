@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 from whence import artefacts
 from whence.attribution.config import AttributionConfig
 from whence.cli.app import app
-from whence.cli.evaluations.false_attribution import result_lines
+from whence.cli.evaluate.false_attribution import result_lines
 from whence.engine import Engine
 from whence.errors import ArtefactError, ConfigError
 from whence.evaluation.exact.false_rate import FalseAttribution, Trial

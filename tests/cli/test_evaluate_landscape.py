@@ -7,17 +7,16 @@ import pytest
 
 from whence import artefacts
 from whence.attribution.attribute import attribute
-from whence.cli.evaluations.landscape import best_method, perfect_correlation
+from whence.cli.evaluate.landscape import best_method, perfect_correlation
 from whence.config import ModelConfig
 from whence.data import load
 from whence.diffusion.examples import Examples
 from whence.diffusion.model import DiffusionModel
 from whence.engine import Engine
 from whence.ensemble import train_ensemble
-from whence.evaluation.exact.detection import detection
-from whence.evaluation.exact.ground_truth import RankingAgreement
-from whence.statistics.agreement import agreement
+from whence.evaluation.exact.ground_truth import RankingAgreement, detection
 from whence.statistics.bootstrap import Interval
+from whence.statistics.ranks import agreement
 from whence.statistics.statistic import Statistic as Statistic
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from whence.attribution.attribute import attribute
 from whence.attribution.config import AttributionConfig
-from whence.cli.evaluations.lds import table_lines
+from whence.cli.evaluate.lds import table_lines
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from whence.ensemble.codebook import Codebook
 from whence.ensemble.influence import Influence
 from whence.errors import DataError, NotFiniteError
-from whence.statistics.holm import holm
-from whence.statistics.placebo_test import expected_maximum, p_values, placebos_needed
+from whence.statistics.placebo_test import expected_maximum, holm, p_values, placebos_needed
 
 values = st.lists(st.integers(0, 6).map(float), min_size=1, max_size=8)
 

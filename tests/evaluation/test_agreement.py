@@ -5,8 +5,8 @@ from whence.engine import Engine
 from whence.ensemble import Ensemble, sample, train_ensemble
 from whence.ensemble.make_landscape import landscape
 from whence.errors import DataError, MismatchError
-from whence.evaluation.exact.codebook_ceiling import ceiling
-from whence.statistics.agreement import agreement
+from whence.evaluation.exact.ground_truth import ceiling
+from whence.statistics.ranks import agreement
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from whence.cli.evaluations import lds as command
+from whence.cli.evaluate import lds as command
 from whence.errors import DataError
 from whence.evaluation.prediction.lds import Form, lds, predictions
 

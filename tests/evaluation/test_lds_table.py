@@ -5,8 +5,8 @@ import pytest
 
 from whence.errors import DataError
 from whence.evaluation.bank.pool import Pool
-from whence.evaluation.prediction.lds import Form, lds
-from whence.evaluation.prediction.lds_table import RANDOM, lds_table, noise_pool
+from whence.evaluation.prediction.ceiling import noise_pool
+from whence.evaluation.prediction.lds import RANDOM, Form, lds, lds_table
 
 SUBSETS, EXAMPLES, QUERIES = 40, 30, 8
 

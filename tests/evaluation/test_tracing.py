@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from whence.errors import DataError
-from whence.evaluation.ranking.tracing import tracing
+from whence.evaluation.ranking.retrieval import tracing
 
 ITSELF = np.arange(20)
 

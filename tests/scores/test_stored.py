@@ -4,8 +4,7 @@ import torch
 
 from whence.artefacts import Manifest
 from whence.errors import ArtefactError
-from whence.evaluation.query_kinds import Kind, Use, query_mask
-from whence.evaluation.tuning import tuning_notes
+from whence.evaluation.queries import Kind, Use, query_mask, tuning_notes
 from whence.scores.scores import Estimand, Scores
 from whence.scores.stored import StoredScores, read_scores
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from whence.errors import ConfigError, DataError
-from whence.evaluation.ranking.top import top_columns
+from whence.statistics.ranks import top_columns
 from whence.statistics.statistic import jackknife_interval, mean_of
 
 

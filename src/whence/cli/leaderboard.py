@@ -47,9 +47,8 @@ def leaderboard(
     Example: `whence leaderboard digits --out docs`
     """
     from whence.cli.progress import progress
-    from whence.evaluation.leaderboard.config import LeaderboardConfig
-    from whence.evaluation.leaderboard.leaderboard_cost import leaderboard_cost
-    from whence.evaluation.leaderboard.measure import measure, open_board
+    from whence.evaluation.leaderboard.board import LeaderboardConfig
+    from whence.evaluation.leaderboard.measure import leaderboard_cost, measure, open_board
     from whence.evaluation.leaderboard.page import write_page
 
     config = LeaderboardConfig(draws=tuple(sorted(draws))) if draws else LeaderboardConfig()

@@ -23,8 +23,7 @@ from scipy.stats import mannwhitneyu
 from torch import Tensor
 
 from whence.errors import DataError, NotFiniteError
-from whence.statistics.holm import holm
-from whence.statistics.placebo_test import LEVEL, expected_maximum, p_values, placebos_needed
+from whence.statistics.placebo_test import LEVEL, expected_maximum, holm, p_values, placebos_needed
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,7 @@ from torch import Tensor
 
 from whence.errors import ConfigError, DataError
 from whence.scores.jackknife import GROUPS
-from whence.statistics.holm import holm
-from whence.statistics.placebo_test import LEVEL
+from whence.statistics.placebo_test import LEVEL, holm
 
 
 def rising(scores: Tensor, standard_error: Tensor, groups: int = GROUPS, level: float = LEVEL) -> Tensor:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -40,6 +42,11 @@ class Correlations:
             -1.0
         """
         return cls(spearman_columns(a, b), resampled_spearman(a, b, counts))
+
+    @classmethod
+    def combine(cls, function: Callable[..., Any], parts: Sequence[Correlations]) -> Correlations:
+        """Return a function of several correlations and of their resamples, such as their mean."""
+        return cls(function([part.of_query for part in parts]), function([part.resampled for part in parts]))
 
     @property
     def defined(self) -> np.ndarray:

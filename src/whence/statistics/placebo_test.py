@@ -1,4 +1,4 @@
-"""The placebo test: it compares the effects of units with the effects of code words that no unit has.
+"""The placebo test, which compares effects of units with effects of code words that no unit has; Holm's correction.
 
 With P placebos the p-value of an effect e is
 
@@ -56,3 +56,16 @@ def expected_maximum(values: Tensor, count: int) -> float:
 def _log_choose(n: np.ndarray, k: int) -> np.ndarray:
     logarithms: np.ndarray = gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1)
     return logarithms
+
+
+def holm(p_values: Tensor) -> Tensor:
+    """Return p-values corrected for their number by Holm's step-down procedure (Holm 1979), in the same order.
+
+    Example:
+        >>> holm(torch.tensor([0.125, 0.03125, 0.5])).tolist()
+        [0.25, 0.09375, 0.5]
+    """
+    ascending, order = torch.sort(p_values)
+    steps = torch.arange(len(p_values), 0, -1)
+    corrected = (ascending * steps).cummax(0).values.clamp(max=1.0)
+    return torch.empty_like(p_values).scatter_(0, order, corrected)

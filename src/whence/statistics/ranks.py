@@ -1,11 +1,17 @@
-"""Spearman's rank correlation of many columns at once, also for resamples of the rows."""
+"""Ranks: Spearman's correlation of many columns at once, what stands at the top, and agreement of two rankings."""
 
 from __future__ import annotations
 
-import numpy as np
-from scipy.stats import rankdata
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from whence.errors import DataError
+import numpy as np
+from scipy.stats import rankdata, spearmanr
+
+from whence.errors import ConfigError, DataError
+
+#: Number of units at the top of a ranking.
+TOP = 10
 
 
 def spearman_columns(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -85,3 +91,75 @@ def _correlation(u: np.ndarray, v: np.ndarray, weights: np.ndarray) -> np.ndarra
     scale = np.sqrt(uu * vv)
     correlations: np.ndarray = np.divide(uv, scale, out=np.full(scale.shape, np.nan), where=scale > 0)
     return correlations
+
+
+def top_columns(scores: np.ndarray, top: int) -> np.ndarray:
+    """Return the columns of the `top` largest scores of every query, largest first, int [Q, top].
+
+    Of equal scores the one in the lower column comes first.
+
+    Raises:
+        DataError: The scores are not [Q, N] with queries and examples, or one is NaN.
+        ConfigError: There are fewer examples.
+
+    Example:
+        >>> top_columns(np.array([[1.0, 3.0, 3.0], [2.0, 1.0, 0.0]]), 2).tolist()
+        [[1, 2], [0, 1]]
+    """
+    require_scores(scores)
+    if not 1 <= top <= scores.shape[1]:
+        raise ConfigError(f"The top is from 1 to {scores.shape[1]:,} examples, as many as there are; given {top}.")
+    columns: np.ndarray = np.argsort(-scores, axis=1, kind="stable")[:, :top]
+    return columns
+
+
+def require_scores(scores: np.ndarray) -> None:
+    """Check that scores can be ranked.
+
+    Raises:
+        DataError: They are not [Q, N] with queries and examples, or one is NaN.
+    """
+    if scores.ndim != 2 or 0 in scores.shape or np.isnan(scores).any():
+        raise DataError(f"Scores of at least one query and example are ranked, none of them NaN; given {scores.shape}.")
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How two rankings of the same units agree, query by query.
+
+    Attributes:
+        queries: Ids of the queries, Q.
+        correlations: Spearman's rank correlation over units, float64 [Q]; NaN where a ranking is constant.
+        recalls: Share of the top units of one that are among the top of the other, float64 [Q].
+        chance: Mean of `recalls` for a random ranking.
+    """
+
+    queries: tuple[str, ...]
+    correlations: np.ndarray
+    recalls: np.ndarray
+    chance: float
+
+
+def agreement(queries: Sequence[str], a: np.ndarray, b: np.ndarray) -> Agreement:
+    """Return how the rankings a and b agree, both [Q, U], larger is more.
+
+    Raises:
+        DataError: They are of different shapes, or there are fewer than two units.
+
+    Example:
+        >>> both = agreement(["q"], np.arange(20.0)[None], np.arange(20.0)[None] ** 2)
+        >>> both.correlations.tolist(), both.recalls.tolist(), both.chance
+        ([1.0], [1.0], 0.5)
+    """
+    if a.shape != b.shape or a.ndim != 2 or len(queries) != len(a) or a.shape[1] < 2:
+        raise DataError(f"Rankings of the same queries and units are compared; given {a.shape} and {b.shape}.")
+    top = min(TOP, a.shape[1])
+    correlations = [
+        float(spearmanr(x, y).statistic) if np.ptp(x) and np.ptp(y) else np.nan for x, y in zip(a, b, strict=True)
+    ]
+    shared = [len(_top(x, top) & _top(y, top)) / top for x, y in zip(a, b, strict=True)]
+    return Agreement(tuple(queries), np.array(correlations), np.array(shared), top / a.shape[1])
+
+
+def _top(values: np.ndarray, count: int) -> set[int]:
+    return set(np.argsort(-values, kind="stable")[:count].tolist())

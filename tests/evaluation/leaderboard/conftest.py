@@ -4,8 +4,7 @@ import pytest
 
 from whence.engine import Engine
 from whence.evaluation.bank import Bank, PoolRequest, build_pool
-from whence.evaluation.leaderboard.board import Board
-from whence.evaluation.leaderboard.config import LeaderboardConfig
+from whence.evaluation.leaderboard.board import Board, LeaderboardConfig
 from whence.evaluation.leaderboard.development import develop
 from whence.gradients.compression import Compression
 

@@ -16,11 +16,17 @@ from whence.errors import ConfigError, MismatchError
 from whence.evaluation.bank import Bank
 from whence.evaluation.leaderboard.board import Board
 from whence.evaluation.leaderboard.development import choose_damping, develop
-from whence.evaluation.leaderboard.folds import make_folds
-from whence.evaluation.leaderboard.leaderboard_cost import leaderboard_cost
-from whence.evaluation.leaderboard.measure import MEASURED, SECTIONS, measure, read_sections, unmeasured_sections
+from whence.evaluation.leaderboard.measure import (
+    MEASURED,
+    SECTIONS,
+    leaderboard_cost,
+    measure,
+    read_sections,
+    unmeasured_sections,
+)
 from whence.evaluation.leaderboard.page import write_page
 from whence.evaluation.leaderboard.scores import chosen_methods, stored_scores
+from whence.evaluation.prediction.retraining_methods import make_folds
 
 COLUMNS = {
     "lds": {

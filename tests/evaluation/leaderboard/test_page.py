@@ -15,12 +15,10 @@ from matplotlib.textpath import TextToPath
 
 from whence.errors import ArtefactError
 from whence.evaluation.leaderboard.measure import SECTIONS, read_sections
-from whence.evaluation.leaderboard.page import write_page
-from whence.evaluation.leaderboard.page.charts import BOUNDS, COLOURS
-from whence.evaluation.leaderboard.page.page import rank_methods
-from whence.evaluation.leaderboard.page.plots import draw_plots
-from whence.evaluation.leaderboard.page.tables import number
+from whence.evaluation.leaderboard.page import rank_methods, write_page
+from whence.evaluation.leaderboard.plots import BOUNDS, COLOURS, draw_plots
 from whence.evaluation.leaderboard.sections import Section
+from whence.evaluation.leaderboard.tables import number
 
 METHODS = ("random", "d-trak", "journey-trak", "trak", "an embedding: of a|very <b>long</b> name, *in* `some` folder")
 SVG = "{http://www.w3.org/2000/svg}"
@@ -298,7 +296,7 @@ def test_a_folder_without_sections_is_refused(tmp_path):
 
 
 def test_no_figure_stands_in_the_words():
-    template = resources.files("whence.evaluation.leaderboard") / "page" / "leaderboard.md.j2"
+    template = resources.files("whence.evaluation.leaderboard") / "leaderboard.md.j2"
     words = " ".join([template.read_text(), *(f"{spec.title} {spec.question}" for spec in SECTIONS.values())])
     assert set(re.findall(r"\d+", words)) <= {"95", "1"}  # the level of all intervals, and the largest correlation
 

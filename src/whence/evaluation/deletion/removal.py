@@ -10,11 +10,11 @@ import numpy as np
 from whence import artefacts
 from whence.errors import ConfigError, DataError
 from whence.evaluation.bank import Bank
-from whence.evaluation.ranking.top import top_columns
 from whence.retraining.retrain import Retraining
 from whence.retraining.subsets import matched_removal
 from whence.scores.scores import Scores
 from whence.seeds import derived_seed
+from whence.statistics.ranks import top_columns
 
 #: Method of a random removal in the place of a method's removal.
 RANDOM = "random"

@@ -11,6 +11,8 @@ This is the rate in the demo of ablation based counterfactuals (arXiv 2406.07908
 removal. At 1 removing the named unit changes the attribution no more than removing a random unit does. The rate is
 undefined where B = 0.
 
+    RUN/evaluations/removals/KEY/             the pictures; KEY stands for the ensemble, the samplers and every
+                                              (sample, unit)
     RUN/evaluations/false-attribution/KEY/    the result
 """
 
@@ -19,22 +21,27 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from whence import artefacts
+from whence.artefacts import Manifest
 from whence.config import SamplerConfig
 from whence.engine import DEFAULT, Engine
 from whence.ensemble.model import Ensemble
 from whence.ensemble.sampling import Samples, find_sample
-from whence.ensemble.trajectories import Trajectory
+from whence.ensemble.trajectories import Trajectory, draw_trajectories
 from whence.errors import ConfigError, DataError
 from whence.evaluation.exact.false_rate import FalseAttribution, Trial
-from whence.evaluation.exact.removals import Removals
 from whence.scores.scores import Scores
 from whence.seeds import derived_seed
 from whence.similarity.attributors import Attributor
+
+#: SEED/INDEX of a picture and the unit that it is drawn without.
+Removal = tuple[str, str]
 
 
 def false_attribution(
@@ -168,3 +175,69 @@ class _Design:
         ]
         removals = Removals.make(ensemble, pairs, opened)
         return cls(names, artefacts.digest(pictures.numpy().tobytes()), scores, units, others, removals)
+
+
+@dataclass(frozen=True)
+class Removals:
+    """Pictures that an ensemble draws again without one unit each.
+
+    Attributes:
+        ensemble: The ensemble.
+        trajectories: What to draw for each (sample, unit), by the sampler that drew the sample.
+    """
+
+    ensemble: Ensemble
+    trajectories: dict[SamplerConfig, dict[Removal, Trajectory]]
+
+    @classmethod
+    def make(cls, ensemble: Ensemble, removals: Sequence[Removal], opened: dict[int, Samples]) -> Removals:
+        """Return what must be drawn; the order of the removals doesn't matter.
+
+        Args:
+            ensemble: A whole ensemble.
+            removals: (SEED/INDEX, unit) of every picture.
+            opened: Samples by seed that were opened and checked before.
+        """
+        trajectories: dict[SamplerConfig, dict[Removal, Trajectory]] = {}
+        for name, unit in sorted(set(removals)):
+            samples, index = find_sample(ensemble, name, opened)
+            survivors = tuple(ensemble.codebook.survivors([unit]))
+            trajectories.setdefault(samples.sampler, {})[name, unit] = Trajectory(samples.seed, index, survivors)
+        return cls(ensemble, trajectories)
+
+    def draw(self, engine: Engine) -> tuple[dict[Removal, Tensor], Manifest]:
+        """Draw the pictures unless they are there; return them, float32 [C, H, W] each, and their manifest."""
+
+        def build(part: Path) -> None:
+            pictures = []
+            for k, (sampler, by_removal) in enumerate(self.trajectories.items()):
+                scratch = part / artefacts.RESUME / f"sampler-{k}"
+                trajectories = list(by_removal.values())
+                pictures.append(draw_trajectories(self.ensemble, trajectories, sampler, scratch, engine))
+            artefacts.write_tensors(part / "pictures.safetensors", {"pictures": torch.cat(pictures)})
+
+        manifest = artefacts.ensure(self._path, "removals", inputs=self._inputs, made=self._made, build=build)
+        engine.report(1, 1)
+        pictures = artefacts.read_tensors(self._path / "pictures.safetensors")["pictures"]
+        removals = [removal for by_removal in self.trajectories.values() for removal in by_removal]
+        return dict(zip(removals, pictures, strict=True)), manifest
+
+    def missing(self) -> dict[SamplerConfig, list[Trajectory]]:
+        """Return the trajectories that `draw` would draw, by sampler."""
+        if artefacts.existing(self._path, "removals", inputs=self._inputs, made=self._made) is not None:
+            return {}
+        return {sampler: list(by_removal.values()) for sampler, by_removal in self.trajectories.items()}
+
+    @property
+    def _inputs(self) -> dict[str, str]:
+        return {"ensemble": self.ensemble.manifest.fingerprint}
+
+    @property
+    def _made(self) -> dict[str, Any]:
+        groups = self.trajectories.items()
+        return {"groups": [{"sampler": sampler.record(), "removals": list(removals)} for sampler, removals in groups]}
+
+    @property
+    def _path(self) -> Path:
+        key = artefacts.digest([self._inputs, self._made])[:12]
+        return self.ensemble.path / "evaluations" / "removals" / key

@@ -2,7 +2,8 @@
 
 The loss of every ablation follows from the members' residuals (`whence.ensemble.losses`), so only the mean over draws
 is estimated. The ranking of the units is about *this* ensemble: units with similar code words share their influence. A
-second ensemble with other code words shows how much of the ranking is about the images.
+second ensemble on the same data, with other code words and weights, shares with it what is true of the images; the
+rest is chance. So no estimate can be expected to agree with one of them better than the other one does: the ceiling.
 """
 
 from __future__ import annotations
@@ -12,14 +13,15 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
+from scipy.stats import rankdata
 
 from whence.data import Dataset
+from whence.ensemble import Ensemble
+from whence.ensemble.landscape import landscapes
 from whence.ensemble.losses import Losses
-from whence.ensemble.model import Ensemble
-from whence.errors import DataError
-from whence.evaluation.exact.detection import Detection, detection
+from whence.errors import DataError, MismatchError
 from whence.scores.scores import Scores
-from whence.statistics.agreement import TOP, Agreement, agreement
+from whence.statistics.ranks import TOP, Agreement, agreement, require_scores, top_columns
 from whence.statistics.statistic import Statistic, mean_of
 
 CORRELATION, RECALL = "rank correlation", f"recall@{TOP}"
@@ -139,3 +141,94 @@ class GroundTruth:
                 f"The scores by {method} are of {len(scored):,} {noun} ({', '.join(scored[:3])} ...), the exact losses "
                 f"of {self.name} of {len(exact):,} ({', '.join(exact[:3])} ...). They must be the same."
             )
+
+
+@dataclass(frozen=True, eq=False)
+class Detection:
+    """How scores rank the units above placebos; NaN for queries where no unit is above placebos, or every unit.
+
+    Attributes:
+        recalls: Units above placebos that are in the top k, divided by how many can be there, float64 [Q].
+        areas: Area under the ROC curve, float64 [Q]: the chance that a unit above placebos has a larger score than
+            another unit; a tie counts half. 1 is perfect, 1/2 is chance.
+        chance: Mean of the recalls of a random ranking; NaN without such queries.
+    """
+
+    recalls: np.ndarray
+    areas: np.ndarray
+    chance: float
+
+
+def detection(scores: np.ndarray, above: np.ndarray, top: int = TOP) -> Detection:
+    """Return how scores rank the units that rise above placebos.
+
+    With n of U units above placebos: recall = |top k and above| / min(k, n), by chance k n / (U min(k, n)); area =
+    (sum of their ranks - n (n + 1) / 2) / (n (U - n)), the Mann-Whitney statistic.
+
+    Args:
+        scores: Larger is more, [Q, U].
+        above: Whether a unit rises above placebos, bool [Q, U].
+        top: k; at most the number of units.
+
+    Raises:
+        DataError: The shapes differ, there is no query or unit, or a score is NaN.
+
+    Example:
+        >>> scores = np.array([[4.0, 3.0, 2.0, 1.0], [4.0, 3.0, 2.0, 1.0]])
+        >>> result = detection(scores, scores[:1] == [[4, 0, 0, 1], [0, 0, 0, 0]], top=2)
+        >>> result.recalls.tolist(), result.areas.tolist(), result.chance
+        ([0.5, nan], [0.5, nan], 0.5)
+    """
+    require_scores(scores)
+    if above.shape != scores.shape:
+        raise DataError(f"Scores {scores.shape} and units above placebos {above.shape} must be of the same shape.")
+    units, number = scores.shape[1], above.sum(1)
+    top, others = min(top, units), units - number
+    defined = (number > 0) & (others > 0)
+    fit = np.where(defined, np.minimum(top, number), np.nan)
+    hits = np.take_along_axis(above, top_columns(scores, top), 1).sum(1)
+    over = (rankdata(scores, axis=1) * above).sum(1) - number * (number + 1) / 2
+    areas = np.divide(over, number * others, out=np.full(len(scores), np.nan), where=defined)
+    chance = (top * number / units / fit)[defined]
+    return Detection(hits / fit, areas, float(chance.mean()) if len(chance) else np.nan)
+
+
+def ceiling(ensemble: Ensemble, second: Ensemble) -> Agreement:
+    """Return how the landscapes of two ensembles on the same data agree, for all pictures of which both have one.
+
+    Raises:
+        DataError: They have no landscape in common.
+    """
+    require_independent(ensemble, second)
+    first, other = ({landscape.sample: landscape for landscape in landscapes(source)} for source in (ensemble, second))
+    samples = [name for name in first if name in other]
+    if not samples:
+        raise DataError(
+            f"{ensemble.path} and {second.path} have no landscape of the same picture. First: "
+            "whence ensemble landscape, with the same --samples, for both."
+        )
+    order = [second.codebook.units.index(unit) for unit in ensemble.codebook.units]
+    return agreement(
+        samples,
+        np.stack([first[name].distances.numpy() for name in samples]),
+        np.stack([other[name].distances.numpy()[order] for name in samples]),
+    )
+
+
+def require_independent(ensemble: Ensemble, second: Ensemble) -> None:
+    """Check that two ensembles were trained on the same data by other code words.
+
+    Raises:
+        MismatchError: They were trained on other data, or have the same code words.
+    """
+    data = [str(source.manifest.inputs["data"]) for source in (ensemble, second)]
+    if data[0] != data[1]:
+        raise MismatchError(
+            f"{ensemble.path} and {second.path} were trained on different data, with the fingerprints {data[0]} and "
+            f"{data[1]}; the ceiling needs the same."
+        )
+    if np.array_equal(ensemble.codebook.bits, second.codebook.bits):
+        raise MismatchError(
+            f"{ensemble.path} and {second.path} have the same code words, so chance is the same in both. Train the "
+            "second with another --codebook-seed and another --seed."
+        )

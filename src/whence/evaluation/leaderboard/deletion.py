@@ -27,9 +27,10 @@ def measure_deletion(board: Board) -> Section:
     scores = {stored.name: bank.require(stored.scores, stored.manifest) for stored in stored_scores(board)}
     deletions = {name: removed for name, values in scores.items() if (removed := _read_deletion(board, values))}
     rows: Rows = {}
+    chance = top_count(board.config.top, len(bank.examples)) / len(bank.examples)
     for name, deletion in deletions.items():
         rows[name] = _columns(board, deletion)
-        rows[name]["sets that agree"] = make_figure(mean_of(deletion.overlap(bank, scores[name]), _share(board)))
+        rows[name]["sets that agree"] = make_figure(mean_of(deletion.overlap(bank, scores[name]), chance))
         if LIKENESS in deletions and name != LIKENESS:
             comparison = DeletionComparison.of(bank, deletion, deletions[LIKENESS])
             rows[name]["difference to pixel-cosine"] = make_figure(comparison.loss)
@@ -57,24 +58,19 @@ def _columns(board: Board, deletion: Deletion) -> dict[str, Figure | None]:
     }
 
 
-def _share(board: Board) -> float:
-    """The share of two sets of images that agrees by chance."""
-    examples = len(board.bank.examples)
-    return top_count(board.config.top, examples) / examples
-
-
 def _notes(board: Board, deletions: dict[str, Deletion]) -> list[str]:
     if not deletions:
         return [f"The bank has no measured removal of the top {board.config.top} by any method."]
     first = next(iter(deletions.values())).removal
     return [
         f"For each of {len(first.queries)} queries the {first.removed.shape[1]} training images of the largest scores "
-        f"({board.config.top}) are removed and a model is trained again, with {len(first.seeds)} training seeds; "
-        "beside it one without as many random images of the same classes. Figures are the first minus the second; "
-        "intervals are over queries.",
-        "Share of queries: of those whose loss is higher than without the random images; by chance one half. Distance "
-        "of the picture: how much further from the query the picture is that is drawn again from its noise.",
-        "Sets that agree: which share of the images that were removed when the bank was built today's scores name.",
+        f"({board.config.top}) are removed and a model is trained again, with {len(first.seeds)} training seeds. "
+        "Another model is trained without as many random images of the same classes. Figures are the first model minus "
+        "the second. Intervals are over queries.",
+        "Share of queries: how many queries have a higher loss than without the random images; by chance one half. "
+        "Distance of the picture: it is drawn again from its noise; how much further is it from the query?",
+        "Sets that agree: the removed images were chosen when the bank was built; this is the share of them that "
+        "today's scores name too.",
     ]
 
 

@@ -1,4 +1,4 @@
-"""Scores of the bank's first model at 10, 50, 100 ... draws, and their development LDS, by which damping is chosen.
+"""Scores of the bank's first model at 10, 50, 100 ... draws, and the section ``choices``: the damping of each method.
 
 WORK/features/       the features, which grow with the draws
 WORK/draws/00010/    at 10 draws: the development LDS of every method at every damping, and scores at the best damping
@@ -19,14 +19,15 @@ from whence.attribution.compute_scores import compute_scores
 from whence.attribution.feature_plan import FeaturePlan
 from whence.attribution.feature_store import FeatureStore
 from whence.attribution.method import DAMPING, Method
+from whence.attribution.methods import METHODS
 from whence.engine import Engine
 from whence.errors import MismatchError
 from whence.evaluation.bank.bank import Bank
 from whence.evaluation.bank.pool import Pool
 from whence.evaluation.leaderboard.board import Board, needs_drawn
+from whence.evaluation.leaderboard.sections import Point, Rows, Section, SectionSpec, make_section, plain_figure
 from whence.evaluation.prediction.lds import lds
-from whence.evaluation.query_kinds import Kind, Use, query_mask
-from whence.evaluation.tuning import DEVELOPMENT
+from whence.evaluation.queries import DEVELOPMENT, Kind, Use, query_places
 
 KIND = "leaderboard draws"
 
@@ -63,7 +64,7 @@ def development_lds(bank: Bank, queries: Sequence[str], scores: np.ndarray) -> f
     """
     pool, row, means = bank.pool(DEVELOPMENT), {name: q for q, name in enumerate(queries)}, []
     for kind in Kind:
-        places = np.flatnonzero(query_mask(bank.drawn, bank.development, kind, Use.DEVELOPMENT)).tolist()
+        places = query_places(bank, kind, use=Use.DEVELOPMENT).tolist()
         columns = [q for q in places if bank.queries[q] in row]
         if columns:
             means.append(_mean_lds(pool, columns, scores[[row[bank.queries[q]] for q in columns]]))
@@ -152,3 +153,41 @@ def _measure(board: Board, draws: int) -> Development:
             if not drawn and best in by_damping:
                 results.scores[method.name] = by_damping[best][1].astype(np.float32)
     return results
+
+
+def measure_choices(board: Board) -> Section:
+    """Measure the section ``choices``."""
+    development = develop(board)[board.draws]
+    damped = [method for method in board.methods if method.damped]
+    curves = {
+        method.name: [
+            Point(damping, value, None, None)
+            for damping, value in sorted(development.lds[method.name].items())
+            if np.isfinite(value)
+        ]
+        for method in damped
+    }
+    notes = [
+        "The plain LDS on the development pool and the development queries, mean over held-out and drawn queries. No "
+        "figure of another section is on this pool or these queries.",
+        f"Damping is a multiple of the mean eigenvalue of the kernel, at {board.draws} draws. A value is missing where "
+        "rounding errors, or a leverage of 1, would spoil the scores.",
+    ]
+    rows: Rows = {name: {"damping": plain_figure(development.damping(METHODS[name]))} for name in curves}
+    stated = [f"{method.name} ({method.damping:g})" for method in damped if method.damping != DAMPING]
+    if stated:
+        notes.append(
+            f"A method that states its own damping keeps it: {', '.join(stated)}. It was chosen on deletions on "
+            "development data as well as on development LDS."
+        )
+    return make_section("choices", rows, notes, {"damping": curves})
+
+
+CHOICES = SectionSpec(
+    name="choices",
+    title="How the damping was chosen",
+    question="It was chosen on subsets and queries that no other section reports on. Papers choose it on the figure "
+    "that they report, and so report the best of several tries.",
+    measure=measure_choices,
+    curve_head="method, by damping",
+)

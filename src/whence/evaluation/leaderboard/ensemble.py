@@ -160,17 +160,18 @@ def _columns(agreement: RankingAgreement, most: float) -> dict[str, Figure | Non
 def _notes(board: Board, truth: GroundTruth, correlation: float) -> list[str]:
     config = board.config
     return [
-        f"An encoded ensemble of {config.members} members on the bank's training images, each a unit of its own. Its "
-        f"exact loss without each image, on {len(truth.queries)} held-out queries, is what the scores of the mean over "
-        f"the members at {config.ensemble_draws} draws are compared with; intervals are over queries.",
+        f"An encoded ensemble of {config.members} members is trained on the bank's training images, each a unit of its "
+        f"own. The truth is its exact loss without each image, on {len(truth.queries)} held-out queries. Scores are "
+        f"means over the members, at {config.ensemble_draws} draws. Intervals are over queries.",
         f"{int(truth.above.any(1).sum())} queries have an image above placebos. The area under the ROC curve is over "
         f"these, and left out where they are fewer than {ENOUGH}.",
-        f"A second ensemble with other code words agrees at a rank correlation of {correlation:.3f}; a perfect ranking "
-        "of the images would reach about its square root, the ceiling. The closer that is to 0, the more of what the "
-        "exact losses say of single images is chance of the code words, which no method can know.",
-        f"False attribution: over {config.samples} pictures that the ensemble draws, how often the image that a method "
-        "names is still named once no member that draws has seen it, divided by how often it is after another image's "
-        "removal: 0 follows the removal, 1 does not.",
+        "The exact losses of a second ensemble, with other code words, agree at a rank correlation of "
+        f"{correlation:.3f}. A perfect ranking of the images would reach about the square root of it: the ceiling. "
+        "Where the ceiling is near 0, the order of single images by exact losses is mostly chance of the code words, "
+        "which no method can know.",
+        f"False attribution, over {config.samples} pictures that the ensemble draws: how often a method names the same "
+        "image again when the picture is drawn by members that never saw this image, divided by how often when they "
+        "never saw another image. At 0 the attribution follows the removal, at 1 it does not.",
     ]
 
 
@@ -178,7 +179,7 @@ ENSEMBLE = SectionSpec(
     name="ensemble",
     title="Exact losses of an encoded ensemble",
     question="An encoded ensemble knows exactly what its loss would be without each image. How well do estimates "
-    "agree, and do they let go of an image that is not there any more (false attribution, less is better)?",
+    "agree? And do they stop naming an image that was removed (false attribution, less is better)?",
     measure=measure_ensemble,
     version=2,
 )

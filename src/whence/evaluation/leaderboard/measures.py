@@ -1,22 +1,33 @@
 """The section ``measures``: measures that were proposed in the papers of the methods.
 
-WORK/repeated/    features at another seed; removed once the section is measured
+WORK/repeated/          features at another seed; removed once the section is measured
+WORK/outliers/model/    a model like the bank's; some of its training images were replaced by gratings
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from whence import artefacts
+from whence.attribution.method import Method
 from whence.attribution.request import AttributionRequest
-from whence.evaluation.leaderboard.board import RANDOM, Board, needs_drawn
+from whence.attribution.target import Target
+from whence.data import Dataset
+from whence.diffusion.examples import Examples
+from whence.diffusion.training import train
+from whence.engine import Engine
+from whence.evaluation.leaderboard.board import PIXELS, RANDOM, Board, needs_drawn
 from whence.evaluation.leaderboard.scores import chosen_methods, held_out_queries, random_scores, reported_scores
 from whence.evaluation.leaderboard.sections import Rows, Section, SectionSpec, make_figure, make_section
-from whence.evaluation.leaderboard.self_influence import find_outliers, outlier_count, trace_training_images
-from whence.evaluation.query_kinds import Kind
+from whence.evaluation.queries import Kind
+from whence.evaluation.ranking.outliers import Outliers, outliers
 from whence.evaluation.ranking.repeatability import Repeatability, repeatability
-from whence.evaluation.ranking.retrieval import precision
+from whence.evaluation.ranking.retrieval import Tracing, precision, tracing
 from whence.evaluation.ranking.specificity import specificity
+from whence.seeds import derived_seed
+from whence.similarity.attributors import attributor
 
 TOP = 10
 
@@ -31,13 +42,13 @@ def measure_measures(board: Board) -> Section:
             "recurring in half": make_figure(specific.recurring),
         }
     _add_classes(board, rows)
-    for name, tracing in trace_training_images(board).items():
+    for name, traces in trace_training_images(board).items():
         rows[name] |= {
-            "traced first": make_figure(tracing.first),
-            "traced in top 10": make_figure(tracing.in_top),
+            "traced first": make_figure(traces.first),
+            "traced in top 10": make_figure(traces.in_top),
         }
-    for name, outliers in find_outliers(board).items():
-        rows[name] |= {"outliers AUC": make_figure(outliers.area), "outliers found": make_figure(outliers.recall)}
+    for name, result in find_outliers(board).items():
+        rows[name] |= {"outliers AUC": make_figure(result.area), "outliers found": make_figure(result.recall)}
     for name, repeated in _repeatability(board).items():
         rows[name]["repeatability"] = make_figure(repeated.correlation)
     return make_section("measures", rows, _notes(board))
@@ -72,24 +83,97 @@ def _repeatability(board: Board) -> dict[str, Repeatability]:
 def _notes(board: Board) -> list[str]:
     config, bank = board.config, board.bank
     return [
-        "Unique in top 10: different training images among the first 10 of all queries that are not for development. "
-        "Recurring in half: share of the training images that are among the first 10 of half of the queries; less is "
-        "more specific. Class in top 10: share of the first 10 that is of the class of a held-out query.",
-        f"Traced: {min(config.traced, len(bank.examples))} training images given as queries, with draws of their own; "
-        "pixels find them by definition. Outliers: in a model of its own "
-        f"{outlier_count(board)} training images are black-and-white gratings; self-influence at "
-        f"{config.self_draws} draws is to find them. AUC: how often an outlier has more of it than another image.",
-        "Repeatability: rank correlation between two seeds of draws over the examples that are among the first 100 of "
-        f"either, held-out queries, {board.draws} draws each.",
-        "Methods that explain the way to a picture can't be asked about these pictures and are left out.",
+        "Unique in top 10: number of different training images among the first 10 of all queries that are not for "
+        "development. Recurring in half: share of the training images that are among the first 10 of half of the "
+        "queries; less is more specific. Class in top 10: share of the first 10 that have the held-out query's class.",
+        f"Traced: {min(config.traced, len(bank.examples))} training images are queries, with draws of their own. "
+        "Similarity of pixels finds them by definition. Outliers: another model is trained on data in which "
+        f"{outlier_count(board)} training images are black-and-white gratings. Self-influence at {config.self_draws} "
+        "draws should find them. AUC: how often an outlier has a larger self-influence than another image.",
+        "Repeatability: rank correlation between scores of two seeds of draws, over the examples that are among the "
+        f"first 100 of either seed, for held-out queries at {board.draws} draws.",
+        "Methods that explain the way to a picture are left out: nobody drew these pictures.",
     ]
+
+
+def trace_training_images(board: Board) -> dict[str, Tracing]:
+    """Return where some training images come in the ranking for themselves, by method."""
+    data, count = board.bank.data, min(board.config.traced, len(board.bank.data))
+    source = np.random.default_rng(derived_seed(board.config.seed, "traced"))
+    rows = np.sort(source.permutation(len(data))[:count])
+    queries = Examples(tuple(data.ids[n] for n in rows), data.images(rows))
+    request = AttributionRequest.of(board.target, data, queries, _methods(board), board.settings(board.draws))
+    by_method = board.quick_scores(request, board.work / "features", "gradients of training images")
+    by_method |= {name: attributor(name, data)(queries.values, queries.ids) for name in PIXELS}
+    scores = {name: method.scores.double().numpy() for name, method in by_method.items()}
+    scores[RANDOM] = random_scores(board, (count, len(data)), "traced")
+    return {name: tracing(values, rows) for name, values in scores.items()}
+
+
+def find_outliers(board: Board) -> dict[str, Outliers]:
+    """Return how well self-influence tells outliers from the other training images, by method.
+
+    The model is trained on data in which some images are replaced by gratings.
+    """
+    data, replaced = replace_with_gratings(board.bank.data, outlier_count(board), board.config.seed)
+    folder = board.work / "outliers"
+    with board.progress("a model of data with outliers") as report:
+        train(data, folder / "model", board.bank.config, engine=Engine(report=report))
+    queries = Examples(data.ids, data.images(range(len(data))))
+    settings, model = board.settings(board.config.self_draws), Target.open(folder / "model")
+    request = AttributionRequest.of(model, data, queries, _methods(board), settings)
+    scores = board.quick_scores(request, folder / "features", "gradients of all training images")
+    artefacts.discard(folder / "features")
+    scores["pixel-dot"] = attributor("pixel-dot", data)(queries.values, queries.ids)
+    self_influence = {name: method.scores.double().numpy().diagonal() for name, method in scores.items()}
+    self_influence[RANDOM] = random_scores(board, (1, len(data)), "outliers")[0]
+    return {name: outliers(values, replaced) for name, values in self_influence.items()}
+
+
+def outlier_count(board: Board) -> int:
+    """Return how many training images are replaced by gratings; at most a quarter."""
+    return min(board.config.outliers, len(board.bank.data) // 4)
+
+
+def replace_with_gratings(data: Dataset, count: int, seed: int) -> tuple[Dataset, np.ndarray]:
+    """Return the data with some images replaced by gratings, and which were replaced, bool [N].
+
+    A grating is a picture of black and white stripes with a random direction, width and phase, the same in all
+    channels.
+
+    Args:
+        data: The training examples.
+        count: Number of images to replace.
+        seed: Seed of the choice of images and of the gratings.
+
+    Example:
+        >>> from whence.data import load
+        >>> data, replaced = replace_with_gratings(load("digits").select(range(20)), 5, seed=0)
+        >>> int(replaced.sum()), sorted(set(data.pixels[replaced].ravel().tolist()))
+        (5, [0, 255])
+    """
+    source = np.random.default_rng(derived_seed(seed, "gratings"))
+    chosen = np.sort(source.permutation(len(data))[:count])
+    rows, columns = np.indices(data.size[1:])
+    angle, frequency, phase = (
+        source.uniform(low, high, (count, 1, 1)) for low, high in ((0, np.pi), (0.8, 2.5), (0, 2 * np.pi))
+    )
+    waves = np.sin(frequency * (np.cos(angle) * columns + np.sin(angle) * rows) + phase)
+    pixels, replaced = np.array(data.pixels), np.zeros(len(data), bool)
+    pixels[chosen], replaced[chosen] = ((waves > 0) * 255).astype(np.uint8)[:, None], True
+    return replace(data, pixels=pixels, notes=()), replaced
+
+
+def _methods(board: Board) -> list[Method]:
+    """The methods that can attribute any picture."""
+    return [method for method in chosen_methods(board) if not needs_drawn(method)]
 
 
 MEASURES = SectionSpec(
     name="measures",
     title="Measures of the methods' papers",
-    question="Are different queries traced to different images, to their own class, to themselves? Do images that "
-    "don't belong stand out by their influence on themselves? Do other draws give the same order?",
+    question="Do different queries name different images? Are these of the query's own class? Is a training image "
+    "traced to itself? Do outliers have a large influence on themselves? Do other draws give the same order?",
     measure=measure_measures,
     overview={"traced first": "traced first", "outliers, AUC": "outliers AUC"},
 )

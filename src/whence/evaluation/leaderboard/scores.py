@@ -23,7 +23,7 @@ from whence.errors import MismatchError
 from whence.evaluation.leaderboard.board import PIXELS, RANDOM, Board, needs_drawn
 from whence.evaluation.leaderboard.development import develop
 from whence.evaluation.prediction.bank_measures import KINDS, align_scores
-from whence.evaluation.query_kinds import Kind, Use, query_mask
+from whence.evaluation.queries import Kind, query_places
 from whence.scores.stored import StoredScores, read_scores
 from whence.seeds import derived_seed
 
@@ -98,8 +98,7 @@ def reported_scores(board: Board, kinds: Sequence[Kind] = KINDS) -> dict[str, tu
 def held_out_queries(board: Board, count: int | None = None) -> Examples:
     """Return the first held-out queries that are not for development; by default all of them."""
     bank = board.bank
-    mask = query_mask(bank.drawn, bank.development, Kind.HELD_OUT, Use.REPORTED)
-    rows = np.flatnonzero(mask)[:count]
+    rows = query_places(bank, Kind.HELD_OUT)[:count]
     return Examples(tuple(bank.queries[q] for q in rows), bank.queries_data.images(rows))
 
 

@@ -10,10 +10,9 @@ import numpy as np
 from whence.errors import DataError
 from whence.evaluation.bank.bank import Bank
 from whence.evaluation.prediction.calibration import Calibration, calibration
-from whence.evaluation.prediction.ceiling import is_deterministic
-from whence.evaluation.prediction.lds import Form, predictions
-from whence.evaluation.prediction.lds_table import LdsTable, lds_table, noise_pool
-from whence.evaluation.query_kinds import Kind, Use, query_mask
+from whence.evaluation.prediction.ceiling import is_deterministic, noise_pool
+from whence.evaluation.prediction.lds import Form, LdsTable, lds_table, predictions
+from whence.evaluation.queries import Kind, Use, query_places
 from whence.scores.stored import StoredScores
 
 KINDS = tuple(Kind)
@@ -54,7 +53,7 @@ def align_scores(
     methods = {scores.name: bank.require(scores.scores, scores.manifest) for scores in stored}
     aligned = {}
     for kind in kinds:
-        places = np.flatnonzero(query_mask(bank.drawn, bank.development, kind, use))
+        places = query_places(bank, kind, use=use)
         names = {bank.queries[q] for q in places}
         scored = {name: scores for name, scores in methods.items() if names.intersection(scores.queries)}
         columns = np.array([q for q in places if all(bank.queries[q] in s.queries for s in scored.values())], int)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import partial
 from itertools import combinations
 
 import numpy as np
 
+from whence.evaluation.bank.pool import Pool
+from whence.statistics.bootstrap import Interval
 from whence.statistics.correlations import Correlations, shifted_interval
 from whence.statistics.statistic import Statistic
 
@@ -46,8 +50,7 @@ def seed_agreement(losses: np.ndarray, counts: np.ndarray) -> Correlations | Non
     ]
     if not pairs:
         return None
-    of_query = np.mean([pair.of_query for pair in pairs], axis=0)
-    return Correlations(of_query, np.mean([pair.resampled for pair in pairs], axis=0))
+    return Correlations.combine(partial(np.mean, axis=0), pairs)
 
 
 def ceiling(correlation: np.ndarray | float, seeds: int) -> np.ndarray:
@@ -106,3 +109,32 @@ def share_of_ceiling(lds: Correlations, agreement: Correlations, seeds: int) -> 
         share, shares = lds.mean.value / top, lds.resampled_mean / tops
     value = float(share) if np.isfinite(share) else np.nan
     return shifted_interval(value, np.where(np.isfinite(shares), shares, np.nan))
+
+
+def pool_ceiling(pool: Pool, seeds: Correlations | None) -> Statistic | None:
+    """Return the ceiling of a pool, if the agreement of seeds is known; 1 where runs are repeated to the last bit."""
+    if is_deterministic(pool.name):
+        return Statistic(1.0, Interval(1.0, 1.0, 0.95, 0, 0), 0.0)
+    return None if seeds is None else ceiling_of(seeds, len(pool.seeds))
+
+
+def pool_share(pool: Pool, lds: Correlations, seeds: Correlations | None) -> Statistic | None:
+    """Return the share of the ceiling of a pool, if that is known."""
+    if is_deterministic(pool.name):
+        return lds.mean
+    return None if seeds is None else share_of_ceiling(lds, seeds, len(pool.seeds))
+
+
+def noise_pool(pools: Mapping[str, Pool], name: str) -> Pool | None:
+    """Return the pool whose training seeds show the noise in a pool: itself, or one whose subsets are as large.
+
+    None where there is no such pool, and for a deterministic pool, in which seeds add no noise.
+    """
+    if is_deterministic(name):
+        return None
+    sizes = set(pools[name].kept.sum(1).tolist())
+    for pool in (pools[name], *pools.values()):
+        alike = not is_deterministic(pool.name) and set(pool.kept.sum(1).tolist()) == sizes
+        if alike and len(pool.seeds) > 1:
+            return pool
+    return None

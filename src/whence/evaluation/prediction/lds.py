@@ -1,4 +1,4 @@
-"""Linear datamodeling score: do sums of scores predict which training subsets make models of lower loss?
+"""Linear datamodeling scores: do sums of scores predict which training subsets make models of lower loss?
 
 The score of a subset is the sum of the scores of the examples in it. Where scores are true to first order that sum is,
 up to a constant, minus the loss of the query under a model trained on the subset. The linear datamodeling score of a
@@ -8,12 +8,23 @@ arXiv 2303.14186, definition 2.2).
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 import numpy as np
 
 from whence.errors import DataError
+from whence.evaluation.bank.pool import Pool
+from whence.evaluation.prediction.ceiling import pool_ceiling, pool_share, seed_agreement
+from whence.seeds import derived_seed
+from whence.statistics.correlations import Correlations, Difference, difference, draw_resamples
 from whence.statistics.ranks import spearman_columns
+from whence.statistics.statistic import Statistic
+
+#: Name of the row of scores that are random normal numbers.
+RANDOM = "random"
 
 
 class Form(StrEnum):
@@ -51,9 +62,6 @@ def predictions(kept: np.ndarray, scores: np.ndarray, form: Form = Form.PLAIN) -
         scores: Positive is proponent, [Q, N].
         form: Which function f of a score is added up.
 
-    Returns:
-        The predictions: larger is a lower loss.
-
     Raises:
         DataError: The subsets and the scores are not of equally many examples, or a score is not finite.
 
@@ -68,10 +76,8 @@ def predictions(kept: np.ndarray, scores: np.ndarray, form: Form = Form.PLAIN) -
         raise DataError(f"Subsets [S, N] and scores [Q, N] share their examples; given {kept.shape}, {scores.shape}.")
     if not np.isfinite(scores).all():
         raise DataError("A score is not finite.")
-    _, exponent = np.frexp(np.abs(scores).max(1, keepdims=True, initial=0.0))
-    scale = np.ldexp(1.0, exponent)
-    added = form(scores / scale)
-    step = 2.0 ** (kept.shape[1].bit_length() - 52)
+    scale = np.ldexp(1.0, np.frexp(np.abs(scores).max(1, keepdims=True, initial=0.0))[1])
+    added, step = form(scores / scale), 2.0 ** (kept.shape[1].bit_length() - 52)
     sums: np.ndarray = kept.astype(np.float64) @ (np.round(added / step) * step).T
     sums *= form(scale).T
     return sums
@@ -100,3 +106,145 @@ def lds(kept: np.ndarray, scores: np.ndarray, losses: np.ndarray, form: Form = F
         [1.0, nan]
     """
     return spearman_columns(predictions(kept, scores, form), -losses)
+
+
+@dataclass(frozen=True, eq=False)
+class LdsRow:
+    """The linear datamodeling scores of one method.
+
+    Attributes:
+        name: The method.
+        lds: LDS of every query, over all subsets and over resamples.
+        share: Mean LDS over the ceiling; None where the ceiling isn't known.
+        to_best: Mean LDS minus that of the best method; None for the best itself.
+    """
+
+    name: str
+    lds: Correlations
+    share: Statistic | None
+    to_best: Difference | None
+
+    def record(self, queries: Sequence[str]) -> dict[str, Any]:
+        """Return the row as JSON values, with the names of the queries."""
+        mean, sd = self.lds.published
+        lds, lead = zip(queries, self.lds.of_query, strict=True), self.to_best
+        facts = {"told_apart": lead.told_apart, "subsets_needed": lead.needed, "queries": lead.queries} if lead else {}
+        return {
+            "name": self.name,
+            "lds": _statistic_record(self.lds.mean),
+            "bootstrap_mean_as_published": {"mean": _json_number(mean), "standard_deviation": _json_number(sd)},
+            "share_of_ceiling": _statistic_record(self.share),
+            "minus_best": _statistic_record(lead.statistic if lead else None, **facts),
+            "queries_without": int((~self.lds.defined).sum()),
+            "of_query": {name: _json_number(value) for name, value in lds},
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class LdsTable:
+    """Linear datamodeling scores of several methods.
+
+    Attributes:
+        pool: Name of the pool.
+        subsets: Number of its subsets, S.
+        seeds: Number of training seeds whose mean loss is predicted, K.
+        form: What is added up over the examples of a subset.
+        queries: Ids of the queries.
+        agreement: Mean correlation between two seeds; None where it isn't known, or where seeds add no noise.
+        agreement_from: Name of the pool on which the agreement was measured.
+        ceiling: The LDS of a perfect prediction; None where it isn't known.
+        rows: The methods, best first.
+    """
+
+    pool: str
+    subsets: int
+    seeds: int
+    form: Form
+    queries: tuple[str, ...]
+    agreement: Statistic | None
+    agreement_from: str | None
+    ceiling: Statistic | None
+    rows: tuple[LdsRow, ...]
+
+    def record(self) -> dict[str, Any]:
+        """Return the table as JSON values, with the figures of every query; null where a figure is NaN.
+
+        Example:
+            >>> kept, losses = np.eye(4, dtype=bool), np.arange(4.0).reshape(4, 1, 1)
+            >>> pool = Pool("test", kept, (0,), losses, np.zeros((4, 1, 0, 1, 8, 8), np.uint8), (("a",),) * 4)
+            >>> record = lds_table(pool, np.array([0]), ["q"], {"mine": -np.arange(4.0)[None]}).record()
+            >>> record["methods"][0]["name"], record["methods"][0]["lds"]["value"], record["ceiling"]
+            ('mine', 1.0, None)
+        """
+        return {
+            "pool": self.pool,
+            "subsets": self.subsets,
+            "seeds": self.seeds,
+            "form": str(self.form),
+            "agreement_between_seeds": _statistic_record(self.agreement),
+            "agreement_from_pool": self.agreement_from,
+            "ceiling": _statistic_record(self.ceiling),
+            "methods": [row.record(self.queries) for row in self.rows],
+        }
+
+
+def lds_table(
+    pool: Pool,
+    columns: np.ndarray,
+    queries: Sequence[str],
+    methods: Mapping[str, np.ndarray],
+    form: Form = Form.PLAIN,
+    noise: Pool | None = None,
+) -> LdsTable:
+    """Return the table of methods measured against retrained models, best first; those without any LDS come last.
+
+    Args:
+        pool: The models.
+        columns: Places of the queries among those of the pool, int [Q].
+        queries: Ids of the queries, Q.
+        methods: Scores [Q, N] by name of the method; positive is proponent. A row of random scores is added.
+        form: What is added up over the examples of a subset.
+        noise: Pool whose training seeds are compared to get the ceiling; see `noise_pool`.
+
+    Raises:
+        DataError: There is no query, or shapes don't fit.
+    """
+    if not len(columns):
+        raise DataError("There is no query to measure on; attribute other queries of the bank, or ask for all of them.")
+    losses, counts = pool.mean[:, columns], _resamples(pool)
+    seeds = None if noise is None else seed_agreement(noise.losses[:, :, columns], _resamples(noise))
+    random = np.random.default_rng(derived_seed(0, RANDOM)).normal(size=(len(columns), pool.kept.shape[1]))
+    lds = {
+        name: Correlations.measure(predictions(pool.kept, scores, form), -losses, counts)
+        for name, scores in {**methods, RANDOM: random}.items()
+    }
+    names = sorted(lds, key=lambda name: np.nan_to_num(-lds[name].mean.value, nan=np.inf))
+    to_best = {name: difference(lds[name], lds[names[0]], subsets=len(losses)) for name in names[1:]}
+    return LdsTable(
+        pool=pool.name,
+        subsets=len(losses),
+        seeds=len(pool.seeds),
+        form=form,
+        queries=tuple(queries),
+        agreement=None if seeds is None else seeds.mean,
+        agreement_from=None if seeds is None or noise is None else noise.name,
+        ceiling=pool_ceiling(pool, seeds),
+        rows=tuple(LdsRow(name, lds[name], pool_share(pool, lds[name], seeds), to_best.get(name)) for name in names),
+    )
+
+
+def _resamples(pool: Pool) -> np.ndarray:
+    """The resamples of a pool's subsets, the same for all that is measured on it."""
+    return draw_resamples(len(pool.kept), seed=derived_seed(0, f"resamples of {pool.name}"))
+
+
+def _statistic_record(statistic: Statistic | None, **facts: Any) -> dict[str, Any] | None:
+    if statistic is None:
+        return None
+    interval = {name: _json_number(value) for name, value in vars(statistic.interval).items()}
+    return {"value": _json_number(statistic.value), "interval": interval, "chance": statistic.chance, **facts}
+
+
+def _json_number(value: float) -> float | int | None:
+    """A number that JSON can hold; None for NaN and infinity."""
+    return None if not np.isfinite(value) else value if isinstance(value, int) else float(value)

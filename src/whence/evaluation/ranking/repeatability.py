@@ -17,9 +17,9 @@ from scipy.stats import rankdata
 from whence.artefacts import Manifest
 from whence.errors import DataError, MismatchError
 from whence.evaluation.bank.alignment import reorder
-from whence.evaluation.ranking.top import top_columns
 from whence.scores.scores import Scores
 from whence.scores.stored import StoredScores
+from whence.statistics.ranks import top_columns
 from whence.statistics.statistic import Statistic, mean_of
 
 #: Examples at the top of each set that are compared.

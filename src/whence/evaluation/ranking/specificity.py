@@ -14,7 +14,7 @@ import numpy as np
 from scipy.sparse import csr_array
 from scipy.stats import binom
 
-from whence.evaluation.ranking.top import top_columns
+from whence.statistics.ranks import top_columns
 from whence.statistics.statistic import Statistic, bootstrap_statistic, jackknife_interval
 
 #: Number of examples at the top of each query.

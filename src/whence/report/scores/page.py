@@ -19,7 +19,7 @@ from whence.report.scores.score_folder import ScoreFolder
 from whence.report.template import fill, fingerprints, flat_settings, versions
 from whence.report.text import percent, plural
 from whence.scores.scores import Scores
-from whence.statistics.agreement import TOP, agreement
+from whence.statistics.ranks import TOP, agreement
 
 #: Pairs of methods that are unfolded.
 PAIRS = 10

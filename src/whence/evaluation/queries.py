@@ -1,19 +1,63 @@
-"""Warnings about tuning: a setting that was chosen on the reported subsets or queries makes figures too good.
+"""The queries of a bank: how each came to be, what it may be used for, and warnings where figures are too good.
 
-The manifest of scores may say on what a setting was chosen: ``tuned_on``, a mapping with ``pool``, the name of a pool
-or a list of names, and ``queries``, which is ``reported``, ``development`` or ``all``, or a list of ids.
+Figures are too good on subsets or queries on which a setting was chosen. The manifest of scores may say which these
+are: ``tuned_on``, a mapping with ``pool``, the name of a pool or a list of names, and ``queries``, which is
+``reported``, ``development`` or ``all``, or a list of ids.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
 
-from whence.evaluation.query_kinds import Use
+import numpy as np
+
 from whence.scores.stored import StoredScores
+
+if TYPE_CHECKING:
+    from whence.evaluation.bank.bank import Bank
 
 #: The pool on which settings are chosen.
 DEVELOPMENT = "development"
+
+
+class Kind(StrEnum):
+    """How a query came to be."""
+
+    HELD_OUT = "held-out"
+    DRAWN = "drawn"
+
+
+class Use(StrEnum):
+    """What a query may be used for: for figures that are reported, or to choose settings."""
+
+    REPORTED = "reported"
+    DEVELOPMENT = "development"
+
+
+def query_mask(drawn: np.ndarray, development: np.ndarray, kind: Kind, use: Use) -> np.ndarray:
+    """Return which queries are of a kind and for a use, bool [Q].
+
+    Args:
+        drawn: Whether the model drew the query, bool [Q].
+        development: Whether the query is for choosing settings, bool [Q].
+        kind: Held out or drawn.
+        use: Reported or development.
+
+    Example:
+        >>> drawn, development = np.array([False, False, True, True]), np.array([True, False, True, False])
+        >>> query_mask(drawn, development, Kind.DRAWN, Use.REPORTED).tolist()
+        [False, False, False, True]
+    """
+    mask: np.ndarray = (drawn == (kind is Kind.DRAWN)) & (development == (use is Use.DEVELOPMENT))
+    return mask
+
+
+def query_places(bank: Bank, *kinds: Kind, use: Use = Use.REPORTED) -> np.ndarray:
+    """Return the places of a bank's queries of some kinds, by default all, and for a use, int [Q]."""
+    masks = [query_mask(bank.drawn, bank.development, kind, use) for kind in kinds or Kind]
+    return np.flatnonzero(np.logical_or.reduce(masks))
 
 
 def tuning_notes(stored: Sequence[StoredScores], pool: str, use: Use, queries: Collection[str]) -> list[str]:

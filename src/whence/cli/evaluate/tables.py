@@ -12,7 +12,7 @@ import typer
 from whence.cli.show import say
 
 if TYPE_CHECKING:
-    from whence.evaluation.query_kinds import Kind
+    from whence.evaluation.queries import Kind
     from whence.scores.stored import StoredScores
     from whence.statistics.statistic import Statistic
 
@@ -36,7 +36,7 @@ MANY = 20
 
 def kinds_of(queries: str) -> list[Kind]:
     """Return the kinds of queries that the option --queries names."""
-    from whence.evaluation.query_kinds import Kind
+    from whence.evaluation.queries import Kind
 
     return list(Kind) if queries == "all" else [Kind(queries)]
 
@@ -99,8 +99,7 @@ def show_sizes(stored: Sequence[StoredScores]) -> None:
 
 def show_tuning_notes(stored: Sequence[StoredScores], pool: str, use: str, queries: set[str]) -> list[str]:
     """Print a warning for each reason why figures are too good, and return the warnings."""
-    from whence.evaluation.query_kinds import Use
-    from whence.evaluation.tuning import tuning_notes
+    from whence.evaluation.queries import Use, tuning_notes
 
     notes = tuning_notes(stored, pool, Use(use), queries)
     for note in notes:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from whence.cli.evaluations.tables import BANK, SCORES, show_paragraph, show_statistics
+from whence.cli.evaluate.tables import BANK, SCORES, show_paragraph, show_statistics
 from whence.cli.options import PLAN, WORKERS
 from whence.cli.show import say, show_cost
 

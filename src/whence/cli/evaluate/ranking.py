@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from whence.cli.evaluations.tables import (
+from whence.cli.evaluate.tables import (
     LABELLED_DATA,
     SCORES,
     by_measure,
@@ -161,7 +161,7 @@ def _precision(scores: Scores, labels: Units | None, examples: Units, top: int) 
 def _tracing(stored: StoredScores, paths: list[Path]) -> tuple[Statistic, Statistic, Statistic]:
     """Where training images come in the ranking for themselves."""
     from whence.evaluation.query_pictures import training_image_columns
-    from whence.evaluation.ranking.tracing import tracing
+    from whence.evaluation.ranking.retrieval import tracing
 
     result = tracing(stored.scores.scores.numpy(), training_image_columns(stored, paths))
     return result.first, result.in_top, result.reciprocal

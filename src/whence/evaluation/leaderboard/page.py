@@ -12,8 +12,9 @@ import jinja2
 
 from whence import artefacts
 from whence.evaluation.leaderboard.measure import SECTIONS, read_sections
-from whence.evaluation.leaderboard.page.plots import FILES, KINDS, Plot, chosen_point, draw_plots
-from whence.evaluation.leaderboard.page.tables import (
+from whence.evaluation.leaderboard.plots import FILES, KINDS, Plot, chosen_point, draw_plots
+from whence.evaluation.leaderboard.sections import Section
+from whence.evaluation.leaderboard.tables import (
     NOTHING,
     curve_table,
     escaped,
@@ -22,7 +23,6 @@ from whence.evaluation.leaderboard.page.tables import (
     number,
     section_table,
 )
-from whence.evaluation.leaderboard.sections import Section
 
 #: Name of the page.
 PAGE = "leaderboard.md"
@@ -89,7 +89,7 @@ def page_text(sections: Mapping[str, Section], plots: Mapping[str, Plot], comman
         command: The command that measures it all again.
     """
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("whence.evaluation.leaderboard", "page"), trim_blocks=True, lstrip_blocks=True
+        loader=jinja2.PackageLoader("whence.evaluation", "leaderboard"), trim_blocks=True, lstrip_blocks=True
     )
     methods, overview = rank_methods(sections), overview_table(sections)
     text = environment.get_template(f"{PAGE}.j2").render(

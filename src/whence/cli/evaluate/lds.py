@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from whence.cli.evaluations.tables import (
+from whence.cli.evaluate.tables import (
     BANK,
     KINDS,
     POOL,
@@ -22,7 +22,7 @@ from whence.cli.evaluations.tables import (
 from whence.cli.show import say
 
 if TYPE_CHECKING:
-    from whence.evaluation.prediction.lds_table import LdsRow, LdsTable
+    from whence.evaluation.prediction.lds import LdsRow, LdsTable
     from whence.statistics.statistic import Statistic
 
 CALIBRATION = """R²: the share of the measured differences between subsets that the line explains, of all queries
@@ -57,7 +57,7 @@ def lds(
     from whence.evaluation.bank.bank import Bank
     from whence.evaluation.prediction.bank_measures import bank_lds
     from whence.evaluation.prediction.lds import Form
-    from whence.evaluation.query_kinds import Use
+    from whence.evaluation.queries import Use
     from whence.scores.stored import read_scores
 
     stored = read_scores(scores)
@@ -106,7 +106,7 @@ def calibration(scores: SCORES, bank: BANK, pool: POOL = "test", queries: KINDS 
     """
     from whence.evaluation.bank.bank import Bank
     from whence.evaluation.prediction.bank_measures import bank_calibration
-    from whence.evaluation.query_kinds import Use
+    from whence.evaluation.queries import Use
     from whence.scores.stored import read_scores
 
     stored, models = read_scores(scores), Bank.open(bank)

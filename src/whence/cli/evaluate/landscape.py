@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from whence.cli.evaluations.tables import MANY, SCORES, by_measure, show_paragraph, show_statistics
+from whence.cli.evaluate.tables import MANY, SCORES, by_measure, show_paragraph, show_statistics
 from whence.cli.options import PLAN, RUN, WORKERS
 from whence.cli.show import say, show_cost
 
@@ -36,8 +36,8 @@ def ceiling(
     import numpy as np
 
     from whence.ensemble import Ensemble
-    from whence.evaluation.exact.codebook_ceiling import ceiling as measure
-    from whence.statistics.agreement import TOP
+    from whence.evaluation.exact.ground_truth import ceiling as measure
+    from whence.statistics.ranks import TOP
 
     agreement = measure(Ensemble.open(run), Ensemble.open(second))
     for name, correlation, recall in zip(agreement.queries, agreement.correlations, agreement.recalls, strict=True):
@@ -73,8 +73,7 @@ def landscape(
     from whence.ensemble import Ensemble
     from whence.ensemble.drawing_cost import losses_cost
     from whence.ensemble.make_losses import check_queries, losses
-    from whence.evaluation.exact.codebook_ceiling import require_independent
-    from whence.evaluation.exact.ground_truth import GroundTruth
+    from whence.evaluation.exact.ground_truth import GroundTruth, require_independent
     from whence.evaluation.query_pictures import require_same_data, shared_pictures
     from whence.scores.stored import read_scores
 

@@ -1,12 +1,14 @@
-"""Charts of measured numbers in matplotlib: dots in rows, curves with a legend, and a small panel for each curve."""
+"""The plots of the page in matplotlib: dots in rows, curves with a legend, and a small panel for each curve."""
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from whence.evaluation.leaderboard.page.tables import number
-from whence.evaluation.leaderboard.sections import Figure, Point
+from whence.evaluation.leaderboard.sections import Figure, Point, Section
+from whence.evaluation.leaderboard.tables import number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,42 +25,79 @@ COLOURS = ("#0072b2", "#b34700", "#007a5a", "#aa3377", "#444444", "#5e4fa2", "#8
 MARKS = ("o", "s", "^", "D")
 #: Bounds of a figure: name in the legend, and dashes of the line.
 BOUNDS = {"ceiling": ("ceiling", (0, (4, 2))), "chance": ("by chance", (0, (1, 1.5)))}
-
 STYLE: Any = {
     "svg.fonttype": "none",  # text stays text
     "svg.hashsalt": "whence",  # the same chart gives the same bytes
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],
-    "font.size": 9,
     "text.parse_math": False,
-    "text.color": INK,
-    "axes.labelcolor": INK,
-    "axes.edgecolor": GRID,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
     "axes.axisbelow": True,
     "axes.titlelocation": "left",
-    "axes.titlesize": 9,
-    "figure.labelsize": 9,
-    "grid.color": GRID,
-    "xtick.color": GRID,
-    "ytick.color": GRID,
-    "xtick.labelcolor": INK,
-    "ytick.labelcolor": INK,
-    "legend.frameon": False,
+    **dict.fromkeys(("font.size", "axes.titlesize", "figure.labelsize"), 9),
+    **dict.fromkeys(("text.color", "axes.labelcolor", "xtick.labelcolor", "ytick.labelcolor"), INK),
+    **dict.fromkeys(("axes.edgecolor", "grid.color", "xtick.color", "ytick.color"), GRID),
+    **dict.fromkeys(("axes.spines.top", "axes.spines.right", "legend.frameon"), False),
 }
+#: Name of the file of a plot, by its section.
+FILES = {name: f"leaderboard-{name}.svg" for name in ("lds", "choices", "draws", "deterministic", "ablation")}
+LDS = "linear datamodeling score (LDS)"
+#: Columns of the plain LDS, by kind of query.
+KINDS = ("held-out", "drawn")
 
 
-def dot_chart(rows: Sequence[str], series: Mapping[str, Mapping[str, Figure]], axis: str) -> Chart:
-    """Return a chart with a row for each method, and in it a mark with an interval for each series.
+@dataclass(frozen=True)
+class Plot:
+    """A plot of the page.
 
-    A dashed line in the colour of a series is its ceiling, a dotted one what chance gives.
-
-    Args:
-        rows: Names of the methods, from above.
-        series: Figures by method, by name of the series.
-        axis: What the figures are.
+    Attributes:
+        chart: The chart.
+        title: What it shows.
+        description: What is to be seen, for those who can't see it.
     """
+
+    chart: Chart
+    title: str
+    description: str
+
+    def svg(self) -> bytes:
+        """Return the plot as an SVG file; the same plot gives the same bytes."""
+        import matplotlib as mpl
+
+        buffer, metadata = io.BytesIO(), {"Date": None, "Title": self.title, "Description": self.description}
+        with mpl.rc_context(STYLE):
+            self.chart.savefig(buffer, format="svg", metadata=metadata)
+        return buffer.getvalue()
+
+
+def draw_plots(sections: Mapping[str, Section], methods: Sequence[str]) -> dict[str, Plot]:
+    """Return the plots by section, methods in this order; a section without a measured figure has none."""
+    import matplotlib as mpl
+
+    lds, choices, draws, repeated, ablation = (sections.get(name, Section(section=name)) for name in FILES)
+    with mpl.rc_context(STYLE):
+        plots = {
+            "lds": _dot_plot(lds, methods, KINDS, "LDS of every method"),
+            "choices": _damping_plot(choices, methods),
+            "draws": _draws_plot(draws, methods, _levels(lds)),
+            "deterministic": _dot_plot(repeated, methods, repeated.columns, "LDS where the same run is repeated"),
+            "ablation": _dot_plot(ablation, list(ablation.rows), ("plain", "squared"), "LDS step by step"),
+        }
+    return {name: plot for name, plot in plots.items() if plot}
+
+
+def chosen_point(section: Section, method: str, points: Sequence[Point]) -> Point:
+    """Return the point of the damping that the section ``choices`` says was chosen, or else the highest point."""
+    highest = max(points, key=lambda point: point.value)
+    figure = section.column("damping").get(method)
+    return highest if figure is None else next((point for point in points if point.x == figure.value), highest)
+
+
+def _dot_plot(section: Section, methods: Sequence[str], columns: Sequence[str], title: str) -> Plot | None:
+    """A row for each method, with marks and intervals of some columns, their ceilings (dashed) and chance (dotted)."""
+    series = {name: figures for name in columns if (figures := section.column(name))}
+    rows = [name for name in methods if any(name in figures for figures in series.values())]
+    if not rows:
+        return None
     chart = _empty_chart(0.9 + len(rows) * (ROW + SERIES * len(series)))
     axes = chart.subplots()
     for k in range(0, len(rows), 2):
@@ -68,23 +107,23 @@ def dot_chart(rows: Sequence[str], series: Mapping[str, Mapping[str, Figure]], a
         aside = SERIES * (kind - (len(series) - 1) / 2) / (ROW + SERIES * len(series))
         _add_dots(axes, places, aside, kind, name)
     axes.axvline(0, color=GRID, linewidth=1, zorder=0.5)
-    axes.set(xlabel=axis, ylim=(len(rows) - 0.5, -0.5))
+    axes.set(xlabel=LDS, ylim=(len(rows) - 0.5, -0.5))
     axes.set_yticks(range(len(rows)), [_shortened(name) for name in rows])
     axes.grid(axis="x")
     axes.xaxis.set_major_formatter(lambda value, _: number(value))
     known = {b for b in BOUNDS for figures in series.values() for f in figures.values() if getattr(f, b) is not None}
     _add_legend(chart, axes, [BOUNDS[bound] for bound in BOUNDS if bound in known])
-    return chart
+    best = {name: max(figures, key=lambda method: figures[method].value) for name, figures in series.items()}
+    highest = ", ".join(f"{name}: {method}" for name, method in best.items())
+    description = f"A mark with its 95% interval for each of {len(rows)} rows. Highest by column: {highest}."
+    return Plot(chart, title, description)
 
 
-def curve_chart(series: Mapping[str, Sequence[Point]], levels: Mapping[str, float], labels: tuple[str, str]) -> Chart:
-    """Return a chart of curves with intervals over a logarithmic axis, and a legend in the order of their ends.
-
-    Args:
-        series: Points by method; x is positive.
-        levels: Heights of lines across the chart, by name of the bound.
-        labels: What x and y are.
-    """
+def _draws_plot(section: Section, methods: Sequence[str], levels: Mapping[str, float]) -> Plot | None:
+    """A curve of the LDS for each method over the number of draws, and lines across the plot at some levels."""
+    series = _positive(section.curves.get("lds over draws", {}), methods)
+    if not series:
+        return None
     chart = _empty_chart(CURVES)
     axes = chart.subplots()
     places = sorted({point.x for points in series.values() for point in points})
@@ -102,20 +141,20 @@ def curve_chart(series: Mapping[str, Sequence[Point]], levels: Mapping[str, floa
         words, dashes = BOUNDS[bound]
         ends.append((value, axes.axhline(value, color=INK, linewidth=1.2, linestyle=dashes, label=words)))
     _style_curves(axes, places)
-    axes.set(xlabel=labels[0], ylabel=labels[1])
+    axes.set(xlabel="draws per image", ylabel="LDS")
     legend = [line for _, line in sorted(ends, key=lambda end: -end[0])]
     chart.legend(handles=legend, loc="outside right center")
-    return chart
+    last = max(series, key=lambda name: series[name][-1].value)
+    description = f"A curve with 95% intervals for each of {len(series)} methods; at most draws {last} is the highest."
+    return Plot(chart, "LDS by number of draws", description)
 
 
-def panel_chart(series: Mapping[str, Sequence[Point]], chosen: Mapping[str, Point], labels: tuple[str, str]) -> Chart:
-    """Return a chart with a panel for each method: its curve, and the curves of all other methods pale behind it.
-
-    Args:
-        series: Points by method; x is positive.
-        chosen: The point that is marked, by method.
-        labels: What x and y are.
-    """
+def _damping_plot(section: Section, methods: Sequence[str]) -> Plot | None:
+    """A panel for each method: its development LDS by damping, and the curves of all other methods pale behind it."""
+    series = _positive(section.curves.get("damping", {}), methods)
+    if not series:
+        return None
+    chosen = {name: chosen_point(section, name, points) for name, points in series.items()}
     rows = -(-len(series) // ACROSS)
     chart = _empty_chart(0.5 + PANEL * rows)
     panels = chart.subplots(rows, ACROSS, sharex=True, sharey=True, squeeze=False).ravel()
@@ -130,9 +169,10 @@ def panel_chart(series: Mapping[str, Sequence[Point]], chosen: Mapping[str, Poin
         axes.set_title(f"{_shortened(name)}\n{number(chosen[name].value, 3)} at {number(chosen[name].x)}")
     for axes in panels[len(series) :]:
         axes.remove()
-    chart.supxlabel(labels[0])
-    chart.supylabel(labels[1])
-    return chart
+    chart.supxlabel("damping, in mean eigenvalues of the kernel")
+    chart.supylabel("development LDS")
+    description = f"A small plot for each of {len(series)} methods, the chosen damping marked, the other methods pale."
+    return Plot(chart, "Development LDS by damping", description)
 
 
 def _empty_chart(height: float) -> Chart:
@@ -182,3 +222,22 @@ def _style_curves(axes: Axes, ticks: Sequence[float]) -> None:
 def _shortened(name: str) -> str:
     """A name of at most so many letters."""
     return name if len(name) <= LETTERS else name[: LETTERS - 1].rstrip() + "…"
+
+
+def _levels(lds: Section) -> dict[str, float]:
+    """Ceiling and chance for both kinds of queries together: the mean of those that are known."""
+    levels = {}
+    for bound in BOUNDS:
+        of_kinds = [[getattr(figure, bound) for figure in lds.column(kind).values()] for kind in KINDS]
+        firsts = [next((value for value in values if value is not None), None) for values in of_kinds]
+        known = [value for value in firsts if value is not None]
+        if known:
+            levels[bound] = sum(known) / len(known)
+    return levels
+
+
+def _positive(series: Mapping[str, Sequence[Point]], methods: Sequence[str]) -> dict[str, list[Point]]:
+    """Series in the order of the methods, points in the order of x, without points that have no logarithm."""
+    order = [*(name for name in methods if name in series), *(name for name in series if name not in methods)]
+    points = {name: sorted((p for p in series[name] if p.x > 0), key=lambda p: p.x) for name in order}
+    return {name: of_method for name, of_method in points.items() if of_method}

@@ -1,1 +1,0 @@
-"""The commands `whence evaluate ...`, grouped by what scores are compared with."""
