@@ -54,8 +54,17 @@ def test_splits_go_by_all_their_names(fill, picture, folder, wanted):
 
 
 def test_images_beside_the_splits_are_reported(fill, picture):
-    data = load(fill({"train/1.png": picture(0), "old/2.png": picture(1)}))
-    assert data.notes == ("Images outside the folders train were left out: old/2.png.",)
+    data = load(fill({"train/1.png": picture(0), "2.png": picture(1), "notes/a.md": ""}))
+    assert data.notes == (
+        "Images outside the folders train were left out: 2.png.",
+        "Files that are no images were left out: 1 .md (such as notes/a.md).",
+    )
+
+
+def test_a_class_called_train_beside_other_classes_is_no_split(fill, picture):
+    path = fill({"train/1.png": picture(0), "bus/2.png": picture(1), "tram/3.png": picture(2)})
+    with pytest.raises(DataError, match=r"train, which names a split, beside other folders of images: bus, tram\."):
+        load(path)
 
 
 def test_metadata_gives_captions_ids_and_units(fill, picture):
@@ -64,7 +73,7 @@ def test_metadata_gives_captions_ids_and_units(fill, picture):
     data = load(path, unit_column="artist")
     assert data.ids == ("first", "second")
     assert data.captions == (None, "a cat")
-    assert data.classes == (None, None), "text is no class"
+    assert data.classes == (None, "x"), "text is no class; the name of a folder is one"
     assert data.units == (("ben;carl",), ("anna",))
     assert np.array_equal(data.pixels[1], np.asarray(picture(0)).transpose(2, 0, 1))
 
@@ -158,8 +167,8 @@ def test_a_resolution_settles_mixed_sizes(fill, picture):
 GOOD = {"a.png": Image.new("RGB", (6, 4)), "b.png": Image.new("RGB", (6, 4), "red")}
 ROWS = "file_name,artist\na.png,anna\nb.png,ben\n"
 REFUSED = {
-    "empty": ({".keep": ""}, {}, "images has no images (0 other files). Images are files that end in .bmp"),
-    "no images": ({"a.txt": "", "b.jp2": ""}, {}, "has no images (2 other files)"),
+    "empty": ({".keep": ""}, {}, "images has no images (0 other files). Images are files of the formats "),
+    "no images": ({"a.txt": "", "b.svg": ""}, {}, "has no images (2 other files)"),
     "a damaged image": ({**GOOD, "c.jpg": "hello"}, {}, "c.jpg is not an image in one of the formats"),
     "no such split": (GOOD, {"split": "test"}, "images has no split 'test'; it has train."),
     "no train split": ({"test/a.png": GOOD["a.png"]}, {}, "images has no split 'train'; it has test."),
@@ -207,7 +216,7 @@ REFUSED = {
     "a row without an id": (
         {**GOOD, "metadata.csv": "file_name,id\na.png,1\nb.png,\n"},
         {},
-        "The column 'id' has no value for b.png.",
+        "the column 'id' has no value for b.png.",
     ),
     "an id that UTF-8 cannot hold": (
         {"a.png": GOOD["a.png"], "metadata.jsonl": '{"file_name": "a.png", "id": "\\ud800"}'},
@@ -284,3 +293,79 @@ def test_a_file_name_that_is_not_utf_8_is_refused(fill, picture):
     os.rename(path / "a.png", os.fsencode(path) + b"/\xff.png")
     with pytest.raises(DataError, match=r"is not text in UTF-8"):
         load(path)
+
+
+def test_images_are_known_by_their_content(fill, picture):
+    files = {"anna/1.png": picture(0), "ben/2.jfif": b"", "cleo/3.avif": picture(2), "dora/4.jp2": picture(3), "5": b""}
+    path = fill(files)
+    picture(1).save(path / "ben/2.jfif", "JPEG")
+    picture(4).save(path / "5", "WEBP")
+    data = load(path, unit_column="label")
+    assert data.ids == ("5", "anna/1.png", "ben/2.jfif", "cleo/3.avif", "dora/4.jp2")
+    assert data.units == ((NO_UNIT,), ("anna",), ("ben",), ("cleo",), ("dora",))
+
+
+def test_files_that_are_not_read_are_counted_with_an_example(fill, picture):
+    files = {"a.png": picture(0), "a.txt": "a cat", "b.txt": "", "x.heic": "hello", "captions.csv": "", "README": ""}
+    data = load(fill(files))
+    assert data.notes == (
+        "Files that are no images were left out: 1 without extension (such as README), 1 .txt (such as b.txt), "
+        "1 .csv (such as captions.csv), 1 .heic (such as x.heic).",
+        "Text files beside the images were not read as captions (1, such as a.txt). Give captions in the column text "
+        "of metadata.csv.",
+    )
+
+
+@pytest.mark.parametrize("name", ["ben/1.heic", "ben/old/1.svg", "ben/1.mp4"])
+def test_a_contributor_whose_pictures_cannot_be_read_is_an_error(fill, picture, name):
+    path = fill({"anna/1.png": picture(0), name: "hello", "docs/a.txt": "", "docs/b.pdf": ""})
+    with pytest.raises(
+        DataError, match=rf"no file in {name.rpartition('/')[0]} can be read, though {name} is a picture"
+    ):
+        load(path)
+
+
+@pytest.mark.parametrize("name", ["metadata.csv", "Metadata.CSV", "metadata.tsv"])
+@pytest.mark.parametrize("separator", [",", ", ", ";", "\t"])
+@pytest.mark.parametrize("header", ["file_name text artist", "File_Name Text artist"])
+def test_tables_of_any_separator_and_case_give_captions(fill, picture, name, separator, header):
+    rows = [header.split(), ["a.png", "one", "anna"]]
+    table = "\n".join(separator.join(row) for row in rows)
+    data = load(fill({"a.png": picture(0), name: table}), unit_column="artist")
+    assert (data.captions, data.units) == (("one",), (("anna",),))
+
+
+def test_two_spellings_of_a_known_column_are_refused(fill, picture):
+    path = fill({"a.png": picture(0), "metadata.csv": "file_name,Text,TEXT\na.png,x,y\n"})
+    with pytest.raises(DataError, match=r"has the columns 'Text' and 'TEXT'\. Keep one of them\."):
+        load(path)
+
+
+@pytest.mark.parametrize("text", [[{"file_name": "a.png", "prompt": "one"}], {"file_name": "a.png", "prompt": "one"}])
+def test_json_metadata_and_prompts_give_captions(fill, picture, text):
+    assert load(fill({"a.png": picture(0), "metadata.json": json.dumps(text)})).captions == ("one",)
+
+
+def test_class_folders_keep_their_labels_beside_metadata(fill, picture):
+    table = "file_name,text\ncat/1.png,a cat\ndog/2.png,a dog\n"
+    path = fill({"cat/1.png": picture(0), "dog/2.png": picture(1), "metadata.csv": table})
+    data = load(path, unit_column="label")
+    assert (data.captions, data.classes) == (("a cat", "a dog"), ("cat", "dog"))
+    assert data.units == (("cat",), ("dog",))
+
+
+def test_folders_of_one_name_are_units_by_their_paths(fill, picture):
+    path = fill({"a/x/1.png": picture(0), "b/x/2.png": picture(1), "b/y/3.png": picture(2)})
+    assert load(path, unit_column="label").units == (("a/x",), ("b/x",), ("y",))
+
+
+def test_names_that_look_the_same_are_the_same(fill, picture):
+    composed, decomposed = "Jos\u00e9", "Jose\u0301"
+    rows = [{"file_name": f"{decomposed}.png", "artist": composed}, {"file_name": "b.png", "artist": decomposed}]
+    files = {f"{composed}.png": picture(0), "b.png": picture(1), "metadata.jsonl": jsonl(*rows)}
+    data = load(fill(files), unit_column="artist")
+    assert data.ids == (f"{composed}.png", "b.png")
+    assert data.unit_ids == (composed,)
+    assert data.examples_of(decomposed).tolist() == [0, 1]
+    assert data.index_of(f"{decomposed}.png") == 0
+    assert data.notes == ("Names and captions of 1 training examples were brought to Unicode's composed form (NFC).",)

@@ -166,7 +166,7 @@ REFUSED = {
     ),
     "text as image": ({"image": ["x.png"]}, {}, "row 0: the column 'image' holds no image bytes"),
     "a damaged image": ({"image": [b"hello"]}, {}, "x.parquet, row 0 is not an image"),
-    "a missing id": ({"image": [b"", b""], "id": ["a", None]}, {}, "row 1 has no value in the column 'id'."),
+    "a missing id": ({"image": [b"", b""], "id": ["a", None]}, {}, "the column 'id' has no value for row 1."),
     "repeated ids": ({"image": "good", "id": ["a", "a"]}, {}, "1 of them are used more than once: a."),
     "an unknown unit column": (
         {"image": "good", "n": [1, 2]},
@@ -216,3 +216,45 @@ def test_damaged_files_are_refused(saved, tmp_path):
     file.write_bytes(file.read_bytes()[:600])
     with pytest.raises(DataError, match=r"cut cannot be read"):
         load(tmp_path / "cut")
+
+
+STRINGS = {
+    "string": pa.string(),
+    "large": pa.large_string(),
+    "view": pa.string_view(),
+    "bytes": pa.binary(),
+    "dictionary": pa.dictionary(pa.int8(), pa.string()),
+}
+
+
+@pytest.mark.parametrize("kind", STRINGS.values(), ids=STRINGS)
+def test_known_columns_of_every_type_of_text_are_used(tmp_path, picture, kind):
+    columns = {name: pa.array(["a", "b"]).cast(kind) for name in ("id", " Text", "artist")}
+    table = pa.table({"image": [encode(picture(n)) for n in range(2)], **columns})
+    pq.write_table(table, tmp_path / "x.parquet")
+    data = load(tmp_path, unit_column="artist")
+    assert (data.ids, data.captions, data.unit_ids) == (("a", "b"), ("a", "b"), ("a", "b"))
+
+
+def test_a_known_column_with_structure_is_refused(tmp_path, picture):
+    table = pa.table({"image": [encode(picture(0))], "text": [{"en": "a cat"}]})
+    pq.write_table(table, tmp_path / "x.parquet")
+    with pytest.raises(DataError, match="has dict as a value in 'text'"):
+        load(tmp_path)
+
+
+def test_whole_numbers_with_gaps_have_no_decimal_places(tmp_path, picture):
+    numbers = {"label": [1.0, None, 3.0], "year": [1999.0, 2000.5, float("nan")]}
+    pq.write_table(pa.table({"image": [encode(picture(n)) for n in range(3)], **numbers}), tmp_path / "x.parquet")
+    assert load(tmp_path).classes == ("1", None, "3")
+    assert load(tmp_path, unit_column="label").units[2] == ("3",)
+    assert load(tmp_path, unit_column="year").units[0] == ("1999.0",)
+
+
+def test_other_files_beside_parquet_are_counted(tmp_path, picture):
+    for name in ("a.parquet", "b.PARQUET"):
+        pq.write_table(pa.table({"image": [encode(picture(0))], "id": [name]}), tmp_path / name)
+    (tmp_path / "c.arrow").write_text("")
+    data = load(tmp_path)
+    assert data.ids == ("a.parquet", "b.PARQUET")
+    assert data.notes[0] == "Files that are no images were left out: 1 .arrow (such as c.arrow)."

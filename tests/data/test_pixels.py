@@ -1,5 +1,7 @@
 import io
 import re
+import struct
+import zlib
 from contextlib import suppress
 
 import numpy as np
@@ -9,8 +11,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image, ImageFile
 
-from whence.data.pixels import decode, header, stack
-from whence.errors import DataError
+from whence.data.image_files import header
+from whence.data.pixels import decode, stack
+from whence.errors import ConfigError, DataError
 
 
 def encode(image: Image.Image, kind: str = "PNG", **options) -> bytes:
@@ -74,11 +77,12 @@ def test_grey_and_colour_go_into_each_other():
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("mode", ["L", "RGB", "I;16"])
-def test_pictures_are_turned_upright(orientation, mode):
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_pictures_are_turned_upright(orientation, mode, kind):
     image = wide([0, 257, 514]) if mode == "I;16" else row([0, 1, 2], "L").convert(mode)
     exif = Image.Exif()
     exif[0x0112] = orientation
-    data = encode(image, exif=exif)
+    data = encode(image, kind, exif=exif)
     found = header(data, "x")
     upright = decode(data, "x", channels=1)
     assert upright.shape == (1, found.height, found.width) == ((1, 1, 3) if orientation < 5 else (1, 3, 1))
@@ -126,7 +130,7 @@ def test_a_damaged_image_is_refused_by_name(data, message):
 def test_a_decompression_bomb_is_refused(monkeypatch, share):
     data = encode(Image.new("L", (100, 100)))
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", int(10_000 / share))
-    with pytest.raises(DataError, match=r"x.png cannot be decoded.*decompression bomb"):
+    with pytest.raises(DataError, match=r"x.png has more than .* pixels.*WHENCE_MAX_PIXELS"):
         header(data, "x.png")
 
 
@@ -168,3 +172,40 @@ def test_an_image_that_changes_while_it_is_read_is_refused():
 
     with pytest.raises(DataError, match=re.escape("x changed while it was read")):
         stack(["x"], Changing())
+
+
+@pytest.mark.parametrize("bits", [8, 10, 12, 14])
+@pytest.mark.parametrize(("channels", "kind"), [(1, "PNG"), (1, "TIFF"), (3, "PNG")])
+def test_fewer_bits_in_16_are_refused_with_their_number(bits, channels, kind):
+    values = np.linspace(0, 2**bits - 1, 12).astype(np.uint16)
+    image = Image.fromarray(values.reshape(3, 4)) if channels == 1 else None
+    data = encode(image, kind) if image else colour_png(values.repeat(3).reshape(3, 4, 3))
+    with pytest.raises(DataError, match=rf"such as a\.png\).*look like {bits}-bit values"):
+        stack(["a.png"], [data])
+
+
+def colour_png(values: np.ndarray) -> bytes:
+    """A PNG of 16 bits per channel, which Pillow can't write."""
+
+    def chunk(name: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+    height, width, _ = values.shape
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+def test_colours_of_16_bits_are_read():
+    pixels, _ = stack(["a"], [colour_png(np.full((1, 1, 3), 65535, np.uint16))])
+    assert pixels.ravel().tolist() == [255, 255, 255]
+
+
+def test_the_limit_of_pixels_can_be_raised(monkeypatch):
+    data = encode(Image.new("L", (100, 100)))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 4_000)
+    monkeypatch.setenv("WHENCE_MAX_PIXELS", "10000")
+    assert header(data, "x").width == 100
+    monkeypatch.setenv("WHENCE_MAX_PIXELS", "many")
+    with pytest.raises(ConfigError, match="WHENCE_MAX_PIXELS is 'many'"):
+        header(data, "x")

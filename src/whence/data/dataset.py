@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from whence import artefacts
+from whence.data.columns import normalise
 from whence.errors import DataError, join_names
 from whence.images import from_pixels
 
@@ -124,6 +125,7 @@ class Dataset:
         Raises:
             DataError: There is no such unit.
         """
+        unit = _spelled(unit, self._examples_by_unit)
         if unit not in self._examples_by_unit:
             raise DataError(_unknown("unit", unit, self.unit_ids))
         return np.array(self._examples_by_unit[unit], dtype=np.int64)
@@ -134,6 +136,7 @@ class Dataset:
         Raises:
             DataError: There is no such training example.
         """
+        id = _spelled(id, self._index_by_id)
         if id not in self._index_by_id:
             raise DataError(_unknown("training example", id, self.ids))
         return self._index_by_id[id]
@@ -213,6 +216,13 @@ def _require_unique(ids: Sequence[str]) -> None:
         raise DataError(
             f"Ids must be unique; {len(repeated)} of them are used more than once: {join_names(repeated, most=5)}."
         )
+
+
+def _spelled(name: str, known: Collection[str]) -> str:
+    """The known name that is the same text as `name` in Unicode's composed form, or `name`."""
+    if name in known or name.isascii():
+        return name
+    return next((other for other in known if normalise(other) == normalise(name)), name)
 
 
 def _unknown(noun: str, name: str, known: Sequence[str]) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
 
 from whence.errors import DataError
 
@@ -31,6 +32,20 @@ def list_files(base: Path, root: Path) -> list[str]:
                 raise DataError(f"{path} is a link to {path.readlink()}. Put a copy in its place.")
         names += [path.relative_to(base).as_posix() for path in visible]
     return sorted(names, key=os.fsencode)
+
+
+def left_out(names: Sequence[str]) -> tuple[str, ...]:
+    """Return a note on the files that were not read: how many of each extension, with an example of each.
+
+    Example:
+        >>> left_out(["a.txt", "x/b.txt", "LICENSE"])
+        ('Files that are no images were left out: 2 .txt (such as a.txt), 1 without extension (such as LICENSE).',)
+    """
+    by_suffix: dict[str, list[str]] = {}
+    for name in names:
+        by_suffix.setdefault(PurePosixPath(name).suffix.lower() or "without extension", []).append(name)
+    counts = [f"{len(files):,} {suffix} (such as {files[0]})" for suffix, files in by_suffix.items()]
+    return (f"Files that are no images were left out: {', '.join(counts)}.",) if counts else ()
 
 
 def _fail(error: OSError) -> None:

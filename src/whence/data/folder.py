@@ -2,20 +2,25 @@
 
 Images lie directly in the folder or in sub-folders, whose names are classes. Above them there may be
 the folders ``train``, ``validation`` and ``test``. A metadata file may give captions, classes, ids and units.
+
+What is an image is decided by content, not by extension. Files that are no images are counted in a note; a sub-folder
+of pictures of which none can be read is an error. Hidden files and folders are left out.
 """
 
 from __future__ import annotations
 
+import mimetypes
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from whence.data.columns import CLASS_COLUMN, normalise, required_texts
 from whence.data.dataset import Dataset
-from whence.data.files import list_files
-from whence.data.metadata import FILE_COLUMN, METADATA_FILES, Row, find_metadata, read_metadata
-from whence.data.pixels import EXTENSIONS, is_image
-from whence.data.raw_examples import RawExamples, ReadOptions, as_text
+from whence.data.files import left_out, list_files
+from whence.data.image_files import FORMATS, is_image
+from whence.data.metadata import FILE_COLUMN, Row, find_metadata, is_metadata, read_metadata
+from whence.data.raw_examples import RawExamples, ReadOptions
 from whence.data.splits import CANONICAL, DEFAULT, choose
 from whence.errors import DataError, join_names
 
@@ -26,7 +31,7 @@ class _Listing:
 
     base: Path  # the split's folder
     images: list[str]  # paths relative to it, in byte order
-    others: int  # how many files are no images
+    others: list[str]  # of the files that are no images and no metadata
 
 
 def read_folder(path: Path, split: str | None, options: ReadOptions) -> Dataset:
@@ -43,12 +48,16 @@ def read_folder(path: Path, split: str | None, options: ReadOptions) -> Dataset:
     listing = _list_images(base, path)
     if not listing.images:
         raise DataError(
-            f"{base} has no images ({listing.others} other files). "
-            f"Images are files that end in {', '.join(EXTENSIONS)}."
+            f"{base} has no images ({len(listing.others)} other files). Images are files of the formats "
+            f"{', '.join(FORMATS)}."
         )
+    _require_no_unread_folder(listing)
     metadata = find_metadata(base) or find_metadata(path)
-    columns = _columns(listing, metadata) if metadata else _folder_names(listing.images)
-    return _examples(listing, columns, _outside_notes(path, splits)).dataset(options)
+    columns = _columns(listing, metadata) if metadata else {}
+    if CLASS_COLUMN not in columns:
+        columns |= _folder_names(listing.images)
+    notes = (*_outside_notes(path, splits), *_other_notes(listing))
+    return _examples(listing, columns, notes).dataset(options)
 
 
 def _splits(path: Path) -> dict[str, Path]:
@@ -72,31 +81,90 @@ def _list_images(base: Path, root: Path) -> _Listing:
     Raises:
         DataError: There is metadata in a sub-folder, where it would not be seen.
     """
-    files = list_files(base, root)
-    for name in files:
+    images, others = [], []
+    for name in list_files(base, root):
         file = PurePosixPath(name)
-        if file.name in METADATA_FILES and len(file.parts) > 1:
+        if not is_metadata(file.name):
+            (images if is_image(base / name) else others).append(name)
+        elif len(file.parts) > 1:
             raise DataError(f"{base / name} is in a sub-folder. Move its rows to {base / file.name}.")
-    images = [name for name in files if is_image(name)]
-    return _Listing(base, images, len(files) - len(images))
+    return _Listing(base, images, others)
+
+
+#: Extensions of pictures that the standard table of media types may lack.
+_PICTURES = (".avif", ".heic", ".heif", ".jxl", ".jp2", ".exr", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raw")
+
+
+def _require_no_unread_folder(listing: _Listing) -> None:
+    """Check that no class or contributor disappears because its pictures can't be read.
+
+    Raises:
+        DataError: A sub-folder has pictures or videos, and none of them is an image that can be read.
+    """
+    read = {str(folder) for name in listing.images for folder in PurePosixPath(name).parents}
+    unread = [name for name in listing.others if _is_picture(name) and str(PurePosixPath(name).parent) not in read]
+    if unread:
+        folders = list(dict.fromkeys(str(PurePosixPath(name).parent) for name in unread))
+        raise DataError(
+            f"{listing.base}: no file in {join_names(folders)} can be read, though {join_names(unread)} "
+            f"{'are pictures' if len(unread) > 1 else 'is a picture'}. Readable are {', '.join(FORMATS)} (HEIF with "
+            "the package pillow-heif). Convert the files, or move the folder away to leave it out."
+        )
+
+
+def _is_picture(name: str) -> bool:
+    kind = mimetypes.guess_type(name)[0] or ""
+    return kind.startswith(("image/", "video/")) or name.lower().endswith(_PICTURES)
+
+
+def _other_notes(listing: _Listing) -> tuple[str, ...]:
+    """Notes on the files that are no images."""
+    images = {str(PurePosixPath(name).with_suffix("")) for name in listing.images}
+    captions = [
+        name
+        for name in listing.others
+        if name.lower().endswith((".txt", ".caption")) and name[: name.rfind(".")] in images
+    ]
+    notes = left_out([name for name in listing.others if name not in set(captions)])
+    if captions:
+        notes += (
+            f"Text files beside the images were not read as captions ({len(captions):,}, such as {captions[0]}). "
+            "Give captions in the column text of metadata.csv.",
+        )
+    return notes
 
 
 def _outside_notes(path: Path, splits: Mapping[str, Path]) -> tuple[str, ...]:
-    """A note on images that lie outside the folders of the splits."""
+    """Return notes on files that lie outside the folders of the splits.
+
+    Raises:
+        DataError: There are folders of images beside them, which may be classes.
+    """
     if path in splits.values():
         return ()
-    folders = {folder.name for folder in splits.values()}
-    files = list_files(path, path)
-    outside = [name for name in files if PurePosixPath(name).parts[0] not in folders and is_image(name)]
-    if not outside:
-        return ()
-    return (f"Images outside the folders {', '.join(sorted(folders))} were left out: {join_names(outside)}.",)
+    names = sorted(folder.name for folder in splits.values())
+    outside = [name for name in list_files(path, path) if PurePosixPath(name).parts[0] not in names]
+    images = [name for name in outside if is_image(path / name)]
+    folders = list(dict.fromkeys(PurePosixPath(name).parts[0] for name in images if "/" in name))
+    if folders:
+        raise DataError(
+            f"{path} has {join_names(names)}, which names a split, beside other folders of images: "
+            f"{join_names(folders)}. If all of them are classes, put them into {path / 'train'}; if not, move the "
+            "others away."
+        )
+    notes = (f"Images outside the folders {', '.join(names)} were left out: {join_names(images)}.",) if images else ()
+    return notes + left_out([name for name in outside if name not in images and not is_metadata(name)])
 
 
 def _folder_names(images: Sequence[str]) -> dict[str, list[object]]:
-    """The name of the folder that each image lies in, as the column ``label``; none where all lie at the top."""
-    labels: list[object] = [PurePosixPath(name).parent.name or None for name in images]
-    return {"label": labels} if any(labels) else {}
+    """Return the name of the folder that each image lies in as the column ``label``; none where all lie at the top.
+
+    Of folders with the same name, such as ``a/x`` and ``b/x``, the whole path is the name.
+    """
+    folders = [PurePosixPath(name).parent for name in images]
+    counts = Counter(folder.name for folder in set(folders))
+    labels: list[object] = [str(folder) if counts[folder.name] > 1 else folder.name or None for folder in folders]
+    return {CLASS_COLUMN: labels} if any(labels) else {}
 
 
 def _columns(listing: _Listing, metadata: Path) -> dict[str, list[object]]:
@@ -106,20 +174,20 @@ def _columns(listing: _Listing, metadata: Path) -> dict[str, list[object]]:
         DataError: Images and rows don't match one to one.
     """
     by_file = _rows_by_file(listing.base, metadata)
-    images = set(listing.images)
+    images = {normalise(name) for name in listing.images}
     without_image = [name for name in by_file if name not in images]
     if without_image:
         raise DataError(
             f"{metadata} has rows for files that are not among the images ({len(without_image)}): "
             f"{join_names(without_image)}. Add the files or remove the rows."
         )
-    without_row = [name for name in listing.images if name not in by_file]
+    without_row = [name for name in listing.images if normalise(name) not in by_file]
     if without_row:
         raise DataError(
             f"{metadata} has no row for some images ({len(without_row)}): {join_names(without_row)}. "
             "Add a row or remove the file."
         )
-    rows = [by_file[name] for name in listing.images]
+    rows = [by_file[normalise(name)] for name in listing.images]
     return {column: [row[column] for row in rows] for column in rows[0]}
 
 
@@ -136,7 +204,7 @@ def _rows_by_file(base: Path, metadata: Path) -> dict[str, Row]:
         if file.is_absolute() or ".." in file.parts:
             raise DataError(f"{metadata}: {file} points out of the folder. Use a path below it.")
         if file.is_relative_to(PurePosixPath(prefix.as_posix())):
-            rows.append((str(file.relative_to(prefix.as_posix())), row))
+            rows.append((normalise(str(file.relative_to(prefix.as_posix()))), row))
     repeated = [name for name, count in Counter(name for name, _ in rows).items() if count > 1]
     if repeated:
         raise DataError(f"{metadata} has several rows for {join_names(repeated)}. Keep one row per image.")
@@ -149,8 +217,10 @@ def _examples(listing: _Listing, columns: Mapping[str, list[object]], notes: tup
     Raises:
         DataError: A row has no id.
     """
-    ids = _ids(listing.images, columns)
-    order = sorted(range(len(ids)), key=ids.__getitem__)  # code points: the order of UTF-8
+    ids = listing.images
+    if "id" in columns:
+        ids = required_texts(columns["id"], listing.images, "id", str(listing.base))
+    order = sorted(range(len(ids)), key=lambda n: normalise(ids[n]))  # code points: the order of UTF-8
     paths = [listing.base / listing.images[n] for n in order]
     return RawExamples(
         ids=[ids[n] for n in order],
@@ -159,13 +229,3 @@ def _examples(listing: _Listing, columns: Mapping[str, list[object]], notes: tup
         columns={name: [values[n] for n in order] for name, values in columns.items()},
         notes=notes,
     )
-
-
-def _ids(images: Sequence[str], columns: Mapping[str, list[object]]) -> list[str]:
-    if "id" not in columns:
-        return list(images)
-    ids = [as_text(value, name, "id") for name, value in zip(images, columns["id"], strict=True)]
-    without = [name for name, id in zip(images, ids, strict=True) if id is None]
-    if without:
-        raise DataError(f"The column 'id' has no value for {join_names(without)}.")
-    return [id for id in ids if id is not None]

@@ -15,10 +15,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.dataset as pads
 
+from whence.data.columns import rename, required_texts
 from whence.data.dataset import Dataset
-from whence.data.files import list_files
-from whence.data.metadata import METADATA_FILES
-from whence.data.raw_examples import RawExamples, ReadOptions, as_text
+from whence.data.files import left_out, list_files
+from whence.data.metadata import is_metadata
+from whence.data.raw_examples import RawExamples, ReadOptions
 from whence.data.splits import CANONICAL, DEFAULT, choose
 from whence.errors import DataError, join_names
 
@@ -37,8 +38,8 @@ def parquet_files(path: Path) -> list[Path]:
     """The Parquet files below a folder, or the file itself; metadata of image folders doesn't count."""
     if path.is_file():
         return [path]
-    files = [path / name for name in list_files(path, path) if name.endswith(".parquet")]
-    return [file for file in files if file.name not in METADATA_FILES]
+    files = [path / name for name in list_files(path, path) if name.lower().endswith(".parquet")]
+    return [file for file in files if not is_metadata(file.name)]
 
 
 def read_saved(path: Path, split: str | None, options: ReadOptions) -> Dataset:
@@ -69,7 +70,13 @@ def read_parquet(path: Path, split: str | None, options: ReadOptions) -> Dataset
     files = choose(_files_by_split(path), split, str(path))
     with _arrow_errors(path):
         rows = pads.dataset([str(file) for file in files], format="parquet")
-        return _read(Table.of_parquet(rows, str(path)), options)
+        return _read(Table.of_parquet(rows, str(path)), options, _other_notes(path))
+
+
+def _other_notes(path: Path) -> tuple[str, ...]:
+    """A note on the files of a folder that are no Parquet files."""
+    used = {file.relative_to(path).as_posix() for file in parquet_files(path)} if path.is_dir() else set()
+    return left_out([name for name in list_files(path, path) if name not in used]) if used else ()
 
 
 @contextmanager
@@ -101,20 +108,16 @@ def _files_by_split(path: Path) -> dict[str, Sequence[Path]]:
     return {**by_split} or {DEFAULT: unnamed}
 
 
-def _read(table: Table, options: ReadOptions) -> Dataset:
+def _read(table: Table, options: ReadOptions, notes: tuple[str, ...] = ()) -> Dataset:
     """Return the data set of a table: ids from its column ``id``, or else row numbers.
 
     Raises:
         DataError: There is no image column, a row has no id or no image.
     """
-    names = [f"{table.where}, row {row}" for row in range(table.count)]
-    ids = [str(row) for row in range(len(names))]
-    if "id" in table:
-        texts = [as_text(value, row, "id") for value, row in zip(table["id"], ids, strict=True)]
-        if None in texts:
-            raise DataError(f"{table.where}: row {texts.index(None)} has no value in the column 'id'.")
-        ids = [str(text) for text in texts]
-    return RawExamples(ids, names, Images(table), table, table.class_columns).dataset(options)
+    rows = [str(row) for row in range(table.count)]
+    names = [f"{table.where}, row {row}" for row in rows]
+    ids = required_texts(table["id"], [f"row {row}" for row in rows], "id", table.where) if "id" in table else rows
+    return RawExamples(ids, names, Images(table), table, table.class_columns, notes=notes).dataset(options)
 
 
 class Table(Mapping[str, list[object]]):
@@ -130,6 +133,7 @@ class Table(Mapping[str, list[object]]):
         self.rows = rows
         self.features = features
         self.where = where
+        self._names = rename(rows.schema.names, where)
 
     @classmethod
     def of_parquet(cls, rows: pads.Dataset, where: str) -> Table:
@@ -153,20 +157,19 @@ class Table(Mapping[str, list[object]]):
         Raises:
             DataError: There is none, or there are several of other names.
         """
-        columns = self.rows.schema.names
-        images = [name for name in columns if _get(self.features.get(name), "_type") == "Image"]
-        if _IMAGE in columns or len(images) == 1:
-            return _IMAGE if _IMAGE in columns else images[0]
+        images = [name for name in self._names.values() if _get(self.features.get(name), "_type") == "Image"]
+        if _IMAGE in self._names or len(images) == 1:
+            return self._names[_IMAGE] if _IMAGE in self._names else images[0]
         reason = "has no image column" if not images else "has several image columns"
-        raise DataError(f"{self.where} {reason}; it has {', '.join(columns)}. Name one of them {_IMAGE!r}.")
+        raise DataError(f"{self.where} {reason}; it has {', '.join(self._names)}. Name one of them {_IMAGE!r}.")
 
     @property
     def class_columns(self) -> set[str]:
         """The names of the columns whose values are numbers of classes."""
-        return {name for name in self.features if self._class_names(name)}
+        return {name for name, there in self._names.items() if self._class_names(there)}
 
     def __iter__(self) -> Iterator[str]:
-        return (field.name for field in self.rows.schema if _holds_values(field.type))
+        return (name for name, there in self._names.items() if there != self.image_column)
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
@@ -177,8 +180,8 @@ class Table(Mapping[str, list[object]]):
     def __getitem__(self, name: str) -> list[object]:
         if name not in self:
             raise KeyError(name)
-        values: list[object] = self.rows.to_table(columns=[name]).column(0).to_pylist()
-        names = self._class_names(name)
+        values: list[object] = self.rows.to_table(columns=[self._names[name]]).column(0).to_pylist()
+        names = self._class_names(self._names[name])
         return [_class_name(value, names) for value in values] if names else values
 
     def _class_names(self, column: str) -> list[str] | None:
@@ -208,17 +211,6 @@ class Images:
                     "Save the data set with its images in it."
                 )
             yield image
-
-
-def _holds_values(kind: pa.DataType) -> bool:
-    """Whether a column of this type holds text, numbers, or lists of them."""
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_dictionary(kind):
-        return _holds_values(kind.value_type)
-    return bool(pa.types.is_primitive(kind) or pa.types.is_null(kind) or _is_text(kind))
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
 def _get(feature: Any, key: str) -> Any:

@@ -12,7 +12,7 @@ from whence.data.digits import read_digits
 from whence.data.files import list_files
 from whence.data.folder import read_folder
 from whence.data.hugging_face import is_saved, parquet_files, read_parquet, read_saved
-from whence.data.pixels import is_image
+from whence.data.image_files import is_image
 from whence.data.raw_examples import ReadOptions
 from whence.data.splits import DEFAULT, choose
 from whence.errors import ArtefactError, DataError, join_names
@@ -59,7 +59,7 @@ def load(
     path = Path(name)
     if not path.exists():
         raise DataError(f"{path} does not exist. Data is {_DIGITS!r}, a folder, or a Parquet file.")
-    if path.is_file() and path.suffix != ".parquet":
+    if path.is_file() and path.suffix.lower() != ".parquet":
         raise DataError(f"{path} is neither a folder nor a Parquet file.")
     _require_no_other_artefact(path)
     read_data = next(read_data for recognise, read_data in READERS if recognise(path))
@@ -120,7 +120,7 @@ def _read_parquet_only(path: Path, split: str | None, options: ReadOptions) -> D
     Raises:
         DataError: There are images beside them.
     """
-    images = [name for name in list_files(path, path) if is_image(name)] if path.is_dir() else []
+    images = [name for name in list_files(path, path) if is_image(path / name)] if path.is_dir() else []
     if images:
         raise DataError(
             f"{path} has both Parquet files and images ({join_names(images)}). Give the folder or file that is meant."

@@ -1,4 +1,4 @@
-"""The table beside the images of a folder: ``metadata.csv``, ``metadata.jsonl`` or ``metadata.parquet``."""
+"""The table beside the images of a folder: ``metadata.csv``, ``.tsv``, ``.jsonl``, ``.json`` or ``.parquet``."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from whence.data.columns import rename
 from whence.errors import DataError
 
 FILE_COLUMN = "file_name"
@@ -20,13 +21,18 @@ Row = dict[str, object]
 """One row: a value for every column; None where the file has none."""
 
 
+def is_metadata(name: str) -> bool:
+    """Return whether a file of this name is a metadata file, in lower or upper case."""
+    return name.lower() in METADATA_FILES
+
+
 def find_metadata(folder: Path) -> Path | None:
     """Return the metadata file that lies directly in `folder`, or None.
 
     Raises:
         DataError: There are several.
     """
-    files = [folder / name for name in METADATA_FILES if (folder / name).is_file()]
+    files = sorted(path for path in folder.iterdir() if is_metadata(path.name) and path.is_file())
     if len(files) > 1:
         raise DataError(f"{folder} has {' and '.join(file.name for file in files)}. Keep one of them.")
     return files[0] if files else None
@@ -36,30 +42,35 @@ def read_metadata(path: Path) -> list[Row]:
     """Read a metadata file.
 
     Returns:
-        Its rows; all have the same columns, and ``file_name`` is text.
+        Its rows; all have the same columns, and ``file_name`` is text. See `columns.rename` for their names.
 
     Raises:
         DataError: The file is malformed, or a row has no file name.
     """
-    rows = METADATA_FILES[path.name](path)
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    if rows and FILE_COLUMN not in columns:
-        raise DataError(f"{path} has no column {FILE_COLUMN!r}; it has {', '.join(columns)}.")
+    rows = METADATA_FILES[path.name.lower()](path)
+    names = rename(dict.fromkeys(name for row in rows for name in row), str(path))
+    if rows and FILE_COLUMN not in names:
+        raise DataError(f"{path} has no column {FILE_COLUMN!r}; it has {', '.join(names)}.")
+    rows = [{name: row.get(there) for name, there in names.items()} for row in rows]
     for number, row in enumerate(rows, start=1):
-        name = row.get(FILE_COLUMN)
+        name = row[FILE_COLUMN]
         if not isinstance(name, str) or not name.strip():
             raise DataError(f"{path}: row {number} has no {FILE_COLUMN}.")
-    return [{name: row.get(name) for name in columns} for row in rows]
+    return rows
 
 
 def _read_csv(path: Path) -> list[Row]:
-    """Return the rows of a table with a header line.
+    """Return the rows of a table with a header line. Its separator is the one that makes a column ``file_name``.
 
     Raises:
         DataError: A row is longer or shorter than the header, a column occurs twice, or quotes
             don't match.
     """
-    reader = csv.DictReader(io.StringIO(_text(path), newline=""), strict=True)
+    text = _text(path)
+    header = text.lstrip("\r\n").partition("\n")[0]
+    separators = [mark for mark in ",;\t|" if FILE_COLUMN in (name.strip(' "').lower() for name in header.split(mark))]
+    separator = next(iter(separators), "\t" if path.suffix.lower() == ".tsv" else ",")
+    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True, delimiter=separator, skipinitialspace=True)
     rows: list[Row] = []
     try:
         repeated = [name for name, count in Counter(reader.fieldnames or ()).items() if count > 1]
@@ -81,16 +92,38 @@ def _read_jsonl(path: Path) -> list[Row]:
     Raises:
         DataError: A line is something else.
     """
-    rows: list[Row] = []
-    for number, line in enumerate(_text(path).split("\n"), start=1):
-        if line.strip():
-            try:
-                row = json.loads(line)
-            except (ValueError, RecursionError) as error:
-                raise DataError(f"{path}, line {number} is not JSON: {error}.") from None
-            if not isinstance(row, dict):
-                raise DataError(f"{path}, line {number} is not a JSON object.")
-            rows.append(row)
+    lines = enumerate(_text(path).split("\n"), start=1)
+    return [_json_row(line, f"{path}, line {number}") for number, line in lines if line.strip()]
+
+
+def _json_row(text: str, where: str) -> Row:
+    row = _json(text, where)
+    if not isinstance(row, dict):
+        raise DataError(f"{where} is not a JSON object.")
+    return row
+
+
+def _json(text: str, where: str) -> object:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{where} is not JSON: {error}.") from None
+
+
+def _read_json(path: Path) -> list[Row]:
+    """Return the rows of a JSON list of objects, or of one JSON object per line.
+
+    Raises:
+        DataError: The file is something else.
+    """
+    text = _text(path)
+    if not text.lstrip().startswith("["):
+        return _read_jsonl(path)
+    rows = _json(text, str(path))
+    assert isinstance(rows, list)
+    wrong = [number for number, row in enumerate(rows, start=1) if not isinstance(row, dict)]
+    if wrong:
+        raise DataError(f"{path}: entry {wrong[0]} of the list is not a JSON object.")
     return rows
 
 
@@ -116,7 +149,9 @@ def _text(path: Path) -> str:
 
 METADATA_FILES: dict[str, Callable[[Path], list[Row]]] = {
     "metadata.csv": _read_csv,
+    "metadata.tsv": _read_csv,
     "metadata.jsonl": _read_jsonl,
+    "metadata.json": _read_json,
     "metadata.parquet": _read_parquet,
 }
 """The reader of each kind of metadata file."""

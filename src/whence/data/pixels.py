@@ -2,72 +2,20 @@
 
 An image is turned as its EXIF orientation says. Transparent parts become white. 16-bit grey is scaled
 (not clipped) to 8 bit. Of several frames the first is used. A file that can't be decoded to its last
-byte is an error.
+byte is an error. So is an image of more pixels than Pillow reads without a warning (89,478,485); the environment
+variable ``WHENCE_MAX_PIXELS`` raises that limit.
 """
 
 from __future__ import annotations
 
-import io
-import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterable, Sequence
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
+from whence.data.image_files import GREY, WIDE, Header, Source, header, open_image
 from whence.errors import ConfigError, DataError, join_names
-
-Source = Path | bytes | Image.Image
-"""Where an image comes from."""
-
-EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
-"""Files with these extensions, in lower or upper case, are images."""
-
-_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
-_WIDE = ("I", "I;16", "I;16B", "I;16L", "I;16N")
-_GREY = ("1", "L", "LA", *_WIDE)
-_SIDEWAYS = (5, 6, 7, 8)
-
-
-def is_image(name: str) -> bool:
-    """Return whether a file is an image by its extension.
-
-    Example:
-        >>> is_image("horse/1.JPG"), is_image("metadata.csv")
-        (True, False)
-    """
-    return name.lower().endswith(EXTENSIONS)
-
-
-@dataclass(frozen=True)
-class Header:
-    """Size and mode of an image, read before its pixels are decoded."""
-
-    height: int  # in pixels, once turned upright
-    width: int  # in pixels, once turned upright
-    mode: str  # Pillow's name for its channels and depth
-    frames: int  # more than 1 for an animation
-
-    @property
-    def grey(self) -> bool:
-        """Whether one channel holds all of it."""
-        return self.mode in _GREY
-
-
-def header(source: Source, name: str) -> Header:
-    """Return the size and mode of an image; `name` is what messages call it.
-
-    Raises:
-        DataError: It is not an image, or damaged.
-    """
-    with _opened(source, name) as image:
-        width, height = image.size
-        if image.getexif().get(ExifTags.Base.Orientation) in _SIDEWAYS:
-            width, height = height, width
-        return Header(height, width, image.mode, getattr(image, "n_frames", 1))
 
 
 def decode(source: Source, name: str, *, channels: int, resolution: int | None = None) -> np.ndarray:
@@ -89,35 +37,13 @@ def decode(source: Source, name: str, *, channels: int, resolution: int | None =
         >>> decode(Image.new("RGBA", (2, 1), (0, 0, 0, 0)), "clear", channels=1).tolist()
         [[[255, 255]]]
     """
-    with _opened(source, name) as image:
+    with open_image(source, name) as image:
+        image.load()  # Pillow turns TIFF files here, and takes their orientation away
         flat = _flatten(ImageOps.exif_transpose(image), name)
         if resolution is not None:
             flat = _central_square(flat).resize((resolution, resolution), Image.Resampling.LANCZOS)
         array = np.array(flat.convert("L" if channels == 1 else "RGB"))
     return array[None] if channels == 1 else array.transpose(2, 0, 1)
-
-
-@contextmanager
-def _opened(source: Source, name: str) -> Iterator[Image.Image]:
-    """Open an image; whatever goes wrong in Pillow while it is open is a `DataError`."""
-    try:
-        if isinstance(source, Image.Image):
-            yield source
-        else:
-            with _open(source) as image:
-                yield image
-    except (DataError, MemoryError):
-        raise
-    except UnidentifiedImageError:
-        raise DataError(f"{name} is not an image in one of the formats {', '.join(_FORMATS)}.") from None
-    except Exception as error:  # Pillow's decoders raise nearly anything on a damaged file
-        raise DataError(f"{name} cannot be decoded: {error}. Repair or remove it.") from error
-
-
-def _open(source: Path | bytes) -> Image.Image:
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        return Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=_FORMATS)
 
 
 def _central_square(image: Image.Image) -> Image.Image:
@@ -134,9 +60,9 @@ def _flatten(image: Image.Image, name: str) -> Image.Image:
     """
     if image.mode == "F":
         raise DataError(f"{name} has floating point pixels. Save it with 8 or 16 bits per channel.")
-    if image.mode in _WIDE:
+    if image.mode in WIDE:
         return _narrow(image, name)
-    target = "L" if image.mode in _GREY else "RGB"
+    target = "L" if image.mode in GREY else "RGB"
     if image.has_transparency_data:
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image.convert("RGBA"))
@@ -188,7 +114,25 @@ def stack(
         if image.shape != pixels.shape[1:]:
             raise DataError(f"{name} changed while it was read. Read the data again.")
         pixels[n] = image
+    _require_full_range(names, headers, pixels)
     return pixels, _notes(names, headers, channels)
+
+
+def _require_full_range(names: Sequence[str], headers: Sequence[Header], pixels: np.ndarray) -> None:
+    """Refuse 16-bit images that hold fewer bits: scaled as 16 bits they would be nearly black.
+
+    Raises:
+        DataError: No pixel of the 16-bit images reaches beyond 14 bits.
+    """
+    deep = [n for n, image in enumerate(headers) if image.deep]
+    highest = max((int(pixels[n].max()) for n in deep), default=255)
+    if highest <= 64:
+        bits = next(bits for bits in (8, 10, 12, 14) if highest <= 2**bits / 256)
+        raise DataError(
+            f"The images of 16 bits per channel ({len(deep)}, such as {names[deep[0]]}) use {highest / 255:.1%} of "
+            f"their range, and would be nearly black. They look like {bits}-bit values (0 to {2**bits - 1:,}). Scale "
+            "them to 0 to 65,535, or save them with 8 bits per channel."
+        )
 
 
 def _common_size(headers: Sequence[Header]) -> tuple[int, int]:

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
+from whence.data.columns import CAPTION_COLUMNS, CLASS_COLUMN, Columns, normalise, texts
 from whence.data.dataset import NO_UNIT, Dataset, Labels
-from whence.data.pixels import Source, stack
+from whence.data.image_files import Source
+from whence.data.pixels import stack
 from whence.errors import DataError, join_names
-
-Columns = Mapping[str, Sequence[object]]
-"""N values by column name."""
-
-_CLASS_COLUMN = "label"
-_CAPTION_COLUMNS = ("text", "caption", _CLASS_COLUMN)
 
 
 @dataclass(frozen=True)
@@ -67,10 +63,30 @@ class RawExamples:
         if captions is None or classes is None:
             captions, classes = captions_and_classes(self.ids, self.columns, self.class_columns)
         units, unit_notes = units_of(self.ids, self.columns, options.unit_column)
+        labels = (tuple(self.ids), units, captions, classes)
+        (ids, units, captions, classes), text_notes = _normalised(labels)
         pixels, pixel_notes = stack(self.names, self.sources, resolution=options.resolution, grey=options.grey)
-        data = Dataset(tuple(self.ids), pixels, units, captions, classes=classes)
-        notes = (*self.notes, *pixel_notes, *unit_notes, *_duplicate_notes(data))
+        data = Dataset(ids, pixels, units, captions, classes=classes)
+        notes = (*self.notes, *pixel_notes, *unit_notes, *text_notes, *_duplicate_notes(data))
         return data.with_fields(notes=notes)
+
+
+_Labels = tuple[tuple[str, ...], tuple[tuple[str, ...], ...], Labels, Labels]
+
+
+def _normalised(labels: _Labels) -> tuple[_Labels, list[str]]:
+    """Ids, units, captions and classes in Unicode's composed form, and a note on what that changed."""
+    ids, units, captions, classes = labels
+    composed = (
+        tuple(normalise(id) for id in ids),
+        tuple(tuple(dict.fromkeys(normalise(unit) for unit in names)) for names in units),
+        tuple(text and normalise(text) for text in captions),
+        tuple(text and normalise(text) for text in classes),
+    )
+    rows = zip(zip(*labels, strict=True), zip(*composed, strict=True), strict=True)
+    changed = sum(before != after for before, after in rows)
+    note = f"Names and captions of {changed} training examples were brought to Unicode's composed form (NFC)."
+    return composed, [note] if changed else []
 
 
 def _duplicate_notes(data: Dataset) -> list[str]:
@@ -103,12 +119,14 @@ def units_of(
     if unit_column not in columns:
         names = ", ".join(columns) or "none at all"
         raise DataError(f"There is no unit column {unit_column!r}; there is {names}.")
-    units = []
-    for id, value in zip(ids, columns[unit_column], strict=True):
-        values = value if isinstance(value, list) else [value]
-        texts = [as_text(entry, id, unit_column) for entry in values]
-        units.append(tuple(dict.fromkeys(text for text in texts if text is not None)) or (NO_UNIT,))
-    without = sum(NO_UNIT in names for names in units)
+    entries = [value if isinstance(value, list) else [value] for value in columns[unit_column]]
+    owners = [id for id, values in zip(ids, entries, strict=True) for _ in values]
+    names = iter(texts([value for values in entries for value in values], owners, unit_column))
+    units = [
+        tuple(dict.fromkeys(name for name in islice(names, len(values)) if name is not None)) or (NO_UNIT,)
+        for values in entries
+    ]
+    without = sum(NO_UNIT in entry for entry in units)
     note = (
         f"{without} of {len(units)} training examples have no value in {unit_column!r} "
         f"and belong to the unit {NO_UNIT}."
@@ -121,9 +139,9 @@ def captions_and_classes(
 ) -> tuple[Labels, Labels]:
     """Return the captions and the classes of every training example.
 
-    Captions are the column ``text``, or else ``caption``, or else ``label``. They are the classes too if that column
-    is ``label``, is a class column or holds numbers. If it holds text, classes are the column ``label``, where there is
-    one.
+    Captions are the column ``text``, or else ``caption``, ``prompt`` or ``label``. They are the classes too if that
+    column is ``label``, is a class column or holds numbers. If it holds text, classes are the column ``label``, where
+    there is one.
 
     Args:
         ids: The examples.
@@ -138,37 +156,20 @@ def captions_and_classes(
         (('a big cat', None), ('cat', 'dog'))
     """
     unknown = (None,) * len(ids)
-    name = next((name for name in _CAPTION_COLUMNS if name in columns), None)
+    name = next((name for name in (*CAPTION_COLUMNS, CLASS_COLUMN) if name in columns), None)
     if name is None:
         return unknown, unknown
     values = columns[name]
-    captions = tuple(as_text(value, id, name) for value, id in zip(values, ids, strict=True))
-    if name == _CLASS_COLUMN or name in class_columns or _are_numbers(values):
+    captions = texts(values, ids, name)
+    if name == CLASS_COLUMN or name in class_columns or _are_numbers(values):
         return captions, captions
-    labels = columns.get(_CLASS_COLUMN, unknown)
+    labels = columns.get(CLASS_COLUMN, unknown)
     if not all(value is None or isinstance(value, str | int | float) for value in labels):
         return captions, unknown
-    return captions, tuple(as_text(value, id, _CLASS_COLUMN) for value, id in zip(labels, ids, strict=True))
+    return captions, texts(labels, ids, CLASS_COLUMN)
 
 
 def _are_numbers(values: Sequence[object]) -> bool:
     """Whether all values that are there are numbers."""
     known = [value for value in values if value is not None]
     return bool(known) and all(isinstance(value, int | float) for value in known)
-
-
-def as_text(value: object, id: str, column: str) -> str | None:
-    """Return a value as text without space around it; None if it is missing, empty or NaN.
-
-    Raises:
-        DataError: The value is a list or has other structure.
-    """
-    if value is None or isinstance(value, float) and math.isnan(value):
-        return None
-    if not isinstance(value, str | int | float):
-        raise DataError(
-            f"The training example {id!r} has {type(value).__name__} as a value in {column!r}; "
-            "text or a number is expected."
-        )
-    text = str(value).strip()
-    return None if text in ("", "nan", "NaN") else text

@@ -8,7 +8,8 @@ import struct
 
 from whence import artefacts
 from whence.config import Config, SamplerConfig
-from whence.data.pixels import decode, header
+from whence.data.image_files import header
+from whence.data.pixels import decode
 from whence.ensemble.members import member_name
 from whence.ensemble.training import member_config
 from whence.errors import ConfigError, DataError, ProofError
