@@ -1,0 +1,113 @@
+"""The memory that `--plan` promises against the measured peak: python benchmarks/plan_memory.py [--sides 8 32 64 128].
+
+Each command runs twice on made-up colour images: with `--plan`, and for a few steps. The measured peak is the largest
+proportional set size (PSS: memory shared by several processes counts once) of the command and its workers, read every
+20 ms. The promise must lie within 15% of it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+from PIL import Image
+
+UNITS = {"B": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+
+
+def peak(command: list[str]) -> tuple[int, str]:
+    """Run a command; return the largest memory of its processes in bytes, and what it printed."""
+    with tempfile.TemporaryFile("w+") as output:
+        process, largest = psutil.Popen(command, stdout=output, stderr=output, env=dict(os.environ)), 0
+        while process.poll() is None:
+            largest = max(largest, _proportional(process))
+            time.sleep(0.02)
+        output.seek(0)
+        text = output.read()
+    if process.returncode:
+        sys.exit(text)
+    return largest, text
+
+
+def _proportional(process: psutil.Process) -> int:
+    total = 0
+    try:
+        for member in (process, *process.children(recursive=True)):
+            total += member.memory_full_info().pss
+    except psutil.Error:
+        pass
+    return total
+
+
+def promised(text: str) -> float:
+    """The bytes of memory in the output of `--plan`."""
+    number, unit = re.search(r"[Mm]emory\D*([\d.,]+)\s*(\w+)", text).groups()
+    return float(number.replace(",", "")) * UNITS[unit]
+
+
+def main() -> None:
+    """Measure and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sides", type=int, nargs="+", default=[8, 32, 64, 128])
+    given = parser.parse_args()
+    program = [sys.executable, "-c", "from whence.cli.app import main; main()"]
+    print("| Command | Images | Promised | Measured peak | Ratio |\n|---|---|---|---|---|")
+    with tempfile.TemporaryDirectory() as folder:
+        for side in given.sides:
+            data = Path(folder) / f"{side}"
+            data.mkdir()
+            for n in range(256):
+                pixels = np.random.default_rng(n).integers(0, 256, (side, side, 3), dtype=np.uint8)
+                (data / f"unit {n % 4}").mkdir(exist_ok=True)
+                Image.fromarray(pixels).save(data / f"unit {n % 4}" / f"{n}.png")
+            run, ens = data.with_name(f"run{side}"), data.with_name(f"ens{side}")
+            units = ["--unit-column", "label"]
+            commands = {
+                "train": ["train", data, "--steps", "4", "--out", run],
+                "ensemble train": ["ensemble", "train", data, *units, "--members", "4", "--steps", "4", "--out", ens],
+                "ensemble sample": [
+                    "ensemble",
+                    "sample",
+                    ens,
+                    "--count",
+                    "16",
+                    "--method",
+                    "ddim",
+                    "--steps",
+                    "3",
+                    "--seed",
+                    "1",
+                ],
+                "attribute": [
+                    "attribute",
+                    run,
+                    data,
+                    "--queries",
+                    "sample:4",
+                    "--draws",
+                    "8",
+                    "--out",
+                    f"{run}-scores",
+                ],
+            }
+            for name, arguments in commands.items():
+                command = [*program, *map(str, arguments)]
+                _, text = peak([*command, "--plan"])
+                measured, _ = peak(command)
+                ratio = promised(text) / measured
+                print(
+                    f"| {name} | 3x{side}x{side} | {promised(text) / 1e9:.2f} GB | {measured / 1e9:.2f} GB | {ratio:.2f} |",
+                    flush=True,
+                )
+
+
+if __name__ == "__main__":
+    main()
