@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from whence.cli.progress import progress
+from whence.cli.show import progress
 from whence.config import SamplerConfig
 from whence.credit.behaviours import behaviour
 from whence.credit.contributors import Contributors

@@ -16,7 +16,7 @@ import torch
 import whence
 from credit import QUERIES, SAMPLER, TEST, begin, by, coalitions, folder_of, seconds
 from whence.attribution.methods import METHODS
-from whence.cli.progress import progress
+from whence.cli.show import progress
 from whence.credit.audit import known_drifts, summary
 from whence.credit.behaviours import behaviour
 from whence.credit.contributors import Contributors

@@ -41,7 +41,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from trak.projectors import BasicProjector, BasicSingleBlockProjector
 
 import whence
-from whence.cli.progress import progress
+from whence.cli.show import progress
 from whence.diffusion.checkpoint import LoadedCheckpoint
 from whence.diffusion.draws import Draws
 from whence.diffusion.examples import Examples

@@ -21,7 +21,7 @@ import recipes
 from scipy.stats import linregress
 
 import whence
-from whence.cli.progress import progress
+from whence.cli.show import progress
 from whence.engine import Engine
 from whence.ensemble.influence import Influence
 from whence.ensemble.landscape_measures import geometric_mean

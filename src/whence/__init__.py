@@ -35,7 +35,7 @@ _CONTENTS = {
     "ensemble.screen": "screen",
     # Attribution of any model: scores
     "attribution.attribute": "attribute", "attribution.method": "Method", "attribution.queries": "read_queries",
-    "attribution.config": "AttributionConfig", "gradients.compression": "Compression",
+    "attribution.request": "AttributionConfig", "gradients.compression": "Compression",
     "scores.scores": "Estimand Scores", "similarity.attributors": "Attributor attributor",
     "similarity.pixel": "pixel",
     # Evaluation against retrained models and ensembles
@@ -89,7 +89,7 @@ if TYPE_CHECKING:  # `as` tells type checkers that a name is public
     from whence.attribution.attribute import attribute as attribute
     from whence.attribution.method import Method as Method
     from whence.attribution.queries import read_queries as read_queries
-    from whence.attribution.config import AttributionConfig as AttributionConfig
+    from whence.attribution.request import AttributionConfig as AttributionConfig
     from whence.gradients.compression import Compression as Compression
     from whence.scores.scores import Estimand as Estimand, Scores as Scores
     from whence.similarity.attributors import Attributor as Attributor, attributor as attributor

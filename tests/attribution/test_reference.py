@@ -12,8 +12,8 @@ from torch import Tensor
 
 from whence import artefacts
 from whence.attribution.attribute import attribute
-from whence.attribution.config import AttributionConfig
 from whence.attribution.methods import METHODS
+from whence.attribution.request import AttributionConfig
 from whence.diffusion.checkpoint import Checkpoint
 from whence.diffusion.draws import Draws
 from whence.diffusion.examples import Examples

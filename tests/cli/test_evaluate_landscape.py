@@ -7,7 +7,7 @@ import pytest
 
 from whence import artefacts
 from whence.attribution.attribute import attribute
-from whence.cli.evaluate.landscape import best_method, perfect_correlation
+from whence.cli.evaluate.ground_truth import best_method, perfect_correlation
 from whence.config import ModelConfig
 from whence.data import load
 from whence.diffusion.examples import Examples

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from whence.attribution.attribute import attribute
-from whence.attribution.config import AttributionConfig
+from whence.attribution.request import AttributionConfig
 from whence.cli.evaluate.lds import table_lines
 
 

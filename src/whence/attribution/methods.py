@@ -4,28 +4,28 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from whence.attribution import das, gradient, relative, renormalised, tangent, trak
+from whence.attribution import gradient_methods, kernel_methods
 from whence.attribution.method import Method
 from whence.errors import ConfigError
 
 METHODS: dict[str, Method] = {
     method.name: method
     for method in (
-        tangent.TANGENT,
-        trak.D_TRAK,
-        trak.TRAK,
-        trak.JOURNEY_TRAK,
-        trak.JOURNEY_TRAK_STEPS,
-        das.DAS,
-        das.DAS_SQUARED,
-        relative.RELATIVE_IF,
-        renormalised.RENORMALISED_IF,
-        gradient.GRADIENT_DOT,
-        gradient.GRADIENT_COSINE,
-        gradient.TRACIN_CP,
-        gradient.GAS,
-        gradient.TRACIN,
-        gradient.RETRAC,
+        kernel_methods.TANGENT,
+        kernel_methods.D_TRAK,
+        kernel_methods.TRAK,
+        kernel_methods.JOURNEY_TRAK,
+        kernel_methods.JOURNEY_TRAK_STEPS,
+        kernel_methods.DAS,
+        kernel_methods.DAS_SQUARED,
+        kernel_methods.RELATIVE_IF,
+        kernel_methods.RENORMALISED_IF,
+        gradient_methods.GRADIENT_DOT,
+        gradient_methods.GRADIENT_COSINE,
+        gradient_methods.TRACIN_CP,
+        gradient_methods.GAS,
+        gradient_methods.TRACIN,
+        gradient_methods.RETRAC,
     )
 }
 
@@ -37,10 +37,8 @@ def method(name: str) -> Method:
         ConfigError: There is none.
 
     Example:
-        >>> method("d-trak").title
-        'D-TRAK'
-        >>> method("d-trak-checkpoints").over
-        'checkpoints'
+        >>> method("d-trak").title, method("d-trak-checkpoints").over
+        ('D-TRAK', 'checkpoints')
     """
     base = name.removesuffix("-checkpoints")
     if base not in METHODS or base != name and METHODS[base].over != "model":
@@ -50,5 +48,4 @@ def method(name: str) -> Method:
         )
     if base == name:
         return METHODS[name]
-    title = f"{METHODS[base].title}, mean over checkpoints"
-    return replace(METHODS[base], name=name, title=title, over="checkpoints")
+    return replace(METHODS[base], name=name, title=f"{METHODS[base].title}, mean over checkpoints", over="checkpoints")

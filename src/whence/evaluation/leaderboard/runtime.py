@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from functools import partial
 
-from whence.attribution.attribution_cost import batch_count, batch_seconds, least_seconds
+from whence.attribution.attribute import batch_count, batch_seconds, least_seconds
 from whence.attribution.compute_scores import compute_scores
 from whence.attribution.feature_plan import FeaturePlan
 from whence.attribution.feature_store import FeatureStore

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from whence.cli.evaluate.tables import MANY, SCORES, by_measure, show_paragraph, show_statistics
-from whence.cli.options import PLAN, RUN, WORKERS
-from whence.cli.show import say, show_cost
+import whence
+from whence.cli.options import PLAN, RUN, SCORES, WORKERS
+from whence.cli.show import MANY, say, show_cost, show_paragraph, show_statistics, show_work
 
 if TYPE_CHECKING:
-    from whence.ensemble import Ensemble
     from whence.evaluation.exact.ground_truth import GroundTruth, RankingAgreement
     from whence.scores.stored import StoredScores
     from whence.statistics.statistic import Statistic
+
 
 #: Names of the rows of a second ensemble, and of a ranking of the images without any error.
 SECOND, PERFECT = "(second codebook)", "(perfect, about)"
@@ -35,11 +35,10 @@ def ceiling(
     """
     import numpy as np
 
-    from whence.ensemble import Ensemble
     from whence.evaluation.exact.ground_truth import ceiling as measure
     from whence.statistics.ranks import TOP
 
-    agreement = measure(Ensemble.open(run), Ensemble.open(second))
+    agreement = measure(whence.Ensemble.open(run), whence.Ensemble.open(second))
     for name, correlation, recall in zip(agreement.queries, agreement.correlations, agreement.recalls, strict=True):
         say(f"Picture {name}: Spearman {correlation:6.2f}, top {TOP} shared {recall:.0%}")
     say(
@@ -68,17 +67,14 @@ def landscape(
 
     Example: `whence evaluate landscape scores/ --run runs/ens --second runs/second`
     """
-    from whence.cli.progress import progress
-    from whence.engine import Engine
-    from whence.ensemble import Ensemble
     from whence.ensemble.drawing_cost import losses_cost
-    from whence.ensemble.make_losses import check_queries, losses
+    from whence.ensemble.make_losses import check_queries
     from whence.evaluation.exact.ground_truth import GroundTruth, require_independent
     from whence.evaluation.query_pictures import require_same_data, shared_pictures
     from whence.scores.stored import read_scores
 
     stored = read_scores(scores)
-    ensembles = [Ensemble.open(path) for path in (run, second) if path]
+    ensembles = [whence.Ensemble.open(path) for path in (run, second) if path]
     require_same_data(ensembles[0], stored)
     if second:
         require_independent(*ensembles)
@@ -87,14 +83,12 @@ def landscape(
         check_queries(ensemble, queries.values, queries.ids, draws)
     if plan:
         for ensemble in ensembles:
-            show_cost(losses_cost(ensemble, len(queries), draws, engine=Engine(workers)), ensemble.path)
+            show_cost(losses_cost(ensemble, len(queries), draws, engine=whence.Engine(workers)), ensemble.path)
         return
     exact = []
     for seed, ensemble in enumerate(ensembles):  # Other draws for each, so that they share the images alone.
-        with progress(f"exact losses of {ensemble.path}") as report:
-            exact.append(
-                losses(ensemble, queries.values, queries.ids, draws=draws, seed=seed, engine=Engine(workers, report))
-            )
+        with show_work(f"exact losses of {ensemble.path}", workers) as engine:
+            exact += [whence.losses(ensemble, queries.values, queries.ids, draws=draws, seed=seed, engine=engine)]
     truth = GroundTruth.of(ensembles[0], exact[0])
     agreements = {method.name: truth.compare(method.scores) for method in stored}
     _show(truth, agreements, truth.compare(exact[1].scores()) if second else None)
@@ -114,7 +108,7 @@ def _show(truth: GroundTruth, methods: Mapping[str, RankingAgreement], second: R
         numbers[SECOND] = second.statistics()
         if CORRELATION in numbers[SECOND]:
             numbers[PERFECT] = {CORRELATION: perfect_correlation(numbers[SECOND][CORRELATION])}
-    show_statistics(by_measure(numbers, dict.fromkeys((CORRELATION, RECALL, ABOVE, AREA), ".3f")))
+    show_statistics(numbers, dict.fromkeys((CORRELATION, RECALL, ABOVE, AREA), ".3f"))
     if named.any():
         show_paragraph(
             f"Above placebos: units rise above them in {int((named > 0).sum())} of {queries} pictures, "
@@ -191,7 +185,7 @@ def _ceiling_note(numbers: Mapping[str, Mapping[str, Statistic]]) -> str:
     )
 
 
-def _notes(ensemble: Ensemble, stored: Sequence[StoredScores]) -> list[str]:
+def _notes(ensemble: whence.Ensemble, stored: Sequence[StoredScores]) -> list[str]:
     """What must be known of the scores to read the figures."""
     from whence.attribution.target import Target
 

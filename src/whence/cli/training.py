@@ -1,13 +1,16 @@
-"""The command `whence ensemble codebook`."""
+"""The commands about training: `whence train`, `whence ensemble train` and `whence ensemble codebook`."""
 
 from __future__ import annotations
 
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from whence.cli.show import say
+import whence
+from whence.cli.options import CONFIG, DATA, GREY, PLAN, RESOLUTION, SEED, SPLIT, STEPS, UNIT_COLUMN, WORKERS
+from whence.cli.show import say, show_cost, show_notes, show_work
 
 if TYPE_CHECKING:
     from whence.ensemble.codebook_design import CodebookDesign
@@ -22,6 +25,83 @@ members that saw it know it better by d standard deviations between members. The
 (docs/benchmarks.md); it grows with the number of times that a member sees an image."""
 TOO_FEW_WORDS = """No codebook of this table has enough words to name one of so many units. Larger units (--unit-column)
 need fewer words; weights nearer to half of the members (a weaker guarantee) give more."""
+
+
+def train(
+    data: DATA,
+    out: Annotated[Path, typer.Option(help="The run directory. It is also an ordinary diffusers folder.")],
+    steps: STEPS = None,
+    seed: SEED = None,
+    split: SPLIT = None,
+    unit_column: UNIT_COLUMN = None,
+    resolution: RESOLUTION = None,
+    grey: GREY = False,
+    config: CONFIG = None,
+    plan: PLAN = False,
+) -> None:
+    """Train one diffusion model, recorded step by step.
+
+    If it is interrupted, the same command continues and ends with the same weights to the last bit.
+    `DDPMPipeline.from_pretrained(OUT)` opens the result.
+
+    Example: `whence train digits --steps 1000 --out runs/single`
+    """
+    from whence.diffusion.training_cost import training_cost
+
+    settings = whence.read_config(config).updated("training", steps=steps, seed=seed)
+    images = whence.load(data, split=split, unit_column=unit_column, resolution=resolution, grey=grey)
+    show_notes(images.notes)
+    if plan:
+        return show_cost(training_cost(images, settings), out)
+    with show_work("training") as engine:
+        whence.train(images, out, settings, engine=engine)
+    say(f"{out} is trained: {settings.training.steps:,} steps on {len(images):,} images.")
+    say(f'Open it with  diffusers.DDPMPipeline.from_pretrained("{out}")')
+
+
+def train_ensemble(
+    data: DATA,
+    out: Annotated[Path, typer.Option(help="The directory of the ensemble.")],
+    members: Annotated[int, typer.Option(help="Models to train; `whence ensemble codebook` helps to choose.")] = 16,
+    weight: Annotated[
+        int | None, typer.Option(help="How many of them see each unit; default half, of an even number.")
+    ] = None,
+    steps: STEPS = None,
+    seed: SEED = None,
+    codebook_seed: Annotated[int, typer.Option(help="Seed of the code words.")] = 0,
+    split: SPLIT = None,
+    unit_column: UNIT_COLUMN = None,
+    resolution: RESOLUTION = None,
+    grey: GREY = False,
+    config: CONFIG = None,
+    workers: WORKERS = None,
+    plan: PLAN = False,
+) -> None:
+    """Train the members of an encoded ensemble, in parallel.
+
+    Each unit (image, artist ...) gets a code word, in which half of the bits are set unless --weight says otherwise.
+    Each member trains on the units whose word has its bit set. Interrupted at any moment, the same command continues.
+    Run again later, it checks every member by hash and trains only those again that are lost or damaged.
+
+    Example: `whence ensemble train digits --members 16 --steps 1000 --out runs/ens`
+    """
+    from whence.diffusion.training_cost import training_cost
+    from whence.ensemble.training import make_codebook
+
+    settings = whence.read_config(config).updated("training", steps=steps, seed=seed)
+    images = whence.load(data, split=split, unit_column=unit_column, resolution=resolution, grey=grey)
+    show_notes(images.notes)
+    if plan:
+        make_codebook(images, members, codebook_seed, weight)
+        return show_cost(training_cost(images, settings, members=members, engine=whence.Engine(workers)), out)
+    with show_work(f"training {members} members", workers) as engine:
+        ensemble = whence.train_ensemble(
+            images, out, members=members, weight=weight, config=settings, codebook_seed=codebook_seed, engine=engine
+        )
+    units = len(ensemble.codebook.units)
+    say(f"{out} is whole: {members} members on {len(images):,} images in {units:,} units, every member checked.")
+    say(f"Its root, to be published before anything is certified: {whence.commit(ensemble).root.hash}")
+    say(f"Next: whence ensemble sample {out} --count 16 --seed 0")
 
 
 def codebook(
