@@ -19,9 +19,11 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
+from whence.attribution.das import das, das_squared
 from whence.attribution.feature_pair import FeaturePair
-from whence.attribution.gradient_methods import gradient_cosine, gradient_dot
-from whence.attribution.kernel_methods import das, das_squared, relative_influence, renormalised_influence, trak
+from whence.attribution.gradient import gradient_cosine, gradient_dot
+from whence.attribution.normalised_influence import relative_influence, renormalised_influence
+from whence.attribution.trak import trak
 
 Method = Callable[[FeaturePair, float], Tensor]
 FREE: dict[str, Method] = {"gradient dot": gradient_dot, "gradient cosine": gradient_cosine}

@@ -14,12 +14,12 @@ from whence import artefacts
 from whence.attribution.attribute import attribute as attribute_with
 from whence.attribution.feature_plan import FeaturePlan
 from whence.attribution.feature_store import FeatureStore
-from whence.attribution.kernel_methods import trak
 from whence.attribution.method import Method
 from whence.attribution.methods import METHODS
 from whence.attribution.pictures import Pictures
 from whence.attribution.request import AttributionConfig, AttributionRequest
 from whence.attribution.target import Target
+from whence.attribution.trak import trak
 from whence.config import Config, ModelConfig, TrainingConfig
 from whence.diffusion.draws import Draws
 from whence.diffusion.examples import Examples

@@ -6,14 +6,11 @@ from scipy.stats import spearmanr
 from trak.score_computers import BasicScoreComputer
 
 from whence.attribution.feature_pair import FeaturePair
-from whence.attribution.gradient_methods import gradient_cosine, gradient_dot
-from whence.attribution.kernel_methods import (
-    das,
-    das_squared,
-    relative_influence,
-    renormalised_influence,
-    tangent,
-    trak,
+from whence.attribution.gradient import gradient_cosine, gradient_dot
+from whence.attribution.das import das, das_squared
+from whence.attribution.normalised_influence import relative_influence, renormalised_influence
+from whence.attribution.tangent import tangent
+from whence.attribution.trak import trak
 )
 from whence.errors import ConfigError, NotFiniteError
 

@@ -5,8 +5,8 @@ import torch
 from scipy.stats import t as student
 
 from whence.attribution.feature_pair import FeaturePair
-from whence.attribution.gradient_methods import gradient_dot
-from whence.attribution.kernel_methods import trak
+from whence.attribution.gradient import gradient_dot
+from whence.attribution.trak import trak
 from whence.gradients.features import group
 from whence.scores.jackknife import GROUPS, Jackknife
 from whence.scores.scores import Estimand, Scores

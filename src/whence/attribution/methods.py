@@ -4,28 +4,28 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from whence.attribution import gradient_methods, kernel_methods
+from whence.attribution import das, gradient, normalised_influence, tangent, trak
 from whence.attribution.method import Method
 from whence.errors import ConfigError
 
 METHODS: dict[str, Method] = {
     method.name: method
     for method in (
-        kernel_methods.TANGENT,
-        kernel_methods.D_TRAK,
-        kernel_methods.TRAK,
-        kernel_methods.JOURNEY_TRAK,
-        kernel_methods.JOURNEY_TRAK_STEPS,
-        kernel_methods.DAS,
-        kernel_methods.DAS_SQUARED,
-        kernel_methods.RELATIVE_IF,
-        kernel_methods.RENORMALISED_IF,
-        gradient_methods.GRADIENT_DOT,
-        gradient_methods.GRADIENT_COSINE,
-        gradient_methods.TRACIN_CP,
-        gradient_methods.GAS,
-        gradient_methods.TRACIN,
-        gradient_methods.RETRAC,
+        tangent.TANGENT,
+        trak.D_TRAK,
+        trak.TRAK,
+        trak.JOURNEY_TRAK,
+        trak.JOURNEY_TRAK_STEPS,
+        das.DAS,
+        das.DAS_SQUARED,
+        normalised_influence.RELATIVE_IF,
+        normalised_influence.RENORMALISED_IF,
+        gradient.GRADIENT_DOT,
+        gradient.GRADIENT_COSINE,
+        gradient.TRACIN_CP,
+        gradient.GAS,
+        gradient.TRACIN,
+        gradient.RETRAC,
     )
 }
 
