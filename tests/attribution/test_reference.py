@@ -22,8 +22,8 @@ from whence.diffusion.record import Record
 from whence.diffusion.sampling import predicted_clean
 from whence.engine import Engine
 from whence.gradients.compression import Compression, maps
-from whence.gradients.coverage import coverage
-from whence.gradients.layers import ProductLayer
+from whence.gradients.layers import coverage
+from whence.gradients.product_layers import ProductLayer
 from whence.gradients.readouts import signs
 from whence.scores.jackknife import GROUPS
 from whence.seeds import derived_seed

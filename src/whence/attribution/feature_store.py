@@ -17,9 +17,8 @@ from whence.attribution.feature_plan import FeaturePlan, FeatureSet
 from whence.diffusion.checkpoint import Checkpoint, LoadedCheckpoint
 from whence.engine import DEFAULT, Engine
 from whence.gradients.features import Feature
-from whence.gradients.gradient_spec import GradientSpec
+from whence.gradients.gradient_spec import GradientSpec, make_gradient_spec, suitable_batch
 from whence.gradients.make_features import FeatureJob, make_features
-from whence.gradients.make_gradient_spec import make_gradient_spec, suitable_batch
 from whence.gradients.stored_features import StoredFeatures, draw_counts
 
 

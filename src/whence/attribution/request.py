@@ -17,9 +17,9 @@ from whence.attribution.methods import method as method_of
 from whence.attribution.target import Target
 from whence.config import Settings
 from whence.data import Dataset
+from whence.diffusion.checks import require_pictures, require_size
 from whence.diffusion.examples import Examples
 from whence.diffusion.model import DiffusionModel
-from whence.diffusion.ranges import require_pictures, require_size
 from whence.ensemble.model import Ensemble
 from whence.errors import ConfigError
 from whence.gradients.compression import Compression

@@ -125,7 +125,7 @@ def _show(verification: whence.Verification) -> None:
 
 def _show_plan(run: Path | None, retrain: bool) -> None:
     """Print the cost of a verification; nearly all of it is training a member again."""
-    from whence.diffusion.training_cost import training_cost
+    from whence.diffusion.training import training_cost
 
     if run is None or not retrain:
         return say("Reading every file once and drawing one picture: seconds. Nothing was started.")

@@ -103,7 +103,7 @@ def demo(
     plan: PLAN = False,
 ) -> None:
     """Show the main steps on real handwritten digits: train, draw, leave training images out, write a report."""
-    from whence.diffusion.training_cost import training_cost
+    from whence.diffusion.training import training_cost
 
     digits, config = whence.load("digits"), whence.Config().updated("training", batch_size=BATCH_SIZE)
     if plan:

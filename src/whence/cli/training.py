@@ -46,7 +46,7 @@ def train(
 
     Example: `whence train digits --steps 1000 --out runs/single`
     """
-    from whence.diffusion.training_cost import training_cost
+    from whence.diffusion.training import training_cost
 
     settings = whence.read_config(config).updated("training", steps=steps, seed=seed)
     images = whence.load(data, split=split, unit_column=unit_column, resolution=resolution, grey=grey)
@@ -85,7 +85,7 @@ def train_ensemble(
 
     Example: `whence ensemble train digits --members 16 --steps 1000 --out runs/ens`
     """
-    from whence.diffusion.training_cost import training_cost
+    from whence.diffusion.training import training_cost
     from whence.ensemble.training import make_codebook
 
     settings = whence.read_config(config).updated("training", steps=steps, seed=seed)

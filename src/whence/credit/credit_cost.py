@@ -12,9 +12,9 @@ from whence.credit.estimators import Estimator
 from whence.credit.make_game import missing_models, with_everybody
 from whence.credit.study import Study
 from whence.credit.study_credit import CoalitionSampling
+from whence.diffusion.families.unet import complete_training
 from whence.diffusion.model import DiffusionModel
-from whence.diffusion.sizes import complete_training
-from whence.diffusion.training_cost import time_step, weight_bytes
+from whence.diffusion.training import time_step, weight_bytes
 from whence.engine import DEFAULT, Engine
 from whence.retraining.measurement_cost import time_drawing, time_losses
 

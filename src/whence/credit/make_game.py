@@ -13,8 +13,8 @@ from whence.credit.behaviours.declaration import Behaviour, Values
 from whence.credit.contributors import Contributors
 from whence.credit.game import Game
 from whence.credit.study import Study
+from whence.diffusion.checks import require_size
 from whence.diffusion.model import DiffusionModel, fingerprint
-from whence.diffusion.ranges import require_size
 from whence.engine import DEFAULT, Engine
 from whence.errors import MismatchError, ModelError
 from whence.retraining.measurement import Measurement

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from whence.config import SamplerConfig
 from whence.data import Dataset
+from whence.diffusion.checks import EXAMPLES, require_range, require_size
 from whence.diffusion.examples import Examples
 from whence.diffusion.model import DiffusionModel
-from whence.diffusion.ranges import EXAMPLES, require_range, require_size
 from whence.errors import ConfigError, DataError
 from whence.images import to_pixels
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from whence import artefacts
 from whence.config import Config
 from whence.data import Dataset, read, write
-from whence.diffusion.sizes import complete_config
+from whence.diffusion.families.unet import complete_config
 from whence.diffusion.training import train
 from whence.engine import DEFAULT, Engine, Task
 from whence.ensemble.codebook import Codebook

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from whence import artefacts, images
 from whence.data import Dataset
-from whence.diffusion.batches import Batches
+from whence.diffusion.draws import Batches
 from whence.diffusion.record import Record
 from whence.engine import DEFAULT, Engine
 from whence.ensemble import Ensemble

@@ -11,7 +11,7 @@ import psutil
 from whence import artefacts
 from whence.config import Config
 from whence.cost import Cost, counted
-from whence.diffusion.training_cost import time_step, weight_bytes
+from whence.diffusion.training import time_step, weight_bytes
 from whence.engine import DEFAULT, Engine, cores
 from whence.evaluation.bank.bank_request import BankRequest
 from whence.evaluation.bank.make_pool import PoolRequest

@@ -12,7 +12,7 @@ from pydantic import Field
 from whence import artefacts
 from whence.config import Config, Settings
 from whence.data import Dataset, class_inputs
-from whence.diffusion.sizes import complete_config
+from whence.diffusion.families.unet import complete_config
 from whence.errors import ConfigError, DataError
 from whence.evaluation.bank.bank import KIND
 

@@ -10,7 +10,7 @@ import psutil
 
 from whence.cost import Cost, counted
 from whence.diffusion.model import DiffusionModel
-from whence.diffusion.training_cost import time_step, weight_bytes
+from whence.diffusion.training import time_step, weight_bytes
 from whence.engine import DEFAULT, Engine
 from whence.evaluation.bank import Bank
 from whence.evaluation.deletion.make_deletion import missing_retrainings

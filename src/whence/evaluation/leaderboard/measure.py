@@ -19,7 +19,7 @@ from whence.attribution.feature_plan import FeaturePlan
 from whence.attribution.feature_store import FeatureStore
 from whence.attribution.method import Method
 from whence.cost import Cost
-from whence.diffusion.training_cost import training_cost
+from whence.diffusion.training import training_cost
 from whence.engine import Engine
 from whence.errors import ArtefactError, ConfigError, MismatchError
 from whence.evaluation.bank.bank import Bank

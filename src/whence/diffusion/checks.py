@@ -1,30 +1,14 @@
-"""Checks that examples are what a model expects: their size, and the range of their values.
-
-A model that was trained on pictures in [0, 1] gives numbers for pictures in [-1, 1] too, but they are wrong. So the
-errors of the model on the pictures x and y = (x + 1) / 2 are compared, with the same draws. Each error is relative to
-the variance v of the values:
-
-    R(x) = mean over n, t of  |x̂0(x_t, t) - x|² / (D v)
-
-y_t has half the contrast of x_t: it is what x_t becomes under more noise, so it holds less of the picture. The best
-estimate of x from x_t is never worse than the best estimate from y_t. So R(y) < R(x) says that the model doesn't know
-pictures in [-1, 1]. This is also true of a model that has learned nothing, which must pass. Such a model is told by the
-best estimate of a value from its noised value alone (Wiener), which knows only mean and variance of all values:
-
-    W(x) = mean over t of  ρ_t / (v + ρ_t),   ρ_t = noise / signal = (1 - level_t) / level_t
-
-A model knows pictures in [0, 1] if R(y) is below W(y).
-"""
+"""Checks that examples are what a model expects: their size and range, and losses that are finite."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from whence.diffusion.denoiser import on_device
+from whence.diffusion.denoiser import NO_CONDITIONS, on_device
 from whence.diffusion.draws import Draws
 from whence.diffusion.model import DiffusionModel
 from whence.errors import DataError, NotFiniteError
@@ -43,23 +27,7 @@ CONTRAST = 1e-3
 
 
 def require_size(model: DiffusionModel, x: Tensor, what: str) -> None:
-    """Check that examples have the shape that the model takes.
-
-    Args:
-        model: The model.
-        x: Examples [n, ...].
-        what: The name of the examples in the message: ``"training images"``, ``"queries"``.
-
-    Raises:
-        DataError: They have another shape.
-
-    Example:
-        >>> from whence.config import ModelConfig
-        >>> model = DiffusionModel.new(ModelConfig(channels=(8,)), (1, 8, 8), seed=0)
-        >>> require_size(model, torch.zeros(5, 3, 16, 16), "queries")  # doctest: +ELLIPSIS
-        Traceback (most recent call last):
-        whence.errors.DataError: The queries are 3x16x16; the model takes 1x8x8 (C x H x W). ...
-    """
+    """Check that examples [n, ...] have the shape that the model takes; `what` names them: ``"queries"``."""
     size, expected = tuple(x.shape[1:]), model.size
     if size == expected:
         return
@@ -75,17 +43,7 @@ def require_size(model: DiffusionModel, x: Tensor, what: str) -> None:
 
 
 def require_pictures(x: Tensor, ids: Sequence[str]) -> None:
-    """Check that the values of pictures [n, C, H, W] are in [-1, 1].
-
-    Raises:
-        NotFiniteError: A value is NaN or infinite; the message names the example.
-        DataError: A value is outside; the message names the example.
-
-    Example:
-        >>> require_pictures(torch.tensor([[0.0], [255.0]]), ["a", "b"])  # doctest: +ELLIPSIS
-        Traceback (most recent call last):
-        whence.errors.DataError: The values of 'b' are between 255 and 255 (1 of 2 pictures is outside [-1, 1]). ...
-    """
+    """Check that the values of pictures [n, C, H, W] are finite and in [-1, 1]."""
     rows = x.flatten(1)
     for bad in (~torch.isfinite(rows)).any(1).nonzero().flatten()[:1].tolist():
         raise NotFiniteError(f"The picture {ids[bad]!r} has values that are not finite. Leave it out or restore it.")
@@ -99,24 +57,17 @@ def require_pictures(x: Tensor, ids: Sequence[str]) -> None:
 
 
 def require_range(model: DiffusionModel, x: Tensor, ids: Sequence[str], **conditions: Tensor) -> None:
-    """Check that pictures are in [-1, 1] and that the model wasn't trained on pictures in [0, 1].
+    """Check that pictures are in [-1, 1] and that the model, in eval mode, wasn't trained on pictures in [0, 1].
 
-    A model that has learned little or nothing passes, since what it expects can't be known.
-
-    Args:
-        model: The model, in eval mode.
-        x: Pictures [n, C, H, W] of the kind it was trained on; the first 64 are used.
-        ids: Their ids, n; they name the draws.
-        **conditions: Further arguments of the network; n rows each.
+    Such a model gives numbers for pictures x in [-1, 1] too, but they are wrong. So the `relative_error` R of the first
+    64 pictures x is compared with that of y = (x + 1) / 2, with the same draws, which the ids name. y_t has half the
+    contrast of x_t: it is what x_t becomes under more noise. So the best estimate of x from x_t is no worse than that
+    from y_t, and R(y) < R(x) says that the model doesn't know pictures in [-1, 1]. The same can be true of a model that
+    has learned nothing, which must pass. So R(y) must be below W(y), the error of a guess that knows only the variance.
 
     Raises:
         DataError: A value is outside [-1, 1], or the model explains the same pictures in [0, 1] much better.
         NotFiniteError: A value is NaN or infinite.
-
-    Example:
-        >>> from whence.config import ModelConfig
-        >>> model = DiffusionModel.new(ModelConfig(channels=(8,)), (1, 8, 8), seed=0)
-        >>> require_range(model, torch.eye(8).repeat(4, 1, 1, 1) * 2 - 1, list("abcd"))
     """
     require_pictures(x, ids)
     x, names = x[:EXAMPLES], ids[:EXAMPLES]
@@ -135,26 +86,12 @@ def require_range(model: DiffusionModel, x: Tensor, ids: Sequence[str], **condit
 
 @torch.no_grad()
 def relative_error(model: DiffusionModel, x: Tensor, ids: Sequence[str], **conditions: Tensor) -> tuple[float, float]:
-    """Return R(x), the error of the clean pictures that a model predicts, and W(x), the error of the best guess.
+    """Return R(x), the error of the clean pictures that a model predicts, and W(x), that of a guess that knows v alone.
 
-    Args:
-        model: The model, in eval mode.
-        x: Pictures [n, C, H, W].
-        ids: Their ids, n; they name the draws.
-        **conditions: Further arguments of the network; n rows each.
+        R(x) = mean over n, t of  |x̂0(x_t, t) - x|² / (D v),      v = variance of the values
+        W(x) = mean over t of  ρ_t / (v + ρ_t),      ρ_t = noise / signal = (1 - level_t) / level_t    (Wiener)
 
-    Returns:
-        Both in units of the variance of the values; infinite if the schedule has no such timesteps.
-
-    Example:
-        >>> class Same(torch.nn.Module):
-        ...     def forward(self, x_t, t):
-        ...         return x_t
-        >>> from diffusers import DDPMScheduler
-        >>> model = DiffusionModel(Same(), DDPMScheduler(prediction_type="sample"), shape=(1, 8, 8))
-        >>> error, guess = relative_error(model, torch.eye(8).repeat(4, 1, 1, 1) * 2 - 1, list("abcd"))
-        >>> error > guess
-        True
+    Both are infinite if the schedule has no timesteps with such signal levels.
     """
     process, device = model.process, model.device
     level = process.signal_level(torch.arange(process.timesteps))
@@ -173,6 +110,52 @@ def relative_error(model: DiffusionModel, x: Tensor, ids: Sequence[str], **condi
         rho = (1 - level[t]) / level[t]
         guesses.append((rho / (v + rho)).mean())
     return float(torch.stack(errors).mean()), float(torch.stack(guesses).mean())
+
+
+def require_finite(
+    model: DiffusionModel,
+    x: Tensor,
+    t: Tensor,
+    noise: Tensor,
+    ids: Sequence[str],
+    where: str,
+    conditions: Mapping[str, Tensor] = NO_CONDITIONS,
+) -> None:
+    """Run a batch again, and name the first layer and the examples whose loss is not finite.
+
+    `where` is the place in the work, for the message: ``"training step 3"``.
+
+    Raises:
+        NotFiniteError: A loss is not finite.
+    """
+    first: list[str] = []
+
+    def watch(name: str) -> Callable[[nn.Module, object, object], None]:
+        def hook(_layer: nn.Module, _inputs: object, output: object) -> None:
+            if not first and isinstance(output, Tensor) and not torch.isfinite(output).all():
+                first.append(name)
+
+        return hook
+
+    leaves = [(n, m) for n, m in model.network.named_modules() if n and not list(m.children())]
+    handles = [layer.register_forward_hook(watch(name)) for name, layer in leaves]
+    device = model.device
+    try:
+        with torch.no_grad():
+            losses = model.loss(x.to(device), t.to(device), noise.to(device), **on_device(conditions, device)).cpu()
+    finally:
+        for handle in handles:
+            handle.remove()
+    bad = [name for name, value in zip(ids, losses, strict=True) if not torch.isfinite(value)]
+    if bad:
+        shown = ", ".join(bad[:5]) + (f" and {len(bad) - 5} more" if len(bad) > 5 else "")
+        weights = [n for n, p in model.network.named_parameters() if not torch.isfinite(p).all()]
+        cause = f"the weights of {weights[0]} are not finite" if weights else "its weights are finite"
+        raise NotFiniteError(
+            f"Not a finite loss in {where}, for {shown}. The first layer whose output is not finite is "
+            f"{first[0] if first else 'none (the images themselves)'}; {cause}. "
+            "A lower training.learning_rate usually helps."
+        )
 
 
 def _shape(size: Sequence[int]) -> str:
