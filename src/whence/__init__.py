@@ -104,7 +104,8 @@ if TYPE_CHECKING:  # `as` tells type checkers that a name is public
     from whence.credit.estimators import ESTIMATORS as ESTIMATORS
     from whence.credit.study import Study as Study, StudyConfig as StudyConfig
     from whence.retraining.rule import RetrainingRule as RetrainingRule
-    from whence.credit.study_credit import CoalitionSampling as CoalitionSampling, credit_of_study as credit_of_study
+    from whence.credit.coalitions import CoalitionSampling as CoalitionSampling
+    from whence.credit.study_credit import credit_of_study as credit_of_study
     from whence.credit.ensemble_credit import credit_of_ensemble as credit_of_ensemble
     from whence.credit.score_credit import credit_of_scores as credit_of_scores
     from whence.proof.root import commit as commit
