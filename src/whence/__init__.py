@@ -44,8 +44,8 @@ _CONTENTS = {
     # Credit: shares of contributors
     "credit.credit": "Credit", "credit.contributors": "Contributors", "credit.behaviours": "behaviour",
     "credit.estimators": "ESTIMATORS", "credit.study": "Study StudyConfig", "retraining.rule": "RetrainingRule",
-    "credit.study_credit": "CoalitionSampling credit_of_study", "credit.ensemble_credit": "credit_of_ensemble",
-    "credit.score_credit": "credit_of_scores",
+    "credit.coalitions": "CoalitionSampling", "credit.study_credit": "credit_of_study",
+    "credit.ensemble_credit": "credit_of_ensemble", "credit.score_credit": "credit_of_scores",
     # Proofs, files and pages
     "proof.root": "commit", "proof.make_certificate": "certify", "proof.certificate": "Certificate",
     "proof.verification": "Verification verify", "universe.universe": "Universe",
