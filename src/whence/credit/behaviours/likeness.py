@@ -15,6 +15,9 @@ from whence.similarity.embedding import Embedder
 
 #: From pictures uint8 [K, C, H, W] to float64 [K, d].
 Features = Callable[[np.ndarray], np.ndarray]
+#: Width of the Gaussian window of structural similarity, and where it is cut: 11 x 11 pixels.
+SIGMA, RADIUS = 1.5, 5
+C1, C2 = 0.01**2, 0.03**2
 
 
 def pixels(pictures: np.ndarray) -> np.ndarray:
@@ -38,11 +41,6 @@ def embedding_features(folder: str) -> Features:
 @lru_cache(maxsize=2)
 def _embedder(folder: str) -> Embedder:
     return Embedder.load(folder)
-
-
-#: Width of the Gaussian window of structural similarity, and where it is cut: 11 x 11 pixels.
-SIGMA, RADIUS = 1.5, 5
-C1, C2 = 0.01**2, 0.03**2
 
 
 def distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
