@@ -44,8 +44,8 @@ _CONTENTS = {
     # Credit: shares of contributors
     "credit.credit": "Credit", "credit.contributors": "Contributors", "credit.behaviours": "behaviour",
     "credit.estimators": "ESTIMATORS", "credit.study": "Study StudyConfig", "retraining.rule": "RetrainingRule",
-    "credit.study_credit": "CoalitionSampling credit_of_study", "credit.ensemble_credit": "credit_of_ensemble",
-    "credit.score_credit": "credit_of_scores",
+    "credit.coalitions": "CoalitionSampling", "credit.study_credit": "credit_of_study",
+    "credit.ensemble_credit": "credit_of_ensemble", "credit.score_credit": "credit_of_scores",
     # Proofs, files and pages
     "proof.root": "commit", "proof.make_certificate": "certify", "proof.certificate": "Certificate",
     "proof.verification": "Verification verify", "universe.universe": "Universe",
@@ -104,7 +104,8 @@ if TYPE_CHECKING:  # `as` tells type checkers that a name is public
     from whence.credit.estimators import ESTIMATORS as ESTIMATORS
     from whence.credit.study import Study as Study, StudyConfig as StudyConfig
     from whence.retraining.rule import RetrainingRule as RetrainingRule
-    from whence.credit.study_credit import CoalitionSampling as CoalitionSampling, credit_of_study as credit_of_study
+    from whence.credit.coalitions import CoalitionSampling as CoalitionSampling
+    from whence.credit.study_credit import credit_of_study as credit_of_study
     from whence.credit.ensemble_credit import credit_of_ensemble as credit_of_ensemble
     from whence.credit.score_credit import credit_of_scores as credit_of_scores
     from whence.proof.root import commit as commit

@@ -153,7 +153,7 @@ def _show_plan(
     """Print the cost of each estimator; a study that was not begun yet is begun in a temporary folder."""
     from tempfile import TemporaryDirectory
 
-    from whence.credit.credit_cost import credit_cost
+    from whence.credit.make_game import credit_cost
 
     with TemporaryDirectory() as scratch:
         study = whence.Study.begin(options.out if (options.out / "request").exists() else Path(scratch), *study_of)
