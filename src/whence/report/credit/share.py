@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from whence.credit.credit import LEVEL, Credit, Explained
-from whence.report.bar import Scale
+from whence.report.plot import Scale
 
 #: Ends of an interval, as quantiles.
 ENDS = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)

@@ -14,11 +14,11 @@ import torch
 from whence import images
 from whence.ensemble import Ablation
 from whence.errors import join_names
-from whence.report.ensemble.training_images import SHOWN, TrainingImages
+from whence.report.ensemble.unit import SHOWN, TrainingImages
 from whence.report.picture import Picture, data_uri
 from whence.report.text import number, plural, unit_phrase
 from whence.scores.scores import Scores
-from whence.similarity.pixel import pixel
+from whence.similarity.attributors import pixel
 
 #: Ablations shown.
 ABLATIONS = 100
