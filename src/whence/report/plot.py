@@ -1,7 +1,6 @@
-"""Parts of plots, as SVG inside the page. Text has the size of the page's text at every width.
+"""Plots and bars, as SVG inside the page. Text has the size of the page's text at every width.
 
-Marks lie in a square that is stretched over the plot; lines, dots and text keep their size. The y axis
-of the square points down. Every plot has a title and a description for those who can't see it.
+Marks lie in a square, with the y axis down, that is stretched over the plot; lines, dots and text keep their size.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ SIDE = 2000
 
 
 def frame(parts: Sequence[Markup], anchor: str, title: str, description: str, axes: tuple[str, str]) -> Markup:
-    """An SVG image with title, description and names of the axes, y first."""
+    """A plot with a title and a description, for those who can't see it, and the names of the axes, y first."""
     return Markup(
         '<svg class="plot" role="img" aria-labelledby="{0}-title" aria-describedby="{0}-desc">'
         '<title id="{0}-title">{1}</title><desc id="{0}-desc">{2}</desc>{3}'
@@ -68,24 +67,12 @@ def percent_of(part: float) -> str:
 
 @dataclass(frozen=True)
 class Scale:
-    """How values that are compared with each other are written and drawn.
+    """How values that are compared with each other are written and drawn."""
 
-    Attributes:
-        low: Smallest value that has a place; 0 at most.
-        high: Largest value that has a place; 0 at least.
-        power: Numbers are written in units of 10 to this power.
-        decimals: Digits after the point.
-
-    Example:
-        >>> scale = Scale.of([3.2e-7, -1.5e-7])
-        >>> scale.power, scale.number(3.2e-7), scale.number(-1.5e-7)
-        (-7, '3.20', '−1.50')
-    """
-
-    low: float
-    high: float
-    power: int
-    decimals: int
+    low: float  # smallest value that has a place; 0 at most
+    high: float  # largest value that has a place; 0 at least
+    power: int  # numbers are written in units of 10 to this power
+    decimals: int  # digits after the point
 
     @classmethod
     def of(cls, values: Iterable[float]) -> Scale:
@@ -113,12 +100,9 @@ def interval_bar(
     """An SVG bar from 0 to a value. Styles: `within`, an outline; `untested`, grey. The label says it in words."""
     zero, end = scale.place(0.0), scale.place(value)
     side = " ".join(filter(None, ("opponent" if value < 0 else "proponent", style)))
-    parts = [
-        Markup('<rect class="{}" x="{:.2f}%" y="4" width="{:.2f}%" height="8"/>').format(
-            side, min(zero, end), abs(end - zero)
-        ),
-        Markup('<line class="zero" x1="{0:.2f}%" x2="{0:.2f}%" y1="0" y2="16"/>').format(zero),
-    ]
+    bar = Markup('<rect class="{}" x="{:.2f}%" y="4" width="{:.2f}%" height="8"/>')
+    axis = Markup('<line class="zero" x1="{0:.2f}%" x2="{0:.2f}%" y1="0" y2="16"/>')
+    parts = [bar.format(side, min(zero, end), abs(end - zero)), axis.format(zero)]
     if interval is not None:
         low, high = map(scale.place, interval)
         parts.append(Markup('<line class="error" x1="{:.2f}%" x2="{:.2f}%" y1="8" y2="8"/>').format(low, high))

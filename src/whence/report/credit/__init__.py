@@ -13,14 +13,7 @@ from whence import artefacts
 from whence.credit.behaviours import meaning
 from whence.credit.credit import Explained
 from whence.report.credit.credit_folder import CreditFolder, by_picture, how_made
-from whence.report.credit.sentences import (
-    AccountLine,
-    account,
-    contributor_name,
-    estimator_title,
-    share_phrase,
-    tally,
-)
+from whence.report.credit.sentences import AccountLine, account, contributor_name, estimator_title, share_phrase, tally
 from whence.report.credit.share import LABELS, BehaviourShares, Share
 from whence.report.credit.statement import write_statement
 from whence.report.picture import SMALL, Picture, data_uri
@@ -39,15 +32,10 @@ BAR_STYLES = {"nothing": "within", "unknown": "untested"}
 
 
 def write_credit_report(folder: Path, out: Path | None = None) -> Path:
-    """Write the report of credit: one self-contained HTML file.
+    """Return the file of the report of credit, one self-contained HTML page that is written anew.
 
-    Args:
-        folder: A credit folder: the shares of one or more estimators (each a directory), `data/` with the training
-            examples and `queries/` with the queries, where there are some.
-        out: The file; default `report.html` in the folder. One that is there is replaced.
-
-    Returns:
-        The file.
+    The folder holds the shares of one or more estimators (each a directory), `data/` with the training examples and
+    `queries/` with the queries, where there are some. `out` is by default `report.html` in it.
 
     Raises:
         ArtefactError: There are no shares, or something is missing or damaged.
@@ -139,29 +127,17 @@ def _tables(folder: CreditFolder, explained: Explained) -> Iterator[ShareTable]:
             shares = BehaviourShares.of(credit, explained.name)
             rows = [_row(shares, share) for share in shares.shares]
             first, last = _fold(shares)
-            yield ShareTable(
-                name,
-                tally(shares.verdicts),
-                shares.format.units,
-                rows[:first],
-                rows[first:last],
-                rows[last:],
-                account(shares),
-            )
+            label, units = tally([share.verdict for share in shares.shares]), shares.format.units
+            yield ShareTable(name, label, units, rows[:first], rows[first:last], rows[last:], account(shares))
 
 
 def _row(behaviour: BehaviourShares, share: Share) -> ShareRow:
     written, percent = behaviour.format, behaviour.format.percent(share.value)
+    number = written.signed(share.value) + (f" ({percent})" if percent else "")
     interval = "" if share.interval is None else " to ".join(map(written.signed, share.interval))
-    return ShareRow(
-        contributor_name(share.unit),
-        share.examples,
-        share_bar(behaviour, share),
-        f"{written.signed(share.value)}{f' ({percent})' if percent else ''}",
-        interval,
-        share.verdict,
-        LABELS[share.verdict] if share.verdict in ("nothing", "below") else "",
-    )
+    label = LABELS[share.verdict] if share.verdict in ("nothing", "below") else ""
+    bar = share_bar(behaviour, share)
+    return ShareRow(contributor_name(share.unit), share.examples, bar, number, interval, share.verdict, label)
 
 
 def share_bar(behaviour: BehaviourShares, share: Share) -> Markup:

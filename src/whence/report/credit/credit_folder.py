@@ -51,11 +51,7 @@ class CreditFolder:
         return pictures is not None and max(pictures.size[1:]) <= CRISP
 
     def estimator(self, name: str | None) -> str:
-        """Return the name of an estimator; None stands for the first one.
-
-        Raises:
-            ArtefactError: There are no shares by it.
-        """
+        """Return the name of an estimator, by default of the first one; ArtefactError if there are no shares by it."""
         if name is None:
             return next(iter(self.credits))
         if name not in self.credits:

@@ -19,13 +19,7 @@ from whence.ensemble.make_landscape import PLACEBOS
 from whence.ensemble.members import member_name
 from whence.errors import join_names
 from whence.report.ensemble.ablation_card import ABLATIONS, HINT, ablation_cards, comparison
-from whence.report.ensemble.landscape_card import (
-    LANDSCAPES,
-    landscape_cards,
-    loss_readings,
-    nearest_command,
-    outcomes,
-)
+from whence.report.ensemble.landscape_card import LANDSCAPES, landscape_cards, loss_readings, nearest_command, outcomes
 from whence.report.ensemble.radii import compare_radii
 from whence.report.ensemble.unit import TrainingImages
 from whence.report.picture import CRISP, LARGE, SMALL, Picture, data_uri
@@ -35,18 +29,15 @@ from whence.statistics.placebo_test import LEVEL, placebos_needed
 
 #: Pictures of which the typical distance is taken.
 COMPARED = 64
+#: Pictures shown of a set, and sets shown.
+PICTURES, SETS = 200, 20
 
 
 def write_report(ensemble: Ensemble, out: Path | None = None, beside: Sequence[Ensemble] = ()) -> Path:
-    """Write the report of an ensemble: one self-contained HTML file.
+    """Return the file of the report of an ensemble, one self-contained HTML page that is written anew.
 
-    Args:
-        ensemble: A whole ensemble.
-        out: The file; default ``report.html`` in the ensemble's directory. One that is there is replaced.
-        beside: Ensembles whose radii are compared with this one's.
-
-    Returns:
-        The file.
+    `out` is by default ``report.html`` in the ensemble's directory. The radii of the ensembles `beside` are compared
+    with this one's.
 
     Raises:
         ArtefactError: Training images, pictures, ablations or landscapes are damaged; or with `beside`, an ensemble has
@@ -132,10 +123,7 @@ def provenance(ensemble: Ensemble) -> dict[str, dict[str, str]]:
     manifest, book = ensemble.manifest, ensemble.codebook
     members = [manifest.parts[member_name(m)] for m in range(book.members)]
     return {
-        "Fingerprints": {
-            "ensemble": manifest.fingerprint,
-            "training data": str(manifest.inputs["data"]),
-        },
+        "Fingerprints": {"ensemble": manifest.fingerprint, "training data": str(manifest.inputs["data"])},
         "Settings": {"codebook_seed": str(book.seed), **flat_settings(manifest.made["config"])},
         "Versions": versions(manifest),
         "Members": {
@@ -162,10 +150,6 @@ def commands(ensemble: Ensemble, sets: Sequence[Samples]) -> dict[str, str]:
     }
 
 
-#: Pictures shown of a set, and sets shown.
-PICTURES, SETS = 200, 20
-
-
 @dataclass(frozen=True)
 class Gallery:
     """A set of pictures that were drawn together."""
@@ -182,21 +166,15 @@ class Gallery:
 
 
 def sample_sets(ensemble: Ensemble) -> list[Samples]:
-    """Return all pictures that this ensemble drew: those of all members first, then by seed and units.
-
-    Pictures of another ensemble in the same directory are left out.
-    """
-    folders = [path for path in artefacts.whole(ensemble.path / "samples", "*") if _is_sample_set(path.name)]
+    """Return the pictures that this ensemble drew, not another one: those of all members first, by seed and units."""
+    folders = artefacts.whole(ensemble.path / "samples", "*")
     sets = [
         Samples.open(folder)
         for folder in folders
-        if artefacts.read_manifest(folder, "samples").inputs["ensemble"] == ensemble.manifest.fingerprint
+        if re.fullmatch(r"\d+(-without-.+)?", folder.name)
+        and artefacts.read_manifest(folder, "samples").inputs["ensemble"] == ensemble.manifest.fingerprint
     ]
     return sorted(sets, key=lambda samples: (bool(samples.without), samples.seed, samples.without))
-
-
-def _is_sample_set(name: str) -> bool:
-    return re.fullmatch(r"\d+(-without-.+)?", name) is not None
 
 
 def gallery(samples: Samples, members: int, links: Mapping[str, str]) -> Gallery:

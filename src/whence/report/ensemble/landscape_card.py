@@ -72,9 +72,7 @@ class LandscapeCard:
 
 
 def landscape_cards(
-    landscapes: Sequence[Landscape],
-    training: TrainingImages,
-    losses: Mapping[str, tuple[int, Influence]] | None = None,
+    landscapes: Sequence[Landscape], training: TrainingImages, losses: Mapping[str, tuple[int, Influence]] | None = None
 ) -> Iterator[LandscapeCard]:
     """A card for each landscape, one at a time; `losses` are draws and readings of exact losses, by picture."""
     for k, landscape in enumerate(landscapes):
@@ -204,11 +202,8 @@ def distance_plot(reading: Influence, anchor: str, title: str, description: str)
     parts = [*(tick_y(tick / top, f"{tick:g}") for tick in linear_ticks(top)), *_ranks(len(units))]
     if placebos:
         low, high = middle_range(reading.placebos)
-        parts.append(
-            Markup('<rect class="band" width="100%" y="{}%" height="{}%"/>').format(
-                percent_of(1 - high / top), percent_of((high - low) / top)
-            )
-        )
+        band = Markup('<rect class="band" width="100%" y="{}%" height="{}%"/>')
+        parts.append(band.format(percent_of(1 - high / top), percent_of((high - low) / top)))
         parts.append(level("most", placebos[0] / top))
     if reading.threshold is not None:
         parts.append(level("threshold", reading.threshold / top))

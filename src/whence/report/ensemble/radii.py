@@ -90,16 +90,12 @@ def _radii(letter: str, ensemble: Ensemble) -> EnsembleRadii:
         )
     counts = sorted({reading.matched_count for reading in readings})
     compared = counts[0] > 0
-    details = [
-        plural(len(ensemble.data), "training image"),
-        plural(len(ensemble.codebook.units), "unit"),
-        plural(ensemble.codebook.members, "member"),
-        plural(len(readings), "landscape"),
-    ]
+    book, nouns = ensemble.codebook, ("training image", "unit", "member", "landscape")
+    sizes = (len(ensemble.data), len(book.units), book.members, len(readings))
+    details = list(map(plural, sizes, nouns))
     if compared:
-        details.append(
-            f"compared among {' to '.join(f'{count:,}' for count in dict.fromkeys([counts[0], counts[-1]]))}"
-        )
+        ends = dict.fromkeys([counts[0], counts[-1]])
+        details.append(f"compared among {' to '.join(f'{count:,}' for count in ends)}")
     return EnsembleRadii(
         letter=letter,
         name=ensemble.path.resolve().name,
@@ -146,11 +142,8 @@ def radius_plot(ensembles: Sequence[EnsembleRadii], anchor: str, title: str, des
         same_size = [other.letter for other in ensembles if other.images == ensemble.images]
         aside = ASIDE * (same_size.index(ensemble.letter) - (len(same_size) - 1) / 2)
         place = places[ensemble.letter] = Place(along(ensemble.images, left, right), aside)
-        marks = [
-            MARKS[name].format(100 * (1 - along(height, low, high)))
-            for name, height in ensemble.heights.items()
-            if height
-        ]
+        known = {name: height for name, height in ensemble.heights.items() if height}
+        marks = [MARKS[name].format(100 * (1 - along(height, low, high))) for name, height in known.items()]
         parts.append(place.put(Markup("").join(marks)))
     return frame([*parts, *_letters(places)], anchor, title, description, ("geometric mean radius", "training images"))
 

@@ -48,10 +48,8 @@ class TrainingImages:
 
     def closest(self, likeness: Scores, query: str) -> list[Picture]:
         """The training images with the largest scores for a query, with their distances."""
-        return [
-            self.picture(self.data.index_of(name), f"distance {number(abs(score))}")
-            for name, score in likeness.top(query, CLOSEST)
-        ]
+        best = likeness.top(query, CLOSEST)
+        return [self.picture(self.data.index_of(name), f"distance {number(abs(score))}") for name, score in best]
 
     def closest_units(self, likeness: Scores, query: str) -> list[str]:
         """The units whose most similar image has the largest scores for a query: "anna (2.31)"."""
@@ -77,10 +75,8 @@ class TrainingImages:
         """How many of the survivors were trained on the twin, and so on the pixels of the removed image."""
         columns = self.codebook.columns(self.data.units[twin])
         count = int(self.codebook.bits[np.ix_(list(survivors), columns)].all(axis=1).sum())
-        start = (
-            f"Training image {self.data.ids[n]} has an identical twin, {self.data.ids[twin]} of "
-            f"{unit_phrase(self.data.units[twin])}, which was not removed: "
-        )
+        ids, owners = self.data.ids, unit_phrase(self.data.units[twin])
+        start = f"Training image {ids[n]} has an identical twin, {ids[twin]} of {owners}, which was not removed: "
         if not count:
             return start + "none of the surviving members was trained on it."
         members = plural(len(survivors), "surviving member")

@@ -1,4 +1,4 @@
-"""The report of scores: one page that needs no network, server or script."""
+"""The report of scores: for every query its proponents and opponents in pictures, with their Monte Carlo error."""
 
 from __future__ import annotations
 
@@ -25,15 +25,11 @@ PAIRS = 10
 
 
 def write_scores_report(folder: Path, out: Path | None = None) -> Path:
-    """Write the report of scores: one self-contained HTML file.
+    """Return the file of the report of scores, one self-contained HTML page that is written anew.
 
-    Args:
-        folder: A folder with the scores of one or more methods (each a directory) and ``pictures/``. Gradient norms
-            in ``norms.parquet`` (columns readout, timestep, norm) are plotted where they are there.
-        out: The file; default ``report.html`` in the folder. One that is there is replaced.
-
-    Returns:
-        The file.
+    The folder holds the scores of one or more methods (each a directory) and ``pictures/``. Gradient norms in
+    ``norms.parquet`` (columns readout, timestep, norm) are plotted where they are there. `out` is by default
+    ``report.html`` in the folder.
 
     Raises:
         ArtefactError: There are no scores, or something is missing or damaged.

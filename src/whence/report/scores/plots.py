@@ -1,4 +1,4 @@
-"""How concentrated scores are: the share of the largest scores in the sum of all |scores|."""
+"""The plots of scores: the share of the largest in the sum of all |scores|, and gradient norms against timesteps."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ from whence.statistics.ticks import linear_ticks, log_ticks
 
 #: Points of a curve, and styles of lines.
 POINTS, STYLES = 60, 12
+#: Bins of timesteps at most, and pairs in a bin on average at least.
+BINS, PAIRS = 40, 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,10 +37,6 @@ def share_curve(scores: Tensor, unsigned: bool = False) -> Tensor | None:
     """Return Σ over the k largest |s| / Σ|s| for k = 1 ... N, float64 [N].
 
     None where it means nothing: all scores are 0, or scores without a sign are below 0, as distances are.
-
-    Example:
-        >>> share_curve(torch.tensor([1.0, -6.0, 3.0])).tolist()
-        [0.6, 0.9, 1.0]
     """
     sizes = scores.double().abs()
     if not sizes.any() or (unsigned and bool((scores < 0).any())):
@@ -48,22 +46,12 @@ def share_curve(scores: Tensor, unsigned: bool = False) -> Tensor | None:
 
 
 def share_counts(count: int) -> list[int]:
-    """Return the numbers k of largest scores whose share is stated for N examples: 1, 10, 100 and 1%, below N.
-
-    Example:
-        >>> share_counts(1500), share_counts(40)
-        ([1, 10, 15, 100], [1, 10])
-    """
+    """Return the numbers k of largest scores whose share is stated for N examples: 1, 10, 100 and 1%, below N."""
     return sorted({k for k in (1, 10, 100, math.ceil(count / 100)) if k < count}) or [count]
 
 
 def largest_phrase(k: int, count: int) -> str:
-    """Return a phrase for the k largest of N.
-
-    Example:
-        >>> largest_phrase(1, 1500), largest_phrase(15, 1500)
-        ('largest', 'largest 15 (1%)')
-    """
+    """Return a phrase for the k largest of N: ``largest``, or ``largest 15 (1%)``."""
     percent = " (1%)" if k == math.ceil(count / 100) and count >= 100 else ""
     return f"largest{f' {k:,}' if k > 1 else ''}{percent}"
 
@@ -126,15 +114,8 @@ def _path(across: Sequence[float], heights: Sequence[float]) -> str:
     return "M" + "L".join(places)
 
 
-#: Bins of timesteps at most, and pairs in a bin on average at least.
-BINS, PAIRS = 40, 10
-
-
 def norm_plot(timesteps: Tensor, norms: Tensor, anchor: str, title: str) -> Markup:
-    """Plot median and middle 80% of gradient norms [n] over bins of their timesteps [n], on a logarithmic axis.
-
-    Returns:
-        The plot.
+    """Return a plot of median and middle 80% of gradient norms [n] over bins of timesteps [n], on a logarithmic axis.
 
     Raises:
         DataError: There are no pairs of finite numbers, or no norm is above 0.
@@ -158,19 +139,12 @@ def norm_plot(timesteps: Tensor, norms: Tensor, anchor: str, title: str) -> Mark
         f"The median is smallest near timestep {middles[smallest].item():.0f}, {quantiles[smallest, 1].item():.3g}, "
         f"and largest near timestep {middles[biggest].item():.0f}, {quantiles[biggest, 1].item():.3g}."
     )
-    return frame(
-        [*parts, square(curves)], anchor, title, description, ("gradient norm", "timestep, from clean to noise")
-    )
+    axes = ("gradient norm", "timestep, from clean to noise")
+    return frame([*parts, square(curves)], anchor, title, description, axes)
 
 
 def norm_quantiles(timesteps: Tensor, norms: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the mean timestep [b] and the 10%, 50% and 90% quantiles of norms [b, 3] of every bin that is not empty.
-
-    Example:
-        >>> middles, quantiles = norm_quantiles(torch.tensor([0.0, 10.0]), torch.tensor([3.0, 3.0]))
-        >>> middles.tolist(), quantiles.tolist()
-        ([5.0], [[3.0, 3.0, 3.0]])
-    """
+    """Return the mean timestep [b] and the 10%, 50% and 90% quantiles of norms [b, 3] of every bin with norms."""
     timesteps, norms = timesteps.double(), norms.double()
     bins = max(1, min(BINS, len(norms) // PAIRS))
     first, last = timesteps.min(), timesteps.max()

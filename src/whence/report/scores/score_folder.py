@@ -148,8 +148,6 @@ def _norms(file: Path) -> dict[str, tuple[Tensor, Tensor]]:
     if not {"readout", "timestep", "norm"} <= set(table):
         raise ArtefactError(f"{file} has the columns {', '.join(table)}; expected readout, timestep and norm.")
     timesteps, norms = (torch.tensor(table[name], dtype=torch.float64) for name in ("timestep", "norm"))
-    by_readout = {}
-    for readout in dict.fromkeys(table["readout"]):
-        rows = torch.tensor([name == readout for name in table["readout"]])
-        by_readout[str(readout)] = (timesteps[rows], norms[rows])
-    return by_readout
+    readouts = dict.fromkeys(table["readout"])
+    rows = {str(readout): torch.tensor([name == readout for name in table["readout"]]) for readout in readouts}
+    return {readout: (timesteps[row], norms[row]) for readout, row in rows.items()}
