@@ -50,9 +50,8 @@ def along(value: float, low: float, high: float) -> float:
 def square(paths: Mapping[str, str]) -> Markup:
     """Lines in the square that is stretched over the plot: path data by class."""
     lines = [Markup('<path class="{}" d="{}"/>').format(name, path) for name, path in paths.items() if path]
-    return Markup('<svg viewBox="0 0 {0} {0}" preserveAspectRatio="none">{1}</svg>').format(
-        SIDE, Markup("").join(lines)
-    )
+    svg = Markup('<svg viewBox="0 0 {0} {0}" preserveAspectRatio="none">{1}</svg>')
+    return svg.format(SIDE, Markup("").join(lines))
 
 
 def dots(places: Iterable[str]) -> str:

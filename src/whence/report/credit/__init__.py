@@ -16,7 +16,7 @@ from whence.report.credit.credit_folder import CreditFolder, by_picture, how_mad
 from whence.report.credit.sentences import AccountLine, account, contributor_name, estimator_title, share_phrase, tally
 from whence.report.credit.share import LABELS, BehaviourShares, Share
 from whence.report.credit.statement import write_statement
-from whence.report.picture import SMALL, Picture, data_uri
+from whence.report.picture import Picture
 from whence.report.plot import interval_bar
 from whence.report.template import fill
 
@@ -85,8 +85,7 @@ class ShareSection:
 def render(folder: CreditFolder, place: Path) -> str:
     """The report as HTML; links to the tables start from the folder `place`."""
     pictures = by_picture(folder.explained)
-    bars_each = len(folder.credits) * len(folder.any.units)
-    first_pictures = list(pictures.items())[: min(MOST, max(FEWEST, BARS // bars_each))]
+    shown = min(MOST, max(FEWEST, BARS // (len(folder.credits) * len(folder.any.units))))
     of_model = [behaviour for behaviour in folder.explained if behaviour.picture is None]
     return fill(
         "credit.html.j2",
@@ -104,7 +103,7 @@ def render(folder: CreditFolder, place: Path) -> str:
         model=[_section(folder, f"b{k}", behaviour.title, [behaviour]) for k, behaviour in enumerate(of_model)],
         pictures=[
             _section(folder, f"p{k}", f"Picture {name}", behaviours, name)
-            for k, (name, behaviours) in enumerate(first_pictures)
+            for k, (name, behaviours) in enumerate(list(pictures.items())[:shown])
         ],
         query_count=len(pictures),
         table_folders=_table_folders(folder, place),
@@ -115,8 +114,7 @@ def render(folder: CreditFolder, place: Path) -> str:
 def _section(
     folder: CreditFolder, anchor: str, title: str, behaviours: list[Explained], query: str | None = None
 ) -> ShareSection:
-    pixels = None if query is None else folder.query(query)
-    picture = None if pixels is None else Picture(data_uri(pixels, SMALL), title, title)
+    picture = None if query is None else folder.picture(query, title)
     rows = [(behaviour, meaning(behaviour.name), list(_tables(folder, behaviour))) for behaviour in behaviours]
     return ShareSection(anchor, title, picture, rows)
 

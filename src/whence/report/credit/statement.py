@@ -133,9 +133,8 @@ def share_card(credit: Credit, explained: Explained, unit: str) -> ShareCard:
 def _queries(folder: CreditFolder, credit: Credit, unit: str) -> Iterator[QueryShares]:
     """Every query, with the shares of a contributor in it."""
     for name, behaviours in by_picture(credit.explained).items():
-        pixels = folder.query(name)
-        picture = None if pixels is None else Picture(data_uri(pixels, SMALL), f"Picture {name}", name)
-        yield QueryShares(name, picture, [share_card(credit, behaviour, unit) for behaviour in behaviours])
+        cards = [share_card(credit, behaviour, unit) for behaviour in behaviours]
+        yield QueryShares(name, folder.picture(name, name), cards)
 
 
 def _outcome(queries: Sequence[QueryShares]) -> str:

@@ -180,17 +180,16 @@ def sample_sets(ensemble: Ensemble) -> list[Samples]:
 def gallery(samples: Samples, members: int, links: Mapping[str, str]) -> Gallery:
     """The first pictures of a set; `links` are the places on the page where a picture is explained, by its name."""
     names, without = samples.names, samples.without
-    title = f"Pictures {names[0]} to {names[-1]}" if len(names) > 1 else f"Picture {names[0]}"
+    suffix = f", drawn without {unit_phrase(without)}" if without else ""
+    title = (f"Pictures {names[0]} to {names[-1]}" if len(names) > 1 else f"Picture {names[0]}") + suffix
     explanation = f"Drawn by all {members} members."
     if without:
-        title += f", drawn without {unit_phrase(without)}"
         explanation = (
             f"No member that drew them was trained on {unit_phrase(without)}. "
             f"{len(samples.manifest.made['members'])} of {plural(members, 'member')} drew them. "
             + (f"The units: {join_names(without, most=20)}." if len(without) > 3 else "")
         )
         links = {}
-    suffix = f", drawn without {unit_phrase(without)}" if without else ""
     pictures = [
         Picture(data_uri(image, SMALL), f"Picture {name}{suffix}", name, link=links.get(name, ""))
         for name, image in zip(names, images.to_pixels(samples.pictures[:PICTURES]), strict=False)

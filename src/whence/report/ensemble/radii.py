@@ -60,12 +60,7 @@ class RadiusComparison:
 
 
 def compare_radii(ensembles: Sequence[Ensemble]) -> RadiusComparison:
-    """Return the radii of ensembles whose pictures have one size, from the fewest training images; twice counts once.
-
-    Raises:
-        ArtefactError: An ensemble has no landscapes.
-        MismatchError: Their pictures have different sizes, so their distances can't be compared.
-    """
+    """Return the radii of different ensembles whose pictures have one size, from the fewest training images."""
     different = {ensemble.path.resolve(): ensemble for ensemble in ensembles}.values()
     paths = {ensemble.data.size: ensemble.path for ensemble in different}
     if len(paths) > 1:
@@ -126,9 +121,8 @@ class Place:
 
     def put(self, content: Markup) -> Markup:
         """The content at this place."""
-        return Markup('<svg x="{:.4g}%" width="1"><g transform="translate({:.4g})">{}</g></svg>').format(
-            100 * self.share, self.aside, content
-        )
+        svg = Markup('<svg x="{:.4g}%" width="1"><g transform="translate({:.4g})">{}</g></svg>')
+        return svg.format(100 * self.share, self.aside, content)
 
 
 def radius_plot(ensembles: Sequence[EnsembleRadii], anchor: str, title: str, description: str) -> Markup:

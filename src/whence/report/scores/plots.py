@@ -34,10 +34,7 @@ class Concentration:
 
 
 def share_curve(scores: Tensor, unsigned: bool = False) -> Tensor | None:
-    """Return Σ over the k largest |s| / Σ|s| for k = 1 ... N, float64 [N].
-
-    None where it means nothing: all scores are 0, or scores without a sign are below 0, as distances are.
-    """
+    """Return Σ over the k largest |s| / Σ|s| for k = 1 ... N, float64 [N]; None for distances and where all are 0."""
     sizes = scores.double().abs()
     if not sizes.any() or (unsigned and bool((scores < 0).any())):
         return None
@@ -115,11 +112,7 @@ def _path(across: Sequence[float], heights: Sequence[float]) -> str:
 
 
 def norm_plot(timesteps: Tensor, norms: Tensor, anchor: str, title: str) -> Markup:
-    """Return a plot of median and middle 80% of gradient norms [n] over bins of timesteps [n], on a logarithmic axis.
-
-    Raises:
-        DataError: There are no pairs of finite numbers, or no norm is above 0.
-    """
+    """Plot median and middle 80% of gradient norms [n] over bins of their timesteps [n], on a logarithmic axis."""
     if timesteps.shape != norms.shape or not len(norms) or not (norms > 0).any() or not norms.isfinite().all():
         raise DataError(f"A plot of norms needs as many finite norms as timesteps, some above 0; given {title!r}.")
     middles, quantiles = norm_quantiles(timesteps, norms)

@@ -69,11 +69,6 @@ class Ranking:
         """Whether there can be opponents."""
         return self.scores.sign != "unsigned"
 
-    @cached_property
-    def curve(self) -> Tensor | None:
-        """The share of the largest scores in the sum of |score|."""
-        return share_curve(self.row, not self.signed)
-
     def ends(self, most: int) -> tuple[list[int], list[int]]:
         """Columns of the largest scores and of the smallest below 0, outermost first; unsigned: of the largest."""
         order = torch.argsort(self.row, descending=True, stable=True)
@@ -186,12 +181,13 @@ def method_result(name: str, ranking: Ranking, units: tuple[tuple[Entry, ...], i
     """The scores of a query by one method; `units` are those of its units, with the power of ten of their numbers."""
     first, last = ranking.ends(SHOWN)
     scale, scores = ranking.scale([*first, *last]), ranking.scores
+    curve = share_curve(ranking.row, not ranking.signed)
     entries = {n: ranking.entry(n, scale, *_unit(scores, n)) for n in (*first, *last)}
     return MethodResult(
         method=name,
         label=_label(ranking),
         rises=None if ranking.rises is None else int(ranking.rises.sum()),
-        sentences=tuple(filter(None, (_outcome(ranking), share_sentence(ranking.curve, len(scores.examples))))),
+        sentences=tuple(filter(None, (_outcome(ranking), share_sentence(curve, len(scores.examples))))),
         power=scale.power,
         proponents=tuple(entries[n] for n in first),
         opponents=tuple(entries[n] for n in last),

@@ -17,8 +17,6 @@ from whence.scores.scores import Scores
 
 #: Queries on the page.
 QUERIES = 50
-#: Inputs that scores of one folder have in common where they state them.
-COMMON = ("data", "queries")
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,12 +52,7 @@ class ScoreFolder:
 
     @classmethod
     def read(cls, path: Path) -> ScoreFolder:
-        """Return what is in a folder, checking every file by hash.
-
-        Raises:
-            ArtefactError: There are no scores, or something is missing or damaged.
-            MismatchError: The scores, or the pictures, are of different queries or examples.
-        """
+        """Return what is in a folder, checking every file by hash; errors as in `write_scores_report`."""
         folders = artefacts.of_kind(path, "scores")
         if not folders:
             raise ArtefactError(
@@ -130,7 +123,7 @@ def _first(scores: Scores) -> Scores:
 
 def _require_common(path: Path, manifests: Mapping[str, Manifest]) -> None:
     """Check that scores were made from the same inputs, where they state them."""
-    for role in COMMON:
+    for role in ("data", "queries"):
         stated = {manifest.inputs[role]: name for name, manifest in manifests.items() if role in manifest.inputs}
         if len(stated) > 1:
             (a, first), (b, second) = list(stated.items())[:2]
