@@ -16,7 +16,7 @@ from torch import Tensor
 
 from whence import artefacts
 from whence.artefacts import Manifest
-from whence.errors import ArtefactError, DataError, MismatchError, WhenceError
+from whence.errors import ArtefactError, DataError, WhenceError
 
 
 @dataclass(frozen=True)
@@ -156,7 +156,7 @@ class Scores:
         }
         try:
             manifest = artefacts.existing(path, "scores", inputs=inputs, made=made)
-        except (MismatchError, ArtefactError):
+        except ArtefactError:
             if not renew:
                 raise
             manifest = None

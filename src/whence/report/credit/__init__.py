@@ -32,7 +32,7 @@ BAR_STYLES = {"nothing": "within", "unknown": "untested"}
 
 
 def write_credit_report(folder: Path, out: Path | None = None) -> Path:
-    """Return the file of the report of credit, one self-contained HTML page that is written anew.
+    """Return the path of the report of credit, written as one self-contained HTML file that replaces an older one.
 
     The folder holds the shares of one or more estimators (each a directory), `data/` with the training examples and
     `queries/` with the queries, where there are some. `out` is by default `report.html` in it.

@@ -39,7 +39,7 @@ APART = 22
 
 
 def write_statement(folder: Path, unit: str, out: Path | None = None, estimator: str | None = None) -> Path:
-    """Return the file of the statement for one contributor, one self-contained HTML page that is written anew.
+    """Return the path of a contributor's statement, written as one self-contained HTML file that replaces an older one.
 
     The folder is as in `write_credit_report`; `out` is by default `statements/UNIT.html` in it. The estimator is by
     default the first whose shares add up.

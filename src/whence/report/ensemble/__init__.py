@@ -34,7 +34,7 @@ PICTURES, SETS = 200, 20
 
 
 def write_report(ensemble: Ensemble, out: Path | None = None, beside: Sequence[Ensemble] = ()) -> Path:
-    """Return the file of the report of an ensemble, one self-contained HTML page that is written anew.
+    """Return the path of the report of an ensemble, written as one self-contained HTML file that replaces an older one.
 
     `out` is by default ``report.html`` in the ensemble's directory. The radii of the ensembles `beside` are compared
     with this one's.
@@ -167,10 +167,9 @@ class Gallery:
 
 def sample_sets(ensemble: Ensemble) -> list[Samples]:
     """Return the pictures that this ensemble drew, not another one: those of all members first, by seed and units."""
-    folders = artefacts.whole(ensemble.path / "samples", "*")
     sets = [
         Samples.open(folder)
-        for folder in folders
+        for folder in artefacts.whole(ensemble.path / "samples", "*")
         if re.fullmatch(r"\d+(-without-.+)?", folder.name)
         and artefacts.read_manifest(folder, "samples").inputs["ensemble"] == ensemble.manifest.fingerprint
     ]

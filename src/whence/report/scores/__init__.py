@@ -25,7 +25,7 @@ PAIRS = 10
 
 
 def write_scores_report(folder: Path, out: Path | None = None) -> Path:
-    """Return the file of the report of scores, one self-contained HTML page that is written anew.
+    """Return the path of the report of scores, written as one self-contained HTML file that replaces an older one.
 
     The folder holds the scores of one or more methods (each a directory) and ``pictures/``. Gradient norms in
     ``norms.parquet`` (columns readout, timestep, norm) are plotted where they are there. `out` is by default
