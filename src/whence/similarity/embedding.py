@@ -50,12 +50,7 @@ class Embedder:
 
     @classmethod
     def load(cls, folder: str | Path) -> Embedder:
-        """Return the model in a local folder; nothing is downloaded, unpickled or run from it.
-
-        Raises:
-            ConfigError: transformers is not installed.
-            ArtefactError: The folder holds no vision model that can be used.
-        """
+        """Return the model in a local folder, with errors as in `embed`; nothing is downloaded, unpickled or run."""
         folder = Path(folder)
         try:
             import transformers
