@@ -30,7 +30,7 @@ from whence.attribution.feature_pair import FeaturePair
 from whence.attribution.methods import METHODS
 from whence.cli.show import progress
 from whence.engine import Engine
-from whence.scores.significance import half_width, rising
+from whence.scores.jackknife import half_width, rising
 from whence.statistics.ranks import agreement
 
 RUNS = Path("runs/errors")

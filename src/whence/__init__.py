@@ -36,8 +36,7 @@ _CONTENTS = {
     # Attribution of any model: scores
     "attribution.attribute": "attribute", "attribution.method": "Method", "attribution.queries": "read_queries",
     "attribution.request": "AttributionConfig", "gradients.compression": "Compression",
-    "scores.scores": "Estimand Scores", "similarity.attributors": "Attributor attributor",
-    "similarity.pixel": "pixel",
+    "scores.scores": "Estimand Scores", "similarity.attributors": "Attributor attributor pixel",
     # Evaluation against retrained models and ensembles
     "evaluation.bank": "Bank BankConfig PoolRequest build_bank build_pool",
     "evaluation.exact.false_attribution": "false_attribution", "evaluation.exact.false_rate": "FalseAttribution",
@@ -92,8 +91,7 @@ if TYPE_CHECKING:  # `as` tells type checkers that a name is public
     from whence.attribution.request import AttributionConfig as AttributionConfig
     from whence.gradients.compression import Compression as Compression
     from whence.scores.scores import Estimand as Estimand, Scores as Scores
-    from whence.similarity.attributors import Attributor as Attributor, attributor as attributor
-    from whence.similarity.pixel import pixel as pixel
+    from whence.similarity.attributors import Attributor as Attributor, attributor as attributor, pixel as pixel
     from whence.evaluation.bank import Bank as Bank, BankConfig as BankConfig, PoolRequest as PoolRequest
     from whence.evaluation.bank import build_bank as build_bank, build_pool as build_pool
     from whence.evaluation.exact.false_attribution import false_attribution as false_attribution

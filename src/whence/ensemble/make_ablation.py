@@ -20,7 +20,7 @@ from whence.ensemble.placebos import placebo
 from whence.ensemble.sampling import Samples, find_sample
 from whence.ensemble.trajectories import Trajectory, draw_trajectories
 from whence.seeds import derived_seed
-from whence.similarity.pixel import pixel
+from whence.similarity.attributors import pixel
 
 
 def ablate(

@@ -111,7 +111,7 @@ def _first_unit(ensemble: whence.Ensemble) -> whence.Attributor:
 
 def _all_samples(ensemble: whence.Ensemble) -> list[str]:
     """SEED/INDEX of all pictures that were drawn by all members."""
-    from whence.report.ensemble.gallery import sample_sets
+    from whence.report.ensemble import sample_sets
 
     names = [name for samples in sample_sets(ensemble) if not samples.without for name in samples.names]
     if not names:

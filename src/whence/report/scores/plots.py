@@ -1,4 +1,4 @@
-"""How concentrated scores are: the share of the largest scores in the sum of all |scores|."""
+"""The plots of scores: the share of the largest in the sum of all |scores|, and gradient norms against timesteps."""
 
 from __future__ import annotations
 
@@ -11,13 +11,16 @@ import torch
 from markupsafe import Markup
 from torch import Tensor
 
-from whence.report.plot import SIDE, frame, square, tick_x, tick_y
+from whence.errors import DataError
+from whence.report.plot import SIDE, along, frame, square, tick_x, tick_y
 from whence.report.text import percent, round_number
 from whence.scores.scores import Scores
-from whence.statistics.ticks import log_ticks
+from whence.statistics.ticks import linear_ticks, log_ticks
 
 #: Points of a curve, and styles of lines.
 POINTS, STYLES = 60, 12
+#: Bins of timesteps at most, and pairs in a bin on average at least.
+BINS, PAIRS = 40, 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,14 +34,7 @@ class Concentration:
 
 
 def share_curve(scores: Tensor, unsigned: bool = False) -> Tensor | None:
-    """Return Σ over the k largest |s| / Σ|s| for k = 1 ... N, float64 [N].
-
-    None where it means nothing: all scores are 0, or scores without a sign are below 0, as distances are.
-
-    Example:
-        >>> share_curve(torch.tensor([1.0, -6.0, 3.0])).tolist()
-        [0.6, 0.9, 1.0]
-    """
+    """Return Σ over the k largest |s| / Σ|s| for k = 1 ... N, float64 [N]; None for distances and where all are 0."""
     sizes = scores.double().abs()
     if not sizes.any() or (unsigned and bool((scores < 0).any())):
         return None
@@ -47,22 +43,12 @@ def share_curve(scores: Tensor, unsigned: bool = False) -> Tensor | None:
 
 
 def share_counts(count: int) -> list[int]:
-    """Return the numbers k of largest scores whose share is stated for N examples: 1, 10, 100 and 1%, below N.
-
-    Example:
-        >>> share_counts(1500), share_counts(40)
-        ([1, 10, 15, 100], [1, 10])
-    """
+    """Return the numbers k of largest scores whose share is stated for N examples: 1, 10, 100 and 1%, below N."""
     return sorted({k for k in (1, 10, 100, math.ceil(count / 100)) if k < count}) or [count]
 
 
 def largest_phrase(k: int, count: int) -> str:
-    """Return a phrase for the k largest of N.
-
-    Example:
-        >>> largest_phrase(1, 1500), largest_phrase(15, 1500)
-        ('largest', 'largest 15 (1%)')
-    """
+    """Return a phrase for the k largest of N: ``largest``, or ``largest 15 (1%)``."""
     percent = " (1%)" if k == math.ceil(count / 100) and count >= 100 else ""
     return f"largest{f' {k:,}' if k > 1 else ''}{percent}"
 
@@ -123,3 +109,42 @@ def _concentration(name: str, style: str, scores: Scores) -> Concentration:
 def _path(across: Sequence[float], heights: Sequence[float]) -> str:
     places = (f"{SIDE * x:.0f} {SIDE * (1 - y):.0f}" for x, y in zip(across, heights, strict=True))
     return "M" + "L".join(places)
+
+
+def norm_plot(timesteps: Tensor, norms: Tensor, anchor: str, title: str) -> Markup:
+    """Plot median and middle 80% of gradient norms [n] over bins of their timesteps [n], on a logarithmic axis."""
+    if timesteps.shape != norms.shape or not len(norms) or not (norms > 0).any() or not norms.isfinite().all():
+        raise DataError(f"A plot of norms needs as many finite norms as timesteps, some above 0; given {title!r}.")
+    middles, quantiles = norm_quantiles(timesteps, norms)
+    quantiles = quantiles.clamp(min=norms[norms > 0].min().item())
+    low, high = quantiles.min().item() / 1.25, quantiles.max().item() * 1.25
+    top = max(float(timesteps.max()), 1.0)
+    xs = [SIDE * t / top for t in middles.tolist()]
+    lower, median, upper = (
+        [f"{x:.0f} {SIDE * (1 - along(value, low, high)):.0f}" for x, value in zip(xs, row, strict=True)]
+        for row in quantiles.T.tolist()
+    )
+    parts = [tick_y(along(tick, low, high), f"{tick:g}") for tick in log_ticks(low, high)]
+    parts += [tick_x(tick / top, f"{tick:,.0f}") for tick in linear_ticks(top, 5)]
+    curves = {"band": f"M{'L'.join([*lower, *reversed(upper)])}Z", "median": f"M{'L'.join(median)}h0"}
+    smallest, biggest = quantiles[:, 1].argmin(), quantiles[:, 1].argmax()
+    description = (
+        f"The median is smallest near timestep {middles[smallest].item():.0f}, {quantiles[smallest, 1].item():.3g}, "
+        f"and largest near timestep {middles[biggest].item():.0f}, {quantiles[biggest, 1].item():.3g}."
+    )
+    axes = ("gradient norm", "timestep, from clean to noise")
+    return frame([*parts, square(curves)], anchor, title, description, axes)
+
+
+def norm_quantiles(timesteps: Tensor, norms: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the mean timestep [b] and the 10%, 50% and 90% quantiles of norms [b, 3] of every bin with norms."""
+    timesteps, norms = timesteps.double(), norms.double()
+    bins = max(1, min(BINS, len(norms) // PAIRS))
+    first, last = timesteps.min(), timesteps.max()
+    place = ((timesteps - first) / (last - first).clamp(min=1e-300) * bins).long().clamp(max=bins - 1)
+    levels = torch.tensor([0.1, 0.5, 0.9], dtype=torch.float64)
+    rows = [row for b in range(bins) if (row := place == b).any()]
+    return (
+        torch.stack([timesteps[row].mean() for row in rows]),
+        torch.stack([torch.quantile(norms[row], levels) for row in rows]),
+    )
