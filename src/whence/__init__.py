@@ -96,8 +96,8 @@ if TYPE_CHECKING:  # `as` tells type checkers that a name is public
     from whence.similarity.pixel import pixel as pixel
     from whence.evaluation.bank import Bank as Bank, BankConfig as BankConfig, PoolRequest as PoolRequest
     from whence.evaluation.bank import build_bank as build_bank, build_pool as build_pool
-    from whence.evaluation.exact.false_attribution import false_attribution as false_attribution
-    from whence.evaluation.exact.false_rate import FalseAttribution as FalseAttribution
+    from whence.evaluation.false_attribution import false_attribution as false_attribution
+    from whence.evaluation.false_rate import FalseAttribution as FalseAttribution
     from whence.credit.credit import Credit as Credit
     from whence.credit.contributors import Contributors as Contributors
     from whence.credit.behaviours import behaviour as behaviour

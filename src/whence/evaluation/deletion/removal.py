@@ -42,7 +42,7 @@ class Removal:
 
     @classmethod
     def of(cls, bank: Bank, scores: Scores, *, top: str | int = "5%", count: int = 20, seeds: int = 2) -> Removal:
-        """Return the removal of the examples with the largest scores for each query.
+        """Return the removal of the examples with the largest scores for each query, with K training seeds.
 
         Args:
             bank: The bank.
@@ -119,11 +119,7 @@ def removed_rows(bank: Bank, scores: Scores, queries: tuple[int, ...], top: int)
 
 
 def top_count(top: str | int, examples: int) -> int:
-    """Return how many training examples are removed.
-
-    Args:
-        top: A number, or a share in per cent such as ``5%``, which is rounded to whole examples.
-        examples: Training examples, N.
+    """Return how many training examples a number, or a share in per cent such as ``5%``, is.
 
     Raises:
         ConfigError: It is neither, or leaves nothing to remove or to keep.

@@ -55,13 +55,7 @@ def develop(board: Board) -> dict[int, Development]:
 
 
 def development_lds(bank: Bank, queries: Sequence[str], scores: np.ndarray) -> float:
-    """Return the LDS by which settings are chosen: plain, on the development pool and queries, mean over kinds.
-
-    Args:
-        bank: The bank; nothing but its development pool and queries is used.
-        queries: Ids of the queries, Q.
-        scores: [Q, N], examples in the bank's order.
-    """
+    """Return the LDS of scores [Q, N] by which settings are chosen: plain, on the development pool, mean over kinds."""
     pool, row, means = bank.pool(DEVELOPMENT), {name: q for q, name in enumerate(queries)}, []
     for kind in Kind:
         places = query_places(bank, kind, use=Use.DEVELOPMENT).tolist()
@@ -76,15 +70,6 @@ def choose_damping(method: Method, lds: Mapping[float, float]) -> float:
 
     A method that states a damping of its own keeps it: its author also looked at deletions, on data for development.
     Where no LDS is known, the method keeps the usual damping.
-
-    Args:
-        method: The method.
-        lds: Its development LDS by damping.
-
-    Example:
-        >>> from whence.attribution.methods import METHODS
-        >>> choose_damping(METHODS["trak"], {0.1: 0.25, 1.0: 0.5, 10.0: 0.5}), choose_damping(METHODS["trak"], {})
-        (10.0, 0.1)
     """
     if method.damping != DAMPING:
         return method.damping

@@ -29,7 +29,7 @@ from whence.evaluation.leaderboard.development import CHOICES
 from whence.evaluation.leaderboard.ensemble import ENSEMBLE, training_config
 from whence.evaluation.leaderboard.measures import MEASURES
 from whence.evaluation.leaderboard.prediction import CALIBRATION, DETERMINISTIC_LDS, DRAWS, LDS
-from whence.evaluation.leaderboard.runtime import RUNTIME
+from whence.evaluation.leaderboard.scores import RUNTIME
 from whence.evaluation.leaderboard.sections import Section, SectionSpec, is_measured, read_section, write_section
 from whence.evaluation.queries import DEVELOPMENT
 
@@ -43,18 +43,7 @@ ABLATION = SectionSpec(
 #: The sections, in the order of the page.
 SECTIONS = {
     spec.name: spec
-    for spec in (
-        LDS,
-        CHOICES,
-        DRAWS,
-        DETERMINISTIC_LDS,
-        DELETION,
-        MEASURES,
-        CALIBRATION,
-        ENSEMBLE,
-        RUNTIME,
-        ABLATION,
-    )
+    for spec in (LDS, CHOICES, DRAWS, DETERMINISTIC_LDS, DELETION, MEASURES, CALIBRATION, ENSEMBLE, RUNTIME, ABLATION)
 }
 #: These are measured first, in this order: other sections use the features and scores that they make.
 FIRST = ("choices", "lds", "draws", "deterministic", "runtime")
@@ -63,16 +52,12 @@ MEASURED = {name: function for name in [*FIRST, *SECTIONS] if (function := SECTI
 
 
 def measure(board: Board, only: Sequence[str] = (), tell: Callable[[str], None] = lambda _: None) -> None:
-    """Measure the sections that are not there yet; after an interruption it continues.
+    """Measure the sections, by default all, that are not there yet; after an interruption it continues.
 
     Args:
         board: The leaderboard.
         only: Names of sections; default all.
         tell: Called with a line for each section.
-
-    Raises:
-        ConfigError: There is no such section.
-        MismatchError: The folder holds a leaderboard of another bank.
     """
     names = unmeasured_sections(board, only)
     claim_folder(board)
@@ -114,11 +99,7 @@ def inputs_of(board: Board, name: str) -> dict[str, Any]:
 
 
 def claim_folder(board: Board) -> None:
-    """Note in the folder of which bank the leaderboard is.
-
-    Raises:
-        MismatchError: The folder holds a leaderboard of another bank.
-    """
+    """Note in the folder of which bank the leaderboard is; raise MismatchError if it is of another bank."""
     note, fingerprint = board.work / "leaderboard.json", board.bank.manifest.fingerprint
     claimed = artefacts.read_json(note).get("bank") if note.exists() else fingerprint
     if claimed != fingerprint:
@@ -134,8 +115,7 @@ def read_sections(work: Path) -> dict[str, Section]:
     """Return the measured sections of a folder by name, in the order of the page.
 
     Raises:
-        ArtefactError: No section is there, or a file is damaged, of another section, or holds a number that is not
-            finite.
+        ArtefactError: No section is there.
     """
     sections = {name: section for name in SECTIONS if (section := read_section(work, name))}
     if not sections:
@@ -153,10 +133,10 @@ def open_board(bank: str | Path, work: Path, **settings: Any) -> Board:
 
 @dataclass(frozen=True)
 class Rate:
-    """The cost of gradients.
+    """The cost of gradients by all methods in all processes.
 
     Attributes:
-        seconds: Seconds for one picture at one draw, by all methods, in all processes.
+        seconds: Seconds for one picture at one draw.
         memory: Bytes of memory in all.
         disk: Bytes for one picture.
     """
@@ -167,15 +147,7 @@ class Rate:
 
 
 def leaderboard_cost(board: Board, only: Sequence[str] = ()) -> Cost:
-    """Return the cost of the sections that are not measured, from a batch of gradients and a few steps of training.
-
-    Args:
-        board: The leaderboard.
-        only: Names of sections; default all.
-
-    Raises:
-        ConfigError: There is no such section.
-    """
+    """Return the cost of the sections that are not measured, from a batch of gradients and a few training steps."""
     sections, config, bank = unmeasured_sections(board, only), board.config, board.bank
     if not sections:
         return Cost(0.0, 0, 0, "nothing: all sections are there")

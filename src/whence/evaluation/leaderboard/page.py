@@ -42,31 +42,16 @@ class Part(NamedTuple):
 
 
 def write_page(work: Path, out: Path, command: str = "whence leaderboard digits") -> Path:
-    """Write the page of what was measured, and its plots beside it.
+    """Write the page of what was measured in `work` into the folder `out`, and its plots beside it.
 
     The same sections give the same files to the last byte. Plots of sections that are no longer there are removed. If a
-    section is damaged, nothing is written.
-
-    Args:
-        work: Folder of the sections, WORK/lds.json and so on; see `whence.evaluation.leaderboard.sections`.
-        out: Folder of the page, which is replaced.
-        command: The command that measures it all again.
+    section is damaged, nothing is written. The page names the command that measures it all again.
 
     Returns:
         The page, OUT/leaderboard.md.
 
     Raises:
         ArtefactError: Nothing was measured, or a file of a section is damaged.
-
-    Example:
-        >>> from tempfile import TemporaryDirectory
-        >>> from whence import artefacts
-        >>> with TemporaryDirectory() as folder:
-        ...     rows = {"trak": {"seconds": {"value": 12.0}}}
-        ...     artefacts.write_json(Path(folder) / "runtime.json", {"section": "runtime", "rows": rows})
-        ...     text = write_page(Path(folder), Path(folder) / "docs").read_text()
-        >>> "| trak | 12 |" in text
-        True
     """
     sections = read_sections(work)
     plots = draw_plots(sections, rank_methods(sections))
@@ -81,13 +66,7 @@ def write_page(work: Path, out: Path, command: str = "whence leaderboard digits"
 
 
 def page_text(sections: Mapping[str, Section], plots: Mapping[str, Plot], command: str) -> str:
-    """Return the page as Markdown.
-
-    Args:
-        sections: The measured sections.
-        plots: Plots by section.
-        command: The command that measures it all again.
-    """
+    """Return the page as Markdown."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("whence.evaluation", "leaderboard"), trim_blocks=True, lstrip_blocks=True
     )
@@ -118,10 +97,7 @@ def rank_methods(sections: Mapping[str, Section]) -> list[str]:
 
 
 def overview_table(sections: Mapping[str, Section]) -> list[str]:
-    """Return the lines of the table of all methods: their most important figures, of every section.
-
-    Columns and methods without a figure are left out; without any figure there are no lines.
-    """
+    """Return the lines of the table of all methods, with a figure of some section; none without any figure."""
     columns = {
         head: figures
         for name, spec in SECTIONS.items()

@@ -17,12 +17,18 @@ Scores predict a number, not a range: nothing here says how often a measured cha
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from whence.errors import DataError
+from whence.evaluation.bank.alignment import KINDS, align_scores
+from whence.evaluation.bank.bank import Bank
+from whence.evaluation.prediction.ceiling import is_deterministic
+from whence.evaluation.prediction.lds import predictions
+from whence.evaluation.queries import Kind, Use
+from whence.scores.stored import StoredScores
 from whence.statistics.statistic import Statistic, bootstrap_statistic, jackknife_interval
 
 #: Differences between subsets, relative to the largest value, that are rounding.
@@ -54,13 +60,11 @@ class Calibration:
 
 
 def calibration(predicted: np.ndarray, measured: np.ndarray, *, seed: int = 0) -> Calibration:
-    """Return how measured changes follow predicted ones.
+    """Return how measured changes y follow predicted ones x, both [S, Q]; positive: the loss rises.
 
-    Args:
-        predicted: x, [S, Q]: `predictions` of what each subset leaves out; positive: the loss rises.
-        measured: y, [S, Q]: loss after training on the subset, from any point of each query, such as its mean or the
-            loss after training on everything. Slopes and R² don't depend on it; the intercept does.
-        seed: Seed of the bootstrap.
+    Predicted are `predictions` of what each subset leaves out. Measured are losses after training on the subset, from
+    any point of each query, such as its mean or the loss after training on everything: slopes and R² don't depend on
+    it, the intercept does.
 
     Raises:
         DataError: Shapes differ, there are fewer than 3 subsets, a number is not finite, or nothing differs between
@@ -152,3 +156,39 @@ def _over_queries(function: Callable[..., np.ndarray], values: np.ndarray) -> np
     defined = ~np.isnan(values).all(1)
     results[defined] = function(values[defined], axis=1)
     return results
+
+
+def bank_calibration(
+    bank: Bank,
+    stored: Sequence[StoredScores],
+    pool: str = "test",
+    kinds: Sequence[Kind] = KINDS,
+    use: Use = Use.REPORTED,
+) -> dict[Kind, dict[str, Calibration]]:
+    """Return the calibration of each method on a pool, for each kind of query of which there are scores.
+
+    Changes of the loss are measured from the mean of the reference models. For a deterministic pool, which repeats the
+    run of the first reference model, they are measured from that model.
+
+    Raises:
+        MismatchError: Scores are of another model, other data or other queries than the bank.
+        ArtefactError: There is no such pool, or the reference models are not measured.
+        DataError: No query of the kinds has scores by all methods, or nothing differs between the subsets.
+    """
+    models, calibrations = bank.pool(pool), {}
+    full = bank.full[0] if is_deterministic(pool) else bank.full.mean(0)
+    for kind, aligned in align_scores(bank, stored, kinds, use).items():
+        measured = (models.mean - full)[:, aligned.columns]
+        calibrations[kind] = {
+            name: _calibration(name, predictions(~models.kept, scores), measured)
+            for name, scores in aligned.methods.items()
+        }
+    return calibrations
+
+
+def _calibration(name: str, predicted: np.ndarray, measured: np.ndarray) -> Calibration:
+    """Calibration of one method, whose name stands in the error message."""
+    try:
+        return calibration(predicted, measured)
+    except DataError as error:
+        raise DataError(f"{name}: {error}") from None

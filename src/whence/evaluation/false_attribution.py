@@ -35,7 +35,7 @@ from whence.ensemble.model import Ensemble
 from whence.ensemble.sampling import Samples, find_sample
 from whence.ensemble.trajectories import Trajectory, draw_trajectories
 from whence.errors import ConfigError, DataError
-from whence.evaluation.exact.false_rate import FalseAttribution, Trial
+from whence.evaluation.false_rate import FalseAttribution, Trial
 from whence.scores.scores import Scores
 from whence.seeds import derived_seed
 from whence.similarity.attributors import Attributor
@@ -120,10 +120,6 @@ def control_units(units: Sequence[str], sample: str, attributed: str, count: int
 
     Raises:
         ConfigError: There are not that many other units.
-
-    Example:
-        >>> control_units(["a", "b"], "0/3", "a", 1, seed=0)
-        ('b',)
     """
     others = len(set(units) - {attributed})
     if not 1 <= count <= others:
@@ -179,25 +175,14 @@ class _Design:
 
 @dataclass(frozen=True)
 class Removals:
-    """Pictures that an ensemble draws again without one unit each.
-
-    Attributes:
-        ensemble: The ensemble.
-        trajectories: What to draw for each (sample, unit), by the sampler that drew the sample.
-    """
+    """Pictures that an ensemble draws again without one unit each, by the sampler that drew the sample."""
 
     ensemble: Ensemble
     trajectories: dict[SamplerConfig, dict[Removal, Trajectory]]
 
     @classmethod
     def make(cls, ensemble: Ensemble, removals: Sequence[Removal], opened: dict[int, Samples]) -> Removals:
-        """Return what must be drawn; the order of the removals doesn't matter.
-
-        Args:
-            ensemble: A whole ensemble.
-            removals: (SEED/INDEX, unit) of every picture.
-            opened: Samples by seed that were opened and checked before.
-        """
+        """Return what must be drawn; `opened` holds samples by seed that were opened and checked before."""
         trajectories: dict[SamplerConfig, dict[Removal, Trajectory]] = {}
         for name, unit in sorted(set(removals)):
             samples, index = find_sample(ensemble, name, opened)
