@@ -40,7 +40,7 @@ _CONTENTS = {
     "similarity.pixel": "pixel",
     # Evaluation against retrained models and ensembles
     "evaluation.bank": "Bank BankConfig PoolRequest build_bank build_pool",
-    "evaluation.exact.false_attribution": "false_attribution", "evaluation.exact.false_rate": "FalseAttribution",
+    "evaluation.false_attribution": "false_attribution", "evaluation.false_rate": "FalseAttribution",
     # Credit: shares of contributors
     "credit.credit": "Credit", "credit.contributors": "Contributors", "credit.behaviours": "behaviour",
     "credit.estimators": "ESTIMATORS", "credit.study": "Study StudyConfig", "retraining.rule": "RetrainingRule",

@@ -53,22 +53,14 @@ def false_attribution(
     seed: int = 0,
     engine: Engine = DEFAULT,
 ) -> FalseAttribution:
-    """Measure how often an attribution stays although the unit that it names was removed.
+    """Return the rate at which an attribution stays although the unit that it names was removed, with its interval.
+
+    The samples are SEED/INDEX of pictures that the ensemble has drawn; their order doesn't matter. The attributor maps
+    pictures float32 [Q, C, H, W] in [-1, 1] and their names to scores of examples or units; `attributor_of` gives one
+    for every name of `whence methods`. For each sample, `controls` random units are removed, one at a time.
 
     The pictures without u and without r are drawn together and kept, and so is the result: the same call again draws
-    and writes nothing. The order of the samples doesn't matter.
-
-    Args:
-        ensemble: A whole ensemble.
-        samples: SEED/INDEX of pictures that the ensemble has drawn.
-        attributor: From pictures float32 [Q, C, H, W] in [-1, 1] and their names to scores of examples or units;
-            `attributor_of` gives one for every name of `whence methods`.
-        controls: Number of random units that are removed, one at a time, for each sample.
-        seed: Seed of the controls and of the bootstrap.
-        engine: Where work runs. Its report is called with (network evaluations done, evaluations in all).
-
-    Returns:
-        The rate, its interval and the trial of every sample.
+    and writes nothing. The engine's report is called with (network evaluations done, evaluations in all).
 
     Raises:
         ConfigError: No sample is given, or there are fewer other units than controls.
@@ -98,11 +90,7 @@ def missing_trajectories(
 
 
 def top_units(scores: Scores, names: Sequence[str]) -> list[str]:
-    """Return the unit with the largest score for every query; ties go to the unit that comes first in the data.
-
-    Raises:
-        DataError: The scores are of other queries.
-    """
+    """Return the unit with the largest score for every query; ties go to the unit that comes first in the data."""
     if tuple(scores.queries) != tuple(names):
         raise DataError(
             f"The attributor {scores.method!r} was given {len(names)} pictures ({', '.join(names[:2])} ...) and "
@@ -113,10 +101,9 @@ def top_units(scores: Scores, names: Sequence[str]) -> list[str]:
 
 
 def control_units(units: Sequence[str], sample: str, attributed: str, count: int, seed: int) -> tuple[str, ...]:
-    """Return `count` distinct random units other than the attributed one.
+    """Return `count` distinct random units other than the attributed one, a function of the seed and the sample.
 
-    They are a function of the seed and the sample's name. Two attributors that name different units get the same
-    controls, unless a control is a unit that one of them names.
+    Two attributors that name different units get the same controls, unless a control is a unit that one of them names.
 
     Raises:
         ConfigError: There are not that many other units.
@@ -196,12 +183,11 @@ class Removals:
         def build(part: Path) -> None:
             pictures = []
             for k, (sampler, by_removal) in enumerate(self.trajectories.items()):
-                scratch = part / artefacts.RESUME / f"sampler-{k}"
-                trajectories = list(by_removal.values())
+                scratch, trajectories = part / artefacts.RESUME / f"sampler-{k}", list(by_removal.values())
                 pictures.append(draw_trajectories(self.ensemble, trajectories, sampler, scratch, engine))
             artefacts.write_tensors(part / "pictures.safetensors", {"pictures": torch.cat(pictures)})
 
-        manifest = artefacts.ensure(self._path, "removals", inputs=self._inputs, made=self._made, build=build)
+        manifest = artefacts.ensure(self._path, "removals", **self._provenance, build=build)
         engine.report(1, 1)
         pictures = artefacts.read_tensors(self._path / "pictures.safetensors")["pictures"]
         removals = [removal for by_removal in self.trajectories.values() for removal in by_removal]
@@ -209,20 +195,18 @@ class Removals:
 
     def missing(self) -> dict[SamplerConfig, list[Trajectory]]:
         """Return the trajectories that `draw` would draw, by sampler."""
-        if artefacts.existing(self._path, "removals", inputs=self._inputs, made=self._made) is not None:
+        if artefacts.existing(self._path, "removals", **self._provenance) is not None:
             return {}
         return {sampler: list(by_removal.values()) for sampler, by_removal in self.trajectories.items()}
 
     @property
-    def _inputs(self) -> dict[str, str]:
-        return {"ensemble": self.ensemble.manifest.fingerprint}
-
-    @property
-    def _made(self) -> dict[str, Any]:
-        groups = self.trajectories.items()
-        return {"groups": [{"sampler": sampler.record(), "removals": list(removals)} for sampler, removals in groups]}
+    def _provenance(self) -> dict[str, Any]:
+        groups = [
+            {"sampler": sampler.record(), "removals": list(removed)} for sampler, removed in self.trajectories.items()
+        ]
+        return {"inputs": {"ensemble": self.ensemble.manifest.fingerprint}, "made": {"groups": groups}}
 
     @property
     def _path(self) -> Path:
-        key = artefacts.digest([self._inputs, self._made])[:12]
+        key = artefacts.digest(list(self._provenance.values()))[:12]
         return self.ensemble.path / "evaluations" / "removals" / key

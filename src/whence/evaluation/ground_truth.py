@@ -2,8 +2,7 @@
 
 The loss of every ablation follows from the members' residuals (`whence.ensemble.losses`), so only the mean over draws
 is estimated. The ranking of the units is about *this* ensemble: units with similar code words share their influence. A
-second ensemble on the same data, with other code words and weights, shares with it what is true of the images; the
-rest is chance. So no estimate can be expected to agree with one of them better than the other one does: the ceiling.
+second one on the same data shares what is true of the images; the rest is chance: the ceiling of any estimate.
 """
 
 from __future__ import annotations
@@ -30,12 +29,7 @@ ABOVE, AREA = f"above placebos: recall@{TOP}", "above placebos: area under ROC"
 
 @dataclass(frozen=True, eq=False)
 class RankingAgreement:
-    """How well a ranking of units agrees with their exact influence, query by query.
-
-    Attributes:
-        ranks: Rank correlations and shared top units.
-        above: How the units that rise above placebos are ranked.
-    """
+    """How well a ranking of units agrees with their exact influence, and ranks those above placebos, by query."""
 
     ranks: Agreement
     above: Detection

@@ -97,7 +97,7 @@ def _shared(tuned: Mapping[str, Any], pool: str, use: Use, queries: set[str]) ->
 
 
 def shared_pictures(stored: Sequence[StoredScores], paths: Sequence[Path]) -> Pictures:
-    """Return the query pictures of scores of the same queries that were read from `paths`, OUT or OUT/METHOD.
+    """Return the query pictures of scores of the same queries, which were read from `paths`, OUT or OUT/METHOD.
 
     Raises:
         MismatchError: Some scores are of other pictures than the first ones.
@@ -138,7 +138,7 @@ def self_columns(scores: Scores) -> np.ndarray:
 
 
 def training_image_columns(stored: StoredScores, paths: Sequence[Path]) -> np.ndarray:
-    """Return the column of each query among the examples, int [Q], after checking that it is the same picture.
+    """Return the column of each query among the examples, int [Q]; raise an error if it is none, or another picture.
 
     Only pictures that were kept can be compared. These are the examples of the highest and of the lowest scores.
 

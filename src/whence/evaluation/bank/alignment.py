@@ -44,11 +44,7 @@ def require_match(method: str, manifest: Manifest, fingerprints: Mapping[str, Se
 
 
 def reorder(scores: Scores, queries: tuple[str, ...], examples: tuple[str, ...]) -> Scores:
-    """Return scores of queries and of all examples, by their ids, in that order; queries without scores are left out.
-
-    Raises:
-        MismatchError: The scores are of other examples, or of units.
-    """
+    """Return scores in another order of queries and examples, by id; raise MismatchError if the examples are others."""
     if set(scores.examples) != set(examples):
         raise MismatchError(
             f"These scores by {scores.method} are of {len(scores.examples):,} {scores.estimand.units}s, such as "
@@ -81,7 +77,7 @@ class AlignedScores:
     Attributes:
         columns: Places of the queries among those of the bank, int [Q].
         queries: Ids of the queries, Q.
-        methods: Scores float64 [Q, N] by name of the method, examples in the bank's order.
+        methods: Scores float64 [Q, N] by name of the method.
     """
 
     columns: np.ndarray

@@ -45,7 +45,7 @@ class BankConfig(Settings):
 
 @dataclass(frozen=True, eq=False)
 class BankRequest:
-    """A bank to be made: its data, its held-out queries if any, its complete settings.
+    """A bank to be made.
 
     Attributes:
         data: The training examples.
@@ -172,6 +172,6 @@ def _missing_references(request: BankRequest, path: Path) -> int:
 
 def _steps(pool: PoolRequest, config: Config, examples: int) -> int:
     """Training steps of each model of a pool."""
-    return (
-        config if pool.deterministic else shorten_training(config, round(pool.fraction * examples), examples)
-    ).training.steps
+    if not pool.deterministic:
+        config = shorten_training(config, round(pool.fraction * examples), examples)
+    return config.training.steps

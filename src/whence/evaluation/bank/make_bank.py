@@ -129,13 +129,10 @@ def build_pool(
 ) -> Pool | None:
     """Retrain models on random subsets and measure them; if it was interrupted, it continues.
 
-    Args:
-        bank: The bank.
-        request: The pool.
-        shard: (i, n): train only the i-th of n parts, counted from 1, and leave the pool unfinished. The call without
-            it, when the measurements of all parts are in ``runs``, makes the pool.
-        keep_models: Keep the weights of the models that are trained, as ``runs/POOL/RUN.model``.
-        engine: Where work runs. Its report is called with (training steps done, steps in all).
+    A shard (i, n) is the i-th of n parts, counted from 1: only its models are trained, and the pool stays unfinished.
+    The call without it, when the measurements of all parts are in ``runs``, makes the pool. `keep_models` keeps the
+    weights of the models that are trained, as ``runs/POOL/RUN.model``. The engine's report is called with (training
+    steps done, steps in all).
 
     Returns:
         The pool; None for a part of several.

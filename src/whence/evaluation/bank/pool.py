@@ -143,13 +143,9 @@ def usual_pools(
 ) -> tuple[PoolRequest, ...]:
     """Return the pools of an evaluation, those of them that have subsets.
 
-    Args:
-        subsets: Subsets of ``test``, on which figures are reported.
-        fraction: Share of the examples that a subset of ``test`` and ``development`` keeps.
-        seeds: Training seeds of ``test``.
-        development: Subsets of ``development``, on which knobs are chosen; one training seed.
-        deterministic: Subsets of each of ``deterministic-1%``, ``-10%`` and ``-50%``, which repeat the first reference
-            model's run with weight 0 for as many examples.
+    Figures are reported on `subsets` of ``test``, each with some training seeds; knobs are chosen on those of
+    ``development``, with one seed. Both keep a fraction of the examples. ``deterministic-1%``, ``-10%`` and ``-50%``
+    repeat the first reference model's run with weight 0 for as many examples, `deterministic` subsets each.
 
     Example:
         >>> [(pool.name, pool.fraction, len(pool.runs)) for pool in usual_pools(deterministic=24)[1:3]]

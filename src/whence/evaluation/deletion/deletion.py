@@ -89,10 +89,6 @@ class Deletion:
         distances: np.ndarray = distance(pictures, queries.expand_as(pictures)).numpy()
         return distances
 
-    def is_of(self, bank: Bank, scores: Scores) -> bool:
-        """Return whether scores are of all the queries."""
-        return {bank.queries[q] for q in self.removal.queries} <= set(scores.queries)
-
     def overlap(self, bank: Bank, scores: Scores) -> np.ndarray:
         """Return which share of the removed examples is among the top of scores, as many as were removed, [Q'].
 

@@ -168,4 +168,5 @@ def _select(
 ) -> np.ndarray:
     """Values [2, Q', K] without the named examples, of some queries and seeds."""
     columns = [deletion.removal.seeds.index(seed) for seed in seeds]
-    return values[0][[rows.index(q) for q in queries]][:, columns]
+    selected: np.ndarray = values[0][[rows.index(q) for q in queries]][:, columns]
+    return selected

@@ -72,7 +72,8 @@ def read_deletion(
     method, size = method or scores.method, top_count(top, len(bank.examples))
     paths = [path for root in _roots(bank, store) for path in artefacts.whole(root, "*")]
     deletions = [one for one in (Deletion.read(bank, path) for path in paths) if one.removal.removed.shape[1] == size]
-    candidates = [one for one in deletions if one.removal.method == method and one.is_of(bank, scores)]
+    of_method = [one for one in deletions if one.removal.method == method]
+    candidates = [one for one in of_method if {bank.queries[q] for q in one.removal.queries} <= set(scores.queries)]
     if not candidates:
         methods = sorted({one.removal.method for one in deletions})
         raise ArtefactError(

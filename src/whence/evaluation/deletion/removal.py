@@ -93,10 +93,9 @@ class Removal:
 
 
 def deletion_queries(bank: Bank, count: int) -> tuple[int, ...]:
-    """Return the rows of the queries on which deletion is measured: half held out, half drawn, none for development.
+    """Return the first queries of the bank, half of them held out, half drawn, none for development; their rows.
 
-    They are the first of each kind in the bank; where there are too few of one kind, more are of the other. So they
-    depend on the bank alone, not on a method.
+    Where there are too few of one kind, more are of the other. So they depend on the bank alone, not on a method.
 
     Raises:
         ConfigError: The bank has fewer queries.

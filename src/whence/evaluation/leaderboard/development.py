@@ -34,11 +34,9 @@ KIND = "leaderboard draws"
 
 @dataclass(frozen=True, eq=False)
 class Development:
-    """Results at a number of draws.
+    """Development LDS by method and damping at a number of draws, and scores at the best damping, float32 [Q, N].
 
-    Attributes:
-        lds: Development LDS by method and damping.
-        scores: Scores at the best damping, float32 [Q, N], by method, of the methods that attribute all queries.
+    There are no scores of methods that attribute drawn queries alone.
     """
 
     lds: dict[str, dict[float, float]]

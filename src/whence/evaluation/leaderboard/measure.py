@@ -22,7 +22,6 @@ from whence.cost import Cost
 from whence.diffusion.training_cost import training_cost
 from whence.engine import Engine
 from whence.errors import ArtefactError, ConfigError, MismatchError
-from whence.evaluation.bank.bank import Bank
 from whence.evaluation.leaderboard.board import Board, needs_drawn
 from whence.evaluation.leaderboard.deletion import DELETION
 from whence.evaluation.leaderboard.development import CHOICES
@@ -52,13 +51,7 @@ MEASURED = {name: function for name in [*FIRST, *SECTIONS] if (function := SECTI
 
 
 def measure(board: Board, only: Sequence[str] = (), tell: Callable[[str], None] = lambda _: None) -> None:
-    """Measure the sections, by default all, that are not there yet; after an interruption it continues.
-
-    Args:
-        board: The leaderboard.
-        only: Names of sections; default all.
-        tell: Called with a line for each section.
-    """
+    """Measure the sections that are not there, and tell of each in a line; after an interruption it continues."""
     names = unmeasured_sections(board, only)
     claim_folder(board)
     for name in names:
@@ -70,11 +63,7 @@ def measure(board: Board, only: Sequence[str] = (), tell: Callable[[str], None] 
 
 
 def unmeasured_sections(board: Board, only: Sequence[str] = ()) -> list[str]:
-    """Return the sections that are not there, or were measured on something else, in the order of measuring.
-
-    Raises:
-        ConfigError: There is no such section.
-    """
+    """Return the sections to measure, in this order: not there, or measured on something else."""
     for name in only:
         if name not in MEASURED:
             raise ConfigError(f"There is no section {name!r}; there are {', '.join(MEASURED)}.")
@@ -112,11 +101,7 @@ def claim_folder(board: Board) -> None:
 
 
 def read_sections(work: Path) -> dict[str, Section]:
-    """Return the measured sections of a folder by name, in the order of the page.
-
-    Raises:
-        ArtefactError: No section is there.
-    """
+    """Return the measured sections of a folder by name, in the order of the page; ArtefactError if there is none."""
     sections = {name: section for name in SECTIONS if (section := read_section(work, name))}
     if not sections:
         raise ArtefactError(
@@ -126,20 +111,9 @@ def read_sections(work: Path) -> dict[str, Section]:
     return sections
 
 
-def open_board(bank: str | Path, work: Path, **settings: Any) -> Board:
-    """Return the leaderboard of a bank; see `Board` for further settings."""
-    return Board(Bank.open(bank), work, **settings)
-
-
 @dataclass(frozen=True)
 class Rate:
-    """The cost of gradients by all methods in all processes.
-
-    Attributes:
-        seconds: Seconds for one picture at one draw.
-        memory: Bytes of memory in all.
-        disk: Bytes for one picture.
-    """
+    """Cost of gradients by all methods: seconds per picture and draw, bytes of memory, bytes of disk per picture."""
 
     seconds: float
     memory: int

@@ -64,14 +64,11 @@ def _repeatability(board: Board) -> dict[str, Repeatability]:
     """How the scores of held-out queries agree between two seeds of draws, by method."""
     queries, store = held_out_queries(board), board.work / "repeated"
     first = {name: scores for name, (_, scores) in reported_scores(board, [Kind.HELD_OUT]).items()}
-    methods = [method for method in chosen_methods(board) if not needs_drawn(method)]
     settings = board.settings(board.draws, board.config.seed + 1)
-    request = AttributionRequest.of(board.target, board.bank.data, queries, methods, settings)
-    second = {
-        name: scores.scores.double().numpy()
-        for name, scores in board.quick_scores(request, store, "gradients of other draws").items()
-    }
+    request = AttributionRequest.of(board.target, board.bank.data, queries, _methods(board), settings)
+    by_method = board.quick_scores(request, store, "gradients of other draws")
     artefacts.discard(store)
+    second = {name: method.scores.double().numpy() for name, method in by_method.items()}
     second[RANDOM] = random_scores(board, (len(queries.ids), len(board.bank.examples)), "repeated")
     return {name: repeatability(first[name], scores) for name, scores in second.items()}
 
@@ -129,11 +126,7 @@ def outlier_count(board: Board) -> int:
 
 
 def replace_with_gratings(data: Dataset, count: int, seed: int) -> tuple[Dataset, np.ndarray]:
-    """Return the data with some images replaced by gratings, and which were replaced, bool [N].
-
-    A grating is a picture of black and white stripes with a random direction, width and phase, the same in all
-    channels.
-    """
+    """Return the data with some images replaced by black and white stripes, and which were replaced, bool [N]."""
     source = np.random.default_rng(derived_seed(seed, "gratings"))
     chosen = np.sort(source.permutation(len(data))[:count])
     rows, columns = np.indices(data.size[1:])

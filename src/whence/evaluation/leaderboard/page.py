@@ -42,16 +42,10 @@ class Part(NamedTuple):
 
 
 def write_page(work: Path, out: Path, command: str = "whence leaderboard digits") -> Path:
-    """Write the page of what was measured in `work` into the folder `out`, and its plots beside it.
+    """Return the page, OUT/leaderboard.md, written from what was measured in `work`, with its plots beside it.
 
     The same sections give the same files to the last byte. Plots of sections that are no longer there are removed. If a
     section is damaged, nothing is written. The page names the command that measures it all again.
-
-    Returns:
-        The page, OUT/leaderboard.md.
-
-    Raises:
-        ArtefactError: Nothing was measured, or a file of a section is damaged.
     """
     sections = read_sections(work)
     plots = draw_plots(sections, rank_methods(sections))
@@ -81,9 +75,9 @@ def page_text(sections: Mapping[str, Section], plots: Mapping[str, Plot], comman
 
 
 def rank_methods(sections: Mapping[str, Section]) -> list[str]:
-    """Return all methods, best first: by the mean plain LDS of held-out and drawn queries, of those that are known.
+    """Return all methods by their mean plain LDS, best first, and then those without LDS by name.
 
-    Methods without LDS come last, by name; the steps of an ablation are no methods.
+    The mean is over held-out and drawn queries, as far as they are known. The steps of an ablation are no methods.
     """
     lds = sections.get("lds", Section(section="lds"))
     means = {}

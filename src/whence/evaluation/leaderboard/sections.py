@@ -106,16 +106,10 @@ class Section(BaseModel):
 class SectionSpec:
     """Declaration of a section: how it is measured, and how the page shows it.
 
-    Attributes:
-        name: Name of the section and of its file.
-        title: Its heading on the page.
-        question: What it asks, in plain sentences.
-        measure: Measures it; None where the leaderboard only shows a file that was made otherwise.
-        version: Version of the measurement; a higher one makes the section be measured again.
-        pools: Pools of the bank that the section depends on, beside the development pool.
-        removals: Whether the section depends on the removals that come with the bank.
-        overview: Columns that the table of all methods shows, by their heads there.
-        curve_head: Head of the first column of a table of curves; default the name of the curve.
+    Without `measure` the leaderboard only shows a file that was made otherwise. A higher version makes the section be
+    measured again, and so does a change of the pools that it depends on, beside the development pool, or of the
+    removals. The overview are columns that the table of all methods shows, by their heads there. `curve_head` is the
+    head of the first column of a table of curves, by default the name of the curve.
     """
 
     name: str
@@ -172,11 +166,7 @@ def is_measured(work: Path, name: str, inputs: Mapping[str, Any]) -> bool:
 
 
 def read_section(work: Path, name: str) -> Section | None:
-    """Return a section from a folder; None where it isn't there.
-
-    Raises:
-        ArtefactError: Its file is damaged, of another section, or holds a number that is not finite.
-    """
+    """Return a section from a folder; None where it isn't there. Raise ArtefactError if its file is damaged."""
     path = work / f"{name}.json"
     if not path.exists():
         return None

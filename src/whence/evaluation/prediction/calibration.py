@@ -1,18 +1,16 @@
 """Calibration: is the measured change of the loss as large as the predicted one?
 
-For a retrained subset s and a query q the predicted change of the loss is x_sq, the sum of the scores of the examples
-that the subset leaves out; the measured one is y_sq. With means over the subsets taken out, query by query,
+For a retrained subset s and a query q the predicted change x_sq is the sum of the scores of the examples that the
+subset leaves out; the measured one is y_sq. With means over the subsets taken out, query by query,
 
     slope  b  = Σ x y / Σ x²
     R²        = (Σ x y)² / (Σ x² Σ y²)
     intercept = mean of (y - b x), before means are taken out
 
-With a slope of 1, changes are as large as predicted; with a slope below 1, they are smaller. The slope says something
-only of scores in units of the loss. Most methods have no unit: their slope is any positive number, and only R² can be
-compared. Random error of the scores lowers both. The intercept is the measured change where a change of 0 is predicted:
-if y is measured from the loss after training on everything, it is the cost of training on less.
-
-Scores predict a number, not a range: nothing here says how often a measured change is within a predicted range.
+With a slope below 1, changes are smaller than predicted. It says something only of scores in units of the loss; without
+a unit, only R² can be compared. Random error of the scores lowers both. If y is measured from the loss after training
+on everything, the intercept is the cost of training on less. Nothing here says how often a measured change is within a
+predicted range.
 """
 
 from __future__ import annotations

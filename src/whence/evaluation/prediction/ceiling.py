@@ -22,10 +22,7 @@ def is_deterministic(pool: str) -> bool:
 
 
 def seed_agreement(losses: np.ndarray, counts: np.ndarray) -> Correlations | None:
-    """Return r: the rank correlation, over subsets, of losses [S, K, Q] of two training seeds; None for one seed.
-
-    Of every query it is the mean over all pairs of seeds. The resamples of the subsets are counts [B, S].
-    """
+    """Return r: the rank correlation of losses [S, K, Q] over subsets, mean over pairs of seeds; None for one seed."""
     pairs = [
         Correlations.measure(losses[:, k], losses[:, other], counts)
         for k, other in combinations(range(losses.shape[1]), 2)
@@ -59,10 +56,7 @@ def ceiling_of(agreement: Correlations, seeds: int) -> Statistic:
 
 
 def share_of_ceiling(lds: Correlations, agreement: Correlations, seeds: int) -> Statistic:
-    """Return the mean LDS over the ceiling, with its interval; NaN where the ceiling is 0.
-
-    Where both were measured with the same resamples, they are resampled together.
-    """
+    """Return the mean LDS over the ceiling, resampled together, with its interval; NaN where the ceiling is 0."""
     top, tops = ceiling(agreement.mean.value, seeds), ceiling(agreement.resampled_mean, seeds)
     with np.errstate(divide="ignore", invalid="ignore"):
         share, shares = lds.mean.value / top, lds.resampled_mean / tops

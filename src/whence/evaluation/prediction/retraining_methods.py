@@ -95,7 +95,7 @@ RETRAINING_METHODS = {"empirical-influence": empirical_influence, "datamodel": d
 
 
 def require_disjoint(fitted: np.ndarray, measured: np.ndarray) -> None:
-    """Raise MismatchError if subsets, bool [S, N], are of different examples, or a subset is in both pools."""
+    """Raise MismatchError if a subset, bool [N], is in both pools: its loss would be remembered, not predicted."""
     if fitted.shape[1:] != measured.shape[1:]:
         raise MismatchError(
             f"The pools are of {fitted.shape[1:]} and {measured.shape[1:]} examples; give two of one bank."
@@ -123,12 +123,7 @@ def _require_losses(kept: np.ndarray, losses: np.ndarray) -> None:
 
 @dataclass(frozen=True, eq=False)
 class Fold:
-    """A half of the subsets, by their places in the pool, and scores of all queries of the bank fitted without them.
-
-    Attributes:
-        rows: Places of the subsets.
-        scores: Scores float64 [Q, N] by name of the method.
-    """
+    """A half of the subsets, by places in the pool, and scores [Q, N] of all queries by methods fitted without them."""
 
     rows: np.ndarray
     scores: dict[str, np.ndarray]
@@ -162,7 +157,7 @@ def _fit(kept: np.ndarray, losses: np.ndarray) -> dict[str, np.ndarray]:
 def fold_lds(
     bank: Bank, folds: Sequence[Fold], scores: Sequence[np.ndarray], columns: np.ndarray, form: Form, pool: str
 ) -> Correlations:
-    """Return the LDS of some queries on the subsets of each fold, by its scores [Q, N], mean over folds.
+    """Return the LDS of queries on the subsets of each fold, by scores [Q, N] of each fold, mean over folds.
 
     The resamples are the same for all methods.
     """

@@ -1,12 +1,10 @@
 """Retrieval: are examples of the query's class, the query itself, or outliers at the top of a ranking?
 
-Of a training image as a query the right answer is known without training a model again. Tracing checks that a method
-works at all, not that it is right about other images: likeness of pixels passes it by definition. Xie et al. 2024
-(Diffusion-ReTrac, arXiv 2401.09031) use it in this way.
-
-A model learns what is common from many examples and what is rare from the rare example itself, so the self-influence
-S[n, n] of an outlier or a wrong label should be large (Koh & Liang 2017, arXiv 1703.04730; Pruthi et al. 2020, TracIn,
-arXiv 2002.08484). Xie et al. look for 200 zeros of MNIST among 5,000 photographs of planes.
+In each case the right answer is known without training a model again. Tracing checks that a method works at all, not
+that it is right about other images: likeness of pixels passes it by definition. Xie et al. 2024 (Diffusion-ReTrac,
+arXiv 2401.09031) use it so, and look for 200 zeros of MNIST among 5,000 photographs of planes. What is rare is learned
+from the rare example itself, so the self-influence S[n, n] of an outlier or a wrong label should be large (Koh & Liang
+2017, arXiv 1703.04730; Pruthi et al. 2020, TracIn, arXiv 2002.08484).
 """
 
 from __future__ import annotations
@@ -33,13 +31,8 @@ def precision(
     and still name other classes. Chance is the mean over queries of the share of right examples; the interval is over
     queries. Xie et al. 2024 (arXiv 2401.09031) measure this for two sources, photographs of planes and zeros of MNIST.
 
-    Args:
-        scores: Larger is more, [Q, N].
-        right: Whether an example is right for a query, bool [Q, N].
-        top: k.
-        itself: Column of the query itself among the examples, int [Q], -1 where it is none of them. That example is
-            always right, so it is taken out of the ranking. Default: no query is an example.
-        seed: Seed of the bootstrap.
+    Of scores [Q, N] the larger is more; `right` is bool [Q, N]. The query `itself`, a column of the examples, int [Q],
+    or -1 where it is none, is always right, so it is taken out of the ranking.
 
     Raises:
         DataError: The shapes differ, there is no query or example, or a score is NaN.
@@ -67,15 +60,7 @@ def precision(
 
 
 def shared_units(queries: Sequence[Sequence[str]], examples: Sequence[Sequence[str]]) -> np.ndarray:
-    """Return whether a query and an example have a unit in common, bool [Q, N].
-
-    Raises:
-        DataError: No query has a unit in common with any example.
-
-    Example:
-        >>> shared_units([("anna",), ("ben",)], [("anna", "ben"), ("ben",), ("carl",)]).tolist()
-        [[True, False, False], [True, True, False]]
-    """
+    """Return whether a query and an example have a unit in common, bool [Q, N]; raise DataError if none has."""
     members: dict[str, list[int]] = {}
     for n, units in enumerate(examples):
         for unit in units:
