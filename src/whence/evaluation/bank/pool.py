@@ -15,6 +15,8 @@ from whence.retraining.measurement import Measurement
 from whence.retraining.subsets import subsets
 
 KIND = "pool"
+#: Shares of the examples that deterministic pools remove.
+REMOVED = {"1%": 0.99, "10%": 0.9, "50%": 0.5}
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,10 +89,6 @@ class Pool:
             tensors["pictures"].numpy(),
             tuple(map(tuple, models["weights"])),
         )
-
-
-#: Shares of the examples that deterministic pools remove.
-REMOVED = {"1%": 0.99, "10%": 0.9, "50%": 0.5}
 
 
 @dataclass(frozen=True)

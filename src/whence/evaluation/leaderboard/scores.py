@@ -1,4 +1,4 @@
-"""Scores of the bank's queries: by every method at the damping that was chosen, by likeness of pixels, and random ones.
+"""Scores of the bank's queries by methods at their chosen damping, by pixels and at random, and what they cost.
 
 WORK/scores/METHOD/          scores of all queries, with standard errors
 WORK/scores-drawn/METHOD/    of methods that explain the way to a picture: of the drawn queries
@@ -33,6 +33,9 @@ from whence.scores.jackknife import GROUPS
 from whence.scores.stored import StoredScores, read_scores
 from whence.seeds import derived_seed
 from whence.similarity.attributors import attributor
+
+#: Number of times that a piece of work is timed; the fastest counts.
+REPEATS = 3
 
 
 @cache
@@ -114,12 +117,8 @@ def random_scores(board: Board, shape: tuple[int, int], purpose: str = "scores")
     return np.random.default_rng(derived_seed(board.config.seed, f"random {purpose}")).normal(size=shape)
 
 
-#: Number of times that a piece of work is timed; the fastest counts.
-REPEATS = 3
-
-
 def measure_runtime(board: Board) -> Section:
-    """Measure the section."""
+    """Measure the section ``runtime``."""
     rows: Rows = {}
     for method in chosen_methods(board):
         seconds = method_seconds(board, method)
