@@ -27,7 +27,7 @@ from whence.ensemble.influence import Influence
 from whence.ensemble.landscape_measures import geometric_mean
 from whence.ensemble.make_landscape import landscape
 from whence.ensemble.make_losses import losses
-from whence.evaluation.exact.false_attribution import false_attribution
+from whence.evaluation.false_attribution import false_attribution
 from whence.similarity.attributors import attributor
 
 mpl.use("Agg")

@@ -39,7 +39,7 @@ _CONTENTS = {
     "scores.scores": "Estimand Scores", "similarity.attributors": "Attributor attributor pixel",
     # Evaluation against retrained models and ensembles
     "evaluation.bank": "Bank BankConfig PoolRequest build_bank build_pool",
-    "evaluation.exact.false_attribution": "false_attribution", "evaluation.exact.false_rate": "FalseAttribution",
+    "evaluation.false_attribution": "false_attribution", "evaluation.false_rate": "FalseAttribution",
     # Credit: shares of contributors
     "credit.credit": "Credit", "credit.contributors": "Contributors", "credit.behaviours": "behaviour",
     "credit.estimators": "ESTIMATORS", "credit.study": "Study StudyConfig", "retraining.rule": "RetrainingRule",
@@ -94,8 +94,8 @@ if TYPE_CHECKING:  # `as` tells type checkers that a name is public
     from whence.similarity.attributors import Attributor as Attributor, attributor as attributor, pixel as pixel
     from whence.evaluation.bank import Bank as Bank, BankConfig as BankConfig, PoolRequest as PoolRequest
     from whence.evaluation.bank import build_bank as build_bank, build_pool as build_pool
-    from whence.evaluation.exact.false_attribution import false_attribution as false_attribution
-    from whence.evaluation.exact.false_rate import FalseAttribution as FalseAttribution
+    from whence.evaluation.false_attribution import false_attribution as false_attribution
+    from whence.evaluation.false_rate import FalseAttribution as FalseAttribution
     from whence.credit.credit import Credit as Credit
     from whence.credit.contributors import Contributors as Contributors
     from whence.credit.behaviours import behaviour as behaviour

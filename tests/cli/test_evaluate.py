@@ -11,7 +11,7 @@ from whence.cli.app import app
 from whence.cli.evaluate.false_attribution import result_lines
 from whence.engine import Engine
 from whence.errors import ArtefactError, ConfigError
-from whence.evaluation.exact.false_rate import FalseAttribution, Trial
+from whence.evaluation.false_rate import FalseAttribution, Trial
 from whence.gradients.compression import Compression
 
 

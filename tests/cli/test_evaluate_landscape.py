@@ -14,9 +14,9 @@ from whence.diffusion.examples import Examples
 from whence.diffusion.model import DiffusionModel
 from whence.engine import Engine
 from whence.ensemble import train_ensemble
-from whence.evaluation.exact.ground_truth import RankingAgreement, detection
-from whence.statistics.bootstrap import Interval
+from whence.evaluation.ground_truth import RankingAgreement, detection
 from whence.statistics.ranks import agreement
+from whence.statistics.statistic import Interval
 from whence.statistics.statistic import Statistic as Statistic
 
 

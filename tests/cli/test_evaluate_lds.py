@@ -88,7 +88,7 @@ def test_what_there_is_not(whence, tiny_bank, scores, words, message):
 
 
 def test_words_where_a_difference_means_nothing(tiny_bank, scores):
-    from whence.evaluation.prediction.bank_measures import bank_lds
+    from whence.evaluation.prediction.lds import bank_lds
     from whence.scores.stored import read_scores
 
     for table in bank_lds(tiny_bank, read_scores([scores])).values():

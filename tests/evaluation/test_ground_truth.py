@@ -13,7 +13,7 @@ from whence.ensemble import Codebook, Ensemble
 from whence.ensemble.losses import Losses
 from whence.ensemble.make_losses import losses
 from whence.errors import DataError
-from whence.evaluation.exact.ground_truth import ABOVE, AREA, CORRELATION, RECALL, GroundTruth
+from whence.evaluation.ground_truth import ABOVE, AREA, CORRELATION, RECALL, GroundTruth
 from whence.scores.scores import Estimand, Scores
 from whence.similarity.attributors import pixel
 

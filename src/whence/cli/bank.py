@@ -88,8 +88,7 @@ def build(
     Example: `whence bank build digits --examples 500 --subsets 64 --seeds 3 --out bank/ --plan`
     """
     from whence.evaluation.bank import usual_pools
-    from whence.evaluation.bank.bank_cost import bank_cost
-    from whence.evaluation.bank.bank_request import BankRequest
+    from whence.evaluation.bank.bank_request import BankRequest, bank_cost
     from whence.retraining.subsets import classes_of
 
     images = whence.load(data, split=split, resolution=resolution, grey=grey)

@@ -85,12 +85,12 @@ def leaderboard(
 
     Example: `whence leaderboard digits --out docs`
     """
-    from whence.evaluation.leaderboard.board import LeaderboardConfig
-    from whence.evaluation.leaderboard.measure import leaderboard_cost, measure, open_board
+    from whence.evaluation.leaderboard.board import Board, LeaderboardConfig
+    from whence.evaluation.leaderboard.measure import leaderboard_cost, measure
     from whence.evaluation.leaderboard.page import write_page
 
     config = LeaderboardConfig(draws=tuple(sorted(draws))) if draws else LeaderboardConfig()
-    board = open_board(bank, work, config=config, workers=workers, progress=progress)
+    board = Board(whence.Bank.open(bank), work, config, workers, progress)
     if plan:
         return show_cost(leaderboard_cost(board, only or ()), work)
     measure(board, only or (), say)

@@ -68,7 +68,7 @@ def deletion(
         read_deletion,
         read_random_baseline,
     )
-    from whence.evaluation.deletion.deletion_cost import deletion_cost
+    from whence.evaluation.deletion.make_deletion import deletion_cost
     from whence.scores.stored import read_scores
 
     models = whence.Bank.open(bank)

@@ -82,7 +82,7 @@ def _cost(
     from whence.attribution.attributor import GradientAttributor
     from whence.cost import Cost
     from whence.ensemble.drawing_cost import drawing_cost
-    from whence.evaluation.exact.false_attribution import missing_trajectories
+    from whence.evaluation.false_attribution import missing_trajectories
 
     # Every picture without a unit costs the same to draw: a method of gradients needn't name the units.
     gradients = ask.plan(len(set(names)) * (2 + controls)) if isinstance(ask, GradientAttributor) else None

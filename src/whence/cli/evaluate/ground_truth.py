@@ -13,7 +13,7 @@ from whence.cli.options import PLAN, RUN, SCORES, WORKERS
 from whence.cli.show import MANY, say, show_cost, show_paragraph, show_statistics, show_work
 
 if TYPE_CHECKING:
-    from whence.evaluation.exact.ground_truth import GroundTruth, RankingAgreement
+    from whence.evaluation.ground_truth import GroundTruth, RankingAgreement
     from whence.scores.stored import StoredScores
     from whence.statistics.statistic import Statistic
 
@@ -35,7 +35,7 @@ def ceiling(
     """
     import numpy as np
 
-    from whence.evaluation.exact.ground_truth import ceiling as measure
+    from whence.evaluation.ground_truth import ceiling as measure
     from whence.statistics.ranks import TOP
 
     agreement = measure(whence.Ensemble.open(run), whence.Ensemble.open(second))
@@ -69,8 +69,8 @@ def landscape(
     """
     from whence.ensemble.drawing_cost import losses_cost
     from whence.ensemble.make_losses import check_queries
-    from whence.evaluation.exact.ground_truth import GroundTruth, require_independent
-    from whence.evaluation.query_pictures import require_same_data, shared_pictures
+    from whence.evaluation.ground_truth import GroundTruth, require_independent
+    from whence.evaluation.queries import require_same_data, shared_pictures
     from whence.scores.stored import read_scores
 
     stored = read_scores(scores)
@@ -99,7 +99,7 @@ def landscape(
 
 def _show(truth: GroundTruth, methods: Mapping[str, RankingAgreement], second: RankingAgreement | None) -> None:
     """Print the table of all methods, the ceiling, and what they mean."""
-    from whence.evaluation.exact.ground_truth import ABOVE, AREA, CORRELATION, RECALL
+    from whence.evaluation.ground_truth import ABOVE, AREA, CORRELATION, RECALL
 
     queries, named = len(truth.queries), truth.above.sum(1)
     say(f"{queries:,} pictures, {len(truth.units):,} units; the truth is the exact losses of {truth.name}")
@@ -143,7 +143,7 @@ def perfect_correlation(agreement: Statistic) -> Statistic:
 
 def best_method(methods: Mapping[str, RankingAgreement]) -> str:
     """Return a sentence that says which method agrees best, and whether that may be chance."""
-    from whence.evaluation.exact.ground_truth import CORRELATION
+    from whence.evaluation.ground_truth import CORRELATION
 
     statistics = {name: agreement.statistics() for name, agreement in methods.items()}
     means = {name: numbers[CORRELATION] for name, numbers in statistics.items() if CORRELATION in numbers}
@@ -168,7 +168,7 @@ def best_method(methods: Mapping[str, RankingAgreement]) -> str:
 
 def _ceiling_note(numbers: Mapping[str, Mapping[str, Statistic]]) -> str:
     """A sentence that says how much of the exact losses is about the images."""
-    from whence.evaluation.exact.ground_truth import CORRELATION
+    from whence.evaluation.ground_truth import CORRELATION
 
     if SECOND not in numbers:
         return (

@@ -48,8 +48,7 @@ def lds(
     Example: `whence evaluate lds scores/ --bank digits`
     """
     from whence import artefacts
-    from whence.evaluation.prediction.bank_measures import bank_lds
-    from whence.evaluation.prediction.lds import Form
+    from whence.evaluation.prediction.lds import Form, bank_lds
     from whence.evaluation.queries import Use
     from whence.scores.stored import read_scores
 
@@ -71,8 +70,8 @@ def deterministic(scores: SCORES, bank: BANK) -> None:
 
     Example: `whence evaluate deterministic scores/ --bank digits`
     """
-    from whence.evaluation.prediction.bank_measures import bank_lds
     from whence.evaluation.prediction.ceiling import is_deterministic
+    from whence.evaluation.prediction.lds import bank_lds
     from whence.scores.stored import read_scores
 
     stored, models = read_scores(scores), whence.Bank.open(bank)
@@ -93,7 +92,7 @@ def calibration(scores: SCORES, bank: BANK, pool: POOL = "test", queries: KINDS 
 
     Example: `whence evaluate calibration scores/ --bank digits --pool development --use development`
     """
-    from whence.evaluation.prediction.bank_measures import bank_calibration
+    from whence.evaluation.prediction.calibration import bank_calibration
     from whence.evaluation.queries import Use
     from whence.scores.stored import read_scores
 

@@ -141,7 +141,7 @@ def retrieval(
 
 def _precision(scores: whence.Scores, labels: Units | None, examples: Units, top: int) -> Statistic | None:
     """Precision of the top; None where every image is a unit of its own."""
-    from whence.evaluation.query_pictures import self_columns
+    from whence.evaluation.queries import self_columns
     from whence.evaluation.ranking.retrieval import precision, shared_units
 
     columns = self_columns(scores)
@@ -153,7 +153,7 @@ def _precision(scores: whence.Scores, labels: Units | None, examples: Units, top
 
 def _tracing(stored: StoredScores, paths: list[Path]) -> tuple[Statistic, Statistic, Statistic]:
     """Where training images come in the ranking for themselves."""
-    from whence.evaluation.query_pictures import training_image_columns
+    from whence.evaluation.queries import training_image_columns
     from whence.evaluation.ranking.retrieval import tracing
 
     result = tracing(stored.scores.scores.numpy(), training_image_columns(stored, paths))
@@ -173,8 +173,8 @@ def outliers(
 
     Example: `whence evaluate outliers scores/ --outliers zeros`
     """
-    from whence.evaluation.query_pictures import training_image_columns
-    from whence.evaluation.ranking.outliers import outliers as measure
+    from whence.evaluation.queries import training_image_columns
+    from whence.evaluation.ranking.retrieval import outliers as measure
     from whence.scores.stored import read_scores
 
     stored, statistics = read_scores(scores), {}

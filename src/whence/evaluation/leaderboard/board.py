@@ -70,15 +70,7 @@ class LeaderboardConfig(Settings):
 
 @dataclass(frozen=True, eq=False)
 class Board:
-    """A leaderboard that is being measured.
-
-    Attributes:
-        bank: The retrained models.
-        work: Folder for all results.
-        config: The settings.
-        workers: Number of processes; default one for each core.
-        progress: Shows the progress of each part.
-    """
+    """A leaderboard that is being measured: its bank, the folder of all results, its settings, and how work runs."""
 
     bank: Bank
     work: Path

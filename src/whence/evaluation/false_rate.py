@@ -1,7 +1,4 @@
-"""The result of a false attribution test: the trials, the rate and its interval.
-
-On disk: the trials in ``rows.parquet``, the numbers in ``result.json``.
-"""
+"""The result of a false attribution test: trials in ``rows.parquet``, the rate and its interval in ``result.json``."""
 
 from __future__ import annotations
 
@@ -15,7 +12,7 @@ import numpy as np
 
 from whence import artefacts
 from whence.seeds import derived_seed
-from whence.statistics.bootstrap import Interval, paired_bootstrap
+from whence.statistics.statistic import Interval, paired_bootstrap
 
 
 @dataclass(frozen=True)
@@ -96,18 +93,7 @@ class FalseAttribution:
         return np.array([[trial.stayed, trial.control] for trial in self.trials])
 
     def write(self, root: Path, inputs: Mapping[str, Any], made: Mapping[str, Any]) -> FalseAttribution:
-        """Write the result as an artefact below `root`, unless it is there.
-
-        The name of the artefact is a digest of the result, so different results have different places.
-
-        Args:
-            root: The directory of such results.
-            inputs: Fingerprints of what the result was made from.
-            made: Settings of the attributor and of the test.
-
-        Returns:
-            The result, with its path.
-        """
+        """Write the result below `root`, unless it is there, and return it with its path, a digest of the result."""
         rows = [vars(trial) for trial in self.trials]
         said = artefacts.digest([list(row.values()) for row in rows])
         made = {"attributor": self.attributor, "seed": self.seed, "said": said, **made}
@@ -124,11 +110,7 @@ class FalseAttribution:
 
     @classmethod
     def read(cls, path: Path) -> FalseAttribution:
-        """Return a result from disk; every file is checked by its hash.
-
-        Raises:
-            ArtefactError: The result is missing, unfinished or damaged.
-        """
+        """Return a result from disk; every file is checked by its hash."""
         made = artefacts.read_verified(path, "false attribution").made
         table = artefacts.read_table(path / "rows.parquet")
         trials = [Trial(s, u, a, tuple(r), tuple(b)) for s, u, a, r, b in zip(*table.values(), strict=True)]

@@ -2,8 +2,7 @@
 
 The loss of every ablation follows from the members' residuals (`whence.ensemble.losses`), so only the mean over draws
 is estimated. The ranking of the units is about *this* ensemble: units with similar code words share their influence. A
-second ensemble on the same data, with other code words and weights, shares with it what is true of the images; the
-rest is chance. So no estimate can be expected to agree with one of them better than the other one does: the ceiling.
+second one on the same data shares what is true of the images; the rest is chance: the ceiling of any estimate.
 """
 
 from __future__ import annotations
@@ -30,12 +29,7 @@ ABOVE, AREA = f"above placebos: recall@{TOP}", "above placebos: area under ROC"
 
 @dataclass(frozen=True, eq=False)
 class RankingAgreement:
-    """How well a ranking of units agrees with their exact influence, query by query.
-
-    Attributes:
-        ranks: Rank correlations and shared top units.
-        above: How the units that rise above placebos are ranked.
-    """
+    """How well a ranking of units agrees with their exact influence, and ranks those above placebos, by query."""
 
     ranks: Agreement
     above: Detection
@@ -56,11 +50,7 @@ class RankingAgreement:
         return {name: mean_of(values, chance) for name, (values, chance) in defined.items() if len(values)}
 
     def lead_over(self, other: RankingAgreement) -> Statistic:
-        """Return how much larger the rank correlation is than another ranking's: mean over queries, paired.
-
-        Raises:
-            DataError: There is no query where both are defined.
-        """
+        """Return how much larger the rank correlation is than another ranking's: mean over queries, paired."""
         differences = self.ranks.correlations - other.ranks.correlations
         return mean_of(differences[~np.isnan(differences)], chance=0.0)
 
@@ -113,11 +103,7 @@ class GroundTruth:
         return RankingAgreement(agreement(self.queries, ranking, self.influence), detection(ranking, self.above))
 
     def ranking(self, scores: Scores) -> np.ndarray:
-        """Return scores by unit in the order of the queries and units here, float64 [Q, U]; see `compare`.
-
-        Raises:
-            DataError: The scores are of other pictures, or of other training examples or units.
-        """
+        """Return scores by unit in the order of the queries and units here, float64 [Q, U]; see `compare`."""
         of_units = scores.estimand.units == "unit"
         units = {u: (u,) for u in self.units} if of_units else dict(zip(self.data.ids, self.data.units, strict=True))
         self._require_same("pictures", scores.method, self.queries, scores.queries)
@@ -131,11 +117,7 @@ class GroundTruth:
         return ordered
 
     def _require_same(self, noun: str, method: str, exact: Sequence[str], scored: Sequence[str]) -> None:
-        """Check that scores are of the same things in any order.
-
-        Raises:
-            DataError: They are not.
-        """
+        """Raise DataError unless scores are of the same things, in any order."""
         if set(exact) != set(scored):
             raise DataError(
                 f"The scores by {method} are of {len(scored):,} {noun} ({', '.join(scored[:3])} ...), the exact losses "
@@ -160,15 +142,10 @@ class Detection:
 
 
 def detection(scores: np.ndarray, above: np.ndarray, top: int = TOP) -> Detection:
-    """Return how scores rank the units that rise above placebos.
+    """Return how scores [Q, U], larger is more, rank the units that rise above placebos, bool [Q, U].
 
-    With n of U units above placebos: recall = |top k and above| / min(k, n), by chance k n / (U min(k, n)); area =
-    (sum of their ranks - n (n + 1) / 2) / (n (U - n)), the Mann-Whitney statistic.
-
-    Args:
-        scores: Larger is more, [Q, U].
-        above: Whether a unit rises above placebos, bool [Q, U].
-        top: k; at most the number of units.
+    With n of U units above placebos: recall = |top k and above| / min(k, n), by chance k n / (U min(k, n)); area = (sum
+    of their ranks - n (n + 1) / 2) / (n (U - n)), the Mann-Whitney statistic.
 
     Raises:
         DataError: The shapes differ, there is no query or unit, or a score is NaN.
@@ -216,11 +193,7 @@ def ceiling(ensemble: Ensemble, second: Ensemble) -> Agreement:
 
 
 def require_independent(ensemble: Ensemble, second: Ensemble) -> None:
-    """Check that two ensembles were trained on the same data by other code words.
-
-    Raises:
-        MismatchError: They were trained on other data, or have the same code words.
-    """
+    """Raise MismatchError unless two ensembles were trained on the same data by other code words."""
     data = [str(source.manifest.inputs["data"]) for source in (ensemble, second)]
     if data[0] != data[1]:
         raise MismatchError(

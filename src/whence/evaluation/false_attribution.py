@@ -35,7 +35,7 @@ from whence.ensemble.model import Ensemble
 from whence.ensemble.sampling import Samples, find_sample
 from whence.ensemble.trajectories import Trajectory, draw_trajectories
 from whence.errors import ConfigError, DataError
-from whence.evaluation.exact.false_rate import FalseAttribution, Trial
+from whence.evaluation.false_rate import FalseAttribution, Trial
 from whence.scores.scores import Scores
 from whence.seeds import derived_seed
 from whence.similarity.attributors import Attributor
@@ -53,22 +53,14 @@ def false_attribution(
     seed: int = 0,
     engine: Engine = DEFAULT,
 ) -> FalseAttribution:
-    """Measure how often an attribution stays although the unit that it names was removed.
+    """Return the rate at which an attribution stays although the unit that it names was removed, with its interval.
+
+    The samples are SEED/INDEX of pictures that the ensemble has drawn; their order doesn't matter. The attributor maps
+    pictures float32 [Q, C, H, W] in [-1, 1] and their names to scores of examples or units; `attributor_of` gives one
+    for every name of `whence methods`. For each sample, `controls` random units are removed, one at a time.
 
     The pictures without u and without r are drawn together and kept, and so is the result: the same call again draws
-    and writes nothing. The order of the samples doesn't matter.
-
-    Args:
-        ensemble: A whole ensemble.
-        samples: SEED/INDEX of pictures that the ensemble has drawn.
-        attributor: From pictures float32 [Q, C, H, W] in [-1, 1] and their names to scores of examples or units;
-            `attributor_of` gives one for every name of `whence methods`.
-        controls: Number of random units that are removed, one at a time, for each sample.
-        seed: Seed of the controls and of the bootstrap.
-        engine: Where work runs. Its report is called with (network evaluations done, evaluations in all).
-
-    Returns:
-        The rate, its interval and the trial of every sample.
+    and writes nothing. The engine's report is called with (network evaluations done, evaluations in all).
 
     Raises:
         ConfigError: No sample is given, or there are fewer other units than controls.
@@ -98,11 +90,7 @@ def missing_trajectories(
 
 
 def top_units(scores: Scores, names: Sequence[str]) -> list[str]:
-    """Return the unit with the largest score for every query; ties go to the unit that comes first in the data.
-
-    Raises:
-        DataError: The scores are of other queries.
-    """
+    """Return the unit with the largest score for every query; ties go to the unit that comes first in the data."""
     if tuple(scores.queries) != tuple(names):
         raise DataError(
             f"The attributor {scores.method!r} was given {len(names)} pictures ({', '.join(names[:2])} ...) and "
@@ -113,17 +101,12 @@ def top_units(scores: Scores, names: Sequence[str]) -> list[str]:
 
 
 def control_units(units: Sequence[str], sample: str, attributed: str, count: int, seed: int) -> tuple[str, ...]:
-    """Return `count` distinct random units other than the attributed one.
+    """Return `count` distinct random units other than the attributed one, a function of the seed and the sample.
 
-    They are a function of the seed and the sample's name. Two attributors that name different units get the same
-    controls, unless a control is a unit that one of them names.
+    Two attributors that name different units get the same controls, unless a control is a unit that one of them names.
 
     Raises:
         ConfigError: There are not that many other units.
-
-    Example:
-        >>> control_units(["a", "b"], "0/3", "a", 1, seed=0)
-        ('b',)
     """
     others = len(set(units) - {attributed})
     if not 1 <= count <= others:
@@ -179,25 +162,14 @@ class _Design:
 
 @dataclass(frozen=True)
 class Removals:
-    """Pictures that an ensemble draws again without one unit each.
-
-    Attributes:
-        ensemble: The ensemble.
-        trajectories: What to draw for each (sample, unit), by the sampler that drew the sample.
-    """
+    """Pictures that an ensemble draws again without one unit each, by the sampler that drew the sample."""
 
     ensemble: Ensemble
     trajectories: dict[SamplerConfig, dict[Removal, Trajectory]]
 
     @classmethod
     def make(cls, ensemble: Ensemble, removals: Sequence[Removal], opened: dict[int, Samples]) -> Removals:
-        """Return what must be drawn; the order of the removals doesn't matter.
-
-        Args:
-            ensemble: A whole ensemble.
-            removals: (SEED/INDEX, unit) of every picture.
-            opened: Samples by seed that were opened and checked before.
-        """
+        """Return what must be drawn; `opened` holds samples by seed that were opened and checked before."""
         trajectories: dict[SamplerConfig, dict[Removal, Trajectory]] = {}
         for name, unit in sorted(set(removals)):
             samples, index = find_sample(ensemble, name, opened)
@@ -211,12 +183,11 @@ class Removals:
         def build(part: Path) -> None:
             pictures = []
             for k, (sampler, by_removal) in enumerate(self.trajectories.items()):
-                scratch = part / artefacts.RESUME / f"sampler-{k}"
-                trajectories = list(by_removal.values())
+                scratch, trajectories = part / artefacts.RESUME / f"sampler-{k}", list(by_removal.values())
                 pictures.append(draw_trajectories(self.ensemble, trajectories, sampler, scratch, engine))
             artefacts.write_tensors(part / "pictures.safetensors", {"pictures": torch.cat(pictures)})
 
-        manifest = artefacts.ensure(self._path, "removals", inputs=self._inputs, made=self._made, build=build)
+        manifest = artefacts.ensure(self._path, "removals", **self._provenance, build=build)
         engine.report(1, 1)
         pictures = artefacts.read_tensors(self._path / "pictures.safetensors")["pictures"]
         removals = [removal for by_removal in self.trajectories.values() for removal in by_removal]
@@ -224,20 +195,18 @@ class Removals:
 
     def missing(self) -> dict[SamplerConfig, list[Trajectory]]:
         """Return the trajectories that `draw` would draw, by sampler."""
-        if artefacts.existing(self._path, "removals", inputs=self._inputs, made=self._made) is not None:
+        if artefacts.existing(self._path, "removals", **self._provenance) is not None:
             return {}
         return {sampler: list(by_removal.values()) for sampler, by_removal in self.trajectories.items()}
 
     @property
-    def _inputs(self) -> dict[str, str]:
-        return {"ensemble": self.ensemble.manifest.fingerprint}
-
-    @property
-    def _made(self) -> dict[str, Any]:
-        groups = self.trajectories.items()
-        return {"groups": [{"sampler": sampler.record(), "removals": list(removals)} for sampler, removals in groups]}
+    def _provenance(self) -> dict[str, Any]:
+        groups = [
+            {"sampler": sampler.record(), "removals": list(removed)} for sampler, removed in self.trajectories.items()
+        ]
+        return {"inputs": {"ensemble": self.ensemble.manifest.fingerprint}, "made": {"groups": groups}}
 
     @property
     def _path(self) -> Path:
-        key = artefacts.digest([self._inputs, self._made])[:12]
+        key = artefacts.digest(list(self._provenance.values()))[:12]
         return self.ensemble.path / "evaluations" / "removals" / key
