@@ -16,7 +16,7 @@ from whence.diffusion.model import DiffusionModel
 from whence.diffusion.sizes import complete_training
 from whence.diffusion.training_cost import time_step, weight_bytes
 from whence.engine import DEFAULT, Engine
-from whence.retraining.measurement_cost import time_drawing, time_losses
+from whence.retraining.measurement import time_drawing, time_losses
 
 
 def credit_cost(

@@ -8,7 +8,7 @@ from typing import Any
 from whence import artefacts
 from whence.engine import DEFAULT, Engine
 from whence.ensemble import Ensemble, ablate
-from whence.ensemble.members import member_name, member_path
+from whence.ensemble.model import member_name, member_path
 from whence.errors import ConfigError
 from whence.proof import statements
 from whence.proof.certificate import Certificate, Content, Example, Picture, Survivor, Unit

@@ -18,7 +18,7 @@ from whence.diffusion.model import DiffusionModel
 from whence.diffusion.record import Record
 from whence.diffusion.training import train
 from whence.engine import DEFAULT, Engine
-from whence.ensemble.members import member_path
+from whence.ensemble.model import member_path
 from whence.ensemble.training import member_config
 from whence.errors import ConfigError, ProofError
 from whence.proof.certificate import Certificate

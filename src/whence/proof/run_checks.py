@@ -16,7 +16,7 @@ from whence.diffusion.batches import Batches
 from whence.diffusion.record import Record
 from whence.engine import DEFAULT, Engine
 from whence.ensemble import Ensemble
-from whence.ensemble.members import member_path
+from whence.ensemble.model import member_path
 from whence.ensemble.trajectories import Trajectory, draw_trajectories
 from whence.errors import ProofError
 from whence.proof.certificate import Certificate, float_digest

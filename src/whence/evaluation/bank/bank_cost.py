@@ -15,7 +15,7 @@ from whence.diffusion.training_cost import time_step, weight_bytes
 from whence.engine import DEFAULT, Engine, cores
 from whence.evaluation.bank.bank_request import BankRequest
 from whence.evaluation.bank.make_pool import PoolRequest
-from whence.retraining.measurement_cost import time_drawing, time_losses
+from whence.retraining.measurement import time_drawing, time_losses
 from whence.retraining.rule import shorten_training
 
 

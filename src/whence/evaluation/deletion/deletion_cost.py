@@ -15,7 +15,7 @@ from whence.engine import DEFAULT, Engine
 from whence.evaluation.bank import Bank
 from whence.evaluation.deletion.make_deletion import missing_retrainings
 from whence.evaluation.deletion.removal import Removal
-from whence.retraining.make_measurement import measure
+from whence.retraining.measurement import measure
 
 
 def deletion_cost(

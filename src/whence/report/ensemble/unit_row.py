@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from whence import images
-from whence.ensemble.influence import Influence
-from whence.ensemble.influence_text import format_p_value
+from whence.ensemble.influence import Influence, format_p_value
 from whence.ensemble.landscape import Landscape
 from whence.report.ensemble.training_images import TrainingImages
 from whence.report.picture import SMALL, Picture, data_uri
