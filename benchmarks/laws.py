@@ -24,7 +24,7 @@ import whence
 from whence.cli.show import progress
 from whence.engine import Engine
 from whence.ensemble.influence import Influence
-from whence.ensemble.landscape_measures import geometric_mean
+from whence.ensemble.landscape import geometric_mean
 from whence.ensemble.make_landscape import landscape
 from whence.ensemble.make_losses import losses
 from whence.evaluation.false_attribution import false_attribution

@@ -14,7 +14,7 @@ import pytest
 from whence import artefacts
 from whence.engine import Engine
 from whence.ensemble import Ensemble, sample
-from whence.ensemble.members import member_name
+from whence.ensemble.model import member_name
 from whence.errors import WhenceError
 from whence.proof import Certificate, certify
 from whence.proof.root import Root

@@ -20,7 +20,7 @@ from whence.data import Dataset
 from whence.data.pixels import decode
 from whence.engine import Engine
 from whence.ensemble import Ensemble, ablate, sample, train_ensemble
-from whence.ensemble.members import member_path
+from whence.ensemble.model import member_path
 from whence.errors import ConfigError, DataError, NoSurvivorsError, ProofError
 from whence.proof import certify, commit, read_proof, verify
 from whence.proof.make_certificate import NEAREST, near_duplicates

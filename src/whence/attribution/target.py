@@ -18,8 +18,7 @@ from whence.diffusion.draws import Draws
 from whence.diffusion.examples import Examples
 from whence.diffusion.model import DiffusionModel, fingerprint
 from whence.diffusion.record import Record
-from whence.ensemble.members import member_path
-from whence.ensemble.model import Ensemble
+from whence.ensemble.model import Ensemble, member_path
 from whence.errors import ArtefactError, ConfigError, MismatchError
 from whence.gradients.draw_sources import RecordedDraws
 

@@ -83,8 +83,8 @@ def ablate(
 
     Example: `whence ensemble ablate runs/ens --sample 0/3 --unit 17 --unit 230`
     """
+    from whence.ensemble.ablation import missing_trajectories, nearest_units
     from whence.ensemble.drawing_cost import drawing_cost
-    from whence.ensemble.make_ablation import missing_trajectories, nearest_units
     from whence.ensemble.sampling import expand_names
 
     ensemble = whence.Ensemble.open(run)
@@ -143,7 +143,7 @@ def _show_placebos(ensemble: whence.Ensemble, request: ScreenRequest) -> None:
     import torch
 
     from whence import images
-    from whence.ensemble.placebos import placebos
+    from whence.ensemble.codebook import placebos
     from whence.ensemble.sampling import find_sample
     from whence.ensemble.screen import Screen
     from whence.ensemble.tangents import weight_change

@@ -13,7 +13,7 @@ from whence.cli.options import PLAN, RUN, SAMPLES, WORKERS
 from whence.cli.show import say, show_cost, show_work
 
 if TYPE_CHECKING:
-    from whence.ensemble.landscape_measures import BinaryLandscape
+    from whence.ensemble.landscape import BinaryLandscape
 
 TOP = Annotated[int, typer.Option(min=1, help="How many units to show for each picture.")]
 LEVEL_HELP = "Family-wise error: the probability of naming any unit wrongly in one picture."
@@ -49,7 +49,7 @@ def losses(
     Example: `whence ensemble losses runs/ens --queries digits:test`
     """
     from whence.ensemble.drawing_cost import losses_cost
-    from whence.ensemble.influence_text import independence_note
+    from whence.ensemble.influence import independence_note
     from whence.ensemble.make_losses import check_queries
 
     ensemble = whence.Ensemble.open(run)
@@ -136,10 +136,9 @@ def influence(
 
     Example: `whence ensemble influence runs/ens --sample 0/3 --top 10`
     """
-    from whence.ensemble.influence_text import independence_note
-    from whence.ensemble.landscape import open_landscapes
-    from whence.ensemble.landscape_measures import binary_landscape, embedding_influence, geometric_mean_radius
-    from whence.ensemble.make_ablation import nearest_units
+    from whence.ensemble.ablation import nearest_units
+    from whence.ensemble.influence import independence_note
+    from whence.ensemble.landscape import binary_landscape, embedding_influence, geometric_mean_radius, open_landscapes
     from whence.ensemble.sampling import expand_names
 
     if binarise and (nearest or embedding):
@@ -178,7 +177,7 @@ def placebo_advice(ensemble: whence.Ensemble, needed: int) -> str:
 
 def show_influence(influence: whence.Influence, top: int, noun: str) -> None:
     """Print the conclusion, and the first units with their effects, which `noun` names."""
-    from whence.ensemble.influence_text import conclusion, format_p_value, summary
+    from whence.ensemble.influence import conclusion, format_p_value, summary
 
     say(f"  {conclusion(influence, noun)}")
     if len(influence.units) > 1 and len(influence.placebos):
@@ -191,7 +190,7 @@ def show_influence(influence: whence.Influence, top: int, noun: str) -> None:
 
 def show_radius(landscape: whence.Landscape) -> None:
     """Print the radius of a landscape beside that of its placebos."""
-    from whence.ensemble.landscape_measures import published_scale
+    from whence.ensemble.landscape import published_scale
 
     influence = landscape.influence()
     channels, height, width = landscape.factual.shape

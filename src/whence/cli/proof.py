@@ -43,8 +43,8 @@ def certify(
 
     Example: `whence ensemble certify runs/ens --sample 0/3 --without 17 --out cert.json`
     """
+    from whence.ensemble.ablation import missing_trajectories
     from whence.ensemble.drawing_cost import drawing_cost
-    from whence.ensemble.make_ablation import missing_trajectories
 
     ensemble = whence.Ensemble.open(run)
     if plan:

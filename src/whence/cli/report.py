@@ -135,7 +135,7 @@ def _ablate(
     ensemble: whence.Ensemble, samples: whence.Samples, digits: whence.Dataset, workers: int | None
 ) -> Sequence[whence.Ablation]:
     """Draw the first pictures again, each without the training image most like it."""
-    from whence.ensemble.make_ablation import nearest_units
+    from whence.ensemble.ablation import nearest_units
 
     scores = whence.pixel(samples.pictures, samples.names, digits)
     inputs = {"samples": samples.manifest.fingerprint, "data": digits.fingerprint}

@@ -144,7 +144,7 @@ def _row(design: CodebookDesign) -> str:
 
 def _show_costs(smallest: CodebookDesign, able: CodebookDesign) -> None:
     """Print the costs of two codebooks, and whether the second can name a unit."""
-    from whence.ensemble.influence_text import independence_note
+    from whence.ensemble.influence import independence_note
 
     for design in dict.fromkeys((smallest, able)):
         say(

@@ -24,8 +24,7 @@ from whence.diffusion.model import DiffusionModel, fingerprint
 from whence.diffusion.training import time_step, weight_bytes
 from whence.engine import DEFAULT, Engine
 from whence.errors import MismatchError, ModelError
-from whence.retraining.measurement import Measurement
-from whence.retraining.measurement_cost import time_drawing, time_losses
+from whence.retraining.measurement import Measurement, time_drawing, time_losses
 from whence.retraining.retrain import MODEL_SUFFIX, Retraining, missing_retrainings, retrain
 
 #: Folder of a study with the measurements of the models of coalitions.

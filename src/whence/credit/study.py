@@ -27,8 +27,7 @@ from whence.data import Dataset, class_inputs, read, write
 from whence.diffusion.examples import Examples
 from whence.diffusion.model import DiffusionModel, fingerprint
 from whence.errors import ArtefactError, ConfigError, MismatchError
-from whence.retraining.make_measurement import measure
-from whence.retraining.measurement import LOOK, Measurement, MeasurementPlan
+from whence.retraining.measurement import LOOK, Measurement, MeasurementPlan, measure
 from whence.retraining.retrain import Retraining, open_once
 from whence.retraining.rule import PATIENCE, RetrainingRule
 from whence.seeds import derived_seed

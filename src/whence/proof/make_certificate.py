@@ -12,7 +12,7 @@ from whence import artefacts
 from whence.data import Dataset
 from whence.engine import DEFAULT, Engine
 from whence.ensemble import Ensemble, ablate
-from whence.ensemble.members import member_name, member_path
+from whence.ensemble.model import member_name, member_path
 from whence.errors import ConfigError
 from whence.proof.certificate import Certificate, Content, Example, NearDuplicate, Picture, Survivor, Unit
 from whence.proof.root import EnsembleTrees, code_word, commit

@@ -22,7 +22,7 @@ from whence.diffusion.record import Record
 from whence.diffusion.training import train
 from whence.engine import DEFAULT, Engine
 from whence.ensemble import Ensemble
-from whence.ensemble.members import member_path
+from whence.ensemble.model import member_path
 from whence.ensemble.training import member_config
 from whence.ensemble.trajectories import Trajectory, draw_trajectories
 from whence.errors import ProofError

@@ -21,7 +21,7 @@ from whence.engine import DEFAULT, Engine, cores
 from whence.errors import ConfigError, DataError
 from whence.evaluation.bank.bank import KIND
 from whence.evaluation.bank.pool import PoolRequest
-from whence.retraining.measurement_cost import time_drawing, time_losses
+from whence.retraining.measurement import time_drawing, time_losses
 from whence.retraining.rule import shorten_training
 
 #: Seed of the names of drawn queries.

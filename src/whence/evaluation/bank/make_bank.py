@@ -18,7 +18,7 @@ from whence.evaluation.bank.bank import KIND, Bank
 from whence.evaluation.bank.bank_request import BankConfig, BankRequest
 from whence.evaluation.bank.pool import KIND as POOL
 from whence.evaluation.bank.pool import Pool, PoolRequest, select_shard
-from whence.retraining.make_measurement import draw_pixels, measure
+from whence.retraining.measurement import draw_pixels, measure
 from whence.retraining.retrain import Retraining, retrain
 from whence.retraining.rule import PATIENCE
 from whence.seeds import derived_seed

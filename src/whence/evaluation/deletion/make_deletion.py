@@ -24,7 +24,7 @@ from whence.evaluation.bank.bank import REMOVALS
 from whence.evaluation.deletion.deletion import Deletion, find_deletion
 from whence.evaluation.deletion.removal import Removal, top_count
 from whence.retraining import retrain
-from whence.retraining.make_measurement import measure
+from whence.retraining.measurement import measure
 from whence.retraining.retrain import Retraining
 from whence.scores.scores import Scores
 

@@ -13,10 +13,10 @@ import torch
 
 from whence import artefacts, images
 from whence.ensemble import Ensemble, Samples, ablations
-from whence.ensemble.influence_text import independence_note
+from whence.ensemble.influence import independence_note
 from whence.ensemble.landscape import landscapes
 from whence.ensemble.make_landscape import PLACEBOS
-from whence.ensemble.members import member_name
+from whence.ensemble.model import member_name
 from whence.errors import join_names
 from whence.report.ensemble.ablation_card import ABLATIONS, HINT, ablation_cards, comparison
 from whence.report.ensemble.landscape_card import LANDSCAPES, landscape_cards, loss_readings, nearest_command, outcomes

@@ -13,8 +13,7 @@ from torch import Tensor
 
 from whence import artefacts, images
 from whence.ensemble import Ensemble
-from whence.ensemble.influence import Influence
-from whence.ensemble.influence_text import conclusion, summary
+from whence.ensemble.influence import Influence, conclusion, summary
 from whence.ensemble.landscape import Landscape
 from whence.ensemble.losses import Losses
 from whence.ensemble.sampling import Samples, find_sample

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from whence.ensemble import Ensemble
-from whence.ensemble.landscape import landscapes
-from whence.ensemble.landscape_measures import geometric_mean, geometric_mean_radius
+from whence.ensemble.landscape import geometric_mean, geometric_mean_radius, landscapes
 from whence.errors import ArtefactError, MismatchError
 from whence.report.plot import along, frame, tick_x, tick_y
 from whence.report.text import number, plural, round_number

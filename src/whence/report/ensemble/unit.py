@@ -12,8 +12,7 @@ from torch import Tensor
 from whence import images
 from whence.data import Dataset
 from whence.ensemble import Codebook
-from whence.ensemble.influence import Influence
-from whence.ensemble.influence_text import format_p_value
+from whence.ensemble.influence import Influence, format_p_value
 from whence.ensemble.landscape import Landscape
 from whence.report.picture import SMALL, Picture, data_uri
 from whence.report.text import number, plural, shorten, unit_phrase
