@@ -25,7 +25,7 @@ from whence.engine import one_thread
 from whence.evaluation.bank import Bank
 from whence.evaluation.prediction.lds import Form, lds
 from whence.gradients.compression import Compression
-from whence.gradients.make_gradient_spec import make_gradient_spec
+from whence.gradients.gradient_spec import make_gradient_spec
 from whence.gradients.readouts import signs
 
 RUNS = Path("runs/ablation")

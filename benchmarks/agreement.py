@@ -18,9 +18,9 @@ import torch
 
 import whence
 from whence.attribution.methods import METHODS
-from whence.cli.progress import progress
+from whence.cli.show import progress
 from whence.engine import Engine
-from whence.evaluation.exact.ground_truth import CORRELATION, GroundTruth, RankingAgreement
+from whence.evaluation.ground_truth import CORRELATION, GroundTruth, RankingAgreement
 from whence.evaluation.prediction.ceiling import ceiling
 
 SIZE, QUERIES, DRAWS = 256, 100, 32

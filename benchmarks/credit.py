@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from whence.cli.progress import progress
+from whence.cli.show import progress
 from whence.config import SamplerConfig
 from whence.credit.behaviours import behaviour
 from whence.credit.contributors import Contributors
@@ -27,7 +27,7 @@ from whence.diffusion.model import DiffusionModel
 from whence.diffusion.sampling import draw_pictures
 from whence.engine import Engine, one_thread
 from whence.evaluation.bank import Bank
-from whence.retraining.make_measurement import measure
+from whence.retraining.measurement import measure
 from whence.retraining.rule import RetrainingRule
 from whence.statistics.ranks import spearman_columns
 

@@ -16,16 +16,17 @@ import torch
 import whence
 from credit import QUERIES, SAMPLER, TEST, begin, by, coalitions, folder_of, seconds
 from whence.attribution.methods import METHODS
-from whence.cli.progress import progress
+from whence.cli.show import progress
 from whence.credit.audit import known_drifts, summary
 from whence.credit.behaviours import behaviour
+from whence.credit.coalitions import CoalitionSampling
 from whence.credit.contributors import Contributors
 from whence.credit.credit import Credit
 from whence.credit.estimators import ESTIMATORS
 from whence.credit.game import Game
 from whence.credit.make_game import measure_coalitions, values_of
 from whence.credit.study import Study
-from whence.credit.study_credit import CoalitionSampling, credit_of_study
+from whence.credit.study_credit import credit_of_study
 from whence.engine import Engine
 from whence.evaluation.bank import Bank
 from whence.evaluation.prediction.ceiling import ceiling_of, seed_agreement

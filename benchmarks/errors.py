@@ -28,9 +28,9 @@ import torch
 import whence
 from whence.attribution.feature_pair import FeaturePair
 from whence.attribution.methods import METHODS
-from whence.cli.progress import progress
+from whence.cli.show import progress
 from whence.engine import Engine
-from whence.scores.significance import half_width, rising
+from whence.scores.jackknife import half_width, rising
 from whence.statistics.ranks import agreement
 
 RUNS = Path("runs/errors")

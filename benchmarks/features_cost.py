@@ -41,15 +41,15 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from trak.projectors import BasicProjector, BasicSingleBlockProjector
 
 import whence
-from whence.cli.progress import progress
+from whence.cli.show import progress
 from whence.diffusion.checkpoint import LoadedCheckpoint
 from whence.diffusion.draws import Draws
 from whence.diffusion.examples import Examples
 from whence.engine import Engine, one_thread
 from whence.gradients.collector import Collector
 from whence.gradients.compression import Compression, maps
-from whence.gradients.coverage import coverage
-from whence.gradients.make_gradient_spec import make_gradient_spec
+from whence.gradients.gradient_spec import make_gradient_spec
+from whence.gradients.layers import coverage
 from whence.gradients.readouts import outcome, readout
 
 RUNS = Path("runs/features-cost")

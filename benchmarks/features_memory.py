@@ -25,8 +25,8 @@ from whence.engine import Engine
 from whence.gradients.compression import Compression
 from whence.gradients.draw_sources import OwnDraws
 from whence.gradients.features import Feature
+from whence.gradients.gradient_spec import make_gradient_spec, suitable_batch
 from whence.gradients.make_features import FeatureJob, make_features
-from whence.gradients.make_gradient_spec import make_gradient_spec, suitable_batch
 from whence.gradients.stored_features import Precision, StoredFeatures
 
 SIZES = ((256, 8), (1024, 8), (4096, 8), (256, 64))

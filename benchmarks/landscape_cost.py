@@ -17,7 +17,7 @@ import torch
 from whence.diffusion.sampling import draw
 from whence.engine import Engine, one_thread
 from whence.ensemble.make_landscape import drawing_tasks, plan_landscapes
-from whence.ensemble.members import MeanPrediction
+from whence.ensemble.model import MeanPrediction
 
 LARGE = 1024
 

@@ -21,13 +21,13 @@ import recipes
 from scipy.stats import linregress
 
 import whence
-from whence.cli.progress import progress
+from whence.cli.show import progress
 from whence.engine import Engine
 from whence.ensemble.influence import Influence
-from whence.ensemble.landscape_measures import geometric_mean
+from whence.ensemble.landscape import geometric_mean
 from whence.ensemble.make_landscape import landscape
 from whence.ensemble.make_losses import losses
-from whence.evaluation.exact.false_attribution import false_attribution
+from whence.evaluation.false_attribution import false_attribution
 from whence.similarity.attributors import attributor
 
 mpl.use("Agg")

@@ -20,7 +20,7 @@ import torch
 from scipy.stats import binomtest
 
 import whence
-from whence.cli.progress import progress
+from whence.cli.show import progress
 from whence.engine import Engine
 from whence.ensemble.make_losses import losses
 

@@ -16,7 +16,7 @@ import recipes
 import torch
 
 import whence
-from whence.cli.progress import progress
+from whence.cli.show import progress
 from whence.engine import Engine
 from whence.ensemble.codebook_design import CodebookDesign, predicted_power
 from whence.ensemble.losses import Losses

@@ -25,7 +25,7 @@ from scipy.stats import binomtest
 from sklearn.svm import SVC
 
 import whence
-from whence.cli.progress import progress
+from whence.cli.show import progress
 from whence.diffusion.draws import Draws
 from whence.engine import Engine, one_thread
 

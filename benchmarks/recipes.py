@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 import whence
-from whence.cli.progress import progress
+from whence.cli.show import progress
 from whence.engine import Engine
 
 RUNS = Path("runs/landscapes")

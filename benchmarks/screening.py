@@ -16,7 +16,7 @@ import recipes
 import torch
 
 import whence
-from whence.cli.progress import progress
+from whence.cli.show import progress
 from whence.engine import Engine
 from whence.ensemble.make_landscape import landscape
 from whence.ensemble.make_losses import losses

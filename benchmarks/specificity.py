@@ -23,7 +23,7 @@ import numpy as np
 import torch
 
 import whence
-from whence.cli.progress import progress
+from whence.cli.show import progress
 from whence.engine import Engine
 from whence.evaluation.ranking.retrieval import precision
 from whence.evaluation.ranking.specificity import specificity

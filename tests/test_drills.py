@@ -1,7 +1,8 @@
 """Long commands survive kills, full disks, read-only folders and second writers; `drills.py` says how."""
 
-import drills
 import pytest
+
+import drills
 
 pytestmark = pytest.mark.slow
 

@@ -35,17 +35,16 @@ _CONTENTS = {
     "ensemble.screen": "screen",
     # Attribution of any model: scores
     "attribution.attribute": "attribute", "attribution.method": "Method", "attribution.queries": "read_queries",
-    "attribution.config": "AttributionConfig", "gradients.compression": "Compression",
-    "scores.scores": "Estimand Scores", "similarity.attributors": "Attributor attributor",
-    "similarity.pixel": "pixel",
+    "attribution.request": "AttributionConfig", "gradients.compression": "Compression",
+    "scores.scores": "Estimand Scores", "similarity.attributors": "Attributor attributor pixel",
     # Evaluation against retrained models and ensembles
     "evaluation.bank": "Bank BankConfig PoolRequest build_bank build_pool",
-    "evaluation.exact.false_attribution": "false_attribution", "evaluation.exact.false_rate": "FalseAttribution",
+    "evaluation.false_attribution": "false_attribution", "evaluation.false_rate": "FalseAttribution",
     # Credit: shares of contributors
     "credit.credit": "Credit", "credit.contributors": "Contributors", "credit.behaviours": "behaviour",
     "credit.estimators": "ESTIMATORS", "credit.study": "Study StudyConfig", "retraining.rule": "RetrainingRule",
-    "credit.study_credit": "CoalitionSampling credit_of_study", "credit.ensemble_credit": "credit_of_ensemble",
-    "credit.score_credit": "credit_of_scores",
+    "credit.coalitions": "CoalitionSampling", "credit.study_credit": "credit_of_study",
+    "credit.ensemble_credit": "credit_of_ensemble", "credit.score_credit": "credit_of_scores",
     # Proofs, files and pages
     "proof.root": "commit", "proof.make_certificate": "certify", "proof.certificate": "Certificate",
     "proof.verification": "Verification verify", "universe.universe": "Universe",
@@ -89,22 +88,22 @@ if TYPE_CHECKING:  # `as` tells type checkers that a name is public
     from whence.attribution.attribute import attribute as attribute
     from whence.attribution.method import Method as Method
     from whence.attribution.queries import read_queries as read_queries
-    from whence.attribution.config import AttributionConfig as AttributionConfig
+    from whence.attribution.request import AttributionConfig as AttributionConfig
     from whence.gradients.compression import Compression as Compression
     from whence.scores.scores import Estimand as Estimand, Scores as Scores
-    from whence.similarity.attributors import Attributor as Attributor, attributor as attributor
-    from whence.similarity.pixel import pixel as pixel
+    from whence.similarity.attributors import Attributor as Attributor, attributor as attributor, pixel as pixel
     from whence.evaluation.bank import Bank as Bank, BankConfig as BankConfig, PoolRequest as PoolRequest
     from whence.evaluation.bank import build_bank as build_bank, build_pool as build_pool
-    from whence.evaluation.exact.false_attribution import false_attribution as false_attribution
-    from whence.evaluation.exact.false_rate import FalseAttribution as FalseAttribution
+    from whence.evaluation.false_attribution import false_attribution as false_attribution
+    from whence.evaluation.false_rate import FalseAttribution as FalseAttribution
     from whence.credit.credit import Credit as Credit
     from whence.credit.contributors import Contributors as Contributors
     from whence.credit.behaviours import behaviour as behaviour
     from whence.credit.estimators import ESTIMATORS as ESTIMATORS
     from whence.credit.study import Study as Study, StudyConfig as StudyConfig
     from whence.retraining.rule import RetrainingRule as RetrainingRule
-    from whence.credit.study_credit import CoalitionSampling as CoalitionSampling, credit_of_study as credit_of_study
+    from whence.credit.coalitions import CoalitionSampling as CoalitionSampling
+    from whence.credit.study_credit import credit_of_study as credit_of_study
     from whence.credit.ensemble_credit import credit_of_ensemble as credit_of_ensemble
     from whence.credit.score_credit import credit_of_scores as credit_of_scores
     from whence.proof.root import commit as commit

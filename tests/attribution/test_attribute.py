@@ -12,13 +12,12 @@ from torch import nn
 
 from whence import artefacts
 from whence.attribution.attribute import attribute as attribute_with
-from whence.attribution.config import AttributionConfig
 from whence.attribution.feature_plan import FeaturePlan
 from whence.attribution.feature_store import FeatureStore
 from whence.attribution.method import Method
 from whence.attribution.methods import METHODS
 from whence.attribution.pictures import Pictures
-from whence.attribution.request import AttributionRequest
+from whence.attribution.request import AttributionConfig, AttributionRequest
 from whence.attribution.target import Target
 from whence.attribution.trak import trak
 from whence.config import Config, ModelConfig, TrainingConfig

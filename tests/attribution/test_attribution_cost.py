@@ -1,12 +1,10 @@
 import pytest
 
 from whence import artefacts
-from whence.attribution.attribute import attribute
-from whence.attribution.attribution_cost import KEPT, attribution_cost
-from whence.attribution.config import AttributionConfig
+from whence.attribution.attribute import KEPT, attribute, attribution_cost
 from whence.attribution.feature_plan import FeaturePlan
 from whence.attribution.feature_store import FeatureStore
-from whence.attribution.request import AttributionRequest
+from whence.attribution.request import AttributionConfig, AttributionRequest
 from whence.diffusion.model import DiffusionModel
 from whence.engine import Engine
 from whence.gradients.compression import Compression

@@ -12,7 +12,7 @@ from whence.attribution.attributor import GradientAttributor, attributor_of
 from whence.attribution.methods import METHODS
 from whence.engine import Engine
 from whence.errors import ConfigError
-from whence.evaluation.exact.false_attribution import false_attribution
+from whence.evaluation.false_attribution import false_attribution
 
 CONFIG = whence.AttributionConfig(draws=8, compression=whence.Compression(width=60))
 NAMES = ["0/0", "0/1"]

@@ -8,8 +8,7 @@ from trak.score_computers import BasicScoreComputer
 from whence.attribution.das import das, das_squared
 from whence.attribution.feature_pair import FeaturePair
 from whence.attribution.gradient import gradient_cosine, gradient_dot
-from whence.attribution.relative import relative_influence
-from whence.attribution.renormalised import renormalised_influence
+from whence.attribution.normalised_influence import relative_influence, renormalised_influence
 from whence.attribution.tangent import tangent
 from whence.attribution.trak import trak
 from whence.errors import ConfigError, NotFiniteError

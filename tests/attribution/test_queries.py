@@ -12,7 +12,7 @@ from whence.diffusion.examples import Examples, Origin
 from whence.diffusion.model import DiffusionModel
 from whence.diffusion.sampling import draw
 from whence.engine import Engine
-from whence.ensemble.members import MeanPrediction, Members
+from whence.ensemble.model import MeanPrediction, Members
 from whence.errors import ArtefactError, ConfigError, DataError, ModelError
 
 DDIM = SamplerConfig(method="ddim", steps=3, batch_size=4)

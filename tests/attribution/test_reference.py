@@ -12,8 +12,8 @@ from torch import Tensor
 
 from whence import artefacts
 from whence.attribution.attribute import attribute
-from whence.attribution.config import AttributionConfig
 from whence.attribution.methods import METHODS
+from whence.attribution.request import AttributionConfig
 from whence.diffusion.checkpoint import Checkpoint
 from whence.diffusion.draws import Draws
 from whence.diffusion.examples import Examples
@@ -22,8 +22,8 @@ from whence.diffusion.record import Record
 from whence.diffusion.sampling import predicted_clean
 from whence.engine import Engine
 from whence.gradients.compression import Compression, maps
-from whence.gradients.coverage import coverage
-from whence.gradients.layers import ProductLayer
+from whence.gradients.layers import coverage
+from whence.gradients.product_layers import ProductLayer
 from whence.gradients.readouts import signs
 from whence.scores.jackknife import GROUPS
 from whence.seeds import derived_seed

@@ -7,16 +7,16 @@ import pytest
 
 from whence import artefacts
 from whence.attribution.attribute import attribute
-from whence.cli.evaluate.landscape import best_method, perfect_correlation
+from whence.cli.evaluate.ground_truth import best_method, perfect_correlation
 from whence.config import ModelConfig
 from whence.data import load
 from whence.diffusion.examples import Examples
 from whence.diffusion.model import DiffusionModel
 from whence.engine import Engine
 from whence.ensemble import train_ensemble
-from whence.evaluation.exact.ground_truth import RankingAgreement, detection
-from whence.statistics.bootstrap import Interval
+from whence.evaluation.ground_truth import RankingAgreement, detection
 from whence.statistics.ranks import agreement
+from whence.statistics.statistic import Interval
 from whence.statistics.statistic import Statistic as Statistic
 
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from whence.attribution.attribute import attribute
-from whence.attribution.config import AttributionConfig
+from whence.attribution.request import AttributionConfig
 from whence.cli.evaluate.lds import table_lines
 
 
@@ -88,7 +88,7 @@ def test_what_there_is_not(whence, tiny_bank, scores, words, message):
 
 
 def test_words_where_a_difference_means_nothing(tiny_bank, scores):
-    from whence.evaluation.prediction.bank_measures import bank_lds
+    from whence.evaluation.prediction.lds import bank_lds
     from whence.scores.stored import read_scores
 
     for table in bank_lds(tiny_bank, read_scores([scores])).values():

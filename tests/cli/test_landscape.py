@@ -13,10 +13,10 @@ from PIL import Image
 
 from whence import images
 from whence.ensemble import Ensemble
+from whence.ensemble.ablation import nearest_units
 from whence.ensemble.landscape import Landscape, landscapes
 from whence.ensemble.losses import Losses
-from whence.ensemble.make_ablation import nearest_units
-from whence.ensemble.members import Members
+from whence.ensemble.model import Members
 from whence.scores.scores import Scores
 
 PAIRS = list(combinations([f"u{k}" for k in range(10)], 2))

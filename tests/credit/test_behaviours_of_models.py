@@ -11,9 +11,8 @@ from sklearn.svm import SVC
 from whence.config import SamplerConfig
 from whence.credit.behaviours import Context, behaviour
 from whence.credit.behaviours.classes import Classifier
-from whence.credit.behaviours.coverage import radii, within
-from whence.credit.behaviours.diversity import clusters_of, entropy, nearest_cluster
-from whence.credit.behaviours.features import pixels
+from whence.credit.behaviours.likeness import pixels
+from whence.credit.behaviours.variety import clusters_of, entropy, nearest_cluster, radii, within
 from whence.data import Dataset, load
 from whence.errors import DataError
 from whence.retraining.measurement import Measurement, MeasurementPlan

@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import arrays
 from whence import images
 from whence.config import SamplerConfig
 from whence.credit.behaviours import Context, behaviour
-from whence.credit.behaviours.pictures import C1, C2, distances, structural_similarity
+from whence.credit.behaviours.likeness import C1, C2, distances, structural_similarity
 from whence.data import Dataset, load
 from whence.retraining.measurement import Measurement, MeasurementPlan
 

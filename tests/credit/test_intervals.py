@@ -8,7 +8,7 @@ import pytest
 
 from whence.credit.estimators import ADD_ONE_IN, BANZHAF, LEAVE_ONE_OUT, SHAPLEY, owen
 from whence.credit.game import Game
-from whence.credit.intervals import replicates
+from whence.credit.study_credit import replicates
 from whence.errors import DataError
 
 ALL = 10**6

@@ -18,8 +18,7 @@ from whence.diffusion.model import DiffusionModel
 from whence.diffusion.training import train
 from whence.engine import Engine
 from whence.errors import ArtefactError, DataError, LockedError, MismatchError, ModelError, NotFiniteError
-from whence.retraining.make_measurement import measure
-from whence.retraining.measurement import Measurement
+from whence.retraining.measurement import Measurement, measure
 from whence.retraining.retrain import train_and_measure
 from whence.retraining.rule import RetrainingRule
 

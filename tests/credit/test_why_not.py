@@ -6,7 +6,7 @@ from whence.credit.credit import Credit, Explained
 from whence.credit.why_not import ABOVE, EXAMPLES, why_not
 from whence.data import load
 from whence.errors import DataError, MismatchError
-from whence.similarity.pixel import pixel
+from whence.similarity.attributors import pixel
 
 NAMES = ("a", "b", "c", "d", "(none)")
 EXPLAINED = (

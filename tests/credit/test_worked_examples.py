@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from whence.credit.coalitions import proper
+from whence.credit.coalitions import CoalitionSampling, proper
 from whence.credit.game import Game
 from whence.credit.make_game import measure_coalitions
-from whence.credit.study_credit import CoalitionSampling, credit_of_study
+from whence.credit.study_credit import credit_of_study
 from whence.engine import Engine
 
 PAGE = (Path(__file__).parent.parent.parent / "docs" / "credit.md").read_text("utf-8")

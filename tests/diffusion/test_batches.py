@@ -3,8 +3,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from whence.diffusion.batches import Batches, flips
-from whence.diffusion.draws import order
+from whence.diffusion.draws import Batches, flips, order
 
 
 def ids(count: int) -> tuple[str, ...]:

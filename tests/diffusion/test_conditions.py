@@ -8,13 +8,12 @@ from diffusers import DDPMScheduler, UNet2DModel
 from torch import nn
 
 from whence.config import SamplerConfig
+from whence.diffusion.checks import require_finite
 from whence.diffusion.denoiser import predict
-from whence.diffusion.diagnosis import require_finite
 from whence.diffusion.model import DiffusionModel
 from whence.diffusion.record import Record
 from whence.diffusion.sampling import Guidance, draw_pictures, predicted_clean
-from whence.diffusion.training import train
-from whence.diffusion.training_cost import time_step
+from whence.diffusion.training import time_step, train
 from whence.errors import DataError, NotFiniteError
 
 NAMES = ["0/0", "3/1", "0/7"]

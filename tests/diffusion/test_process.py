@@ -5,7 +5,7 @@ import torch
 from diffusers import DDPMPipeline, DDPMScheduler
 
 from whence.config import ModelConfig
-from whence.diffusion.diagnosis import require_finite
+from whence.diffusion.checks import require_finite
 from whence.diffusion.families.unet import NETWORK_FILE
 from whence.diffusion.model import DiffusionModel
 from whence.errors import ArtefactError, ConfigError, NotFiniteError

@@ -8,9 +8,9 @@ from torch import nn
 
 from whence.config import ModelConfig
 from whence.data import load
+from whence.diffusion.checks import DRAWS, SIGNAL, relative_error, require_pictures, require_range, require_size
 from whence.diffusion.draws import Draws
 from whence.diffusion.model import DiffusionModel
-from whence.diffusion.ranges import DRAWS, SIGNAL, relative_error, require_pictures, require_range, require_size
 from whence.errors import DataError, NotFiniteError
 
 PREDICTIONS = ["epsilon", "v_prediction", "sample"]

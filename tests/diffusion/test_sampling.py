@@ -7,7 +7,7 @@ from whence.diffusion.model import DiffusionModel
 from whence.diffusion.sampling import draw, picture_noise
 from whence.engine import Engine
 from whence.ensemble import MeanPrediction
-from whence.ensemble.members import Members
+from whence.ensemble.model import Members
 from whence.errors import ConfigError, NotFiniteError
 
 PREDICTIONS = ["epsilon", "v_prediction", "sample"]

@@ -9,8 +9,7 @@ import torch
 from whence import artefacts
 from whence.config import Config, TrainingConfig
 from whence.data import write
-from whence.diffusion.batches import Batches, flips
-from whence.diffusion.draws import Draws
+from whence.diffusion.draws import Batches, Draws, flips
 from whence.diffusion.families.unet import NETWORK_FILE
 from whence.diffusion.loop import checkpoint_steps, learning_rate
 from whence.diffusion.model import DiffusionModel

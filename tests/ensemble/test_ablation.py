@@ -10,7 +10,7 @@ from whence.diffusion.record import Record
 from whence.diffusion.sampling import draw
 from whence.engine import Engine
 from whence.ensemble import Ablation, Ensemble, MeanPrediction, Members, Samples, ablate, ablate_each, ablations, sample
-from whence.ensemble.members import member_path
+from whence.ensemble.model import member_path
 from whence.errors import ArtefactError, ConfigError, DataError, NoSurvivorsError
 
 UNITS = [f"u{k}" for k in range(10)]

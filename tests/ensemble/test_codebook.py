@@ -7,8 +7,7 @@ import pytest
 
 from whence import artefacts
 from whence.data import Dataset
-from whence.ensemble.codebook import Codebook
-from whence.ensemble.placebos import placebo
+from whence.ensemble.codebook import Codebook, placebo
 from whence.errors import ArtefactError, ConfigError, DataError, MismatchError, NoSurvivorsError
 
 

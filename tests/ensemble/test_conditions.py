@@ -9,10 +9,9 @@ from whence.config import ModelConfig, SamplerConfig
 from whence.diffusion.draws import Draws
 from whence.diffusion.model import DiffusionModel
 from whence.diffusion.sampling import draw
-from whence.ensemble.gram_matrix import draw_groups
+from whence.ensemble.losses import draw_groups
 from whence.ensemble.make_losses import gram_matrices
-from whence.ensemble.members import MeanPrediction, Members
-from whence.ensemble.model import Ensemble
+from whence.ensemble.model import Ensemble, MeanPrediction, Members
 from whence.ensemble.tangents import tangents
 from whence.ensemble.trajectories import Trajectory, stacked_conditions
 

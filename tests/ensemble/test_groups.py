@@ -10,10 +10,10 @@ from whence.data import Dataset, load
 from whence.diffusion.record import Record
 from whence.engine import Engine
 from whence.ensemble import Ensemble, sample, train_ensemble
-from whence.ensemble.make_ablation import nearest_units
+from whence.ensemble.ablation import nearest_units
 from whence.ensemble.make_landscape import landscape
 from whence.ensemble.make_losses import losses
-from whence.ensemble.members import member_path
+from whence.ensemble.model import member_path
 
 ARTISTS = tuple(f"a{n}" for n in range(6))
 

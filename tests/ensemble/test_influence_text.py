@@ -3,8 +3,7 @@
 import pytest
 import torch
 
-from whence.ensemble.influence import Influence
-from whence.ensemble.influence_text import conclusion, format_p_value, independence_note, percent, summary
+from whence.ensemble.influence import Influence, conclusion, format_p_value, independence_note, percent, summary
 
 
 def reading(effects: list[float], placebos: int, level: float = 0.05) -> Influence:

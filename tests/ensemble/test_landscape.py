@@ -9,10 +9,10 @@ from whence import artefacts, images
 from whence.diffusion import denoiser
 from whence.engine import Engine
 from whence.ensemble import Ensemble, ablate, sample
+from whence.ensemble.codebook import placebos
 from whence.ensemble.landscape import Landscape, landscapes, shard
 from whence.ensemble.make_landscape import drawing_tasks, landscape, plan_landscapes
-from whence.ensemble.members import MeanPrediction, Members
-from whence.ensemble.placebos import placebos
+from whence.ensemble.model import MeanPrediction, Members
 from whence.ensemble.trajectories import draw_files
 from whence.errors import ArtefactError, ConfigError, DataError, MismatchError
 

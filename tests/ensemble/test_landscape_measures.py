@@ -13,16 +13,16 @@ from whence import images
 from whence.engine import Engine
 from whence.ensemble import Ensemble
 from whence.ensemble.influence import Influence
-from whence.ensemble.landscape import Landscape
-from whence.ensemble.landscape_measures import (
+from whence.ensemble.landscape import (
     BinaryLandscape,
+    Landscape,
     binary_landscape,
     embedding_influence,
     geometric_mean_radius,
     published_scale,
 )
 from whence.ensemble.make_landscape import landscape
-from whence.ensemble.members import Members
+from whence.ensemble.model import Members
 from whence.errors import ArtefactError
 
 

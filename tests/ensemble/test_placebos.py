@@ -3,8 +3,7 @@ from math import comb
 
 import pytest
 
-from whence.ensemble.codebook import Codebook
-from whence.ensemble.placebos import placebos
+from whence.ensemble.codebook import Codebook, placebos
 
 
 def book(units: int = 30, members: int = 8, weight: int | None = None) -> Codebook:
@@ -50,13 +49,13 @@ def test_all_groups_of_unassigned_words_are_found(monkeypatch, removed, left, ke
     }
     expected = {found for found in made if len(found) == left}
     if len(expected) == comb(8, left) or removed == 1:
-        monkeypatch.setattr("whence.ensemble.placebos.PATIENCE", 10**9)
+        monkeypatch.setattr("whence.ensemble.codebook.PATIENCE", 10**9)
     assert set(placebos(one, removed, left, seed=3, keep_only=keep_only)) == expected
 
 
 @pytest.mark.parametrize(("removed", "left"), [(1, 5), (1, 9), (2, 9)])
 def test_no_group_leaves_so_many(monkeypatch, removed, left):
-    monkeypatch.setattr("whence.ensemble.placebos.ROUNDS", 1)
+    monkeypatch.setattr("whence.ensemble.codebook.ROUNDS", 1)
     assert list(placebos(book(), removed, left, seed=0)) == []
 
 

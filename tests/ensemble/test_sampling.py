@@ -12,7 +12,7 @@ from whence.diffusion.sampling import draw
 from whence.diffusion.variance_preserving import VariancePreserving
 from whence.engine import Engine
 from whence.ensemble import Ensemble, MeanPrediction, Members, Samples, sample
-from whence.ensemble.members import member_path
+from whence.ensemble.model import member_path
 from whence.ensemble.sampling import find_sample, units_key
 from whence.errors import ArtefactError, ConfigError, DataError, MismatchError, NoSurvivorsError
 

@@ -13,7 +13,7 @@ from whence.config import ModelConfig, SamplerConfig
 from whence.diffusion.model import DiffusionModel
 from whence.diffusion.sampling import draw, picture_noise
 from whence.engine import Engine
-from whence.ensemble.members import MeanPrediction, Members
+from whence.ensemble.model import MeanPrediction, Members
 from whence.ensemble.tangents import forward_evaluations, tangents, unclipped, weight_change
 from whence.errors import NoSurvivorsError, NotFiniteError
 

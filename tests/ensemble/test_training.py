@@ -14,7 +14,7 @@ from whence.diffusion.model import DiffusionModel
 from whence.diffusion.record import Record
 from whence.engine import Engine
 from whence.ensemble import Codebook, Ensemble, sample, train_ensemble
-from whence.ensemble.members import member_path
+from whence.ensemble.model import member_path
 from whence.errors import ArtefactError, ConfigError, LockedError, MismatchError
 
 SCRIPT = Path(__file__).parent / "train_script.py"

@@ -5,7 +5,7 @@ from whence.engine import Engine
 from whence.ensemble import Ensemble, sample, train_ensemble
 from whence.ensemble.make_landscape import landscape
 from whence.errors import DataError, MismatchError
-from whence.evaluation.exact.ground_truth import ceiling
+from whence.evaluation.ground_truth import ceiling
 from whence.statistics.ranks import agreement
 
 

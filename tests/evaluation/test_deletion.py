@@ -30,7 +30,7 @@ from whence.evaluation.deletion import (
 from whence.evaluation.deletion.effect import share
 from whence.evaluation.deletion.removal import deletion_queries
 from whence.images import distance
-from whence.retraining.make_measurement import measure
+from whence.retraining.measurement import measure
 from whence.scores.scores import Estimand, Scores
 
 

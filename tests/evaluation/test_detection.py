@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from whence.errors import DataError
-from whence.evaluation.exact.ground_truth import detection
+from whence.evaluation.ground_truth import detection
 
 
 @pytest.mark.parametrize("top", [1, 3, 10, 99])

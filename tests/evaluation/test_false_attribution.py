@@ -14,8 +14,8 @@ from whence.config import SamplerConfig
 from whence.engine import Engine
 from whence.ensemble import Ensemble, sample
 from whence.errors import ArtefactError, ConfigError, DataError
-from whence.evaluation.exact.false_attribution import control_units, false_attribution, missing_trajectories
-from whence.evaluation.exact.false_rate import FalseAttribution
+from whence.evaluation.false_attribution import control_units, false_attribution, missing_trajectories
+from whence.evaluation.false_rate import FalseAttribution
 from whence.scores.scores import Estimand, Scores
 from whence.similarity.attributors import attributor
 

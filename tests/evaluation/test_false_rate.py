@@ -5,7 +5,7 @@ import pytest
 
 from whence import artefacts
 from whence.errors import ArtefactError
-from whence.evaluation.exact.false_rate import FalseAttribution, Trial
+from whence.evaluation.false_rate import FalseAttribution, Trial
 
 
 def row(n: int, stayed: int, *controls: int) -> Trial:

@@ -13,9 +13,9 @@ from whence.ensemble import Codebook, Ensemble
 from whence.ensemble.losses import Losses
 from whence.ensemble.make_losses import losses
 from whence.errors import DataError
-from whence.evaluation.exact.ground_truth import ABOVE, AREA, CORRELATION, RECALL, GroundTruth
+from whence.evaluation.ground_truth import ABOVE, AREA, CORRELATION, RECALL, GroundTruth
 from whence.scores.scores import Estimand, Scores
-from whence.similarity.pixel import pixel
+from whence.similarity.attributors import pixel
 
 NAMES = ("a", "b", "c")
 UNIT = Estimand("loss", "left out", "ensemble", "none", "unit")

@@ -5,7 +5,7 @@ import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from whence.errors import DataError
-from whence.evaluation.ranking.outliers import outliers
+from whence.evaluation.ranking.retrieval import outliers
 
 FIRST = np.arange(20) < 4
 

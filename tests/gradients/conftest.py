@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from whence.config import ModelConfig
 from whence.diffusion.model import DiffusionModel
-from whence.gradients.coverage import coverage
+from whence.gradients.layers import coverage
 
 
 class Plain(nn.Module):

@@ -5,9 +5,9 @@ from torch import nn
 from whence.errors import ModelError
 from whence.gradients.collector import Collector
 from whence.gradients.compression import Compression, maps
-from whence.gradients.coverage import coverage
-from whence.gradients.layers import ProductLayer
+from whence.gradients.layers import coverage
 from whence.gradients.maps import DenseMap, FoldedMap, PatchMap
+from whence.gradients.product_layers import ProductLayer
 
 READOUTS = {"squared": torch.square, "mean": lambda o: o, "sine": torch.sin}
 COTANGENTS = {"squared": lambda o: 2 * o, "mean": torch.ones_like, "sine": torch.cos}

@@ -7,12 +7,11 @@ from whence.diffusion.draws import Draws
 from whence.diffusion.examples import Examples
 from whence.diffusion.model import DiffusionModel
 from whence.errors import ModelError, NotFiniteError
-from whence.gradients.check import check
-from whence.gradients.collector import Collector
+from whence.gradients.collector import Collector, check
 from whence.gradients.compression import Compression, maps
-from whence.gradients.coverage import coverage
 from whence.gradients.draw_sources import OwnDraws
 from whence.gradients.features import Feature, Sums, add_draws, batch_shape, group
+from whence.gradients.layers import coverage
 from whence.gradients.readouts import READOUTS, outcome, readout
 from whence.scores.jackknife import GROUPS
 

@@ -3,9 +3,9 @@ import torch
 from torch import nn
 
 from whence.errors import ModelError
-from whence.gradients.coverage import coverage
-from whence.gradients.layers import ProductLayer, explicit
+from whence.gradients.layers import coverage
 from whence.gradients.maps import PatchMap
+from whence.gradients.product_layers import ProductLayer, explicit
 
 N = 4
 LAYERS = {

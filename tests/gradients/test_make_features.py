@@ -18,8 +18,8 @@ from whence.gradients import make_features as module
 from whence.gradients.compression import Compression
 from whence.gradients.draw_sources import OwnDraws
 from whence.gradients.features import Feature, group
+from whence.gradients.gradient_spec import make_gradient_spec
 from whence.gradients.make_features import FeatureJob, make_features
-from whence.gradients.make_gradient_spec import make_gradient_spec
 from whence.gradients.stored_features import StoredFeatures, draw_counts
 
 IDS = tuple(f"image {n:02d}" for n in range(19))
@@ -200,7 +200,7 @@ def test_features_of_another_version_of_the_mathematics_are_refused(tmp_path, fo
     newer = replace(job, spec=replace(job.spec, compression=older))
     with pytest.raises(MismatchError, match="compression.version: there"):
         _make(newer, KINDS[:1], 8, engine=Engine(1))
-    monkeypatch.setattr("whence.gradients.make_gradient_spec.VERSION", 0)
+    monkeypatch.setattr("whence.gradients.gradient_spec.VERSION", 0)
     with pytest.raises(MismatchError, match="version: there"):
         _job(tmp_path, folder)
 

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from whence.errors import ConfigError, NotFiniteError
-from whence.kernel import algebra, decomposed, solved
+from whence.kernel import algebra
+from whence.kernel import kernel as kernel_module
 from whence.kernel.kernel import Kernel
 
 DAMPINGS = [1e-6, 1e-3, 0.1, 1.0, 100.0]
@@ -140,8 +141,7 @@ def test_the_block_does_not_matter(shape, monkeypatch):
     found = Kernel(examples, queries)
     whole = found.scores(0.01), found.leverage(0.01)
     monkeypatch.setattr(algebra, "BLOCK", 4)
-    monkeypatch.setattr(solved, "BLOCK", 4)
-    monkeypatch.setattr(decomposed, "BLOCK", 4)
+    monkeypatch.setattr(kernel_module, "BLOCK", 4)
     found = Kernel(examples, queries)
     assert_same(found.scores(0.01), whole[0])
     assert_same(found.leverage(0.01), whole[1])

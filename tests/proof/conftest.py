@@ -14,9 +14,9 @@ import pytest
 from whence import artefacts
 from whence.engine import Engine
 from whence.ensemble import Ensemble, sample
-from whence.ensemble.members import member_name
+from whence.ensemble.model import member_name
 from whence.errors import WhenceError
-from whence.proof import Certificate, certify, statements
+from whence.proof import Certificate, certify
 from whence.proof.root import Root
 
 SAMPLE, UNITS = "0/2", ["u1", "u3"]
@@ -50,9 +50,7 @@ def forged(fields: dict[str, Any]) -> str:
     try:
         fields = fields | {"root": Root.model_validate_json(json.dumps(fields["root_of"]), strict=True).hash}
         draft = Certificate.model_validate_json(json.dumps(fields), strict=True)
-        said = {"statement": statements.statement(draft), "proven": statements.PROVEN}
-        said["not_proven"] = statements.not_proven(draft)
-        draft = draft.model_copy(update=said)
+        draft = draft.model_copy(update=draft.words())
         return draft.model_copy(update={"fingerprint": draft.content_fingerprint()}).model_dump_json()
     except (ValueError, KeyError, TypeError, WhenceError):
         return json.dumps(fields)

@@ -20,10 +20,10 @@ from whence.data import Dataset
 from whence.data.pixels import decode
 from whence.engine import Engine
 from whence.ensemble import Ensemble, ablate, sample, train_ensemble
-from whence.ensemble.members import member_path
+from whence.ensemble.model import member_path
 from whence.errors import ConfigError, DataError, NoSurvivorsError, ProofError
 from whence.proof import certify, commit, read_proof, verify
-from whence.proof.near_duplicates import NEAREST, near_duplicates
+from whence.proof.make_certificate import NEAREST, near_duplicates
 from whence.proof.run_checks import member_data
 
 
@@ -125,7 +125,7 @@ def test_near_duplicates_are_the_nearest_and_all_that_are_identical():
 def test_near_duplicates_do_not_depend_on_the_chunk(monkeypatch, run):
     data = Ensemble.open(run).data
     whole = near_duplicates(data, ["u1"], np.arange(4, 40))
-    monkeypatch.setattr("whence.proof.near_duplicates.CHUNK", 64)
+    monkeypatch.setattr("whence.proof.make_certificate.CHUNK", 64)
     assert near_duplicates(data, ["u1"], np.arange(4, 40)) == whole
 
 

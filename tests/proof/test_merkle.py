@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from whence.errors import ProofError
-from whence.proof.merkle import Commitment, Neighbour, Place, Tree
+from whence.proof.root import Commitment, Neighbour, Place, Tree
 
 ENTRIES = st.lists(st.tuples(st.text(max_size=3), st.lists(st.text(max_size=3), max_size=2)), min_size=1, max_size=40)
 

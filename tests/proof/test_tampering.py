@@ -23,7 +23,7 @@ from whence.data.pixels import decode
 from whence.diffusion.families.unet import NETWORK_FILE
 from whence.engine import Engine
 from whence.ensemble import Codebook, train_ensemble
-from whence.ensemble.members import member_name, member_path
+from whence.ensemble.model import member_name, member_path
 from whence.errors import ProofError, WhenceError
 from whence.proof import Certificate, parse_proof, verify
 

@@ -8,9 +8,9 @@ from PIL import Image
 
 from whence.data import Dataset
 from whence.ensemble import Codebook
-from whence.report.ensemble.training_images import TrainingImages
+from whence.report.ensemble.unit import TrainingImages
 from whence.report.picture import LARGE, SMALL, data_uri
-from whence.similarity.pixel import pixel
+from whence.similarity.attributors import pixel
 
 UNITS = (("ann",), ("ann",), ("bob",), ("cy",), ("bob", "cy"), ("dan",))
 

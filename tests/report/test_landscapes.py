@@ -11,10 +11,9 @@ from whence import artefacts, images
 from whence.ensemble.influence import Influence
 from whence.ensemble.landscape import Landscape, landscapes
 from whence.errors import ArtefactError
-from whence.report.ensemble.distance_plot import distance_plot
-from whence.report.ensemble.landscape_card import landscape_cards
-from whence.report.ensemble.page import render
-from whence.report.ensemble.training_images import TrainingImages
+from whence.report.ensemble import render
+from whence.report.ensemble.landscape_card import distance_plot, landscape_cards
+from whence.report.ensemble.unit import TrainingImages
 from whence.report.picture import SMALL, data_uri
 from whence.report.plot import SIDE
 from whence.report.text import number
@@ -271,9 +270,9 @@ def test_pictures_are_those_of_the_landscape(ensemble, write_landscape):
 
 
 def test_many_landscapes_and_names_are_cut_and_say_so(ensemble, write_landscape, monkeypatch):
-    monkeypatch.setattr("whence.report.ensemble.page.LANDSCAPES", 1)
+    monkeypatch.setattr("whence.report.ensemble.LANDSCAPES", 1)
     monkeypatch.setattr("whence.report.ensemble.landscape_card.NAMED", 1)
-    monkeypatch.setattr("whence.report.ensemble.unit_row.EXAMPLES", 2)
+    monkeypatch.setattr("whence.report.ensemble.unit.EXAMPLES", 2)
     write_landscape(ensemble, "0/0", FAR, ENOUGH)
     write_landscape(ensemble, "0/1", FAR, ENOUGH)
     text = str(Text(render(ensemble)))

@@ -9,9 +9,9 @@ from whence.ensemble.losses import Losses
 from whence.ensemble.make_landscape import landscape
 from whence.ensemble.make_losses import losses
 from whence.ensemble.sampling import Samples
+from whence.report.ensemble import render
 from whence.report.ensemble.landscape_card import landscape_cards, loss_readings
-from whence.report.ensemble.page import render
-from whence.report.ensemble.training_images import TrainingImages
+from whence.report.ensemble.unit import TrainingImages
 
 
 def drawn(ensemble):

@@ -10,8 +10,8 @@ from whence.engine import Engine
 from whence.ensemble import Ensemble, ablate_each, ablations, sample, train_ensemble
 from whence.errors import ArtefactError
 from whence.report import write_report
+from whence.report.ensemble import render
 from whence.report.ensemble.ablation_card import comparison
-from whence.report.ensemble.page import render
 from whence.report.text import number, unit_phrase
 
 
@@ -162,9 +162,9 @@ def test_no_pictures_come_with_the_command(ensemble):
 
 
 def test_a_large_run_is_cut_and_says_so(full, monkeypatch):
-    monkeypatch.setattr("whence.report.ensemble.gallery.PICTURES", 2)
-    monkeypatch.setattr("whence.report.ensemble.page.SETS", 1)
-    monkeypatch.setattr("whence.report.ensemble.page.ABLATIONS", 2)
+    monkeypatch.setattr("whence.report.ensemble.PICTURES", 2)
+    monkeypatch.setattr("whence.report.ensemble.SETS", 1)
+    monkeypatch.setattr("whence.report.ensemble.ABLATIONS", 2)
     monkeypatch.setattr("whence.report.ensemble.ablation_card.SHOWN", 1)
     text = Reader(render(full)).text
     for said in ("3 more pictures", "1 more picture set", "3 more ablations", "3 more training images"):
@@ -175,8 +175,8 @@ def test_a_large_run_is_cut_and_says_so(full, monkeypatch):
 
 
 def test_shrunk_pictures_are_called_so(full, monkeypatch):
-    monkeypatch.setattr("whence.report.ensemble.page.LARGE", 7)
-    monkeypatch.setattr("whence.report.ensemble.page.CRISP", 7)
+    monkeypatch.setattr("whence.report.ensemble.LARGE", 7)
+    monkeypatch.setattr("whence.report.ensemble.CRISP", 7)
     reader = Reader(render(full))
     assert "Pictures are shown smaller than they are; distances are those of the full pictures." in reader.text
     assert ("body", {}) in reader.tags

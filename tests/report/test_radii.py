@@ -15,7 +15,7 @@ from whence.cli.app import main
 from whence.ensemble import Ensemble
 from whence.ensemble.landscape import landscapes
 from whence.errors import ArtefactError, MismatchError
-from whence.report.ensemble.page import render
+from whence.report.ensemble import render
 from whence.report.ensemble.radii import LETTER, NARROW, EnsembleRadii, Place, _letters, compare_radii, radius_plot
 from whence.report.text import number
 

@@ -11,14 +11,12 @@ from whence import artefacts
 from whence.attribution.pictures import Pictures, extreme_examples
 from whence.diffusion.examples import Examples
 from whence.errors import ArtefactError, DataError, MismatchError
-from whence.report.bar import Scale, interval_bar
-from whence.report.scores import write_scores_report
-from whence.report.scores.concentration import share_counts, share_curve
-from whence.report.scores.norm_plot import norm_plot, norm_quantiles
-from whence.report.scores.page import render
+from whence.report.plot import Scale, interval_bar
+from whence.report.scores import render, write_scores_report
+from whence.report.scores.plots import norm_plot, norm_quantiles, share_counts, share_curve
+from whence.scores.jackknife import rising
 from whence.scores.scores import Estimand, Scores
-from whence.scores.significance import rising
-from whence.similarity.pixel import pixel
+from whence.similarity.attributors import pixel
 
 QUERIES = ("0/0", "0/1", "0/2 <b>")
 TEXT = re.compile(r"<style>.*?</style>|<[^>]*>", re.DOTALL)
@@ -397,7 +395,7 @@ def test_held_images_are_painted(visit):
 
 
 def test_methods_beyond_the_first_unfold_by_click(visit, page, folder, monkeypatch, tmp_path):
-    monkeypatch.setattr("whence.report.scores.page.OPEN", 1)
+    monkeypatch.setattr("whence.report.scores.OPEN", 1)
     tab = visit(390, file=write_scores_report(folder, tmp_path / "folded.html"))
     card = tab.locator("#query-0")
     assert card.locator(".ends").nth(0).is_visible()

@@ -12,8 +12,16 @@ from whence.data import Dataset, load
 from whence.diffusion.draws import Draws
 from whence.diffusion.model import DiffusionModel, fingerprint
 from whence.errors import ArtefactError, DataError, MismatchError
-from whence.retraining.make_measurement import draw_pixels, measure, measure_losses
-from whence.retraining.measurement import LOOK, PARTS, RETRAINED, Measurement, MeasurementPlan
+from whence.retraining.measurement import (
+    LOOK,
+    PARTS,
+    RETRAINED,
+    Measurement,
+    MeasurementPlan,
+    draw_pixels,
+    measure,
+    measure_losses,
+)
 from whence.seeds import derived_seed
 
 SAMPLER = SamplerConfig(method="ddim", steps=2, batch_size=4)

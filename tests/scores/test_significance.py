@@ -5,7 +5,7 @@ import torch
 from scipy.stats import t as student
 
 from whence.errors import ConfigError, DataError
-from whence.scores.significance import chances, half_width, rising
+from whence.scores.jackknife import chances, half_width, rising
 
 
 def drawn(queries: int, examples: int, seed: int, signal: float = 0.0, groups: int = 8):

@@ -2,9 +2,8 @@ import pytest
 import torch
 
 from whence.errors import ArtefactError, ConfigError
-from whence.similarity.attributors import ATTRIBUTORS, EMBEDDINGS, attributor
+from whence.similarity.attributors import ATTRIBUTORS, EMBEDDINGS, attributor, pixel
 from whence.similarity.embedding import Embedder, EmbeddingSimilarity
-from whence.similarity.pixel import pixel
 
 
 @pytest.mark.parametrize(

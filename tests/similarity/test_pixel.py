@@ -5,13 +5,13 @@ import pytest
 import torch
 
 from whence.errors import DataError
-from whence.similarity.pixel import pixel
+from whence.similarity.attributors import pixel
 
 
 @pytest.fixture
 def hold_at_a_time(monkeypatch):
     """Set how many 8x8 training images are held as floats at a time."""
-    module = sys.modules["whence.similarity.pixel"]
+    module = sys.modules["whence.similarity.attributors"]
     return lambda count: monkeypatch.setattr(module, "CHUNK", count * 64)
 
 
@@ -120,7 +120,7 @@ def test_pixel_kernel_is_ridge_regression():
     from sklearn.linear_model import Ridge
 
     from whence.data import load
-    from whence.similarity.pixel import DAMPING, pixel_kernel
+    from whence.similarity.attributors import DAMPING, pixel_kernel
 
     digits, asked = load("digits").select(range(30)), load("digits:test").images(range(3))
     v = digits.images(range(30)).flatten(1).double()

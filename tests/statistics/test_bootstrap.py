@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from whence.errors import WhenceError
-from whence.statistics.bootstrap import CHUNK, counted_bootstrap, paired_bootstrap
+from whence.statistics.statistic import CHUNK, counted_bootstrap, paired_bootstrap
 
 
 def mean(values: np.ndarray) -> np.ndarray:

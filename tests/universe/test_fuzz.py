@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from whence.errors import WhenceError
 from whence.universe import Universe
-from whence.universe.config import UniverseConfig
+from whence.universe.sheets import UniverseConfig
 
 KINDS = st.sampled_from(["members", "onefile"])
 

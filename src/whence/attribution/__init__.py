@@ -1,1 +1,1 @@
-"""Methods that estimate influence by gradients, one per file, and the way from a request to scores."""
+"""Attribution: methods that estimate influence by gradients, and the way from a request to scores."""

@@ -1,26 +1,38 @@
-"""Attribution by gradients: from a model, its training examples and queries to scores."""
+"""Attribution by gradients: from a model, its training examples and queries to scores; and its cost beforehand."""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import psutil
+import torch
+
 from whence.attribution.compute_scores import compute_scores
-from whence.attribution.config import AttributionConfig
+from whence.attribution.feature_pair import FeaturePair
 from whence.attribution.feature_plan import FeaturePlan
 from whence.attribution.feature_store import FeatureStore
-from whence.attribution.gradient_norms import write_norms
 from whence.attribution.method import Method
-from whence.attribution.request import AttributionRequest
-from whence.attribution.scores_folder import ScoresFolder
+from whence.attribution.request import AttributionConfig, AttributionRequest
+from whence.attribution.scores_folder import ScoresFolder, write_norms
 from whence.attribution.target import Target
+from whence.cost import Cost, counted
 from whence.data import Dataset, load
 from whence.diffusion.examples import Examples
 from whence.diffusion.model import DiffusionModel
-from whence.engine import DEFAULT, Engine, Report, silent
+from whence.engine import DEFAULT, Engine, Report, cores, one_thread, silent
 from whence.ensemble.model import Ensemble
+from whence.gradients.features import Feature, Sums, add_draws, batch_shape
+from whence.gradients.make_features import FeatureJob
+from whence.scores.jackknife import GROUPS
 from whence.scores.scores import Scores
+
+#: Largest number of examples and features of the kernel that is timed.
+TIMED = 768
+#: Bytes of a pair of query and example by one method: in memory with the sums of its groups of draws, and on disk.
+PAIR, KEPT = 64, 24
 
 
 def attribute(
@@ -43,7 +55,7 @@ def attribute(
         data: The training examples, or the name of a data set that `load` reads.
         queries: The pictures to explain, or their name as for `read_queries`: ``sample:16``, a folder.
         method: Names of methods in `METHODS`, or methods of your own.
-        config: Draws, damping, compression and seed.
+        config: The settings.
         out: Folder for features, scores and pictures; by default nothing is kept.
         store: Folder for features, to share them among several `out`; default ``out/features``.
         parameters: A regular expression that the names of differentiated layers contain, like ``"lora"``; default all.
@@ -83,3 +95,83 @@ def attribute(
         if out:
             folder.write(scores)
     return scores
+
+
+def attribution_cost(plan: FeaturePlan, store: FeatureStore, *, engine: Engine = DEFAULT) -> Cost:
+    """Return the cost of the features that are missing in a store, and of the scores: measured on a small part."""
+    used, rows, seconds, disk, parameters = engine.workers or cores(), 0, 0.0, 0, 0
+    for feature_set, job in store.jobs(plan).items():
+        parameters, missing = job.spec.size, job.missing()
+        if not missing:
+            continue
+        examples, row_bytes = feature_set.examples, 2 if job.precision == "float16" else 4
+        batch, width = batch_seconds(job, examples), sum(job.spec.compression["widths"])
+        for before, kinds in missing.items():
+            seconds += batch_count(job, len(examples), before) * batch * len(kinds) / len(job.kinds)
+            rows += len(examples) * (job.draws - before)
+            disk += len(kinds) * len(examples) * GROUPS * width * row_bytes
+    now = psutil.Process().memory_info().rss
+    pairs = sum(len(plan.query_ids(method)) for method in plan.terms) * len(plan.request.examples)
+    kernels, memory = _kernels(plan, parameters)
+    return Cost(
+        seconds=seconds / used + kernels,
+        memory=max(now * used, now + memory + PAIR * pairs),
+        disk=disk + KEPT * pairs,
+        work=f"{rows:,} gradients of a picture at a draw, in {counted(used)}, by {parameters:,} parameters, and scores"
+        if rows
+        else "scores alone: the features are there",
+    )
+
+
+def batch_count(job: FeatureJob, examples: int, before: int = 0) -> int:
+    """Return the number of batches that make the features of some examples, after some draws that are there."""
+    count, draws = batch_shape(min(examples, job.batch), job.batch)
+    return -(-examples // count) * -(-(job.draws - before) // draws)
+
+
+def batch_seconds(
+    job: FeatureJob, examples: Examples, *, clock: Callable[[], float] = time.perf_counter, repeats: int = 1
+) -> float:
+    """Return the least time of one of several batches with all kinds of features, after a batch that isn't counted."""
+    few = examples.head(job.batch)
+    _, draws = batch_shape(len(few), job.batch)
+    with one_thread():
+        model, collector = job.spec.open()
+
+        def batch() -> None:
+            sums = {feature: Sums.empty(len(few), collector.maps.width) for feature in job.kinds}
+            add_draws(model, collector, few, job.source, range(draws), sums, job.batch)
+
+        return least_seconds(batch, clock=clock, repeats=repeats)
+
+
+def least_seconds(work: Callable[[], object], *, clock: Callable[[], float], repeats: int) -> float:
+    """Return the least time of one of several calls, after a call that isn't counted."""
+    times = []
+    for _ in range(1 + repeats):
+        start = clock()
+        work()
+        times.append(clock() - start)
+    return min(times[1:])
+
+
+def _kernels(plan: FeaturePlan, parameters: int) -> tuple[float, int]:
+    """Return the time of the scores, and the bytes of the features and the kernel that are in memory together.
+
+    The time is that of the methods on fewer random features, scaled by the cube, which is the cost of every product.
+    """
+    compression, count = plan.request.config.compression, len(plan.request.examples)
+    width = parameters if compression.kind == "none" else min(parameters, compression.width)
+    scale, random, seconds = max(1.0, max(count, width) / TIMED), torch.Generator().manual_seed(0), 0.0
+    kernels: dict[tuple[Feature, int, int], list[Method]] = {}
+    for method, terms in plan.terms.items():
+        kernels.setdefault((method.feature, len(plan.query_ids(method)), len(terms)), []).append(method)
+    n, p = (max(1, round(size / scale)) for size in (count, width))
+    for (_, query_count, term_count), methods in kernels.items():
+        examples, queries = (torch.randn(rows, p, generator=random) for rows in (n, max(1, round(query_count / scale))))
+        features = FeaturePair(examples, queries, losses=torch.ones(n))
+        start = time.perf_counter()
+        for method in methods:
+            method.function(features, method.damping)
+        seconds += (time.perf_counter() - start) * scale**3 * term_count * (1 + GROUPS)
+    return seconds, 12 * count * width + 24 * min(count, width) ** 2 if kernels else 0

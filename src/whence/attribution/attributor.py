@@ -10,14 +10,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from whence.attribution.attribute import attribute
-from whence.attribution.attribution_cost import attribution_cost
-from whence.attribution.config import AttributionConfig
+from whence.attribution.attribute import attribute, attribution_cost
 from whence.attribution.feature_plan import FeaturePlan
 from whence.attribution.feature_store import FeatureStore
 from whence.attribution.method import Method
 from whence.attribution.methods import method
-from whence.attribution.request import AttributionRequest
+from whence.attribution.request import AttributionConfig, AttributionRequest
 from whence.cost import Cost
 from whence.diffusion.examples import Examples
 from whence.engine import DEFAULT, Engine, Report, silent
@@ -40,17 +38,9 @@ def no_progress(title: str) -> Iterator[Report]:
 class GradientAttributor:
     """A gradient method on an ensemble, as the mean over its members, for any pictures.
 
-    The features of the training images are made at the first call and kept, so that a further call costs the gradients
-    of its pictures alone. The draws of a picture belong to its name: the scores of one picture under two names differ
-    by Monte Carlo error.
-
-    Attributes:
-        ensemble: A whole ensemble.
-        method: The method.
-        config: Draws, damping, compression and seed.
-        store: Folder for features.
-        engine: Where the gradients are made.
-        progress: Shows the progress of the gradients at each call.
+    The features of the training images are made at the first call and kept in `store`, so that a further call costs the
+    gradients of its pictures alone, whose `progress` is shown. The draws of a picture belong to its name: the scores of
+    one picture under two names differ by Monte Carlo error.
     """
 
     ensemble: Ensemble
@@ -98,7 +88,7 @@ def attributor_of(
         config: Settings of a gradient method.
         store: Folder for its features; default ``RUN/evaluations/features``.
         engine: Where work runs.
-        progress: See `GradientAttributor`.
+        progress: Shows the progress of the gradients.
 
     Raises:
         ConfigError: There is no such method, or settings are given for a method that has none.

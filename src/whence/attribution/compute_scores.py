@@ -47,9 +47,9 @@ def compute_scores(
         plan: The plan.
         store: The store, after it was extended by the plan.
         errors: Whether standard errors are computed, which cost eight times as much as the scores.
-        dampings: Several dampings, multiples of the mean eigenvalue, which share one kernel; see `Method.dampings`.
-            Default: the damping of the request, or else the method's own.
-        engine: Where work runs. Its report is called with (kernels done, kernels in all).
+        dampings: Several dampings, which share one kernel; see `Method.dampings`. Default: the damping of the request,
+            or else the method's own.
+        engine: Its report is called with (kernels done, kernels in all).
 
     Returns:
         Scores by name of the method. With `dampings` by name and damping, in float64; a damping that a method refuses,
@@ -72,15 +72,10 @@ def compute_scores(
                 _add(totals[method], method, features, pair, group, skip_refused=dampings is not None)
         engine.report(done + 1, len(kernels))
     if dampings is None:
-        return {
-            method.name: _scores(plan, method, total.value.float(), total if errors else None)
-            for method, by_damping in totals.items()
-            for total in by_damping.values()
-        }
+        singles = [(method, total) for method, by_damping in totals.items() for total in by_damping.values()]
+        return {method.name: _scores(plan, method, total.value.float(), total, errors) for method, total in singles}
     return {
-        method.name: {
-            c: _scores(plan, method, total.value, total if errors else None) for c, total in by_damping.items()
-        }
+        method.name: {c: _scores(plan, method, total.value, total, errors) for c, total in by_damping.items()}
         for method, by_damping in totals.items()
     }
 
@@ -88,11 +83,8 @@ def compute_scores(
 def _zeros(plan: FeaturePlan, method: Method, errors: bool, dampings: Sequence[float] | None) -> dict[float, Jackknife]:
     """Return the scores of no checkpoints yet, at every damping."""
     single = plan.request.config.damping or method.damping
-    queries, examples = len(plan.query_ids(method)), len(plan.request.examples)
-    return {
-        damping: Jackknife.zeros(queries, examples, GROUPS if errors else 0)
-        for damping in ([single] if dampings is None else method.dampings(dampings))
-    }
+    size = len(plan.query_ids(method)), len(plan.request.examples), GROUPS if errors else 0
+    return {c: Jackknife.zeros(*size) for c in ([single] if dampings is None else method.dampings(dampings))}
 
 
 def _add(
@@ -104,11 +96,7 @@ def _add(
     *,
     skip_refused: bool,
 ) -> None:
-    """Add the scores of one checkpoint, from all draws or without one group, at every damping.
-
-    Raises:
-        ConfigError: The method refuses a damping, or its function returns something else than scores [Q, N].
-    """
+    """Add the scores of one checkpoint, from all draws or without one group, at every damping."""
     for damping in list(totals):
         try:
             scores = method.function(pair, damping)
@@ -127,9 +115,7 @@ def _add(
 
 @dataclass(frozen=True)
 class TermFeatures:
-    """The features of a term.
-
-    Kernels get examples and queries in the order of their ids, so that the last bits don't depend on any other order.
+    """The features of a term, with examples and queries in the order of their ids, so that no other changes any bit.
 
     Attributes:
         examples: Features of the examples.
@@ -189,19 +175,14 @@ def _places(order: Sequence[str], names: Sequence[str]) -> Tensor:
 
 
 def query_rows(ids: Sequence[str], queries: Sequence[str]) -> dict[str, list[int]]:
-    """Return the rows of each query: its own, or those of all its steps QUERY@TIMESTEP.
-
-    Example:
-        >>> query_rows(["a@1", "a@9", "b@1", "b@9"], ["b", "a"])
-        {'b': [2, 3], 'a': [0, 1]}
-    """
+    """Return the rows of each query: its own, or those of all its steps QUERY@TIMESTEP."""
     rows: dict[str, list[int]] = {name: [] for name in queries}
     for row, name in enumerate(ids):
         rows[name if name in rows else name.rsplit("@", 1)[0]].append(row)
     return rows
 
 
-def _scores(plan: FeaturePlan, method: Method, values: Tensor, errors: Jackknife | None) -> Scores:
+def _scores(plan: FeaturePlan, method: Method, values: Tensor, total: Jackknife, errors: bool) -> Scores:
     request = plan.request
     return Scores(
         scores=values,
@@ -212,9 +193,9 @@ def _scores(plan: FeaturePlan, method: Method, values: Tensor, errors: Jackknife
         estimand=_estimand(plan, method),
         sign="positive is proponent" if method.signed else "unsigned",
         combine="sum" if method.additive else "max",
-        standard_error=errors.standard_error() if errors else None,
+        standard_error=total.standard_error() if errors else None,
         draws=request.config.draws,
-        deviations=errors.deviations() if errors else None,
+        deviations=total.deviations() if errors else None,
     )
 
 

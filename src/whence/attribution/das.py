@@ -1,6 +1,8 @@
-"""Diffusion attribution score: how far the network's output at the query moves if the example is left out."""
+"""DAS: the diffusion attribution score."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 from torch import Tensor
 
@@ -12,26 +14,20 @@ from whence.errors import ConfigError
 def das(features: FeaturePair, damping: float) -> Tensor:
     """DAS, linear: S_qn · ρ_n / (1 - h_n) with S as in TRAK, ρ_n = √(mean loss of n) and h_n the leverage of n.
 
-    For a linear model f = φᵀθ fitted by ridge regression with residuals r_n, leaving out n changes f at q by exactly
-    S_qn r_n / (1 - h_n) (Sherman & Morrison), and |r_n| = ρ_n. For a network it is one Newton step.
+    The features are of a readout of the output itself, its mean or its mean squared norm. For a linear model f = φᵀθ
+    fitted by ridge regression with residuals r_n, leaving out n changes f at q by exactly S_qn r_n / (1 - h_n) (Sherman
+    & Morrison), and |r_n| = ρ_n. For a network it is one Newton step. The method `DAS` divides every draw's features by
+    their norm, as the authors' code does; the statement above is about features that were not divided.
 
     Sign: that of S, positive is proponent; the sign of the residual is lost in the loss, so it says whether the outputs
     of q and n move together, not which way. Unit: that of a residual.
 
-    `DAS` uses features of which every draw was divided by its norm, as the authors' code does. The statement above is
-    about features that were not divided.
-
-    The formula is the paper's. The code released with it takes leverages from the queries' matrix, squares 1 - h, and
-    divides residuals by their norm over timesteps, which leaves them nearly constant.
-
-    Source: Lin et al. 2025, "Diffusion attribution score" (arXiv 2410.18639), with one scalar for the output.
-
-    Args:
-        features: Features of a readout of the output itself (its mean, or its mean squared norm), with losses.
-        damping: c in λ = c · tr(ΦᵀΦ) / min(N, p).
+    Source: Lin et al. 2025, "Diffusion attribution score" (arXiv 2410.18639), with one scalar for the output. The code
+    released with it takes leverages from the queries' matrix, squares 1 - h, and divides residuals by their norm over
+    timesteps, which leaves them nearly constant.
 
     Returns:
-        Scores, float64 [Q, N].
+        Scores.
 
     Raises:
         ConfigError: There are no losses, or the damping is so small that an example determines its fit alone.
@@ -54,44 +50,28 @@ def das(features: FeaturePair, damping: float) -> Tensor:
 
 
 def das_squared(features: FeaturePair, damping: float) -> Tensor:
-    """DAS, squared: (S_qn ρ_n / (1 - h_n))², as in the paper; `das` has the formula, source and traps.
+    """Return DAS, squared: (S_qn ρ_n / (1 - h_n))², as in the paper; `das` has the formula, source and traps.
 
     Sign: unsigned; large is a large effect in either direction. Unit: a squared residual, the mean squared change of
     the output. Squares don't add up over examples: the effect of a group is the square of a sum.
-
-    Args:
-        features: Features of a readout of the output itself, with losses.
-        damping: c in λ = c · tr(ΦᵀΦ) / min(N, p).
-
-    Returns:
-        Scores, float64 [Q, N], 0 or more.
-
-    Example:
-        >>> import torch
-        >>> features = FeaturePair(torch.eye(2), torch.tensor([[1.0, -1.0]]), losses=torch.tensor([4.0, 1.0]))
-        >>> das_squared(features, 1.0).float()
-        tensor([[4., 1.]])
     """
     return das(features, damping).square_()
 
 
-_PAPER = "Lin et al. 2025, arXiv 2410.18639"
 DAS = Method(
     "das",
     "Diffusion attribution score, linear",
-    _PAPER,
+    "Lin et al. 2025, arXiv 2410.18639",
     das,
     readout="mean",
     normalised=True,
     behaviour="mean output at the query",
 )
-DAS_SQUARED = Method(
-    "das-squared",
-    "Diffusion attribution score",
-    _PAPER,
-    das_squared,
-    readout="mean",
-    normalised=True,
+DAS_SQUARED = replace(
+    DAS,
+    name="das-squared",
+    title="Diffusion attribution score",
+    function=das_squared,
     signed=False,
     additive=False,
     behaviour="squared change of the mean output at the query",

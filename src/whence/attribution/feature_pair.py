@@ -15,16 +15,18 @@ from whence.kernel.kernel import Kernel
 
 @dataclass(frozen=True, eq=False)
 class FeaturePair:
-    """Features of training examples and queries.
-
-    A method is a function ``(features, damping) -> scores``, float64 [Q, N]. The damping c is relative to the mean
-    eigenvalue: λ = c · tr(ΦᵀΦ) / min(N, p). All methods and dampings share one `kernel`.
+    """Features of training examples and queries. All methods and dampings share one `kernel` of them.
 
     Attributes:
         examples: Φ, features of training examples, means over draws: float32 [N, p].
         queries: Φ_q, features of queries by the same compression: float32 [Q, p].
         losses: Mean loss of every training example over its draws [N]; only some methods need it.
         widths: Number of features of every layer, in the order of the columns; empty where layers are not known.
+
+    Raises:
+        ConfigError: Features don't fit each other, the widths don't add up to them, there isn't one loss per example,
+            or a loss is negative.
+        NotFiniteError: A feature or a loss is not finite.
 
     Example:
         >>> import torch
@@ -39,13 +41,6 @@ class FeaturePair:
     widths: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        """Check that everything fits.
-
-        Raises:
-            ConfigError: Features don't fit each other, the widths don't add up to them, there isn't one loss per
-                example, or a loss is negative.
-            NotFiniteError: A feature or a loss is not finite.
-        """
         norms(self.examples, self.queries)
         if self.widths and sum(self.widths) != self.examples.shape[1]:
             raise ConfigError(f"Layers of {sum(self.widths)} features in all don't make {self.examples.shape[1]}.")

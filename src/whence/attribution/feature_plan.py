@@ -27,12 +27,7 @@ STEP_DRAWS = GROUPS
 class FeatureSet:
     """Features of one set of examples by one checkpoint; the same as another one of the same checkpoint and name.
 
-    Attributes:
-        checkpoint: The model, and which of its parameters are differentiated.
-        name: Name of their folder, among the features of the checkpoint.
-        examples: The examples.
-        source: Gives timesteps and noise.
-        draws: Number of draws of each example.
+    `name` is that of their folder among the features of the checkpoint; each example has so many `draws` of the source.
     """
 
     checkpoint: Checkpoint | LoadedCheckpoint
@@ -44,13 +39,7 @@ class FeatureSet:
 
 @dataclass(frozen=True)
 class Term:
-    """A term of the scores S = Σ_c w_c S_c: one checkpoint.
-
-    Attributes:
-        checkpoint: The checkpoint and its weight w_c.
-        examples: The features of the training examples.
-        queries: The features of the queries.
-    """
+    """A term of the scores S = Σ_c w_c S_c: a checkpoint with its weight w_c, and features of examples and queries."""
 
     checkpoint: WeightedCheckpoint
     examples: FeatureSet
@@ -59,23 +48,14 @@ class Term:
 
 @dataclass(frozen=True)
 class Trajectory:
-    """The clean pictures that the model predicts on the way to its own pictures.
-
-    Attributes:
-        timesteps: Timestep of every step.
-        pictures: The predicted pictures, named QUERY@TIMESTEP.
-    """
+    """The clean pictures, named QUERY@TIMESTEP, that the model predicts at the timesteps on the way to its own."""
 
     timesteps: tuple[int, ...]
     pictures: Examples
 
     @classmethod
     def of(cls, request: AttributionRequest) -> Trajectory:
-        """Return the trajectories of the queries of a request, which are drawn again.
-
-        Raises:
-            ConfigError: The model didn't draw the queries.
-        """
+        """Return the trajectories of the queries of a request, which are drawn again."""
         queries = request.queries
         if queries.origin is None or not queries.origin.drawn:
             raise ConfigError(
@@ -89,13 +69,7 @@ class Trajectory:
 
 @dataclass(frozen=True)
 class FeaturePlan:
-    """The terms of the scores of every method, and the features that they need. It writes nothing.
-
-    Attributes:
-        request: The request.
-        terms: Terms of the scores, by method.
-        trajectory: The way to the queries, if a method explains it.
-    """
+    """The terms of the scores of every method, and the way to the queries if a method explains it."""
 
     request: AttributionRequest
     terms: Mapping[Method, tuple[Term, ...]]
@@ -134,10 +108,9 @@ class FeaturePlan:
 
 def _terms(request: AttributionRequest, method: Method, trajectory: Trajectory | None) -> tuple[Term, ...]:
     """Return the terms of the scores of a method."""
-    checkpoints = request.target.checkpoints(method.over, request.examples.ids, request.parameters)
     return tuple(
         Term(weighted, _example_set(request, method, weighted), _query_set(request, method, weighted, trajectory))
-        for weighted in checkpoints
+        for weighted in request.target.checkpoints(method.over, request.examples.ids, request.parameters)
     )
 
 
@@ -177,10 +150,5 @@ def _draws(request: AttributionRequest, purpose: str) -> Draws:
 
 
 def recorded_draws(draws: int, visits: int) -> int:
-    """Return how many recorded visits are used: the latest ones, or all of them equally often.
-
-    Example:
-        >>> recorded_draws(100, 250), recorded_draws(100, 40), recorded_draws(100, 3)
-        (100, 40, 9)
-    """
+    """Return how many recorded visits are used: the latest ones, or all of them equally often, `GROUPS` at least."""
     return draws if visits >= draws else visits * -(-GROUPS // visits)

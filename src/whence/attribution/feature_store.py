@@ -17,19 +17,14 @@ from whence.attribution.feature_plan import FeaturePlan, FeatureSet
 from whence.diffusion.checkpoint import Checkpoint, LoadedCheckpoint
 from whence.engine import DEFAULT, Engine
 from whence.gradients.features import Feature
-from whence.gradients.gradient_spec import GradientSpec
+from whence.gradients.gradient_spec import GradientSpec, make_gradient_spec, suitable_batch
 from whence.gradients.make_features import FeatureJob, make_features
-from whence.gradients.make_gradient_spec import make_gradient_spec, suitable_batch
 from whence.gradients.stored_features import StoredFeatures, draw_counts
 
 
 @dataclass(frozen=True)
 class FeatureStore:
-    """Features of any number of models, training examples and queries in one folder.
-
-    Attributes:
-        folder: The folder.
-    """
+    """Features of any number of models, training examples and queries in one folder."""
 
     folder: Path
     _specs: dict[tuple[object, ...], GradientSpec] = field(default_factory=dict, repr=False, compare=False)
@@ -40,8 +35,7 @@ class FeatureStore:
         Args:
             plan: The plan.
             shorten: Whether features of more draws than the plan has are removed and made anew, instead of refused.
-
-            engine: Where work runs. Its report is called with (rows done, rows in all). A row is a draw of an example.
+            engine: Its report is called with (rows done, rows in all); a row is a draw of an example.
 
         Raises:
             ModelError: A parameter can't be differentiated example by example.
@@ -58,13 +52,7 @@ class FeatureStore:
         make_features(list(jobs.values()), engine=engine)
 
     def jobs(self, plan: FeaturePlan, *, keep: bool = False, engine: Engine = DEFAULT) -> dict[FeatureSet, FeatureJob]:
-        """Return the jobs that make the features of a plan, one for each folder of features.
-
-        Args:
-            plan: The plan.
-            keep: Whether gradient specs that are measured are written to the store.
-            engine: Where they are measured.
-        """
+        """Return the job of each folder of features of a plan; `keep` writes the gradient specs that are measured."""
         jobs: dict[Path, tuple[FeatureSet, FeatureJob]] = {}
         for feature_set, kinds in plan.kinds.items():
             job = self._job(plan, feature_set, kinds, keep, engine)
@@ -74,11 +62,7 @@ class FeatureStore:
         return dict(jobs.values())
 
     def features(self, plan: FeaturePlan, feature_set: FeatureSet, kind: Feature) -> StoredFeatures:
-        """Return features of a plan that are there.
-
-        Raises:
-            ArtefactError: They are missing or damaged.
-        """
+        """Return features of a plan that are there."""
         return StoredFeatures.open(self._job(plan, feature_set, (kind,), False, DEFAULT).path, kind)
 
     def _job(

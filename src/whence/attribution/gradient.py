@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from torch import Tensor
 
 from whence.attribution.feature_pair import FeaturePair
@@ -14,17 +16,11 @@ def gradient_dot(features: FeaturePair, _damping: float) -> Tensor:
 
     Sign: positive is proponent: to first order, a gradient step on n lowers the loss of q. Unit: the readout squared
     per parameter squared. Summed over checkpoints with their learning rates it is TracInCP, and with the recorded
-    timesteps Diffusion-TracIn. It is also the limit of λ · TRAK at large λ.
-
-    Examples of large gradient norm come out on top of every query. In the diffusion literature TracInCP is a plain mean
-    over checkpoints, without learning rates.
+    timesteps Diffusion-TracIn. It is also the limit of λ · TRAK at large λ. Examples of large gradient norm come out on
+    top of every query. In the diffusion literature TracInCP is a plain mean over checkpoints, without learning rates.
 
     Source: Pruthi et al. 2020, "Estimating training data influence by tracing gradient descent" (arXiv 2002.08484);
     for diffusion models, Zheng et al. 2024 (arXiv 2311.00500), baseline "Gradient" and TracInCP.
-
-    Args:
-        features: Features of the loss.
-        _damping: Not used.
 
     Returns:
         Scores, float64 [Q, N].
@@ -40,17 +36,12 @@ def gradient_dot(features: FeaturePair, _damping: float) -> Tensor:
 def gradient_cosine(features: FeaturePair, _damping: float) -> Tensor:
     """Gradient cosine: S_qn = φ_q · φ_n / (‖φ_q‖ ‖φ_n‖); 0 where a gradient is 0.
 
-    Sign: positive is proponent. Unit: none, from -1 to 1. Its mean over checkpoints is GAS.
-
-    It normalises the mean over draws. Diffusion-ReTrac normalises every draw before the mean is taken, so it is the
-    `gradient_dot` of normalised features.
+    Sign: positive is proponent. Unit: none, from -1 to 1. Its mean over checkpoints is GAS. It normalises the mean over
+    draws; Diffusion-ReTrac normalises every draw before the mean is taken, so it is the `gradient_dot` of normalised
+    features.
 
     Source: Hammoudeh & Lowd 2022, "Identifying a training-set attack's target using renormalized influence estimation"
     (arXiv 2201.10055), GAS; for diffusion models, Zheng et al. 2024 (arXiv 2311.00500).
-
-    Args:
-        features: Features of the loss.
-        _damping: Not used.
 
     Returns:
         Scores, float64 [Q, N].
@@ -71,14 +62,8 @@ GRADIENT_COSINE = Method("gradient-cosine", "Gradient cosine", _STUDY, gradient_
 TRACIN_CP = Method(
     "tracin-cp", "TracInCP", "Pruthi et al. 2020, arXiv 2002.08484", gradient_dot, over="checkpoints", damped=False
 )
-GAS = Method(
-    "gas",
-    "GAS",
-    "Hammoudeh & Lowd 2022, arXiv 2201.10055",
-    gradient_cosine,
-    over="checkpoints",
-    damped=False,
-    additive=False,
+GAS = replace(
+    GRADIENT_COSINE, name="gas", title="GAS", paper="Hammoudeh & Lowd 2022, arXiv 2201.10055", over="checkpoints"
 )
 TRACIN = Method(
     "tracin",
@@ -89,12 +74,4 @@ TRACIN = Method(
     damped=False,
     loss_units=True,
 )
-RETRAC = Method(
-    "retrac",
-    "Diffusion-ReTrac",
-    "Xie et al. 2024, arXiv 2401.09031",
-    gradient_dot,
-    over="record",
-    normalised=True,
-    damped=False,
-)
+RETRAC = replace(TRACIN, name="retrac", title="Diffusion-ReTrac", normalised=True, loss_units=False)

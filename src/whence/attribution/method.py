@@ -22,14 +22,14 @@ RESERVED = ("features", "pictures", "request")
 
 @dataclass(frozen=True)
 class Method:
-    """A gradient method. `function(features, damping)` returns scores [Q, N]; the other fields say what these are of.
+    """A gradient method.
 
     Attributes:
-        name: Its name on the command line and in artefacts.
+        name: Its name on the command line, in artefacts and of their folder.
         title: Its name in its paper.
         paper: The paper.
-        function: Computes scores from features of one model; then the mean over models, or the sum over checkpoints, is
-            taken.
+        function: From the features of one model and the damping c, λ = c · tr(ΦᵀΦ) / min(N, p), to scores, float64
+            [Q, N], of which the mean over models, or the sum over checkpoints, is taken.
         readout: What is differentiated, for training examples and queries.
         normalised: Whether the gradient of each draw is divided by its norm before the mean is taken.
         over: "model": one final model; "checkpoints": the mean over its checkpoints; "record": the sum over its
@@ -43,6 +43,9 @@ class Method:
         additive: Whether scores can be summed over examples.
         loss_units: Whether scores are in units of the loss, so that it should change by as much as they predict.
         behaviour: What is explained about the query.
+
+    Raises:
+        ConfigError: A folder can't have this name, or another folder has it; or there is no such readout.
 
     Example:
         >>> from whence.attribution.methods import METHODS
@@ -67,11 +70,6 @@ class Method:
     behaviour: str = "loss of the query"
 
     def __post_init__(self) -> None:
-        """Check the name, which is also the name of a folder, and the readout.
-
-        Raises:
-            ConfigError: A folder can't have this name, or another folder has it; or there is no such readout.
-        """
         known_readout(self.readout)
         if not re.fullmatch(r"[a-z0-9]+([-_.@][a-z0-9]+)*", self.name) or self.name in RESERVED:
             raise ConfigError(
@@ -98,19 +96,15 @@ class Method:
     @property
     def cost(self) -> str:
         """In words, what it costs."""
-        return {
-            "model": "1 pass over examples and queries",
-            "checkpoints": "1 pass for each checkpoint",
-            "record": "1 pass for each checkpoint",
-        }[self.over] + (", and 1 over all steps of the queries" if self.steps != "none" else "")
+        once = "1 pass over examples and queries" if self.over == "model" else "1 pass for each checkpoint"
+        return once + (", and 1 over all steps of the queries" if self.steps != "none" else "")
 
     def dampings(self, dampings: Sequence[float]) -> list[float]:
         """Return the dampings to compare: the given ones, and its own if it states one; only its own if not damped.
 
         Example:
-            >>> from whence.attribution.methods import METHODS
-            >>> [METHODS[name].dampings([1.0, 10.0]) for name in ("tangent", "trak", "tracin")]
-            [[1.0, 2.0, 10.0], [1.0, 10.0], [0.1]]
+            >>> Method("m", "M", "none", lambda features, damping: features.dot, damping=2.0).dampings([1.0, 10.0])
+            [1.0, 2.0, 10.0]
         """
         if not self.damped:
             return [self.damping]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from whence.attribution import das, gradient, relative, renormalised, tangent, trak
+from whence.attribution import das, gradient, normalised_influence, tangent, trak
 from whence.attribution.method import Method
 from whence.errors import ConfigError
 
@@ -18,8 +18,8 @@ METHODS: dict[str, Method] = {
         trak.JOURNEY_TRAK_STEPS,
         das.DAS,
         das.DAS_SQUARED,
-        relative.RELATIVE_IF,
-        renormalised.RENORMALISED_IF,
+        normalised_influence.RELATIVE_IF,
+        normalised_influence.RENORMALISED_IF,
         gradient.GRADIENT_DOT,
         gradient.GRADIENT_COSINE,
         gradient.TRACIN_CP,
@@ -37,10 +37,8 @@ def method(name: str) -> Method:
         ConfigError: There is none.
 
     Example:
-        >>> method("d-trak").title
-        'D-TRAK'
-        >>> method("d-trak-checkpoints").over
-        'checkpoints'
+        >>> method("d-trak").title, method("d-trak-checkpoints").over
+        ('D-TRAK', 'checkpoints')
     """
     base = name.removesuffix("-checkpoints")
     if base not in METHODS or base != name and METHODS[base].over != "model":
@@ -50,5 +48,4 @@ def method(name: str) -> Method:
         )
     if base == name:
         return METHODS[name]
-    title = f"{METHODS[base].title}, mean over checkpoints"
-    return replace(METHODS[base], name=name, title=title, over="checkpoints")
+    return replace(METHODS[base], name=name, title=f"{METHODS[base].title}, mean over checkpoints", over="checkpoints")

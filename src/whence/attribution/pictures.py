@@ -28,12 +28,9 @@ _KIND = "pictures"
 
 @dataclass(frozen=True, eq=False)
 class Pictures:
-    """The queries, and the training images with the largest and smallest scores.
+    """The queries, and the training images with the largest and smallest scores, with the units of these images.
 
-    Attributes:
-        queries: The queries: uint8 [Q, C, H, W], or float32 in [-1, 1].
-        examples: The training images, uint8 or float32 [n, C, H, W].
-        units: Units of every training image.
+    Both are uint8 [n, C, H, W], or float32 in [-1, 1].
 
     Raises:
         ArtefactError: These are not pictures, or there are not as many units as images.
@@ -69,16 +66,7 @@ class Pictures:
         return _pixels(self.examples, name)
 
     def write(self, path: Path, inputs: Mapping[str, str], facts: Mapping[str, Any] | None = None) -> Manifest:
-        """Write the pictures as an artefact, in place of any that are there.
-
-        Args:
-            path: Where.
-            inputs: Fingerprints of what they were made from.
-            facts: What a report says of them, such as the names of the model and of the data.
-
-        Returns:
-            The manifest.
-        """
+        """Write the pictures in place of any that are there; a report says the facts, such as the model's name."""
         made = {"queries": len(self.queries), "examples": len(self.examples)}
         with artefacts.create(path, _KIND, inputs=inputs, made=made, facts=dict(facts or {})) as part:
             artefacts.write_tensors(part / "queries.safetensors", {"pictures": self.queries.values})
@@ -90,11 +78,7 @@ class Pictures:
 
     @classmethod
     def read(cls, path: Path) -> Pictures:
-        """Return the pictures at `path`, after a check of every file against its hash.
-
-        Raises:
-            ArtefactError: They are missing, unfinished or damaged.
-        """
+        """Return the pictures at `path`, after a check of every file against its hash."""
         artefacts.read_verified(path, _KIND)
         tables = {name: artefacts.read_table(path / f"{name}.parquet") for name in ("queries", "examples")}
         queries, examples = (
@@ -105,20 +89,7 @@ class Pictures:
 
 
 def extreme_examples(scores: Iterable[Scores], count: int = ENDS) -> list[int]:
-    """Return the columns that are among the largest or the smallest `count` scores of any query, in ascending order.
-
-    Args:
-        scores: Scores of the same examples by several methods.
-        count: How many columns at each end; of unsigned scores only the largest.
-
-    Example:
-        >>> from whence.scores.scores import Estimand
-        >>> estimand = Estimand("pixels", "none", "none", "none", "example")
-        >>> scores = Scores(torch.tensor([[1.0, 5.0, 3.0, 4.0]]), ("q",), tuple("abcd"), (("u",),) * 4, "trak",
-        ...                 estimand, "positive is proponent", "sum")
-        >>> extreme_examples([scores], 1)
-        [0, 1]
-    """
+    """Return the columns among the largest `count` of any query and method, or the smallest if signed, in order."""
     columns: set[int] = set()
     for method_scores in scores:
         most = min(count, len(method_scores.examples))
@@ -131,7 +102,4 @@ def extreme_examples(scores: Iterable[Scores], count: int = ENDS) -> list[int]:
 
 def _pixels(examples: Examples, name: str) -> np.ndarray:
     picture = examples.values[examples.ids.index(name)]
-    if picture.dtype == torch.uint8:
-        array: np.ndarray = picture.numpy()
-        return array
-    return images.to_pixels(picture)
+    return picture.numpy() if picture.dtype == torch.uint8 else images.to_pixels(picture)

@@ -45,7 +45,7 @@ def read_queries(
         resolution: Crop the central square of pictures that are read and scale it to this height and width. The
             pictures for an ensemble always get its own size, and become grey if it is grey.
         grey: Turn pictures that are read into one channel, even where there are colours.
-        engine: Where work runs. Its report is called while drawing with (sampling steps done, steps in all).
+        engine: Its report is called while drawing with (sampling steps done, steps in all).
 
     Returns:
         The queries, float32 [Q, C, H, W] in [-1, 1]. A model of colours gets grey pictures in three equal channels. A
@@ -98,11 +98,7 @@ def _of_samples(samples: Samples, pictures: Tensor) -> Examples:
 
 
 def _require_pictures(model: DiffusionModel) -> None:
-    """Check that the model's examples are pictures.
-
-    Raises:
-        ModelError: They are latents or something else.
-    """
+    """Refuse a model of latents or of something else than pictures."""
     if len(model.size) != 3 or model.size[0] not in (1, 3):
         raise ModelError(
             f"Queries are pictures of 1 or 3 channels; the model's examples have the shape {model.size}. "
@@ -111,15 +107,7 @@ def _require_pictures(model: DiffusionModel) -> None:
 
 
 def parse_sample_source(source: str) -> tuple[int, int]:
-    """Return SEED and COUNT of ``sample:COUNT@SEED``.
-
-    Raises:
-        ConfigError: It is written in another way.
-
-    Example:
-        >>> parse_sample_source("sample:2@3")
-        (3, 2)
-    """
+    """Return SEED and COUNT of ``sample:COUNT@SEED``."""
     match = re.fullmatch(SAMPLE + r"([1-9][0-9]{0,8})(?:@([0-9]{1,9}))?", source)
     if not match:
         raise ConfigError(
@@ -130,11 +118,7 @@ def parse_sample_source(source: str) -> tuple[int, int]:
 
 
 def _fitted(pictures: Tensor, model: DiffusionModel, source: str) -> Tensor:
-    """Return pictures in the model's size [Q, C, H, W]; grey in three channels for a model of colours.
-
-    Raises:
-        DataError: They have another size.
-    """
+    """Return pictures in the model's size [Q, C, H, W]; grey in three channels for a model of colours."""
     channels, height, width = model.size
     if pictures.shape[2:] == (height, width) and (pictures.shape[1] in (1, channels)):
         return pictures.expand(-1, channels, -1, -1).contiguous()
@@ -151,10 +135,5 @@ def _fitted(pictures: Tensor, model: DiffusionModel, source: str) -> Tensor:
 
 
 def _size(channels: int, height: int, width: int) -> str:
-    """Return a size in words.
-
-    Example:
-        >>> _size(3, 20, 12)
-        '12x20 pixels of 3 channels'
-    """
+    """Return a size in words, such as 12x20 pixels of 3 channels."""
     return f"{width}x{height} pixels of {channels} channel{'s' if channels > 1 else ''}"

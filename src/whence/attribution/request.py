@@ -1,4 +1,4 @@
-"""The request: what is to be attributed to what, opened and checked."""
+"""The request: what is to be attributed to what, and the settings, opened and checked."""
 
 from __future__ import annotations
 
@@ -6,38 +6,59 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Annotated, Any
 
 import torch
+from pydantic import Field
 
-from whence.attribution.config import AttributionConfig
 from whence.attribution.method import Method
 from whence.attribution.methods import METHODS
 from whence.attribution.methods import method as method_of
 from whence.attribution.target import Target
+from whence.config import Settings
 from whence.data import Dataset
+from whence.diffusion.checks import require_pictures, require_size
 from whence.diffusion.examples import Examples
 from whence.diffusion.model import DiffusionModel
-from whence.diffusion.ranges import require_pictures, require_size
 from whence.ensemble.model import Ensemble
 from whence.errors import ConfigError
+from whence.gradients.compression import Compression
+from whence.gradients.stored_features import Precision
+from whence.scores.jackknife import GROUPS
 from whence.scores.scores import Scores
 from whence.similarity.attributors import attributor, is_similarity
+
+
+class AttributionConfig(Settings):
+    """How gradients are taken and turned into scores."""
+
+    draws: Annotated[int, Field(ge=GROUPS, strict=True)] = Field(
+        128,
+        description=f"Draws (timestep, noise) per example and query, {GROUPS} at least; standard errors are best where "
+        "they are a multiple of 64, which spreads every group evenly over the timesteps.",
+    )
+    damping: float | None = Field(
+        None,
+        gt=0,
+        allow_inf_nan=False,
+        description="Damping λ as a multiple of the mean eigenvalue of the kernel. Default: the method's own.",
+    )
+    seed: int = Field(0, ge=0, description="Seed of the draws.")
+    compression: Compression = Field(Compression(), description="What is kept of a gradient.")
+    autocast: bool = Field(False, description="Run the network in bfloat16 where that is safe.")
+    precision: Precision = Field("float32", description="How features are kept on disk: float32 or float16.")
+
+    def shared(self) -> dict[str, Any]:
+        """Return the settings that all scores in a folder share, as JSON values: all but draws and damping."""
+        return {name: value for name, value in self.record().items() if name not in ("draws", "damping")}
 
 
 @dataclass(frozen=True)
 class AttributionRequest:
     """What is to be attributed to what. `of` opens and checks it.
 
-    Attributes:
-        target: The model.
-        data: The training images; None where the training examples are tensors.
-        examples: The training examples.
-        units: Units of every example.
-        queries: The queries.
-        methods: The gradient methods.
-        similarities: Names of the methods that compare pictures alone.
-        config: The settings.
-        parameters: Which parameters are differentiated: a regular expression that a layer's name must contain.
+    `data` is None where the training examples are tensors; `similarities` are the methods that compare pictures alone;
+    `parameters` is a regular expression that the names of differentiated layers contain.
     """
 
     target: Target
@@ -81,11 +102,7 @@ class AttributionRequest:
         return request
 
     def _check(self) -> None:
-        """Check that training examples and queries fit the model and each other.
-
-        Raises:
-            ConfigError: They have different conditions, or there are no images for a method that compares pictures.
-        """
+        """Check that training examples and queries fit the model and each other."""
         if self.examples.values.dtype == torch.uint8 and self.queries.values.is_floating_point():
             require_pictures(self.queries.values, self.queries.ids)
         require_size(self.target.model, self.queries.values, "queries")
@@ -118,11 +135,7 @@ class AttributionRequest:
 
 
 def _require_distinct(names: Sequence[str]) -> None:
-    """Check that there are methods, and that their names differ.
-
-    Raises:
-        ConfigError: There are none, or two of one name.
-    """
+    """Check that there are methods, and that their names differ."""
     if not names:
         raise ConfigError("No method was asked for. `whence methods` lists them.")
     repeated = [name for name in dict.fromkeys(names) if names.count(name) > 1]

@@ -4,12 +4,12 @@ OUT/request/             what the scores are of: model, data, queries and the se
 OUT/features/            features, which more draws and more methods extend
 OUT/d-trak/, OUT/trak/   scores, one artefact for each method
 OUT/pictures/            the queries, and the training images with the largest and smallest scores
-OUT/norms.parquet        norms of gradients and their timesteps
+OUT/norms.parquet        norms of gradients against their timesteps: how much of a score is due to the timestep
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,24 +17,26 @@ from typing import Any
 import torch
 
 from whence import artefacts
+from whence.attribution.feature_plan import FeaturePlan, FeatureSet
+from whence.attribution.feature_store import FeatureStore
 from whence.attribution.pictures import Pictures, extreme_examples
 from whence.attribution.request import AttributionRequest
 from whence.diffusion.examples import Examples
 from whence.errors import ArtefactError, MismatchError
+from whence.gradients.features import Feature
 from whence.scores.scores import Scores
 
 #: What an attribution may have left in a folder before its request is written.
 KNOWN = {"features", "pictures", "request.part", "norms.parquet", "report.html"}
+#: Number of pairs of example and draw that are kept for each readout.
+PAIRS = 20_000
+#: Columns of the table of norms.
+COLUMNS = ("readout", "timestep", "norm")
 
 
 @dataclass(frozen=True)
 class ScoresFolder:
-    """The folder of the results of a request.
-
-    Attributes:
-        path: The folder.
-        request: The request.
-    """
+    """The folder of the results of a request."""
 
     path: Path
     request: AttributionRequest
@@ -52,12 +54,7 @@ class ScoresFolder:
                 pass
 
     def is_claimed(self) -> bool:
-        """Return whether the folder has the same request, after a check that it holds no other results.
-
-        Raises:
-            ArtefactError: See `claim`.
-            MismatchError: See `claim`.
-        """
+        """Return whether the folder has the same request, after a check that it holds no other results; see `claim`."""
         kind = artefacts.kind_of(self.path) if self.path.is_dir() else None
         if kind is not None:
             raise ArtefactError(f"{self.path} is a {kind}. Give a folder of their own for scores.")
@@ -82,11 +79,7 @@ class ScoresFolder:
         return {"config": self.request.config.shared()}
 
     def _require_no_other_files(self) -> None:
-        """Check that the folder has no other files in it, such as the images themselves.
-
-        Raises:
-            ArtefactError: It holds files, or folders, that no attribution wrote.
-        """
+        """Check that the folder has no other files in it, such as the images themselves."""
         if self._place.exists() or not self.path.exists():
             return
         entries = sorted(self.path.iterdir()) if self.path.is_dir() else [self.path]
@@ -122,3 +115,40 @@ class ScoresFolder:
         if damping is None or damping == usual.get(name, damping):
             return name.replace(":", "-").replace("/", "-")
         return f"{name}-damping-{damping:g}"
+
+
+def write_norms(path: Path, plan: FeaturePlan, store: FeatureStore) -> None:
+    """Write the norms of the readouts of a plan's methods as one table: readout, timestep, norm.
+
+    The norms of the final model are written where a method uses it, else those of the first checkpoint. Norms of other
+    readouts that are in the table stay.
+    """
+    rows = _read(path)
+    written, chosen = {row[0] for row in rows}, dict[str, tuple[Feature, FeatureSet]]()
+    for method, terms in sorted(plan.terms.items(), key=lambda pair: pair[0].over != "model"):
+        if method.over == "model" or method.readout not in written:
+            chosen.setdefault(method.readout, (method.feature, terms[0].examples))
+    rows = [row for row in rows if row[0] not in chosen]
+    for readout, (kind, examples) in chosen.items():
+        rows += [(readout, t, norm) for t, norm in _norms(plan, store, examples, kind)]
+    rows.sort(key=lambda row: row[0])
+    artefacts.write_table(path, {name: [row[k] for row in rows] for k, name in enumerate(COLUMNS)})
+
+
+def _norms(
+    plan: FeaturePlan, store: FeatureStore, examples: FeatureSet, kind: Feature
+) -> Iterator[tuple[float, float]]:
+    """Yield timestep and norm ‖P g‖ before any normalisation, evenly spread over the examples."""
+    features = store.features(plan, examples, kind)
+    rows = list(range(0, len(features.ids), -(-len(features.ids) * features.draws // PAIRS)))
+    names, values = [features.ids[n] for n in rows], features.norms()[rows]
+    for index in range(features.draws):
+        _, t, _ = examples.source(torch.zeros(len(names), 1), names, torch.full((len(names),), index).numpy())
+        yield from zip(t.tolist(), values[:, index].tolist(), strict=True)
+
+
+def _read(path: Path) -> list[tuple[str, float, float]]:
+    if not path.exists():
+        return []
+    table = artefacts.read_table(path)
+    return list(zip(*(table[name] for name in COLUMNS), strict=True))

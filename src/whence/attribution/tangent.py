@@ -1,4 +1,4 @@
-"""The tangent kernel: how far the output at the query would move with the target at the example."""
+"""Tangent kernel regression."""
 
 from __future__ import annotations
 
@@ -15,32 +15,26 @@ def tangent(features: FeaturePair, damping: float) -> Tensor:
 
     J_ln is the Jacobian of the output at example n by the weights of layer l. To first order in the weights, a network
     that is fitted by least squares is a kernel regression on its tangent kernel. S_qn is how far its output at q moves
-    if the target at n moves by one: the share ∂o_q/∂y_n. The score is the mean of the regressions of single layers, so
-    that a layer with large gradients doesn't hide the others. J_n and J_n' are taken at the same timestep and noise, so
-    that examples and queries are compared at one noise level. TRAK and D-TRAK compare means over draws: these lose most
-    of that, and need many draws.
+    if the target at n moves by one: the share ∂o_q/∂y_n. The mean over layers keeps one of large gradients from hiding
+    the others. J_n and J_n' are taken at the same timestep and noise, so that examples and queries are compared at one
+    noise level; means over draws, as in TRAK and D-TRAK, lose most of that and need many draws.
 
     A Jacobian has a row for each element of the output. One backward pass from random signs v_k gives J_nᵀv_k, whose
     inner products are, on average, those of the Jacobians (Hutchinson 1990). Signs, timestep and noise of a draw are
-    the same for all examples and queries. Each draw's features are multiplied by random signs of the draw, so that the
-    inner product of two sums over draws is the sum of the draws' kernels, with an error that falls with the width.
+    the same for all examples and queries (features of the readout `signs` at shared draws). Each draw's features are
+    multiplied by random signs of the draw, so that the inner product of two sums over draws is the sum of the draws'
+    kernels, with an error that falls with the width.
 
     Sign: positive is proponent. Unit: none, a share of the output. Additive over examples.
 
     Source: Jacot et al. 2018, "Neural tangent kernel" (arXiv 1806.07572); outputs instead of losses as in Lin et al.
     2025 (arXiv 2410.18639); the same noise for all as in the code of Zheng et al. 2024 (arXiv 2311.00500).
 
-    Args:
-        features: Features of the readout `signs` at shared draws.
-        damping: c in λ_l = c · tr(K_l) / min(N, p_l).
-
     Returns:
-        Scores, float64 [Q, N].
+        Scores; λ_l = c · tr(K_l) / min(N, p_l).
 
     Example:
         >>> import torch
-        >>> tangent(FeaturePair(torch.eye(2), torch.tensor([[1.0, 0.0]])), 1.0).float()
-        tensor([[0.5000, 0.0000]])
         >>> tangent(FeaturePair(torch.eye(2), torch.tensor([[1.0, 0.0]]), widths=(1, 1)), 1.0).float()  # λ_l = 1
         tensor([[0.2500, 0.0000]])
     """

@@ -18,8 +18,7 @@ from whence.diffusion.draws import Draws
 from whence.diffusion.examples import Examples
 from whence.diffusion.model import DiffusionModel, fingerprint
 from whence.diffusion.record import Record
-from whence.ensemble.members import member_path
-from whence.ensemble.model import Ensemble
+from whence.ensemble.model import Ensemble, member_path
 from whence.errors import ArtefactError, ConfigError, MismatchError
 from whence.gradients.draw_sources import RecordedDraws
 
@@ -30,7 +29,7 @@ class WeightedCheckpoint:
 
     Attributes:
         checkpoint: The model, and which of its parameters are differentiated.
-        weight: What its scores are multiplied by.
+        weight: The weight.
         source: What training drew before the checkpoint; None where that isn't used, or not known.
         trained: (id, weight in the loss) of the examples that it was trained on; None for all, with weight 1.
     """
@@ -57,11 +56,7 @@ class Target:
 
     @classmethod
     def open(cls, source: str | Path | DiffusionModel | Ensemble) -> Target:
-        """Return the target for a path, a model or an ensemble.
-
-        Raises:
-            ArtefactError: There is no model at the path, or it is unfinished or damaged.
-        """
+        """Return the target for a path, a model or an ensemble."""
         if isinstance(source, DiffusionModel):
             return cls(type(source.network).__name__, (source,))
         if not isinstance(source, Ensemble):
@@ -82,11 +77,7 @@ class Target:
 
     @classmethod
     def mean(cls, sources: Sequence[str | Path | DiffusionModel | Ensemble]) -> Target:
-        """Return the mean over several models, such as the same training from other seeds.
-
-        Raises:
-            ConfigError: There are none, or they denoise examples of different sizes.
-        """
+        """Return the mean over several models, such as the same training from other seeds."""
         targets = [cls.open(source) for source in sources]
         if len(targets) == 1:
             return targets[0]
@@ -115,11 +106,7 @@ class Target:
         return read_queries(model, source, resolution=resolution, grey=grey)
 
     def require_data(self, data: Dataset) -> None:
-        """Check that a recorded run was trained on this data, or on the same without a unit column.
-
-        Raises:
-            MismatchError: It was trained on other data.
-        """
+        """Check that a recorded run was trained on this data, or on the same without a unit column."""
         if self.ensemble is not None:
             recorded = {self.name: self.ensemble.data.fingerprint}
         else:
@@ -133,12 +120,7 @@ class Target:
                 )
 
     def checkpoints(self, over: str, ids: Sequence[str], parameters: str | None = None) -> list[WeightedCheckpoint]:
-        """Return the checkpoints whose scores are added, with their weights.
-
-        Args:
-            over: See `Method`.
-            ids: Ids of the training examples.
-            parameters: Which parameters are differentiated; see `Checkpoint`.
+        """Return the checkpoints whose scores are added `over` a run, as `Method` says, of the examples with these ids.
 
         Raises:
             ArtefactError: A run kept no checkpoints, or none after a whole epoch.
@@ -160,11 +142,7 @@ class Target:
 
 
 def _checkpoint_files(run: Path) -> list[Path]:
-    """Return the files of a run's checkpoints, checked against their hashes.
-
-    Raises:
-        ArtefactError: The run kept no checkpoints.
-    """
+    """Return the files of a run's checkpoints, checked against their hashes."""
     artefacts.verify(run, artefacts.read_manifest(run, "model"), "checkpoints/")
     files = sorted((run / "checkpoints").glob("*.safetensors"))
     if not files:
@@ -201,11 +179,7 @@ def _recorded_checkpoints(run: Path, ids: Sequence[str], parameters: str | None)
 
 
 def _require_recorded(record: Record, draws: Draws, ids: Sequence[str]) -> None:
-    """Check that the draws of the last step are those in the record.
-
-    Raises:
-        MismatchError: They are not.
-    """
+    """Check that the draws of the last step are those in the record."""
     step = len(record) - 1
     t, _ = draws(record.batch(step), record["visits"][step].numpy(), (1,))
     if not np.array_equal(t.numpy(), record["timesteps"][step].numpy()) or not set(record.ids) <= set(ids):

@@ -1,6 +1,8 @@
-"""TRAK, and D-TRAK and Journey-TRAK, which are the same function of other features."""
+"""TRAK, D-TRAK and Journey-TRAK."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 from torch import Tensor
 
@@ -28,12 +30,8 @@ def trak(features: FeaturePair, damping: float) -> Tensor:
     "Intriguing properties of data attribution on diffusion models" (arXiv 2311.00500); Georgiev et al. 2023, "The
     journey, not the destination" (arXiv 2312.06205).
 
-    Args:
-        features: Features.
-        damping: c in λ = c · tr(ΦᵀΦ) / min(N, p).
-
     Returns:
-        Scores, float64 [Q, N].
+        Scores.
 
     Example:
         >>> import torch
@@ -60,11 +58,10 @@ JOURNEY_TRAK = Method(
     steps="mean",
     behaviour="loss of the clean pictures predicted on the way to the query",
 )
-JOURNEY_TRAK_STEPS = Method(
-    "journey-trak-steps",
-    "Journey-TRAK, step by step",
-    "Georgiev et al. 2023, arXiv 2312.06205",
-    trak,
+JOURNEY_TRAK_STEPS = replace(
+    JOURNEY_TRAK,
+    name="journey-trak-steps",
+    title="Journey-TRAK, step by step",
     steps="each",
     behaviour="loss of the clean picture predicted at one step on the way to the query",
 )

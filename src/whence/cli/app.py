@@ -3,49 +3,95 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from typing import NoReturn
+from collections.abc import Callable, Mapping
+from typing import Any, NoReturn
 
 import typer
 
-from whence.cli import attribute, bank, credit, ensemble, evaluate, leaderboard, proof
-from whence.cli.demo import demo
-from whence.cli.report import report
-from whence.cli.train import train
+from whence.cli import attribute, bank, bank_show, credit, ensemble, landscape, proof, report, training
+from whence.cli.evaluate import deletion, false_attribution, ground_truth, lds, ranking
 from whence.errors import WhenceError
 
 #: Exit code after Ctrl-C.
 INTERRUPTED = 130
 
-COMMANDS: dict[str, Callable[..., None]] = {
-    "train": train,
-    "report": report,
-    "demo": demo,
+#: Functions by the name of their command.
+Commands = Mapping[str, Callable[..., None]]
+
+COMMANDS: Commands = {
+    "train": training.train,
+    "report": report.report,
+    "demo": report.demo,
     "attribute": attribute.attribute,
     "methods": attribute.methods,
     "export": attribute.export,
-    "leaderboard": leaderboard.leaderboard,
+    "leaderboard": report.leaderboard,
     "verify": proof.verify,
 }
-GROUPS: dict[str, typer.Typer] = {
-    "ensemble": ensemble.app,
-    "bank": bank.app,
-    "evaluate": evaluate.app,
-    "credit": credit.app,
+#: Groups of commands, with their help.
+GROUPS: dict[str, tuple[str, Commands]] = {
+    "ensemble": (
+        "Encoded ensembles: exact counterfactual pictures, by leaving out the members that saw a training image.",
+        {
+            "train": training.train_ensemble,
+            "sample": ensemble.sample,
+            "ablate": ensemble.ablate,
+            "root": proof.root,
+            "certify": proof.certify,
+            "prove": proof.prove,
+            "codebook": training.codebook,
+            "losses": landscape.losses,
+            "landscape": landscape.landscape,
+            "influence": landscape.influence,
+            "screen": ensemble.screen,
+            "export": ensemble.export,
+        },
+    ),
+    "bank": (
+        "Banks: models that are retrained on recorded subsets of the training data, and measured. Attributions are "
+        "evaluated against them.",
+        {"build": bank.build, "show": bank_show.show},
+    ),
+    "evaluate": (
+        "How far an attribution can be believed: measured against counterfactuals, with controls and intervals.",
+        {
+            "ceiling": ground_truth.ceiling,
+            "calibration": lds.calibration,
+            "deletion": deletion.deletion,
+            "deterministic": lds.deterministic,
+            "false-attribution": false_attribution.false_attribution,
+            "landscape": ground_truth.landscape,
+            "lds": lds.lds,
+            "outliers": ranking.outliers,
+            "repeatability": ranking.repeatability,
+            "retrieval": ranking.retrieval,
+            "specificity": ranking.specificity,
+        },
+    ),
+    "credit": (
+        "Credit: what a model does, shared out among the contributors to its training data.",
+        {"why-not": credit.why_not, "audit": credit.audit, "compute": credit.compute, "statement": credit.statement},
+    ),
 }
 
-app = typer.Typer(
-    help="Training data attribution for diffusion models: which training images is a picture made of, and what "
+
+def _group(text: str, commands: Commands, **settings: Any) -> typer.Typer:
+    """Return a group of commands, with its help."""
+    group = typer.Typer(help=text, no_args_is_help=True, rich_markup_mode="markdown", **settings)
+    for name, command in commands.items():
+        group.command(name)(command)
+    return group
+
+
+app = _group(
+    "Training data attribution for diffusion models: which training images is a picture made of, and what "
     "would have been drawn without them.",
-    no_args_is_help=True,
-    rich_markup_mode="markdown",
+    COMMANDS,
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for name, command in COMMANDS.items():
-    app.command(name)(command)
 for name, group in GROUPS.items():
-    app.add_typer(group, name=name)
+    app.add_typer(_group(*group), name=name)
 
 
 def main() -> None:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+import whence
 from whence.cli.options import DATA, GREY, PLAN, RESOLUTION, SPLIT, UNIT_COLUMN, WORKERS
-from whence.cli.show import say, show_cost, show_notes
+from whence.cli.show import progress, say, show_cost, show_notes
+from whence.errors import ArtefactError
 
 if TYPE_CHECKING:
     from whence.attribution.request import AttributionRequest
     from whence.cost import Cost
-    from whence.scores.scores import Scores
 
 #: Pictures whose strongest proponents are told.
 TOLD = 5
@@ -105,42 +105,34 @@ def attribute(
 
     Example: `whence attribute runs/single digits --queries sample:16 --method tangent --method d-trak --out scores/`
     """
-    from whence.attribution.attribute import attribute as run_attribution
-    from whence.attribution.config import AttributionConfig
     from whence.attribution.request import AttributionRequest
     from whence.attribution.target import Target
-    from whence.cli.progress import progress
-    from whence.data import load
-    from whence.engine import Engine
 
     settings: dict[str, Any] = {"draws": draws, "damping": damping, "seed": seed, "autocast": bfloat16}
     settings["compression"] = {} if width is None else {"width": width}
     settings["precision"] = "float16" if half else "float32"
-    config = AttributionConfig(**settings)
-    images = load(data, split=split, unit_column=unit_column, resolution=resolution, grey=grey)
+    config = whence.AttributionConfig(**settings)
+    images = whence.load(data, split=split, unit_column=unit_column, resolution=resolution, grey=grey)
     show_notes(images.notes)
     target = Target.mean([model, *(also or [])])
     target.require_data(images)
     examples = target.queries(queries, resolution=resolution, grey=grey)
     if plan:
-        show_cost(planned(AttributionRequest.of(target, images, examples, method, config), out, store, workers), out)
-        return
+        request = AttributionRequest.of(target, images, examples, method, config)
+        return show_cost(_planned(request, out, store, workers), out)
     with progress("gradients") as report, progress("scores") as scored:
-        places: dict[str, Any] = {"out": out, "store": store, "engine": Engine(workers, report), "scored": scored}
-        results = run_attribution(target, images, examples, method, config=config, **places)
-    show_scores(results)
-    say(f"Next: whence report {out}")
-
-
-def show_scores(results: Mapping[str, Scores]) -> None:
-    """Print the strongest proponents of the first queries, by every method."""
+        engine = whence.Engine(workers, report)
+        results = whence.attribute(
+            target, images, examples, method, config=config, out=out, store=store, engine=engine, scored=scored
+        )
     for name, scores in results.items():
         say(f"{name}: {len(scores.queries)} queries, {len(scores.examples):,} training images")
         for query in scores.queries[:TOLD]:
-            say(f"  picture {query}: {best(scores, query)}")
+            say(f"  picture {query}: {_best(scores, query)}")
+    say(f"Next: whence report {out}")
 
 
-def best(scores: Scores, query: str) -> str:
+def _best(scores: whence.Scores, query: str) -> str:
     """Return the three strongest proponents of a query, with their standard errors where there are any."""
     top = scores.top(query, 3)
     if scores.standard_error is None:
@@ -151,16 +143,16 @@ def best(scores: Scores, query: str) -> str:
     )
 
 
-def planned(request: AttributionRequest, out: Path, store: Path | None, workers: int | None) -> Cost:
+def _planned(request: AttributionRequest, out: Path, store: Path | None, workers: int | None) -> Cost:
     """Return the cost of a request, after a check that the folder holds no other scores."""
-    from whence.attribution.attribution_cost import attribution_cost
+    from whence.attribution.attribute import attribution_cost
     from whence.attribution.feature_plan import FeaturePlan
     from whence.attribution.feature_store import FeatureStore
     from whence.attribution.scores_folder import ScoresFolder
-    from whence.engine import Engine
 
     ScoresFolder(out, request).is_claimed()
-    return attribution_cost(FeaturePlan.of(request), FeatureStore(store or out / "features"), engine=Engine(workers))
+    features = FeatureStore(store or out / "features")
+    return attribution_cost(FeaturePlan.of(request), features, engine=whence.Engine(workers))
 
 
 def export(
@@ -175,14 +167,12 @@ def export(
     Example: `whence export scores/d-trak --to top.csv --top 10`
     """
     from whence import artefacts
-    from whence.errors import ArtefactError
     from whence.scores.export import write_table_of
-    from whence.scores.scores import Scores
 
     methods = [path.name for path in artefacts.of_kind(scores, "scores")]
     if methods:
         raise ArtefactError(
             f"{scores} holds several scores; name one of them: {scores / methods[0]} ({', '.join(methods)})."
         )
-    write_table_of(Scores.read(scores), to, top)
+    write_table_of(whence.Scores.read(scores), to, top)
     say(f"The table: {to}")

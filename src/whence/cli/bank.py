@@ -9,23 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from whence.cli.bank_show import show
+import whence
 from whence.cli.options import CONFIG, DATA, GREY, PLAN, RESOLUTION, SPLIT, STEPS, WORKERS
-from whence.cli.show import say, show_cost, show_notes
+from whence.cli.show import say, show_cost, show_notes, show_work
+from whence.errors import ArtefactError, ConfigError, DataError, SplitError
 
 if TYPE_CHECKING:
-    from whence.config import Config
-    from whence.data import Dataset
-    from whence.evaluation.bank import PoolRequest
     from whence.evaluation.bank.bank_request import BankRequest
-
-app = typer.Typer(
-    help="Banks: models that are retrained on recorded subsets of the training data, and measured. Attributions are "
-    "evaluated against them.",
-    no_args_is_help=True,
-    rich_markup_mode="markdown",
-)
-
 
 DEVELOPMENT = Annotated[
     int, typer.Option(min=0, help="Subsets of the pool `development`, for choosing settings; one training seed.")
@@ -59,7 +49,6 @@ KEEP_MODELS = Annotated[
 ]
 
 
-@app.command()
 def build(
     data: DATA,
     out: Annotated[Path, typer.Option(help="The directory of the bank.")],
@@ -98,66 +87,55 @@ def build(
 
     Example: `whence bank build digits --examples 500 --subsets 64 --seeds 3 --out bank/ --plan`
     """
-    from whence.data import load
-    from whence.engine import Engine
-    from whence.evaluation.bank import BankConfig, usual_pools
-    from whence.evaluation.bank.bank_cost import bank_cost
-    from whence.evaluation.bank.bank_request import BankRequest
+    from whence.evaluation.bank import usual_pools
+    from whence.evaluation.bank.bank_request import BankRequest, bank_cost
     from whence.retraining.subsets import classes_of
 
-    images = load(data, split=split, resolution=resolution, grey=grey)
+    images = whence.load(data, split=split, resolution=resolution, grey=grey)
     show_notes(images.notes)
     images, others = select_first(images, examples), held_out_pictures(data, split, held_out, resolution, grey)
     run_settings = settings_of(config, steps)
     seed = run_settings.training.seed if seed is None else seed
-    settings = BankConfig(models=models, held_out=held_out_count, drawn=drawn, draws=draws, seed=seed)
+    settings = whence.BankConfig(models=models, held_out=held_out_count, drawn=drawn, draws=draws, seed=seed)
     part, request = shard_of(shard), BankRequest.make(images, others, run_settings, settings)
     pools = usual_pools(subsets, fraction=fraction, seeds=seeds, development=development, deterministic=deterministic)
     for pool in pools:
         pool.subsets(classes_of(images), settings.seed)
     if plan:
-        show_cost(bank_cost(request, pools, out, shard=part, keep_models=keep_models, engine=Engine(workers)), out)
-        return
+        engine = whence.Engine(workers)
+        return show_cost(bank_cost(request, pools, out, shard=part, keep_models=keep_models, engine=engine), out)
     train_bank(request, pools, out, part, keep_models, workers)
 
 
 def train_bank(
     request: BankRequest,
-    pools: tuple[PoolRequest, ...],
+    pools: tuple[whence.PoolRequest, ...],
     out: Path,
     part: tuple[int, int],
     keep_models: bool,
     workers: int | None,
 ) -> None:
     """Make the base of a bank and its pools, or a part of them, and say what to do next."""
-    from whence.cli.progress import progress
-    from whence.engine import Engine
-    from whence.evaluation.bank import build_pool, measure_references
+    from whence.evaluation.bank import measure_references
     from whence.evaluation.bank.make_bank import make_bank
 
     if part[0] > 1:
         require_base(out, part)
     models = request.settings.models
-    with progress(f"training {models} reference models") as report:
-        bank = make_bank(request, out, engine=Engine(workers, report))
-    with progress("measuring reference models") as report:
-        measure_references(bank, Engine(report=report))
+    with show_work(f"training {models} reference models", workers) as engine:
+        bank = make_bank(request, out, engine=engine)
+    with show_work("measuring reference models") as engine:
+        measure_references(bank, engine)
     say(f"{out} has its base: {models} reference models and {len(bank.queries)} queries.")
     for pool in pools:
-        with progress(f"training pool {pool.name}") as report:
-            build_pool(bank, pool, shard=part, keep_models=keep_models, engine=Engine(workers, report))
+        with show_work(f"training pool {pool.name}", workers) as engine:
+            whence.build_pool(bank, pool, shard=part, keep_models=keep_models, engine=engine)
     for line in closing_lines(bank.path, pools, part):
         say(line)
 
 
-def select_first(images: Dataset, count: int | None) -> Dataset:
-    """Return the first training examples.
-
-    Raises:
-        DataError: There are fewer.
-    """
-    from whence.errors import DataError
-
+def select_first(images: whence.Dataset, count: int | None) -> whence.Dataset:
+    """Return the first training examples."""
     if count is not None and count > len(images):
         raise DataError(
             f"--examples {count:,} asks for more training examples than the {len(images):,} that there are."
@@ -167,44 +145,30 @@ def select_first(images: Dataset, count: int | None) -> Dataset:
 
 def held_out_pictures(
     data: str, split: str | None, held_out: str | None, resolution: int | None, grey: bool
-) -> Dataset | None:
+) -> whence.Dataset | None:
     """Return the pictures that training never sees: those of --held-out, or another split of the data."""
-    from whence.data import load
     from whence.data.load import name_and_split
-    from whence.errors import SplitError
 
     if held_out is not None:
-        return load(held_out, resolution=resolution, grey=grey)
+        return whence.load(held_out, resolution=resolution, grey=grey)
     name, used = name_and_split(data, split)
     for other in ("test", "validation"):
         if other != used:
             with suppress(SplitError):
-                return load(name, split=other, resolution=resolution, grey=grey)
+                return whence.load(name, split=other, resolution=resolution, grey=grey)
     return None
 
 
-def settings_of(config: Path | None, steps: int | None) -> Config:
+def settings_of(config: Path | None, steps: int | None) -> whence.Config:
     """Return the settings of a model that is trained on everything, and of the sampler: DDIM by default."""
-    from whence.config import read_config
-
-    settings = read_config(config)
+    settings = whence.read_config(config)
     if "method" not in settings.sampler.model_fields_set:
         settings = settings.updated("sampler", method="ddim")
     return settings.updated("training", steps=steps)
 
 
 def shard_of(text: str | None) -> tuple[int, int]:
-    """Return I and N of ``I/N``; all of it is 1/1.
-
-    Raises:
-        ConfigError: It is written in another way, or there is no such part.
-
-    Example:
-        >>> shard_of("2/4")
-        (2, 4)
-    """
-    from whence.errors import ConfigError
-
+    """Return I and N of ``I/N``; all of it is 1/1."""
     match = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", "1/1" if text is None else text)
     index, shards = (int(match[1]), int(match[2])) if match else (0, 0)
     if not 1 <= index <= shards:
@@ -213,13 +177,8 @@ def shard_of(text: str | None) -> tuple[int, int]:
 
 
 def require_base(bank: Path, part: tuple[int, int]) -> None:
-    """Refuse to make the base on every machine anew: the parts of a bank share one.
-
-    Raises:
-        ArtefactError: There is none.
-    """
+    """Refuse to make the base on every machine anew: the parts of a bank share one."""
     from whence import artefacts
-    from whence.errors import ArtefactError
 
     if not (bank / artefacts.MANIFEST).exists():
         raise ArtefactError(
@@ -228,7 +187,7 @@ def require_base(bank: Path, part: tuple[int, int]) -> None:
         )
 
 
-def closing_lines(bank: Path, pools: tuple[PoolRequest, ...], part: tuple[int, int]) -> list[str]:
+def closing_lines(bank: Path, pools: tuple[whence.PoolRequest, ...], part: tuple[int, int]) -> list[str]:
     """Return what was made, and what comes next, a line each."""
     if part[1] > 1:
         missing = sum(len(pool.missing(bank)) for pool in pools)
@@ -242,6 +201,3 @@ def closing_lines(bank: Path, pools: tuple[PoolRequest, ...], part: tuple[int, i
         return [f"To train on several machines, copy {bank} to each and run there with --shard 1/N, 2/N ..."]
     names = ", ".join(pool.name for pool in pools)
     return [f"{bank} is whole: {names}.", f"Next: whence bank show {bank}"]
-
-
-app.command()(show)

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+import whence
 from whence.cli.show import say
 
 if TYPE_CHECKING:
-    from whence.evaluation.bank import Bank, Pool
+    from whence.evaluation.bank import Pool
 
 
 def show(
@@ -24,13 +25,11 @@ def show(
 
     Example: `whence bank show bank/`
     """
-    from whence.evaluation.bank import Bank
-
-    for line in describe(Bank.open(bank)):
+    for line in describe(whence.Bank.open(bank)):
         say(line)
 
 
-def describe(bank: Bank) -> list[str]:
+def describe(bank: whence.Bank) -> list[str]:
     """Return what a bank holds, a line each."""
     channels, height, width = bank.data.size
     training, classes = bank.config.training, len(set(bank.classes))
@@ -53,7 +52,7 @@ def describe(bank: Bank) -> list[str]:
     ]
 
 
-def table(bank: Bank) -> list[str]:
+def table(bank: whence.Bank) -> list[str]:
     """The pools, a line each, and those that are unfinished."""
     lines = [f"{'pool':18} {'kept':>7} {'subsets':>7} {'seeds':>5} {'held out':>9} {'drawn':>9}  seeds agree"]
     measured = (bank.path / "reference").exists()

@@ -7,16 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from whence.cli.show import say, show_cost, show_notes
+import whence
+from whence.cli.show import say, show_cost, show_notes, show_work
+from whence.errors import ConfigError
 
 if TYPE_CHECKING:
-    from whence.config import Config
-    from whence.credit.contributors import Contributors
-    from whence.credit.credit import Credit
     from whence.credit.estimators import Estimator
-    from whence.credit.study import StudyConfig
-    from whence.credit.study_credit import CoalitionSampling
-    from whence.data import Dataset
 
 #: Contributors that are shown of each behaviour, and behaviours.
 CONTRIBUTORS, BEHAVIOURS = 3, 12
@@ -38,25 +34,23 @@ class CreditOptions:
     grey: bool
     workers: int | None
 
-    def load(self, *columns: str) -> Dataset:
-        """Return the training data; units are the contributors, or those of some other columns.
-
-        Raises:
-            ConfigError: There are none, or no column says whose they are.
-        """
+    def load(self, *columns: str) -> whence.Dataset:
+        """Return the training data; units are the contributors, or those of some other columns."""
         from whence.credit.contributors import load_contributed
-        from whence.errors import ConfigError
 
         if self.data is None or not self.columns:
             raise ConfigError(
                 f"{self.source} doesn't say whose its training images are: give DATA and --unit-column, as in "
                 f"whence credit compute {self.source} DATA --unit-column artist."
             )
-        data = load_contributed(
-            self.data, columns or self.columns, split=self.split, resolution=self.resolution, grey=self.grey
-        )
+        data = load_contributed(self.data, columns or self.columns, split=self.split, **self.size)
         show_notes(data.notes)
         return data
+
+    @property
+    def size(self) -> dict[str, Any]:
+        """The options that say in which size pictures are read."""
+        return {"resolution": self.resolution, "grey": self.grey}
 
 
 def compute_from_scores(options: CreditOptions) -> None:
@@ -77,31 +71,24 @@ def compute_from_scores(options: CreditOptions) -> None:
 def compute_from_ensemble(options: CreditOptions, draws: int) -> None:
     """Compute the exact losses without each contributor."""
     from whence.attribution.target import Target
-    from whence.cli.progress import progress
-    from whence.credit.contributors import Contributors
     from whence.credit.credit import write_credit
-    from whence.credit.ensemble_credit import credit_of_ensemble
     from whence.data import write
-    from whence.engine import Engine
-    from whence.ensemble import Ensemble
-    from whence.errors import ConfigError
 
-    ensemble = Ensemble.open(options.source)
+    ensemble = whence.Ensemble.open(options.source)
     target = Target.open(ensemble)
     if options.data:
         data = options.load()
         target.require_data(data)
-        contributors = Contributors.of_data(data)
+        contributors = whence.Contributors.of_data(data)
     else:
         data = ensemble.data
-        contributors = Contributors.of_source(options.source, data.ids, data.units)
+        contributors = whence.Contributors.of_source(options.source, data.ids, data.units)
     if options.queries is None:
         raise ConfigError("Exact losses are of pictures: name them with --queries, such as sample:16 or 0/3.")
-    queries = target.queries(options.queries, resolution=options.resolution, grey=options.grey)
-    with progress("exact losses") as report:
-        pictures, names = queries.values, queries.ids
-        credit = credit_of_ensemble(
-            ensemble, contributors, pictures, names, draws=draws, engine=Engine(options.workers, report)
+    queries = target.queries(options.queries, **options.size)
+    with show_work("exact losses", options.workers) as engine:
+        credit = whence.credit_of_ensemble(
+            ensemble, contributors, queries.values, queries.ids, draws=draws, engine=engine
         )
     write(data, options.out / "data")
     inputs = {"ensemble": target.fingerprint, "queries": list(queries.ids)}
@@ -111,8 +98,8 @@ def compute_from_ensemble(options: CreditOptions, draws: int) -> None:
 
 def compute_from_run(
     options: CreditOptions,
-    settings: StudyConfig,
-    sampling: CoalitionSampling,
+    settings: whence.StudyConfig,
+    sampling: whence.CoalitionSampling,
     *,
     behaviours: Sequence[str],
     estimators: Sequence[str],
@@ -124,81 +111,69 @@ def compute_from_run(
 ) -> None:
     """Compute shares from the values of coalitions, by models that are made for them."""
     from whence.attribution.target import Target
-    from whence.cli.progress import progress
-    from whence.credit.behaviours import behaviour
-    from whence.credit.contributors import Contributors
     from whence.credit.credit import write_credit
-    from whence.credit.study import Study
-    from whence.credit.study_credit import credit_of_study, request_of
-    from whence.data import load
-    from whence.engine import Engine
+    from whence.credit.study_credit import request_of
 
-    target, requested = Target.open(options.source), [behaviour(name) for name in behaviours]
+    target, requested = Target.open(options.source), [whence.behaviour(name) for name in behaviours]
     data = options.load()
     target.require_data(data)
-    contributors = Contributors.of_data(data)
+    contributors = whence.Contributors.of_data(data)
     methods = [_estimator(name, data, contributors, options, clusters) for name in estimators]
-    size: dict[str, Any] = {"resolution": options.resolution, "grey": options.grey}
-    unseen = load(held_out, **size) if held_out else None
-    queries = target.queries(options.queries, **size) if options.queries else None
+    unseen = whence.load(held_out, **options.size) if held_out else None
+    queries = target.queries(options.queries, **options.size) if options.queries else None
     if queries and queries.origin:
         settings = settings.model_copy(update={"sampler": queries.origin.sampler})
     study_of = (options.source, data, _run_settings(options.source, config), settings, unseen, queries)
     if plan:
-        _show_plan(options, study_of, contributors, methods, sampling)
-        return
-    study = Study.begin(options.out, *study_of)
+        return _show_plan(options, study_of, contributors, methods, sampling)
+    study = whence.Study.begin(options.out, *study_of)
     for method in methods:
-        with progress(method.name) as report:
-            credit, game = credit_of_study(
-                study, contributors, requested, method, sampling, base=base, engine=Engine(options.workers, report)
+        with show_work(method.name, options.workers) as engine:
+            credit, game = whence.credit_of_study(
+                study, contributors, requested, method, sampling, base=base, engine=engine
             )
         made = request_of(contributors, requested, sampling)
         show_credit(credit, write_credit(credit, options.out, study.inputs, made, game))
     say(f"Next: whence report {options.out}")
 
 
-def _run_settings(source: Path, config: Path | None) -> Config:
+def _run_settings(source: Path, config: Path | None) -> whence.Config:
     """The settings of a run: those of a file, else those that the run recorded, else the defaults."""
-    from whence.config import read_config
-
     recorded = source / "config.toml"
-    return read_config(config or (recorded if recorded.exists() else None))
+    return whence.read_config(config or (recorded if recorded.exists() else None))
 
 
 def _show_plan(
     options: CreditOptions,
     study_of: tuple[Any, ...],
-    contributors: Contributors,
+    contributors: whence.Contributors,
     methods: Sequence[Estimator],
-    sampling: CoalitionSampling,
+    sampling: whence.CoalitionSampling,
 ) -> None:
     """Print the cost of each estimator; a study that was not begun yet is begun in a temporary folder."""
     from tempfile import TemporaryDirectory
 
-    from whence.credit.credit_cost import credit_cost
-    from whence.credit.study import Study
-    from whence.engine import Engine
+    from whence.credit.make_game import credit_cost
 
     with TemporaryDirectory() as scratch:
-        study = Study.begin(options.out if (options.out / "request").exists() else Path(scratch), *study_of)
+        study = whence.Study.begin(options.out if (options.out / "request").exists() else Path(scratch), *study_of)
+        engine = whence.Engine(options.workers)
         for method in methods:
             say(f"{method.title}:")
-            show_cost(credit_cost(study, contributors, method, sampling, engine=Engine(options.workers)), options.out)
+            show_cost(credit_cost(study, contributors, method, sampling, engine=engine), options.out)
 
 
 def _estimator(
-    name: str, data: Dataset, contributors: Contributors, options: CreditOptions, column: str | None
+    name: str, data: whence.Dataset, contributors: whence.Contributors, options: CreditOptions, column: str | None
 ) -> Estimator:
     """The estimator of a name; of Owen values, over the clusters of a column or of near-duplicates."""
-    from whence.credit.estimators import ESTIMATORS, owen
+    from whence.credit.estimators import owen
     from whence.credit.near_duplicates import link_contributors, near_duplicate_clusters
-    from whence.errors import ConfigError
 
-    if name not in ESTIMATORS:
-        raise ConfigError(f"There is no estimator {name!r}; there are {', '.join(ESTIMATORS)}.")
+    if name not in whence.ESTIMATORS:
+        raise ConfigError(f"There is no estimator {name!r}; there are {', '.join(whence.ESTIMATORS)}.")
     if name != "owen":
-        return ESTIMATORS[name]
+        return whence.ESTIMATORS[name]
     if column is None:
         labels = link_contributors(near_duplicate_clusters(data, contributors), contributors)
     else:
@@ -207,7 +182,7 @@ def _estimator(
     return owen(len(contributors), labels)
 
 
-def show_credit(credit: Credit, path: Path) -> None:
+def show_credit(credit: whence.Credit, path: Path) -> None:
     """Print the largest shares of each behaviour, the remainder, and where all shares are."""
     import numpy as np
 

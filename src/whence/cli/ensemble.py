@@ -1,89 +1,23 @@
-"""The commands `whence ensemble ...`: their table, and those that train and draw."""
+"""The commands `whence ensemble ...` about pictures: sample, ablate, screen and export."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import shlex
+from itertools import islice
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from whence.cli.codebook import codebook
-from whence.cli.landscape import influence, landscape, losses
-from whence.cli.options import (
-    CONFIG,
-    DATA,
-    GREY,
-    PLAN,
-    RESOLUTION,
-    RUN,
-    SEED,
-    SPLIT,
-    STEPS,
-    UNIT_COLUMN,
-    WORKERS,
-)
-from whence.cli.proof import certify, prove, root
-from whence.cli.screen import screen
-from whence.cli.show import say, show_ablation, show_cost, show_notes
-from whence.cli.universe import export
+import whence
+from whence.cli.options import PLAN, RUN, SAMPLES, WORKERS
+from whence.cli.show import say, show_ablation, show_cost, show_work, size
 
+if TYPE_CHECKING:
+    from whence.ensemble.screen import ScreenRequest
 
-def train(
-    data: DATA,
-    out: Annotated[Path, typer.Option(help="The directory of the ensemble.")],
-    members: Annotated[int, typer.Option(help="Models to train; `whence ensemble codebook` helps to choose.")] = 16,
-    weight: Annotated[
-        int | None, typer.Option(help="How many of them see each unit; default half, of an even number.")
-    ] = None,
-    steps: STEPS = None,
-    seed: SEED = None,
-    codebook_seed: Annotated[int, typer.Option(help="Seed of the code words.")] = 0,
-    split: SPLIT = None,
-    unit_column: UNIT_COLUMN = None,
-    resolution: RESOLUTION = None,
-    grey: GREY = False,
-    config: CONFIG = None,
-    workers: WORKERS = None,
-    plan: PLAN = False,
-) -> None:
-    """Train the members of an encoded ensemble, in parallel.
-
-    Each unit (image, artist ...) gets a code word, in which half of the bits are set unless --weight says otherwise.
-    Each member trains on the units whose word has its bit set. Interrupted at any moment, the same command continues.
-    Run again later, it checks every member by hash and trains only those again that are lost or damaged.
-
-    Example: `whence ensemble train digits --members 16 --steps 1000 --out runs/ens`
-    """
-    from whence.cli.progress import progress
-    from whence.config import read_config
-    from whence.data import load
-    from whence.diffusion.training_cost import training_cost
-    from whence.engine import Engine
-    from whence.ensemble.training import make_codebook, train_ensemble
-    from whence.proof.root import commit
-
-    settings = read_config(config).updated("training", steps=steps, seed=seed)
-    images = load(data, split=split, unit_column=unit_column, resolution=resolution, grey=grey)
-    show_notes(images.notes)
-    if plan:
-        make_codebook(images, members, codebook_seed, weight)
-        show_cost(training_cost(images, settings, members=members, engine=Engine(workers)), out)
-        return
-    with progress(f"training {members} members") as report:
-        ensemble = train_ensemble(
-            images,
-            out,
-            members=members,
-            weight=weight,
-            config=settings,
-            codebook_seed=codebook_seed,
-            engine=Engine(workers, report),
-        )
-    units = len(ensemble.codebook.units)
-    say(f"{out} is whole: {members} members on {len(images):,} images in {units:,} units, every member checked.")
-    say(f"Its root, to be published before anything is certified: {commit(ensemble).root.hash}")
-    say(f"Next: whence ensemble sample {out} --count 16 --seed 0")
+#: Code words without a unit that are estimated beside the units.
+PLACEBOS = 200
 
 
 def sample(
@@ -108,24 +42,17 @@ def sample(
 
     Example: `whence ensemble sample runs/ens --count 16 --seed 1 --without 17`
     """
-    from whence.cli.progress import progress
-    from whence.engine import Engine
-    from whence.ensemble import Ensemble
-    from whence.ensemble import sample as draw_samples
     from whence.ensemble.drawing_cost import drawing_cost
     from whence.ensemble.sampling import SampleRequest
 
-    ensemble = Ensemble.open(run)
+    ensemble = whence.Ensemble.open(run)
     units = without or []
     sampler = ensemble.config.updated("sampler", method=method, steps=steps).sampler
     if plan:
         missing = SampleRequest.make(ensemble, count, seed, units, sampler).missing_trajectories()
-        show_cost(drawing_cost(ensemble, {sampler: missing}, engine=Engine(workers)), run)
-        return
-    with progress(f"drawing {count} pictures") as report:
-        samples = draw_samples(
-            ensemble, count=count, seed=seed, without=units, sampler=sampler, engine=Engine(workers, report)
-        )
+        return show_cost(drawing_cost(ensemble, {sampler: missing}, engine=whence.Engine(workers)), run)
+    with show_work(f"drawing {count} pictures", workers) as engine:
+        samples = whence.sample(ensemble, count=count, seed=seed, without=units, sampler=sampler, engine=engine)
     names = samples.names
     say(f"Pictures {names[0]} to {names[-1]}, by {len(samples.manifest.made['members'])} members: {samples.path}")
     say(f"All at a glance: {samples.path / 'sheet.png'}")
@@ -133,7 +60,7 @@ def sample(
 
 def ablate(
     run: RUN,
-    sample: Annotated[list[str], typer.Option(help="SEED/INDEX or SEED/FIRST-LAST; may be repeated.")],
+    sample: SAMPLES,
     unit: Annotated[
         list[str] | None,
         typer.Option(help="The unit to leave out; repeated, all of them are left out together."),
@@ -156,49 +83,121 @@ def ablate(
 
     Example: `whence ensemble ablate runs/ens --sample 0/3 --unit 17 --unit 230`
     """
-    from whence.cli.progress import progress
-    from whence.engine import Engine
-    from whence.ensemble import Ensemble, ablate_each
+    from whence.ensemble.ablation import missing_trajectories, nearest_units
     from whence.ensemble.drawing_cost import drawing_cost
-    from whence.ensemble.make_ablation import missing_trajectories, nearest_units
     from whence.ensemble.sampling import expand_names
 
-    ensemble = Ensemble.open(run)
+    ensemble = whence.Ensemble.open(run)
     names = expand_names(sample)
     if bool(unit) == bool(nearest):
         raise typer.BadParameter("say what to leave out: --unit ID (repeated: together) or --nearest COUNT, not both")
     requests = [(name, unit or []) for name in names] if unit else nearest_units(ensemble, names, nearest or 1)
     if plan:
         missing = missing_trajectories(ensemble, requests, keep_only=keep_only)
-        show_cost(drawing_cost(ensemble, missing, engine=Engine(workers)), run)
-        return
-    with progress(f"drawing {len(requests)} counterfactuals and placebos") as report:
-        ablations = ablate_each(ensemble, requests, keep_only=keep_only, engine=Engine(workers, report))
+        return show_cost(drawing_cost(ensemble, missing, engine=whence.Engine(workers)), run)
+    with show_work(f"drawing {len(requests)} counterfactuals and placebos", workers) as engine:
+        ablations = whence.ablate_each(ensemble, requests, keep_only=keep_only, engine=engine)
     for ablation in ablations:
         show_ablation(ablation)
     say(f"All of them on one page: whence report {run}")
 
 
-#: The commands by name.
-COMMANDS: dict[str, Callable[..., None]] = {
-    "train": train,
-    "sample": sample,
-    "ablate": ablate,
-    "root": root,
-    "certify": certify,
-    "prove": prove,
-    "codebook": codebook,
-    "losses": losses,
-    "landscape": landscape,
-    "influence": influence,
-    "screen": screen,
-    "export": export,
-}
+def screen(
+    run: RUN,
+    sample: SAMPLES,
+    top: Annotated[int, typer.Option(min=1, help="How many units to show for each picture.")] = 10,
+    workers: WORKERS = None,
+    plan: PLAN = False,
+) -> None:
+    """Estimate which units' ablations move a picture most, from a single drawing of it.
 
-app = typer.Typer(
-    help="Encoded ensembles: exact counterfactual pictures, by leaving out the members that saw a training image.",
-    no_args_is_help=True,
-    rich_markup_mode="markdown",
-)
-for name, command in COMMANDS.items():
-    app.command(name)(command)
+    Differential ablation: the picture is drawn once, without clipping, together with its derivatives by the weight of
+    every member. These give a first-order estimate of the ablation of every unit. `ablate` draws the exact
+    counterfactuals. Units with similar code words get similar estimates, so only units above the estimates of code
+    words without a unit are worth an ablation.
+
+    Example: `whence ensemble screen runs/ens --sample 0/3 --sample 0/8-11 --top 10`
+    """
+    from whence.ensemble.drawing_cost import screen_cost
+    from whence.ensemble.screen import screen_requests
+
+    ensemble = whence.Ensemble.open(run)
+    requests = screen_requests(ensemble, sample)
+    if plan:
+        return show_cost(screen_cost(ensemble, requests, engine=whence.Engine(workers)), run)
+    with show_work(f"screening {len(requests)} pictures", workers) as engine:
+        scores = whence.screen(ensemble, sample, engine=engine)
+    for request in requests:
+        name = request.sample
+        say(f"Picture {name}: estimated distance without the unit, to first order, pixels in [0, 1]")
+        for rank, (unit, distance) in enumerate(scores.top(name, top), start=1):
+            say(f"  {rank:>3}. {distance:.3f}  {unit}")
+        _show_placebos(ensemble, request)
+        first = shlex.quote(scores.top(name, 1)[0][0])
+        say(f"  Exactly: whence ensemble ablate {shlex.quote(str(run))} --sample {name} --unit {first}")
+    _show_meaning(ensemble, requests)
+
+
+def _show_placebos(ensemble: whence.Ensemble, request: ScreenRequest) -> None:
+    """Print the estimates of code words without a unit, and what drawing without clipping changes."""
+    import torch
+
+    from whence import images
+    from whence.ensemble.codebook import placebos
+    from whence.ensemble.sampling import find_sample
+    from whence.ensemble.screen import Screen
+    from whence.ensemble.tangents import weight_change
+    from whence.seeds import derived_seed
+
+    screen, book = Screen.open(request.path), ensemble.codebook
+    words = placebos(book, 1, book.members - book.weight, derived_seed(book.seed, "screen placebos"))
+    changes = [weight_change(book.members, members) for members in islice(words, PLACEBOS)]
+    if changes:
+        distances = screen.distances(torch.stack(changes))
+        median, largest = distances.median().item(), distances.max().item()
+        say(f"  {len(distances)} placebos, code words without a unit: median {median:.3f}, largest {largest:.3f}")
+    else:
+        say("  No placebos: every code word belongs to a unit.")
+    samples, index = find_sample(ensemble, request.sample)
+    moved = images.distance(samples.pictures[index], screen.tensors["factual"]).item()
+    say(f"  Drawn without clipping, as here, the picture itself is {moved:.3f} away from the sample.")
+
+
+def _show_meaning(ensemble: whence.Ensemble, requests: list[ScreenRequest]) -> None:
+    """Print what the estimates are, and their cost beside that of the exact landscapes."""
+    from whence.ensemble.screen import group_evaluations
+
+    book = ensemble.codebook
+    evaluations = sum(group_evaluations(ensemble, [request]) for request in requests)
+    exact = sum(request.sampler.steps for request in requests) * int((~book.bits).sum())
+    say(
+        f"These are estimates. {book.members} members give a picture at most {book.members - 1} independent numbers: "
+        "units with similar code words share theirs, whatever their images show."
+    )
+    say(
+        f"Cost: {evaluations:,} forward-mode evaluations; the exact landscapes of {len(book.units):,} units take "
+        f"{exact:,} network evaluations."
+    )
+
+
+def export(
+    run: RUN,
+    out: Annotated[Path, typer.Argument(help="The file to write; an old one is replaced.", metavar="OUT")],
+    format: Annotated[
+        Literal["ctf"], typer.Option(help="ctf: a universe file, an uncompressed tar of PNG sheets.")
+    ] = "ctf",
+) -> None:
+    """Write all landscapes of an ensemble as one file: its pictures, and each picture without each unit.
+
+    The file is in the format of published counterfactual universes, with 8 bits per channel; `whence.Universe.open`
+    reads it, and theirs.
+
+    Example: `whence ensemble export runs/ens --format ctf universe.ctf`
+    """
+    ensemble = whence.Ensemble.open(run)
+    drawn = whence.landscapes(ensemble)
+    with show_work("writing sheets") as engine:
+        universe = whence.write_universe(out, ensemble, drawn, engine=engine)
+    pictures = ", ".join(landscape.sample for landscape in drawn[:4]) + (", ..." if len(drawn) > 4 else "")
+    say(f"{out} holds {len(drawn)} pictures ({pictures}), each without each of {len(universe.units):,} units.")
+    say(f"Its size is {size(out.stat().st_size)}; format: {format}, {universe.config.format}.")

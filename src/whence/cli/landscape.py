@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from whence.cli.options import PLAN, RUN, WORKERS
-from whence.cli.show import say, show_cost
+import whence
+from whence.cli.options import PLAN, RUN, SAMPLES, WORKERS
+from whence.cli.show import say, show_cost, show_work
 
 if TYPE_CHECKING:
-    from whence.ensemble import Ensemble
-    from whence.ensemble.influence import Influence
-    from whence.ensemble.landscape import Landscape
-    from whence.ensemble.landscape_measures import BinaryLandscape
+    from whence.ensemble.landscape import BinaryLandscape
 
 TOP = Annotated[int, typer.Option(min=1, help="How many units to show for each picture.")]
 LEVEL_HELP = "Family-wise error: the probability of naming any unit wrongly in one picture."
@@ -50,27 +48,21 @@ def losses(
 
     Example: `whence ensemble losses runs/ens --queries digits:test`
     """
-    from whence.attribution.queries import read_queries
-    from whence.cli.progress import progress
-    from whence.engine import Engine
-    from whence.ensemble import Ensemble
     from whence.ensemble.drawing_cost import losses_cost
-    from whence.ensemble.influence_text import independence_note
+    from whence.ensemble.influence import independence_note
     from whence.ensemble.make_losses import check_queries
-    from whence.ensemble.make_losses import losses as measure
 
-    ensemble = Ensemble.open(run)
+    ensemble = whence.Ensemble.open(run)
     together = ensemble.codebook.in_order(unit) if unit else []
     if together:
         ensemble.codebook.survivors(together)  # Refused now rather than after all is measured.
-    examples = read_queries(ensemble, queries)
+    examples = whence.read_queries(ensemble, queries)
     names, pictures = examples.ids, examples.values
     check_queries(ensemble, pictures, names, draws)
     if plan:
-        show_cost(losses_cost(ensemble, len(names), draws, engine=Engine(workers)), run)
-        return
-    with progress(f"losses of {len(names)} pictures") as report:
-        measured = measure(ensemble, pictures, names, draws=draws, engine=Engine(workers, report))
+        return show_cost(losses_cost(ensemble, len(names), draws, engine=whence.Engine(workers)), run)
+    with show_work(f"losses of {len(names)} pictures", workers) as engine:
+        measured = whence.losses(ensemble, pictures, names, draws=draws, engine=engine)
     full, scores = measured.full(), measured.scores()
     for name in names[:PRINTED]:
         say(f"Picture {name}: loss {full[names.index(name)]:.4f} by all members, mean over {draws} draws")
@@ -85,7 +77,7 @@ def losses(
 
 def landscape(
     run: RUN,
-    samples: Annotated[list[str], typer.Option(help="SEED/INDEX or SEED/FIRST-LAST; may be repeated.")],
+    samples: SAMPLES,
     placebos: Annotated[int, typer.Option(help="Code words without a unit to ablate beside the units.")] = 200,
     unit: Annotated[
         list[str] | None,
@@ -101,21 +93,16 @@ def landscape(
 
     Example: `whence ensemble landscape runs/ens --samples 0/0-15`
     """
-    from whence.cli.progress import progress
-    from whence.engine import Engine
-    from whence.ensemble import Ensemble
     from whence.ensemble.drawing_cost import drawing_cost
-    from whence.ensemble.make_landscape import landscape as draw_landscapes
     from whence.ensemble.make_landscape import missing_trajectories
 
-    ensemble = Ensemble.open(run)
+    ensemble = whence.Ensemble.open(run)
     together = unit or []
     if plan:
         missing = missing_trajectories(ensemble, samples, placebos, together)
-        show_cost(drawing_cost(ensemble, missing, engine=Engine(workers)), run)
-        return
-    with progress("drawing the landscape") as report:
-        drawn = draw_landscapes(ensemble, samples, placebos=placebos, together=together, engine=Engine(workers, report))
+        return show_cost(drawing_cost(ensemble, missing, engine=whence.Engine(workers)), run)
+    with show_work("drawing the landscape", workers) as engine:
+        drawn = whence.landscape(ensemble, samples, placebos=placebos, together=together, engine=engine)
     for picture in drawn:
         if together:
             say(f"Picture {picture.sample}")
@@ -128,7 +115,7 @@ def landscape(
 
 def influence(
     run: RUN,
-    sample: Annotated[list[str], typer.Option(help="SEED/INDEX or SEED/FIRST-LAST; may be repeated.")],
+    sample: SAMPLES,
     top: TOP = 10,
     nearest: Annotated[
         int | None,
@@ -149,16 +136,14 @@ def influence(
 
     Example: `whence ensemble influence runs/ens --sample 0/3 --top 10`
     """
-    from whence.ensemble import Ensemble
-    from whence.ensemble.influence_text import independence_note
-    from whence.ensemble.landscape import open_landscapes
-    from whence.ensemble.landscape_measures import binary_landscape, embedding_influence, geometric_mean_radius
-    from whence.ensemble.make_ablation import nearest_units
+    from whence.ensemble.ablation import nearest_units
+    from whence.ensemble.influence import independence_note
+    from whence.ensemble.landscape import binary_landscape, embedding_influence, geometric_mean_radius, open_landscapes
     from whence.ensemble.sampling import expand_names
 
     if binarise and (nearest or embedding):
         raise typer.BadParameter("--binarise tests all units by pixels: without --nearest and --embedding")
-    ensemble = Ensemble.open(run)
+    ensemble = whence.Ensemble.open(run)
     names, influences = expand_names(sample), []
     closest = nearest_units(ensemble, names, nearest) if nearest else []
     for picture in open_landscapes(ensemble, names):
@@ -178,7 +163,7 @@ def influence(
         say(placebo_advice(ensemble, influences[0].placebos_needed))
 
 
-def placebo_advice(ensemble: Ensemble, needed: int) -> str:
+def placebo_advice(ensemble: whence.Ensemble, needed: int) -> str:
     """Return what to do if there are too few placebos to name a unit."""
     book = ensemble.codebook
     left = math.comb(book.members, book.weight) - len(book.units)
@@ -190,9 +175,9 @@ def placebo_advice(ensemble: Ensemble, needed: int) -> str:
     )
 
 
-def show_influence(influence: Influence, top: int, noun: str) -> None:
+def show_influence(influence: whence.Influence, top: int, noun: str) -> None:
     """Print the conclusion, and the first units with their effects, which `noun` names."""
-    from whence.ensemble.influence_text import conclusion, format_p_value, summary
+    from whence.ensemble.influence import conclusion, format_p_value, summary
 
     say(f"  {conclusion(influence, noun)}")
     if len(influence.units) > 1 and len(influence.placebos):
@@ -203,9 +188,9 @@ def show_influence(influence: Influence, top: int, noun: str) -> None:
         say(f"  {influence.units[u]:24} {influence.effects[u]:22.5g} {p:>9} {adjusted:>9}")
 
 
-def show_radius(landscape: Landscape) -> None:
+def show_radius(landscape: whence.Landscape) -> None:
     """Print the radius of a landscape beside that of its placebos."""
-    from whence.ensemble.landscape_measures import published_scale
+    from whence.ensemble.landscape import published_scale
 
     influence = landscape.influence()
     channels, height, width = landscape.factual.shape

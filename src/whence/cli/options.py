@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -30,3 +30,20 @@ GREY = Annotated[bool, typer.Option("--grey", help="Turn the images to grey.")]
 CONFIG = Annotated[Path | None, typer.Option(help="TOML file with more settings, such as the config.toml of a run.")]
 PLAN = Annotated[bool, typer.Option("--plan", help="Show the cost in time, memory and disk, and stop.")]
 WORKERS = Annotated[int | None, typer.Option(min=1, help="Number of processes; default one for each core.")]
+SAMPLES = Annotated[list[str], typer.Option(help="SEED/INDEX or SEED/FIRST-LAST; may be repeated.")]
+SCORES = Annotated[
+    list[Path], typer.Argument(help="What `whence attribute` wrote: OUT with its methods, or OUT/d-trak.")
+]
+BANK = Annotated[str, typer.Option(help="The retrained models: a directory, or `digits`, which comes with Whence.")]
+POOL = Annotated[
+    str, typer.Option(help="Which of them: `test`, `development` (to choose knobs), `deterministic-10%` ...")
+]
+KINDS = Annotated[Literal["all", "held-out", "drawn"], typer.Option(help="Kinds of queries, each a table.")]
+USE = Annotated[
+    Literal["reported", "development"], typer.Option(help="Queries for reported figures, or to choose knobs on.")
+]
+LABELLED_DATA = Annotated[
+    str | None, typer.Option(help="The training images, if the scores don't hold these units: name --unit-column.")
+]
+CREDIT = Annotated[Path, typer.Argument(help="What `whence credit compute` wrote.", metavar="CREDIT")]
+ESTIMATOR = Annotated[str | None, typer.Option(help="By which shares; default the first that add up.")]

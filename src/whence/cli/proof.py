@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+import whence
 from whence.cli.options import PLAN, RUN, WORKERS
-from whence.cli.show import say, show_cost
-from whence.errors import WhenceError
-
-if TYPE_CHECKING:
-    from whence.proof import Verification
+from whence.cli.show import say, show_cost, show_work
 
 _OUT = Annotated[Path, typer.Option(help="The JSON file to write.")]
 
@@ -25,10 +22,7 @@ def root(run: RUN) -> None:
 
     Example: `whence ensemble root runs/ens`
     """
-    from whence.ensemble import Ensemble
-    from whence.proof import commit
-
-    parts = commit(Ensemble.open(run)).root
+    parts = whence.commit(whence.Ensemble.open(run)).root
     say(f"ensemble  {parts.ensemble}")
     say(f"images    {parts.images.root}  ({parts.images.leaves:,} of {'x'.join(map(str, parts.size))})")
     say(f"units     {parts.units.root}  ({parts.units.leaves:,})")
@@ -49,21 +43,15 @@ def certify(
 
     Example: `whence ensemble certify runs/ens --sample 0/3 --without 17 --out cert.json`
     """
-    from whence.cli.progress import progress
-    from whence.engine import Engine
-    from whence.ensemble import Ensemble
+    from whence.ensemble.ablation import missing_trajectories
     from whence.ensemble.drawing_cost import drawing_cost
-    from whence.ensemble.make_ablation import missing_trajectories
-    from whence.proof import certify as make
 
-    ensemble = Ensemble.open(run)
+    ensemble = whence.Ensemble.open(run)
     if plan:
-        show_cost(
-            drawing_cost(ensemble, missing_trajectories(ensemble, [(sample, without)]), engine=Engine(workers)), run
-        )
-        return
-    with progress("drawing") as report:
-        certificate = make(ensemble, sample, without, engine=Engine(workers, report))
+        missing = missing_trajectories(ensemble, [(sample, without)])
+        return show_cost(drawing_cost(ensemble, missing, engine=whence.Engine(workers)), run)
+    with show_work("drawing", workers) as engine:
+        certificate = whence.certify(ensemble, sample, without, engine=engine)
     certificate.write(out)
     say(certificate.statement)
     for line in certificate.not_proven:
@@ -73,11 +61,7 @@ def certify(
     say(f"To check it: whence verify {out} --run {run} --root {certificate.root}")
 
 
-def prove(
-    run: RUN,
-    image: Annotated[Path, typer.Option(help="An image file.")],
-    out: _OUT,
-) -> None:
+def prove(run: RUN, image: Annotated[Path, typer.Option(help="An image file.")], out: _OUT) -> None:
     """Write the proof that an image is, or is not, among the training images, without showing the others.
 
     The proof is about the pixels as training would have read them: the central square of the file, scaled to the size
@@ -85,10 +69,9 @@ def prove(
 
     Example: `whence ensemble prove runs/ens --image mine.png --out proof.json`
     """
-    from whence.ensemble import Ensemble
-    from whence.proof import prove as make
+    from whence.proof import prove as make_proof
 
-    proof = make(Ensemble.open(run), image)
+    proof = make_proof(whence.Ensemble.open(run), image)
     proof.write(out)
     say(proof.statement)
     say(f"To check it: whence verify {out} --image {image} --root {proof.root}")
@@ -114,25 +97,14 @@ def verify(
 
     Example: `whence verify cert.json --run runs/ens --root HASH`
     """
-    from whence.cli.progress import progress
-    from whence.engine import Engine
-    from whence.proof import verify as check
-
     if plan:
-        _show_plan(run, retrain_one or member is not None)
-        return
+        return _show_plan(run, retrain_one or member is not None)
     try:
-        with progress("verifying") as report:
-            verification = check(
-                proof,
-                run=run,
-                root=root,
-                retrain_one=retrain_one,
-                member=member,
-                image=image,
-                engine=Engine(report=report),
+        with show_work("verifying") as engine:
+            verification = whence.verify(
+                proof, run=run, root=root, retrain_one=retrain_one, member=member, image=image, engine=engine
             )
-    except WhenceError as error:
+    except whence.WhenceError as error:
         say(f"REFUSED: {error}")
         raise typer.Exit(1) from None
     _show(verification)
@@ -140,7 +112,7 @@ def verify(
         raise typer.Exit(1)
 
 
-def _show(verification: Verification) -> None:
+def _show(verification: whence.Verification) -> None:
     """Print the checks and the verdict. The statement of a document that is refused is not printed."""
     for check in verification.checks:
         say(str(check))
@@ -153,12 +125,10 @@ def _show(verification: Verification) -> None:
 
 def _show_plan(run: Path | None, retrain: bool) -> None:
     """Print the cost of a verification; nearly all of it is training a member again."""
-    from whence.diffusion.training_cost import training_cost
-    from whence.ensemble import Ensemble
+    from whence.diffusion.training import training_cost
 
     if run is None or not retrain:
-        say("Reading every file once and drawing one picture: seconds. Nothing was started.")
-        return
-    ensemble = Ensemble.open(run)
+        return say("Reading every file once and drawing one picture: seconds. Nothing was started.")
+    ensemble = whence.Ensemble.open(run)
     rows = ensemble.codebook.examples(0, ensemble.data)
     show_cost(training_cost(ensemble.data.select(rows), ensemble.config), Path.cwd())

@@ -90,18 +90,13 @@ def known_drifts(
 ) -> tuple[Drift, ...]:
     """Return the drifts that need no new model, of every contributor but `(none)` in every behaviour.
 
-    With k names that hold the same examples, and worthless copies: leave-one-out totals vanish, as each copy stands in
-    for the others; add-one-in totals grow k-fold; Banzhaf totals are k / 2^(k - 1) of what they were, as a name counts
-    only without all others; Shapley totals move towards what the contributor adds alone. Sums of scores grow k-fold if
-    the model and all other scores stay as they are, since equal examples have equal scores; a split leaves them as they
-    are. Owen values are of clusters: the cluster of a contributor and all its names has the same total, copied or
-    split, but only if the names are known to be of one cluster. Otherwise Owen values change as Shapley values do.
-
-    Args:
-        credit: Shares.
-        game: The values that Shapley values were computed from; not needed for other estimators.
-        clusters: Of Owen values, the name of each contributor's cluster; default each its own.
-        names: k.
+    With k = `names` names that hold the same examples, and worthless copies: leave-one-out totals vanish, as each copy
+    stands in for the others; add-one-in totals grow k-fold; Banzhaf totals are k / 2^(k - 1) of what they were, as a
+    name counts only without all others; Shapley totals, computed from their game, move towards what the contributor
+    adds alone. Sums of scores grow k-fold if the model and all other scores stay as they are, since equal examples have
+    equal scores; a split leaves them as they are. Owen values are of `clusters`, the name of each contributor's, by
+    default its own: the cluster of a contributor and all its names has the same total, copied or split, but only if the
+    names are known to be of one cluster. Otherwise Owen values change as Shapley values do.
 
     Returns:
         Copies by every estimator; a split by those whose totals no split changes.
@@ -130,11 +125,7 @@ def known_drifts(
 
 
 def _require_known(credit: Credit, game: Game | None, names: int) -> EstimatorFacts:
-    """Return what is known of the estimator, after a check of what an audit is asked for.
-
-    Raises:
-        ConfigError: It doesn't go together.
-    """
+    """Return what is known of the estimator, or raise ConfigError if credit, game and names don't go together."""
     if names < 2:
         raise ConfigError(f"A contributor takes at least 2 names, given {names}.")
     facts = estimator_facts(credit.estimator)

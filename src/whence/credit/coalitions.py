@@ -6,6 +6,7 @@ Everybody and nobody are never among them, except in `every`, because a game has
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -13,6 +14,27 @@ from whence.errors import ConfigError
 
 #: The most players all of whose coalitions are listed.
 MOST = 20
+
+
+@dataclass(frozen=True)
+class CoalitionSampling:
+    """How many models are made for shares.
+
+    Attributes:
+        coalitions: Coalitions that are drawn, by estimators that draw them.
+        repeats: Training seeds for each coalition.
+        seed: Seed of the coalitions.
+    """
+
+    coalitions: int = 200
+    repeats: int = 1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Raise ConfigError if a number is out of range."""
+        for name, least in (("coalitions", 1), ("repeats", 1), ("seed", 0)):
+            if getattr(self, name) < least:
+                raise ConfigError(f"{name} is at least {least}, given {getattr(self, name)}.")
 
 
 def every(players: int) -> np.ndarray:
@@ -31,12 +53,7 @@ def every(players: int) -> np.ndarray:
 
 
 def proper(players: int) -> np.ndarray:
-    """Return all coalitions but nobody and everybody, bool [2^U - 2, U]; row 2k + 1 is the complement of row 2k.
-
-    Example:
-        >>> proper(2).astype(int).tolist()
-        [[1, 0], [0, 1]]
-    """
+    """Return all coalitions but nobody and everybody, bool [2^U - 2, U]; row 2k + 1 is the complement of row 2k."""
     _check(players, 1)
     half = every(players)[1 : 2 ** (players - 1)]
     return with_complements(half)
@@ -47,22 +64,12 @@ def shapley_coalitions(players: int, count: int, seed: int) -> np.ndarray:
 
     So a coalition of size s has the weight of the Shapley kernel (Lundberg & Lee 2017, theorem 2). Row 2k + 1 is the
     complement of row 2k, which has the same odds. A prefix of a longer design is the shorter one. From 2^U - 2 on, all
-    coalitions are returned instead, each once, and M is 2^U - 2.
-
-    Args:
-        players: U, at least 2.
-        count: Coalitions to draw.
-        seed: Seed of the draws.
-
-    Returns:
-        Coalitions, bool [M, U], M = min(count, 2^U - 2).
+    coalitions are returned instead, each once, so M = min(count, 2^U - 2).
 
     Example:
         >>> drawn = shapley_coalitions(20, 100, seed=0)
         >>> drawn.shape, bool((drawn[1::2] == ~drawn[::2]).all())
         ((100, 20), True)
-        >>> len(shapley_coalitions(3, 100, seed=0))
-        6
     """
     _check(players, count)
     return _draw(players, count, seed, kernel_odds(players))
@@ -72,14 +79,6 @@ def banzhaf_coalitions(players: int, count: int, seed: int) -> np.ndarray:
     """Return coalitions for Banzhaf values, bool [M, U]: each player with probability 1/2; not nobody, not everybody.
 
     In pairs, with prefixes and with all of them from 2^U - 2 on, as in `shapley_coalitions`.
-
-    Args:
-        players: U, at least 2.
-        count: Coalitions to draw.
-        seed: Seed of the draws.
-
-    Returns:
-        Coalitions, bool [M, U], M = min(count, 2^U - 2).
 
     Example:
         >>> banzhaf_coalitions(20, 100, seed=0).mean().item()
@@ -91,23 +90,13 @@ def banzhaf_coalitions(players: int, count: int, seed: int) -> np.ndarray:
 
 
 def leave_one_out(players: int) -> np.ndarray:
-    """Return the coalitions of all but one, bool [U, U]; row u is without player u.
-
-    Example:
-        >>> leave_one_out(3).astype(int).tolist()
-        [[0, 1, 1], [1, 0, 1], [1, 1, 0]]
-    """
+    """Return the coalitions of all but one, bool [U, U]; row u is without player u."""
     _check(players, 1)
     return ~np.eye(players, dtype=bool)
 
 
 def add_one_in(players: int) -> np.ndarray:
-    """Return the coalitions of one, bool [U, U]; row u is player u alone.
-
-    Example:
-        >>> add_one_in(3).astype(int).tolist()
-        [[1, 0, 0], [0, 1, 0], [0, 0, 1]]
-    """
+    """Return the coalitions of one, bool [U, U]; row u is player u alone."""
     _check(players, 1)
     return np.eye(players, dtype=bool)
 
@@ -122,15 +111,9 @@ def _draw(players: int, count: int, seed: int, odds: list[float]) -> np.ndarray:
 
 
 def sets(size: np.ndarray, rank: np.ndarray, odds: list[float]) -> np.ndarray:
-    """Return random sets: a size s with odds[s], then any set of that size.
+    """Return random sets, bool [P, U]: a size s with odds[s], from 0 and up to a factor, then any set of that size.
 
-    Args:
-        size: Uniform numbers that sizes are drawn with, [P].
-        rank: Uniform numbers that members are drawn with, [P, U]; infinite for those who are never in.
-        odds: Odds of the sizes from 0, up to a factor.
-
-    Returns:
-        Sets, bool [P, U].
+    Sizes are drawn by the uniform numbers `size` [P], members by `rank` [P, U], infinite for those who are never in.
 
     Example:
         >>> sets(np.array([0.5, 0.9]), np.array([[0.2, 0.1], [0.2, 0.1]]), [0, 4, 1]).tolist()
@@ -143,12 +126,7 @@ def sets(size: np.ndarray, rank: np.ndarray, odds: list[float]) -> np.ndarray:
 
 
 def kernel_odds(players: int) -> list[float]:
-    """Return the odds of the sizes 0 to U - 1 of a coalition by the Shapley kernel: 1 / (s (U - s)), none for nobody.
-
-    Example:
-        >>> kernel_odds(3)
-        [0.0, 0.5, 0.5]
-    """
+    """Return the odds of the sizes 0 to U - 1 of a coalition by the Shapley kernel, 1 / (s (U - s)); 0 for nobody."""
     return [0.0] + [1 / (size * (players - size)) for size in range(1, players)]
 
 

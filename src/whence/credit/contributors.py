@@ -38,11 +38,7 @@ class Contributors:
 
     @classmethod
     def of(cls, examples: Sequence[str], units: Sequence[Sequence[str]]) -> Contributors:
-        """Return the contributors of examples from the units of each.
-
-        Raises:
-            DataError: There are fewer than two contributors.
-        """
+        """Return the contributors of examples from the units of each; a DataError if there are fewer than two."""
         names = sorted({name for owners in units for name in owners} - {NO_UNIT})
         names += [NO_UNIT] if any(NO_UNIT in owners for owners in units) else []
         if len(names) < 2:
@@ -69,7 +65,6 @@ class Contributors:
 
         Raises:
             ConfigError: They were made without contributors: every example is a unit by itself.
-            DataError: There are fewer than two contributors.
         """
         if all(owners == (name,) for name, owners in zip(examples, units, strict=True)):
             raise ConfigError(
@@ -93,11 +88,7 @@ class Contributors:
         return tuple(tuple(self.examples[n] for n in np.flatnonzero(row)) for row in self.member)
 
     def index_of(self, name: str) -> int:
-        """Return the row of a contributor.
-
-        Raises:
-            DataError: There is no contributor of that name.
-        """
+        """Return the row of a contributor, or raise DataError if there is none of that name."""
         if name not in self.names:
             listed = ", ".join(self.names[:8]) + (" ..." if len(self.names) > 8 else "")
             raise DataError(f"There is no contributor {name!r}; there are {len(self.names)}: {listed}")
@@ -128,18 +119,7 @@ class Contributors:
 def load_contributed(
     name: str, columns: Sequence[str], *, split: str | None = None, resolution: int | None = None, grey: bool = False
 ) -> Dataset:
-    """Load training data whose units are its contributors; see `whence.data.load` and `join_columns`.
-
-    Args:
-        name: The data.
-        columns: The columns that say whose an example is.
-        split: Which part of the data.
-        resolution: Side of the images.
-        grey: Whether images are made grey.
-
-    Returns:
-        The training data.
-    """
+    """Load data whose units are its contributors, by the columns that say whose an example is; see `join_columns`."""
     by_column = {
         column: load(name, unit_column=column, split=split, resolution=resolution, grey=grey) for column in columns
     }

@@ -75,12 +75,7 @@ class Credit:
     how: dict[str, str]
 
     def __post_init__(self) -> None:
-        """Check that everything fits.
-
-        Raises:
-            DataError: Shapes don't fit each other.
-            NotFiniteError: A share is not finite.
-        """
+        """Check that shapes fit each other, or raise DataError, and that shares are finite, or raise NotFiniteError."""
         shape = (len(self.explained), len(self.units))
         shapes = [self.shares.shape] + ([] if self.replicates is None else [self.replicates.shape[1:]])
         if set(shapes) != {shape} or len(self.examples) != shape[1]:
@@ -115,11 +110,7 @@ class Credit:
         return None if self.replicates is None else np.quantile(self.replicates, (1 + LEVEL) / 2, axis=0)
 
     def index_of(self, behaviour: str) -> int:
-        """Return the row of a behaviour, by its name.
-
-        Raises:
-            DataError: There is no behaviour of that name.
-        """
+        """Return the row of a behaviour by its name, or raise DataError if there is none."""
         names = [one.name for one in self.explained]
         if behaviour not in names:
             raise DataError(f"Nothing called {behaviour!r} was shared out here; there is {', '.join(names[:8])}.")
@@ -128,11 +119,8 @@ class Credit:
     def write(self, path: Path, inputs: dict[str, Any], made: dict[str, Any], game: Game | None = None) -> None:
         """Write it as an artefact with tables as Parquet and CSV; one that is there already is left as it is.
 
-        Args:
-            path: Its directory.
-            inputs: Fingerprints of what it was made from.
-            made: How it was made; with ``estimator`` and ``efficient``.
-            game: The values that it was computed from, for `read_game`.
+        `inputs` are fingerprints of what it was made from; `made` says how, with ``estimator`` and ``efficient``; the
+        game, from which it was computed, is for `read_game`.
         """
 
         def build(part: Path) -> dict[str, Any]:
@@ -214,10 +202,7 @@ def read_game(path: Path, credit: Credit) -> Game | None:
 def write_credit(
     credit: Credit, out: Path, inputs: dict[str, Any], made: dict[str, Any], game: Game | None = None
 ) -> Path:
-    """Write credit into OUT/ESTIMATOR, in the place of what was computed there from something else.
-
-    Returns:
-        The folder.
+    """Return the folder OUT/ESTIMATOR after writing credit there, in the place of one that was computed otherwise.
 
     Raises:
         ArtefactError: The folder holds something else than credit, or is damaged; it is left as it is.

@@ -1,23 +1,30 @@
-"""Measuring a game: the models of coalitions are made and measured, and their values computed."""
+"""Measuring a game: the models of coalitions are made and measured, their values computed; and what that will cost."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import psutil
 import torch
 
 from whence import artefacts
+from whence.cost import Cost, counted
 from whence.credit.behaviours.declaration import Behaviour, Values
+from whence.credit.coalitions import CoalitionSampling
 from whence.credit.contributors import Contributors
+from whence.credit.estimators import Estimator
 from whence.credit.game import Game
 from whence.credit.study import Study
+from whence.diffusion.checks import require_size
+from whence.diffusion.families.unet import complete_training
 from whence.diffusion.model import DiffusionModel, fingerprint
-from whence.diffusion.ranges import require_size
+from whence.diffusion.training import time_step, weight_bytes
 from whence.engine import DEFAULT, Engine
 from whence.errors import MismatchError, ModelError
-from whence.retraining.measurement import Measurement
+from whence.retraining.measurement import Measurement, time_drawing, time_losses
 from whence.retraining.retrain import MODEL_SUFFIX, Retraining, missing_retrainings, retrain
 
 #: Folder of a study with the measurements of the models of coalitions.
@@ -35,24 +42,13 @@ def measure_game(
     base: Path | None = None,
     engine: Engine = DEFAULT,
 ) -> Game:
-    """Make and measure the models of coalitions that are missing, and return the values of all.
+    """Return the values of coalitions [M, U], after making and measuring the models that are missing.
 
-    v(all) is of a model that is made in the same way from everybody's examples, v(∅) of `base`; without one, of an
-    untrained network. If the call was interrupted, it continues.
-
-    Args:
-        study: The study.
-        contributors: The players.
-        behaviours: What is measured.
-        coalitions: bool [M, U].
-        repeats: Training seeds; those of one repeat are the same for all coalitions.
-        mean: Whether repeats are averaged; else they are rows of the game, one repeat after another, each with the M
-            coalitions and everybody.
-        base: The model before any of these examples, such as the one that was fine-tuned.
-        engine: Where work runs. Its report is called with (training steps done, steps in all).
-
-    Returns:
-        The game.
+    v(all) is of a model that is made in the same way from everybody's examples, v(∅) of `base`, the model before any
+    of these examples; without one, of an untrained network. If the call was interrupted, it continues. Training seeds
+    of one of the `repeats` are the same for all coalitions. Repeats are averaged if `mean`; else they are rows of the
+    game, one repeat after another, each with the M coalitions and everybody. The engine's report is called with
+    (training steps done, steps in all).
 
     Raises:
         MismatchError: The contributors are of other examples; see `Study.start`.
@@ -66,7 +62,7 @@ def measure_game(
     study.measure_full()
     names = tuple(name for behaviour in behaviours for name, _, _ in behaviour.list_rows(study.context))
     functions = [behaviour.prepare(study.context) for behaviour in behaviours]
-    inside = with_everybody(coalitions)
+    inside = _with_everybody(coalitions)
     rows = [contributors.kept(row) for row in inside]
     measured = measure_coalitions(study, rows, repeats=repeats, base=base, engine=engine)
     values, none = _values(functions, measured), _values(functions, [[measure_nobody(study, base)]])[0, 0]
@@ -76,7 +72,7 @@ def measure_game(
     return Game(contributors.names, names, np.tile(inside, (repeats, 1)), flat, none, values[-1].mean(0))
 
 
-def with_everybody(coalitions: np.ndarray) -> np.ndarray:
+def _with_everybody(coalitions: np.ndarray) -> np.ndarray:
     """Return the coalitions and, last, everybody, for v(all): those of which models are made."""
     return np.concatenate([coalitions, np.ones((1, coalitions.shape[1]), bool)])
 
@@ -98,19 +94,10 @@ def measure_coalitions(
     base: Path | None = None,
     engine: Engine = DEFAULT,
 ) -> list[list[Measurement]]:
-    """Make and measure the models of some examples, those that are missing, and return the measurements of all.
+    """Return the measurements of all repeats of models of some examples, after making those that are missing.
 
-    Models of equal examples are made once.
-
-    Args:
-        study: The study.
-        rows: Rows of the examples of each model, ascending; the model of none is `base`.
-        repeats: Training seeds of each.
-        base: The model before any of these examples.
-        engine: Where work runs. Its report is called with (training steps done, steps in all).
-
-    Returns:
-        For each model the measurements of all repeats.
+    `rows` are the rows of the examples of each model, ascending; the model of none is `base`. Models of equal examples
+    are made once. The engine's report is called with (training steps done, steps in all).
     """
     folder, retrainings = study.path / FOLDER, _retrainings(study, rows, repeats)
     models = [folder / f"{retraining.name}{MODEL_SUFFIX}" for retraining in retrainings]
@@ -129,24 +116,12 @@ def measure_coalitions(
 
 
 def missing_models(study: Study, rows: Sequence[np.ndarray], repeats: int = 1) -> list[Retraining]:
-    """Return the models that `measure_coalitions` would make, each once.
-
-    Raises:
-        MismatchError: A measurement that is there is of another study.
-        ArtefactError: A measurement that is there is damaged.
-    """
+    """Return the models that `measure_coalitions` would make, each once; measurements that are there are checked."""
     return missing_retrainings(study, study.path / FOLDER, _retrainings(study, rows, repeats))
 
 
 def measure_nobody(study: Study, base: Path | None = None) -> Measurement:
-    """Measure the model of nobody, if that was not done before, and return its measurement.
-
-    Args:
-        study: The study.
-        base: The model before any of the examples; without one, a network with the weights that training starts from.
-
-    Returns:
-        The measurement.
+    """Return the measurement of nobody's model: `base`, or a network with the weights that training starts from.
 
     Raises:
         DataError: The base model is of pictures of another size.
@@ -173,3 +148,59 @@ def _retrainings(study: Study, rows: Sequence[np.ndarray], repeats: int) -> list
     pairs = [(kept, repeat) for kept in rows if len(kept) for repeat in range(repeats)]
     unique = {study.measurement_name(*pair): pair for pair in pairs}
     return [study.retraining(*pair) for pair in unique.values()]
+
+
+def credit_cost(
+    study: Study,
+    contributors: Contributors,
+    estimator: Estimator,
+    sampling: CoalitionSampling | None = None,
+    engine: Engine = DEFAULT,
+) -> Cost:
+    """Return the cost of the models that an estimator lacks, from timing a few training steps, losses and drawings.
+
+    Measuring the credited model and the model of nobody is not counted; a step is timed in this process, while nothing
+    else runs.
+    """
+    sampling = sampling or CoalitionSampling()
+    rows = _with_everybody(estimator.coalitions(len(contributors), sampling.coalitions, sampling.seed))
+    missing = missing_models(study, [contributors.kept(row) for row in rows], sampling.repeats)
+    if not missing:
+        return Cost(0.0, psutil.Process().memory_info().rss, 0, "nothing: all of it is there already")
+    used = engine.processes(len(missing))
+    steps = [retraining.config.training.steps for retraining in missing]
+    config = study.config.model_copy(update={"training": complete_training(study.config.training, study.data.size)})
+    step, model = time_step(study.data, config, study.start)
+    seconds, weights = _time_measurement(study, model), weight_bytes(model)
+    work = (
+        f"{len(missing):,} models: {sum(steps):,} steps of {step * 1000:.0f} ms, {weights // 4:,} parameters each, and "
+        f"a measurement of each of {seconds:.1f} s, in {counted(used)}"
+    )
+    return Cost(
+        seconds=_seconds([count * step + seconds for count in steps], used),
+        memory=psutil.Process().memory_info().rss * used,
+        disk=len(missing) * measurement_bytes(study) + 10 * weights * used,
+        work=work,
+    )
+
+
+def measurement_bytes(study: Study) -> int:
+    """Return the bytes of the measurement of a model on disk."""
+    sizes = study.plan.sizes
+    pictures, losses = sizes["pictures"] + sizes["redrawn"], sizes["losses"] + sizes["held_out"]
+    return pictures * math.prod(study.data.size) + 8 * losses
+
+
+def _time_measurement(study: Study, model: DiffusionModel) -> float:
+    """Seconds that the measurement of one model takes."""
+    plan, names = study.plan, tuple(dict.fromkeys((*study.plan.names, *study.plan.redrawn)))
+    losses = time_losses(model, study.data, plan.draws, plan.sizes["losses"] + plan.sizes["held_out"])
+    return losses + time_drawing(model, plan.sampler, names)
+
+
+def _seconds(tasks: list[float], workers: int) -> float:
+    """Return when the last of the workers is done, each taking the next task as soon as it is free."""
+    free = [0.0] * workers
+    for seconds in tasks:
+        free[free.index(min(free))] += seconds
+    return max(free)

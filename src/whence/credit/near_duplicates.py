@@ -45,13 +45,7 @@ class Cluster:
 def near_duplicate_clusters(data: Dataset, contributors: Contributors, near: float = NEAR) -> tuple[Cluster, ...]:
     """Return the clusters of near-duplicates that are not all of the same contributors.
 
-    Args:
-        data: The training examples.
-        contributors: Whose they are.
-        near: Largest distance of near-duplicates, 0 to 1; 0 finds identical pictures.
-
-    Returns:
-        Clusters, those of the most contributors first, then the largest.
+    Those of the most contributors come first, then the largest; near = 0 finds identical pictures.
 
     Raises:
         ConfigError: The distance is not from 0 to 1.

@@ -26,12 +26,9 @@ REPLICATES = 2048
 def credit_of_scores(scores: Scores, contributors: Contributors) -> Credit:
     """Add up the scores of each contributor's examples: share[q, u] = Σ over n of u of score[q, n].
 
-    v(all) is the sum over all examples and v(∅) = 0, both in the scale of the scores; no other model is measured. An
-    example of several contributors counts for each of them; the remainder takes that off again.
-
-    Args:
-        scores: Scores [Q, N] that add up, positive for proponents.
-        contributors: Whose the N examples are.
+    The scores [Q, N] add up and are positive for proponents. v(all) is the sum over all examples and v(∅) = 0, both in
+    the scale of the scores; no other model is measured. An example of several contributors counts for each of them; the
+    remainder takes that off again.
 
     Returns:
         Shares [Q, U]; one behaviour for each query, with its name. With the jackknife's deviations there are
@@ -83,10 +80,7 @@ def write_score_credit(
 ) -> tuple[list[tuple[Credit, Path]], dict[str, str]]:
     """Write the credit of all scores in a folder, of every method whose scores add up, and the pictures beside it.
 
-    Args:
-        source: The folder of the scores of one method or several.
-        out: The folder for credit.
-        data: The training data, whose units are the contributors; default the contributors of the scores.
+    The contributors are the units of `data`, the training data; without it, those of the scores.
 
     Returns:
         The credit of every method with its folder; and for each method that was left out the reason.
@@ -124,11 +118,7 @@ def _explained(scores: Scores, query: str, total: float) -> Explained:
 
 
 def _require_additive(scores: Scores) -> None:
-    """Check that sums of the scores mean something.
-
-    Raises:
-        ConfigError: They don't.
-    """
+    """Raise ConfigError unless sums of the scores mean something."""
     if scores.combine == "sum" and scores.sign == "positive is proponent":
         return
     additive = ", ".join(method.name for method in METHODS.values() if method.additive and method.signed)
@@ -140,11 +130,7 @@ def _require_additive(scores: Scores) -> None:
 
 
 def _columns(scores: Scores, contributors: Contributors) -> list[int]:
-    """Return the columns of the contributors' examples among those of the scores.
-
-    Raises:
-        MismatchError: They are not the same examples.
-    """
+    """Return the columns of the contributors' examples in the scores; a MismatchError if they are not the same ones."""
     columns = {example: n for n, example in enumerate(scores.examples)}
     missing = [example for example in contributors.examples if example not in columns]
     if missing or len(columns) != len(contributors.examples):

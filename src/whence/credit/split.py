@@ -79,14 +79,9 @@ def split_drifts(
 ) -> tuple[Drift, ...]:
     """Return the drift of one contributor's totals by a split, from values of coalitions of the parts.
 
-    Args:
-        credit: Shares before, with v(∅) and v(all), which no split changes.
-        split: The split; its contributors are the players.
-        estimator: The same as before; of Owen values, over the clusters of `split`.
-        values: From coalitions of these players, bool [M, U + k - 1], to values float64 [M, B]; examples of a coalition
-            are `split.contributors.kept(row)`. Models are made here.
-        count: Coalitions that may be drawn.
-        seed: Seed of the coalitions.
+    `values` takes coalitions of the players, which are `split.contributors`, bool [M, U + k - 1], to float64 [M, B];
+    models are made there. At most `count` coalitions are drawn. The estimator is that of the credit; of Owen values, it
+    is over the clusters of the split. v(∅) and v(all) are of the credit: no split changes them.
 
     Returns:
         One drift for each behaviour. Both totals are estimates: with few coalitions they differ by chance as well.
@@ -119,18 +114,9 @@ def measure_split(
     *,
     engine: Engine = DEFAULT,
 ) -> tuple[Drift, ...]:
-    """Make the models of coalitions of the parts of a contributor, and return the drift of its totals.
+    """Return the drift of a contributor's totals in each behaviour, after making models of coalitions of its parts.
 
-    Args:
-        study: The study of the shares.
-        credit: The shares, by one of `ESTIMATORS`.
-        made: How they were computed, from their manifest.
-        unit: The contributor.
-        names: How many names it takes.
-        engine: Where work runs. Its report is called with (training steps done, steps in all).
-
-    Returns:
-        One drift for each behaviour.
+    `made` says how the shares of the study were computed, from their manifest; `names` how many names it takes.
     """
     split = split_contributor(Contributors.of_data(study.data), unit, names)
     players, behaviours = split.contributors, [behaviour(name) for name in made["behaviours"]]

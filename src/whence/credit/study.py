@@ -27,8 +27,7 @@ from whence.data import Dataset, class_inputs, read, write
 from whence.diffusion.examples import Examples
 from whence.diffusion.model import DiffusionModel, fingerprint
 from whence.errors import ArtefactError, ConfigError, MismatchError
-from whence.retraining.make_measurement import measure
-from whence.retraining.measurement import LOOK, Measurement, MeasurementPlan
+from whence.retraining.measurement import LOOK, Measurement, MeasurementPlan, measure
 from whence.retraining.retrain import Retraining, open_once
 from whence.retraining.rule import PATIENCE, RetrainingRule
 from whence.seeds import derived_seed
@@ -90,7 +89,7 @@ class Study:
         held_out: Dataset | None = None,
         queries: Examples | None = None,
     ) -> Study:
-        """Begin a study, or continue one.
+        """Begin a study, or continue one; no model is made yet.
 
         Args:
             path: Its directory.
@@ -102,7 +101,7 @@ class Study:
             queries: Pictures that are explained.
 
         Returns:
-            The study; no model is made yet.
+            The study.
 
         Raises:
             MismatchError: The directory holds another study.
@@ -135,11 +134,7 @@ class Study:
 
     @classmethod
     def open(cls, path: Path, full: Path) -> Study:
-        """Return a study that was begun; `full` is checked when it is first used.
-
-        Raises:
-            ArtefactError: There is no study, or it is damaged.
-        """
+        """Return a study that was begun, or raise ArtefactError; `full` is checked when it is first used."""
         made = artefacts.read_manifest(path / "request", KIND).made
         return cls(path, full, Config(**made["config"]), StudyConfig(**made["settings"]))
 
@@ -196,11 +191,7 @@ class Study:
 
     @cached_property
     def context(self) -> Context:
-        """What behaviours are computed from; the reference is what the credited model drew for `measure_full`.
-
-        Raises:
-            ArtefactError: `measure_full` was not called before.
-        """
+        """What behaviours are computed from; the reference is what the credited model drew for `measure_full`."""
         return Context(self.data, self.plan, Measurement.read(self.path / "full", self.layout).pictures)
 
     def measure_model(self, path: Path, model: DiffusionModel, name: str) -> Measurement:
@@ -227,11 +218,7 @@ class Study:
         return artefacts.digest([rows.tolist(), repeat])[:20]
 
     def _read(self, name: str) -> Dataset:
-        """Return pictures of the study, checked by hash.
-
-        Raises:
-            ArtefactError: They are damaged, or others than it was begun with.
-        """
+        """Return pictures of the study, checked by hash; an ArtefactError if they are not those it was begun with."""
         artefacts.read_verified(self.path / name, "dataset")
         images = read(self.path / name)
         if images.fingerprint != self.manifest.inputs[name]:

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from whence.config import SamplerConfig
 from whence.data import Dataset
+from whence.diffusion.checks import EXAMPLES, require_range, require_size
 from whence.diffusion.examples import Examples
 from whence.diffusion.model import DiffusionModel
-from whence.diffusion.ranges import EXAMPLES, require_range, require_size
 from whence.errors import ConfigError, DataError
 from whence.images import to_pixels
 
@@ -31,17 +31,9 @@ def select_pictures(
 ) -> dict[str, Dataset | None]:
     """Return the training examples, the first `most` held-out pictures, and the queries as 8-bit pixels, by role.
 
-    Args:
-        model: The credited model.
-        data: Its training examples.
-        held_out: Pictures that training never saw.
-        queries: Pictures that are explained.
-        most: Held-out pictures that are measured, at most.
-        sampler: How models draw pictures.
-
     Raises:
         DataError: Pictures are of another size or range than the model's, or a held-out one is a training example.
-        ConfigError: The queries were drawn in another way than models will draw them again.
+        ConfigError: The queries were drawn in another way than `sampler`, with which models will draw them again.
     """
     for role, shape in (
         ("training images", data.pixels),
@@ -67,11 +59,7 @@ def select_pictures(
 
 
 def _first_held_out(data: Dataset, held_out: Dataset, most: int) -> Dataset:
-    """Return the first held-out pictures.
-
-    Raises:
-        DataError: One of them is a training example.
-    """
+    """Return the first held-out pictures, or raise DataError if one of them is a training example."""
     first, fingerprints = held_out.select(np.arange(min(most, len(held_out)))), set(data.fingerprints)
     both = [name for name, print_ in zip(first.ids, first.fingerprints, strict=True) if print_ in fingerprints]
     if both:

@@ -137,11 +137,7 @@ def _column(credit: Credit, unit: str) -> int:
 
 
 def _behaviour(credit: Credit, about: str | None) -> int:
-    """Return the row of a behaviour by its name or picture.
-
-    Raises:
-        DataError: There is none, or more than one.
-    """
+    """Return the row of a behaviour by its name or picture, or raise DataError if there is none, or more than one."""
     names = [one.name for one in credit.explained]
     matches = [b for b, one in enumerate(credit.explained) if about in (None, one.picture)]
     if about in names or not matches and about is not None:

@@ -18,7 +18,7 @@ class Checkpoint:
     Attributes:
         folder: The diffusers folder.
         weights: A safetensors file with tensors ``weights/NAME``; None for the folder's own weights.
-        parameters: A regular expression; see `parameter_pattern`. None for all parameters.
+        parameters: A regular expression that the names of layers must contain; None for all.
 
     Raises:
         ConfigError: `parameters` is no regular expression.
@@ -49,15 +49,7 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class LoadedCheckpoint:
-    """A model in memory, and which of its parameters are differentiated. It can't be sent to another process.
-
-    Attributes:
-        model: The model.
-        parameters: See `Checkpoint`.
-
-    Raises:
-        ConfigError: `parameters` is no regular expression.
-    """
+    """A `Checkpoint` in memory, which can't be sent to another process."""
 
     model: DiffusionModel
     parameters: str | None = None
@@ -71,19 +63,7 @@ class LoadedCheckpoint:
 
 
 def parameter_pattern(parameters: str | None) -> re.Pattern[str]:
-    """Return the compiled pattern that the name of a layer or parameter must contain to be differentiated.
-
-    Args:
-        parameters: A regular expression, which may match anywhere in a name; None matches every name.
-
-    Raises:
-        ConfigError: It is no regular expression.
-
-    Example:
-        >>> names = ["down_blocks.0.conv1", "up_blocks.0.conv1", "up_blocks.0.norm1"]
-        >>> [name for name in names if parameter_pattern(r"^up_blocks.*conv").search(name)]
-        ['up_blocks.0.conv1']
-    """
+    """The pattern that the name of a layer or parameter must contain to be differentiated; None matches every name."""
     try:
         return re.compile(parameters or "")
     except re.error as error:

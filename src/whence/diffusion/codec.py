@@ -12,7 +12,7 @@ from whence.images import from_pixels, to_pixels
 
 
 class Codec(Protocol):
-    """Encodes pictures into what a network denoises, and decodes them."""
+    """Encodes pictures into what a network denoises, and decodes it."""
 
     def encode(self, pixels: Tensor) -> Tensor:
         """Examples float32 [n, ...] of pictures uint8 [n, C, H, W]."""

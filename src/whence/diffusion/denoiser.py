@@ -1,8 +1,4 @@
-"""Denoisers: networks that are called as ``network(x_t, t, **conditions)``, and their outputs in canonical batches.
-
-Canonical batches are all of one size, the last one padded with zeros. The rounding of a kernel depends on the shape of
-its batch. In canonical batches the output of a row depends on the size of the batch, but not on the rows beside it.
-"""
+"""Denoisers: networks that are called as ``network(x_t, t, **conditions)``, and their outputs in canonical batches."""
 
 from __future__ import annotations
 
@@ -47,25 +43,7 @@ class Denoiser(Protocol):
 
 
 def denoise(network: Denoiser, x_t: Tensor, t: Tensor, **conditions: Tensor) -> Tensor:
-    """Call a denoiser and return its output as a tensor.
-
-    Args:
-        network: The denoiser.
-        x_t: Noised examples [n, ...].
-        t: Timesteps int64 [n].
-        **conditions: Further arguments of the network; n rows each.
-
-    Returns:
-        The output, of the shape of x_t.
-
-    Raises:
-        ModelError: The network returned no tensor, or one of another shape.
-
-    Example:
-        >>> import torch
-        >>> denoise(lambda x_t, t: 2 * x_t, torch.ones(1, 2), torch.tensor([7]))
-        tensor([[2., 2.]])
-    """
+    """The output of a denoiser as a tensor, which must have the shape of x_t."""
     returned = network(x_t, t, **conditions)
     output = returned if isinstance(returned, Tensor) else getattr(returned, "sample", None)
     if not isinstance(output, Tensor):
@@ -75,14 +53,10 @@ def denoise(network: Denoiser, x_t: Tensor, t: Tensor, **conditions: Tensor) -> 
         )
     if output.shape != x_t.shape:
         doubled = output.dim() == x_t.dim() > 1 and output.shape[1] == 2 * x_t.shape[1]
+        case = "the second half of the channels is a learned variance" if doubled else "that is not what it predicts"
         raise ModelError(
-            f"The network returned {_shape(output)} for an input of {_shape(x_t)}; expected the same shape."
-            + (
-                " If the second half of the channels is a learned variance,"
-                if doubled
-                else " If that is not what it predicts,"
-            )
-            + " wrap it in an nn.Module whose forward returns the prediction alone."
+            f"The network returned {_shape(output)} for an input of {_shape(x_t)}; expected the same shape. If {case}, "
+            "wrap it in an nn.Module whose forward returns the prediction alone."
         )
     return output
 
@@ -100,18 +74,10 @@ def on_device(conditions: Mapping[str, Tensor], device: torch.device) -> dict[st
 def predict(
     network: nn.Module, x: Tensor, t: Tensor, batch_size: int, conditions: Mapping[str, Tensor] = NO_CONDITIONS
 ) -> Tensor:
-    """Return network outputs [n, ...] for x_t [n, ...] and t [n].
+    """Return network outputs [n, ...] for x_t [n, ...], t [n] and conditions of n rows, in canonical batches.
 
-    Args:
-        network: A `Denoiser`.
-        x: Noised examples.
-        t: Their timesteps.
-        batch_size: Rows in a canonical batch.
-        conditions: Further arguments of the network by name, n rows each; padded with zeros, as x is.
-
-    Example:
-        >>> predict(nn.Bilinear(1, 1, 1), torch.ones(3, 1), torch.zeros(3, 1), batch_size=2).shape
-        torch.Size([3, 1])
+    These are all of one size, the last one padded with zeros. The rounding of a kernel depends on the shape of its
+    batch; so the output of a row depends on the size of the batch, but not on the rows beside it.
     """
     outputs = []
     for start in range(0, max(len(x), 1), batch_size):

@@ -1,14 +1,7 @@
-"""Draws: the (timestep, noise) pairs at which a denoiser is evaluated, as a pure function.
+"""Draws (timestep and noise), batches and flips: pure functions of (seed, example id, index), whatever the batch.
 
-A draw depends on (seed, example id, draw index) and on nothing else: not on the batch, its order,
-the worker or the device. The random bits come from the counter-based generator Philox-4x32-10
-(Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"): the key is a hash of
-(stream, seed, example id), the counter is (block, draw index).
-
-* noise: Box-Muller on the bits, float64 inside, float32 out;
-* timestep: van der Corput's sequence in base 2 over the draw index, its digits shifted by the
-  example's random bits. Any prefix of 2^k draws has one timestep in each 2^-k part of [0, T), so
-  10 draws grow into 100 without being redone and each prefix is well spread.
+Their bits come from the counter-based generator Philox-4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy
+as 1, 2, 3"): the key is a hash of (stream, seed, example id), the counter is (block, draw index).
 """
 
 from __future__ import annotations
@@ -17,6 +10,7 @@ import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -28,19 +22,7 @@ _HALF = np.uint64(32)
 
 
 def philox(counter: np.ndarray, key: np.ndarray) -> np.ndarray:
-    """Philox-4x32 with 10 rounds.
-
-    Args:
-        counter: uint64 array [..., 4] of 32-bit words.
-        key: uint64 array [..., 2] of 32-bit words, broadcast against the counter.
-
-    Returns:
-        uint64 array [..., 4] of 32 random bits each.
-
-    Example:
-        >>> [hex(int(word)) for word in philox(np.zeros(4, np.uint64), np.zeros(2, np.uint64))]
-        ['0x6627e8d5', '0xe169c58d', '0xbc57ac4c', '0x9b00dbd8']
-    """
+    """Philox-4x32 with 10 rounds of counters [..., 4] and keys [..., 2]; all are 32-bit words in uint64."""
     c0, c1, c2, c3 = (counter[..., i] for i in range(4))
     k0, k1 = key[..., 0], key[..., 1]
     for i in range(10):
@@ -62,16 +44,7 @@ def keys(stream: str, seed: int, names: Sequence[str]) -> np.ndarray:
 
 
 def bits(key: np.ndarray, index: np.ndarray, words: int) -> np.ndarray:
-    """Random 32-bit words of each (key, draw index).
-
-    Args:
-        key: uint64 array [n, 2].
-        index: Draw index of every key, int array [n].
-        words: Words per key.
-
-    Returns:
-        uint64 array [n, words].
-    """
+    """Random 32-bit words uint64 [n, words] of keys [n, 2] and their draw indices [n]."""
     blocks = -(-words // 4)
     counter = np.zeros((len(key), blocks, 4), np.uint64)
     counter[..., 0] = np.arange(blocks, dtype=np.uint64)
@@ -80,7 +53,7 @@ def bits(key: np.ndarray, index: np.ndarray, words: int) -> np.ndarray:
 
 
 def normals(key: np.ndarray, index: np.ndarray, shape: Sequence[int]) -> torch.Tensor:
-    """Standard normal noise of each (key, draw index), float32 [n, *shape] (Box-Muller)."""
+    """Standard normal noise of each (key, draw index), float32 [n, *shape], by Box-Muller in float64."""
     count = math.prod(shape)
     pairs = -(-count // 2)
     words = bits(key, index, 2 * pairs).reshape(len(key), pairs, 2)
@@ -90,25 +63,12 @@ def normals(key: np.ndarray, index: np.ndarray, shape: Sequence[int]) -> torch.T
     return torch.from_numpy(values.reshape(len(key), -1)[:, :count].astype(np.float32)).reshape(-1, *shape)
 
 
-def order(seed: int, epoch: int, names: Sequence[str]) -> np.ndarray:
-    """Return a random order of the examples for one epoch, int array [N].
-
-    Every name gets random bits and the names are sorted by them, so leaving a name out doesn't
-    change the order of the others.
-
-    Example:
-        >>> full = order(0, 3, ["a", "b", "c", "d"])
-        >>> less = order(0, 3, ["a", "b", "d"])
-        >>> [["a", "b", "d"][i] for i in less] == [n for i in full if (n := "abcd"[i]) != "c"]
-        True
-    """
-    words = bits(keys("order", seed, names), np.full(len(names), epoch), 2)
-    return np.argsort((words[:, 0] << _HALF) | words[:, 1], kind="stable")
-
-
 @dataclass(frozen=True)
 class Draws:
     """The draws of one seed.
+
+    Timesteps are van der Corput's sequence in base 2 over the draw index, shifted by random bits of the example. The
+    first 2^k draws have one timestep in each 2^-k part of [0, T), so 10 draws grow into 100 and are well spread.
 
     Attributes:
         seed: Names the whole set of draws.
@@ -132,16 +92,7 @@ class Draws:
     def __call__(
         self, ids: Sequence[str], index: Sequence[int] | np.ndarray, shape: Sequence[int]
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """The draws of (example id, draw index) pairs.
-
-        Args:
-            ids: Example ids, n of them.
-            index: Draw index of every id, [n].
-            shape: Shape of one example, usually (C, H, W).
-
-        Returns:
-            Timesteps int64 [n] in 0 .. T-1 and noise float32 [n, *shape].
-        """
+        """Timesteps int64 [n] in 0 ... T-1 and noise float32 [n, *shape] of n example ids and their draw indices."""
         names = [""] * len(ids) if self.shared else ids
         at = np.asarray(index, np.int64)
         sign = torch.ones(len(ids))
@@ -164,3 +115,45 @@ def _reverse32(values: np.ndarray) -> np.ndarray:
         w, m = np.uint64(width), np.uint64(mask)
         values = ((values >> w) & m) | ((values & m) << w)
     return values & _LOW
+
+
+def order(seed: int, epoch: int, names: Sequence[str]) -> np.ndarray:
+    """A random order of the names for one epoch, int array [N]; the others keep theirs when a name is left out."""
+    words = bits(keys("order", seed, names), np.full(len(names), epoch), 2)
+    return np.argsort((words[:, 0] << _HALF) | words[:, 1], kind="stable")
+
+
+_cached_order = lru_cache(maxsize=4)(order)
+
+
+@dataclass(frozen=True)
+class Batches:
+    """The batches of one training run.
+
+    Training goes through the examples again and again, in a new random order every epoch; step s takes the positions
+    s B ... s B + B - 1. So a visit count is the number of the epoch, and a step is known without those before it.
+
+    Attributes:
+        ids: Example ids, N of them.
+        size: Examples per step, B.
+        seed: Seed of the orders.
+    """
+
+    ids: tuple[str, ...]
+    size: int
+    seed: int
+
+    def __call__(self, step: int) -> tuple[np.ndarray, np.ndarray]:
+        """Rows (indices into `ids`) and visit counts of the examples of a step, both int64 [B]."""
+        positions = np.arange(step * self.size, (step + 1) * self.size)
+        epochs, offsets = np.divmod(positions, len(self.ids))
+        rows = np.empty_like(positions)
+        for epoch in np.unique(epochs):
+            mask = epochs == epoch
+            rows[mask] = _cached_order(self.seed, int(epoch), self.ids)[offsets[mask]]
+        return rows, epochs
+
+
+def flips(seed: int, ids: Sequence[str], visits: np.ndarray) -> np.ndarray:
+    """Whether each (example, visit) is seen flipped left to right, bool [n], probability 1/2."""
+    return bits(keys("flip", seed, ids), visits, 1)[:, 0] >= np.uint64(1 << 31)

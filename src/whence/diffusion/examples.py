@@ -27,8 +27,8 @@ class Origin:
 
     Attributes:
         sampler: Settings of the sampler.
-        drawn: Whether the model that is explained drew the pictures by itself, from the noise of their ids SEED/INDEX.
-            Then the way to them can be made again: `whence.diffusion.sampling.predicted_clean`.
+        drawn: Whether the model that is explained drew them by itself, from the noise of their ids SEED/INDEX, so that
+            `whence.diffusion.sampling.predicted_clean` can draw them again.
     """
 
     sampler: SamplerConfig
@@ -43,8 +43,7 @@ class Examples:
         ids: Their ids, N, all different.
         values: uint8 pixels, or float32 pictures in [-1, 1] or latents, [N, C, H, W].
         conditions: Further arguments of the network by name, [N, ...] each.
-        origin: How queries were drawn; None for training examples, and where it is not known. It is no part of the
-            fingerprint and is not written to disk.
+        origin: How queries were drawn, if known; no part of the fingerprint, and not written to disk.
 
     Raises:
         DataError: There are no examples, two have the same id, or a tensor has another number of rows.
@@ -102,11 +101,7 @@ class Examples:
         return Examples(ids, self.values[rows], self.conditions_of(rows), self.origin)
 
     def require_finite(self) -> None:
-        """Check that no value is NaN or infinite.
-
-        Raises:
-            NotFiniteError: A value is not finite; the message names the example.
-        """
+        """Check that no value is NaN or infinite; the message names the example."""
         for name, tensor in {"values": self.values, **self.conditions}.items():
             bad = (~tensor.isfinite()).flatten(1).any(1) if tensor.dim() > 1 else ~tensor.isfinite()
             for n in bad.nonzero().flatten()[:1].tolist():
@@ -119,16 +114,11 @@ class Examples:
     def fingerprint(self) -> str:
         """SHA-256 (hex) of ids, values and conditions in the order of the ids."""
         ordered = self.sorted()
-        return artefacts.digest(
-            [ordered.ids, artefacts.tensor_digests({"values": ordered.values, **ordered.conditions})]
-        )
+        tensors = {"values": ordered.values, **ordered.conditions}
+        return artefacts.digest([ordered.ids, artefacts.tensor_digests(tensors)])
 
     def write(self, path: Path) -> None:
-        """Write the examples, sorted, as an artefact; the same examples at `path` are left as they are.
-
-        Raises:
-            MismatchError: Other examples are at `path`.
-        """
+        """Write the examples, sorted, as an artefact; the same are left as they are, others are a `MismatchError`."""
 
         def build(part: Path) -> None:
             ordered = self.sorted()
@@ -138,22 +128,13 @@ class Examples:
 
         artefacts.ensure(path, KIND, inputs={"examples": self.fingerprint}, made={}, build=build)
 
-        artefacts.ensure(path, KIND, inputs={"examples": self.fingerprint}, made={}, build=build)
-
     @classmethod
     def read(cls, path: Path) -> Examples:
-        """Return the examples at `path`, mapped from disk.
-
-        Raises:
-            ArtefactError: They are missing or unfinished.
-        """
+        """The examples at `path`, mapped from disk; an `ArtefactError` if they are missing or unfinished."""
         manifest = artefacts.read_manifest(path, KIND)
         tensors = artefacts.read_tensors(path / _TENSORS)
-        conditions = {
-            name.removeprefix("conditions/"): tensor
-            for name, tensor in tensors.items()
-            if name.startswith("conditions/")
-        }
-        examples = cls(tuple(artefacts.read_table(path / "examples.parquet")["id"]), tensors["values"], conditions)
+        values = tensors.pop("values")
+        conditions = {name.removeprefix("conditions/"): tensor for name, tensor in tensors.items()}
+        examples = cls(tuple(artefacts.read_table(path / "examples.parquet")["id"]), values, conditions)
         vars(examples)["fingerprint"] = str(manifest.inputs["examples"])
         return examples

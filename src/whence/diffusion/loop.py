@@ -22,10 +22,9 @@ from torch import Tensor
 from whence import artefacts
 from whence.config import Config, TrainingConfig
 from whence.data import Dataset
-from whence.diffusion.batches import Batches, flips
+from whence.diffusion.checks import require_finite
 from whence.diffusion.denoiser import NO_CONDITIONS, on_device
-from whence.diffusion.diagnosis import require_finite
-from whence.diffusion.draws import Draws
+from whence.diffusion.draws import Batches, Draws, flips
 from whence.diffusion.model import DiffusionModel
 from whence.diffusion.record import Recorder
 from whence.engine import DEFAULT, Engine
@@ -101,13 +100,9 @@ class Loop:
         training = config.training
         model = copy.deepcopy(start) if start else DiffusionModel.new(config.model, data.size, training.seed)
         model.network.to(engine.device).float().train().requires_grad_(True)
-        optimiser = torch.optim.AdamW(
-            model.network.parameters(),
-            betas=training.betas,
-            weight_decay=training.weight_decay,
-            fused=True,
-        )
-        ema = EMAModel(model.network.parameters(), decay=training.ema, foreach=True)
+        parameters = list(model.network.parameters())
+        optimiser = torch.optim.AdamW(parameters, betas=training.betas, weight_decay=training.weight_decay, fused=True)
+        ema = EMAModel(parameters, decay=training.ema, foreach=True)
         w = torch.from_numpy(weights).float().to(engine.device)
         loop = cls(data, w, training, folder, model, optimiser, ema, 0, Recorder(folder), conditions)
         loop._restore()
@@ -133,11 +128,7 @@ class Loop:
         return {"parameters": sum(p.numel() for p in self.model.network.parameters())}
 
     def one_step(self) -> None:
-        """One optimiser step.
-
-        Raises:
-            NotFiniteError: The loss is NaN or infinite.
-        """
+        """One optimiser step; a `NotFiniteError` if the loss is NaN or infinite."""
         rows, visits = self.batches(self.step)
         ids = [self.data.ids[row] for row in rows]
         x = self.model.codec.encode(torch.from_numpy(self.data.pixels[rows]))
@@ -185,15 +176,12 @@ class Loop:
 
     def _tensors(self) -> dict[str, Tensor]:
         """Every tensor of the state, by its name in the save; valid once the optimiser has its moments."""
-        tensors: dict[str, Tensor] = {}
-        for (name, parameter), shadow in zip(
-            self.model.network.named_parameters(), self.ema.shadow_params, strict=True
-        ):
-            moments = self.optimiser.state[parameter]
-            tensors[f"weights/{name}"] = parameter.data
+        parameters = dict(self.model.network.named_parameters())
+        tensors = {f"weights/{name}": parameter.data for name, parameter in parameters.items()}
+        for (name, parameter), shadow in zip(parameters.items(), self.ema.shadow_params, strict=True):
             tensors[f"ema/{name}"] = shadow
-            tensors[f"exp_avg/{name}"] = moments["exp_avg"]
-            tensors[f"exp_avg_sq/{name}"] = moments["exp_avg_sq"]
+            for moment in ("exp_avg", "exp_avg_sq"):
+                tensors[f"{moment}/{name}"] = self.optimiser.state[parameter][moment]
         return tensors
 
     def _save(self) -> None:

@@ -15,9 +15,8 @@ from whence.config import ModelConfig
 from whence.diffusion.codec import Codec, Pixels
 from whence.diffusion.denoiser import denoise
 from whence.diffusion.families.family import family_of_folder, family_of_network
-from whence.diffusion.families.unet import new_network
+from whence.diffusion.families.unet import complete_model, new_network
 from whence.diffusion.process import Process
-from whence.diffusion.sizes import complete_model
 from whence.diffusion.variance_preserving import VariancePreserving, new_scheduler
 from whence.errors import ModelError
 
@@ -59,8 +58,7 @@ class DiffusionModel:
             ConfigError: The levels don't fit the image.
 
         Example:
-            >>> model = DiffusionModel.new(ModelConfig(channels=(8, 16)), (1, 8, 8), seed=0)
-            >>> model.size
+            >>> DiffusionModel.new(ModelConfig(channels=(8, 16)), (1, 8, 8), seed=0).size
             (1, 8, 8)
         """
         with torch.random.fork_rng():
@@ -69,16 +67,7 @@ class DiffusionModel:
         return cls(network.eval(), new_scheduler(config))
 
     def untrained(self, seed: int) -> DiffusionModel:
-        """Return a model of the same kind with the weights from which a training with this seed begins.
-
-        Raises:
-            ModelError: No family is known for the network.
-
-        Example:
-            >>> first, second = (DiffusionModel.new(ModelConfig(channels=(8,)), (1, 8, 8), seed) for seed in (1, 2))
-            >>> fingerprint(first.untrained(2)) == fingerprint(second)
-            True
-        """
+        """A model of the same family with the weights from which a training with this seed begins."""
         family = family_of_network(self.network, "made anew")
         with torch.random.fork_rng():
             torch.manual_seed(seed)
@@ -87,11 +76,7 @@ class DiffusionModel:
 
     @classmethod
     def load(cls, folder: Path, shape: tuple[int, ...] | None = None) -> DiffusionModel:
-        """Return the model in a diffusers folder of a known family.
-
-        Args:
-            folder: What ``save_pretrained`` of a pipeline wrote, or of a network and its scheduler into one folder.
-            shape: Shape of an example, if the network's configuration leaves it open.
+        """Return the model in a diffusers folder of a known family, of a pipeline or of a network and its scheduler.
 
         Raises:
             ArtefactError: The folder is not one, or its weights are missing, damaged or pickled.
@@ -104,29 +89,17 @@ class DiffusionModel:
         return model
 
     def save(self, folder: Path) -> None:
-        """Write an ordinary diffusers folder, which the pipeline of the network's family opens.
-
-        Raises:
-            ModelError: No family is known for the network.
-        """
+        """Write an ordinary diffusers folder, which the pipeline of the network's family opens."""
         family_of_network(self.network, "saved as a diffusers folder").write(self.network, self.scheduler, folder)
 
     @cached_property
     def process(self) -> Process:
-        """How examples are noised, and what the network predicts.
-
-        Raises:
-            ModelError: The scheduler is of a process that is not supported.
-        """
+        """How examples are noised, and what the network predicts."""
         return VariancePreserving(self.scheduler)
 
     @cached_property
     def size(self) -> tuple[int, ...]:
-        """Shape of an example, (C, H, W) of images: `shape`, else that in the network's configuration.
-
-        Raises:
-            ModelError: Neither says it.
-        """
+        """Shape of an example, (C, H, W) of images: `shape`, else that in the network's configuration."""
         if self.shape is not None:
             return tuple(self.shape)
         config = getattr(self.network, "config", None)

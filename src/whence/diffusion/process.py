@@ -1,7 +1,4 @@
-"""A diffusion process: how examples are noised, what a network predicts of them, and the steps of a sampler.
-
-Only a process knows its noise schedule. All other code asks the process.
-"""
+"""A diffusion process: how examples are noised, what a network predicts of them, and the steps of a sampler."""
 
 from __future__ import annotations
 
@@ -16,7 +13,7 @@ from whence.diffusion.draws import Draws
 
 
 class Process(ABC):
-    """A diffusion process.
+    """A diffusion process. Only it knows its noise schedule; all other code asks it.
 
     x are clean examples [n, ...], t their timesteps [n], noise is standard normal [n, ...]; a result has the type of x.
     """
@@ -57,11 +54,7 @@ class Process(ABC):
 
     @abstractmethod
     def sampling_steps(self, count: int) -> list[tuple[int, int]]:
-        """The (t, s) of every step of a sampler, from the noisiest; the last s is -1, which has no noise.
-
-        Raises:
-            ConfigError: There are fewer timesteps than steps.
-        """
+        """The (t, s) of every step of a sampler, from the noisiest; the last s is -1, which has no noise."""
 
     @abstractmethod
     def step(

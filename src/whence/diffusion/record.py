@@ -1,8 +1,7 @@
-"""The record of a training run: what every step saw.
+"""The record of a training run: what every step saw, in one file of ``record/`` for the steps between two saves.
 
-``record/`` in a run directory holds one safetensors file for each stretch of steps between two
-saves: rows (into ``examples.parquet``), visit counts, timesteps, flips and losses, each [steps, B],
-and the learning rates [steps]. The noise is not stored: it is `Draws` of (seed, id, visit).
+It holds rows (into ``examples.parquet``), visit counts, timesteps, flips and losses, each [steps, B], and the learning
+rates [steps]. The noise is not stored: it is `Draws` of (seed, id, visit).
 """
 
 from __future__ import annotations
@@ -32,25 +31,18 @@ class Recorder:
     steps: list[dict[str, Tensor]] = field(default_factory=list)
 
     def add(
-        self,
-        rows: np.ndarray,
-        visits: np.ndarray,
-        timesteps: Tensor,
-        flipped: np.ndarray,
-        losses: Tensor,
-        rate: float,
+        self, rows: np.ndarray, visits: np.ndarray, timesteps: Tensor, flipped: np.ndarray, losses: Tensor, rate: float
     ) -> None:
         """Note one step: its batch ([B] each) and learning rate."""
-        self.steps.append(
-            {
-                "rows": torch.from_numpy(rows).int(),
-                "visits": torch.from_numpy(visits).int(),
-                "timesteps": timesteps.int(),
-                "flipped": torch.from_numpy(flipped),
-                "losses": losses.float(),
-                "learning_rate": torch.tensor(rate, dtype=torch.float64),
-            }
-        )
+        step = {
+            "rows": torch.from_numpy(rows).int(),
+            "visits": torch.from_numpy(visits).int(),
+            "timesteps": timesteps.int(),
+            "flipped": torch.from_numpy(flipped),
+            "losses": losses.float(),
+            "learning_rate": torch.tensor(rate, dtype=torch.float64),
+        }
+        self.steps.append(step)
 
     def write(self, step: int) -> None:
         """Write the steps from the last save up to `step`; written again after a crash, it is the same."""
@@ -62,11 +54,7 @@ class Recorder:
 
 @dataclass(frozen=True)
 class Record:
-    """The record of a finished run, checked by hash when it is first read.
-
-    Attributes:
-        path: The run directory.
-    """
+    """The record of the finished run in a directory, checked by hash when it is first read."""
 
     path: Path
 
@@ -118,11 +106,7 @@ class Record:
         return [self.ids[row] for row in self["rows"][step].tolist()]
 
     def noise(self, step: int, shape: tuple[int, int, int]) -> Tensor:
-        """Return the noise of a step's batch, float32 [B, *shape], made again from the seed.
-
-        Raises:
-            ArtefactError: The recorded timesteps are not those of the seed.
-        """
+        """The noise of a step's batch, float32 [B, *shape], made again from the seed, whose timesteps are compared."""
         config = self.training
         draws = Draws(config.seed, self.timesteps, config.shared_noise, config.antithetic)
         t, noise = draws(self.batch(step), self["visits"][step].numpy(), shape)

@@ -28,15 +28,7 @@ Observe = Callable[[int, Tensor], object]
 
 
 def parse_name(name: str) -> tuple[int, int]:
-    """Return (SEED, INDEX) of the name of a picture.
-
-    Raises:
-        ConfigError: The name is not SEED/INDEX.
-
-    Example:
-        >>> parse_name("0/3")
-        (0, 3)
-    """
+    """The (SEED, INDEX) of a picture's name SEED/INDEX."""
     match = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", name)
     if not match:
         raise ConfigError(f"A sample is named SEED/INDEX, like 0/3; given {name!r}.")
@@ -58,18 +50,10 @@ def draw(
     engine: Engine = DEFAULT,
     observe: Observe | None = None,
 ) -> Tensor:
-    """Draw one picture for each name; names may repeat where `predict` treats the rows differently.
+    """Return a picture for each (SEED, INDEX), float32 [n, C, H, W] in [-1, 1], from the process of a model.
 
-    Args:
-        predict: The network or the mean of several, in canonical batches. It knows the conditions of its rows.
-        model: Gives the process and the size of the pictures.
-        config: Method, steps and clipping.
-        names: (SEED, INDEX) of each picture, n of them.
-        engine: Where work runs. Its report is called with (sampling steps done, steps in all).
-        observe: Called at every step with the timestep and the predicted clean pictures.
-
-    Returns:
-        Pictures float32 [n, C, H, W] in [-1, 1].
+    `predict` is the network or the mean of several, in canonical batches, and knows the conditions of its rows. Names
+    may repeat where it treats the rows differently. The engine's report is called with (steps done, steps in all).
 
     Raises:
         NotFiniteError: A picture is not finite.
@@ -114,21 +98,10 @@ def draw_pictures(
     conditions: Mapping[str, Tensor] = NO_CONDITIONS,
     guidance: Guidance | None = None,
 ) -> Tensor:
-    """Draw the pictures SEED/INDEX by one model, with one thread; a picture doesn't depend on the others.
+    """Return the pictures SEED/INDEX by one model, float32 [n, C, H, W] in [-1, 1]; none depends on the others.
 
-    The network is put where networks run and into evaluation mode, so dropout is off.
-
-    Args:
-        model: The model that draws.
-        config: Method, steps, clipping and canonical batch.
-        names: SEED/INDEX of each picture, n of them.
-        engine: Where work runs. Its report is called with (sampling steps done, steps in all).
-        observe: See `draw`.
-        conditions: Further arguments of the network by name, n rows each.
-        guidance: Classifier-free guidance; by default there is none.
-
-    Returns:
-        Pictures float32 [n, C, H, W] in [-1, 1].
+    The network is put on the engine's device and into evaluation mode, so dropout is off. `conditions` are further
+    arguments of the network by name, n rows each. The engine's report is called with (steps done, steps in all).
 
     Example:
         >>> from whence.config import ModelConfig
@@ -162,22 +135,11 @@ def predicted_clean(
     conditions: Mapping[str, Tensor] = NO_CONDITIONS,
     guidance: Guidance | None = None,
 ) -> tuple[list[int], Tensor]:
-    """Draw pictures again from the noise of their names, and return x̂0 of every sampling step.
+    """Return t of each of the S steps that draw Q pictures, from the noisiest, and its x̂0, float32 [S, Q, C, H, W].
 
     x̂0 is the clean picture that the network's output at x_t implies, clipped if the sampler clips. The last one,
     clamped to [-1, 1], is the picture that `draw_pictures` returns. Journey-TRAK (Georgiev et al. 2023) explains
     the steps by these pictures; the study of D-TRAK (Zheng et al. 2024) averages over them.
-
-    Args:
-        model: The model that drew the pictures.
-        config: How it drew them.
-        names: SEED/INDEX of each picture, Q of them.
-        engine: Where work runs. Its report is called with (sampling steps done, steps in all).
-        conditions: As in `draw_pictures`.
-        guidance: As in `draw_pictures`.
-
-    Returns:
-        The timestep t of each of the S steps, from the noisiest, and x̂0 float32 [S, Q, C, H, W].
 
     Example:
         >>> from whence.config import ModelConfig

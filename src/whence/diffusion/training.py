@@ -1,30 +1,29 @@
-"""Training one diffusion model: recorded, resumable to the last bit, with per-example weights.
-
-Step s minimises  Σ_n w_n ℓ_n / B  over its batch of B examples (never divided by Σ w), so that
-"without unit u" can mean the same run with weight 0.
-"""
+"""Training one diffusion model: recorded, resumable to the last bit, with per-example weights; and its cost."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+import psutil
 import torch
 from torch import Tensor
 
 from whence import artefacts
 from whence.artefacts import Manifest
 from whence.config import Config
+from whence.cost import Cost, counted, median_seconds
 from whence.data import Dataset
+from whence.diffusion.checks import require_size
 from whence.diffusion.denoiser import NO_CONDITIONS
 from whence.diffusion.families.family import family_of_network
+from whence.diffusion.families.unet import complete_config, complete_training
 from whence.diffusion.loop import Loop
 from whence.diffusion.model import DiffusionModel, fingerprint
-from whence.diffusion.ranges import require_size
-from whence.diffusion.sizes import complete_config, complete_training
 from whence.engine import DEFAULT, Engine, one_thread
 from whence.errors import DataError
 
@@ -42,16 +41,17 @@ def train(
 ) -> Manifest:
     """Train one model and record the run; an interrupted run goes on, and a finished run is left as it is.
 
-    The directory is a diffusers folder with the averaged weights, plus ``record/`` (what every step saw),
-    ``checkpoints/`` (raw weights with their step and learning rate), ``examples.parquet`` and ``config.toml``.
+    A step minimises  Σ_n w_n ℓ_n / B  over its batch of B examples (never divided by Σ w), so that "without unit u" can
+    mean the same run with weight 0. The directory is a diffusers folder with the averaged weights, plus ``record/``
+    (what every step saw), ``checkpoints/`` (raw weights), ``examples.parquet`` and ``config.toml``.
 
     Args:
         data: The training examples.
         path: The run directory.
         config: Settings; `config.model` and `config.training` matter here.
         weights: Weight w_n in the loss by example id; 1 where absent.
-        start: A model from whose weights training goes on, with moments of zero and the step count of a new run. It is
-            not changed, and `config.model` does not matter. Default: new weights.
+        start: A model from whose weights training goes on as a new run, with moments of zero. It is not changed, and
+            `config.model` does not matter. Default: new weights.
         conditions: Further arguments of the network of `start` by name, with one row for each training example.
         engine: Where work runs. Its report is called with (steps done, steps in all).
         patience: Seconds to wait for another writer of the same directory.
@@ -62,8 +62,7 @@ def train(
     Raises:
         MismatchError: The directory holds a run on other data or with other settings.
         LockedError: Another process is writing the directory.
-        DataError: `weights` names an example that is not in the data, or a weight is not finite; the pictures have
-            another size than those of `start`; or there are conditions without `start`, or with another number of rows.
+        DataError: Weights, pictures or conditions don't fit the data or `start`, or a weight is not finite.
         ModelError: No family is known for the network of `start`.
         NotFiniteError: The loss became NaN or infinite.
     """
@@ -116,3 +115,37 @@ def _weights(data: Dataset, weights: Mapping[str, float]) -> np.ndarray:
             raise DataError(f"The weight of training example {name!r} is {value}; it must be a finite number.")
         w[data.index_of(name)] = value
     return w
+
+
+def training_cost(data: Dataset, config: Config, *, members: int = 1, engine: Engine = DEFAULT) -> Cost:
+    """Cost of training some models: time by a few steps of one in this process, memory and disk by counting."""
+    workers, config = engine.processes(members), complete_config(config, data.size)
+    step, model = time_step(data, config)
+    weights = weight_bytes(model)
+    record = config.training.steps * config.training.batch_size * 17
+    kept = members * (weights * (1 + config.training.checkpoints) + record)
+    return Cost(
+        seconds=-(-members // workers) * config.training.steps * step,
+        memory=psutil.Process().memory_info().rss * workers,
+        disk=kept + workers * 4 * weights + data.pixels.nbytes,
+        work=f"{members} x {config.training.steps:,} steps of {step * 1000:.0f} ms, {weights // 4:,} parameters each, "
+        f"in {counted(workers)}",
+    )
+
+
+def time_step(
+    data: Dataset,
+    config: Config,
+    start: DiffusionModel | None = None,
+    conditions: Mapping[str, Tensor] = NO_CONDITIONS,
+) -> tuple[float, DiffusionModel]:
+    """Median time in seconds of a few training steps, with one thread, and the model that took them."""
+    settings = complete_config(config, data.size) if start is None else config
+    with TemporaryDirectory() as scratch, one_thread():
+        loop = Loop.start(data, torch.ones(len(data)).numpy(), settings, Path(scratch), start, conditions)
+        return median_seconds(loop.one_step, 5), loop.model
+
+
+def weight_bytes(model: DiffusionModel) -> int:
+    """Return the bytes of a model's weights in float32."""
+    return 4 * sum(p.numel() for p in model.network.parameters())

@@ -1,8 +1,4 @@
-"""The engine: where tasks run and networks compute, and who is told how far they are.
-
-A task is a module-level function with small arguments; what it makes is an artefact on disk. Every process computes
-with one thread.
-"""
+"""The engine: where tasks run and networks compute, and who is told how far they are."""
 
 from __future__ import annotations
 
@@ -14,8 +10,7 @@ from typing import Any
 
 import torch
 
-from whence.engine.processes import Note, run_in_processes
-from whence.engine.threads import one_thread
+from whence.engine.processes import Note, one_thread, run_in_processes
 
 #: Called with (done, total) as work goes on.
 Report = Callable[[int, int], None]
@@ -27,7 +22,7 @@ def silent(_done: int, _total: int) -> None:
 
 @dataclass(frozen=True)
 class Task:
-    """A piece of work.
+    """A piece of work, which makes an artefact on disk.
 
     Attributes:
         name: For messages; unique among the tasks of one run.
@@ -77,10 +72,9 @@ class Engine:
         return replace(self, report=report)
 
     def run(self, tasks: Sequence[Task]) -> None:
-        """Run all tasks, started in their order; returns when each has ended well.
+        """Run all tasks, started in their order, until each has ended well; with one process or task, in this process.
 
-        With one process, or one task, everything runs in this process. The report is called with (done, total), summed
-        over the tasks in their units.
+        The report is called with (done, total), summed over the tasks in their units.
 
         Raises:
             InterruptedRunError: A worker process died.
@@ -92,33 +86,19 @@ class Engine:
             done[name] = amount
             self.report(sum(done.values()), total)
 
-        processes, works = self.processes(len(tasks)), [_Work(task, self.accelerator) for task in tasks]
+        processes = self.processes(len(tasks))
+        works = [(task.name, partial(_run_task, task, self.accelerator)) for task in tasks]
         if processes > 1:
             run_in_processes(works, processes, note)
             return
-        for work in works:
+        for _, work in works:
             work(note)
 
 
-@dataclass(frozen=True)
-class _Work:
-    """A task and the device it computes on, as worker processes get it."""
-
-    task: Task
-    accelerator: str | None
-
-    @property
-    def name(self) -> str:
-        return self.task.name
-
-    def __call__(self, note: Note) -> None:
-        engine = Engine(1, partial(_note_amount, note, self.name), self.accelerator)
-        with one_thread():
-            self.task.function(**self.task.arguments, engine=engine)
-
-
-def _note_amount(note: Note, name: str, done: int, _total: int) -> None:
-    note(name, done)
+def _run_task(task: Task, accelerator: str | None, note: Note) -> None:
+    engine = Engine(1, lambda done, _total: note(task.name, done), accelerator)
+    with one_thread():
+        task.function(**task.arguments, engine=engine)
 
 
 #: All cores of this machine, silently.

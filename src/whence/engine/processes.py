@@ -1,10 +1,12 @@
-"""Worker processes on this machine.
+"""Processes on this machine: the start of workers, and the one thread that every process computes with.
 
 A server process imports the networks' libraries once and forks the workers, so a worker starts in milliseconds.
 """
 
 from __future__ import annotations
 
+import ctypes
+import functools
 import multiprocessing
 import os
 import queue
@@ -16,7 +18,9 @@ from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import connection
-from typing import Any, Protocol
+from typing import Any
+
+import torch
 
 from whence.errors import InterruptedRunError
 
@@ -24,26 +28,12 @@ from whence.errors import InterruptedRunError
 PRELOADED = ["whence.diffusion.model"]
 #: Called with (name of the work, amount done).
 Note = Callable[[str, int], None]
+#: Does a piece of work, and notes how much of it is done; it can be sent to another process.
+Work = Callable[[Note], object]
 
 
-class Work(Protocol):
-    """A named piece of work that can be sent to another process."""
-
-    @property
-    def name(self) -> str:
-        """Unique among the works of one call."""
-
-    def __call__(self, note: Note) -> object:
-        """Do the work, and note how much of it is done."""
-
-
-def run_in_processes(works: Sequence[Work], workers: int, note: Note) -> None:
-    """Do all works in worker processes.
-
-    Args:
-        works: What to do, started in this order.
-        workers: Processes.
-        note: Called in this process as work goes on.
+def run_in_processes(works: Sequence[tuple[str, Work]], workers: int, note: Note) -> None:
+    """Do all named works in worker processes, started in this order; `note` is called in this process.
 
     Raises:
         InterruptedRunError: A worker process died.
@@ -57,7 +47,7 @@ def run_in_processes(works: Sequence[Work], workers: int, note: Note) -> None:
     reader.start()
     try:
         with _without_main():
-            futures = {pool.submit(_do, work): work for work in works}
+            futures = {pool.submit(_do, work): name for name, work in works}
             pool.submit(int)  # The pool watches a worker from the next call of submit on; this watches the last one.
         _wait(futures)
     except BaseException:
@@ -82,14 +72,14 @@ def _without_main() -> Iterator[None]:
         vars(main).update(hidden)
 
 
-def _wait(futures: Mapping[Future[None], Work]) -> None:
+def _wait(futures: Mapping[Future[None], str]) -> None:
     """Wait for all works or the first error."""
     done, pending = wait(futures, return_when=FIRST_EXCEPTION)
     try:
         for future in done:
             future.result()
     except BrokenProcessPool:
-        names = sorted(futures[future].name for future in (pending or done))
+        names = sorted(futures[future] for future in (pending or done))
         raise InterruptedRunError(
             f"A worker process was killed or ran out of memory (around {names[0]}). What was finished is kept: "
             "run the same command again to continue, with fewer --workers if memory was short."
@@ -128,3 +118,30 @@ def _end_with_parent() -> None:
 def _do(work: Work) -> None:
     """Do a work in a worker process."""
     work(lambda name, amount: _messages.put((name, amount)))
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute with one thread and deterministic kernels, for the same last bits; restore the settings afterwards."""
+    threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    _keep_memory()
+    torch.set_num_threads(1)
+    torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        torch.use_deterministic_algorithms(deterministic)
+
+
+@functools.cache
+def _keep_memory() -> None:
+    """Let the C library (glibc alone) keep freed memory; else a tenth of a small training step goes on page faults."""
+    mmap_threshold, trim_threshold = (-3, 32 * 2**20), (-1, 2**30)
+    try:
+        library = ctypes.CDLL(None)
+        for parameter, value in (mmap_threshold, trim_threshold):
+            library.mallopt(parameter, value)
+    except (OSError, AttributeError, TypeError):
+        return

@@ -1,19 +1,17 @@
 """Encoded ensembles: exact counterfactual pictures, by leaving out the members that saw a unit.
 
-codebook, codebook_design           which member may see which unit; how many members it takes
-model, members, training            the ensemble on disk, its members in memory, their training
+codebook, codebook_design           which member may see which unit, and placebos; how many members it takes
+model, training                     the ensemble on disk, its members in memory, their training
 sampling, trajectories              pictures, and drawing many of them together
-ablation, landscape, placebos       pictures without units, and what code words without a unit do
-losses, gram_matrix                 the exact loss of every ablation on any picture
+ablation, landscape                 pictures without units, and what code words without a unit do
+losses                              the exact loss of every ablation on any picture
 screen, tangents                    a first-order estimate of every ablation
-influence, influence_text           effects of units tested against those of placebos, in figures and in words
+influence                           effects of units tested against those of placebos, in figures and in words
 """
 
-from whence.ensemble.ablation import Ablation, ablations
+from whence.ensemble.ablation import Ablation, ablate, ablate_each, ablations
 from whence.ensemble.codebook import Codebook
-from whence.ensemble.make_ablation import ablate, ablate_each
-from whence.ensemble.members import MeanPrediction, Members
-from whence.ensemble.model import Ensemble
+from whence.ensemble.model import Ensemble, MeanPrediction, Members
 from whence.ensemble.sampling import Samples, sample
 from whence.ensemble.training import train_ensemble
 

@@ -1,8 +1,12 @@
 """The codebook of an encoded ensemble: which member may see which unit (Dai & Gifford 2023).
 
-Every unit u has a code word of M bits, of which w are set. No two units have the same word. Member m trains on an
-example only if the bits of all the example's units are set in row m. The members whose bit is 0 for a unit have never
-seen that unit: they survive its ablation.
+Every unit has a code word of M bits, of which w are set; no two units have the same word. Member m trains on an example
+only if the bits of all the example's units are set in row m. The members whose bit is 0 for a unit have never seen it:
+they survive its ablation.
+
+An ablation changes a picture for two reasons: the unit is gone, and fewer members are averaged. Units got their words
+at random. So a *placebo*, the ablation of a word that no unit has, with as many survivors, shows the second effect
+alone, and a unit that does not matter has an effect like that.
 """
 
 from __future__ import annotations
@@ -20,6 +24,9 @@ import numpy as np
 from whence import artefacts
 from whence.data import Dataset
 from whence.errors import ArtefactError, ConfigError, DataError, NoSurvivorsError
+
+#: The search for placebos ends after so many tries without a new one, or after so many times the number of code words.
+PATIENCE, ROUNDS, LARGE = 20_000, 16, 2**20
 
 
 @dataclass(frozen=True)
@@ -111,7 +118,7 @@ class Codebook:
         return sorted(self._column[unit] for unit in dict.fromkeys(units))
 
     def in_order(self, units: Sequence[str]) -> list[str]:
-        """The units in the order of the codebook, without repeats, so that a set of units has one name."""
+        """Return the units in the order of the codebook, without repeats, so that a set of units has one name."""
         return [self.units[u] for u in self.columns(units)]
 
     def survivors(self, units: Sequence[str], *, keep_only: bool = False) -> list[int]:
@@ -179,3 +186,45 @@ def random_words(members: int, weight: int, seed: int) -> Iterator[tuple[int, ..
     source = random.Random(f"code words {seed}")
     while True:
         yield tuple(sorted(source.sample(range(members), weight)))
+
+
+def placebos(
+    book: Codebook, removed: int, left: int, seed: int, *, keep_only: bool = False
+) -> Iterator[tuple[int, ...]]:
+    """Yield sets of `left` members that are left when `removed` code words of no unit are ablated; no set comes twice.
+
+    Members ascend; with `keep_only` they are those with the bits set. It ends when no placebo is left or many tries
+    find no new one. `seed` gives the order: the first placebos don't depend on how many are taken.
+
+    Example:
+        >>> book = Codebook.random(("ann", "bob", "cy"), members=4, seed=0)
+        >>> left = sorted(placebos(book, 1, 2, seed=0))
+        >>> len(left), any(list(members) == book.survivors([unit]) for members in left for unit in book.units)
+        (3, False)
+    """
+    known: set[tuple[int, ...]] = set()
+    patience = max(PATIENCE, ROUNDS * min(math.comb(book.members, book.weight), LARGE))
+    words, group, tries = random_words(book.members, book.weight, seed), set[tuple[int, ...]](), 0
+    most = math.comb(book.members, left) - (len(book.words) if removed == 1 else 0)
+    while tries < patience and len(known) < most:
+        tries += 1
+        word = next(words)
+        if word in book.words:
+            continue
+        group.add(word)
+        if len(group) < removed:
+            continue
+        chosen = set.intersection(*map(set, group)) if keep_only else set(range(book.members)).difference(*group)
+        survivors, group = tuple(sorted(chosen)), set()
+        if len(survivors) == left and survivors not in known:
+            known.add(survivors)
+            tries = 0
+            yield survivors
+
+
+def placebo(
+    book: Codebook, removed: int, survivors: Sequence[int], seed: int, *, keep_only: bool = False
+) -> list[int] | None:
+    """Return other members, as many as an ablation of `removed` units leaves; None if units have all code words."""
+    others = placebos(book, removed, len(survivors), seed, keep_only=keep_only)
+    return next((list(members) for members in others if members != tuple(survivors)), None)

@@ -4,11 +4,10 @@ A code word of weight w shows its unit to w of the M members. If any r units are
 
     w <= (M - s) / r   leaves at least s members, and   there are C(M, w) words for U units.
 
-Power: on an image of unit u, let the loss of a member be lower by d standard deviations if it saw the unit (d is the
-*effect*; the standard deviation is that between members which all saw the unit, or all did not). The losses of
-ablations rank the units by how well their words match the losses of the M members. So how often the right unit comes
-first can be simulated before any training. A p value is a rank among C(M, w) words. So nobody can be named among U
-units at level α unless C(M, w) is at least about U + U/α.
+Power: on an image of unit u, let the loss of a member be lower by d standard deviations (of members that all saw the
+unit, or all did not) if it saw the unit. The losses of ablations rank the units by how well their words match the
+members' losses, so how often the right unit comes first can be simulated. A p value is a rank among C(M, w) words, so
+nobody can be named among U units at level α unless C(M, w) is at least about U + U/α.
 """
 
 from __future__ import annotations
@@ -31,13 +30,9 @@ LARGEST = 200
 
 @dataclass(frozen=True)
 class CodebookDesign:
-    """Size and weight of a codebook.
+    """Size and weight of a codebook: M members of one training run each, w of which see each of U units.
 
-    Attributes:
-        units: Number U of units.
-        members: Number M of members, each of which costs one training run.
-        weight: How many members see each unit, w.
-        remove: Number r of units that may be removed together.
+    The guarantee is for any `remove` units that are removed together.
 
     Example:
         >>> design = CodebookDesign(units=1500, members=16, weight=7, remove=2)
@@ -76,15 +71,9 @@ class CodebookDesign:
 
 
 def designs(units: int, remove: int = 1, survivors: int = 1) -> Iterator[CodebookDesign]:
-    """Yield the designs with a guarantee, from the one with the fewest members.
+    """Yield the designs that leave `survivors` members when any `remove` units are removed, from the fewest members.
 
-    Args:
-        units: Number U of units.
-        remove: Number r of units that can be removed together, whichever they are.
-        survivors: Number s of members that must be left then.
-
-    Yields:
-        For each M the largest weight up to M/2 that keeps the guarantee, if there are words for all units.
+    For each M it has the largest weight up to M/2 that keeps the guarantee, if there are words for all units.
 
     Raises:
         ConfigError: A number is not positive, or no codebook of at most 200 members does it.
@@ -112,28 +101,20 @@ def designs(units: int, remove: int = 1, survivors: int = 1) -> Iterator[Codeboo
 
 @dataclass(frozen=True)
 class Power:
-    """How often exact losses trace a training image back to its own unit.
-
-    Attributes:
-        first: Share of images whose own unit comes first of all.
-        named: Share of images whose own unit is named at the level, corrected for all units.
-    """
+    """Shares of images whose own unit comes first of all, and is named at the level among all units."""
 
     first: float
     named: float
 
 
 def predicted_power(design: CodebookDesign, effect: float, level: float = LEVEL, seed: int = 0) -> Power:
-    """Simulate how often exact losses trace an image back to its unit.
+    """Simulate how often exact losses trace one of 400 images back to its unit.
 
-    Args:
-        design: The codebook.
-        effect: By how many standard deviations between members the loss is lower for members that saw the unit, d.
-        level: Family-wise error.
-        seed: Seed of the simulation.
+    `effect` is d: by how many standard deviations between members the loss is lower for members that saw the unit. Of
+    more than 20,000 code words a random 20,000 are used.
 
     Returns:
-        Shares of 400 simulated images. Of more than 20,000 code words a random 20,000 are used.
+        Shares of the images, at a family-wise error of `level`.
 
     Raises:
         ConfigError: The codebook has fewer words than units.

@@ -15,8 +15,7 @@ from whence.cost import Cost, counted, median_seconds
 from whence.diffusion.sampling import parse_name
 from whence.engine import DEFAULT, Engine, one_thread
 from whence.ensemble.make_losses import BATCH, BLOCK
-from whence.ensemble.members import Members
-from whence.ensemble.model import Ensemble
+from whence.ensemble.model import Ensemble, Members
 from whence.ensemble.screen import ScreenRequest, group_evaluations, missing_groups
 from whence.ensemble.tangents import tangents
 from whence.ensemble.trajectories import Trajectory, evaluations, part_count
@@ -25,13 +24,7 @@ from whence.ensemble.trajectories import Trajectory, evaluations, part_count
 def drawing_cost(
     ensemble: Ensemble, missing: Mapping[SamplerConfig, Sequence[Trajectory]], *, engine: Engine = DEFAULT
 ) -> Cost:
-    """Return the cost of drawing pictures, measured on a few canonical batches of one member.
-
-    Args:
-        ensemble: A whole ensemble.
-        missing: What is still to be drawn, by sampler.
-        engine: Where work runs.
-    """
+    """Return the cost of drawing what is missing by sampler, measured on a few canonical batches of one member."""
     member = ensemble.open_members([0], engine)
     seconds, processes, work = 0.0, 1, []
     for sampler, trajectories in missing.items():
@@ -57,14 +50,7 @@ def drawing_cost(
 
 
 def losses_cost(ensemble: Ensemble, pictures: int, draws: int, *, engine: Engine = DEFAULT) -> Cost:
-    """Return the cost of measuring the losses of pictures, measured on a few canonical batches of one member.
-
-    Args:
-        ensemble: A whole ensemble.
-        pictures: Number of pictures.
-        draws: Draws for each of them.
-        engine: Where work runs.
-    """
+    """Return the cost of the losses of pictures at `draws` draws each, measured on a few batches of one member."""
     member, members = ensemble.open_members([0], engine), ensemble.codebook.members
     tasks = -(-pictures // BLOCK)
     used = engine.processes(tasks)
@@ -80,13 +66,7 @@ def losses_cost(ensemble: Ensemble, pictures: int, draws: int, *, engine: Engine
 
 
 def screen_cost(ensemble: Ensemble, requests: Sequence[ScreenRequest], *, engine: Engine = DEFAULT) -> Cost:
-    """Return the cost of the screens that are not there yet, measured on a sampling step with copies of one member.
-
-    Args:
-        ensemble: A whole ensemble.
-        requests: The screens.
-        engine: Where work runs.
-    """
+    """Return the cost of the screens that are not there yet, measured on a sampling step with copies of one member."""
     groups = missing_groups(requests)
     if not groups:
         return Cost(0.0, psutil.Process().memory_info().rss, 0, "nothing: all of it is there already")
@@ -118,5 +98,6 @@ def _batch_seconds(ensemble: Ensemble, member: Members, batch_size: int) -> floa
 
 
 def _memory(ensemble: Ensemble, member: Members) -> int:
-    """Memory of a process that holds all members."""
-    return int(psutil.Process().memory_info().rss) + member.parameter_bytes * ensemble.codebook.members
+    """Memory of a process that holds all members in float32."""
+    parameters = sum(parameter.numel() for parameter in member.networks[0].parameters())
+    return int(psutil.Process().memory_info().rss) + 4 * parameters * ensemble.codebook.members

@@ -1,13 +1,13 @@
-"""The influence of units on a picture: their effects, tested against the effects of placebos.
+"""The influence of units on a picture: their effects, tested against the effects of placebos, and sentences about them.
 
 Units got their code words at random. So the effect of a unit that does not matter is one draw from the effects of words
 that no unit has. With P of those placebos the p value of unit u is
 
     p_u = (1 + number of placebos with an effect at least as large) / (1 + P)
 
-Holm's step-down correction over the family of units keeps the probability of naming any unit wrongly, in one picture,
-at the level. For a family of F units the smallest corrected p value is F / (1 + P). With fewer placebos than F / level
-no unit can be named, however large its effect.
+Holm's step-down correction over the F units of the family keeps the probability of naming any unit wrongly, in one
+picture, at the level. The smallest corrected p value is F / (1 + P): with fewer placebos than F / level no unit can be
+named, however large its effect.
 """
 
 from __future__ import annotations
@@ -99,9 +99,9 @@ class Influence:
 
     @cached_property
     def overall_p_value(self) -> float:
-        """P value of the Mann-Whitney test that the effects of units, as a whole, lie above those of placebos.
+        """P value of the Mann-Whitney test that the units, as a whole, lie above the placebos; 1 without placebos.
 
-        It says whether units matter at all, not which ones. 1 without placebos.
+        It says whether units matter at all, not which ones.
         """
         if not len(self.placebos):
             return 1.0
@@ -139,3 +139,66 @@ class Influence:
             raise DataError(f"There is no unit {unknown[0]!r} here." if unknown else "No unit is given.")
         chosen = [rows[unit] for unit in dict.fromkeys(units)]
         return replace(self, units=tuple(self.units[u] for u in chosen), effects=self.effects[chosen])
+
+
+def conclusion(influence: Influence, noun: str = "distance") -> str:
+    """Return which units mattered, or that nobody in particular did, or that there are too few placebos to tell.
+
+    `noun` names an effect.
+
+    Example:
+        >>> print(conclusion(Influence("0/0", ("a", "b"), torch.tensor([0.2, 0.1]), torch.arange(100) / 100)))
+        Nobody in particular: none of 2 units rises above 100 placebos at a family-wise error of 5%. One distance of
+        more than 0.98 would have been named; the largest is 0.2.
+    """
+    error = f"a family-wise error of {percent(influence.level)}"
+    family, placebos = _count_units(len(influence.units)), f"{len(influence.placebos):,} placebos"
+    if influence.influential:
+        names = ", ".join(influence.influential[:5])
+        more = len(influence.influential) - 5
+        return f"Above {placebos} at {error}, of {family}: {names}{f' and {more} more' if more > 0 else ''}."
+    if influence.threshold is None:
+        return (
+            f"Nobody can be named: among {family} at {error} it takes {influence.placebos_needed:,} placebos, and "
+            f"there are {len(influence.placebos):,}."
+        )
+    return (
+        f"Nobody in particular: none of {family} rises above {placebos} at {error}. One {noun} of more than "
+        f"{influence.threshold:.3g} would have been named; the largest is {influence.radius:.3g}."
+    )
+
+
+def summary(influence: Influence) -> str:
+    """Return how many units lie above most placebos, and whether the units as a whole do."""
+    count, by_chance = int((influence.p_values <= influence.level).sum()), influence.expected_by_chance
+    verb, reflexive = ("lies", "itself") if count == 1 else ("lie", "themselves")
+    whole = "lie above them" if influence.overall_p_value <= influence.level else "do not lie above them"
+    return (
+        f"{_count_units(count)} {verb} above {percent(1 - influence.level)} of the placebos by {reflexive}; "
+        f"{by_chance:.3g} of {len(influence.units):,} do by chance. As a whole they {whole} "
+        f"(p = {format_p_value(influence.overall_p_value)})."
+    )
+
+
+def percent(share: float) -> str:
+    """Return a share as a percentage, with as many digits as it takes."""
+    return f"{100 * share:.6g}%"
+
+
+def format_p_value(p: float) -> str:
+    """Return a p value in words."""
+    if p < 0.001:
+        return f"{p:.0e}"
+    return (f"{p:.3f}" if p < 0.1 else f"{p:.2f}").lstrip("0") if p < 1 else "1.0"
+
+
+def independence_note(members: int) -> str:
+    """Return the sentence which says how many independent numbers an ensemble gives on a picture."""
+    return (
+        f"{members} members give at most {members * (members + 1) // 2} independent numbers on a picture: units with "
+        "similar words share their influence."
+    )
+
+
+def _count_units(count: int) -> str:
+    return f"{count:,} unit" + ("" if count == 1 else "s")

@@ -4,17 +4,19 @@ runs/ens/landscapes/0-3/shards/00000.safetensors    pictures in blocks: the fact
 runs/ens/landscapes/0-3/distances.safetensors       how far each is from the factual one
 
 The counterfactuals are exact. But the distance of one of them is not the influence of its unit: units with similar code
-words are ablated by similar members and have similar distances, and fewer members alone move a picture. Only a distance
-that placebos don't reach is a reason to credit a unit (`whence.ensemble.influence`).
+words have similar survivors and distances, and fewer members alone move a picture. Only a distance that placebos don't
+reach is a reason to credit a unit (`whence.ensemble.influence`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from whence import artefacts
@@ -23,6 +25,7 @@ from whence.ensemble.influence import Influence
 from whence.ensemble.model import Ensemble
 from whence.ensemble.sampling import units_key
 from whence.errors import ArtefactError, DataError
+from whence.similarity.embedding import Embedder
 from whence.statistics.placebo_test import LEVEL
 
 
@@ -76,9 +79,9 @@ class Landscape(Artefact):
         Raises:
             DataError: There is no such unit.
         """
-        if unit not in self._position:
+        if unit not in self.units:
             raise DataError(f"There is no unit {unit!r} in the landscape of {self.sample}: {len(self.units):,} units.")
-        block, row = divmod(self._position[unit], self.manifest.made["block"])
+        block, row = divmod(1 + self.units.index(unit), self.manifest.made["block"])
         return self._block(block)[row]
 
     def counterfactuals(self) -> Iterator[Tensor]:
@@ -88,10 +91,6 @@ class Landscape(Artefact):
     def placebos(self) -> Iterator[Tensor]:
         """Yield all placebos in blocks float32 [k, C, H, W]."""
         return self._stream(1 + len(self.units), 1 + len(self.units) + self.manifest.made["placebos"])
-
-    @cached_property
-    def _position(self) -> dict[str, int]:
-        return {unit: 1 + u for u, unit in enumerate(self.units)}
 
     def _block(self, block: int) -> Tensor:
         return artefacts.read_tensors(self.path / shard(block))["pictures"]
@@ -144,3 +143,77 @@ def landscape_path(ensemble: Ensemble, sample: str, together: Sequence[str] = ()
 def shard(block: int) -> str:
     """Path of a shard inside its landscape."""
     return f"shards/{block:05d}.safetensors"
+
+
+def published_scale(size: tuple[int, int, int]) -> float:
+    """Return the factor √(3·256² / (C·H·W)) from a distance of pictures of `size` to that of the published figures.
+
+    These compare pictures of 256 x 256 pixels in three colours, to which a picture is enlarged by repeating its pixels.
+    """
+    return math.sqrt(3 * 256**2 / math.prod(size))
+
+
+def embedding_influence(landscape: Landscape, folder: str | Path, level: float = LEVEL) -> Influence:
+    """Return the influence of the units by ‖e(x) - e(x without u)‖₂; e is an embedding model in a local folder."""
+    embed = Embedder.load(folder)
+    factual = embed(landscape.factual[None])
+
+    def distances(blocks: Iterable[Tensor]) -> Tensor:
+        norms = [torch.linalg.vector_norm((embed(block) - factual).double(), dim=1) for block in blocks]
+        return torch.cat([torch.zeros(0, dtype=torch.float64), *norms])
+
+    effects, placebos = distances(landscape.counterfactuals()), distances(landscape.placebos())
+    return Influence(landscape.sample, landscape.units, effects, placebos, level)
+
+
+@dataclass(frozen=True)
+class BinaryLandscape:
+    """A landscape of pictures in black and white. There a counterfactual may not differ from the picture at all.
+
+    Attributes:
+        sample: SEED/INDEX.
+        changed_pixels: Number of pixels that change without each unit, int64 [U].
+        placebo_changed_pixels: Number of pixels that change with each placebo, int64 [P].
+    """
+
+    sample: str
+    changed_pixels: Tensor
+    placebo_changed_pixels: Tensor
+
+    @property
+    def radius(self) -> float:
+        """The largest distance, √ of the largest number of pixels that change."""
+        return float(self.changed_pixels.max().sqrt())
+
+    @property
+    def certifying_units(self) -> int:
+        """Number of units without which exactly the same picture is drawn."""
+        return int((self.changed_pixels == 0).sum())
+
+    @property
+    def unattributable(self) -> bool:
+        """Whether no unit, left out by itself, changes a pixel: the proof that no single unit was needed."""
+        return self.certifying_units == len(self.changed_pixels)
+
+
+def binary_landscape(landscape: Landscape) -> BinaryLandscape:
+    """Return a landscape in black and white: a pixel is white if its value is above the middle of the range."""
+    factual = landscape.factual > 0
+
+    def changed_pixels(blocks: Iterable[Tensor]) -> Tensor:
+        counts = [((block > 0) != factual).flatten(1).sum(1) for block in blocks]
+        return torch.cat([torch.zeros(0, dtype=torch.int64), *counts])
+
+    return BinaryLandscape(
+        landscape.sample, changed_pixels(landscape.counterfactuals()), changed_pixels(landscape.placebos())
+    )
+
+
+def geometric_mean_radius(influences: Sequence[Influence]) -> float:
+    """Return the geometric mean of the radii of several pictures; 0 if one of them is 0."""
+    return geometric_mean([influence.radius for influence in influences])
+
+
+def geometric_mean(values: Sequence[float]) -> float:
+    """(Π v)^(1/n) of numbers that are not negative; 0 if one of them is 0."""
+    return math.exp(sum(map(math.log, values)) / len(values)) if all(values) else 0.0

@@ -25,18 +25,8 @@ from torch import Tensor
 
 from whence import artefacts
 from whence.artefacts import Manifest
-from whence.ensemble.codebook import Codebook
-from whence.ensemble.gram_matrix import (
-    GROUPS,
-    draw_groups,
-    expected_losses,
-    indicator,
-    loss_increases,
-    mean_gram,
-    mean_losses,
-)
+from whence.ensemble.codebook import Codebook, placebos
 from whence.ensemble.influence import Influence
-from whence.ensemble.placebos import placebos
 from whence.errors import ConfigError, DataError, NoSurvivorsError
 from whence.scores.scores import Estimand, Scores
 from whence.seeds import derived_seed
@@ -45,6 +35,10 @@ from whence.statistics.placebo_test import LEVEL, placebos_needed
 #: Code words without a unit that losses are compared with: this many, or as many as it takes to name one of all units.
 #: They cost only arithmetic.
 PLACEBOS = 20_000
+#: Groups of consecutive draws, of which each has a Gram matrix of its own; standard errors are made from them.
+GROUPS = 8
+#: Largest number of numbers that an intermediate result holds.
+HELD = 2**24
 
 
 @dataclass(frozen=True)
@@ -136,14 +130,11 @@ class Losses:
         return self.without(units) - self.expected(len(self.codebook.survivors(units)))
 
     def scores(self) -> Scores:
-        """Influence of every unit on every picture, with standard errors.
+        """Return the influence of every unit on every picture, with standard errors; [Q, U].
 
         Score [q, u] = ℓ(survivors of u) - mean of ℓ over all sets of as many members; positive: proponent. The standard
-        errors are of a jackknife over 8 groups of draws. They cover the error of the mean over draws alone, not the
-        variation between other members or other code words.
-
-        Returns:
-            Scores [Q, U]; without standard errors if there are fewer draws than groups.
+        errors are of a jackknife over 8 groups of draws; with fewer draws there are none. They cover the error of the
+        mean over draws alone, not the variation between other members or code words.
         """
         survivors = torch.from_numpy(~self.codebook.bits.T)
         increases = loss_increases(self.gram, survivors)
@@ -167,22 +158,11 @@ class Losses:
         )
 
     def placebos(self, removed: int, left: int, count: int = PLACEBOS) -> Tensor:
-        """Return the losses of ablations of code words that no unit has, [Q, P].
-
-        Args:
-            removed: Number of words that are ablated together.
-            left: Number of members that are left.
-            count: Largest number P of placebos.
-        """
+        """Return losses of up to `count` ablations of `removed` words of no unit that leave `left` members, [Q, P]."""
         return self.of(self._placebos(removed, left, count))
 
     def influence_on(self, query: str, units: Sequence[str] = (), level: float = LEVEL) -> Influence:
-        """Return the influence of every unit on one picture, or of some units together, tested against placebos.
-
-        Args:
-            query: Id of the picture.
-            units: Units to leave out together; by default every unit is left out by itself.
-            level: Family-wise error.
+        """Return the influence of every unit, or of some units together, on one picture, tested against placebos.
 
         Raises:
             DataError: There is no such picture or unit.
@@ -222,3 +202,44 @@ class Losses:
             gram = mean_gram(self.grams[:, rest], self._counts[rest])
             replicates.append(loss_increases(gram, survivors))
         return ((groups - 1) * torch.stack(replicates).var(0, unbiased=False)).sqrt().float()
+
+
+def draw_groups(draws: int) -> Tensor:
+    """Return the group of each draw, int64 [T]: consecutive draws, so that timesteps are well spread in every group."""
+    return torch.arange(draws) * min(GROUPS, draws) // draws
+
+
+def mean_gram(grams: Tensor, counts: Tensor) -> Tensor:
+    """Return the mean Gram matrix [Q, M, M] of those of groups [Q, G, M, M] with so many draws each, float64 [G]."""
+    return torch.einsum("qgmn,g->qmn", grams, counts / counts.sum())
+
+
+def mean_losses(gram: Tensor, sets: Tensor) -> Tensor:
+    """Return the losses ℓ(S) of means of members by gram [Q, M, M] and sets, bool [k, M]; float64 [Q, k]."""
+    weights = sets.double() / sets.sum(1, keepdim=True)
+    rows = max(1, HELD // max(1, gram.shape[0] * gram.shape[-1]))
+    return torch.cat([((block @ gram) * block).sum(-1) for block in torch.split(weights, rows)], dim=1)
+
+
+def expected_losses(gram: Tensor, left: Tensor) -> Tensor:
+    """Return the mean of the losses over all sets of left[k] members, float64 [Q, k].
+
+    It is (mean of the diagonal + (left - 1) · mean off the diagonal) / left.
+    """
+    members = gram.shape[-1]
+    diagonal = gram.diagonal(dim1=-2, dim2=-1).sum(-1, keepdim=True)
+    others = (gram.sum((-2, -1))[:, None] - diagonal) / max(1, members * (members - 1))
+    return (diagonal / members + (left - 1) * others) / left
+
+
+def loss_increases(gram: Tensor, sets: Tensor) -> Tensor:
+    """Return the losses of means of members minus the mean over all sets of as many members, float64 [Q, k]."""
+    return mean_losses(gram, sets) - expected_losses(gram, sets.sum(1))
+
+
+def indicator(sets: Sequence[Sequence[int]], members: int) -> Tensor:
+    """Return sets of members as bool [k, M]."""
+    rows = torch.zeros(len(sets), members, dtype=torch.bool)
+    for k, group in enumerate(sets):
+        rows[k, list(group)] = True
+    return rows

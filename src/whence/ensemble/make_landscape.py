@@ -21,9 +21,9 @@ import torch
 from whence import artefacts, images
 from whence.config import SamplerConfig
 from whence.engine import DEFAULT, Engine, Task, cores
+from whence.ensemble.codebook import placebos as placebo_sets
 from whence.ensemble.landscape import Landscape, landscape_path, shard
 from whence.ensemble.model import Ensemble
-from whence.ensemble.placebos import placebos as placebo_sets
 from whence.ensemble.sampling import Samples, expand_names, find_sample
 from whence.ensemble.trajectories import Trajectory, drawing_task
 from whence.errors import ConfigError
@@ -45,18 +45,11 @@ def landscape(
     together: Sequence[str] = (),
     engine: Engine = DEFAULT,
 ) -> list[Landscape]:
-    """Draw all counterfactuals of pictures, and placebos.
+    """Return the landscapes of the pictures SEED/INDEX or SEED/FIRST-LAST: all their counterfactuals, and placebos.
 
-    Args:
-        ensemble: A whole ensemble.
-        samples: SEED/INDEX or SEED/FIRST-LAST of pictures that it has drawn.
-        placebos: Code words without a unit that are ablated too; fewer if the codebook has no more.
-        together: Leave out these units together, instead of each unit by itself. A placebo is then as many words
-            together.
-        engine: Where work runs. Its report is called with (network evaluations done, evaluations in all).
-
-    Returns:
-        One landscape for each picture. It is drawn only if it is not there yet, and extended if it has fewer placebos.
+    What is there already is not drawn again; a landscape with fewer placebos is extended. Each unit is left out by
+    itself, or the units `together`; then a placebo is as many words together. There are fewer placebos if the codebook
+    has no more words. The report is called with (network evaluations done, evaluations in all).
 
     Raises:
         ArtefactError: A sample has not been drawn.
@@ -97,11 +90,7 @@ class LandscapePlan:
     made: dict[str, Any]
 
     def is_drawn(self) -> bool:
-        """Return whether the landscape is there, with at least as many placebos.
-
-        Raises:
-            MismatchError: Another one is in its place.
-        """
+        """Return whether the landscape is there, with at least as many placebos."""
         if not self.path.exists():
             return False
         placebos = int(artefacts.read_manifest(self.path, "landscape").made["placebos"])
@@ -110,13 +99,7 @@ class LandscapePlan:
 
     @contextmanager
     def create(self) -> Iterator[Path]:
-        """Begin or continue to write the landscape.
-
-        A landscape with fewer placebos that is there already has the same first shards: the full ones are copied.
-
-        Yields:
-            The directory to fill.
-        """
+        """Begin, extend or continue the landscape, and yield its directory; full shards of fewer placebos are kept."""
         facts = {"evaluations": self.sampler.steps * sum(len(trajectory.members) for trajectory in self.trajectories)}
         with artefacts.create(self.path, "landscape", inputs=self.inputs, made=self.made, facts=facts) as part:
             if self.path.exists():

@@ -15,10 +15,8 @@ from whence.diffusion.denoiser import NO_CONDITIONS
 from whence.diffusion.draws import Draws
 from whence.diffusion.model import DiffusionModel
 from whence.engine import DEFAULT, Engine, Task
-from whence.ensemble.gram_matrix import draw_groups
-from whence.ensemble.losses import Losses
-from whence.ensemble.members import Members
-from whence.ensemble.model import Ensemble
+from whence.ensemble.losses import Losses, draw_groups
+from whence.ensemble.model import Ensemble, Members
 from whence.errors import ConfigError, DataError, NotFiniteError
 from whence.seeds import derived_seed
 
@@ -37,21 +35,14 @@ def losses(
     seed: int = 0,
     engine: Engine = DEFAULT,
 ) -> Losses:
-    """Measure the exact loss of the full ensemble, of every ablation and of any group of units, on pictures.
+    """Return the exact losses of the full ensemble, of every ablation and of any group of units, on pictures.
 
-    Args:
-        ensemble: A whole ensemble.
-        pictures: Any pictures, drawn by it or not; float32 [Q, C, H, W] in [-1, 1].
-        names: Their ids, Q. A draw depends on the id, the seed and its index alone.
-        draws: Draws (timestep, noise) per picture.
-        seed: Seed of the draws.
-        engine: Where work runs. Its report is called with (network evaluations done, evaluations in all).
-
-    Returns:
-        The losses. They are measured only if they are not there yet.
+    The pictures are drawn by the ensemble or not, float32 [Q, C, H, W] in [-1, 1], with a name each. A draw (timestep,
+    noise) depends on the name, the seed and its index alone. What is there already is not measured again. The report is
+    called with (network evaluations done, evaluations in all).
 
     Raises:
-        DataError: The pictures have another size than the training images, or ids repeat.
+        DataError: The pictures have another size than the training images, or names repeat.
         ConfigError: There are no draws.
         NotFiniteError: A loss is not finite.
     """
@@ -80,7 +71,7 @@ def check_queries(ensemble: Ensemble, pictures: Tensor, names: Sequence[str], dr
 
     Raises:
         ConfigError: There are no draws.
-        DataError: There are no pictures, they have another size than the training images, or ids repeat.
+        DataError: There are no pictures, they have another size than the training images, or names repeat.
     """
     if draws < 1:
         raise ConfigError(f"--draws must be at least 1; given {draws}.")
@@ -111,11 +102,7 @@ def _task(ensemble: Ensemble, part: Path, block: int, file: Path, made: dict[str
 def measure(
     path: str, fingerprint: str, queries: str, first: int, draws: int, seed: int, file: str, engine: Engine
 ) -> None:
-    """Measure the Gram matrices of a block of pictures and write them; a task for the engine.
-
-    Raises:
-        MismatchError: The ensemble changed since it was opened.
-    """
+    """Measure the Gram matrices of a block of pictures and write them; a task for the engine."""
     folder = Path(queries)
     names = artefacts.read_table(folder / "queries.parquet")["id"][first : first + BLOCK]
     if not Path(file).exists():
@@ -142,18 +129,7 @@ def gram_matrices(
 ) -> Tensor:
     """Return the mean Gram matrices of the members' residuals by picture and group of draws, float64 [Q, G, M, M].
 
-    Args:
-        model: Gives the process and the size of the pictures.
-        members: All M members.
-        x: Pictures float32 [Q, C, H, W].
-        names: Their ids, Q.
-        draws: Gives timesteps and noise.
-        count: Draws per picture, T.
-        conditions: Further arguments of the networks by name, Q rows each.
-        engine: Where work runs. Its report is called with (network evaluations done, evaluations in all).
-
-    Returns:
-        R[q, g, m, m'] = mean over the draws of group g of ⟨r_m, r_m'⟩ / D.
+    R[q, g, m, m'] = mean over the draws of group g of ⟨r_m, r_m'⟩ / D. The report counts network evaluations.
 
     Raises:
         NotFiniteError: A residual is not finite.

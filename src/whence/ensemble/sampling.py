@@ -66,18 +66,10 @@ def sample(
     sampler: SamplerConfig | None = None,
     engine: Engine = DEFAULT,
 ) -> Samples:
-    """Draw pictures from the mean prediction of all members, or of the members that never saw some units.
+    """Return pictures SEED/0 ... SEED/COUNT-1 by the mean of all members, or of those that never saw some units.
 
-    Args:
-        ensemble: A whole ensemble.
-        count: Pictures SEED/0 ... SEED/COUNT-1. A picture doesn't depend on how many are drawn.
-        seed: The SEED of the names.
-        without: Units to leave out.
-        sampler: Method and steps; default the ensemble's configuration.
-        engine: Where work runs. Its report is called with (network evaluations done, evaluations in all).
-
-    Returns:
-        The samples. They are drawn only if they are not there yet.
+    A picture doesn't depend on how many are drawn; what is there already is not drawn again. `sampler` is by default
+    that of the ensemble. The report is called with (network evaluations done, evaluations in all).
 
     Raises:
         NoSurvivorsError: Every member saw one of the units.
@@ -136,11 +128,7 @@ class SampleRequest:
         return cls(path, sampler, {"ensemble": ensemble.manifest.fingerprint}, made)
 
     def missing_trajectories(self) -> list[Trajectory]:
-        """Return what must be drawn: nothing if as many pictures are there already.
-
-        Raises:
-            MismatchError: Pictures of this seed were drawn by another sampler or ensemble.
-        """
+        """Return what must be drawn: nothing if as many pictures are there already."""
         if self.path.exists():
             count = artefacts.read_manifest(self.path, "samples").made["count"]
             artefacts.existing(self.path, "samples", inputs=self.inputs, made=self.made | {"count": count})
@@ -153,13 +141,9 @@ class SampleRequest:
 def find_sample(ensemble: Ensemble, name: str, opened: dict[int, Samples] | None = None) -> tuple[Samples, int]:
     """Return the samples that the picture SEED/INDEX belongs to, and its index.
 
-    Args:
-        ensemble: A whole ensemble.
-        name: SEED/INDEX.
-        opened: Samples by seed that were opened before; those that are opened now are added.
+    Samples by seed are taken from `opened`, or added to it.
 
     Raises:
-        ConfigError: The name is not SEED/INDEX.
         ArtefactError: It has not been drawn by this ensemble.
     """
     seed, index = parse_name(name)
@@ -187,10 +171,6 @@ def expand_names(names: Sequence[str]) -> list[str]:
 
     Raises:
         ConfigError: A name is neither.
-
-    Example:
-        >>> expand_names(["0/3", "1/0-2"])
-        ['0/3', '1/0', '1/1', '1/2']
     """
     expanded: list[str] = []
     for name in names:
@@ -209,14 +189,7 @@ def samples_path(ensemble: Ensemble, seed: int, without: Sequence[str]) -> Path:
 
 
 def units_key(units: Sequence[str]) -> str:
-    """Return a name for a set of units that can be part of a path.
-
-    Example:
-        >>> units_key(["17", "230"])
-        '17+230'
-        >>> units_key(["../é"])
-        'set-032c8707dc60'
-    """
+    """Return a name for a set of units that can be part of a path."""
     joined = "+".join(units)
     plain = re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_+-]{0,60}", joined) and not joined.startswith(("only-", "set-"))
     return joined if plain and not any("+" in unit for unit in units) else "set-" + artefacts.digest(list(units))[:12]

@@ -45,15 +45,9 @@ class Screen(Artefact):
         return artefacts.read_tensors(self.path / "tangents.safetensors")
 
     def distances(self, changes: Tensor) -> Tensor:
-        """Return the estimated distances from the factual picture, ‖Σ_m Δw_m J_m‖₂ over pixels in [0, 1].
+        """Return the estimated distances ‖Σ_m Δw_m J_m‖₂ over pixels in [0, 1] for changes Δw [K, M]; float64 [K].
 
         With Jᵀ = QR, [C·H·W, M], the norm is that of R Δw. So thousands of changes need no pictures.
-
-        Args:
-            changes: Changes Δw of the weights, float64 [K, M]; `weight_change` gives those of an ablation or placebo.
-
-        Returns:
-            Float64 [K].
         """
         triangle = torch.linalg.qr(self.tensors["tangents"].flatten(1).T, mode="r").R
         norm: Tensor = torch.linalg.vector_norm(changes @ triangle.T, dim=1)
@@ -66,20 +60,13 @@ def unit_changes(codebook: Codebook) -> Tensor:
 
 
 def screen(ensemble: Ensemble, samples: str | Sequence[str], *, engine: Engine = DEFAULT) -> Scores:
-    """Estimate for every unit how far its ablation would move the pictures.
+    """Return an estimate for every unit of how far its ablation would move the pictures SEED/INDEX or SEED/FIRST-LAST.
 
-    The estimate is of first order in the members' weights and without clipping. It says which units are worth an exact
-    ablation; `ablate` and the landscape give the distances. The estimate of a unit depends on its code word alone, and
-    M members give at most M-1 independent numbers: units with similar code words share their scores. The tangents are
-    kept in ``RUN/screens``.
-
-    Args:
-        ensemble: A whole ensemble.
-        samples: SEED/INDEX or SEED/FIRST-LAST of Q pictures that it has drawn.
-        engine: Where work runs. Its report is called with (forward-mode evaluations done, evaluations in all).
-
-    Returns:
-        Unsigned scores [Q, U], one column for each unit: estimated Euclidean distances over pixels in [0, 1].
+    The unsigned scores [Q, U] are Euclidean distances over pixels in [0, 1], of first order in the members' weights and
+    without clipping. They say which units are worth an exact ablation; `ablate` and the landscape give the distances.
+    The estimate of a unit depends on its code word alone, and M members give at most M-1 independent numbers: units
+    with similar code words share their scores. The tangents are kept in ``RUN/screens``. The report is called with
+    (forward-mode evaluations done, evaluations in all).
 
     Raises:
         ArtefactError: A sample has not been drawn, or a screen in this place is of another sampler or ensemble.
@@ -132,8 +119,7 @@ def screen_requests(ensemble: Ensemble, samples: str | Sequence[str]) -> list[Sc
     """Return a request for each sample, without repeats.
 
     Raises:
-        ConfigError: No sample is given, or a name is not one.
-        ArtefactError: A sample has not been drawn.
+        ConfigError: No sample is given.
     """
     names = expand_names([samples] if isinstance(samples, str) else samples)
     if not names:
@@ -175,11 +161,7 @@ def _tasks(ensemble: Ensemble, groups: Sequence[list[ScreenRequest]]) -> list[Ta
 
 
 def draw_group(path: str, fingerprint: str, group: list[ScreenRequest], engine: Engine) -> None:
-    """Draw pictures with their tangents together and write a screen for each; a task for the engine.
-
-    Raises:
-        MismatchError: The ensemble changed since it was opened.
-    """
+    """Draw pictures with their tangents together and write a screen for each; a task for the engine."""
     ensemble = Ensemble.open_unchanged(path, fingerprint)
     total = group_evaluations(ensemble, group)
     pictures, J = tangents(

@@ -28,7 +28,7 @@ from whence.diffusion.denoiser import NO_CONDITIONS, denoise
 from whence.diffusion.model import DiffusionModel
 from whence.diffusion.sampling import picture_noise
 from whence.engine import DEFAULT, Engine
-from whence.ensemble.members import Members
+from whence.ensemble.model import Members
 from whence.errors import NoSurvivorsError, NotFiniteError
 
 
@@ -40,32 +40,14 @@ def tangents(
     engine: Engine = DEFAULT,
     conditions: Mapping[str, Tensor] = NO_CONDITIONS,
 ) -> tuple[Tensor, Tensor]:
-    """Draw pictures by the mean of all members, without any clipping, and their tangents J_m = ∂x_0/∂w_m.
+    """Return pictures [n, C, H, W] by the mean of all members, unclipped, and their tangents [M, n, C, H, W]; float64.
 
     At each step a member is evaluated once on every picture and the M tangents are pushed through it together. So a
     picture costs M(M + 1) forward-mode evaluations per step. The last bits depend on which pictures are drawn together.
-
-    Args:
-        model: Gives the process and the size of the pictures.
-        members: All M members, in float32.
-        sampler: Method and steps; it is used `unclipped`.
-        names: (SEED, INDEX) of each picture, n of them.
-        engine: Where work runs. Its report is called with (sampling steps done, steps in all).
-        conditions: Further arguments of the networks by name, n rows each.
-
-    Returns:
-        Pictures [n, C, H, W], not clipped to [-1, 1], and tangents [M, n, C, H, W]; float64.
+    The report is called with (sampling steps done, steps in all).
 
     Raises:
         NotFiniteError: A picture or a tangent is not finite.
-
-    Example:
-        >>> from whence.config import ModelConfig
-        >>> model = DiffusionModel.new(ModelConfig(channels=(8,)), (1, 4, 4), seed=0)
-        >>> members = Members({0: model.network, 1: model.network})
-        >>> picture, J = tangents(model, members, SamplerConfig(steps=2), [(0, 3)])
-        >>> tuple(J.shape), torch.equal(J[0], J[1])
-        ((2, 1, 1, 4, 4), True)
     """
     sampler = unclipped(sampler)
     steps = model.process.sampling_steps(sampler.steps)
@@ -94,10 +76,6 @@ def weight_change(members: int, survivors: Sequence[int]) -> Tensor:
 
     Raises:
         NoSurvivorsError: There are no survivors.
-
-    Example:
-        >>> weight_change(4, [1, 3]).tolist()
-        [-0.25, 0.25, -0.25, 0.25]
     """
     if not len(survivors):
         raise NoSurvivorsError(f"None of the {members} members is left to draw with.")

@@ -13,12 +13,11 @@ from pathlib import Path
 from whence import artefacts
 from whence.config import Config
 from whence.data import Dataset, read, write
-from whence.diffusion.sizes import complete_config
+from whence.diffusion.families.unet import complete_config
 from whence.diffusion.training import train
 from whence.engine import DEFAULT, Engine, Task
 from whence.ensemble.codebook import Codebook
-from whence.ensemble.members import damaged_members, member_name, member_path
-from whence.ensemble.model import Ensemble
+from whence.ensemble.model import Ensemble, damaged_members, member_name, member_path
 from whence.errors import ArtefactError
 from whence.seeds import derived_seed
 
@@ -38,14 +37,8 @@ def train_ensemble(
 ) -> Ensemble:
     """Train an encoded ensemble, continue an interrupted training, or train damaged members again.
 
-    Args:
-        data: The training examples with their units.
-        path: The run directory.
-        members: Number M of members.
-        weight: Number w of members that see each unit; by default half of the members, an even number.
-        config: Settings of every member. Each member gets its own seed, derived from ``training.seed``.
-        codebook_seed: Seed of the code words.
-        engine: Where work runs. Its report is called with (training steps done, steps in all).
+    Each unit is seen by `weight` members, by default half of them. Each member has the settings `config` with a seed of
+    its own, derived from ``training.seed``. The report is called with (training steps done, steps in all).
 
     Returns:
         The whole ensemble. Every member is checked by hash.
@@ -79,11 +72,7 @@ def train_ensemble(
 
 
 def make_codebook(data: Dataset, members: int, seed: int, weight: int | None = None) -> Codebook:
-    """Return a codebook with a code word for every unit of the data.
-
-    Raises:
-        ConfigError: There are fewer code words than units, or a member would train on nothing.
-    """
+    """Return a codebook with a code word for every unit of the data, and examples for every member."""
     codebook = Codebook.random(data.unit_ids, members, seed, weight)
     for member in range(members):
         codebook.examples(member, data)

@@ -18,8 +18,7 @@ from whence import artefacts
 from whence.config import SamplerConfig
 from whence.diffusion.sampling import draw
 from whence.engine import DEFAULT, Engine, Task
-from whence.ensemble.members import MeanPrediction
-from whence.ensemble.model import Ensemble
+from whence.ensemble.model import Ensemble, MeanPrediction
 
 #: Canonical batches per member in one task.
 PART = 4
@@ -27,13 +26,9 @@ PART = 4
 
 @dataclass(frozen=True)
 class Trajectory:
-    """A picture to draw.
+    """A picture SEED/INDEX to draw, from the noise of its name, by some members.
 
-    Attributes:
-        seed: SEED of its name SEED/INDEX, which gives the noise.
-        index: INDEX of its name.
-        members: The members that draw it.
-        conditions: Further arguments of the networks by name, one row each, without a batch dimension.
+    Further arguments of the networks by name are `conditions`, one row each, without a batch dimension.
     """
 
     seed: int
@@ -49,17 +44,9 @@ def draw_trajectories(
     scratch: Path,
     engine: Engine = DEFAULT,
 ) -> Tensor:
-    """Draw pictures together.
+    """Return pictures that are drawn together, float32 [n, C, H, W] in [-1, 1].
 
-    Args:
-        ensemble: A whole ensemble.
-        trajectories: The n pictures.
-        sampler: Method, steps and canonical batch.
-        scratch: A directory for finished parts, from which interrupted work continues.
-        engine: Where work runs. Its report is called with (network evaluations done, evaluations in all).
-
-    Returns:
-        Pictures float32 [n, C, H, W] in [-1, 1].
+    Finished parts are kept in `scratch`, so interrupted work continues. The report counts network evaluations.
     """
     size = PART * sampler.batch_size
     parts = [list(trajectories[start : start + size]) for start in range(0, len(trajectories), size)]
@@ -98,11 +85,7 @@ def evaluations(trajectories: Sequence[Trajectory], sampler: SamplerConfig) -> i
 def draw_files(
     path: str, fingerprint: str, files: list[tuple[str, list[Trajectory]]], sampler: SamplerConfig, engine: Engine
 ) -> None:
-    """Draw the trajectories of all files that are not there yet together, and write them; a task for the engine.
-
-    Raises:
-        MismatchError: The ensemble changed since it was opened.
-    """
+    """Draw together the trajectories of all files that are not there yet, and write them; a task for the engine."""
     total = evaluations([trajectory for _, trajectories in files for trajectory in trajectories], sampler)
     missing = [(file, trajectories) for file, trajectories in files if not Path(file).exists()]
     if missing:

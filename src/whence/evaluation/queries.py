@@ -7,12 +7,19 @@ are: ``tuned_on``, a mapping with ``pool``, the name of a pool or a list of name
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from whence import artefacts
+from whence.attribution.pictures import Pictures
+from whence.diffusion.examples import Examples
+from whence.ensemble.model import Ensemble
+from whence.errors import ArtefactError, DataError, MismatchError
+from whence.scores.scores import Scores
 from whence.scores.stored import StoredScores
 
 if TYPE_CHECKING:
@@ -37,19 +44,7 @@ class Use(StrEnum):
 
 
 def query_mask(drawn: np.ndarray, development: np.ndarray, kind: Kind, use: Use) -> np.ndarray:
-    """Return which queries are of a kind and for a use, bool [Q].
-
-    Args:
-        drawn: Whether the model drew the query, bool [Q].
-        development: Whether the query is for choosing settings, bool [Q].
-        kind: Held out or drawn.
-        use: Reported or development.
-
-    Example:
-        >>> drawn, development = np.array([False, False, True, True]), np.array([True, False, True, False])
-        >>> query_mask(drawn, development, Kind.DRAWN, Use.REPORTED).tolist()
-        [False, False, False, True]
-    """
+    """Return which queries, drawn or for development as bool [Q] say, are of a kind and for a use, bool [Q]."""
     mask: np.ndarray = (drawn == (kind is Kind.DRAWN)) & (development == (use is Use.DEVELOPMENT))
     return mask
 
@@ -61,14 +56,7 @@ def query_places(bank: Bank, *kinds: Kind, use: Use = Use.REPORTED) -> np.ndarra
 
 
 def tuning_notes(stored: Sequence[StoredScores], pool: str, use: Use, queries: Collection[str]) -> list[str]:
-    """Return a warning for each reason why figures on a pool and its queries are too good.
-
-    Args:
-        stored: The scores that are evaluated.
-        pool: Name of the pool.
-        use: What the queries are for.
-        queries: Ids of the queries.
-    """
+    """Return a warning for each reason why figures of scores on a pool and on queries, by their ids, are too good."""
     notes = []
     if pool == DEVELOPMENT or use is Use.DEVELOPMENT:
         notes.append(
@@ -106,3 +94,82 @@ def _shared(tuned: Mapping[str, Any], pool: str, use: Use, queries: set[str]) ->
     if chosen in (str(use), "all") if isinstance(chosen, str) else queries.intersection(chosen):
         shared.append("queries")
     return shared
+
+
+def shared_pictures(stored: Sequence[StoredScores], paths: Sequence[Path]) -> Pictures:
+    """Return the query pictures of scores of the same queries, which were read from `paths`, OUT or OUT/METHOD.
+
+    Raises:
+        MismatchError: Some scores are of other pictures than the first ones.
+        ArtefactError: No pictures are kept beside any of the scores.
+    """
+    first, fingerprint = stored[0], stored[0].manifest.inputs.get("queries")
+    for scores in stored:
+        if scores.manifest.inputs.get("queries") != fingerprint:
+            raise MismatchError(
+                f"The scores {scores.name} are of pictures with the fingerprint {scores.manifest.inputs.get('queries')}"
+                f", {first.name} of pictures with {fingerprint}. Evaluate them one by one."
+            )
+    for folder in _picture_folders(paths):
+        if artefacts.read_manifest(folder, "pictures").inputs.get("queries") == fingerprint:
+            return Pictures.read(folder)
+    raise ArtefactError(
+        f"The query pictures of {first.name} are not beside its scores, in OUT/pictures. Run the command that made the "
+        "scores again: whence attribute MODEL DATA --queries ... --out OUT"
+    )
+
+
+def require_same_data(ensemble: Ensemble, stored: Sequence[StoredScores]) -> None:
+    """Raise MismatchError, which names both fingerprints, if scores are not of the training images of an ensemble."""
+    fingerprint = Examples.of(ensemble.data).fingerprint
+    for scores in stored:
+        if (other := scores.manifest.inputs.get("data")) != fingerprint:
+            raise MismatchError(
+                f"The scores {scores.name} are of training images with the fingerprint {other}, {ensemble.path} was "
+                f"trained on images with {fingerprint}. Attribute the ensemble's own: whence attribute {ensemble.path} "
+                f"{ensemble.path / 'data'} --queries ... --out OUT"
+            )
+
+
+def self_columns(scores: Scores) -> np.ndarray:
+    """Return the column of the example that has the query's id, int [Q]; -1 where there is none."""
+    column = {name: n for n, name in enumerate(scores.examples)}
+    return np.array([column.get(name, -1) for name in scores.queries], dtype=np.int64)
+
+
+def training_image_columns(stored: StoredScores, paths: Sequence[Path]) -> np.ndarray:
+    """Return the column of each query among the examples, int [Q]; raise an error if it is none, or another picture.
+
+    Only pictures that were kept can be compared. These are the examples of the highest and of the lowest scores.
+
+    Raises:
+        DataError: A query has the id of no training image.
+    """
+    columns = self_columns(stored.scores)
+    if (columns < 0).any():
+        unknown = stored.scores.queries[int(np.argmin(columns))]
+        raise DataError(
+            f"The query {unknown!r} of {stored.name} is no training image. Attribute training images: give `whence "
+            "attribute` the same data as --queries."
+        )
+    for folder in _picture_folders(paths):
+        if artefacts.read_manifest(folder, "pictures").inputs == stored.manifest.inputs:
+            _require_same_pictures(Pictures.read(folder))
+    return columns
+
+
+def _picture_folders(paths: Sequence[Path]) -> Iterator[Path]:
+    """Yield the folders of pictures in OUT, where scores were read from OUT or OUT/METHOD."""
+    for folder in dict.fromkeys(place / "pictures" for path in paths for place in (path, path.parent)):
+        if folder.is_dir():
+            yield folder
+
+
+def _require_same_pictures(pictures: Pictures) -> None:
+    """Raise MismatchError if a query and an example of the same id are different pictures."""
+    for name in sorted(set(pictures.examples.ids).intersection(pictures.queries.ids)):
+        if not np.array_equal(pictures.query(name), pictures.example(name)):
+            raise MismatchError(
+                f"The query {name!r} has the id of a training image, but is another picture. So it is not known which "
+                "queries are training images. Give the queries' own data: --queries."
+            )

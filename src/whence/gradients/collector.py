@@ -21,33 +21,16 @@ from torch import Tensor, nn
 
 from whence.diffusion.denoiser import denoise
 from whence.errors import ModelError
-from whence.gradients.coverage import Coverage
+from whence.gradients.compression import Compression, maps
+from whence.gradients.layers import Coverage
 from whence.gradients.maps import LayerMap, Maps
+from whence.gradients.product_layers import ProductLayer
 
 
 class Collector:
-    """Collects the features of batches.
+    """Collects the features of batches of a denoiser in eval mode, by the maps of its layers.
 
-    Args:
-        network: Any denoiser, (x_t, t) -> output or an object with ``.sample``, as in diffusers; in eval mode.
-        cover: Its layers.
-        maps: What is kept of each layer.
-        autocast: Whether the network runs in bfloat16 where that is safe; the projections stay in float32.
-
-    Example:
-        >>> from whence.gradients.compression import Compression, maps
-        >>> from whence.gradients.coverage import coverage
-        >>> class Scale(nn.Module):
-        ...     def __init__(self):
-        ...         super().__init__()
-        ...         self.scale = nn.Linear(1, 1, bias=False)
-        ...     def forward(self, x, t):
-        ...         return self.scale(x)
-        >>> network = Scale()
-        >>> collector = Collector(network, coverage(network), maps(coverage(network), Compression(kind="none")))
-        >>> x = torch.tensor([[1.0], [2.0], [3.0], [4.0]])
-        >>> collector(x, torch.zeros(4), [torch.ones_like])[0].tolist()
-        [[1.0], [2.0], [3.0], [4.0]]
+    With `autocast` the network runs in bfloat16 where that is safe; the projections stay in float32.
     """
 
     def __init__(self, network: nn.Module, cover: Coverage, maps: Maps, autocast: bool = False) -> None:
@@ -63,16 +46,13 @@ class Collector:
         *,
         conditions: Mapping[str, Any] | None = None,
     ) -> list[Tensor]:
-        """Features of every row.
+        """Return the features of every row, float32 [n, p] for each readout.
 
         Args:
             x_t: Noised images [n, C, H, W].
             t: Timesteps [n].
             cotangents: ∂f/∂output [n, C, H, W] as functions of the (detached) output, one per readout.
             conditions: Further arguments of the network, by name.
-
-        Returns:
-            Features of every readout, float32 [n, p].
 
         Raises:
             ModelError: The output's gradient doesn't reach a single layer, or a layer mixes the rows.
@@ -116,11 +96,7 @@ class Collector:
         return output
 
     def _checked(self, name: str, inputs: tuple[Any, ...], output: Tensor) -> Tensor:
-        """Return the layer's input, after a check that its rows are those of the batch.
-
-        Raises:
-            ModelError: They are not, so that the gradients of single rows can't be separated.
-        """
+        """The layer's input, whose rows must be those of the batch, so that their gradients can be separated."""
         if len(inputs) != 1:
             raise ModelError(
                 f"The layer {name!r} was called with {len(inputs)} positional arguments; expected its input."
@@ -137,3 +113,72 @@ class Collector:
         """Multiply the two sides and add the product to the layer's columns."""
         with torch.no_grad():
             self._features[:, place] += layer_map.features(prepared, cotangent.float())
+
+
+def check(
+    network: nn.Module,
+    cover: Coverage,
+    x_t: Tensor,
+    t: Tensor,
+    cotangent: Callable[[Tensor], Tensor],
+    conditions: Mapping[str, Any] | None = None,
+    tolerance: float = 1e-3,
+) -> None:
+    """Compare the gradient that the layers add up to with that of autograd, parameter by parameter, on a few rows.
+
+    Features are linear in the gradient, so those of a batch must add up to those of the batch's whole gradient. This
+    finds what no list of layers can: weights that are used in other ways than by calling their layer, or a forward pass
+    that gives another result when it is repeated. The tolerance is relative to the norm of the layer's gradient, or to
+    1e-3 of the norm of all.
+
+    Raises:
+        ModelError: The gradient of a layer differs; the message names the layer.
+    """
+    whole = maps(cover, Compression(kind="none"), device=x_t.device)
+    (features,) = Collector(network, cover, whole)(x_t, t, [cotangent], conditions=conditions)
+    expected = _autograd(network, cover, x_t, t, cotangent, conditions or {})
+    scale = float(torch.cat([part.flatten() for parts in expected.values() for part in parts.values()]).norm())
+    for name, (_, place) in whole.by_layer.items():
+        layer = cover.layers[name]
+        gradient = features[:, place].sum(0)
+        shape = (layer.outputs, layer.inputs) if isinstance(layer, ProductLayer) else (layer.size,)
+        parts = layer.by_parameter(gradient.reshape(shape))
+        error = sum(float((parts[key] - value).square().sum()) for key, value in expected[name].items()) ** 0.5
+        norm = sum(float(value.square().sum()) for value in expected[name].values()) ** 0.5
+        if not error <= tolerance * max(norm, 1e-3 * scale):
+            raise ModelError(
+                f"The gradient of the layer {name!r} is not what autograd says (difference {error:.3g}, norm "
+                f"{norm:.3g}). Its weights may be used in other ways than by calling it, or its forward pass may "
+                "differ from call to call: put the network into eval mode, and call the layer where its weights are "
+                "used."
+            )
+
+
+def _autograd(
+    network: nn.Module,
+    cover: Coverage,
+    x_t: Tensor,
+    t: Tensor,
+    cotangent: Callable[[Tensor], Tensor],
+    conditions: Mapping[str, Any],
+) -> dict[str, dict[str, Tensor]]:
+    """The batch's gradient, by layer and parameter."""
+    owned = {
+        (name, key): parameter
+        for name, module in cover.modules.items()
+        for key, parameter in module.named_parameters(recurse=False)
+    }
+    before = [parameter.requires_grad for parameter in owned.values()]
+    try:
+        for parameter in owned.values():
+            parameter.requires_grad_(True)
+        with torch.enable_grad():
+            output = denoise(network, x_t, t, **conditions)
+        gradients = torch.autograd.grad([output], list(owned.values()), [cotangent(output.detach())], allow_unused=True)
+    finally:
+        for parameter, state in zip(owned.values(), before, strict=True):
+            parameter.requires_grad_(state)
+    result: dict[str, dict[str, Tensor]] = {name: {} for name in cover.modules}
+    for ((name, key), parameter), gradient in zip(owned.items(), gradients, strict=True):
+        result[name][key] = torch.zeros_like(parameter) if gradient is None else gradient.detach()
+    return result

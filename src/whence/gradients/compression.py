@@ -10,9 +10,9 @@ features are unbiased:
     E⟨fold(G P_i), fold(H P_i)⟩ = ⟨G, H⟩
 
 Columns of a dense P are independent; the columns of the other matrices are orthogonal, which has less error. A matrix
-that would be square is the identity, which has no error. A convolution in groups is P_oᵀ ∇W P_i. A convolution of few
-outputs, whose whole gradient costs little, is Pᵀ vec(∇W). The matrices are a pure function of (seed, layer name), so
-features of training examples and of queries fit together though they are made separately.
+that would be square is the identity. A convolution in groups is P_oᵀ ∇W P_i. A convolution of few outputs, whose whole
+gradient costs little, is Pᵀ vec(∇W). The matrices are a pure function of (seed, layer name), so features of training
+examples and of queries fit together though they are made separately.
 """
 
 from __future__ import annotations
@@ -29,11 +29,9 @@ from torch import Tensor
 from whence.config import Count, Settings
 from whence.diffusion.draws import bits, keys, normals
 from whence.errors import ConfigError
-from whence.gradients.coverage import Coverage, Layer
-from whence.gradients.layers import ConvolutionLayer, ProductLayer
-from whence.gradients.maps import DenseMap, FoldedMap, LayerMap, Maps, NormMap, PatchMap, ProductMap
-from whence.gradients.norm_layers import NormLayer
-from whence.gradients.widths import sides, widths
+from whence.gradients.layers import Coverage, Layer, NormLayer
+from whence.gradients.maps import DenseMap, FoldedMap, LayerMap, Maps, NormMap, PatchMap, ProductMap, sides, widths
+from whence.gradients.product_layers import ConvolutionLayer, ProductLayer
 
 #: Version of the mathematics from a gradient to features. Features of other versions are refused, since features of the
 #: same settings would not fit together. Raise it with every change of maps, matrices, widths, readouts or groups.
@@ -56,12 +54,7 @@ class Compression(Settings):
     seed: int = Field(0, ge=0, description="Seed of the random matrices.")
 
     def matrix(self, name: str, rows: int, columns: int) -> Tensor:
-        """Return P [rows, columns] of a name, float32, with E[P Pᵀ] = I.
-
-        Example:
-            >>> Compression().matrix("conv_in", 2, 4).abs().tolist()
-            [[0.5, 0.5, 0.5, 0.5], [0.5, 0.5, 0.5, 0.5]]
-        """
+        """P [rows, columns] of a name, float32, with independent entries and E[P Pᵀ] = I."""
         key, index = keys(_STREAM, self.seed, [name]), np.zeros(1, np.int64)
         if self.entries == "gaussian":
             values = normals(key, index, (rows, columns))[0]
@@ -76,11 +69,6 @@ class Compression(Settings):
 
         An inner product has less error than with independent entries, by about 1 - columns / rows in the variance.
         Where there are no fewer columns than rows, which can't be orthogonal, entries are independent.
-
-        Example:
-            >>> P = Compression().frame("conv_in", 8, 2)
-            >>> torch.allclose(P.T @ P, torch.eye(2) * 8 / 2, atol=1e-5)
-            True
         """
         if columns >= rows:
             return self.matrix(name, rows, columns)
@@ -95,47 +83,26 @@ def maps(
     shares: Mapping[str, float] | None = None,
     device: torch.device | None = None,
 ) -> Maps:
-    """Make the map of every layer.
-
-    Args:
-        cover: The layers.
-        compression: What is kept.
-        shares: What the widths of the layers are proportional to, by name; equal if not given. See `widths.py`.
-        device: Where the matrices live.
-
-    Returns:
-        Maps in the order of the layers.
-
-    Raises:
-        ConfigError: The width is too small for one feature per layer.
-    """
-    names = list(cover.layers)
+    """The map of every layer; widths are proportional to the shares by layer, or equal where none are given."""
+    layers, width = list(cover.layers.values()), compression.width
     if compression.kind == "dense":
-        shared = slice(0, compression.width)
-        dense = {
-            name: (
-                DenseMap(_whole(layer, device), compression.matrix(name, layer.size, shared.stop).to(device)),
-                shared,
-            )
-            for name, layer in cover.layers.items()
-        }
-        return Maps(dict(dense), compression.width)
+        projections = {layer.name: compression.matrix(layer.name, layer.size, width).to(device) for layer in layers}
+        dense = {layer.name: DenseMap(_whole(layer, device), projections[layer.name]) for layer in layers}
+        return Maps({name: (layer_map, slice(0, width)) for name, layer_map in dense.items()}, width)
     if compression.kind == "none":
-        layer_maps: list[LayerMap] = [_whole(layer, device) for layer in cover.layers.values()]
+        layer_maps: list[LayerMap] = [_whole(layer, device) for layer in layers]
     else:
-        if compression.width < len(names):
-            raise ConfigError(f"{len(names)} layers need as many features at least; width is {compression.width}.")
-        split = _split(cover, compression.width, shares)
-        layer_maps = [
-            _small(cover.layers[name], width, compression, device) for name, width in zip(names, split, strict=True)
-        ]
+        if width < len(layers):
+            raise ConfigError(f"{len(layers)} layers need as many features at least; width is {width}.")
+        split = _split(cover, width, shares)
+        layer_maps = [_small(layer, part, compression, device) for layer, part in zip(layers, split, strict=True)]
     ends = np.cumsum([part.width for part in layer_maps]).tolist()
     places = [slice(end - part.width, end) for end, part in zip(ends, layer_maps, strict=True)]
-    return Maps(dict(zip(names, zip(layer_maps, places, strict=True), strict=True)), ends[-1])
+    return Maps(dict(zip(cover.layers, zip(layer_maps, places, strict=True), strict=True)), ends[-1])
 
 
 def _split(cover: Coverage, width: int, shares: Mapping[str, float] | None) -> list[int]:
-    """Return the features of each layer; features that the two sides leave unused are shared out again, if they fit."""
+    """The features of each layer; features that the two sides leave unused are shared out again, if they fit."""
     layers = list(cover.layers.values())
     share = [1.0 if shares is None else shares[layer.name] for layer in layers]
     sizes, free = [layer.size for layer in layers], [_has_few_outputs(layer) for layer in layers]
@@ -183,13 +150,11 @@ def _two_sided(
         outputs = None if k_o == layer.outputs else compression.frame(f"{name} outputs", layer.outputs, k_o).to(device)
         inputs = compression.frame(f"{name} inputs", layer.groups * layer.inputs, k_i)
         return ProductMap(layer, outputs, inputs.reshape(layer.groups, layer.inputs, k_i).to(device))
-    squeeze = None if k_i == layer.inputs else _squeeze(layer, k_i, compression)
-    if k_i == layer.inputs:
-        inputs = torch.eye(k_i)
-    elif squeeze is not None and isinstance(layer, ConvolutionLayer):
-        inputs = compression.frame(f"{name} inputs", squeeze.shape[1] * layer.taps + int(layer.bias), k_i)
-    else:
-        inputs = compression.frame(f"{name} inputs", layer.inputs, k_i)
+    squeeze, rows = None, layer.inputs
+    if k_i < rows and isinstance(layer, ConvolutionLayer):
+        squeeze = _squeeze(layer, k_i, compression)
+        rows = rows if squeeze is None else squeeze.shape[1] * layer.taps + int(layer.bias)
+    inputs = torch.eye(k_i) if k_i == layer.inputs else compression.frame(f"{name} inputs", rows, k_i)
     whole = ProductMap(layer, None, inputs[None].to(device), None if squeeze is None else squeeze.to(device))
     if k_o == layer.outputs:
         return whole
@@ -201,9 +166,8 @@ def _has_few_outputs(layer: Layer) -> bool:
     return isinstance(layer, ConvolutionLayer) and layer.has_cotangent_patches and layer.outputs <= 4
 
 
-def _squeeze(layer: ProductLayer, k_i: int, compression: Compression) -> Tensor | None:
-    """Return P_c [C, m] for a convolution of at least 3/2 m channels: m is 8 for k_i up to 8, else 16."""
-    if not isinstance(layer, ConvolutionLayer) or layer.groups > 1 or layer.taps == 1:
-        return None
+def _squeeze(layer: ConvolutionLayer, k_i: int, compression: Compression) -> Tensor | None:
+    """P_c [C, m] for a convolution of at least 3/2 m channels: m is 8 for k_i up to 8, else 16."""
     m = 8 if k_i <= 8 else 16
-    return compression.frame(f"{layer.name} channels", layer.channels, m) if 2 * layer.channels >= 3 * m else None
+    wide = layer.taps > 1 and 2 * layer.channels >= 3 * m
+    return compression.frame(f"{layer.name} channels", layer.channels, m) if wide else None

@@ -1,9 +1,4 @@
-"""Draw sources: at which timestep and with which noise the gradient of an example is taken.
-
-OwnDraws          draws of the example's own, a function of (seed, id, draw index), or the same draws for all examples
-RecordedDraws     what training drew, the latest visit before a checkpoint first: timestep, noise and flip
-TrajectoryDraws   one fixed timestep for each example, with noise of its own: the steps of a sampling trajectory
-"""
+"""Draw sources: at which timestep and with which noise the gradient of an example is taken."""
 
 from __future__ import annotations
 
@@ -15,8 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from whence.diffusion.batches import flips
-from whence.diffusion.draws import Draws
+from whence.diffusion.draws import Draws, flips
 
 
 class DrawSource(Protocol):
@@ -31,13 +25,7 @@ class DrawSource(Protocol):
 
 @dataclass(frozen=True)
 class OwnDraws:
-    """Draws of each example's own, or draws that all examples share.
-
-    Example:
-        >>> x, t, noise = OwnDraws(Draws(seed=0))(torch.zeros(2, 1, 4, 4), ["a", "b"], np.array([0, 7]))
-        >>> t.shape, noise.shape
-        (torch.Size([2]), torch.Size([2, 1, 4, 4]))
-    """
+    """Draws of each example's own, or draws that all examples share."""
 
     draws: Draws
 
@@ -86,12 +74,7 @@ class RecordedDraws:
 
 @dataclass(frozen=True)
 class TrajectoryDraws:
-    """Fixed timesteps: each example is the clean picture that a step of a trajectory predicts, noised to that step.
-
-    Attributes:
-        draws: Give the noise.
-        timesteps: Timestep of each example by id.
-    """
+    """One timestep for each example id; examples are clean pictures that steps of a trajectory predict, noised anew."""
 
     draws: Draws
     timesteps: Mapping[str, int]

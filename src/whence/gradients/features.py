@@ -4,9 +4,9 @@
     φ_n = 1/T Σ_t P g_f(x_n, t, ε_nt) / ‖P g_f(x_n, t, ε_nt)‖   normalised draw by draw (Diffusion-ReTrac, DAS)
     φ_n = 1/T Σ_t s_t ∘ P g_f(x_n, t, ε_t)           draws kept apart by random signs s_t [p] (the tangent kernel)
 
-The norm is that of the compressed gradient. A row of a batch is a pair of example and draw. Batches have a fixed size;
-padding has the cotangent 0. Draws are added one after the other, each to its group, so that the sum over 100 draws can
-go on from the sum over 10, bit for bit. Standard errors come from the groups (jackknife).
+A row of a batch is a pair of example and draw. Batches have a fixed size; padding has the cotangent 0. Draws are added
+one after the other, each to its group, so that the sum over 100 draws can go on from the sum over 10, bit for bit.
+Standard errors come from the groups (jackknife).
 """
 
 from __future__ import annotations
@@ -35,26 +35,13 @@ def group(index: int) -> int:
 
     Of 8 consecutive draws, the k-th one lies in the k-th eighth of the timesteps, in the order of bit reversal. So a
     group gets another eighth in every 8 draws, and is spread over all timesteps after 64 draws.
-
-    Example:
-        >>> [group(k) for k in (0, 1, 7, 8, 9, 15)]
-        [0, 1, 7, 1, 2, 0]
     """
     return (index + index // GROUPS) % GROUPS
 
 
 @dataclass(frozen=True, order=True)
 class Feature:
-    """A kind of features.
-
-    Attributes:
-        readout: What is differentiated.
-        normalised: Whether each draw's gradient is divided by its norm.
-
-    Example:
-        >>> Feature("loss").name, Feature("mean", normalised=True).name
-        ('loss', 'mean-normalised')
-    """
+    """A kind of features: what is differentiated, and whether the features of a draw are divided by their norm."""
 
     readout: str
     normalised: bool = False
@@ -86,12 +73,7 @@ class Sums:
 
 
 def batch_shape(count: int, batch: int) -> tuple[int, int]:
-    """Return how many examples and how many draws of each make a batch, for a set of `count` examples.
-
-    Example:
-        >>> batch_shape(1500, 256), batch_shape(16, 256), batch_shape(11, 256)
-        ((256, 1), (16, 16), (16, 16))
-    """
+    """How many examples and how many draws of each make a batch, for a set of `count` examples."""
     examples = min(batch, 1 << (count - 1).bit_length())
     return examples, batch // examples
 
@@ -106,17 +88,10 @@ def add_draws(
     batch: int,
     engine: Engine = DEFAULT,
 ) -> None:
-    """Add the features of more draws to the sums, in place.
+    """Add the features of more draws of at most `batch` examples, sorted, to the sums so far, in place.
 
-    Args:
-        model: The model, on the device where networks run.
-        collector: The collector of its network.
-        examples: At most `batch` examples, sorted.
-        source: Gives timesteps and noise.
-        indices: The draws to add.
-        sums: The sums so far of the kinds of features that are made; changed in place.
-        batch: Rows of a batch, a power of 2.
-        engine: Where work runs. Its report is called with (draws done, draws in all).
+    `batch` is the number of rows of a batch, a power of 2. The model is on the device where networks run. The engine's
+    report is called with (draws done, draws in all).
 
     Raises:
         NotFiniteError: The features of an example are not finite.
@@ -134,24 +109,17 @@ def add_draws(
                 norm = torch.linalg.vector_norm(part, dim=1)
                 if not torch.isfinite(norm).all():
                     _refuse(part, examples.ids, feature.readout, collector)
-                part = _unit(part, norm) if feature.normalised else part
-                total.sums[group(index)] += _apart(part, index) if READOUTS[feature.readout].apart else part
+                if feature.normalised:  # features of length 0 stay 0
+                    part = part / norm.clamp_min(torch.finfo(norm.dtype).tiny)[:, None]
+                if READOUTS[feature.readout].apart:
+                    part = part * signs("draw", np.array([index]), part.shape[1]).to(part)
+                total.sums[group(index)] += part
                 norms[feature].append(norm)
             losses.append(loss[rows])
         engine.report(block.stop - indices.start, len(indices))
     for feature, total in sums.items():
         total.norms = torch.cat([total.norms, torch.stack(norms[feature], 1)], 1)
         total.losses = torch.cat([total.losses, torch.stack(losses, 1)], 1)
-
-
-def _unit(features: Tensor, norm: Tensor) -> Tensor:
-    """Return features of length 1; features of length 0 stay 0."""
-    return features / norm.clamp_min(torch.finfo(norm.dtype).tiny)[:, None]
-
-
-def _apart(features: Tensor, index: int) -> Tensor:
-    """Return features [n, p] of a draw times its random signs, so that different draws are orthogonal on average."""
-    return features * signs("draw", np.array([index]), features.shape[1]).to(features)
 
 
 def _rows(
@@ -164,7 +132,7 @@ def _rows(
     sums: dict[Feature, Sums],
     batch: int,
 ) -> tuple[dict[str, Tensor], Tensor]:
-    """Return features by readout [batch, p] and losses [batch] of a canonical batch, draw by draw."""
+    """Features by readout [batch, p] and losses [batch] of a canonical batch, draw by draw."""
     count, _ = batch_shape(len(examples), batch)
     example, index = np.arange(batch) % count, first + np.arange(batch) // count
     used = torch.from_numpy((example < len(examples)) & (index >= block.start) & (index < block.stop))
@@ -190,11 +158,7 @@ def _rows(
 
 
 def _refuse(features: Tensor, ids: Sequence[str], name: str, collector: Collector) -> NoReturn:
-    """Refuse features of one draw that are not finite.
-
-    Raises:
-        NotFiniteError: Always; the message names the example and the layer.
-    """
+    """Refuse features of one draw that are not finite; the message names the example and the layer."""
     bad = ~torch.isfinite(features)
     columns = bad.any(0)
     layers = [layer for layer, (_, place) in collector.maps.by_layer.items() if columns[place].any()]

@@ -1,238 +1,187 @@
-"""Layers whose weight gradient is a sum over positions of (output side) x (input side).
-
-For a linear layer, a convolution and an embedding the gradient of f with respect to the weight, for one example n, is
-
-    ∇W_oi = Σ_s δ_os a_is        [O, I]
-
-with δ the cotangent ∂f/∂(layer output) and a the layer's input at the position s: the feature vector of a token, the
-patch under the kernel, the one-hot vector of an index. The bias is one more input that is always 1, so its gradient
-is the last column. With P_o [O, k_o] and P_i [I, k_i] on the two sides,
-
-    P_oᵀ ∇W P_i = Σ_s (P_oᵀ δ_s) (P_iᵀ a_s)ᵀ        [k_o, k_i]
-
-so ∇W is never formed: the input side is projected before the product, and the output side before the product or, by
-folding (`maps.FoldedMap`), after it. For a convolution P_iᵀ a is itself a convolution of the layer's input, with the
-columns of P_i as kernels. Many channels are mixed into a few first, P_i = (P_c ⊗ 1) Q with P_c [C, m], which costs less
-and is unbiased too. For a convolution in groups the sum is over positions and groups. Each group has its own rows of
-P_o and its own P_i.
-
-Normalisations, whose gradient is one number per channel, are in `norm_layers.py`.
-"""
+"""The layers of a network whose parameters are differentiated: normalisations, and those of `product_layers`."""
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from whence.diffusion.checkpoint import parameter_pattern
 from whence.errors import ModelError
+from whence.gradients.product_layers import ConvolutionLayer, EmbeddingLayer, LinearLayer, ProductLayer
 
 
-class ProductLayer(ABC):
-    """A layer whose weight gradient is Σ_s δ_os a_is.
+class NormLayer(ABC):
+    """A normalisation y = γ x̂ + β with a scale γ and perhaps a shift β (`bias`) for each channel.
 
-    Attributes:
-        name: The layer's name in the network.
-        outputs: O.
-        inputs: I within a group, the bias included.
-        groups: Number of groups; 1 except for convolutions.
+    With x̂ the normalised input, for one example and the cotangent δ of y, the gradient is one number per channel:
+
+        ∂f/∂γ_c = Σ_s δ_cs x̂_cs,      ∂f/∂β_c = Σ_s δ_cs
     """
 
-    def __init__(self, name: str, outputs: int, inputs: int, groups: int, bias: bool) -> None:
-        self.name, self.outputs, self.groups, self.bias = name, outputs, groups, bias
-        self.inputs = inputs + int(bias)
+    def __init__(self, name: str, channels: int, bias: bool) -> None:
+        self.name, self.channels, self.bias = name, channels, bias
+        self.size = channels * (1 + int(bias))
+
+    @abstractmethod
+    def normalised(self, x: Tensor) -> Tensor:
+        """x̂, in the shape of x."""
+
+    def explicit(self, normalised: Tensor, cotangent: Tensor) -> Tensor:
+        """The gradient of every row, γ first, [n, size]."""
+        inputs, outputs = (side.reshape(len(side), -1, self.channels) for side in (normalised, cotangent))
+        scale = (inputs * outputs).sum(1)
+        return torch.cat([scale, outputs.sum(1)], 1) if self.bias else scale
+
+    def by_parameter(self, gradient: Tensor) -> dict[str, Tensor]:
+        """A gradient [..., size] split into those of ``weight`` and ``bias``."""
+        parts = torch.split(gradient, self.channels, -1)
+        return dict(zip(("weight", "bias"), parts, strict=False))
+
+
+class GroupNormLayer(NormLayer):
+    """Group normalisation of [n, C, ...]."""
+
+    def __init__(self, name: str, layer: nn.GroupNorm) -> None:
+        super().__init__(name, layer.num_channels, layer.bias is not None)
+        self._groups, self._epsilon = layer.num_groups, layer.eps
+
+    def normalised(self, x: Tensor) -> Tensor:
+        """The input normalised, without γ and β."""
+        return F.group_norm(x, self._groups, eps=self._epsilon)
+
+    def explicit(self, normalised: Tensor, cotangent: Tensor) -> Tensor:
+        """The gradient of every row, γ first, [n, size]."""
+        # PyTorch's backward pass of the normalisation takes both sums at once; with rows x channels as its channels,
+        # each a group of mean 0 and deviation 1, they are those of every row.
+        n = len(cotangent) * self.channels
+        inputs, outputs = (side.reshape(1, n, -1).contiguous() for side in (normalised, cotangent))
+        zeros, ones = inputs.new_zeros(1, n), inputs.new_ones(1, n)
+        how = (1, n, inputs.shape[2], n, [False, True, self.bias])
+        _, scale, shift = torch.ops.aten.native_group_norm_backward(outputs, inputs, zeros, ones, ones[0], *how)
+        sums = [scale, shift] if self.bias else [scale]
+        return torch.cat([part.reshape(-1, self.channels) for part in sums], 1)
+
+
+class LayerNormLayer(NormLayer):
+    """Layer normalisation over the last dimensions."""
+
+    def __init__(self, name: str, layer: nn.LayerNorm | nn.RMSNorm) -> None:
+        super().__init__(name, layer.weight.numel(), getattr(layer, "bias", None) is not None)
+        self._shape, self._epsilon = list(layer.normalized_shape), layer.eps
+
+    def normalised(self, x: Tensor) -> Tensor:
+        """The input normalised, without γ and β."""
+        return F.layer_norm(x, self._shape, eps=self._epsilon or 0.0)
+
+    def by_parameter(self, gradient: Tensor) -> dict[str, Tensor]:
+        """A gradient [..., size] split, in the parameters' own shapes."""
+        parts = super().by_parameter(gradient)
+        return {key: part.reshape(*part.shape[:-1], *self._shape) for key, part in parts.items()}
+
+
+class RMSNormLayer(LayerNormLayer):
+    """Root-mean-square normalisation over the last dimensions, which has no shift."""
+
+    def normalised(self, x: Tensor) -> Tensor:
+        """The input divided by its root mean square."""
+        return F.rms_norm(x, self._shape, eps=self._epsilon)
+
+
+Layer = ProductLayer | NormLayer
+
+_KINDS: tuple[tuple[type[nn.Module], Callable[[str, Any], Layer]], ...] = (
+    (nn.Linear, LinearLayer),
+    (nn.Conv2d, ConvolutionLayer),
+    (nn.Embedding, EmbeddingLayer),
+    (nn.GroupNorm, GroupNormLayer),
+    (nn.LayerNorm, LayerNormLayer),
+    (nn.RMSNorm, RMSNormLayer),
+)
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """The layers of a network that have parameters.
+
+    Attributes:
+        layers: Mathematics of each layer by name, in the network's order.
+        modules: The modules of the network by name.
+        left_out: Names of layers with parameters that are not differentiated.
+    """
+
+    layers: dict[str, Layer]
+    modules: dict[str, nn.Module]
+    left_out: tuple[str, ...] = ()
 
     @property
     def size(self) -> int:
-        """Number of parameters."""
-        return self.outputs * self.inputs
+        """Number of parameters that are differentiated."""
+        return sum(layer.size for layer in self.layers.values())
 
-    @abstractmethod
-    def input_side(self, x: Tensor, project: Tensor) -> Tensor:
-        """P_iᵀ a_s of every row and position, [n, S, k_i], from the layer's input and P_i [groups, I, k_i]."""
-
-    def output_side(self, cotangent: Tensor, project: Tensor | None) -> Tensor:
-        """P_oᵀ δ_s of every row and position.
-
-        Args:
-            cotangent: ∂f/∂(layer output) [n, ..., O].
-            project: P_o [O, k_o]; None for the identity.
-
-        Returns:
-            [n, S, k_o].
-        """
-        tokens = cotangent.reshape(len(cotangent), -1, self.outputs)
-        return tokens if project is None else tokens @ project
-
-    def by_parameter(self, gradient: Tensor) -> dict[str, Tensor]:
-        """A gradient [..., O, I] split into those of ``weight`` and ``bias``, in the parameters' own shapes."""
-        if not self.bias:
-            return {"weight": self._weight(gradient)}
-        return {"weight": self._weight(gradient[..., :-1]), "bias": gradient[..., -1]}
-
-    def _weight(self, gradient: Tensor) -> Tensor:
-        return gradient
+    def report(self) -> list[tuple[str, str, int]]:
+        """Return (name, class, number of parameters) of every layer."""
+        return [(name, type(self.modules[name]).__name__, layer.size) for name, layer in self.layers.items()]
 
 
-class LinearLayer(ProductLayer):
-    """y_s = W a_s + b on [n, ..., I].
+def coverage(network: nn.Module, parameters: str | None = None) -> Coverage:
+    """Return the layers that are differentiated, whose names contain the regular expression `parameters`.
 
-    Example:
-        >>> layer = LinearLayer("proj", nn.Linear(3, 2))
-        >>> layer.outputs, layer.inputs, layer.size
-        (2, 4, 8)
-    """
-
-    def __init__(self, name: str, layer: nn.Linear) -> None:
-        super().__init__(name, layer.out_features, layer.in_features, 1, layer.bias is not None)
-
-    def input_side(self, x: Tensor, project: Tensor) -> Tensor:
-        """P_iᵀ a_s, the last row of P_i for the bias."""
-        tokens, matrix = x.reshape(len(x), -1, x.shape[-1]), project[0]
-        return tokens @ matrix[:-1] + matrix[-1] if self.bias else tokens @ matrix
-
-
-class ConvolutionLayer(ProductLayer):
-    """A two-dimensional convolution [n, C, H, W] -> [n, O, H', W'] with stride, zero padding, dilation and groups.
+    A layer must have the forward pass of a known class. A parameter of any other module, or of two layers at once, is
+    refused, since leaving it out would silently change every score.
 
     Raises:
-        ModelError: The padding isn't with zeros.
+        ModelError: The gradient of a parameter isn't known example by example; or there is no parameter.
+
+    Example:
+        >>> coverage(nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.LayerNorm(3))).report()
+        [('0', 'Linear', 9), ('2', 'LayerNorm', 6)]
     """
-
-    def __init__(self, name: str, layer: nn.Conv2d) -> None:
-        if layer.padding_mode != "zeros":
-            raise ModelError(
-                f"The layer {name!r} pads with {layer.padding_mode!r}. Gradients are taken of convolutions that pad "
-                "with zeros; pad in a layer of its own before it."
-            )
-        self._kernel = tuple(layer.weight.shape[1:])
-        self._how: dict[str, Any] = {"stride": layer.stride, "padding": layer.padding, "dilation": layer.dilation}
-        inputs = layer.weight[0].numel()
-        super().__init__(name, layer.out_channels, inputs, layer.groups, layer.bias is not None)
-
-    def input_side(self, x: Tensor, project: Tensor) -> Tensor:
-        """P_iᵀ a_s as a convolution whose kernels are the columns of P_i."""
-        if self._is_pointwise:
-            shift = project[0, -1, :, None] if self.bias else project.new_zeros(())
-            matrix = project[0, : self.channels].T
-            return torch.baddbmm(shift, matrix.expand(len(x), -1, -1), x.flatten(2)).transpose(1, 2)
-        kernels = project.transpose(1, 2)
-        bias = kernels[..., -1].reshape(-1) if self.bias else None
-        if self.bias:
-            kernels = kernels[..., :-1]
-        kernels = kernels.reshape(-1, x.shape[1] // self.groups, *self._kernel[1:])
-        small = F.conv2d(x, kernels, bias, groups=self.groups, **self._how)
-        small = small.reshape(len(x), self.groups, project.shape[-1], -1)
-        return small[:, 0].transpose(1, 2) if self.groups == 1 else small.transpose(2, 3).flatten(1, 2)
-
-    def output_side(self, cotangent: Tensor, project: Tensor | None) -> Tensor:
-        """P_oᵀ δ_s, group by group."""
-        maps = cotangent.flatten(2)
-        if self.groups == 1:
-            return (maps if project is None else mix(maps, project)).transpose(1, 2)
-        parts = maps.reshape(len(maps), self.groups, -1, maps.shape[-1])
-        matrix = torch.eye(self.outputs, dtype=maps.dtype, device=maps.device) if project is None else project
-        return torch.einsum("ngos,gok->ngsk", parts, matrix.reshape(self.groups, -1, matrix.shape[-1])).flatten(1, 2)
-
-    def squeezed(self, x: Tensor, project: Tensor) -> Tensor:
-        """The input's channels mixed into fewer, [n, m, H, W], with P_c [C, m]."""
-        return mix(x.flatten(2), project).reshape(len(x), -1, *x.shape[2:])
-
-    @property
-    def has_cotangent_patches(self) -> bool:
-        """Whether `cotangent_patches` is defined: stride 1, no groups, padding within the kernel."""
-        padding = self._how["padding"]
-        return (
-            not isinstance(padding, str)
-            and self.groups == 1
-            and set(self._how["stride"]) == {1}
-            and all(p <= reach for p, reach in zip(padding, self._reach, strict=True))
+    pattern = parameter_pattern(parameters)
+    every = {name: module for name, module in network.named_modules() if list(module.parameters(recurse=False))}
+    modules = {name: module for name, module in every.items() if pattern.search(name)}
+    if not modules:
+        raise ModelError(
+            f"There is no parameter to differentiate in {type(network).__name__} ({len(every)} layers have any)."
         )
-
-    def cotangent_patches(self, cotangent: Tensor) -> Tensor:
-        """δ_o,u-τ at every input position u and tap τ, [n, O·taps, H·W]."""
-        if self.taps == 1 and not any(self._how["padding"]):
-            return cotangent.flatten(2)
-        padding = tuple(reach - p for reach, p in zip(self._reach, self._how["padding"], strict=True))
-        patches = F.unfold(cotangent, self._kernel[1:], self._how["dilation"], padding)
-        return patches.reshape(len(patches), self.outputs, self.taps, -1).flip(2).flatten(1, 2)
-
-    @property
-    def _reach(self) -> tuple[int, ...]:
-        """How far the kernel reaches beyond its first tap, by dimension."""
-        return tuple(d * (k - 1) for d, k in zip(self._how["dilation"], self._kernel[1:], strict=True))
-
-    @property
-    def _is_pointwise(self) -> bool:
-        """Whether the input side is a product of the channels at each position, which is faster than a convolution."""
-        how = self._how
-        return self.groups == self.taps == 1 and set(how["stride"]) == {1} and not any(how["padding"])
-
-    @property
-    def channels(self) -> int:
-        """Input channels of a group."""
-        return self._kernel[0]
-
-    @property
-    def taps(self) -> int:
-        """Positions under the kernel."""
-        return math.prod(self._kernel[1:])
-
-    def _weight(self, gradient: Tensor) -> Tensor:
-        return gradient.reshape(*gradient.shape[:-1], *self._kernel)
+    kinds = {name: _kind(module) for name, module in modules.items()}
+    unknown = [name for name, kind in kinds.items() if kind is None]
+    if unknown:
+        shown = ", ".join(f"{name or '(the network itself)'} ({type(modules[name]).__name__})" for name in unknown[:5])
+        more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
+        known = ", ".join(kind.__name__ for kind, _ in _KINDS)
+        raise ModelError(
+            f"The gradient of the parameters of {shown}{more} isn't known layer by layer. Known are {known}. "
+            "Express the layer with these, or add it in whence/gradients/layers.py."
+        )
+    _require_untied(modules)
+    layers = {name: kind(name, modules[name]) for name, kind in kinds.items() if kind}
+    return Coverage(layers, modules, tuple(name for name in every if name not in modules))
 
 
-class EmbeddingLayer(ProductLayer):
-    """y_s = W[:, index_s]: the input side is one-hot, so P_iᵀ a_s is a row of P_i.
-
-    Raises:
-        ModelError: The layer rescales its weights or gradients.
-    """
-
-    def __init__(self, name: str, layer: nn.Embedding) -> None:
-        if layer.max_norm is not None or layer.scale_grad_by_freq:
-            raise ModelError(
-                f"The embedding {name!r} rescales its weights or gradients by what else is in the batch (max_norm or "
-                "scale_grad_by_freq), so it has no gradient of one example. Turn that off."
-            )
-        self._padding = layer.padding_idx
-        super().__init__(name, layer.embedding_dim, layer.num_embeddings, 1, False)
-
-    def input_side(self, x: Tensor, project: Tensor) -> Tensor:
-        """The rows of P_i at the indices; none for the padding."""
-        index = x.reshape(len(x), -1)
-        rows = project[0][index]
-        return rows if self._padding is None else rows * (index != self._padding)[..., None]
-
-    def _weight(self, gradient: Tensor) -> Tensor:
-        return gradient.transpose(-1, -2)
+def _kind(module: nn.Module) -> Callable[[str, Any], Layer] | None:
+    """What describes the layer, if its forward pass is that of its known class."""
+    own = "forward" in vars(module) or {key for key, _ in module.named_parameters(recurse=False)} - {"weight", "bias"}
+    for known, make in _KINDS:
+        if not own and isinstance(module, known) and type(module).forward is known.forward:
+            return make
+    return None
 
 
-def mix(maps: Tensor, project: Tensor) -> Tensor:
-    """Pᵀ maps of every row, [n, k, S], for maps [n, C, S] and P [C, k]."""
-    return torch.bmm(project.T.expand(len(maps), -1, -1), maps)
-
-
-def explicit(layer: ProductLayer, x: Tensor, cotangent: Tensor) -> Tensor:
-    """The weight gradient of every row, with the bias in its last column: the slow reference.
-
-    Args:
-        layer: Says what the sides are.
-        x: The layer's input, [n, ...].
-        cotangent: ∂f/∂(layer output), [n, ...].
-
-    Returns:
-        ∇W [n, O, I].
-
-    Example:
-        >>> layer = LinearLayer("proj", nn.Linear(2, 1))
-        >>> explicit(layer, torch.tensor([[3.0, 4.0]]), torch.tensor([[2.0]])).tolist()
-        [[[6.0, 8.0, 2.0]]]
-    """
-    identity = torch.eye(layer.inputs, dtype=cotangent.dtype, device=cotangent.device)
-    inputs = layer.input_side(x, identity.expand(layer.groups, -1, -1))
-    return torch.bmm(layer.output_side(cotangent, None).transpose(1, 2), inputs)
+def _require_untied(modules: dict[str, nn.Module]) -> None:
+    """Check that no parameter belongs to two layers."""
+    owner: dict[int, str] = {}
+    for name, module in modules.items():
+        for key, parameter in module.named_parameters(recurse=False):
+            label = f"{name}.{key}"
+            if id(parameter) in owner:
+                raise ModelError(
+                    f"{label} and {owner[id(parameter)]} are one parameter. Its gradient is the sum over both uses, "
+                    "which is taken only where one layer is called twice. Call one layer in both places, or untie them."
+                )
+            owner[id(parameter)] = label

@@ -1,9 +1,8 @@
 """Make features on disk: resumable, and extensible by more draws.
 
-Features state what they were made from (model, examples, compression) and how (draws, batch). More draws go on from the
-sums that are there and give, bit for bit, what all draws at once give. Examples are sorted by id and a file holds the
-examples of one canonical batch, so the last bits don't depend on the order in which examples were given, on how the
-files are shared among processes, or on interruptions.
+More draws go on from the sums that are there and give, bit for bit, what all draws at once give. Examples are sorted by
+id and a file holds the examples of one canonical batch, so the last bits don't depend on the order of the examples, on
+how the files are shared among processes, or on interruptions.
 """
 
 from __future__ import annotations
@@ -79,13 +78,7 @@ class FeatureJob:
         }
 
     def missing(self) -> dict[int, list[Feature]]:
-        """Return the kinds of features that are missing, by the number of draws that are there already.
-
-        Raises:
-            MismatchError: The features there were made from something else.
-            ConfigError: There are more draws already, the job has fewer than one draw for each group, or the features
-                there can't be extended.
-        """
+        """The kinds of features that are missing, by the number of draws that are there, which must fit the job."""
         if self.draws < GROUPS:
             raise ConfigError(
                 f"At least {GROUPS} draws are needed, one for each group of the standard errors; given {self.draws}."
@@ -114,35 +107,33 @@ class FeatureJob:
 def make_features(jobs: Sequence[FeatureJob], *, engine: Engine = DEFAULT) -> None:
     """Make the features of some jobs, or add the missing draws to those that are there.
 
-    Args:
-        jobs: The jobs, each with a folder of its own.
-        engine: Where work runs. Its report is called with (rows done, rows in all), a row being a draw of an example.
+    The engine's report is called with (rows done, rows in all), a row being a draw of an example.
 
     Raises:
         MismatchError: Features there were made from something else.
-        ConfigError: There are more draws already, or features can't be extended.
+        ConfigError: There are more draws already, fewer than one for each group are asked for, or features can't be
+            extended.
     """
     passes = [(job, before, kinds) for job in jobs for before, kinds in job.missing().items()]
     sizes = [len(Examples.read(job.examples)) * (job.draws - before) for job, before, _ in passes]
-    travel = all(job.spec.can_travel for job in jobs)
+    processes = engine if all(job.spec.can_travel for job in jobs) else replace(engine, workers=1)
     for first in range(0, len(passes), AT_ONCE):
-        together, rows_before = passes[first : first + AT_ONCE], sum(sizes[:first])
+        together, report = passes[first : first + AT_ONCE], _report_after(engine, sum(sizes[:first]), sum(sizes))
         with ExitStack() as stack:
             tasks = [task for job, before, kinds in together for task in _tasks(stack, job, before, kinds)]
-            processes = engine if travel else replace(engine, workers=1)
-            processes.reporting(_report_after(engine, rows_before, sum(sizes))).run(tasks)
+            processes.reporting(report).run(tasks)
         for job, before, kinds in together:
             for feature in kinds if before else ():
                 artefacts.discard(features_path(job.path, feature, before))
 
 
 def _report_after(engine: Engine, before: int, total: int) -> Report:
-    """Return a report of rows that come after others."""
+    """A report of rows that come after others."""
     return lambda done, _: engine.report(before + done, total)
 
 
 def _tasks(stack: ExitStack, job: FeatureJob, before: int, kinds: Sequence[Feature]) -> list[Task]:
-    """Open the artefacts of some kinds of features, and return the tasks that fill them in one pass."""
+    """The tasks that fill the artefacts of some kinds of features in one pass; the stack closes the artefacts."""
     ids = Examples.read(job.examples).ids
     parts: dict[Feature, Path] = {}
     for feature in kinds:
@@ -159,15 +150,12 @@ def _tasks(stack: ExitStack, job: FeatureJob, before: int, kinds: Sequence[Featu
 
 
 def make_shard(job: FeatureJob, number: int, before: int, parts: Mapping[Feature, Path], engine: Engine) -> None:
-    """Make the features of one batch of examples, after the draws that are there, and write them into `parts`.
-
-    Raises:
-        MismatchError: Model or examples changed since the job was made.
-    """
+    """Make the features of one batch of examples, after the draws that are there, and write them into `parts`."""
     files = {feature: part / shard_name(number) for feature, part in parts.items()}
     every = Examples.read(job.examples)
     rows = range(number * job.batch, min((number + 1) * job.batch, len(every)))
-    total = len(rows) * (job.draws - before)
+    draws = range(before, job.draws)
+    total = len(rows) * len(draws)
     if not all(file.exists() for file in files.values()):
         if every.fingerprint != job.fingerprint:
             raise MismatchError(f"{job.examples} changed while features were made. Run the command again.")
@@ -178,16 +166,8 @@ def make_shard(job: FeatureJob, number: int, before: int, parts: Mapping[Feature
             else Sums.empty(len(rows), collector.maps.width)
             for feature in parts
         }
-        add_draws(
-            model,
-            collector,
-            every.block(rows),
-            job.source,
-            range(before, job.draws),
-            sums,
-            job.batch,
-            engine.reporting(lambda done, _: engine.report(len(rows) * done, total)),
-        )
+        by_rows = engine.reporting(lambda done, _: engine.report(len(rows) * done, total))
+        add_draws(model, collector, every.block(rows), job.source, draws, sums, job.batch, by_rows)
         for feature, file in files.items():
             write_sums(file, sums[feature], job.precision)
     engine.report(total, total)

@@ -30,18 +30,7 @@ from whence.errors import ConfigError
 
 
 def signs(stream: str, index: np.ndarray, count: int) -> Tensor:
-    """Return random signs of draws, float32 [n, count] of -1 and 1: a pure function of (stream, draw index).
-
-    Args:
-        stream: What they are for; signs of another stream are independent.
-        index: Draw index of every row, [n].
-        count: Signs per row.
-
-    Example:
-        >>> both = signs("output", np.array([0, 1, 0]), 1000)
-        >>> bool((both[0] == both[2]).all()), abs(float((both[0] * both[1]).mean())) < 0.1
-        (True, True)
-    """
+    """Random signs of draws, float32 [n, count] of -1 and 1: a pure function of (stream, draw index)."""
     different, place = np.unique(index, return_inverse=True)
     key = np.repeat(keys(f"signs {stream}", 0, [""]), len(different), 0)
     words = bits(key, different, -(-count // 32)).astype("<u4")
@@ -51,14 +40,7 @@ def signs(stream: str, index: np.ndarray, count: int) -> Tensor:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The output of the network for a batch, and the target.
-
-    Attributes:
-        output: o, [n, C, H, W].
-        target: y, [n, C, H, W].
-        weight: w_t of every row, [n]; see `Process.elbo_weight`.
-        index: Draw index of every row, [n]; default 0.
-    """
+    """The output o and its target y for a batch, [n, C, H, W], with w_t (`Process.elbo_weight`) and draw index [n]."""
 
     output: Tensor
     target: Tensor
@@ -87,13 +69,6 @@ class Readout:
         gradient: D ∂f/∂o, [n, C, H, W]; `cotangent` divides by D.
         apart: Whether gradients are multiplied by random signs of their draw. Then inner products of sums over draws
             are, in expectation, sums of inner products at the same draw.
-
-    Example:
-        >>> outcome = Outcome(torch.full((1, 1, 2, 2), 3.0), torch.ones(1, 1, 2, 2), torch.ones(1))
-        >>> READOUTS["loss"].value(outcome).tolist()
-        [4.0]
-        >>> READOUTS["loss"].cotangent(outcome).flatten().tolist()
-        [1.0, 1.0, 1.0, 1.0]
     """
 
     name: str
@@ -133,15 +108,7 @@ READOUTS: dict[str, Readout] = {
 
 
 def readout(name: str) -> Readout:
-    """Return the readout of that name.
-
-    Raises:
-        ConfigError: There is none.
-
-    Example:
-        >>> readout("mean").name
-        'mean'
-    """
+    """The readout of that name."""
     if name not in READOUTS:
         raise ConfigError(f"There is no readout {name!r}; there are {', '.join(READOUTS)}.")
     return READOUTS[name]
@@ -150,18 +117,6 @@ def readout(name: str) -> Readout:
 def outcome(
     model: DiffusionModel, output: Tensor, x: Tensor, t: Tensor, noise: Tensor, index: np.ndarray | None = None
 ) -> Outcome:
-    """Return what the readouts need of a batch.
-
-    Args:
-        model: Gives the target and the schedule.
-        output: What the network returned, [n, C, H, W].
-        x: Clean images [n, C, H, W].
-        t: Timesteps int64 [n].
-        noise: Noise [n, C, H, W].
-        index: Draw index of every row, [n].
-
-    Returns:
-        Output (detached, float32), target, weight and index.
-    """
+    """What the readouts need of a batch: the output (detached, float32), target, weight and draw index."""
     detached = output.detach().float()
     return Outcome(detached, model.process.target(x, t, noise), model.process.elbo_weight(t), index)

@@ -45,11 +45,7 @@ class StoredFeatures:
 
     @classmethod
     def open(cls, folder: Path, feature: Feature) -> StoredFeatures:
-        """Return the features of a kind in a folder, after a check of their files against their hashes.
-
-        Raises:
-            ArtefactError: There are none, or they are damaged.
-        """
+        """The features of a kind in a folder, after a check of their files against their hashes."""
         counts = draw_counts(folder / feature.name)
         if not counts:
             raise ArtefactError(f"{folder} holds no features of {feature.name!r}. Make them with `whence attribute`.")

@@ -6,26 +6,121 @@ With examples Φ [N, p], queries Φ_q [Q, p], K = ΦᵀΦ + λI and λ = c · tr
     leverage   h_n  = φ_nᵀ K⁻¹ φ_n
     relative   ‖K⁻¹ φ_n‖
 
-At the first damping it is solved (`solved.py`); a second one is worth the eigendecomposition that serves all dampings
-(`decomposed.py`).
+The first damping is solved by a Cholesky factor (`Solution`); a second one is worth the eigendecomposition that serves
+all dampings (`Decomposition`). Both are of ΦᵀΦ [p, p] if p ≤ N, else of ΦΦᵀ [N, N].
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from functools import cached_property
 
+import torch
 from torch import Tensor
 
 from whence.errors import ConfigError
-from whence.kernel.algebra import norms, product
-from whence.kernel.decomposed import Decomposed
-from whence.kernel.solved import Solved
+from whence.kernel.algebra import BLOCK, norms, product, rotated
 
 #: λ below this share of the norm of the matrix would be lost in rounding errors.
 SMALLEST = 1e-13
 #: λ below this share of the norm is left to the eigendecomposition.
 SOLVABLE = 1e-9
+#: Eigenvalues below this share of the largest one are rounding errors of 0.
+ZERO = 1e-14
+
+
+@dataclass(frozen=True, eq=False)
+class Decomposition:
+    """Scores, leverage and relative divisor at every λ, as sums over the r eigenvalues that are not 0.
+
+    V [p, r] is an orthogonal basis of the features' span in which ΦᵀΦ is diag(Λ), A = ΦV, B = Φ_qV, and
+    S = B diag(1/(Λ + λ)) Aᵀ. If p ≤ N, V comes from ΦᵀΦ = VΛVᵀ; otherwise from ΦΦᵀ = UΛUᵀ, with A = U√Λ and
+    B = Φ_qΦᵀU/√Λ, and V is never formed.
+    """
+
+    eigenvalues: Tensor  # Λ [r], in ascending order
+    examples: Tensor  # A [N, r]
+    queries: Tensor  # B [Q, r]
+
+    @classmethod
+    def of(cls, gram: Tensor, examples: Tensor, queries: Tensor) -> Decomposition:
+        """Decompose the matrix `gram` of features Φ [N, p] and Φ_q [Q, p]."""
+        values, basis = torch.linalg.eigh(gram)
+        above = int((values <= ZERO * values[-1]).sum())
+        values, basis = values[above:], basis[:, above:]
+        if examples.shape[1] <= examples.shape[0]:
+            return cls(values, rotated(examples, basis), rotated(queries, basis))
+        basis[gram.diagonal() == 0] = 0
+        root = values.sqrt()
+        return cls(values, basis * root, product(queries.T, examples.T) @ basis / root)
+
+    def scores(self, strength: float) -> Tensor:
+        """B diag(1/(Λ + λ)) Aᵀ [Q, N]."""
+        return self.queries / (self.eigenvalues + strength) @ self.examples.T
+
+    def leverage(self, strength: float) -> Tensor:
+        """h_n = Σ_r A_nr² / (Λ_r + λ), [N]."""
+        return self._quadratic(1 / (strength + self.eigenvalues))
+
+    def relative(self, strength: float) -> Tensor:
+        """√(Σ_r A_nr² / (Λ_r + λ)²), [N]."""
+        return self._quadratic((strength + self.eigenvalues).pow(-2)).sqrt()
+
+    def _quadratic(self, weights: Tensor) -> Tensor:
+        return torch.cat([rows.square() @ weights for rows in torch.split(self.examples, BLOCK)])
+
+
+@dataclass(frozen=True, eq=False)
+class Solution:
+    """Scores, leverage and relative divisor at one λ; it costs a fiftieth of an eigendecomposition."""
+
+    gram: Tensor  # ΦᵀΦ or ΦΦᵀ, float64
+    examples: Tensor  # Φ [N, p]
+    queries: Tensor  # Φ_q [Q, p]
+    strength: float  # λ
+
+    @property
+    def _primal(self) -> bool:
+        return self.examples.shape[1] <= self.examples.shape[0]
+
+    @cached_property
+    def _factor(self) -> Tensor:
+        """L with LLᵀ = K."""
+        matrix = self.gram.clone()
+        matrix.diagonal().add_(self.strength)
+        factor: Tensor = torch.linalg.cholesky(matrix)
+        return factor
+
+    def scores(self) -> Tensor:
+        """Φ_q(ΦᵀΦ + λI)⁻¹Φᵀ = Φ_qΦᵀ(ΦΦᵀ + λI)⁻¹, [Q, N]."""
+        if not self._primal:
+            return torch.cholesky_solve(product(self.examples.T, self.queries.T), self._factor).T
+        solved = torch.cholesky_solve(self.queries.double().T, self._factor).T
+        return torch.cat([solved @ rows.double().T for rows in torch.split(self.examples, BLOCK)], 1)
+
+    def leverage(self) -> Tensor:
+        """h_n = ‖L⁻¹φ_n‖², the diagonal of (ΦΦᵀ + λI)⁻¹ΦΦᵀ, [N]."""
+        if not self._primal:
+            return (self._inverse * self.gram).sum(1).clamp_min_(0)
+        parts = (torch.linalg.solve_triangular(self._factor, rows, upper=False) for rows in self._columns())
+        return torch.cat([part.square().sum(0) for part in parts])
+
+    def relative(self) -> Tensor:
+        """‖(ΦᵀΦ + λI)⁻¹φ_n‖ = ‖Φᵀ(ΦΦᵀ + λI)⁻¹e_n‖, [N]."""
+        if not self._primal:
+            blocks = torch.split(self._inverse, BLOCK, 1)
+            return torch.cat([torch.linalg.vector_norm(product(self.examples, block), dim=0) for block in blocks])
+        parts = (torch.cholesky_solve(rows, self._factor) for rows in self._columns())
+        return torch.cat([torch.linalg.vector_norm(part, dim=0) for part in parts])
+
+    def _columns(self) -> list[Tensor]:
+        return [rows.double().T for rows in torch.split(self.examples, BLOCK)]
+
+    @cached_property
+    def _inverse(self) -> Tensor:
+        """(ΦΦᵀ + λI)⁻¹ [N, N]."""
+        return torch.cholesky_solve(torch.eye(len(self.gram), dtype=torch.float64), self._factor)
 
 
 class Kernel:
@@ -35,19 +130,13 @@ class Kernel:
     features in float64. Rounding errors stay below about 1e-15 Λ_max / λ of the largest value, or 1e-6 where p > N for
     `relative`.
 
-    Attributes:
-        norms: ‖φ_n‖ of every example [N].
-
-    Args:
-        examples: Φ [N, p], usually float32.
-        queries: Φ_q [Q, p].
+    `examples` are Φ [N, p], usually float32, and `queries` Φ_q [Q, p]; `norms` are ‖φ_n‖ [N].
 
     Raises:
         ConfigError: There are no examples or no features, or queries have another width than examples.
         NotFiniteError: A feature is not finite.
 
     Example:
-        >>> import torch
         >>> kernel = Kernel(torch.tensor([[3.0, 0.0], [0.0, 1.0]]), torch.tensor([[1.0, 1.0]]))
         >>> kernel.absolute(1.4)  # 1.4 times the mean of the eigenvalues 9 and 1
         7.0
@@ -60,7 +149,7 @@ class Kernel:
     def __init__(self, examples: Tensor, queries: Tensor) -> None:
         self.norms, _ = norms(examples, queries)
         self._features = examples, queries
-        self._solved: tuple[float, Solved] | None = None
+        self._solved: tuple[float, Solution] | None = None
         self._last: tuple[float, Tensor] | None = None
 
     @cached_property
@@ -76,8 +165,8 @@ class Kernel:
         return float(self._gram.norm())
 
     @cached_property
-    def _decomposed(self) -> Decomposed:
-        return Decomposed.of(self._gram, *self._features)
+    def _decomposed(self) -> Decomposition:
+        return Decomposition.of(self._gram, *self._features)
 
     @property
     def eigenvalues(self) -> Tensor:
@@ -118,9 +207,9 @@ class Kernel:
         strength, solved = self.absolute(damping), self._at(damping)
         return solved.relative() if solved else self._decomposed.relative(strength)
 
-    def _at(self, damping: float) -> Solved | None:
+    def _at(self, damping: float) -> Solution | None:
         """The solution at the first damping; None where the eigendecomposition is to be used."""
         strength = self.absolute(damping)
         if self._solved is None and strength >= SOLVABLE * self._norm:
-            self._solved = damping, Solved(self._gram, *self._features, strength)
+            self._solved = damping, Solution(self._gram, *self._features, strength)
         return self._solved[1] if self._solved and self._solved[0] == damping else None

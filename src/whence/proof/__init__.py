@@ -1,9 +1,9 @@
 """Certificates and proofs: what anyone can check of an ensemble whose root hash was published.
 
-document, merkle, root              strict JSON, Merkle trees, the hash that is published
-certificate, statements             a picture without some units, and its sentences
+document, root                      strict JSON; Merkle trees, and the hash that is published
+certificate, make_certificate       a picture without some units, and its sentences
 image_proof                         an image is, or is not, among the training images
-document_checks, run_checks, retraining_checks, verification     what is checked, and the verdict
+document_checks, run_checks, verification     what is checked, and the verdict
 """
 
 from whence.proof.certificate import Certificate

@@ -1,7 +1,7 @@
 """Strict documents: JSON in which every field is checked, or which is refused.
 
-Every document states its own fingerprint, the SHA-256 of everything else in it, so that a change is noticed. Anyone can
-still seal another document; only a root hash from another source shows that.
+Every document states its own fingerprint, so that a change is noticed. Anyone can still seal another document; only a
+root hash from another source shows that.
 """
 
 from __future__ import annotations
@@ -32,12 +32,9 @@ class StrictModel(BaseModel):
 
 
 class Document(StrictModel):
-    """A document that states its own fingerprint.
+    """A document that states its own fingerprint, the SHA-256 (hex) of the canonical JSON of all other fields.
 
     A ``require...`` method returns its finding in words, or raises ProofError if the check fails.
-
-    Attributes:
-        fingerprint: SHA-256 (hex) of the canonical JSON of all other fields.
     """
 
     fingerprint: Hash
@@ -67,11 +64,7 @@ class Document(StrictModel):
 
 
 def read_text(path: Path) -> str:
-    """Return the content of a document's file.
-
-    Raises:
-        ProofError: It is missing, too large or not text.
-    """
+    """Return the content of a document's file, or raise ProofError if it is missing, too large or not text."""
     try:
         if path.stat().st_size > MAX_BYTES:
             raise ProofError(f"{path} is larger than {MAX_BYTES >> 20} MiB: no certificate or proof.")
@@ -83,15 +76,7 @@ def read_text(path: Path) -> str:
 
 
 def parse(text: str, kind: TypeAdapter[D], name: str = "the document") -> D:
-    """Return the document in a JSON text.
-
-    Args:
-        text: JSON.
-        kind: The types that are allowed.
-        name: Its name in messages.
-
-    Returns:
-        The document, every field checked.
+    """Return the document in a JSON text, of one of the types in `kind`, every field checked; messages call it `name`.
 
     Raises:
         ProofError: It is not JSON, uses a key twice, has a number that is not finite, or a field is missing, unknown or

@@ -9,18 +9,16 @@ import struct
 from whence import artefacts
 from whence.config import Config, SamplerConfig
 from whence.data.image_files import header
-from whence.data.pixels import decode
-from whence.ensemble.members import member_name
+from whence.data.pixels import decode, header
+from whence.ensemble.model import member_name
 from whence.ensemble.training import member_config
 from whence.errors import ConfigError, DataError, ProofError
-from whence.proof import statements
 from whence.proof.certificate import Certificate, Content, Picture
 
 
 def require_words(certificate: Certificate) -> str:
     """Check that the sentences are those that the fields give."""
-    sentences = certificate.statement, certificate.proven, certificate.not_proven
-    if sentences != (statements.statement(certificate), statements.PROVEN, statements.not_proven(certificate)):
+    if any(getattr(certificate, name) != stated for name, stated in certificate.words().items()):
         raise ProofError("The statement in words is not what the fields say.")
     return "the sentences are those that the fields give"
 

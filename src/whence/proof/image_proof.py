@@ -15,26 +15,20 @@ from whence import artefacts
 from whence.data.pixels import decode
 from whence.ensemble import Ensemble
 from whence.errors import DataError, ProofError
-from whence.proof import statements
 from whence.proof.certificate import Example
 from whence.proof.document import Hash
-from whence.proof.merkle import Neighbour
-from whence.proof.root import ProofDocument, commit
+from whence.proof.root import Neighbour, ProofDocument, commit
 
 
 class ImageProof(ProofDocument):
-    """The fields that both kinds of proof have.
-
-    Attributes:
-        image: Fingerprint of the image: SHA-256 of its size and pixels.
-    """
+    """The fields of both kinds of proof; `image` is the fingerprint of the image: SHA-256 of its size and pixels."""
 
     kind: str
     image: Hash
 
     def require_words(self) -> str:
         """Check that the sentence is the one that the fields give."""
-        if self.statement != statements.image_statement(self.kind, self.root, self.image, self.root_of.images.leaves):
+        if self.statement != image_statement(self.kind, self.root, self.image, self.root_of.images.leaves):
             raise ProofError("The statement in words is not what the fields say.")
         return "the sentence is the one that the fields give"
 
@@ -49,11 +43,7 @@ class ImageProof(ProofDocument):
 
 
 class Membership(ImageProof):
-    """The proof that an image is one or more of the training images.
-
-    Attributes:
-        examples: The training examples with these pixels.
-    """
+    """The proof that an image is one or more of the training images; `examples` are those with its pixels."""
 
     kind: Literal["membership"]
     examples: Annotated[tuple[Example, ...], Field(min_length=1)]
@@ -70,12 +60,7 @@ class Membership(ImageProof):
 
 
 class Absence(ImageProof):
-    """The proof that an image is none of the training images.
-
-    Attributes:
-        left: The last training image whose fingerprint is smaller.
-        right: The first whose fingerprint is larger.
-    """
+    """The proof that an image is none of the training images, by the two of them between which it would stand."""
 
     kind: Literal["absence"]
     left: Neighbour | None
@@ -88,11 +73,7 @@ class Absence(ImageProof):
 
 
 def prove(ensemble: Ensemble, image: str | Path | np.ndarray) -> Membership | Absence:
-    """Return the proof that an image is, or is not, among the training images.
-
-    Args:
-        ensemble: A whole ensemble.
-        image: An image file, or uint8 pixels [C, H, W].
+    """Return the proof that an image, a file or uint8 pixels [C, H, W], is or is not among the training images.
 
     Raises:
         DataError: It is no image, or of another size than the training images.
@@ -105,7 +86,7 @@ def prove(ensemble: Ensemble, image: str | Path | np.ndarray) -> Membership | Ab
     kind = "membership" if positions else "absence"
     fields: dict[str, Any] = {
         "kind": kind,
-        "statement": statements.image_statement(kind, root, fingerprint, leaves),
+        "statement": image_statement(kind, root, fingerprint, leaves),
         "root": root,
         "root_of": trees.root,
         "image": fingerprint,
@@ -138,3 +119,13 @@ def image_fingerprint(image: str | Path | np.ndarray, size: tuple[int, int, int]
             f"{'x'.join(map(str, size))}."
         )
     return artefacts.digest("x".join(map(str, size)).encode() + b":" + image.tobytes())
+
+
+def image_statement(kind: str, root: str, fingerprint: str, leaves: int) -> str:
+    """The claim of a proof about one image."""
+    verb = "is" if kind == "membership" else "is not"
+    return (
+        f"The image whose pixels have the SHA-256 {fingerprint[:12]} {verb} among the {leaves:,} training images of "
+        f"the root {root[:12]}. This is about exactly these pixels: a copy that was cropped, scaled or compressed "
+        "again is another image."
+    )

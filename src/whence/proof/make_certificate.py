@@ -1,28 +1,29 @@
-"""Making a certificate."""
+"""Making a certificate. It lists near-duplicates: images that look like those of the units, and that survivors saw."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
+
 from whence import artefacts
+from whence.data import Dataset
 from whence.engine import DEFAULT, Engine
 from whence.ensemble import Ensemble, ablate
-from whence.ensemble.members import member_name, member_path
+from whence.ensemble.model import member_name, member_path
 from whence.errors import ConfigError
-from whence.proof import statements
-from whence.proof.certificate import Certificate, Content, Example, Picture, Survivor, Unit
-from whence.proof.near_duplicates import near_duplicates, training_rows
+from whence.proof.certificate import Certificate, Content, Example, NearDuplicate, Picture, Survivor, Unit
 from whence.proof.root import EnsembleTrees, code_word, commit
 
+#: Images listed for each image of the units. All identical images are listed.
+NEAREST = 3
+#: Pixels of training images that are held as floats at a time.
+CHUNK = 2**23
 
-def certify(
-    ensemble: Ensemble,
-    sample: str,
-    units: Sequence[str],
-    *,
-    engine: Engine = DEFAULT,
-) -> Certificate:
+
+def certify(ensemble: Ensemble, sample: str, units: Sequence[str], *, engine: Engine = DEFAULT) -> Certificate:
     """Return the certificate of a picture without some units. The picture is drawn if it is not there yet.
 
     Args:
@@ -64,13 +65,7 @@ def certify(
         "near": near,
         "environment": artefacts.environment(),
     }
-    draft = Certificate.model_construct(**fields)
-    return Certificate.sealed(
-        **fields,
-        statement=statements.statement(draft),
-        proven=statements.PROVEN,
-        not_proven=statements.not_proven(draft),
-    )
+    return Certificate.sealed(**fields, **Certificate.model_construct(**fields).words())
 
 
 def _ids(trees: EnsembleTrees, unit: str) -> list[str]:
@@ -96,3 +91,49 @@ def _example(trees: EnsembleTrees, id: str) -> Example:
 def _survivor(ensemble: Ensemble, member: int) -> Survivor:
     run = Content.of(artefacts.read_manifest(member_path(ensemble.path, member), "model"))
     return Survivor(member=member, fingerprint=ensemble.manifest.parts[member_name(member)], run=run)
+
+
+def training_rows(trees: EnsembleTrees, members: Sequence[int]) -> np.ndarray:
+    """Indices of the training examples that at least one of the members trained on, ascending."""
+    rows = [trees.ensemble.codebook.examples(member, trees.data) for member in members]
+    return np.unique(np.concatenate(rows))
+
+
+def near_duplicates(data: Dataset, units: Sequence[str], rows: np.ndarray) -> tuple[NearDuplicate, ...]:
+    """Return for every image of the units the `NEAREST` other images by pixels, and all identical ones.
+
+    `rows` are the examples that survivors trained on, none of them of the units. Pairs are in the order of the units'
+    images in the data, nearest first, ties by id.
+
+    Example:
+        >>> pixels = np.array([0, 0, 255, 51], np.uint8).reshape(4, 1, 1, 1)
+        >>> data = Dataset(("a", "b", "c", "d"), pixels, (("u",), ("v",), ("v",), ("v",)), (None,) * 4)
+        >>> [(duplicate.id, duplicate.distance) for duplicate in near_duplicates(data, ["u"], np.array([1, 2, 3]))]
+        [('b', 0.0), ('d', 0.2), ('c', 1.0)]
+    """
+    removed = np.unique(np.concatenate([data.examples_of(unit) for unit in units]))
+    nearest: dict[int, list[tuple[int, str]]] = {int(n): [] for n in removed}
+    for block, squares in _squared_distances(data, removed, rows):
+        for n, line in zip(removed.tolist(), squares.tolist(), strict=True):
+            candidates = [(int(square), data.ids[row]) for square, row in zip(line, block, strict=True)]
+            nearest[n] = _nearest(nearest[n] + candidates)
+    return tuple(
+        NearDuplicate(of=data.ids[n], id=id, distance=math.sqrt(square) / 255, identical=square == 0)
+        for n, pairs in nearest.items()
+        for square, id in pairs
+    )
+
+
+def _nearest(pairs: list[tuple[int, str]]) -> list[tuple[int, str]]:
+    return [pair for k, pair in enumerate(sorted(pairs)) if k < NEAREST or pair[0] == 0]
+
+
+def _squared_distances(data: Dataset, removed: np.ndarray, rows: np.ndarray) -> Iterator[tuple[list[int], np.ndarray]]:
+    """Yield blocks of rows and their squared distances in grey levels, float64 [R, n]: whole numbers, hence exact."""
+    few = data.pixels[removed].reshape(len(removed), -1).astype(np.float64)
+    norms = (few**2).sum(axis=1)
+    step = max(1, CHUNK // few.shape[1])
+    for start in range(0, len(rows), step):
+        block = rows[start : start + step]
+        many = data.pixels[block].reshape(len(block), -1).astype(np.float64)
+        yield block.tolist(), norms[:, None] + (many**2).sum(axis=1) - 2 * few @ many.T

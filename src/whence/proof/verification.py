@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -14,30 +15,31 @@ from pydantic import Field, TypeAdapter
 
 from whence.engine import DEFAULT, Engine
 from whence.errors import ConfigError, WhenceError
-from whence.proof import document_checks
+from whence.proof import document_checks, run_checks
 from whence.proof.certificate import Certificate
 from whence.proof.document import parse, read_text
 from whence.proof.image_proof import Absence, Membership
-from whence.proof.retraining_checks import choose_member, require_retrained
 from whence.proof.root import EnsembleTrees
-from whence.proof.run_checks import open_run, require_all_near_duplicates, require_records, require_redrawn
 
 Proof = Certificate | Membership | Absence
 _PROOF: TypeAdapter[Proof] = TypeAdapter(Annotated[Proof, Field(discriminator="kind")])
 
+#: The checks of a certificate that need no run directory, by name.
+CERTIFICATE_CHECKS = {
+    "members": document_checks.require_members,
+    "units": document_checks.require_units,
+    "survivors": document_checks.require_survivors,
+    "picture": document_checks.require_picture,
+    "near-duplicates": document_checks.require_near_duplicates,
+    "words": document_checks.require_words,
+}
 #: Name of a check, and the function that returns its finding or raises why the check fails.
 Step = tuple[str, Callable[[], str]]
 
 
 @dataclass(frozen=True)
 class Check:
-    """One check.
-
-    Attributes:
-        name: What was checked.
-        ok: Whether it holds; None if it was not checked.
-        detail: The finding, or why it was not checked.
-    """
+    """One check: what was checked, whether it holds (None: it was not checked), and the finding, or why not checked."""
 
     name: str
     ok: bool | None
@@ -89,10 +91,7 @@ class Verification:
         return "VERIFIED" + (f", except for what was not checked: {'; '.join(unchecked)}" if unchecked else "")
 
     def stage(self, steps: Sequence[Step]) -> None:
-        """Carry out checks that don't depend on each other.
-
-        If a check of an earlier stage failed, they are not carried out, because they rely on the earlier ones.
-        """
+        """Carry out checks that don't depend on each other, but rely on earlier ones: none of those may have failed."""
         if self.ok:
             self.checks += [Check(name, *_outcome(step)) for name, step in steps]
         else:
@@ -104,20 +103,12 @@ class Verification:
 
 
 def read_proof(path: str | Path) -> Proof:
-    """Return the certificate or proof in a file; only its form is checked.
-
-    Raises:
-        ProofError: The file is missing, or holds neither.
-    """
+    """Return the certificate or proof in a file; only its form is checked. A ProofError if the file holds neither."""
     return parse_proof(read_text(Path(path)), str(path))
 
 
 def parse_proof(text: str, name: str = "the document") -> Proof:
-    """Return the certificate or proof in a JSON text.
-
-    Raises:
-        ProofError: It is neither.
-    """
+    """Return the certificate or proof in a JSON text, or raise ProofError if it is neither."""
     return parse(text, _PROOF, name)
 
 
@@ -159,7 +150,8 @@ def verify(
         if image is not None:
             raise ConfigError("--image belongs to a proof about one image; this is a certificate.")
         retrained = _retrained_member(proof, run, retrain_one, member)
-        _check_document(result, proof, root, _certificate_steps(proof))
+        steps = [(name, partial(check, proof)) for name, check in CERTIFICATE_CHECKS.items()]
+        _check_document(result, proof, root, steps)
         _check_run(result, proof, run, retrained, engine)
     else:
         if retrain_one or member is not None:
@@ -168,7 +160,7 @@ def verify(
         if image is None:
             result.skip("image", "without --image, which picture has this fingerprint is not checked")
         if run is not None:
-            result.stage([("run", lambda: _run_finding(open_run(Path(run), proof.root_of)))])
+            result.stage([("run", lambda: _run_finding(run_checks.open_run(Path(run), proof.root_of)))])
     return result
 
 
@@ -182,24 +174,13 @@ def _outcome(step: Callable[[], str]) -> tuple[bool, str]:
         return False, f"this could not be checked ({type(error).__name__}: {error})"
 
 
-def _check_document(result: Verification, proof: Proof, root: str | None, steps: list[Step]) -> None:
+def _check_document(result: Verification, proof: Proof, root: str | None, steps: Sequence[Step]) -> None:
     """Carry out all checks that need no run in one stage, because together the failures show best what was changed."""
     published = [("published root", partial(proof.require_published, root))] if root is not None else []
     if root is None:
         result.skip("published root", "without --root, nothing ties this to what was published before")
     first: list[Step] = [("parts of the root", proof.require_root), *published]
     result.stage([*first, *steps, ("document", proof.require_unchanged)])
-
-
-def _certificate_steps(certificate: Certificate) -> list[Step]:
-    return [
-        ("members", partial(document_checks.require_members, certificate)),
-        ("units", partial(document_checks.require_units, certificate)),
-        ("survivors", partial(document_checks.require_survivors, certificate)),
-        ("picture", partial(document_checks.require_picture, certificate)),
-        ("near-duplicates", partial(document_checks.require_near_duplicates, certificate)),
-        ("words", partial(document_checks.require_words, certificate)),
-    ]
 
 
 def _image_steps(proof: Membership | Absence, image: str | Path | np.ndarray | None) -> list[Step]:
@@ -210,12 +191,16 @@ def _image_steps(proof: Membership | Absence, image: str | Path | np.ndarray | N
 def _retrained_member(
     certificate: Certificate, run: str | Path | None, retrain_one: bool, member: int | None
 ) -> int | None:
-    """The member to retrain, if any."""
+    """The member to retrain, if any: the given one, or one that nobody could foresee."""
     if not retrain_one and member is None:
         return None
     if run is None:
         raise ConfigError("To retrain a member, give the run directory with --run.")
-    return choose_member(certificate, member)
+    if member is None:
+        return secrets.choice(certificate.members)
+    if member not in certificate.members:
+        raise ConfigError(f"Member {member} did not draw the picture; those that did are {certificate.members}.")
+    return member
 
 
 def _check_run(
@@ -227,17 +212,17 @@ def _check_run(
     opened: list[EnsembleTrees] = []
 
     def open_once() -> str:
-        opened.append(open_run(Path(run), certificate.root_of))
+        opened.append(run_checks.open_run(Path(run), certificate.root_of))
         return _run_finding(opened[0])
 
     result.stage([("run", open_once)])
     steps: list[Step] = [
-        ("records", lambda: require_records(certificate, opened[0])),
-        ("remaining near-duplicates", lambda: require_all_near_duplicates(certificate, opened[0])),
-        ("picture drawn again", lambda: require_redrawn(certificate, opened[0].ensemble, engine)),
+        ("records", lambda: run_checks.require_records(certificate, opened[0])),
+        ("remaining near-duplicates", lambda: run_checks.require_all_near_duplicates(certificate, opened[0])),
+        ("picture drawn again", lambda: run_checks.require_redrawn(certificate, opened[0].ensemble, engine)),
     ]
     if retrained is not None:
-        steps.append(("retraining", lambda: require_retrained(opened[0], retrained, engine)))
+        steps.append(("retraining", lambda: run_checks.require_retrained(opened[0], retrained, engine)))
     result.stage(steps)
     if retrained is None:
         result.skip("retraining", "without --retrain-one, the records are the holder's word")

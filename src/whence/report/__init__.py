@@ -17,28 +17,17 @@ __all__ = ["PAGES", "Page", "page_of", "write_report"]
 
 @dataclass(frozen=True)
 class Page:
-    """A kind of page.
+    """A kind of page."""
 
-    Attributes:
-        content: What the page is about, as a plural: ``scores``.
-        write: The function that writes it, from a folder and a file; None for ``report.html`` in the folder.
-    """
-
-    content: str
-    write: Callable[[Path, Path | None], Path]
+    content: str  # what the page is about, as a plural: ``scores``
+    write: Callable[[Path, Path | None], Path]  # from a folder and a file; None for ``report.html`` in the folder
 
 
 ENSEMBLE = Page("ensembles", lambda folder, out: write_report(Ensemble.open(folder), out))
 SCORES = Page("scores", write_scores_report)
 CREDIT = Page("shares", write_credit_report)
 #: The page of each kind of artefact. A folder that holds several kinds has the page of the first of them.
-PAGES = {
-    "credit": CREDIT,
-    "credit study": CREDIT,
-    "scores": SCORES,
-    "attribution": SCORES,
-    "ensemble": ENSEMBLE,
-}
+PAGES = {"credit": CREDIT, "credit study": CREDIT, "scores": SCORES, "attribution": SCORES, "ensemble": ENSEMBLE}
 
 
 def page_of(folder: Path) -> Page:

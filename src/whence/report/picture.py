@@ -28,21 +28,10 @@ class Picture:
 
 
 def data_uri(pixels: np.ndarray, longest: int = LARGE) -> str:
-    """Return the PNG data URI of a picture uint8 [C, H, W], shrunk where a side is above `longest`.
-
-    Example:
-        >>> data_uri(np.zeros((1, 8, 8), np.uint8)).startswith("data:image/png;base64,iVBOR")
-        True
-    """
-    return "data:image/png;base64," + base64.b64encode(images.png(_shrink(pixels, longest))).decode("ascii")
-
-
-def _shrink(pixels: np.ndarray, longest: int) -> np.ndarray:
-    """The picture uint8 [C, H, W] with its longer side at most `longest`; small ones as they are."""
+    """Return the PNG data URI of a picture uint8 [C, H, W], shrunk where a side is above `longest`."""
     height, width = pixels.shape[-2:]
     factor = longest / max(height, width)
-    if factor >= 1:
-        return pixels
-    size = (max(1, round(width * factor)), max(1, round(height * factor)))
-    planes = [Image.fromarray(plane).resize(size, Image.Resampling.BOX) for plane in pixels]
-    return np.stack([np.asarray(plane) for plane in planes])
+    if factor < 1:
+        size = (max(1, round(width * factor)), max(1, round(height * factor)))
+        pixels = np.stack([np.asarray(Image.fromarray(plane).resize(size, Image.Resampling.BOX)) for plane in pixels])
+    return "data:image/png;base64," + base64.b64encode(images.png(pixels)).decode("ascii")

@@ -1,13 +1,13 @@
-"""Parts of plots, as SVG inside the page. Text has the size of the page's text at every width.
+"""Plots and bars, as SVG inside the page. Text has the size of the page's text at every width.
 
-Marks lie in a square that is stretched over the plot; lines, dots and text keep their size. The y axis
-of the square points down. Every plot has a title and a description for those who can't see it.
+Marks lie in a square, with the y axis down, that is stretched over the plot; lines, dots and text keep their size.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from markupsafe import Markup
 
@@ -16,7 +16,7 @@ SIDE = 2000
 
 
 def frame(parts: Sequence[Markup], anchor: str, title: str, description: str, axes: tuple[str, str]) -> Markup:
-    """An SVG image with title, description and names of the axes, y first."""
+    """A plot with a title and a description, for those who can't see it, and the names of the axes, y first."""
     return Markup(
         '<svg class="plot" role="img" aria-labelledby="{0}-title" aria-describedby="{0}-desc">'
         '<title id="{0}-title">{1}</title><desc id="{0}-desc">{2}</desc>{3}'
@@ -50,9 +50,8 @@ def along(value: float, low: float, high: float) -> float:
 def square(paths: Mapping[str, str]) -> Markup:
     """Lines in the square that is stretched over the plot: path data by class."""
     lines = [Markup('<path class="{}" d="{}"/>').format(name, path) for name, path in paths.items() if path]
-    return Markup('<svg viewBox="0 0 {0} {0}" preserveAspectRatio="none">{1}</svg>').format(
-        SIDE, Markup("").join(lines)
-    )
+    svg = Markup('<svg viewBox="0 0 {0} {0}" preserveAspectRatio="none">{1}</svg>')
+    return svg.format(SIDE, Markup("").join(lines))
 
 
 def dots(places: Iterable[str]) -> str:
@@ -63,3 +62,50 @@ def dots(places: Iterable[str]) -> str:
 def percent_of(part: float) -> str:
     """A part of the width or height in percent, for SVG."""
     return f"{100 * part:.4g}"
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How values that are compared with each other are written and drawn."""
+
+    low: float  # smallest value that has a place; 0 at most
+    high: float  # largest value that has a place; 0 at least
+    power: int  # numbers are written in units of 10 to this power
+    decimals: int  # digits after the point
+
+    @classmethod
+    def of(cls, values: Iterable[float]) -> Scale:
+        """A scale for values and the ends of their intervals: three digits for the largest of them."""
+        values = [0.0, *values]
+        largest = max(map(abs, values))
+        order = math.floor(math.log10(largest)) if largest else 0
+        power = 0 if -3 <= order <= 3 else order
+        return cls(min(values), max(values), power, max(0, 2 - (order - power)))
+
+    def number(self, value: float) -> str:
+        """The value in units of the power."""
+        text = f"{value * 10.0**-self.power:,.{self.decimals}f}"
+        return (text if float(text.replace(",", "")) else text.removeprefix("-")).replace("-", "−")
+
+    def place(self, value: float) -> float:
+        """The place of a value, in percent of the width."""
+        width = self.high - self.low
+        return 100 * (value - self.low) / width if width else 0.0
+
+
+def interval_bar(
+    scale: Scale, value: float, interval: tuple[float, float] | None, style: str = "", label: str = ""
+) -> Markup:
+    """An SVG bar from 0 to a value. Styles: `within`, an outline; `untested`, grey. The label says it in words."""
+    zero, end = scale.place(0.0), scale.place(value)
+    side = " ".join(filter(None, ("opponent" if value < 0 else "proponent", style)))
+    bar = Markup('<rect class="{}" x="{:.2f}%" y="4" width="{:.2f}%" height="8"/>')
+    axis = Markup('<line class="zero" x1="{0:.2f}%" x2="{0:.2f}%" y1="0" y2="16"/>')
+    parts = [bar.format(side, min(zero, end), abs(end - zero)), axis.format(zero)]
+    if interval is not None:
+        low, high = map(scale.place, interval)
+        parts.append(Markup('<line class="error" x1="{:.2f}%" x2="{:.2f}%" y1="8" y2="8"/>').format(low, high))
+        cap = Markup('<line class="error" x1="{0:.2f}%" x2="{0:.2f}%" y1="5" y2="11"/>')
+        parts += [cap.format(low), cap.format(high)]
+    attributes = Markup(' role="img" aria-label="{}"').format(label) if label else Markup(' aria-hidden="true"')
+    return Markup('<svg class="score"{}>{}</svg>').format(attributes, Markup("").join(parts))

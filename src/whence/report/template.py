@@ -14,19 +14,9 @@ from whence.report.text import plural
 
 
 def fill(template: str, *, styles: Sequence[str] = ("report.css",), **values: Any) -> str:
-    """Return a page as HTML.
-
-    Args:
-        template: Name of a template beside this file.
-        styles: Names of style sheets beside this file, in order.
-        **values: The values of the template's variables; text is escaped.
-    """
+    """Return a page as HTML, from a template and style sheets beside this file; text in the values is escaped."""
     environment = Environment(
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        loader=FunctionLoader(_read),
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, loader=FunctionLoader(_read)
     )
     environment.globals |= {"plural": plural, "join_names": join_names}
     return environment.get_template(template).render(css="\n".join(map(_read, styles)), **values)
@@ -37,12 +27,7 @@ def _read(name: str) -> str:
 
 
 def flat_settings(settings: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Return nested settings as dotted names.
-
-    Example:
-        >>> flat_settings({"model": {"channels": None, "layers": 1}})
-        {'model.channels': 'default', 'model.layers': '1'}
-    """
+    """Return nested settings as dotted names with their values as text; None is ``default``."""
     flat: dict[str, str] = {}
     for name, value in settings.items():
         if isinstance(value, Mapping):
@@ -54,10 +39,7 @@ def flat_settings(settings: Mapping[str, Any], prefix: str = "") -> dict[str, st
 
 def fingerprints(manifest: Manifest) -> dict[str, str]:
     """The fingerprint of an artefact, and those of what it was made from."""
-    return {
-        "fingerprint": manifest.fingerprint,
-        **{f"of {name}": str(value) for name, value in manifest.inputs.items()},
-    }
+    return {"fingerprint": manifest.fingerprint} | {f"of {name}": str(value) for name, value in manifest.inputs.items()}
 
 
 def versions(manifest: Manifest) -> dict[str, str]:

@@ -3,6 +3,5 @@
 - `subsets`: which examples a model is trained on
 - `rule`: how the model is made: trained anew, trained with weight 0 for the others, or fine-tuned
 - `retrain`: the training of many such models
-- `measurement`, `make_measurement`: what is measured of a model
-- `measurement_cost`: how long a measurement takes
+- `measurement`: what is measured of a model, and how long it takes
 """

@@ -1,9 +1,10 @@
-"""What is measured of a model, on noise and pictures that all models share, and how it is kept on disk."""
+"""What is measured of a model, on noise and pictures that all models share: how, at what cost, and how it is kept."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,9 +12,18 @@ import numpy as np
 
 from whence import artefacts
 from whence.config import SamplerConfig
+from whence.cost import median_seconds
 from whence.data import Dataset
-from whence.errors import ArtefactError, DataError
+from whence.diffusion.denoiser import predict
+from whence.diffusion.draws import Draws
+from whence.diffusion.model import DiffusionModel, fingerprint
+from whence.diffusion.sampling import draw_pictures
+from whence.engine import DEFAULT, Engine, one_thread, silent
+from whence.errors import ArtefactError, DataError, NotFiniteError
+from whence.seeds import derived_seed
 
+#: Rows of a canonical batch of losses, and sampling steps that are timed.
+BATCH, TIMED_STEPS = 256, 3
 #: A part of a measurement.
 Part = Literal["pictures", "held_out", "losses", "redrawn"]
 PARTS: tuple[Part, ...] = ("pictures", "held_out", "losses", "redrawn")
@@ -21,13 +31,9 @@ PARTS: tuple[Part, ...] = ("pictures", "held_out", "losses", "redrawn")
 
 @dataclass(frozen=True)
 class MeasurementFormat:
-    """How measurements are kept on disk.
+    """How measurements are kept on disk: the kind of artefact, its file, and the name there of each part that is kept.
 
-    Attributes:
-        kind: Kind of the artefact.
-        file: Name of its file of tensors.
-        tensors: Name of the tensor of each part that is kept.
-        weights: Whether the fingerprint of the model's weights is kept.
+    With `weights` the fingerprint of the model's weights is kept too.
     """
 
     kind: str
@@ -71,11 +77,6 @@ class MeasurementPlan:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Check that the queries fit.
-
-        Raises:
-            DataError: `drawn` is not one bool for each query.
-        """
         count = len(self.queries) if self.queries is not None else 0
         if self.drawn.dtype != bool or self.drawn.shape != (count,):
             raise DataError(f"Which of {count} queries were drawn is {self.drawn.dtype} {self.drawn.shape}.")
@@ -83,9 +84,8 @@ class MeasurementPlan:
     @property
     def redrawn(self) -> tuple[str, ...]:
         """Ids of the G queries that every model draws again."""
-        if self.queries is None:
-            return ()
-        return tuple(name for name, drawn in zip(self.queries.ids, self.drawn, strict=True) if drawn)
+        names = self.queries.ids if self.queries is not None else ()
+        return tuple(name for name, drawn in zip(names, self.drawn, strict=True) if drawn)
 
     @property
     def sizes(self) -> dict[Part, int]:
@@ -108,11 +108,6 @@ class Measurement:
         losses: Mean loss of every query, float64 [Q].
         redrawn: The G drawn queries, drawn again from the same noise, uint8 [G, C, H, W].
         weights: Fingerprint of the model's weights; None where it is not known.
-
-    Example:
-        >>> none = np.zeros((0, 1, 8, 8), np.uint8)
-        >>> Measurement(none, np.zeros(0), np.ones(3), none).losses.tolist()
-        [1.0, 1.0, 1.0]
     """
 
     pictures: np.ndarray
@@ -155,3 +150,91 @@ class Measurement:
         kept = {part: tensors[name].numpy() for part, name in layout.tensors.items()}
         empty: dict[Part, np.ndarray] = {"pictures": kept["redrawn"][:0], "held_out": np.zeros(0)}
         return cls(**(empty | kept), weights=manifest.facts.get("weights"))
+
+
+def measure(
+    model: DiffusionModel, plan: MeasurementPlan, parts: Collection[Part] = PARTS, engine: Engine = DEFAULT
+) -> Measurement:
+    """Return what is measured of a model; a picture or a loss does not depend on what else is measured.
+
+    Losses are mean squared errors per element of the network's output; larger is a worse fit. Nothing is reported.
+
+    Raises:
+        NotFiniteError: A loss or a picture is not finite.
+    """
+    engine = engine.reporting(silent)
+    names = plan.names if "pictures" in parts else ()
+    redrawn = plan.redrawn if "redrawn" in parts else ()
+    unique = tuple(dict.fromkeys((*names, *redrawn)))
+    rows = {name: k for k, name in enumerate(unique)}
+    pictures = draw_pixels(model, plan.sampler, unique, engine)
+    draws = model.process.draws(derived_seed(plan.seed, "measurement"))
+
+    def losses(data: Dataset | None, part: Part) -> np.ndarray:
+        if data is None or part not in parts:
+            return np.zeros(0)
+        return measure_losses(model, data, draws, plan.draws, engine)
+
+    return Measurement(
+        pictures[[rows[name] for name in names]],
+        losses(plan.held_out, "held_out"),
+        losses(plan.queries, "losses"),
+        pictures[[rows[name] for name in redrawn]],
+        fingerprint(model),
+    )
+
+
+def measure_losses(
+    model: DiffusionModel, queries: Dataset, draws: Draws, count: int, engine: Engine = DEFAULT
+) -> np.ndarray:
+    """Return the mean denoising loss of every query over `count` draws, float64 [Q].
+
+    The draws belong to the queries, so all models are measured on the same ones and their differences are far less
+    noisy than the losses themselves.
+
+    Raises:
+        NotFiniteError: A loss is NaN or infinite.
+    """
+    network, means = model.network.to(engine.device).eval(), np.empty(len(queries))
+    block = max(1, BATCH // count)
+    with one_thread():
+        for first in range(0, len(queries), block):
+            rows = range(first, min(first + block, len(queries)))
+            ids = [queries.ids[q] for q in rows for _ in range(count)]
+            t, noise = draws(ids, np.tile(np.arange(count), len(rows)), queries.size)
+            x = queries.images(rows).repeat_interleave(count, 0)
+            x, t, noise = (values.to(model.device) for values in (x, t, noise))
+            output = predict(network, model.process.noised(x, t, noise), t, BATCH)
+            losses = (output.double() - model.process.target(x, t, noise).double()).square().flatten(1).mean(1)
+            means[first : first + len(rows)] = losses.reshape(len(rows), count).mean(1).cpu().numpy()
+    if not np.isfinite(means).all():
+        bad = queries.ids[int(np.argmin(np.isfinite(means)))]
+        raise NotFiniteError(f"The loss of query {bad!r} is not finite under a retrained model.")
+    return means
+
+
+def draw_pixels(
+    model: DiffusionModel, sampler: SamplerConfig, names: Sequence[str], engine: Engine = DEFAULT
+) -> np.ndarray:
+    """Return the pictures SEED/INDEX as the model draws them, uint8 [G, C, H, W]."""
+    if not names:
+        return np.zeros((0, *model.size), np.uint8)
+    return model.codec.decode(draw_pictures(model, sampler, names, engine))
+
+
+def time_losses(model: DiffusionModel, data: Dataset, draws: int, pictures: int) -> float:
+    """Return the seconds that losses of so many pictures take one model, measured on some of `data`."""
+    if not pictures:
+        return 0.0
+    few = data.select(np.arange(min(len(data), max(1, BATCH // draws))))
+    seconds = median_seconds(partial(measure_losses, model, few, model.process.draws(0), draws), 3)
+    return seconds * pictures / len(few)
+
+
+def time_drawing(model: DiffusionModel, sampler: SamplerConfig, names: Sequence[str]) -> float:
+    """Return the seconds that drawing the pictures SEED/INDEX takes one model, measured on one batch and few steps."""
+    if not names:
+        return 0.0
+    short = sampler.model_copy(update={"steps": min(TIMED_STEPS, sampler.steps)})
+    seconds = median_seconds(partial(draw_pixels, model, short, names[: sampler.batch_size]), 1)
+    return seconds * -(-len(names) // sampler.batch_size) * sampler.steps / short.steps

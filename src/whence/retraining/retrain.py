@@ -1,7 +1,4 @@
-"""Training many models without some examples, and measuring them.
-
-What is kept of a model is its measurement; the weights are kept only on request.
-"""
+"""Training many models without some examples, and measuring them; the weights are kept only on request."""
 
 from __future__ import annotations
 
@@ -20,8 +17,7 @@ from whence.data import Dataset
 from whence.diffusion.model import DiffusionModel
 from whence.engine import DEFAULT, Engine, Task
 from whence.errors import ConfigError, MismatchError
-from whence.retraining.make_measurement import measure
-from whence.retraining.measurement import Measurement, MeasurementFormat, MeasurementPlan
+from whence.retraining.measurement import Measurement, MeasurementFormat, MeasurementPlan, measure
 from whence.retraining.rule import PATIENCE, RetrainingRule
 
 #: How the folder of a retrained model ends; the folder of its measurement has the name without it.
@@ -85,18 +81,10 @@ def retrain(
     keep_models: bool = False,
     engine: Engine = DEFAULT,
 ) -> list[Measurement]:
-    """Train and measure models, or read the measurements that are there; if it was interrupted, it continues.
+    """Return the measurements of models, in order: those that are not in `folder` are trained and measured first.
 
-    Args:
-        experiment: What the models have in common.
-        folder: Where the measurements are kept, an artefact NAME for each.
-        retrainings: The models.
-        keep_models: Keep the weights, in NAME.model.
-        engine: Where work runs. Its report is called with (training steps done, steps in all), measuring not
-            counted.
-
-    Returns:
-        The measurements, in order.
+    Each measurement is an artefact NAME in the folder; on request the weights are kept in NAME.model. An interrupted
+    call continues. The report is called with (training steps done, steps in all), measuring not counted.
 
     Raises:
         ConfigError: Two models have the same name.
@@ -115,12 +103,7 @@ def retrain(
 
 
 def missing_retrainings(experiment: Experiment, folder: Path, retrainings: Sequence[Retraining]) -> list[Retraining]:
-    """Return the models whose measurements are not in a folder, each name once.
-
-    Raises:
-        MismatchError: A measurement that is there is of something else.
-        ArtefactError: A measurement that is there is damaged.
-    """
+    """Return the models whose measurements are not in a folder, each name once."""
     by_name = {retraining.name: retraining for retraining in retrainings}
     return [one for one in by_name.values() if not _is_measured(experiment, folder / one.name, one)]
 

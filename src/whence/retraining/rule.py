@@ -55,8 +55,6 @@ class RetrainingRule(Settings):
         Example:
             >>> RetrainingRule().settings(Config(), kept=250, examples=500, seed=7).training.steps
             50
-            >>> RetrainingRule(kind="retraining").settings(Config(), kept=250, examples=500, seed=7).training.steps
-            500
         """
         config = config.updated("training", seed=seed, checkpoints=0)
         if self.kind == "retraining" and kept < examples:
@@ -79,19 +77,10 @@ class RetrainingRule(Settings):
         start: DiffusionModel | None = None,
         engine: Engine = DEFAULT,
     ) -> DiffusionModel:
-        """Train the model; a training that was interrupted continues.
+        """Return the model, trained at `path` on these rows by its `settings`; an interrupted training continues.
 
-        Args:
-            data: All training examples.
-            rows: Rows of the examples that are kept, ascending.
-            path: Where it is trained.
-            config: Settings of this training; see `settings`.
-            start: The model that fine-tuning starts from; retraining makes a new network of its kind, or without it
-                one of the kind in `config`.
-            engine: Where work runs. Its report is called with (steps done, steps in all).
-
-        Returns:
-            The model.
+        Fine-tuning starts from `start`. Retraining makes a new network of its kind, or without it one of the kind in
+        `config`. The report is called with (steps done, steps in all).
         """
         weights, network = None, start
         if self.kind == "weight 0":
@@ -114,11 +103,6 @@ class RetrainingRule(Settings):
 
 
 def shorten_training(config: Config, kept: int, examples: int) -> Config:
-    """Return the settings of a training on `kept` of so many examples, with as many visits of each.
-
-    Example:
-        >>> shorten_training(Config(), 250, 500).training.steps
-        500
-    """
+    """Return the settings of a training on `kept` of so many examples, with as many visits of each."""
     steps = max(1, round(config.training.steps * kept / examples))
     return config.updated("training", steps=steps, warmup=min(config.training.warmup, steps // 2))

@@ -18,8 +18,7 @@ ALL = "(all)"
 def classes_of(data: Dataset) -> tuple[str, ...]:
     """Return the class of every example, by which subsets are stratified.
 
-    They are the classes of the data if every example has one and each is shared by two examples or more; else all
-    examples are of the one class ``(all)``.
+    It is that of the data if all have one and no class has a single example; else the one class ``(all)``.
 
     Example:
         >>> from whence.data import load
@@ -33,20 +32,10 @@ def classes_of(data: Dataset) -> tuple[str, ...]:
 
 
 def subsets(classes: Sequence[str], fraction: float, count: int, seed: int, stream: str) -> np.ndarray:
-    """Return random subsets of equal size and, as nearly as can be, equal shares of every class.
+    """Return random subsets of equal size and, as nearly as can be, equal shares of every class; bool [S, N].
 
     Of n_c examples of class c each subset keeps ⌊fraction·n_c⌋ or one more, so that it keeps round(fraction·N) in all.
-    Which class gives the one more is random too. Subset k depends on seed, stream and k alone.
-
-    Args:
-        classes: Class of every example, N.
-        fraction: Share that is kept, above 0 and below 1.
-        count: How many subsets, S.
-        seed: Names the whole set.
-        stream: Name of their purpose; subsets of another stream are independent.
-
-    Returns:
-        bool [S, N], true where an example is kept.
+    Which class gives the one more is random too. Subset k depends on seed, stream (its purpose) and k alone.
 
     Raises:
         ConfigError: The fraction is out of range, or keeps or removes nothing.
@@ -74,18 +63,7 @@ def subsets(classes: Sequence[str], fraction: float, count: int, seed: int, stre
 
 
 def matched_removal(classes: Sequence[str], removed: np.ndarray, seed: int, stream: str) -> np.ndarray:
-    """Return random rows with the same number of each class as other rows, ascending; some may be the same rows.
-
-    Args:
-        classes: Class of every example, N.
-        removed: The other rows.
-        seed: Names the whole set.
-        stream: Name of their purpose.
-
-    Example:
-        >>> matched_removal(["a", "a", "b", "b"], np.array([0, 2]), 0, "q").size
-        2
-    """
+    """Return random rows with the same number of each class as `removed`, ascending; some may be the same rows."""
     source = np.random.default_rng(derived_seed(seed, f"matched {stream}"))
     histogram = Counter(classes[n] for n in removed.tolist())
     rows = [

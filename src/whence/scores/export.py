@@ -16,8 +16,8 @@ from torch import Tensor
 
 from whence import artefacts
 from whence.errors import ConfigError
+from whence.scores.jackknife import half_width
 from whence.scores.scores import Scores
-from whence.scores.significance import half_width
 
 #: Rows that are held at a time.
 ROWS = 2**17
@@ -46,21 +46,14 @@ def to_table(scores: Scores, top: int | None = None) -> pa.Table:
 
     Rank 1 has the largest score of the query; ties by position. From low to high is the 90% interval of one score,
     which covers Monte Carlo error and not retraining noise; it is null, as the error is, where a method has no draws. A
-    row is an opponent where the method has a sign and the score is below 0.
-
-    Args:
-        scores: The scores.
-        top: How many of the largest scores of each query and, of a method with a sign, how many of the smallest ones
-            below 0; None for all.
-
-    Returns:
-        The rows, by query and rank.
+    row is an opponent where the method has a sign and the score is below 0. With `top`, only so many of the largest
+    scores of each query and, of a method with a sign, so many of the smallest ones below 0.
 
     Raises:
         ConfigError: `top` is below 1.
 
     Example:
-        >>> from whence.similarity.pixel import pixel
+        >>> from whence.similarity.attributors import pixel
         >>> from whence.data import load
         >>> digits = load("digits").select(range(9))
         >>> to_table(pixel(digits.images([5]), ["q"], digits), top=1).select(["query", "rank", "score"]).to_pylist()
@@ -70,14 +63,9 @@ def to_table(scores: Scores, top: int | None = None) -> pa.Table:
 
 
 def write_table_of(scores: Scores, path: Path, top: int | None = None) -> None:
-    """Write scores as one table to a Parquet or a CSV file, query by query; a file that is there is replaced.
+    """Write the table of scores to a file .parquet or .csv, query by query; a file that is there is replaced.
 
     In CSV the units of an example are a JSON list.
-
-    Args:
-        scores: The scores.
-        path: The file, with the suffix .parquet or .csv.
-        top: As in `to_table`.
 
     Raises:
         ConfigError: The suffix is another one, or `top` is below 1.

@@ -1,12 +1,11 @@
-"""Standard errors by leaving out groups of draws.
+"""Standard errors by leaving out groups of draws, and which scores rise above the noise of the draws.
 
 With θ the scores from all draws and θ₍g₎ the scores without the draws of group g, of G = 8 groups,
 
     se² = (G - 1) / G · Σ_g (θ₍g₎ - θ̄)²,    θ̄ = mean of the θ₍g₎         (Efron & Stein 1981)
 
-It covers the Monte Carlo error of the draws, in queries, examples and kernel. It doesn't cover the error of training
-anew.
-With 8 groups an interval uses Student's t with 7 degrees of freedom.
+It covers the Monte Carlo error of drawing timesteps and noise anew, in queries, examples and kernel, and nothing of the
+error of training the model anew. Score / error has about Student's t distribution with G - 1 degrees of freedom.
 """
 
 from __future__ import annotations
@@ -14,7 +13,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from scipy.stats import t as student
 from torch import Tensor
+
+from whence.errors import ConfigError, DataError
+from whence.statistics.placebo_test import LEVEL, holm
 
 #: Number of groups of draws whose sums are kept apart.
 GROUPS = 8
@@ -23,10 +26,6 @@ GROUPS = 8
 @dataclass
 class Jackknife:
     """Scores that are summed over checkpoints, and the same scores without each group of draws.
-
-    Attributes:
-        value: θ, float64 [Q, N].
-        differences: θ₍g₎ - θ of every group, float32 [8, Q, N].
 
     Example:
         >>> values = torch.arange(8.0)  # one draw in each group; the score is their mean
@@ -38,8 +37,8 @@ class Jackknife:
         True
     """
 
-    value: Tensor
-    differences: Tensor
+    value: Tensor  # θ, float64 [Q, N]
+    differences: Tensor  # θ₍g₎ - θ of every group, float32 [8, Q, N]
 
     @classmethod
     def zeros(cls, queries: int, examples: int, groups: int = GROUPS) -> Jackknife:
@@ -62,3 +61,41 @@ class Jackknife:
     def standard_error(self) -> Tensor:
         """Return the standard error, float32 [Q, N]."""
         return ((GROUPS - 1) * self.differences.var(0, correction=0)).sqrt()
+
+
+def rising(scores: Tensor, standard_error: Tensor, groups: int = GROUPS, level: float = LEVEL) -> Tensor:
+    """Return which scores [Q, N] are too far from 0 for Monte Carlo noise alone, bool [Q, N].
+
+    Two-sided chances are corrected for the N examples of a query (Holm 1979): if all true scores of a query are 0, the
+    probability that any of them rises is at most the level. A score other than 0 without any error rises; a score of 0
+    never does.
+
+    Raises:
+        DataError: The shapes differ.
+        ConfigError: There are fewer than two groups.
+
+    Example:
+        >>> rising(torch.tensor([[9.0, -9.0, 1.0, 0.0]]), torch.tensor([[1.0, 1.0, 1.0, 0.0]])).tolist()
+        [[True, True, False, False]]
+    """
+    if scores.shape != standard_error.shape or scores.ndim != 2:
+        raise DataError(f"Scores {tuple(scores.shape)} need errors of the same shape, not {standard_error.shape}.")
+    rows = [holm(chances(row, error, groups)) <= level for row, error in zip(scores, standard_error, strict=True)]
+    return torch.stack(rows) if rows else torch.zeros(scores.shape, dtype=torch.bool)
+
+
+def chances(scores: Tensor, standard_error: Tensor, groups: int = GROUPS) -> Tensor:
+    """Return P(|t| ≥ |score| / error) for a true score of 0, float64 in the shape of the scores; not corrected."""
+    far = (scores.double().abs() / standard_error.double()).nan_to_num(nan=0.0, posinf=torch.inf)
+    return torch.from_numpy(2 * student.sf(far.numpy(), _freedom(groups)))
+
+
+def half_width(standard_error: Tensor, groups: int = GROUPS, level: float = 0.9) -> Tensor:
+    """Return how far an interval of one score reaches to each side, float64: 1.895 errors for 8 groups and 90%."""
+    return float(student.ppf((1 + level) / 2, _freedom(groups))) * standard_error.double()
+
+
+def _freedom(groups: int) -> int:
+    if groups < 2:
+        raise ConfigError(f"Standard errors need at least 2 groups of draws, not {groups}.")
+    return groups - 1

@@ -7,7 +7,7 @@ On disk: ``scores.safetensors`` (tensors ``scores`` and, where they are known, `
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,46 +16,30 @@ from torch import Tensor
 
 from whence import artefacts
 from whence.artefacts import Manifest
-from whence.errors import ArtefactError, DataError, MismatchError, WhenceError
+from whence.errors import ArtefactError, DataError, WhenceError
 
 
 @dataclass(frozen=True)
 class Estimand:
-    """What a score estimates.
+    """What a score estimates."""
 
-    Attributes:
-        behaviour: The quantity of the query that is explained.
-        intervention: What is imagined to change.
-        process: The training process over which it is imagined.
-        model: The model, by fingerprint, or "none".
-        units: What one column stands for.
-    """
-
-    behaviour: str
-    intervention: str
-    process: str
-    model: str
-    units: str
+    behaviour: str  # the quantity of the query that is explained
+    intervention: str  # what is imagined to change
+    process: str  # the training process over which it is imagined
+    model: str  # the model, by fingerprint, or "none"
+    units: str  # what one column stands for
 
 
 @dataclass(frozen=True, repr=False)
 class Scores:
-    """Scores of N training examples for Q queries.
+    """Scores of N training examples for Q queries, whose ids are distinct.
 
-    Attributes:
-        scores: float32 [Q, N]; float64 where dampings are compared.
-        queries: Query ids, Q.
-        examples: Example ids, N.
-        units: Units of every example, N.
-        method: Name of the method.
-        estimand: What the scores estimate.
-        sign: "positive is proponent": training on the example pulled the model towards the query;
-            "unsigned": larger is closer, and the sign means nothing.
-        combine: How examples make a unit: their sum, or their largest where sums mean nothing.
-        standard_error: Monte Carlo error of every score [Q, N]; None for methods without draws.
-        draws: Draws per example and query; None for methods without draws.
-        deviations: Of the jackknife: score without a group of draws minus the mean of these, in standard errors,
-            float16 [8, Q, N]; None where they weren't kept. From these come the standard errors of sums.
+    "Positive is proponent": training on the example pulled the model towards the query. "Unsigned": larger is closer,
+    and the sign means nothing. Without draws there are no errors. `deviations` are the jackknife's: the score without a
+    group of draws minus the mean of these, in standard errors; from these come the standard errors of sums.
+
+    Raises:
+        WhenceError: A shape doesn't fit the ids, ids repeat, or a score is not finite.
 
     Example:
         >>> estimand = Estimand("pixels", "none", "none", "none", "example")
@@ -67,24 +51,19 @@ class Scores:
         [('v', 3.0), ('u', 2.0)]
     """
 
-    scores: Tensor
-    queries: tuple[str, ...]
-    examples: tuple[str, ...]
-    units: tuple[tuple[str, ...], ...]
-    method: str
-    estimand: Estimand
+    scores: Tensor  # float32 [Q, N]; float64 where dampings are compared
+    queries: tuple[str, ...]  # ids, Q
+    examples: tuple[str, ...]  # ids, N
+    units: tuple[tuple[str, ...], ...]  # units of every example, N
+    method: str  # name of the method
+    estimand: Estimand  # what the scores estimate
     sign: Literal["positive is proponent", "unsigned"]
-    combine: Literal["sum", "max"]
-    standard_error: Tensor | None = None
-    draws: int | None = None
-    deviations: Tensor | None = None
+    combine: Literal["sum", "max"]  # how examples make a unit: their sum, or their largest where sums mean nothing
+    standard_error: Tensor | None = None  # Monte Carlo error of every score [Q, N]
+    draws: int | None = None  # draws for each example and query
+    deviations: Tensor | None = None  # float16 [8, Q, N]; None where they weren't kept
 
     def __post_init__(self) -> None:
-        """Check that everything fits.
-
-        Raises:
-            WhenceError: A shape doesn't fit the ids, ids repeat, or a score is not finite.
-        """
         shape = (len(self.queries), len(self.examples))
         for name, tensor in (("scores", self.scores), ("standard_error", self.standard_error)):
             if tensor is None:
@@ -94,11 +73,8 @@ class Scores:
             if not torch.isfinite(tensor).all():
                 q, n = (~torch.isfinite(tensor)).nonzero()[0].tolist()
                 raise WhenceError(f"{name} of query {self.queries[q]!r}, example {self.examples[n]!r} is not finite.")
-        if (
-            len(self.units) != len(self.examples)
-            or len(set(self.examples)) < shape[1]
-            or len(set(self.queries)) < shape[0]
-        ):
+        distinct = (len(set(self.queries)), len(set(self.examples)))
+        if len(self.units) != shape[1] or distinct != shape:
             raise WhenceError("Scores need distinct query ids, distinct example ids and units for every example.")
 
     def __repr__(self) -> str:
@@ -106,11 +82,7 @@ class Scores:
         return f"Scores({self.method}: {size}, {self.draws or 'no'} draws, {self.sign})"
 
     def row(self, query: str) -> Tensor:
-        """Return the scores of one query, [N].
-
-        Raises:
-            DataError: There is no such query.
-        """
+        """Return the scores of one query, [N]; DataError where there is no such query."""
         if query not in self.queries:
             raise DataError(f"There is no query {query!r} in these scores; they have {', '.join(self.queries[:5])} ...")
         return self.scores[self.queries.index(query)]
@@ -144,17 +116,14 @@ class Scores:
                 pairs = zip(rows, largest, strict=True)
                 errors = [self.standard_error[:, r].gather(1, most.indices[:, None])[:, 0] for r, most in pairs]
                 error = torch.stack(errors, dim=1)
-        return Scores(
+        return replace(
+            self,
             scores=scores,
-            queries=self.queries,
             examples=names,
             units=tuple((name,) for name in names),
-            method=self.method,
-            estimand=Estimand(**{**vars(self.estimand), "units": "unit"}),
-            sign=self.sign,
-            combine=self.combine,
+            estimand=replace(self.estimand, units="unit"),
             standard_error=error,
-            draws=self.draws,
+            deviations=None,
         )
 
     def _error_of_sum(self, error: Tensor, columns: list[int]) -> Tensor:
@@ -168,19 +137,12 @@ class Scores:
     def write(
         self, path: Path, inputs: Mapping[str, str], settings: Mapping[str, Any] | None = None, *, renew: bool = False
     ) -> Manifest:
-        """Write the scores as an artefact; the same scores at `path` are left as they are.
+        """Return the manifest of the scores as an artefact, written unless the same scores are at `path`.
 
-        Args:
-            path: Where.
-            inputs: Fingerprints of what they were made from.
-            settings: Further settings of the method.
-            renew: Whether other scores at `path` are replaced.
-
-        Returns:
-            The manifest.
+        `inputs` are fingerprints of what they were made from, `settings` further settings of the method.
 
         Raises:
-            MismatchError: Other scores are at `path`, and `renew` is False.
+            MismatchError: Other scores are at `path`, and `renew` is False; if it is True, they are replaced.
             ArtefactError: The scores at `path` are damaged, and `renew` is False.
         """
         made = {
@@ -194,7 +156,7 @@ class Scores:
         }
         try:
             manifest = artefacts.existing(path, "scores", inputs=inputs, made=made)
-        except (MismatchError, ArtefactError):
+        except ArtefactError:
             if not renew:
                 raise
             manifest = None

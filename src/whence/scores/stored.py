@@ -15,17 +15,11 @@ from whence.scores.scores import Scores
 
 @dataclass(frozen=True, eq=False)
 class StoredScores:
-    """Scores of one method, read from disk.
+    """Scores of one method, read from disk."""
 
-    Attributes:
-        name: The name of their folder, or its path where two folders have the same name.
-        scores: The scores.
-        manifest: The manifest: what they are of and how they were made.
-    """
-
-    name: str
+    name: str  # the name of their folder, or its path where two folders have the same name
     scores: Scores
-    manifest: Manifest
+    manifest: Manifest  # what they are of and how they were made
 
 
 def read_scores(paths: Sequence[Path]) -> tuple[StoredScores, ...]:

@@ -28,11 +28,8 @@ CHUNK = 64 * BATCH
 def embed(pictures: Tensor, folder: str | Path) -> Tensor:
     """Return what a vision model sees in pictures: float32 [n, d], each row of Euclidean length 1.
 
-    For two rows a and b, ‖a - b‖² = 2 - 2 cos(a, b).
-
-    Args:
-        pictures: Float32 [n, C, H, W] in [-1, 1], C = 1 or 3; seen as 8-bit RGB.
-        folder: A folder that transformers wrote, such as a clone of a model on the hub.
+    For two rows a and b, ‖a - b‖² = 2 - 2 cos(a, b). Pictures are float32 [n, C, H, W] in [-1, 1], C = 1 or 3, and seen
+    as 8-bit RGB. The folder is one that transformers wrote, such as a clone of a model on the hub.
 
     Raises:
         ConfigError: transformers is not installed.
@@ -44,28 +41,16 @@ def embed(pictures: Tensor, folder: str | Path) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class Embedder:
-    """A vision model and the way it wants pictures to be prepared.
+    """A vision model and the way it wants pictures to be prepared."""
 
-    Attributes:
-        folder: Where it came from.
-        network: CLIP's image tower with its projection, or any vision model with a pooled output.
-        processor: Resizes, crops and normalises: the folder's own, or else CLIP's without a crop.
-        first_token: Whether the embedding is the first token, because the folder has no weights for pooling.
-    """
-
-    folder: Path
-    network: nn.Module
-    processor: Any
-    first_token: bool
+    folder: Path  # where it came from
+    network: nn.Module  # CLIP's image tower with its projection, or any vision model with a pooled output
+    processor: Any  # resizes, crops and normalises: the folder's own, or else CLIP's without a crop
+    first_token: bool  # whether the embedding is the first token, because the folder has no weights for pooling
 
     @classmethod
     def load(cls, folder: str | Path) -> Embedder:
-        """Return the model in a local folder; nothing is downloaded, unpickled or run from it.
-
-        Raises:
-            ConfigError: transformers is not installed.
-            ArtefactError: The folder holds no vision model that can be used.
-        """
+        """Return the model in a local folder, with errors as in `embed`; nothing is downloaded, unpickled or run."""
         folder = Path(folder)
         try:
             import transformers
@@ -143,15 +128,10 @@ class EmbeddingSimilarity:
     euclidean: -‖ê(x_q) - ê(x_n)‖₂, in [-2, 0];  cosine: ê(x_q) · ê(x_n);  dot: e(x_q) · e(x_n).
     Euclidean and cosine give one order. The training images are embedded once, at the first call. Dot and cosine are
     the baselines of D-TRAK's study (Zheng et al. 2024) with CLIP's embeddings.
-
-    Attributes:
-        data: Training examples, N.
-        embedder: The vision model e.
-        measure: How likeness is measured.
     """
 
-    data: Dataset
-    embedder: Embedder
+    data: Dataset  # training examples, N
+    embedder: Embedder  # the vision model e
     measure: Measure = "euclidean"
 
     def __call__(self, pictures: Tensor, names: Sequence[str]) -> Scores:

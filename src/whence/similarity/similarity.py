@@ -17,17 +17,9 @@ Measure = Literal["euclidean", "dot", "cosine"]
 
 
 def similarity(queries: Tensor, examples: Tensor, measure: Measure) -> Tensor:
-    """Likeness of every query v_q to every example v_n, larger where they are more alike.
+    """Return the likeness of queries v_q [Q, d] to examples v_n [n, d], larger where more alike: float64 [Q, n].
 
     euclidean: -‖v_q - v_n‖₂;  dot: v_q · v_n;  cosine: v_q · v_n / (‖v_q‖ ‖v_n‖), and 0 where a vector is 0.
-
-    Args:
-        queries: [Q, d].
-        examples: [n, d].
-        measure: The measure.
-
-    Returns:
-        float64 [Q, n].
 
     Example:
         >>> a, b = torch.tensor([[3.0, 4.0]]), torch.tensor([[3.0, 0.0]])
@@ -66,10 +58,6 @@ def similarity_scores(
 
 
 def require_same_size(pictures: Tensor, data: Dataset) -> None:
-    """Check that pictures have the size of the training images.
-
-    Raises:
-        DataError: They have another size.
-    """
+    """Raise DataError where pictures have another size than the training images."""
     if tuple(pictures.shape[1:]) != tuple(data.size):
         raise DataError(f"The queries are {tuple(pictures.shape[1:])}, the training images {data.size} (C, H, W).")

@@ -10,9 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from whence.statistics.bootstrap import Interval
 from whence.statistics.ranks import resampled_spearman, spearman_columns
-from whence.statistics.statistic import Statistic
+from whence.statistics.statistic import Interval, Statistic
 
 #: Resamples for an interval.
 RESAMPLES = 1000
@@ -22,11 +21,9 @@ PUBLISHED = 64
 
 @dataclass(frozen=True, eq=False)
 class Correlations:
-    """Rank correlations over subsets, of every query, and the same over resamples of the subsets.
+    """Rank correlations over subsets, of every query, float64 [Q], and of B resamples of the subsets, [Q, B].
 
-    Attributes:
-        of_query: The correlations, float64 [Q]; NaN where one side is constant.
-        resampled: Those of the resamples, float64 [Q, B].
+    They are NaN where one side is constant.
     """
 
     of_query: np.ndarray
@@ -34,13 +31,7 @@ class Correlations:
 
     @classmethod
     def measure(cls, a: np.ndarray, b: np.ndarray, counts: np.ndarray) -> Correlations:
-        """Return the correlations of the columns of a and b, both [S, Q], over all subsets and over resamples [B, S].
-
-        Example:
-            >>> a = np.arange(12.0).reshape(6, 2)
-            >>> Correlations.measure(a, -a, draw_resamples(6, seed=0)).mean.value
-            -1.0
-        """
+        """Return the correlations of the columns of a and b, [S, Q] each, over all subsets and resamples [B, S]."""
         return cls(spearman_columns(a, b), resampled_spearman(a, b, counts))
 
     @classmethod
@@ -86,10 +77,6 @@ def draw_resamples(subsets: int, *, seed: int, resamples: int = RESAMPLES) -> np
     """Return how often each of S subsets is in each resample of S drawn with replacement, int64 [B, S].
 
     Numbers that are compared use the same resamples, so that what they share is no part of their difference.
-
-    Example:
-        >>> draw_resamples(5, seed=0, resamples=3).sum(1).tolist()
-        [5, 5, 5]
     """
     return np.random.default_rng(seed).multinomial(subsets, np.full(subsets, 1 / subsets), resamples)
 
@@ -97,22 +84,15 @@ def draw_resamples(subsets: int, *, seed: int, resamples: int = RESAMPLES) -> np
 def shifted_interval(
     value: float, resampled: np.ndarray, *, bounds: tuple[float, float] = (-np.inf, np.inf), level: float = 0.95
 ) -> Statistic:
-    """Return a number with the percentile interval of its resamples, shifted by the number minus their mean.
+    """Return a number with the percentile interval of its resamples [B], shifted by the number minus their mean.
 
-    Resamples have ties that the subsets don't have, and ties lower a rank correlation. So the percentile interval alone
+    Resamples have ties that the subsets don't have, and ties lower a rank correlation: the percentile interval alone
     lies too low, by about as much as the number is above the mean of the resamples. The shifted interval covers the
-    mean over other subsets, as many as these. Measured on normal numbers: with 64 subsets and a true correlation of .4
-    to .9 it does so 94% to 96% of the time (unshifted: 93%; reflected about the number: 88% to 94%), with 24 subsets
-    93% to 94%.
+    mean over other subsets, as many as these. On normal numbers, with 64 subsets and a true correlation of .4 to .9, it
+    does so 94% to 96% of the time (unshifted: 93%; reflected about the number: 88% to 94%), with 24 subsets 93% to 94%.
 
-    Args:
-        value: The number.
-        resampled: Its values in the resamples [B]; NaN values are left out and counted.
-        bounds: The smallest and the largest possible value; the interval ends there.
-        level: Share of the resamples inside the interval.
-
-    Returns:
-        The number with its interval, from NaN to NaN where no value is left; chance is 0.
+    It ends at `bounds`, and is from NaN to NaN where no value is left; resamples that are NaN are left out and counted.
+    Chance is 0.
 
     Example:
         >>> mean = shifted_interval(0.5, np.linspace(0.2, 0.6, 101))
@@ -133,8 +113,8 @@ class Difference:
     """Difference of two mean correlations that were measured on the same subsets and queries.
 
     Attributes:
-        statistic: The first minus the second, over the queries for which both have a correlation; its interval is for
-            one comparison that was chosen before looking.
+        statistic: First minus second, over the queries for which both have a correlation; its interval is for one
+            comparison that was chosen before looking.
         subsets: Number of subsets.
         queries: Number of queries.
     """
@@ -166,12 +146,7 @@ class Difference:
 
 
 def difference(first: Correlations, second: Correlations, *, subsets: int) -> Difference:
-    """Return the paired difference of two methods, first minus second.
-
-    Args:
-        first: Correlations of one method.
-        second: Correlations of the other method, measured with the same resamples.
-        subsets: Number of subsets.
+    """Return the paired difference of two methods, first minus second, that were measured with the same resamples.
 
     Example:
         >>> truth, counts = np.random.default_rng(0).normal(size=(40, 10)), draw_resamples(40, seed=0)

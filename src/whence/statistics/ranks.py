@@ -15,17 +15,10 @@ TOP = 10
 
 
 def spearman_columns(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Return Spearman's rank correlation of column q of `a` with column q of `b`, float64 [Q].
+    """Return Spearman's rank correlation of column q of `a` with column q of `b`, both [S, Q], float64 [Q].
 
     It is the Pearson correlation of ranks, where equal values share the mean of their ranks. It is NaN where a column
     is constant: equal values have no order, which is not the same as a correlation of 0.
-
-    Args:
-        a: Values [S, Q].
-        b: Values [S, Q].
-
-    Returns:
-        The correlations, between -1 and 1.
 
     Raises:
         DataError: The shapes differ or there are fewer than two rows.
@@ -40,18 +33,11 @@ def spearman_columns(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def resampled_spearman(a: np.ndarray, b: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Return Spearman's rank correlations of resamples of the rows, float64 [Q, B].
+    """Return Spearman's correlations of columns [S, Q] in resamples, counts [B, S] of the rows, float64 [Q, B].
 
     A row that was drawn more than once is a tie with itself and shares its rank, as in `spearman_columns`. Nothing is
-    sorted: the centred rank of row i in a resample is half the sum over j of c_j sign(a_i - a_j), a matrix product.
-
-    Args:
-        a: Values [S, Q].
-        b: Values [S, Q].
-        counts: How often each row is in each resample, [B, S].
-
-    Returns:
-        The correlations; NaN where all drawn values of a column are equal.
+    sorted: the centred rank of row i in a resample is half the sum over j of c_j sign(a_i - a_j), a matrix product. It
+    is NaN where all drawn values of a column are equal.
 
     Example:
         >>> rows, once = np.array([[1.0], [2.0], [3.0]]), np.array([[1, 1, 1], [2, 1, 0], [3, 0, 0]])
@@ -67,11 +53,7 @@ def resampled_spearman(a: np.ndarray, b: np.ndarray, counts: np.ndarray) -> np.n
 
 
 def require_columns(a: np.ndarray, b: np.ndarray) -> None:
-    """Check that two arrays [S, Q] can be compared column by column.
-
-    Raises:
-        DataError: Their shapes differ, there are fewer than two rows, or a value is not finite.
-    """
+    """Raise DataError unless arrays [S, Q] are comparable: of one shape, with 2 rows or more, all values finite."""
     if a.shape != b.shape or a.ndim != 2 or len(a) < 2:
         raise DataError(f"Columns of equal length, at least 2, are compared; given {a.shape} and {b.shape}.")
     if not (np.isfinite(a).all() and np.isfinite(b).all()):
@@ -94,12 +76,9 @@ def _correlation(u: np.ndarray, v: np.ndarray, weights: np.ndarray) -> np.ndarra
 
 
 def top_columns(scores: np.ndarray, top: int) -> np.ndarray:
-    """Return the columns of the `top` largest scores of every query, largest first, int [Q, top].
-
-    Of equal scores the one in the lower column comes first.
+    """Return the columns of the `top` largest scores of every query, largest first, int [Q, top]; ties in their order.
 
     Raises:
-        DataError: The scores are not [Q, N] with queries and examples, or one is NaN.
         ConfigError: There are fewer examples.
 
     Example:
@@ -114,11 +93,7 @@ def top_columns(scores: np.ndarray, top: int) -> np.ndarray:
 
 
 def require_scores(scores: np.ndarray) -> None:
-    """Check that scores can be ranked.
-
-    Raises:
-        DataError: They are not [Q, N] with queries and examples, or one is NaN.
-    """
+    """Raise DataError if scores can't be ranked: they are not [Q, N] with queries and examples, or one is NaN."""
     if scores.ndim != 2 or 0 in scores.shape or np.isnan(scores).any():
         raise DataError(f"Scores of at least one query and example are ranked, none of them NaN; given {scores.shape}.")
 

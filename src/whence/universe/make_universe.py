@@ -16,8 +16,7 @@ from whence.engine import DEFAULT, Engine
 from whence.ensemble.model import Ensemble
 from whence.errors import ArtefactError, DataError
 from whence.images import to_pixels
-from whence.universe.config import MULTIFILE, ONEFILE, UniverseConfig, parse_config
-from whence.universe.sheets import MAX_PIXELS, Shape, to_sheet
+from whence.universe.sheets import MAX_PIXELS, MULTIFILE, ONEFILE, Shape, UniverseConfig, parse_config, to_sheet
 from whence.universe.tar import write_end, write_entry
 from whence.universe.universe import CONFIG, FACTUAL, TRAINING_SET, Universe
 
@@ -28,19 +27,11 @@ if TYPE_CHECKING:
 def write_universe(
     path: str | Path, ensemble: Ensemble, landscapes: Sequence[Landscape], *, engine: Engine = DEFAULT
 ) -> Universe:
-    """Write the landscapes of an ensemble as a universe file, whole or not at all.
+    """Return a universe file, after writing the landscapes of an ensemble into it, whole or not at all.
 
-    Picture k of the file is ``landscapes[k]``. The same landscapes give the same bytes. Training images are shown under
-    each unit that they belong to. One sheet is in memory at a time.
-
-    Args:
-        path: The ``.ctf`` file; an old one is replaced.
-        ensemble: Whose landscapes they are: it gives the units and their training images.
-        landscapes: One for each picture.
-        engine: Where work runs. Its report is called with (units written, units in all).
-
-    Returns:
-        The file, opened.
+    Picture k of the file is ``landscapes[k]``; the ensemble gives the units and their training images, which are shown
+    under each unit that they belong to. An old file is replaced. The same landscapes give the same bytes. One sheet is
+    in memory at a time. The engine's report is called with (units written, units in all).
 
     Raises:
         ArtefactError: There is no landscape, or one is of other units or another size.
@@ -86,20 +77,7 @@ class UniverseContent(NamedTuple):
 
 
 def write_content(path: Path, content: UniverseContent, engine: Engine = DEFAULT) -> Universe:
-    """Return a universe file after writing it from pixels, whole or not at all.
-
-    Raises:
-        ArtefactError: `path` is a directory.
-        DataError: A unit has no training image, or pictures have not the size of the others.
-
-    Example:
-        >>> import tempfile
-        >>> black = np.zeros((1, 1, 2, 2), np.uint8)
-        >>> content = UniverseContent(("ann",), (1,), lambda unit: black, black, lambda unit: black + 255)
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     write_content(Path(folder) / "universe.ctf", content).radius(0)
-        2.0
-    """
+    """Return a universe file after writing it from pixels, whole or not at all."""
     if path.is_dir():
         raise ArtefactError(f"{path} is a directory. Give the name of a file.")
     settings, config = _config(content, f"{path}, {CONFIG}")

@@ -1,19 +1,23 @@
-"""Sheets: PNG grids of equal tiles, read row by row; the last row may be padded with unused tiles.
+"""Sheets, PNG grids of equal tiles, read row by row, and the ``config.json`` that says what tiles are in them.
 
-Before anything is decoded, the declared size of a PNG is compared with the tiles that must be in it, and the checksum
-of every chunk is verified, which decoders don't do for pixels. So a damaged sheet is an error, never a wrong picture.
+The last row may be padded with unused tiles. Before anything is decoded, the declared size of a PNG is compared with
+the tiles that must be in it, and the checksum of every chunk is verified, which decoders don't do for pixels. So a
+damaged sheet is an error, never a wrong picture.
 """
 
 from __future__ import annotations
 
 import io
+import json
 import math
+import reprlib
 import struct
 import zlib
-from typing import BinaryIO
+from typing import Annotated, Any, BinaryIO
 
 import numpy as np
 from PIL import PngImagePlugin
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from whence import images
 from whence.errors import ArtefactError
@@ -28,20 +32,82 @@ _ROOM = 2**24
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _HEAD = len(_SIGNATURE) + 25
 _COLOURS = {0: "grey", 2: "RGB", 3: "palette", 4: "grey with alpha", 6: "RGB with alpha"}
+#: The format in which one sheet holds the training set, one image per unit.
+ONEFILE = "ONEFILE"
+#: The format in which every unit has a sheet of its training images.
+MULTIFILE = "MULTIFILE"
+
+Number = Annotated[int, Field(ge=1, le=10**6)]
+Side = Annotated[int, Field(ge=1, le=2**16)]
+
+
+class UniverseConfig(BaseModel):
+    """The ``config.json``: number of units and pictures, and their sizes. Unknown keys are ignored."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
+
+    format: str = Field(alias="Format")
+    units: Number = Field(alias="TrainingUnits")
+    pictures: Number = Field(alias="NumberGenerated")
+    training_height: Side = Field(alias="TrainHeight")
+    training_width: Side = Field(alias="TrainWidth")
+    training_channels: Side = Field(alias="TrainChannel")
+    height: Side = Field(alias="GenHeight")
+    width: Side = Field(alias="GenWidth")
+    channels: Side = Field(alias="GenChannel")
+    names: list[str] | None = Field(None, alias="UnitNames")
+
+    def training_tiles(self, count: int) -> Shape:
+        """Shape of `count` training images."""
+        return count, self.training_channels, self.training_height, self.training_width
+
+    @property
+    def tiles(self) -> Shape:
+        """Shape of the S generated pictures."""
+        return self.pictures, self.channels, self.height, self.width
+
+
+def parse_config(data: bytes, name: str) -> UniverseConfig:
+    """Return the settings in the bytes of a ``config.json``; messages call it `name`.
+
+    Raises:
+        ArtefactError: It is not JSON, has a key twice, or a value is missing, of the wrong type or out of range.
+    """
+    try:
+        config = UniverseConfig.model_validate(json.loads(data, object_pairs_hook=_once, parse_constant=_refuse))
+        "".join(config.names or ()).encode()
+    except ValidationError as error:
+        problem = error.errors()[0]
+        where = ".".join(map(str, problem["loc"]))
+        actual = "" if problem["type"] == "missing" else f", not {reprlib.repr(problem['input'])}"
+        raise ArtefactError(f"{name}: {where}{': ' if where else ''}{problem['msg']}{actual}.") from None
+    except (ValueError, RecursionError) as error:
+        raise ArtefactError(f"{name} is not readable JSON: {error}.") from None
+    for channels in (config.training_channels, config.channels):
+        if channels not in (1, 3):
+            raise ArtefactError(f"{name}: pictures have 1 or 3 channels, not {channels}.")
+    names = config.names
+    if names is not None and (len(names), len(set(names))) != (config.units, config.units):
+        raise ArtefactError(
+            f"{name}: {len(names):,} UnitNames, {len(set(names)):,} of them different, for {config.units:,} "
+            "TrainingUnits."
+        )
+    return config
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        raise ValueError("a key comes twice")
+    return values
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is not a number")
 
 
 def to_sheet(tiles: np.ndarray) -> bytes:
-    """Return a PNG of tiles uint8 [n, C, H, W] in a grid with about as many columns as rows.
-
-    Raises:
-        ArtefactError: They are more than a sheet may hold.
-
-    Example:
-        >>> tiles = np.arange(12, dtype=np.uint8).reshape(3, 1, 2, 2)
-        >>> png = to_sheet(tiles)
-        >>> bool((read_sheet(io.BytesIO(png), len(png), "a sheet", tiles.shape) == tiles).all())
-        True
-    """
+    """Return a PNG of tiles uint8 [n, C, H, W] in a grid with about as many columns as rows."""
     count, _, height, width = tiles.shape
     columns = math.isqrt(count - 1) + 1
     if columns * math.ceil(count / columns) * height * width > MAX_PIXELS:
@@ -50,16 +116,9 @@ def to_sheet(tiles: np.ndarray) -> bytes:
 
 
 def read_sheet(stream: BinaryIO, size: int, name: str, shape: Shape) -> np.ndarray:
-    """Return the tiles of a sheet.
+    """Return the tiles uint8 [n, C, H, W] of a sheet; `shape` is what they must be, messages call it `name`.
 
-    Args:
-        stream: Where the PNG begins.
-        size: Its bytes.
-        name: Its name in messages.
-        shape: Number, channels, height and width of the tiles that must be in it.
-
-    Returns:
-        uint8 [n, C, H, W].
+    The PNG begins where the stream is, and has `size` bytes.
 
     Raises:
         ArtefactError: It is not a whole 8-bit PNG of the right colours, or not a grid of as many such tiles.

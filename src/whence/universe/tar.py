@@ -30,11 +30,7 @@ class TarEntry(NamedTuple):
 
 
 def open_file(path: Path) -> BinaryIO:
-    """Return a file, open for reading.
-
-    Raises:
-        ArtefactError: There is none.
-    """
+    """Return a file, open for reading, or raise ArtefactError if there is none."""
     if not path.is_file():
         raise ArtefactError(f"{path} is not there, or is not a file.")
     return path.open("rb")
@@ -118,11 +114,7 @@ def _headers(stream: BinaryIO, path: Path) -> Iterator[tuple[tarfile.TarInfo, in
 
 
 def _extension(stream: BinaryIO, path: Path, header: tarfile.TarInfo) -> str | None:
-    """Return the name that a header extension gives to the next member, if it gives one.
-
-    Raises:
-        ArtefactError: It can't be read, or changes what can't be changed for a plain small file.
-    """
+    """Return the name that a header extension gives to the next member; an ArtefactError if it gives more than that."""
     if header.size > MAX_EXTENSION:
         raise ArtefactError(f"{path} has a header extension of {header.size:,} bytes; {MAX_EXTENSION:,} are allowed.")
     data = stream.read(header.size)

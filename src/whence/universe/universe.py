@@ -1,4 +1,4 @@
-"""Reading universe files: the headers of the tar and config.json at once, each sheet when it is needed."""
+"""Universe files: the headers of the tar and config.json are read at once, each sheet when it is needed."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from whence.errors import ArtefactError, DataError
-from whence.universe.config import ONEFILE, UniverseConfig, parse_config
-from whence.universe.sheets import Shape, read_sheet
+from whence.universe.sheets import ONEFILE, Shape, UniverseConfig, parse_config, read_sheet
 from whence.universe.tar import TarEntry, list_entries, open_file
 
 CONFIG = "config.json"
@@ -26,6 +25,8 @@ _TRAIN = re.compile(r"train_([0-9]{1,9})_([0-9]{1,9})\.png")
 @dataclass(frozen=True)
 class Universe:
     """A universe file: S generated pictures, and for every unit the same pictures drawn without it.
+
+    An ArtefactError says that a sheet is missing or damaged, a DataError that there is no such unit or picture.
 
     Attributes:
         path: The ``.ctf`` file.
@@ -43,24 +44,23 @@ class Universe:
 
     @classmethod
     def open(cls, path: str | Path) -> Universe:
-        """Return a universe file. No sheet is decoded yet.
+        """Return a universe file; no sheet is decoded yet.
 
         Raises:
-            ArtefactError: It is not an uncompressed tar of plain files, ``config.json`` or ``factual.png`` is missing,
-                or the name of a sheet or a setting is wrong.
+            ArtefactError: It is no uncompressed tar of plain files, lacks ``config.json`` or ``factual.png``, or has a
+                wrong setting or name of a sheet.
         """
         path = Path(path)
         entries = list_entries(path)
         for name in (CONFIG, FACTUAL):
             if name not in entries:
                 raise ArtefactError(f"{path} is not a universe file: it has no {name}.")
-        if entries[CONFIG].size > _MAX_CONFIG:
-            raise ArtefactError(
-                f"{path}: {CONFIG} has {entries[CONFIG].size:,} bytes; at most {_MAX_CONFIG:,} are read."
-            )
+        offset, size = entries[CONFIG]
+        if size > _MAX_CONFIG:
+            raise ArtefactError(f"{path}: {CONFIG} has {size:,} bytes; at most {_MAX_CONFIG:,} are read.")
         with open_file(path) as stream:
-            stream.seek(entries[CONFIG].offset)
-            config = parse_config(stream.read(entries[CONFIG].size), f"{path}, {CONFIG}")
+            stream.seek(offset)
+            config = parse_config(stream.read(size), f"{path}, {CONFIG}")
         leave = {u: name for u, (name, _) in _by_unit(path, entries, "leave_", _LEAVE, config.units).items()}
         train = _by_unit(path, entries, "train_", _TRAIN, config.units)
         return cls(path, config, entries, leave, {u: (name, int(count)) for u, (name, count) in train.items()})
@@ -76,42 +76,22 @@ class Universe:
         return [unit for u, unit in enumerate(self.units) if u not in self.leave]
 
     def factuals(self) -> np.ndarray:
-        """Return the pictures that all members drew, uint8 [S, C, H, W].
-
-        Raises:
-            ArtefactError: The sheet is damaged.
-        """
+        """Return the pictures that all members drew, uint8 [S, C, H, W]."""
         return self._sheet(FACTUAL, self.config.tiles)
 
     def factual(self, k: int) -> np.ndarray:
-        """Return picture k that all members drew, uint8 [C, H, W].
-
-        Raises:
-            DataError: There is no such picture.
-            ArtefactError: The sheet is damaged.
-        """
-        picture: np.ndarray = self.factuals()[self._picture(k)]
-        return picture
+        """Return picture k that all members drew, uint8 [C, H, W]."""
+        return np.asarray(self.factuals()[self._picture(k)])
 
     def counterfactuals(self, unit: str) -> np.ndarray:
-        """Return the pictures drawn without a unit, from the same noise: uint8 [S, C, H, W].
-
-        Raises:
-            DataError: There is no such unit.
-            ArtefactError: Its sheet is missing or damaged.
-        """
+        """Return the pictures drawn without a unit, from the same noise: uint8 [S, C, H, W]."""
         u = self._number(unit)
         if u not in self.leave:
             raise ArtefactError(f"{self.path} has no pictures without unit {unit!a}: no member leave_{u}_....png.")
         return self._sheet(self.leave[u], self.config.tiles)
 
     def training(self, unit: str) -> np.ndarray:
-        """Return the training images of a unit, uint8 [n, C, H, W].
-
-        Raises:
-            DataError: There is no such unit.
-            ArtefactError: The sheet is missing or damaged.
-        """
+        """Return the training images of a unit, uint8 [n, C, H, W]."""
         u = self._number(unit)
         if self.config.format == ONEFILE:
             return self._training_set[u : u + 1].copy()
@@ -121,28 +101,15 @@ class Universe:
         return self._sheet(name, self.config.training_tiles(count))
 
     def distances(self, k: int) -> np.ndarray:
-        """Return how far picture k moves without each unit, d[u] = ‖x_k - x_{k,-u}‖₂ over pixels in [0, 1].
+        """Return how far picture k moves without each unit, d[u] = ‖x_k - x_{k,-u}‖₂ over pixels in [0, 1], [U].
 
         The first call decodes all sheets, one at a time, and keeps the distances of all pictures. Pixels have 8 bits:
         against distances of unrounded pictures, d is off by at most √(C·H·W) / 255.
-
-        Returns:
-            float64 [U], in the order of `units`.
-
-        Raises:
-            DataError: There is no such picture.
-            ArtefactError: A sheet is missing or damaged.
         """
-        row: np.ndarray = self._distances[self._picture(k)].copy()
-        return row
+        return np.array(self._distances[self._picture(k)])
 
     def radius(self, k: int) -> float:
-        """Return the counterfactual radius of picture k: its largest distance, in the same unit.
-
-        Raises:
-            DataError: There is no such picture.
-            ArtefactError: A sheet is missing or damaged.
-        """
+        """Return the counterfactual radius of picture k: its largest distance, in the same unit."""
         return float(self.distances(k).max())
 
     @cached_property

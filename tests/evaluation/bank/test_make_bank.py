@@ -15,7 +15,7 @@ from whence.evaluation.bank import Bank, BankConfig, build_bank, measure_referen
 from whence.evaluation.bank.bank_request import BankRequest
 from whence.evaluation.bank.make_bank import reference_seed
 from whence.images import to_pixels
-from whence.retraining.make_measurement import measure
+from whence.retraining.measurement import measure
 
 HELD_OUT = load("digits:test")
 FEW = BankConfig(models=1, held_out=2, drawn=2, draws=2)

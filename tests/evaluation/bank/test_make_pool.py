@@ -12,7 +12,7 @@ from whence.engine import Engine
 from whence.errors import ConfigError, MismatchError
 from whence.evaluation.bank import Bank, PoolRequest, build_pool, usual_pools
 from whence.evaluation.bank.pool import KIND, Pool
-from whence.retraining.make_measurement import draw_pixels, measure
+from whence.retraining.measurement import draw_pixels, measure
 from whence.retraining.subsets import subsets
 
 TEST = PoolRequest("test", 4, seeds=2)

@@ -10,8 +10,7 @@ from whence.cli.app import app
 from whence.credit.credit import Credit, Explained
 from whence.errors import ArtefactError, DataError, MismatchError
 from whence.report import CREDIT, ENSEMBLE, page_of
-from whence.report.credit import write_credit_report, write_statement
-from whence.report.credit.page import share_bar
+from whence.report.credit import share_bar, write_credit_report, write_statement
 from whence.report.credit.sentences import account, finding
 from whence.report.credit.share import BehaviourShares
 from whence.report.credit.statement import file_name, share_line

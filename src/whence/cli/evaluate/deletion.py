@@ -7,16 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from whence.cli.evaluate.tables import BANK, SCORES, show_paragraph, show_statistics
-from whence.cli.options import PLAN, WORKERS
-from whence.cli.show import say, show_cost
+import whence
+from whence.cli.options import BANK, PLAN, SCORES, WORKERS
+from whence.cli.show import say, show_cost, show_paragraph, show_table, show_work
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from whence.evaluation.bank import Bank
     from whence.evaluation.deletion import Deletion, Effect
-    from whence.scores.scores import Scores
     from whence.statistics.statistic import Statistic
 
 WORDS = """Above random: how much higher the loss of the query (or the distance of its picture, drawn again from the
@@ -63,9 +61,6 @@ def deletion(
 
     Example: `whence evaluate deletion scores/d-trak scores/pixel-cosine --bank bank/ --plan`
     """
-    from whence.cli.progress import progress
-    from whence.engine import Engine
-    from whence.evaluation.bank import Bank
     from whence.evaluation.deletion import (
         Removal,
         measure_removals,
@@ -73,31 +68,29 @@ def deletion(
         read_deletion,
         read_random_baseline,
     )
-    from whence.evaluation.deletion.deletion_cost import deletion_cost
+    from whence.evaluation.deletion.make_deletion import deletion_cost
     from whence.scores.stored import read_scores
 
-    models = Bank.open(bank)
+    models = whence.Bank.open(bank)
     stored = {method.name: models.require(method.scores, method.manifest) for method in read_scores(scores)}
     if plan or retrain:
         removals = [Removal.of(models, method, top=top, count=count, seeds=seeds) for method in stored.values()]
         removals += [removals[0].random_baseline(models)] if random else []
         if plan:
-            show_cost(deletion_cost(models, removals, store=store, engine=Engine(workers)), store or models.path)
-            return
-        with progress(f"retraining {len(missing_retrainings(models, removals, store))} models") as report:
-            measured = measure_removals(models, removals, store=store, engine=Engine(workers, report))
+            cost = deletion_cost(models, removals, store=store, engine=whence.Engine(workers))
+            return show_cost(cost, store or models.path)
+        with show_work(f"retraining {len(missing_retrainings(models, removals, store))} models", workers) as engine:
+            measured = measure_removals(models, removals, store=store, engine=engine)
         deletions = dict(zip(stored, measured, strict=False))
     else:
         deletions = {name: read_deletion(models, method, top=top, store=store) for name, method in stored.items()}
     _show_removals(models, deletions, stored)
-    zeros = {
-        f"random for {name}": read_random_baseline(models, deletion, store) for name, deletion in deletions.items()
-    }
-    show_statistics(_rows(models, deletions, {name: zero for name, zero in zeros.items() if zero}))
+    zeros = {f"random for {name}": read_random_baseline(models, one, store) for name, one in deletions.items()}
+    show_table(_rows(models, deletions, {name: zero for name, zero in zeros.items() if zero}))
     show_paragraph(WORDS)
 
 
-def _show_removals(bank: Bank, deletions: Mapping[str, Deletion], stored: Mapping[str, Scores]) -> None:
+def _show_removals(bank: whence.Bank, deletions: Mapping[str, Deletion], stored: Mapping[str, whence.Scores]) -> None:
     """Print which images were removed, and where the scores name other images now."""
     for name, deletion in deletions.items():
         removal = deletion.removal
@@ -117,7 +110,7 @@ def _show_removals(bank: Bank, deletions: Mapping[str, Deletion], stored: Mappin
 
 
 def _rows(
-    bank: Bank, deletions: Mapping[str, Deletion], zeros: Mapping[str, Deletion]
+    bank: whence.Bank, deletions: Mapping[str, Deletion], zeros: Mapping[str, Deletion]
 ) -> Iterator[tuple[str, str, Statistic, str]]:
     """Yield measure, method, number and format: the effects, then differences of the first method to the others."""
     from whence.evaluation.deletion import DeletionComparison, DeletionEffects

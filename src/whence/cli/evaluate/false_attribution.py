@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+import whence
 from whence.cli.options import PLAN, RUN, WORKERS
-from whence.cli.show import say, show_cost
+from whence.cli.show import progress, say, show_cost, show_work
+from whence.errors import ArtefactError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from whence.cost import Cost
-    from whence.ensemble import Ensemble
-    from whence.evaluation.exact.false_rate import FalseAttribution
-    from whence.similarity.attributors import Attributor
+    from whence.engine import Engine
 
 #: From so many pictures on, no note says that the interval is wide.
 MANY = 100
@@ -59,43 +59,36 @@ def false_attribution(
     Example: `whence evaluate false-attribution runs/ens --attributor d-trak --draws 32`
     """
     from whence.attribution.attributor import attributor_of
-    from whence.attribution.config import AttributionConfig
-    from whence.cli.progress import progress
-    from whence.engine import Engine
-    from whence.ensemble import Ensemble
     from whence.ensemble.sampling import expand_names
-    from whence.evaluation.exact.false_attribution import false_attribution as measure
 
-    ensemble = Ensemble.open(run)
+    ensemble = whence.Ensemble.open(run)
     names = expand_names(samples) if samples else _all_samples(ensemble)
-    config = None if draws is None else AttributionConfig(draws=draws)
-    ask = attributor_of(ensemble, attributor, config=config, store=store, engine=Engine(workers), progress=progress)
+    config = None if draws is None else whence.AttributionConfig(draws=draws)
+    engine = whence.Engine(workers)
+    ask = attributor_of(ensemble, attributor, config=config, store=store, engine=engine, progress=progress)
     if plan:
-        show_cost(_cost(ensemble, names, ask, controls, seed, workers), run)
-        return
-    with progress(f"drawing {len(names)} pictures without their unit, and without others") as report:
-        result = measure(ensemble, names, ask, controls=controls, seed=seed, engine=Engine(workers, report))
+        return show_cost(_cost(ensemble, names, ask, controls, seed, engine), run)
+    with show_work(f"drawing {len(names)} pictures without their unit, and without others", workers) as engine:
+        result = whence.false_attribution(ensemble, names, ask, controls=controls, seed=seed, engine=engine)
     for line in result_lines(result):
         say(line)
     say(f"What was said of every picture: {result.path}")
 
 
 def _cost(
-    ensemble: Ensemble, names: Sequence[str], ask: Attributor, controls: int, seed: int, workers: int | None
+    ensemble: whence.Ensemble, names: Sequence[str], ask: whence.Attributor, controls: int, seed: int, engine: Engine
 ) -> Cost:
     """The cost of drawing, and of gradients where the attributor takes them."""
     from whence.attribution.attributor import GradientAttributor
     from whence.cost import Cost
-    from whence.engine import Engine
     from whence.ensemble.drawing_cost import drawing_cost
-    from whence.evaluation.exact.false_attribution import missing_trajectories
+    from whence.evaluation.false_attribution import missing_trajectories
 
     # Every picture without a unit costs the same to draw: a method of gradients needn't name the units.
     gradients = ask.plan(len(set(names)) * (2 + controls)) if isinstance(ask, GradientAttributor) else None
-    missing = missing_trajectories(
-        ensemble, names, _first_unit(ensemble) if gradients else ask, controls=controls, seed=seed
-    )
-    drawing = drawing_cost(ensemble, missing, engine=Engine(workers))
+    namer = _first_unit(ensemble) if gradients else ask
+    missing = missing_trajectories(ensemble, names, namer, controls=controls, seed=seed)
+    drawing = drawing_cost(ensemble, missing, engine=engine)
     if gradients is None:
         return drawing
     return Cost(
@@ -106,22 +99,19 @@ def _cost(
     )
 
 
-def _first_unit(ensemble: Ensemble) -> Attributor:
+def _first_unit(ensemble: whence.Ensemble) -> whence.Attributor:
     """An attributor that always names the first unit."""
     import torch
 
-    from whence.scores.scores import Estimand, Scores
-
-    units, nothing = ensemble.codebook.units[:1], Estimand("nothing", "none", "none", "none", "unit")
-    return lambda _, names: Scores(
+    units, nothing = ensemble.codebook.units[:1], whence.Estimand("nothing", "none", "none", "none", "unit")
+    return lambda _, names: whence.Scores(
         torch.zeros(len(names), 1), tuple(names), units, (units,), "first unit", nothing, "unsigned", "max"
     )
 
 
-def _all_samples(ensemble: Ensemble) -> list[str]:
+def _all_samples(ensemble: whence.Ensemble) -> list[str]:
     """SEED/INDEX of all pictures that were drawn by all members."""
-    from whence.errors import ArtefactError
-    from whence.report.ensemble.gallery import sample_sets
+    from whence.report.ensemble import sample_sets
 
     names = [name for samples in sample_sets(ensemble) if not samples.without for name in samples.names]
     if not names:
@@ -129,7 +119,7 @@ def _all_samples(ensemble: Ensemble) -> list[str]:
     return names
 
 
-def result_lines(result: FalseAttribution) -> list[str]:
+def result_lines(result: whence.FalseAttribution) -> list[str]:
     """Return the result as lines of text."""
     count, controls = len(result.trials), len(result.trials[0].controls)
     stayed, others = round(result.fa * count), round(result.control * count * controls)

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from whence.cli.evaluate.tables import (
-    BANK,
-    KINDS,
-    POOL,
-    SCORES,
-    USE,
-    by_measure,
-    kinds_of,
-    show_paragraph,
-    show_statistics,
-    show_tuning_notes,
-)
-from whence.cli.show import say
+import whence
+from whence.cli.options import BANK, KINDS, POOL, SCORES, USE
+from whence.cli.show import say, show_paragraph, show_statistics
+from whence.errors import ArtefactError
 
 if TYPE_CHECKING:
     from whence.evaluation.prediction.lds import LdsRow, LdsTable
+    from whence.evaluation.queries import Kind
+    from whence.scores.stored import StoredScores
     from whence.statistics.statistic import Statistic
 
 CALIBRATION = """R²: the share of the measured differences between subsets that the line explains, of all queries
@@ -54,17 +48,14 @@ def lds(
     Example: `whence evaluate lds scores/ --bank digits`
     """
     from whence import artefacts
-    from whence.evaluation.bank.bank import Bank
-    from whence.evaluation.prediction.bank_measures import bank_lds
-    from whence.evaluation.prediction.lds import Form
+    from whence.evaluation.prediction.lds import Form, bank_lds
     from whence.evaluation.queries import Use
     from whence.scores.stored import read_scores
 
     stored = read_scores(scores)
-    tables = bank_lds(Bank.open(bank), stored, pool, kinds_of(queries), Use(use), Form(form))
-    for kind, table in tables.items():
-        _show_table(table, f"{kind.replace('-', ' ')} queries ({use})")
-    notes = show_tuning_notes(stored, pool, use, {query for table in tables.values() for query in table.queries})
+    tables = bank_lds(whence.Bank.open(bank), stored, pool, _kinds(queries), Use(use), Form(form))
+    _show_tables(tables, use)
+    notes = _show_tuning_notes(stored, pool, use, {query for table in tables.values() for query in table.queries})
     say("A good LDS doesn't show that deletions hurt most: see also  whence evaluate deletion")
     if out:
         artefacts.write_json(out, {"tables": {kind: table.record() for kind, table in tables.items()}, "notes": notes})
@@ -79,21 +70,18 @@ def deterministic(scores: SCORES, bank: BANK) -> None:
 
     Example: `whence evaluate deterministic scores/ --bank digits`
     """
-    from whence.errors import ArtefactError
-    from whence.evaluation.bank import Bank
-    from whence.evaluation.prediction.bank_measures import bank_lds
     from whence.evaluation.prediction.ceiling import is_deterministic
+    from whence.evaluation.prediction.lds import bank_lds
     from whence.scores.stored import read_scores
 
-    stored, models = read_scores(scores), Bank.open(bank)
+    stored, models = read_scores(scores), whence.Bank.open(bank)
     pools = [name for name in models.pools if is_deterministic(name)]
     if not pools:
         raise ArtefactError(
             f"The bank {models.path} has no deterministic pool. Make them: whence bank build ... --deterministic 24"
         )
     for pool in sorted(pools, key=lambda name: float(name.removeprefix("deterministic-").rstrip("%"))):
-        for kind, table in bank_lds(models, stored, pool).items():
-            _show_table(table, f"{kind.replace('-', ' ')} queries (reported)")
+        _show_tables(bank_lds(models, stored, pool), "reported")
 
 
 def calibration(scores: SCORES, bank: BANK, pool: POOL = "test", queries: KINDS = "all", use: USE = "reported") -> None:
@@ -104,29 +92,46 @@ def calibration(scores: SCORES, bank: BANK, pool: POOL = "test", queries: KINDS 
 
     Example: `whence evaluate calibration scores/ --bank digits --pool development --use development`
     """
-    from whence.evaluation.bank.bank import Bank
-    from whence.evaluation.prediction.bank_measures import bank_calibration
+    from whence.evaluation.prediction.calibration import bank_calibration
     from whence.evaluation.queries import Use
     from whence.scores.stored import read_scores
 
-    stored, models = read_scores(scores), Bank.open(bank)
+    stored, models = read_scores(scores), whence.Bank.open(bank)
     forms = {"R² together": ".3f", "R² of each": ".3f", "slope": ".3g", "slope of each": ".3g", "intercept": ".2g"}
-    for kind, fits in bank_calibration(models, stored, pool, kinds_of(queries), Use(use)).items():
+    for kind, fits in bank_calibration(models, stored, pool, _kinds(queries), Use(use)).items():
         count, subsets = len(next(iter(fits.values())).slopes), len(models.pool(pool).kept)
         say(f"{count} {kind.replace('-', ' ')} queries ({use}), pool {pool}: {subsets} subsets")
         numbers = {
             name: dict(zip(forms, (fit.r2, fit.query_r2, fit.slope, fit.query_slope, fit.intercept), strict=True))
             for name, fit in fits.items()
         }
-        show_statistics(by_measure(numbers, forms))
+        show_statistics(numbers, forms)
     show_paragraph(CALIBRATION)
-    show_tuning_notes(stored, pool, use, {query for method in stored for query in method.scores.queries})
+    _show_tuning_notes(stored, pool, use, {query for method in stored for query in method.scores.queries})
 
 
-def _show_table(table: LdsTable, queries: str) -> None:
-    for line in table_lines(table, queries):
-        say(line)
-    say("")
+def _kinds(queries: str) -> list[Kind]:
+    """Return the kinds of queries that the option --queries names."""
+    from whence.evaluation.queries import Kind
+
+    return list(Kind) if queries == "all" else [Kind(queries)]
+
+
+def _show_tuning_notes(stored: Sequence[StoredScores], pool: str, use: str, queries: set[str]) -> list[str]:
+    """Print a warning for each reason why figures are too good, and return the warnings."""
+    from whence.evaluation.queries import Use, tuning_notes
+
+    notes = tuning_notes(stored, pool, Use(use), queries)
+    for note in notes:
+        say(f"Warning: {note}")
+    return notes
+
+
+def _show_tables(tables: Mapping[Kind, LdsTable], use: str) -> None:
+    for kind, table in tables.items():
+        for line in table_lines(table, f"{kind.replace('-', ' ')} queries ({use})"):
+            say(line)
+        say("")
 
 
 def table_lines(table: LdsTable, queries: str) -> list[str]:

@@ -9,21 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from whence.cli.evaluate.tables import (
-    LABELLED_DATA,
-    SCORES,
-    by_measure,
-    show_paragraph,
-    show_sizes,
-    show_statistics,
-)
-from whence.cli.options import UNIT_COLUMN
-from whence.cli.show import say
+import whence
+from whence.cli.options import LABELLED_DATA, SCORES, UNIT_COLUMN
+from whence.cli.show import say, show_paragraph, show_sizes, show_statistics
+from whence.errors import DataError
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from whence.scores.scores import Scores
     from whence.scores.stored import StoredScores
     from whence.statistics.statistic import Statistic
 
@@ -65,7 +58,7 @@ def specificity(
         result = measure(method.scores.scores.numpy(), top)
         statistics[method.name] = dict(zip(forms, (result.different, result.recurring), strict=True))
     show_sizes(stored)
-    show_statistics(by_measure(statistics, forms))
+    show_statistics(statistics, forms)
     show_paragraph(SPECIFICITY)
 
 
@@ -94,7 +87,7 @@ def repeatability(
         draws = f"{a.draws} draws" if a.draws == b.draws else f"{a.draws} and {b.draws} draws"
         statistics[f"{name} ({draws})"] = dict(zip(forms, (result.correlation, result.overlap), strict=True))
     show_sizes([*stored, *others])
-    show_statistics(by_measure(statistics, forms))
+    show_statistics(statistics, forms)
     show_paragraph(REPEATABILITY)
     left_out = [method.name for method in stored if not method.scores.draws]
     if left_out:
@@ -137,7 +130,7 @@ def retrieval(
         share = _precision(method.scores, labels, examples, top)
         statistics[method.name] = ({precision: share} if share else {}) | numbers
     show_sizes(stored)
-    show_statistics(by_measure(statistics, {precision: ".3f", **dict.fromkeys(traced, ".3f")}))
+    show_statistics(statistics, {precision: ".3f", **dict.fromkeys(traced, ".3f")})
     if any(precision in numbers for numbers in statistics.values()):
         show_paragraph(PRECISION)
     else:
@@ -146,9 +139,9 @@ def retrieval(
         show_paragraph(TRACING)
 
 
-def _precision(scores: Scores, labels: Units | None, examples: Units, top: int) -> Statistic | None:
+def _precision(scores: whence.Scores, labels: Units | None, examples: Units, top: int) -> Statistic | None:
     """Precision of the top; None where every image is a unit of its own."""
-    from whence.evaluation.query_pictures import self_columns
+    from whence.evaluation.queries import self_columns
     from whence.evaluation.ranking.retrieval import precision, shared_units
 
     columns = self_columns(scores)
@@ -160,7 +153,7 @@ def _precision(scores: Scores, labels: Units | None, examples: Units, top: int) 
 
 def _tracing(stored: StoredScores, paths: list[Path]) -> tuple[Statistic, Statistic, Statistic]:
     """Where training images come in the ranking for themselves."""
-    from whence.evaluation.query_pictures import training_image_columns
+    from whence.evaluation.queries import training_image_columns
     from whence.evaluation.ranking.retrieval import tracing
 
     result = tracing(stored.scores.scores.numpy(), training_image_columns(stored, paths))
@@ -180,8 +173,8 @@ def outliers(
 
     Example: `whence evaluate outliers scores/ --outliers zeros`
     """
-    from whence.evaluation.query_pictures import training_image_columns
-    from whence.evaluation.ranking.outliers import outliers as measure
+    from whence.evaluation.queries import training_image_columns
+    from whence.evaluation.ranking.retrieval import outliers as measure
     from whence.scores.stored import read_scores
 
     stored, statistics = read_scores(scores), {}
@@ -192,17 +185,15 @@ def outliers(
         result = measure(self_influence, _outlier_mask(method.scores, columns, outliers, data, unit_column))
         statistics[method.name] = dict(zip(forms, (result.area, result.recall, result.precision), strict=True))
     show_sizes(stored)
-    show_statistics(by_measure(statistics, forms))
+    show_statistics(statistics, forms)
     show_paragraph(OUTLIERS)
 
 
 def _outlier_mask(
-    scores: Scores, columns: np.ndarray, outliers: list[str], data: str | None, unit_column: str | None
+    scores: whence.Scores, columns: np.ndarray, outliers: list[str], data: str | None, unit_column: str | None
 ) -> np.ndarray:
     """Which queries are outliers, bool [Q]."""
     import numpy as np
-
-    from whence.errors import DataError
 
     units = scores.units if data is None else _units_of(scores.examples, data, unit_column, "training images")
     known = {unit for names in units for unit in names}
@@ -217,13 +208,7 @@ def _outlier_mask(
 
 
 def _units_of(names: Sequence[str], data: str, unit_column: str | None, noun: str) -> Units:
-    """Return the units of images of a data set, which are in a column of it.
-
-    Raises:
-        DataError: An image is not in the data.
-    """
-    from whence.errors import DataError
-
+    """Return the units of images of a data set, which are in a column of it."""
     units = _read_units(data, unit_column)
     unknown = [name for name in names if name not in units]
     if unknown:
@@ -237,7 +222,5 @@ def _units_of(names: Sequence[str], data: str, unit_column: str | None, noun: st
 @cache
 def _read_units(data: str, unit_column: str | None) -> dict[str, tuple[str, ...]]:
     """Units of a data set by id."""
-    from whence.data import load
-
-    images = load(data, unit_column=unit_column)
+    images = whence.load(data, unit_column=unit_column)
     return dict(zip(images.ids, images.units, strict=True))

@@ -5,15 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from whence.credit.behaviours.classes import classes
-from whence.credit.behaviours.coverage import coverage, precision
 from whence.credit.behaviours.declaration import Behaviour, Context, Values
-from whence.credit.behaviours.diversity import diversity
-from whence.credit.behaviours.embedding import embedding
-from whence.credit.behaviours.features import embedding_features
-from whence.credit.behaviours.function import function_behaviour, load_function
-from whence.credit.behaviours.held_out import FIT, HELD_OUT_FIT
-from whence.credit.behaviours.pictures import DISTANCE, SSIM
-from whence.credit.behaviours.score import score
+from whence.credit.behaviours.fit import FIT, HELD_OUT_FIT
+from whence.credit.behaviours.likeness import DISTANCE, SSIM, embedding, embedding_features
+from whence.credit.behaviours.score import function_behaviour, load_function, score
+from whence.credit.behaviours.variety import coverage, diversity, precision
 from whence.errors import ConfigError
 
 __all__ = ["BEHAVIOURS", "Behaviour", "Context", "Values", "behaviour", "function_behaviour", "meaning"]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from whence.credit.behaviours.declaration import Behaviour, Context, Row, Values
-from whence.credit.behaviours.features import pixels
+from whence.credit.behaviours.likeness import pixels
 from whence.data import Dataset
 from whence.errors import DataError
 
@@ -98,13 +98,7 @@ def classifier(context: Context) -> Classifier:
 
 
 def classes(only: str | None = None) -> Behaviour:
-    """Share of drawn pictures of each class, or of one, in [0, 1]; those of all classes add up to 1.
-
-    Args:
-        only: The class; None for all.
-
-    Returns:
-        A behaviour of a model, with one v for each class.
+    """Return the share of drawn pictures of each class, or of `only` one, in [0, 1]; those of all classes add up to 1.
 
     Example:
         >>> classes("7").name

@@ -33,11 +33,7 @@ class Context:
     reference: np.ndarray
 
     def __post_init__(self) -> None:
-        """Check that everything fits.
-
-        Raises:
-            DataError: It doesn't.
-        """
+        """Check that the sizes of all pictures fit, or raise DataError."""
         size, expected = self.data.size, (len(self.plan.names), *self.data.size)
         if self.reference.dtype != np.uint8 or self.reference.shape != expected:
             reference = f"{self.reference.dtype} {self.reference.shape}"

@@ -1,11 +1,14 @@
-"""The mean score of drawn pictures by a model in a local folder, such as one of aesthetics or of safety."""
+"""The mean of a number over drawn pictures: the score of a model, as of aesthetics, or any function in Python."""
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -13,8 +16,7 @@ import torch
 
 from whence.credit.behaviours.declaration import Behaviour, Context, Values
 from whence.engine import DEFAULT
-from whence.errors import ArtefactError, ConfigError
-from whence.retraining.measurement import Measurement
+from whence.errors import ArtefactError, ConfigError, DataError
 
 
 @dataclass(frozen=True)
@@ -23,8 +25,7 @@ class Scorer:
 
     Attributes:
         folder: Its folder.
-        label: The label whose probability (softmax over labels) is the score; empty for a model with one output, which
-            is then the score.
+        label: The label whose probability (softmax over labels) is the score; empty where the one output is the score.
 
     Example:
         >>> Scorer.parse("models/aesthetic#high")
@@ -93,13 +94,7 @@ class Scorer:
 
 
 def score(name: str) -> Behaviour:
-    """Return the mean score of drawn pictures by a local model; larger is more of it.
-
-    Args:
-        name: FOLDER of a model with one output, or FOLDER#LABEL.
-
-    Returns:
-        A behaviour of a model.
+    """Return the mean score of drawn pictures by a local model, FOLDER of one output or FOLDER#LABEL; larger is more.
 
     Example:
         >>> score("models/aesthetic").title
@@ -109,12 +104,68 @@ def score(name: str) -> Behaviour:
 
     def make(context: Context) -> Values:
         score_pictures = scorer.score
-
-        def values(measurement: Measurement) -> np.ndarray:
-            return np.array([score_pictures(measurement.pictures).mean()])
-
-        return values
+        return lambda measurement: np.array([score_pictures(measurement.pictures).mean()])
 
     unit = "probability" if scorer.label else "score"
     title = f"Mean {unit} of drawn pictures by {name}"
     return Behaviour(f"score:{name}", title, unit, "model", frozenset({"pictures"}), make)
+
+
+def function_behaviour(function: Callable[[np.ndarray], Any], name: str) -> Behaviour:
+    """Return the mean value of a function over drawn pictures as a behaviour called `name`; larger is more of it.
+
+    The function is from pictures uint8 [K, C, H, W] to K numbers, whose mean is taken, or to one number of them all,
+    such as a quantile.
+
+    Example:
+        >>> function_behaviour(lambda pictures: pictures.mean((1, 2, 3)), "brightness").needs
+        frozenset({'pictures'})
+    """
+
+    def make(context: Context) -> Values:
+        return lambda measurement: np.array([_mean(function, measurement.pictures, name)])
+
+    return Behaviour(name, f"Mean of {name} over drawn pictures", f"of {name}", "model", frozenset({"pictures"}), make)
+
+
+def load_function(name: str) -> Callable[[np.ndarray], Any]:
+    """Return the function MODULE:FUNCTION, or FILE.py:FUNCTION of a file; its code is run.
+
+    Raises:
+        ConfigError: There is no such module, file or function.
+    """
+    module, _, attribute = name.rpartition(":")
+    function = getattr(_run(Path(module)) if module.endswith(".py") else _import(module), attribute, None)
+    if not callable(function):
+        raise ConfigError(f"{module} has no function {attribute!r}.")
+    return function  # type: ignore[no-any-return]
+
+
+def _import(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except Exception as error:
+        raise ConfigError(
+            f"The module {name!r} can't be imported: {error}. For a file, give FILE.py:FUNCTION."
+        ) from error
+
+
+def _run(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise ConfigError(f"There is no file {path}.")
+    module = ModuleType(path.stem)
+    try:
+        SourceFileLoader(path.stem, str(path)).exec_module(module)
+    except Exception as error:
+        raise ConfigError(f"{path} can't be run: {error}.") from error
+    return module
+
+
+def _mean(function: Callable[[np.ndarray], Any], pictures: np.ndarray, name: str) -> float:
+    try:
+        values = np.asarray(function(pictures.copy()), np.float64)
+    except Exception as error:
+        raise DataError(f"{name} failed on drawn pictures uint8 {pictures.shape}: {error}") from error
+    if values.shape not in {(), (len(pictures),), (len(pictures), 1)}:
+        raise DataError(f"{name} gave {values.shape} numbers for {len(pictures)} pictures; expected one each, or one.")
+    return float(values.mean())

@@ -1,10 +1,8 @@
-"""Estimators of shares, one per file; a new one is one file, and one line here."""
+"""Estimators of shares; a new one is one file, and one line here."""
 
-from whence.credit.estimators.add_one_in import ADD_ONE_IN
-from whence.credit.estimators.banzhaf import BANZHAF
 from whence.credit.estimators.estimator import Estimator, EstimatorFacts, score_sum
-from whence.credit.estimators.leave_one_out import LEAVE_ONE_OUT
 from whence.credit.estimators.owen import OWEN, owen
+from whence.credit.estimators.semivalues import ADD_ONE_IN, BANZHAF, LEAVE_ONE_OUT
 from whence.credit.estimators.shapley import SHAPLEY
 
 #: Estimators by name, in the order of reports; `owen` makes one for given clusters.

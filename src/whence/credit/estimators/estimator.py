@@ -49,8 +49,9 @@ class Estimator(EstimatorFacts):
         paper: Its source.
         efficient: Whether shares add up to v(all) - v(∅) by construction.
         coalitions: The coalitions it needs, (players, count, seed) -> bool [M, U]: at most `count`, or always the same.
-        shares: The shares, (game, weights) -> float64 [B, U], linear in the values of the game. Weights [M] are
-            multiplicities, not below 0; where a game has all coalitions, they only weigh repeats of the same coalition.
+        shares: The shares, (game, weights) -> float64 [B, U], in the unit of v and linear in the values of the game.
+            Weights [M] are multiplicities, not below 0; where a game has all coalitions, they only weigh repeats of the
+            same coalition.
         drawn: How many rows of a game, one after another, were drawn as one; None where the coalitions of the game are
             no draw (all that there are, or always the same), so that shares are off only because values are.
     """
@@ -67,10 +68,6 @@ def score_sum(method: str) -> EstimatorFacts:
 
     Equal examples have equal scores, so totals grow with the number of copies, if the model and all other scores stay
     as they are.
-
-    Example:
-        >>> score_sum("d-trak").title
-        'Sum of scores: d-trak'
     """
     return EstimatorFacts(
         name=f"sum-{method}",

@@ -2,17 +2,7 @@
 
 from whence.evaluation.bank.bank import Bank
 from whence.evaluation.bank.bank_request import BankConfig
-from whence.evaluation.bank.make_bank import build_bank, measure_references
-from whence.evaluation.bank.make_pool import PoolRequest, build_pool, usual_pools
-from whence.evaluation.bank.pool import Pool
+from whence.evaluation.bank.make_bank import build_bank, build_pool, measure_references
+from whence.evaluation.bank.pool import Pool, PoolRequest, usual_pools
 
-__all__ = [
-    "Bank",
-    "BankConfig",
-    "Pool",
-    "PoolRequest",
-    "build_bank",
-    "build_pool",
-    "measure_references",
-    "usual_pools",
-]
+__all__ = ["Bank", "BankConfig", "Pool", "PoolRequest", "build_bank", "build_pool", "measure_references", "usual_pools"]

@@ -43,12 +43,7 @@ REMOVALS = "removals"
 
 @dataclass(frozen=True)
 class Bank:
-    """A bank of retrained models.
-
-    Attributes:
-        path: Its directory.
-        manifest: How it was made.
-    """
+    """A bank of retrained models: its directory, and the manifest that says how it was made."""
 
     path: Path
     manifest: Manifest
@@ -159,11 +154,7 @@ class Bank:
 
     @cached_property
     def reference(self) -> Pool:
-        """The reference models as a pool of one subset, all examples, and K' seeds.
-
-        Raises:
-            ArtefactError: They are not measured yet, or the measurements are damaged.
-        """
+        """The reference models as a pool of one subset, all examples, and K' seeds."""
         return self._read_pool(self.path / "reference")
 
     @property
@@ -173,11 +164,7 @@ class Bank:
         return losses
 
     def _read_pool(self, path: Path) -> Pool:
-        """Return the pool in a directory.
-
-        Raises:
-            MismatchError: It is of another bank.
-        """
+        """Return the pool in a directory; raise MismatchError if it is of another bank."""
         bank = artefacts.read_manifest(path, POOL).inputs.get("bank")
         if bank != self.manifest.fingerprint:
             raise MismatchError(
@@ -195,11 +182,7 @@ class Bank:
         return {name: counts[name] for name in sorted(counts) if name not in (*self.pools, REMOVALS)}
 
     def pool(self, name: str) -> Pool:
-        """Return a pool.
-
-        Raises:
-            ArtefactError: The bank has none of that name, or it is unfinished.
-        """
+        """Return a pool; raise ArtefactError if the bank has none of that name, or it is unfinished."""
         if name in self.unfinished:
             raise ArtefactError(
                 f"The pool {name!r} of {self.path} is unfinished: {self.unfinished[name]} of its models are measured. "
@@ -216,11 +199,7 @@ class Bank:
         return Examples(tuple(self.queries[q] for q in rows), self.queries_data.images(rows), origin=origin)
 
     def require(self, scores: Scores, manifest: Manifest) -> Scores:
-        """Return scores in the order of the bank, after a check that they are of its model, data and queries.
-
-        Raises:
-            MismatchError: They are of others; the fingerprints of both are named.
-        """
+        """Return scores in the order of the bank, after a check that they are of its model, data and queries."""
         kinds = [kind for kind in (None, False, True) if kind is None or (self.drawn == kind).any()]
         fingerprints = {
             "model": with_means(self.fingerprints),

@@ -1,20 +1,28 @@
-"""The request for a bank, checked before anything is trained."""
+"""The request for a bank, checked before anything is trained, and what the bank will cost."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
+import psutil
 from pydantic import Field
 
 from whence import artefacts
 from whence.config import Config, Settings
+from whence.cost import Cost, counted
 from whence.data import Dataset, class_inputs
-from whence.diffusion.sizes import complete_config
+from whence.diffusion.families.unet import complete_config
+from whence.diffusion.training import time_step, weight_bytes
+from whence.engine import DEFAULT, Engine, cores
 from whence.errors import ConfigError, DataError
 from whence.evaluation.bank.bank import KIND
+from whence.evaluation.bank.pool import PoolRequest
+from whence.retraining.measurement import time_drawing, time_losses
+from whence.retraining.rule import shorten_training
 
 #: Seed of the names of drawn queries.
 DRAWN_SEED = 0
@@ -55,11 +63,9 @@ class BankRequest:
     def make(
         cls, data: Dataset, held_out: Dataset | None, config: Config | None = None, settings: BankConfig | None = None
     ) -> BankRequest:
-        """Return a request; see `whence.evaluation.bank.make_bank.build_bank`.
+        """Return a request, checked; `whence.evaluation.bank.make_bank.build_bank` says what is refused.
 
         Raises:
-            DataError: Held-out pictures are too few, of another size, among the training examples, or named like drawn
-                ones.
             ConfigError: There are to be no queries, or they can't be drawn.
         """
         settings = settings or BankConfig()
@@ -86,20 +92,12 @@ class BankRequest:
         }
 
     def exists_in(self, path: Path) -> bool:
-        """Return whether a directory already holds this bank.
-
-        Raises:
-            MismatchError: It holds another bank.
-        """
+        """Return whether a directory already holds this bank; raise MismatchError if it holds another one."""
         return artefacts.existing(path, KIND, **self.provenance) is not None
 
 
 def _held_out(data: Dataset, held_out: Dataset | None, settings: BankConfig) -> Dataset | None:
-    """Return the first held-out pictures.
-
-    Raises:
-        DataError: They are too few, of another size, among the training examples, or named like a drawn one.
-    """
+    """Return the first held-out pictures; raise DataError if they don't fit the training examples."""
     count = settings.held_out
     if count == 0:
         return None
@@ -121,3 +119,59 @@ def _held_out(data: Dataset, held_out: Dataset | None, settings: BankConfig) -> 
     if clash:
         raise DataError(f"The held-out picture {clash[0]!r} is named like a drawn one. Give it another id.")
     return first
+
+
+def bank_cost(
+    request: BankRequest,
+    pools: Sequence[PoolRequest],
+    path: Path,
+    *,
+    shard: tuple[int, int] = (1, 1),
+    keep_models: bool = False,
+    engine: Engine = DEFAULT,
+) -> Cost:
+    """Return the cost of the missing models of a bank: time by measuring a little, memory and disk by counting."""
+    data, config, settings = request.data, request.config, request.settings
+    step, model = time_step(data, config)
+    names, used = settings.drawn_names, engine.workers or cores()
+    drawing = time_drawing(model, config.sampler, names)
+    losses = time_losses(model, data, settings.draws, settings.held_out + settings.drawn)
+    measuring, references = losses + drawing, _missing_references(request, path)
+    measured = (path / "reference" / artefacts.MANIFEST).exists()
+    seconds = 0.0 if measured else settings.models * measuring + drawing
+    seconds += -(-references // used) * config.training.steps * step
+    steps, retrained = references * config.training.steps, 0
+    for pool in pools:
+        missing, each = len(pool.missing(path, shard)), _steps(pool, config, len(data))
+        seconds += -(-missing // used) * (each * step + measuring)
+        retrained, steps = retrained + missing, steps + missing * each
+    weights, queries = weight_bytes(model), settings.held_out + settings.drawn
+    measurement = 8 * queries + settings.drawn * math.prod(data.size)
+    kept = references + (config.training.checkpoints if references else 0) + (retrained if keep_models else 0)
+    record = 17 * config.training.batch_size * (steps if keep_models else references * config.training.steps)
+    work = (
+        f"{references} reference and {retrained:,} retrained models: {steps:,} steps of {step * 1000:.0f} ms, "
+        f"{weights // 4:,} parameters each, in {counted(used)}. Each is measured on {queries:,} queries in "
+        f"{measuring:.1f} s"
+    )
+    return Cost(
+        seconds=seconds,
+        memory=psutil.Process().memory_info().rss * min(used, max(1, references, retrained)),
+        disk=kept * weights + record + retrained * measurement + 4 * weights * used + data.pixels.nbytes,
+        work=work if references + retrained else "nothing: all of it is there already",
+    )
+
+
+def _missing_references(request: BankRequest, path: Path) -> int:
+    """Return how many reference models are still to be trained."""
+    if request.exists_in(path):
+        return 0
+    folder = Path(f"{path}.part") / "models"
+    return sum(not (folder / str(k) / artefacts.MANIFEST).exists() for k in range(request.settings.models))
+
+
+def _steps(pool: PoolRequest, config: Config, examples: int) -> int:
+    """Training steps of each model of a pool."""
+    if not pool.deterministic:
+        config = shorten_training(config, round(pool.fraction * examples), examples)
+    return config.training.steps

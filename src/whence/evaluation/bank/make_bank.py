@@ -1,8 +1,10 @@
-"""Making the base of a bank: its data, the reference models, which are trained on all of it, and the queries."""
+"""Making a bank: its data and queries, its reference models, and pools of models retrained on random subsets."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,8 +17,9 @@ from whence.engine import DEFAULT, Engine, Task, silent
 from whence.evaluation.bank.bank import KIND, Bank
 from whence.evaluation.bank.bank_request import BankConfig, BankRequest
 from whence.evaluation.bank.pool import KIND as POOL
-from whence.evaluation.bank.pool import Pool
-from whence.retraining.make_measurement import draw_pixels, measure
+from whence.evaluation.bank.pool import Pool, PoolRequest, select_shard
+from whence.retraining.measurement import draw_pixels, measure
+from whence.retraining.retrain import Retraining, retrain
 from whence.retraining.rule import PATIENCE
 from whence.seeds import derived_seed
 
@@ -30,7 +33,7 @@ def build_bank(
     settings: BankConfig | None = None,
     engine: Engine = DEFAULT,
 ) -> Bank:
-    """Make the base of a bank: train the reference models and draw the queries. `build_pool` fills the bank.
+    """Return the base of a bank: train the reference models and draw the queries. `build_pool` fills the bank.
 
     Args:
         data: The training examples.
@@ -39,9 +42,6 @@ def build_bank(
         config: Settings of a model that is trained on everything, and of the sampler.
         settings: How many models and queries the bank has, and how it measures them.
         engine: Where work runs. Its report is called with (training steps done, steps in all).
-
-    Returns:
-        The bank, without pools.
 
     Raises:
         DataError: Held-out pictures are too few, of another size, among the training examples, or named like drawn
@@ -65,15 +65,7 @@ def make_bank(request: BankRequest, path: Path, *, engine: Engine = DEFAULT) -> 
 
 
 def measure_references(bank: Bank, engine: Engine = DEFAULT) -> Pool:
-    """Measure the reference models, if that was not done before, and return them: `Bank.reference`.
-
-    Args:
-        bank: The bank.
-        engine: Where work runs. Its report is called with (models done, models in all).
-
-    Returns:
-        The reference models as a pool of one subset, all examples.
-    """
+    """Measure the reference models, unless that was done before, and return them: `Bank.reference`."""
     inputs, made = {"bank": bank.manifest.fingerprint}, {"reference": len(bank.models)}
     path = bank.path / "reference"
     if artefacts.existing(path, POOL, inputs=inputs, made=made) is None:
@@ -125,3 +117,57 @@ def _queries(part: Path, request: BankRequest, engine: Engine) -> Dataset:
         (*held_out.captions, *captions),
         classes=(*held_out.classes, *captions),
     )
+
+
+def build_pool(
+    bank: Bank,
+    request: PoolRequest,
+    *,
+    shard: tuple[int, int] = (1, 1),
+    keep_models: bool = False,
+    engine: Engine = DEFAULT,
+) -> Pool | None:
+    """Retrain models on random subsets and measure them; if it was interrupted, it continues.
+
+    A shard (i, n) is the i-th of n parts, counted from 1: only its models are trained, and the pool stays unfinished.
+    The call without it, when the measurements of all parts are in ``runs``, makes the pool. `keep_models` keeps the
+    weights of the models that are trained, as ``runs/POOL/RUN.model``. The engine's report is called with (training
+    steps done, steps in all).
+
+    Returns:
+        The pool; None for a part of several.
+
+    Raises:
+        ConfigError: The fraction, shard or number of subsets is impossible.
+        MismatchError: There is a pool of that name that was made otherwise.
+    """
+    made = {name: value for name, value in asdict(request).items() if name != "name"}
+    path, folder = bank.path / "pools" / request.name, bank.path / "runs" / request.name
+    inputs: dict[str, Any] = {"bank": bank.manifest.fingerprint}
+    if artefacts.existing(path, POOL, inputs=inputs, made=made) is not None:
+        return Pool.read(path)
+    retrainings, kept, seeds = plan_pool(bank, request)
+    part = select_shard(retrainings, shard)
+    measurements = retrain(bank, folder, part, keep_models=keep_models, engine=engine)
+    if shard[1] > 1:
+        return None
+    pool = Pool.of(request.name, kept, seeds, measurements)
+    pool.write(path, inputs, made)
+    if not keep_models:
+        artefacts.discard(folder)
+    return pool
+
+
+def plan_pool(bank: Bank, request: PoolRequest) -> tuple[list[Retraining], np.ndarray, tuple[int, ...]]:
+    """Return the models of a pool, subset by subset, then seed by seed, its subsets bool [S, N], and its seeds."""
+    seed = bank.manifest.made["seed"]
+    kept = request.subsets(bank.classes, seed)
+    seeds = tuple(derived_seed(seed, f"retraining {k}") for k in range(request.seeds))
+    if request.deterministic:
+        seeds = (reference_seed(seed, 0),)
+    pairs = [(np.flatnonzero(row), training_seed) for row in kept for training_seed in seeds]
+    retrainings = [
+        bank.retraining(name, rows, training_seed, weighted=request.deterministic)
+        for name, (rows, training_seed) in zip(request.runs, pairs, strict=True)
+    ]
+    return retrainings, kept, seeds

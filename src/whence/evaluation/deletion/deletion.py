@@ -41,11 +41,7 @@ class Deletion:
     pictures: np.ndarray
 
     def __post_init__(self) -> None:
-        """Check that everything fits.
-
-        Raises:
-            WhenceError: A shape doesn't fit, or a loss is not finite.
-        """
+        """Raise WhenceError if a shape doesn't fit, or a loss is not finite."""
         queries, seeds = len(self.removal.queries), len(self.removal.seeds)
         fits = self.losses.shape[:3] == (2, queries, seeds) and self.losses.ndim == 4
         if not fits or self.pictures.shape[0] != 2 or self.pictures.shape[2] != seeds:
@@ -93,15 +89,10 @@ class Deletion:
         distances: np.ndarray = distance(pictures, queries.expand_as(pictures)).numpy()
         return distances
 
-    def is_of(self, bank: Bank, scores: Scores) -> bool:
-        """Return whether scores are of all the queries."""
-        return {bank.queries[q] for q in self.removal.queries} <= set(scores.queries)
-
     def overlap(self, bank: Bank, scores: Scores) -> np.ndarray:
         """Return which share of the removed examples is among the top of scores, as many as were removed, [Q'].
 
-        1: the scores name exactly the examples that were removed. Scores that were computed on another machine may
-        differ in their last bits, and so name another example or two.
+        Scores that were computed on another machine may differ in their last bits, and so name another example or two.
         """
         top = removed_rows(bank, scores, self.removal.queries, self.removal.removed.shape[1])
         common = [np.intersect1d(a, b).size for a, b in zip(top, self.removal.removed, strict=True)]
@@ -123,11 +114,7 @@ class Deletion:
 
     @classmethod
     def read(cls, bank: Bank, path: Path) -> Deletion:
-        """Return measured removals, checked by hash.
-
-        Raises:
-            ArtefactError: They are missing, damaged, or of another bank.
-        """
+        """Return measured removals, checked by hash; raise ArtefactError if they are of another bank."""
         manifest = artefacts.read_verified(path, KIND)
         if manifest.inputs["bank"] != bank.manifest.fingerprint:
             raise ArtefactError(
@@ -154,7 +141,7 @@ def deletion_path(bank: Bank, root: Path, removal: Removal) -> Path:
 
 
 def find_deletion(bank: Bank, roots: Iterable[Path], removal: Removal) -> Path | None:
-    """Return the first directory below the roots that holds measurements of a removal; None where there is none."""
+    """Return the first directory below the roots with measurements of a removal; None where there is none."""
     inputs, made = _provenance(bank, removal)
     paths = (deletion_path(bank, root, removal) for root in roots)
     return next((path for path in paths if artefacts.existing(path, KIND, inputs=inputs, made=made)), None)

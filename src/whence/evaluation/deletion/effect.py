@@ -16,8 +16,7 @@ from scipy.stats import binomtest
 from whence.errors import DataError
 from whence.evaluation.bank import Bank
 from whence.evaluation.deletion.deletion import Deletion
-from whence.statistics.bootstrap import Interval, counted_bootstrap
-from whence.statistics.statistic import Statistic, mean_of
+from whence.statistics.statistic import Interval, Statistic, counted_bootstrap, mean_of
 
 
 @dataclass(frozen=True)
@@ -40,10 +39,9 @@ class Effect:
 
 
 def effect(values: np.ndarray) -> Effect:
-    """Return the effect of removals, with intervals for other queries and the same training seeds.
+    """Return the effect of removals on losses or distances [2, Q', K]: without named and without random examples.
 
-    Args:
-        values: Losses, or distances of pictures, [2, Q', K]: without the named examples and without random ones.
+    Intervals are for other queries and the same training seeds.
 
     Raises:
         DataError: They have another shape, or one is not finite.
@@ -66,14 +64,10 @@ def effect(values: np.ndarray) -> Effect:
 
 
 def harm(first: np.ndarray, second: np.ndarray) -> Statistic:
-    """Return how much more the removals of one method hurt than those of another, on average over queries.
+    """Return how much more the removals of one method hurt than those of another, [Q', K] each, mean over queries.
 
-    The losses (or distances) themselves are compared, not their increase over random removals: the random examples of
-    one method may be of other classes than those of the other.
-
-    Args:
-        first: Without the examples that the first method names, [Q', K].
-        second: Without those that the second names, for the same queries and seeds.
+    The losses (or distances) without the named examples are compared, not their increase over random removals: the
+    random examples of one method may be of other classes than those of the other.
 
     Raises:
         DataError: The shapes differ.
@@ -91,11 +85,6 @@ def share(true: np.ndarray) -> Statistic:
     """Return the share of queries for which something holds, with the exact (Clopper & Pearson 1934) 95% interval.
 
     Its chance is 1/2. Unlike a bootstrap interval it is not empty where all queries agree.
-
-    Example:
-        >>> all_worse = share(np.ones(20, bool))
-        >>> all_worse.value, round(all_worse.interval.low, 3), all_worse.interval.high
-        (1.0, 0.832, 1.0)
     """
     exact = binomtest(int(true.sum()), len(true)).proportion_ci(0.95, "exact")
     return Statistic(float(true.mean()), Interval(float(exact.low), float(exact.high), 0.95, 0, 0), 0.5)
@@ -168,20 +157,16 @@ class DeletionComparison:
                 f"{len(queries)} queries and {len(seeds)} seeds."
             )
         drawn = [q for q in queries if bank.drawn[q]]
-        losses = [
-            _select(deletion.query_losses[0], deletion.removal.queries, queries, deletion.removal.seeds, seeds)
-            for deletion in (first, second)
-        ]
-        distances = [
-            _select(deletion.distances(bank)[0], deletion.drawn_queries(bank), drawn, deletion.removal.seeds, seeds)
-            for deletion in (first, second)
-        ]
+        both = (first, second)
+        losses = [_select(one, one.query_losses, one.removal.queries, queries, seeds) for one in both]
+        distances = [_select(one, one.distances(bank), one.drawn_queries(bank), drawn, seeds) for one in both]
         return cls(harm(*losses), harm(*distances) if drawn else None, len(queries))
 
 
 def _select(
-    values: np.ndarray, queries: tuple[int, ...], rows: list[int], seeds: tuple[int, ...], columns: list[int]
+    deletion: Deletion, values: np.ndarray, rows: tuple[int, ...], queries: list[int], seeds: list[int]
 ) -> np.ndarray:
-    """Values [Q', K] of some queries and seeds."""
-    lines = [queries.index(q) for q in rows]
-    return values[lines][:, [seeds.index(seed) for seed in columns]]
+    """Values [2, Q', K] without the named examples, of some queries and seeds."""
+    columns = [deletion.removal.seeds.index(seed) for seed in seeds]
+    selected: np.ndarray = values[0][[rows.index(q) for q in queries]][:, columns]
+    return selected

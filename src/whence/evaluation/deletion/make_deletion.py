@@ -7,10 +7,16 @@ BANK/runs/removals/ ...    the measurement of every retrained model, so that an 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import psutil
+
 from whence import artefacts
+from whence.cost import Cost, counted
+from whence.diffusion.model import DiffusionModel
+from whence.diffusion.training import time_step, weight_bytes
 from whence.engine import DEFAULT, Engine
 from whence.errors import ArtefactError
 from whence.evaluation.bank import Bank
@@ -18,30 +24,20 @@ from whence.evaluation.bank.bank import REMOVALS
 from whence.evaluation.deletion.deletion import Deletion, find_deletion
 from whence.evaluation.deletion.removal import Removal, top_count
 from whence.retraining import retrain
+from whence.retraining.measurement import measure
 from whence.retraining.retrain import Retraining
 from whence.scores.scores import Scores
 
 
 def measure_removals(
-    bank: Bank,
-    removals: Sequence[Removal],
-    *,
-    store: Path | None = None,
-    engine: Engine = DEFAULT,
+    bank: Bank, removals: Sequence[Removal], *, store: Path | None = None, engine: Engine = DEFAULT
 ) -> list[Deletion]:
-    """Return the measurements of removals; those that were not measured before are measured now.
+    """Return the measurements of removals, in their order; those that were not measured before are measured now.
 
     Every model is trained from scratch on the kept examples, with as many visits of each as in the bank's own models,
-    and with the same seeds for named and random examples. If the call was interrupted, it continues.
-
-    Args:
-        bank: The bank.
-        removals: The removals of one method or several.
-        store: Folder for the measurements; default the bank's own.
-        engine: Where work runs. Its report is called with (training steps done, steps in all).
-
-    Returns:
-        The measurements, in the order of the removals.
+    and with the same seeds for named and random examples. If the call was interrupted, it continues. New measurements
+    go to the folder `store`, by default the bank's own; the engine's report is called with (training steps done, steps
+    in all).
     """
     roots, missing = _roots(bank, store), _missing_removals(bank, removals, store)
     retrainings = _retrainings(bank, missing)
@@ -63,19 +59,12 @@ def missing_retrainings(bank: Bank, removals: Sequence[Removal], store: Path | N
 def read_deletion(
     bank: Bank, scores: Scores, *, top: str | int = "5%", method: str | None = None, store: Path | None = None
 ) -> Deletion:
-    """Return measurements of a method without retraining: of the removal closest to what the scores name now.
+    """Return the measurements of a method that are closest to what its scores name now; no model is trained.
 
-    `Deletion.overlap` tells how close it is; report it with the number.
-
-    Args:
-        bank: The bank.
-        scores: In the order of the bank.
-        top: As in `Removal.of`.
-        method: Name of the method; default that of the scores.
-        store: A folder of measurements that is searched too, after the bank's own.
-
-    Returns:
-        The measurements. Of those that are equally close: of the most queries, then of the most seeds.
+    `Deletion.overlap` tells how close they are; report it with the number. Of those that are equally close, the one of
+    the most queries counts, then of the most seeds. The scores are in the order of the bank, `top` is as in
+    `Removal.of`, `method` is by default that of the scores, and `store` is a folder that is searched after the bank's
+    own.
 
     Raises:
         ArtefactError: Nothing was measured for this method and as many examples.
@@ -83,7 +72,8 @@ def read_deletion(
     method, size = method or scores.method, top_count(top, len(bank.examples))
     paths = [path for root in _roots(bank, store) for path in artefacts.whole(root, "*")]
     deletions = [one for one in (Deletion.read(bank, path) for path in paths) if one.removal.removed.shape[1] == size]
-    candidates = [one for one in deletions if one.removal.method == method and one.is_of(bank, scores)]
+    of_method = [one for one in deletions if one.removal.method == method]
+    candidates = [one for one in of_method if {bank.queries[q] for q in one.removal.queries} <= set(scores.queries)]
     if not candidates:
         methods = sorted({one.removal.method for one in deletions})
         raise ArtefactError(
@@ -121,3 +111,25 @@ def _retrainings(bank: Bank, removals: Sequence[Removal]) -> list[Retraining]:
     """The models of some removals, each once."""
     retrainings = [retraining for removal in removals for retraining in removal.retrainings(bank)]
     return list({retraining.name: retraining for retraining in retrainings}.values())
+
+
+def deletion_cost(
+    bank: Bank, removals: Sequence[Removal], *, store: Path | None = None, engine: Engine = DEFAULT
+) -> Cost:
+    """Return the cost of `measure_removals`, from timing a few training steps and the measurement of one model."""
+    missing = missing_retrainings(bank, removals, store)
+    if not missing:
+        return Cost(0.0, 0, 0, "nothing: all of it is there already")
+    step, model = time_step(bank.data, bank.config)
+    start = time.perf_counter()
+    measurement = measure(DiffusionModel.load(bank.models[0]), bank.plan, engine=engine)
+    seconds = time.perf_counter() - start
+    used, steps = engine.processes(len(missing)), missing[0].config.training.steps
+    kept = measurement.losses.nbytes + measurement.redrawn.nbytes
+    return Cost(
+        seconds=-(-len(missing) // used) * (steps * step + seconds),
+        memory=psutil.Process().memory_info().rss * used,
+        disk=len(missing) * kept + used * 4 * weight_bytes(model),
+        work=f"{len(missing)} models: {steps:,} steps of {step * 1000:.0f} ms, {weight_bytes(model) // 4:,} parameters "
+        f"each, in {counted(used)}. Each is measured on {len(bank.queries):,} queries in {seconds:.1f} s",
+    )

@@ -42,7 +42,7 @@ class Removal:
 
     @classmethod
     def of(cls, bank: Bank, scores: Scores, *, top: str | int = "5%", count: int = 20, seeds: int = 2) -> Removal:
-        """Return the removal of the examples with the largest scores for each query.
+        """Return the removal of the examples with the largest scores for each query, with K training seeds.
 
         Args:
             bank: The bank.
@@ -93,10 +93,9 @@ class Removal:
 
 
 def deletion_queries(bank: Bank, count: int) -> tuple[int, ...]:
-    """Return the rows of the queries on which deletion is measured: half held out, half drawn, none for development.
+    """Return the first queries of the bank, half of them held out, half drawn, none for development; their rows.
 
-    They are the first of each kind in the bank; where there are too few of one kind, more are of the other. So they
-    depend on the bank alone, not on a method.
+    Where there are too few of one kind, more are of the other. So they depend on the bank alone, not on a method.
 
     Raises:
         ConfigError: The bank has fewer queries.
@@ -119,11 +118,7 @@ def removed_rows(bank: Bank, scores: Scores, queries: tuple[int, ...], top: int)
 
 
 def top_count(top: str | int, examples: int) -> int:
-    """Return how many training examples are removed.
-
-    Args:
-        top: A number, or a share in per cent such as ``5%``, which is rounded to whole examples.
-        examples: Training examples, N.
+    """Return how many training examples a number, or a share in per cent such as ``5%``, is.
 
     Raises:
         ConfigError: It is neither, or leaves nothing to remove or to keep.

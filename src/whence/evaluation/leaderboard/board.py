@@ -12,13 +12,12 @@ from pydantic import Field
 
 from whence.attribution.attributor import Progress, no_progress
 from whence.attribution.compute_scores import compute_scores
-from whence.attribution.config import AttributionConfig
 from whence.attribution.feature_plan import FeaturePlan
 from whence.attribution.feature_store import FeatureStore
 from whence.attribution.method import Method
 from whence.attribution.methods import METHODS
 from whence.attribution.methods import method as method_of
-from whence.attribution.request import AttributionRequest
+from whence.attribution.request import AttributionConfig, AttributionRequest
 from whence.attribution.target import Target
 from whence.config import Count, Settings
 from whence.diffusion.examples import Examples
@@ -71,15 +70,7 @@ class LeaderboardConfig(Settings):
 
 @dataclass(frozen=True, eq=False)
 class Board:
-    """A leaderboard that is being measured.
-
-    Attributes:
-        bank: The retrained models.
-        work: Folder for all results.
-        config: The settings.
-        workers: Number of processes; default one for each core.
-        progress: Shows the progress of each part.
-    """
+    """A leaderboard that is being measured: its bank, the folder of all results, its settings, and how work runs."""
 
     bank: Bank
     work: Path

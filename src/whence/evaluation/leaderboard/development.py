@@ -34,11 +34,9 @@ KIND = "leaderboard draws"
 
 @dataclass(frozen=True, eq=False)
 class Development:
-    """Results at a number of draws.
+    """Development LDS by method and damping at a number of draws, and scores at the best damping, float32 [Q, N].
 
-    Attributes:
-        lds: Development LDS by method and damping.
-        scores: Scores at the best damping, float32 [Q, N], by method, of the methods that attribute all queries.
+    There are no scores of methods that attribute drawn queries alone.
     """
 
     lds: dict[str, dict[float, float]]
@@ -55,13 +53,7 @@ def develop(board: Board) -> dict[int, Development]:
 
 
 def development_lds(bank: Bank, queries: Sequence[str], scores: np.ndarray) -> float:
-    """Return the LDS by which settings are chosen: plain, on the development pool and queries, mean over kinds.
-
-    Args:
-        bank: The bank; nothing but its development pool and queries is used.
-        queries: Ids of the queries, Q.
-        scores: [Q, N], examples in the bank's order.
-    """
+    """Return the LDS of scores [Q, N] by which settings are chosen: plain, on the development pool, mean over kinds."""
     pool, row, means = bank.pool(DEVELOPMENT), {name: q for q, name in enumerate(queries)}, []
     for kind in Kind:
         places = query_places(bank, kind, use=Use.DEVELOPMENT).tolist()
@@ -76,15 +68,6 @@ def choose_damping(method: Method, lds: Mapping[float, float]) -> float:
 
     A method that states a damping of its own keeps it: its author also looked at deletions, on data for development.
     Where no LDS is known, the method keeps the usual damping.
-
-    Args:
-        method: The method.
-        lds: Its development LDS by damping.
-
-    Example:
-        >>> from whence.attribution.methods import METHODS
-        >>> choose_damping(METHODS["trak"], {0.1: 0.25, 1.0: 0.5, 10.0: 0.5}), choose_damping(METHODS["trak"], {})
-        (10.0, 0.1)
     """
     if method.damping != DAMPING:
         return method.damping

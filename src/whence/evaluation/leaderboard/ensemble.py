@@ -25,8 +25,8 @@ from whence.engine import Engine
 from whence.ensemble import Ensemble, sample, train_ensemble
 from whence.ensemble.losses import Losses
 from whence.ensemble.make_losses import losses
-from whence.evaluation.exact.false_attribution import false_attribution
-from whence.evaluation.exact.ground_truth import AREA, CORRELATION, RECALL, GroundTruth, RankingAgreement
+from whence.evaluation.false_attribution import false_attribution
+from whence.evaluation.ground_truth import AREA, CORRELATION, RECALL, GroundTruth, RankingAgreement
 from whence.evaluation.leaderboard.board import PIXELS, RANDOM, Board
 from whence.evaluation.leaderboard.scores import chosen_methods, held_out_queries, random_scores
 from whence.evaluation.leaderboard.sections import Figure, Rows, Section, SectionSpec, make_figure, make_section

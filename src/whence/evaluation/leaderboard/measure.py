@@ -14,22 +14,21 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from whence import artefacts
-from whence.attribution.attribution_cost import attribution_cost
+from whence.attribution.attribute import attribution_cost
 from whence.attribution.feature_plan import FeaturePlan
 from whence.attribution.feature_store import FeatureStore
 from whence.attribution.method import Method
 from whence.cost import Cost
-from whence.diffusion.training_cost import training_cost
+from whence.diffusion.training import training_cost
 from whence.engine import Engine
 from whence.errors import ArtefactError, ConfigError, MismatchError
-from whence.evaluation.bank.bank import Bank
 from whence.evaluation.leaderboard.board import Board, needs_drawn
 from whence.evaluation.leaderboard.deletion import DELETION
 from whence.evaluation.leaderboard.development import CHOICES
 from whence.evaluation.leaderboard.ensemble import ENSEMBLE, training_config
 from whence.evaluation.leaderboard.measures import MEASURES
 from whence.evaluation.leaderboard.prediction import CALIBRATION, DETERMINISTIC_LDS, DRAWS, LDS
-from whence.evaluation.leaderboard.runtime import RUNTIME
+from whence.evaluation.leaderboard.scores import RUNTIME
 from whence.evaluation.leaderboard.sections import Section, SectionSpec, is_measured, read_section, write_section
 from whence.evaluation.queries import DEVELOPMENT
 
@@ -43,18 +42,7 @@ ABLATION = SectionSpec(
 #: The sections, in the order of the page.
 SECTIONS = {
     spec.name: spec
-    for spec in (
-        LDS,
-        CHOICES,
-        DRAWS,
-        DETERMINISTIC_LDS,
-        DELETION,
-        MEASURES,
-        CALIBRATION,
-        ENSEMBLE,
-        RUNTIME,
-        ABLATION,
-    )
+    for spec in (LDS, CHOICES, DRAWS, DETERMINISTIC_LDS, DELETION, MEASURES, CALIBRATION, ENSEMBLE, RUNTIME, ABLATION)
 }
 #: These are measured first, in this order: other sections use the features and scores that they make.
 FIRST = ("choices", "lds", "draws", "deterministic", "runtime")
@@ -63,17 +51,7 @@ MEASURED = {name: function for name in [*FIRST, *SECTIONS] if (function := SECTI
 
 
 def measure(board: Board, only: Sequence[str] = (), tell: Callable[[str], None] = lambda _: None) -> None:
-    """Measure the sections that are not there yet; after an interruption it continues.
-
-    Args:
-        board: The leaderboard.
-        only: Names of sections; default all.
-        tell: Called with a line for each section.
-
-    Raises:
-        ConfigError: There is no such section.
-        MismatchError: The folder holds a leaderboard of another bank.
-    """
+    """Measure the sections that are not there, and tell of each in a line; after an interruption it continues."""
     names = unmeasured_sections(board, only)
     claim_folder(board)
     for name in names:
@@ -85,11 +63,7 @@ def measure(board: Board, only: Sequence[str] = (), tell: Callable[[str], None] 
 
 
 def unmeasured_sections(board: Board, only: Sequence[str] = ()) -> list[str]:
-    """Return the sections that are not there, or were measured on something else, in the order of measuring.
-
-    Raises:
-        ConfigError: There is no such section.
-    """
+    """Return the sections to measure, in this order: not there, or measured on something else."""
     for name in only:
         if name not in MEASURED:
             raise ConfigError(f"There is no section {name!r}; there are {', '.join(MEASURED)}.")
@@ -114,11 +88,7 @@ def inputs_of(board: Board, name: str) -> dict[str, Any]:
 
 
 def claim_folder(board: Board) -> None:
-    """Note in the folder of which bank the leaderboard is.
-
-    Raises:
-        MismatchError: The folder holds a leaderboard of another bank.
-    """
+    """Note in the folder of which bank the leaderboard is; raise MismatchError if it is of another bank."""
     note, fingerprint = board.work / "leaderboard.json", board.bank.manifest.fingerprint
     claimed = artefacts.read_json(note).get("bank") if note.exists() else fingerprint
     if claimed != fingerprint:
@@ -131,12 +101,7 @@ def claim_folder(board: Board) -> None:
 
 
 def read_sections(work: Path) -> dict[str, Section]:
-    """Return the measured sections of a folder by name, in the order of the page.
-
-    Raises:
-        ArtefactError: No section is there, or a file is damaged, of another section, or holds a number that is not
-            finite.
-    """
+    """Return the measured sections of a folder by name, in the order of the page; ArtefactError if there is none."""
     sections = {name: section for name in SECTIONS if (section := read_section(work, name))}
     if not sections:
         raise ArtefactError(
@@ -146,20 +111,9 @@ def read_sections(work: Path) -> dict[str, Section]:
     return sections
 
 
-def open_board(bank: str | Path, work: Path, **settings: Any) -> Board:
-    """Return the leaderboard of a bank; see `Board` for further settings."""
-    return Board(Bank.open(bank), work, **settings)
-
-
 @dataclass(frozen=True)
 class Rate:
-    """The cost of gradients.
-
-    Attributes:
-        seconds: Seconds for one picture at one draw, by all methods, in all processes.
-        memory: Bytes of memory in all.
-        disk: Bytes for one picture.
-    """
+    """Cost of gradients by all methods: seconds per picture and draw, bytes of memory, bytes of disk per picture."""
 
     seconds: float
     memory: int
@@ -167,15 +121,7 @@ class Rate:
 
 
 def leaderboard_cost(board: Board, only: Sequence[str] = ()) -> Cost:
-    """Return the cost of the sections that are not measured, from a batch of gradients and a few steps of training.
-
-    Args:
-        board: The leaderboard.
-        only: Names of sections; default all.
-
-    Raises:
-        ConfigError: There is no such section.
-    """
+    """Return the cost of the sections that are not measured, from a batch of gradients and a few training steps."""
     sections, config, bank = unmeasured_sections(board, only), board.config, board.bank
     if not sections:
         return Cost(0.0, 0, 0, "nothing: all sections are there")

@@ -22,9 +22,8 @@ from whence.evaluation.leaderboard.board import PIXELS, RANDOM, Board, needs_dra
 from whence.evaluation.leaderboard.scores import chosen_methods, held_out_queries, random_scores, reported_scores
 from whence.evaluation.leaderboard.sections import Rows, Section, SectionSpec, make_figure, make_section
 from whence.evaluation.queries import Kind
-from whence.evaluation.ranking.outliers import Outliers, outliers
 from whence.evaluation.ranking.repeatability import Repeatability, repeatability
-from whence.evaluation.ranking.retrieval import Tracing, precision, tracing
+from whence.evaluation.ranking.retrieval import Outliers, Tracing, outliers, precision, tracing
 from whence.evaluation.ranking.specificity import specificity
 from whence.seeds import derived_seed
 from whence.similarity.attributors import attributor
@@ -43,10 +42,7 @@ def measure_measures(board: Board) -> Section:
         }
     _add_classes(board, rows)
     for name, traces in trace_training_images(board).items():
-        rows[name] |= {
-            "traced first": make_figure(traces.first),
-            "traced in top 10": make_figure(traces.in_top),
-        }
+        rows[name] |= {"traced first": make_figure(traces.first), "traced in top 10": make_figure(traces.in_top)}
     for name, result in find_outliers(board).items():
         rows[name] |= {"outliers AUC": make_figure(result.area), "outliers found": make_figure(result.recall)}
     for name, repeated in _repeatability(board).items():
@@ -68,14 +64,11 @@ def _repeatability(board: Board) -> dict[str, Repeatability]:
     """How the scores of held-out queries agree between two seeds of draws, by method."""
     queries, store = held_out_queries(board), board.work / "repeated"
     first = {name: scores for name, (_, scores) in reported_scores(board, [Kind.HELD_OUT]).items()}
-    methods = [method for method in chosen_methods(board) if not needs_drawn(method)]
     settings = board.settings(board.draws, board.config.seed + 1)
-    request = AttributionRequest.of(board.target, board.bank.data, queries, methods, settings)
-    second = {
-        name: scores.scores.double().numpy()
-        for name, scores in board.quick_scores(request, store, "gradients of other draws").items()
-    }
+    request = AttributionRequest.of(board.target, board.bank.data, queries, _methods(board), settings)
+    by_method = board.quick_scores(request, store, "gradients of other draws")
     artefacts.discard(store)
+    second = {name: method.scores.double().numpy() for name, method in by_method.items()}
     second[RANDOM] = random_scores(board, (len(queries.ids), len(board.bank.examples)), "repeated")
     return {name: repeatability(first[name], scores) for name, scores in second.items()}
 
@@ -111,10 +104,7 @@ def trace_training_images(board: Board) -> dict[str, Tracing]:
 
 
 def find_outliers(board: Board) -> dict[str, Outliers]:
-    """Return how well self-influence tells outliers from the other training images, by method.
-
-    The model is trained on data in which some images are replaced by gratings.
-    """
+    """Return how well self-influence tells outliers from the other images of which a model is trained, by method."""
     data, replaced = replace_with_gratings(board.bank.data, outlier_count(board), board.config.seed)
     folder = board.work / "outliers"
     with board.progress("a model of data with outliers") as report:
@@ -136,22 +126,7 @@ def outlier_count(board: Board) -> int:
 
 
 def replace_with_gratings(data: Dataset, count: int, seed: int) -> tuple[Dataset, np.ndarray]:
-    """Return the data with some images replaced by gratings, and which were replaced, bool [N].
-
-    A grating is a picture of black and white stripes with a random direction, width and phase, the same in all
-    channels.
-
-    Args:
-        data: The training examples.
-        count: Number of images to replace.
-        seed: Seed of the choice of images and of the gratings.
-
-    Example:
-        >>> from whence.data import load
-        >>> data, replaced = replace_with_gratings(load("digits").select(range(20)), 5, seed=0)
-        >>> int(replaced.sum()), sorted(set(data.pixels[replaced].ravel().tolist()))
-        (5, [0, 255])
-    """
+    """Return the data with some images replaced by black and white stripes, and which were replaced, bool [N]."""
     source = np.random.default_rng(derived_seed(seed, "gratings"))
     chosen = np.sort(source.permutation(len(data))[:count])
     rows, columns = np.indices(data.size[1:])

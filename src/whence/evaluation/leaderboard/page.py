@@ -42,31 +42,10 @@ class Part(NamedTuple):
 
 
 def write_page(work: Path, out: Path, command: str = "whence leaderboard digits") -> Path:
-    """Write the page of what was measured, and its plots beside it.
+    """Return the page, OUT/leaderboard.md, written from what was measured in `work`, with its plots beside it.
 
     The same sections give the same files to the last byte. Plots of sections that are no longer there are removed. If a
-    section is damaged, nothing is written.
-
-    Args:
-        work: Folder of the sections, WORK/lds.json and so on; see `whence.evaluation.leaderboard.sections`.
-        out: Folder of the page, which is replaced.
-        command: The command that measures it all again.
-
-    Returns:
-        The page, OUT/leaderboard.md.
-
-    Raises:
-        ArtefactError: Nothing was measured, or a file of a section is damaged.
-
-    Example:
-        >>> from tempfile import TemporaryDirectory
-        >>> from whence import artefacts
-        >>> with TemporaryDirectory() as folder:
-        ...     rows = {"trak": {"seconds": {"value": 12.0}}}
-        ...     artefacts.write_json(Path(folder) / "runtime.json", {"section": "runtime", "rows": rows})
-        ...     text = write_page(Path(folder), Path(folder) / "docs").read_text()
-        >>> "| trak | 12 |" in text
-        True
+    section is damaged, nothing is written. The page names the command that measures it all again.
     """
     sections = read_sections(work)
     plots = draw_plots(sections, rank_methods(sections))
@@ -81,13 +60,7 @@ def write_page(work: Path, out: Path, command: str = "whence leaderboard digits"
 
 
 def page_text(sections: Mapping[str, Section], plots: Mapping[str, Plot], command: str) -> str:
-    """Return the page as Markdown.
-
-    Args:
-        sections: The measured sections.
-        plots: Plots by section.
-        command: The command that measures it all again.
-    """
+    """Return the page as Markdown."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("whence.evaluation", "leaderboard"), trim_blocks=True, lstrip_blocks=True
     )
@@ -102,9 +75,9 @@ def page_text(sections: Mapping[str, Section], plots: Mapping[str, Plot], comman
 
 
 def rank_methods(sections: Mapping[str, Section]) -> list[str]:
-    """Return all methods, best first: by the mean plain LDS of held-out and drawn queries, of those that are known.
+    """Return all methods by their mean plain LDS, best first, and then those without LDS by name.
 
-    Methods without LDS come last, by name; the steps of an ablation are no methods.
+    The mean is over held-out and drawn queries, as far as they are known. The steps of an ablation are no methods.
     """
     lds = sections.get("lds", Section(section="lds"))
     means = {}
@@ -118,10 +91,7 @@ def rank_methods(sections: Mapping[str, Section]) -> list[str]:
 
 
 def overview_table(sections: Mapping[str, Section]) -> list[str]:
-    """Return the lines of the table of all methods: their most important figures, of every section.
-
-    Columns and methods without a figure are left out; without any figure there are no lines.
-    """
+    """Return the lines of the table of all methods, with a figure of some section; none without any figure."""
     columns = {
         head: figures
         for name, spec in SECTIONS.items()

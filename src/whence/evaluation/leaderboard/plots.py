@@ -47,13 +47,7 @@ KINDS = ("held-out", "drawn")
 
 @dataclass(frozen=True)
 class Plot:
-    """A plot of the page.
-
-    Attributes:
-        chart: The chart.
-        title: What it shows.
-        description: What is to be seen, for those who can't see it.
-    """
+    """A plot of the page: its chart, what it shows, and what is to be seen, for those who can't see it."""
 
     chart: Chart
     title: str

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from whence.attribution.methods import METHODS
-from whence.evaluation.bank.make_pool import REMOVED
+from whence.evaluation.bank.pool import REMOVED
 from whence.evaluation.leaderboard.board import Board
 from whence.evaluation.leaderboard.development import develop
 from whence.evaluation.leaderboard.scores import reported_scores, stored_scores
@@ -22,10 +22,9 @@ from whence.evaluation.leaderboard.sections import (
     make_section,
     plain_figure,
 )
-from whence.evaluation.prediction.bank_measures import bank_lds
 from whence.evaluation.prediction.calibration import Calibration, calibration
 from whence.evaluation.prediction.ceiling import DETERMINISTIC
-from whence.evaluation.prediction.lds import RANDOM, Form, LdsTable, lds_table, predictions
+from whence.evaluation.prediction.lds import RANDOM, Form, LdsTable, bank_lds, lds_table, predictions
 from whence.evaluation.prediction.retraining_methods import RETRAINING_METHODS, fold_lds, make_folds
 from whence.evaluation.queries import Kind, query_places
 from whence.statistics.correlations import Correlations, difference

@@ -1,4 +1,4 @@
-"""Scores of the bank's queries: by every method at the damping that was chosen, by likeness of pixels, and random ones.
+"""Scores of the bank's queries by methods at their chosen damping, by pixels and at random, and what they cost.
 
 WORK/scores/METHOD/          scores of all queries, with standard errors
 WORK/scores-drawn/METHOD/    of methods that explain the way to a picture: of the drawn queries
@@ -6,26 +6,36 @@ WORK/scores-drawn/METHOD/    of methods that explain the way to a picture: of th
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
 
 from whence import artefacts
-from whence.attribution.attribute import attribute
+from whence.attribution.attribute import attribute, batch_count, batch_seconds, least_seconds
+from whence.attribution.compute_scores import compute_scores
+from whence.attribution.feature_plan import FeaturePlan
+from whence.attribution.feature_store import FeatureStore
 from whence.attribution.method import Method
 from whence.attribution.scores_folder import ScoresFolder
 from whence.diffusion.examples import Examples
-from whence.engine import Engine
+from whence.engine import Engine, one_thread
 from whence.errors import MismatchError
+from whence.evaluation.bank.alignment import KINDS, align_scores
 from whence.evaluation.leaderboard.board import PIXELS, RANDOM, Board, needs_drawn
 from whence.evaluation.leaderboard.development import develop
-from whence.evaluation.prediction.bank_measures import KINDS, align_scores
+from whence.evaluation.leaderboard.sections import Figure, Rows, Section, SectionSpec, make_section
 from whence.evaluation.queries import Kind, query_places
+from whence.scores.jackknife import GROUPS
 from whence.scores.stored import StoredScores, read_scores
 from whence.seeds import derived_seed
+from whence.similarity.attributors import attributor
+
+#: Number of times that a piece of work is timed; the fastest counts.
+REPEATS = 3
 
 
 @cache
@@ -105,3 +115,49 @@ def held_out_queries(board: Board, count: int | None = None) -> Examples:
 def random_scores(board: Board, shape: tuple[int, int], purpose: str = "scores") -> np.ndarray:
     """Return random normal numbers."""
     return np.random.default_rng(derived_seed(board.config.seed, f"random {purpose}")).normal(size=shape)
+
+
+def measure_runtime(board: Board) -> Section:
+    """Measure the section ``runtime``."""
+    rows: Rows = {}
+    for method in chosen_methods(board):
+        seconds = method_seconds(board, method)
+        rows[method.name] = {"seconds": Figure(value=seconds), "draws": Figure(value=board.draws)}
+    queries = board.queries(False)
+    for name in PIXELS:
+        work = partial(attributor(name, board.bank.data), queries.values, queries.ids)
+        seconds = least_seconds(work, clock=time.process_time, repeats=REPEATS)
+        rows[name] = {"seconds": Figure(value=seconds)}
+    notes = [
+        f"Seconds of one core of the machine that measured it, for {len(board.bank.queries)} queries and "
+        f"{len(board.bank.examples)} training images at {board.draws} draws (drawn queries alone for methods that "
+        "explain the way to a picture), each method by itself: features that several methods share are counted for "
+        "each. Counted from the time of one batch of every store and of one kernel; standard errors are part of it."
+    ]
+    return make_section("runtime", rows, notes)
+
+
+def method_seconds(board: Board, method: Method) -> float:
+    """Return the time of a method alone, as if no features were there: gradients, and scores with standard errors."""
+    plan = FeaturePlan.of(board.request([method], board.draws, drawn=needs_drawn(method)))
+    store = FeatureStore(board.work / "features")
+    with one_thread():
+        gradients = sum(
+            batch_count(job, len(features.examples))
+            * batch_seconds(job, features.examples, clock=time.process_time, repeats=REPEATS)
+            for features, job in store.jobs(plan).items()
+        )
+        work = partial(compute_scores, plan, store, errors=False)
+        scores = least_seconds(work, clock=time.process_time, repeats=REPEATS)
+    return gradients + (1 + GROUPS) * scores
+
+
+RUNTIME = SectionSpec(
+    name="runtime",
+    title="Runtime",
+    question="What each method costs by itself. Methods that look at the same gradients cost less together than their "
+    "sum.",
+    measure=measure_runtime,
+    version=2,
+    overview={"seconds": "seconds"},
+)

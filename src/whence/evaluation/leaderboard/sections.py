@@ -93,13 +93,7 @@ class Section(BaseModel):
         return self
 
     def column(self, name: str) -> dict[str, Figure]:
-        """Return the figures of a column by method, in the order of the rows, without methods that have none.
-
-        Example:
-            >>> section = Section(section="lds", rows={"trak": {"drawn": Figure(value=0.4)}, "das": {}})
-            >>> {method: figure.value for method, figure in section.column("drawn").items()}
-            {'trak': 0.4}
-        """
+        """Return the figures of a column by method, in the order of the rows, without methods that have none."""
         return {method: figures[name] for method, figures in self.rows.items() if name in figures}
 
     @property
@@ -112,16 +106,10 @@ class Section(BaseModel):
 class SectionSpec:
     """Declaration of a section: how it is measured, and how the page shows it.
 
-    Attributes:
-        name: Name of the section and of its file.
-        title: Its heading on the page.
-        question: What it asks, in plain sentences.
-        measure: Measures it; None where the leaderboard only shows a file that was made otherwise.
-        version: Version of the measurement; a higher one makes the section be measured again.
-        pools: Pools of the bank that the section depends on, beside the development pool.
-        removals: Whether the section depends on the removals that come with the bank.
-        overview: Columns that the table of all methods shows, by their heads there.
-        curve_head: Head of the first column of a table of curves; default the name of the curve.
+    Without `measure` the leaderboard only shows a file that was made otherwise. A higher version makes the section be
+    measured again, and so does a change of the pools that it depends on, beside the development pool, or of the
+    removals. The overview are columns that the table of all methods shows, by their heads there. `curve_head` is the
+    head of the first column of a table of curves, by default the name of the curve.
     """
 
     name: str
@@ -136,13 +124,7 @@ class SectionSpec:
 
 
 def make_figure(statistic: Statistic | None, ceiling: float | None = None) -> Figure | None:
-    """Return a statistic as a figure; None where there is none or it is NaN.
-
-    Example:
-        >>> from whence.statistics.bootstrap import Interval
-        >>> make_figure(Statistic(0.5, Interval(0.25, 0.75, 0.95, 100, 0), 0.0), 0.9)
-        Figure(value=0.5, low=0.25, high=0.75, chance=0.0, ceiling=0.9)
-    """
+    """Return a statistic as a figure; None where there is none or it is NaN."""
     if statistic is None or not math.isfinite(statistic.value):
         return None
     low, high = _interval_ends(statistic)
@@ -177,22 +159,14 @@ def write_section(work: Path, section: Section, inputs: Mapping[str, Any]) -> No
 
 
 def is_measured(work: Path, name: str, inputs: Mapping[str, Any]) -> bool:
-    """Return whether a folder holds a section that was measured on the same inputs.
-
-    Raises:
-        ArtefactError: Its file is damaged.
-    """
+    """Return whether a folder holds a section that was measured on the same inputs."""
     file = work / f"{name}.json"
     measured_on = artefacts.read_json(file).get("inputs") if file.exists() else None
     return bool(measured_on == json.loads(json.dumps(inputs)))
 
 
 def read_section(work: Path, name: str) -> Section | None:
-    """Return a section from a folder; None where it isn't there.
-
-    Raises:
-        ArtefactError: Its file is damaged, of another section, or holds a number that is not finite.
-    """
+    """Return a section from a folder; None where it isn't there. Raise ArtefactError if its file is damaged."""
     path = work / f"{name}.json"
     if not path.exists():
         return None
@@ -217,11 +191,7 @@ def _interval_ends(statistic: Statistic) -> tuple[float | None, float | None]:
 
 
 def _check_interval(low: float | None, high: float | None) -> None:
-    """Check an interval.
-
-    Raises:
-        ValueError: It has one end only, or its ends are in the wrong order.
-    """
+    """Raise ValueError if an interval has one end only, or its ends are in the wrong order."""
     if (low is None) != (high is None):
         raise ValueError("an interval has two ends, or none")
     if low is not None and high is not None and low > high:

@@ -21,16 +21,7 @@ _INTERVAL = re.compile(r" (\(.*\))")
 
 
 def number(value: float, decimals: int | None = None) -> str:
-    """Return a number as it is written in tables: no zero before the point, commas between thousands.
-
-    Args:
-        value: The number.
-        decimals: Digits after the point; default three significant digits.
-
-    Example:
-        >>> number(0.4551, 3), number(-0.0001, 3), number(1234.5, 0), number(0.012345), number(1500.4)
-        ('.455', '.000', '1,234', '.0123', '1,500')
-    """
+    """Return a number as in tables: three digits by default, no zero before the point, commas between thousands."""
     text = _three_digits(value) if decimals is None else f"{value:,.{decimals}f}"
     if not text.strip("-0.,"):
         text = text.lstrip("-")
@@ -47,16 +38,9 @@ def _three_digits(value: float) -> str:
 
 
 def decimals_of(intervals: Iterable[tuple[float | None, float | None]], *, coarse: bool = False) -> int | None:
-    """Return how many digits after the point numbers with these intervals need; None if no interval has a width.
+    """Return how many digits after the point numbers with these intervals need; None if none has a width.
 
-    Args:
-        intervals: Both ends of each interval.
-        coarse: Show half of the median half width to one digit, instead of the half width to two digits.
-
-    Example:
-        >>> some = [(0.40, 0.51), (0.2, 0.3), (None, None)]
-        >>> decimals_of(some), decimals_of(some, coarse=True), decimals_of([(380.0, 420.0)]), decimals_of([])
-        (3, 2, 0, None)
+    The half width gets two digits or, if `coarse`, half of the median half width one.
     """
     halves = [(high - low) / 2 for low, high in intervals if low is not None and high is not None and high > low]
     if not halves:
@@ -67,12 +51,7 @@ def decimals_of(intervals: Iterable[tuple[float | None, float | None]], *, coars
 
 
 def with_interval(value: float, low: float | None, high: float | None, decimals: int | None) -> str:
-    """Return a number with its interval.
-
-    Example:
-        >>> with_interval(0.455, 0.402, 0.512, 3), with_interval(12.0, None, None, None)
-        ('.455 (.402 to .512)', '12')
-    """
+    """Return a number with its interval, such as ``.455 (.402 to .512)``."""
     if low is None or high is None:
         return number(value, decimals)
     return f"{number(value, decimals)} ({number(low, decimals)} to {number(high, decimals)})"
@@ -82,10 +61,6 @@ def column_cells(figures: Mapping[str, Figure], methods: Sequence[str]) -> list[
     """Return the cells of a column: one for each method, then those of chance and of the ceiling.
 
     Where chance or ceiling differ between methods, they stand beside the numbers, and their own cell is empty.
-
-    Args:
-        figures: By method.
-        methods: The rows.
     """
     decimals, cells = _figure_cells(figures)
     ends = []
@@ -100,12 +75,7 @@ def column_cells(figures: Mapping[str, Figure], methods: Sequence[str]) -> list[
 
 
 def narrow_cells(figures: Mapping[str, Figure], methods: Sequence[str]) -> list[str]:
-    """Return the cells of a narrow column: coarser numbers, small intervals that stay in one line.
-
-    Args:
-        figures: By method.
-        methods: The rows.
-    """
+    """Return the cells of a narrow column: coarser numbers, small intervals that stay in one line."""
     _, cells = _figure_cells(figures, coarse=True)
     return [_INTERVAL.sub(_in_small_letters, cells.get(name, NOTHING)) for name in methods]
 
@@ -122,13 +92,7 @@ def _in_small_letters(interval: re.Match[str]) -> str:
 
 
 def section_table(section: Section, methods: Sequence[str], first: str = "method") -> list[str]:
-    """Return the lines of the table of a section: a row for each method, then one of chance and one of ceilings.
-
-    Args:
-        section: The section.
-        methods: The rows, in order; methods without a figure are left out.
-        first: Head of the first column.
-    """
+    """Return the lines of the table of a section: a row for each method that has figures, chance and ceilings."""
     names = [name for name in methods if section.rows.get(name)]
     columns = [column_cells(section.column(column), names) for column in section.columns]
     rows = list(zip(*columns, strict=True))
@@ -138,19 +102,11 @@ def section_table(section: Section, methods: Sequence[str], first: str = "method
 
 
 def curve_table(
-    series: Mapping[str, Sequence[Point]],
-    methods: Sequence[str],
-    x: str,
-    chosen: Mapping[str, Point] | None = None,
+    series: Mapping[str, Sequence[Point]], methods: Sequence[str], x: str, chosen: Mapping[str, Point] | None = None
 ) -> list[str]:
-    """Return the lines of the table of curves: a row for each method, a column for each x.
+    """Return the lines of the table of curves: a row for each method with points, a column for each x.
 
-    Args:
-        series: Points by method.
-        methods: The rows, in order; methods without points are left out.
-        x: What the columns are.
-        chosen: The point of each row to be marked. Default: no point is marked, and beside each stands how many times
-            the first one it is.
+    The chosen point of each row is marked; without any, beside each point stands how many times the first one it is.
     """
     places = sorted({point.x for points in series.values() for point in points})
     decimals = decimals_of((point.low, point.high) for points in series.values() for point in points)
@@ -175,21 +131,11 @@ def _point_cell(point: Point | None, first: Point, marked: Point | None, decimal
 
 
 def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """Return the lines of a table.
-
-    Example:
-        >>> markdown_table(["a", "b"], [["1", "2"]])
-        ['| a | b |', '|---|---|', '| 1 | 2 |']
-    """
+    """Return the lines of a table."""
     lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
     return lines + [f"| {' | '.join(row)} |" for row in rows]
 
 
 def escaped(text: str) -> str:
-    r"""Return text that Markdown shows as it is, in one line.
-
-    Example:
-        >>> escaped("d-trak"), escaped("a|b <i>\n*c*")
-        ('d-trak', 'a\\|b \\<i\\> \\*c\\*')
-    """
+    """Return text that Markdown shows as it is, in one line."""
     return re.sub(r"([\\`*_\[\]<>|])", r"\\\1", " ".join(text.split()))

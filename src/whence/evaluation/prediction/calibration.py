@@ -1,28 +1,32 @@
 """Calibration: is the measured change of the loss as large as the predicted one?
 
-For a retrained subset s and a query q the predicted change of the loss is x_sq, the sum of the scores of the examples
-that the subset leaves out; the measured one is y_sq. With means over the subsets taken out, query by query,
+For a retrained subset s and a query q the predicted change x_sq is the sum of the scores of the examples that the
+subset leaves out; the measured one is y_sq. With means over the subsets taken out, query by query,
 
     slope  b  = Σ x y / Σ x²
     R²        = (Σ x y)² / (Σ x² Σ y²)
     intercept = mean of (y - b x), before means are taken out
 
-With a slope of 1, changes are as large as predicted; with a slope below 1, they are smaller. The slope says something
-only of scores in units of the loss. Most methods have no unit: their slope is any positive number, and only R² can be
-compared. Random error of the scores lowers both. The intercept is the measured change where a change of 0 is predicted:
-if y is measured from the loss after training on everything, it is the cost of training on less.
-
-Scores predict a number, not a range: nothing here says how often a measured change is within a predicted range.
+With a slope below 1, changes are smaller than predicted. It says something only of scores in units of the loss; without
+a unit, only R² can be compared. Random error of the scores lowers both. If y is measured from the loss after training
+on everything, the intercept is the cost of training on less. Nothing here says how often a measured change is within a
+predicted range.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from whence.errors import DataError
+from whence.evaluation.bank.alignment import KINDS, align_scores
+from whence.evaluation.bank.bank import Bank
+from whence.evaluation.prediction.ceiling import is_deterministic
+from whence.evaluation.prediction.lds import predictions
+from whence.evaluation.queries import Kind, Use
+from whence.scores.stored import StoredScores
 from whence.statistics.statistic import Statistic, bootstrap_statistic, jackknife_interval
 
 #: Differences between subsets, relative to the largest value, that are rounding.
@@ -54,13 +58,11 @@ class Calibration:
 
 
 def calibration(predicted: np.ndarray, measured: np.ndarray, *, seed: int = 0) -> Calibration:
-    """Return how measured changes follow predicted ones.
+    """Return how measured changes y follow predicted ones x, both [S, Q]; positive: the loss rises.
 
-    Args:
-        predicted: x, [S, Q]: `predictions` of what each subset leaves out; positive: the loss rises.
-        measured: y, [S, Q]: loss after training on the subset, from any point of each query, such as its mean or the
-            loss after training on everything. Slopes and R² don't depend on it; the intercept does.
-        seed: Seed of the bootstrap.
+    Predicted are `predictions` of what each subset leaves out. Measured are losses after training on the subset, from
+    any point of each query, such as its mean or the loss after training on everything: slopes and R² don't depend on
+    it, the intercept does.
 
     Raises:
         DataError: Shapes differ, there are fewer than 3 subsets, a number is not finite, or nothing differs between
@@ -152,3 +154,39 @@ def _over_queries(function: Callable[..., np.ndarray], values: np.ndarray) -> np
     defined = ~np.isnan(values).all(1)
     results[defined] = function(values[defined], axis=1)
     return results
+
+
+def bank_calibration(
+    bank: Bank,
+    stored: Sequence[StoredScores],
+    pool: str = "test",
+    kinds: Sequence[Kind] = KINDS,
+    use: Use = Use.REPORTED,
+) -> dict[Kind, dict[str, Calibration]]:
+    """Return the calibration of each method on a pool, for each kind of query of which there are scores.
+
+    Changes of the loss are measured from the mean of the reference models. For a deterministic pool, which repeats the
+    run of the first reference model, they are measured from that model.
+
+    Raises:
+        MismatchError: Scores are of another model, other data or other queries than the bank.
+        ArtefactError: There is no such pool, or the reference models are not measured.
+        DataError: No query of the kinds has scores by all methods, or nothing differs between the subsets.
+    """
+    models, calibrations = bank.pool(pool), {}
+    full = bank.full[0] if is_deterministic(pool) else bank.full.mean(0)
+    for kind, aligned in align_scores(bank, stored, kinds, use).items():
+        measured = (models.mean - full)[:, aligned.columns]
+        calibrations[kind] = {
+            name: _calibration(name, predictions(~models.kept, scores), measured)
+            for name, scores in aligned.methods.items()
+        }
+    return calibrations
+
+
+def _calibration(name: str, predicted: np.ndarray, measured: np.ndarray) -> Calibration:
+    """Calibration of one method, whose name stands in the error message."""
+    try:
+        return calibration(predicted, measured)
+    except DataError as error:
+        raise DataError(f"{name}: {error}") from None

@@ -9,66 +9,36 @@ from itertools import combinations
 import numpy as np
 
 from whence.evaluation.bank.pool import Pool
-from whence.statistics.bootstrap import Interval
 from whence.statistics.correlations import Correlations, shifted_interval
-from whence.statistics.statistic import Statistic
+from whence.statistics.statistic import Interval, Statistic
 
 #: How names of pools begin whose models repeat the reference run, draw for draw, with weight 0 for removed examples.
 DETERMINISTIC = "deterministic-"
 
 
 def is_deterministic(pool: str) -> bool:
-    """Return whether a pool, by its name, repeats the run itself, so that its losses have no seed noise: ceiling 1.
-
-    Example:
-        >>> is_deterministic("deterministic-10%"), is_deterministic("test")
-        (True, False)
-    """
+    """Return whether a pool, by its name, repeats the run itself, so that its losses have no seed noise: ceiling 1."""
     return pool.startswith(DETERMINISTIC)
 
 
 def seed_agreement(losses: np.ndarray, counts: np.ndarray) -> Correlations | None:
-    """Return r: the rank correlation, over subsets, of the losses of two training seeds.
-
-    Args:
-        losses: Loss of each query under the model of each subset and seed, [S, K, Q].
-        counts: Resamples of the subsets, [B, S].
-
-    Returns:
-        Spearman's correlations over subsets, of every query the mean over all pairs of seeds; None for one seed.
-
-    Example:
-        >>> from whence.statistics.correlations import draw_resamples
-        >>> subset, noise = np.random.default_rng(0).normal(size=(64, 1, 30)), np.random.default_rng(1)
-        >>> seeds = seed_agreement(subset + noise.normal(size=(64, 3, 30)), draw_resamples(64, seed=0))
-        >>> round(seeds.mean.value, 1)  # half of the variance is the subset's
-        0.5
-    """
+    """Return r: the rank correlation of losses [S, K, Q] over subsets, mean over pairs of seeds; None for one seed."""
     pairs = [
         Correlations.measure(losses[:, k], losses[:, other], counts)
         for k, other in combinations(range(losses.shape[1]), 2)
     ]
-    if not pairs:
-        return None
-    return Correlations.combine(partial(np.mean, axis=0), pairs)
+    return Correlations.combine(partial(np.mean, axis=0), pairs) if pairs else None
 
 
 def ceiling(correlation: np.ndarray | float, seeds: int) -> np.ndarray:
-    """Return the correlation of a perfect prediction with the mean of K noisy measurements.
+    """Return the correlation of a perfect prediction with the mean of K noisy measurements, from 0 to 1.
 
-    It is sqrt(K r / (1 + (K - 1) r)). Let a measurement be truth plus noise of its seed, the truth having a share r of
-    the variance. Two measurements then correlate at r. The mean of K has the variance r + (1 - r) / K, its covariance
-    with the truth is r, and so is the variance of the truth: the correlation is r / sqrt(r (r + (1 - r) / K)). Its
-    square is the reliability of K measurements (Spearman 1910; Brown 1910). It is exact for Pearson's correlation and
-    close for ranks. The ceiling of the mean r over queries is at least the mean of their ceilings, since it is concave:
-    so no method seems closer to its ceiling than it is.
-
-    Args:
-        correlation: r, between two seeds; below 0 it counts as 0.
-        seeds: K, the seeds whose mean is predicted.
-
-    Returns:
-        The ceiling, between 0 and 1, in the shape of the correlation.
+    It is sqrt(K r / (1 + (K - 1) r)), r being the correlation of two seeds; below 0 that counts as 0. Let a measurement
+    be truth plus noise of its seed, the truth having a share r of the variance. Two measurements then correlate at r.
+    The mean of K has the variance r + (1 - r) / K, its covariance with the truth is r, and so is the variance of the
+    truth: the correlation is r / sqrt(r (r + (1 - r) / K)). Its square is the reliability of K measurements (Spearman
+    1910; Brown 1910). It is exact for Pearson's correlation and close for ranks. The ceiling of the mean r over queries
+    is at least the mean of their ceilings, since it is concave: so no method seems closer to its ceiling than it is.
 
     Example:
         >>> ceiling(0.68, 1).round(2).item(), ceiling(0.68, 3).round(2).item(), ceiling(-0.1, 3).item()
@@ -80,30 +50,13 @@ def ceiling(correlation: np.ndarray | float, seeds: int) -> np.ndarray:
 
 
 def ceiling_of(agreement: Correlations, seeds: int) -> Statistic:
-    """Return the ceiling of the mean of K seeds with its interval over subsets.
-
-    Example:
-        >>> from whence.statistics.correlations import draw_resamples
-        >>> same = np.random.default_rng(0).normal(size=(20, 1, 5)).repeat(2, 1)
-        >>> ceiling_of(seed_agreement(same, draw_resamples(20, seed=0)), seeds=2).value
-        1.0
-    """
+    """Return the ceiling of the mean of K seeds with its interval over subsets."""
     value = float(ceiling(agreement.mean.value, seeds))
     return shifted_interval(value, ceiling(agreement.resampled_mean, seeds), bounds=(0.0, 1.0))
 
 
 def share_of_ceiling(lds: Correlations, agreement: Correlations, seeds: int) -> Statistic:
-    """Return the mean LDS over the ceiling, with its interval; NaN where the ceiling is 0.
-
-    Where both were measured with the same resamples, they are resampled together.
-
-    Example:
-        >>> from whence.statistics.correlations import draw_resamples
-        >>> losses, counts = np.random.default_rng(0).normal(size=(20, 1, 5)).repeat(2, 1), draw_resamples(20, seed=0)
-        >>> lds = Correlations.measure(losses[:, 0], losses[:, 1], counts)
-        >>> share_of_ceiling(lds, seed_agreement(losses, counts), seeds=2).value
-        1.0
-    """
+    """Return the mean LDS over the ceiling, resampled together, with its interval; NaN where the ceiling is 0."""
     top, tops = ceiling(agreement.mean.value, seeds), ceiling(agreement.resampled_mean, seeds)
     with np.errstate(divide="ignore", invalid="ignore"):
         share, shares = lds.mean.value / top, lds.resampled_mean / tops

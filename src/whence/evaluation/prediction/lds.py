@@ -16,8 +16,12 @@ from typing import Any
 import numpy as np
 
 from whence.errors import DataError
+from whence.evaluation.bank.alignment import KINDS, align_scores
+from whence.evaluation.bank.bank import Bank
 from whence.evaluation.bank.pool import Pool
-from whence.evaluation.prediction.ceiling import pool_ceiling, pool_share, seed_agreement
+from whence.evaluation.prediction.ceiling import noise_pool, pool_ceiling, pool_share, seed_agreement
+from whence.evaluation.queries import Kind, Use
+from whence.scores.stored import StoredScores
 from whence.seeds import derived_seed
 from whence.statistics.correlations import Correlations, Difference, difference, draw_resamples
 from whence.statistics.ranks import spearman_columns
@@ -38,12 +42,7 @@ class Form(StrEnum):
     SQUARES = "squares"
 
     def __call__(self, scores: np.ndarray) -> np.ndarray:
-        """Return what is added up.
-
-        Example:
-            >>> Form.SIGNED_SQUARES(np.array([-3.0, 2.0])).tolist(), Form.SQUARES(np.array([-3.0])).tolist()
-            ([-9.0, 4.0], [9.0])
-        """
+        """Return what is added up."""
         if self is Form.PLAIN:
             return scores
         squares: np.ndarray = scores * (np.abs(scores) if self is Form.SIGNED_SQUARES else scores)
@@ -53,14 +52,9 @@ class Form(StrEnum):
 def predictions(kept: np.ndarray, scores: np.ndarray, form: Form = Form.PLAIN) -> np.ndarray:
     """Return what scores predict for every subset: minus its loss, up to a constant and a factor per query, [S, Q].
 
-    The prediction of subset s for query q is the sum over examples n of kept[s, n] f(scores[q, n]), float64. Each
-    summand is first rounded to a multiple of about the largest times N / 2^52. So sums are exact in any order, and
-    subsets with equal sums are ties.
-
-    Args:
-        kept: Which examples each subset keeps, bool [S, N].
-        scores: Positive is proponent, [Q, N].
-        form: Which function f of a score is added up.
+    The prediction of subset s for query q is the sum over examples n of kept[s, n] f(scores[q, n]), float64; a positive
+    score is a proponent. Each summand is first rounded to a multiple of about the largest times N / 2^52. So sums are
+    exact in any order, and subsets with equal sums are ties.
 
     Raises:
         DataError: The subsets and the scores are not of equally many examples, or a score is not finite.
@@ -69,8 +63,6 @@ def predictions(kept: np.ndarray, scores: np.ndarray, form: Form = Form.PLAIN) -
         >>> kept = np.array([[True, True, False], [False, True, True]])
         >>> predictions(kept, np.array([[1.0, 2.0, -3.0]])).tolist()
         [[3.0], [-1.0]]
-        >>> predictions(kept, np.array([[1.0, 2.0, -3.0]]), Form.SIGNED_SQUARES).tolist()
-        [[5.0], [-5.0]]
     """
     if kept.ndim != 2 or scores.ndim != 2 or kept.shape[1] != scores.shape[1]:
         raise DataError(f"Subsets [S, N] and scores [Q, N] share their examples; given {kept.shape}, {scores.shape}.")
@@ -84,17 +76,10 @@ def predictions(kept: np.ndarray, scores: np.ndarray, form: Form = Form.PLAIN) -
 
 
 def lds(kept: np.ndarray, scores: np.ndarray, losses: np.ndarray, form: Form = Form.PLAIN) -> np.ndarray:
-    """Return the linear datamodeling score of every query, float64 [Q].
+    """Return the linear datamodeling score of every query, float64 [Q], from -1 to 1.
 
-    Args:
-        kept: Which examples each subset keeps, bool [S, N].
-        scores: Positive is proponent, [Q, N].
-        losses: Loss of each query under the model of each subset, the mean over its training seeds, [S, Q].
-        form: What is added up.
-
-    Returns:
-        Between -1 and 1: positive where the scores tell which subsets have the lower loss; NaN where all sums or all
-        losses are equal.
+    It is positive where the scores [Q, N], positive is proponent, tell which subsets, bool [S, N], have the lower loss,
+    the mean over training seeds [S, Q]. It is NaN where all sums or all losses are equal.
 
     Raises:
         DataError: Shapes don't fit, there are fewer than two subsets, or a value is not finite.
@@ -167,15 +152,7 @@ class LdsTable:
     rows: tuple[LdsRow, ...]
 
     def record(self) -> dict[str, Any]:
-        """Return the table as JSON values, with the figures of every query; null where a figure is NaN.
-
-        Example:
-            >>> kept, losses = np.eye(4, dtype=bool), np.arange(4.0).reshape(4, 1, 1)
-            >>> pool = Pool("test", kept, (0,), losses, np.zeros((4, 1, 0, 1, 8, 8), np.uint8), (("a",),) * 4)
-            >>> record = lds_table(pool, np.array([0]), ["q"], {"mine": -np.arange(4.0)[None]}).record()
-            >>> record["methods"][0]["name"], record["methods"][0]["lds"]["value"], record["ceiling"]
-            ('mine', 1.0, None)
-        """
+        """Return the table as JSON values, with the figures of every query; null where a figure is NaN."""
         return {
             "pool": self.pool,
             "subsets": self.subsets,
@@ -248,3 +225,22 @@ def _statistic_record(statistic: Statistic | None, **facts: Any) -> dict[str, An
 def _json_number(value: float) -> float | int | None:
     """A number that JSON can hold; None for NaN and infinity."""
     return None if not np.isfinite(value) else value if isinstance(value, int) else float(value)
+
+
+def bank_lds(
+    bank: Bank,
+    stored: Sequence[StoredScores],
+    pool: str = "test",
+    kinds: Sequence[Kind] = KINDS,
+    use: Use = Use.REPORTED,
+    form: Form = Form.PLAIN,
+) -> dict[Kind, LdsTable]:
+    """Return a table of linear datamodeling scores on a pool for each kind of query of which there are scores.
+
+    Methods are compared on the queries that all of them have. `align_scores` and `Bank.pool` say what is refused.
+    """
+    models, noise = bank.pool(pool), noise_pool(bank.pools, pool)
+    return {
+        kind: lds_table(models, aligned.columns, aligned.queries, aligned.methods, form, noise)
+        for kind, aligned in align_scores(bank, stored, kinds, use).items()
+    }

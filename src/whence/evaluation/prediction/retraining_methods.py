@@ -28,16 +28,13 @@ ALPHAS = (0.1, 1.0, 10.0, 100.0, 1000.0)
 def empirical_influence(kept: np.ndarray, losses: np.ndarray) -> np.ndarray:
     """Return E_qn = mean loss of q over models without n - mean loss of q over models with n, float64 [Q, N].
 
-    Sign: positive is proponent, training on n lowers the loss of q. Unit: that of the loss; the change from leaving n
-    out of a random subset, on average over subsets. Needs no gradient, but many retrained models: its error is about
-    2 σ / √S for subsets of one half, with σ the standard deviation of a loss over the subsets.
+    From subsets, bool [S, N], and losses of each query after training on each, [S, Q]. Sign: positive is proponent,
+    training on n lowers the loss of q. Unit: that of the loss; the change from leaving n out of a random subset, on
+    average over subsets. Its error is about 2 σ / √S for subsets of one half, with σ the standard deviation of a loss
+    over the subsets.
 
     Source: Feldman & Zhang 2020, "What neural networks memorize and why" (arXiv 2008.03703), of losses; as a baseline
     for diffusion models, with the opposite sign, Zheng et al. 2024 (D-TRAK, arXiv 2311.00500).
-
-    Args:
-        kept: Which examples each subset keeps, bool [S, N].
-        losses: Loss of each query after training on each subset, [S, Q].
 
     Raises:
         DataError: Shapes don't fit, a loss is not finite, or an example is in every subset, or in none.
@@ -63,23 +60,17 @@ def empirical_influence(kept: np.ndarray, losses: np.ndarray) -> np.ndarray:
 def datamodel(kept: np.ndarray, losses: np.ndarray, alphas: Sequence[float] = ALPHAS) -> np.ndarray:
     """Return the coefficients of datamodels with the sign of scores, D_qn = -w_qn, float64 [Q, N].
 
-    A datamodel is a linear model of a query's loss as a function of the examples that were trained on:
+    A datamodel is a linear model of a query's loss [S, Q] as a function of the examples of each subset, bool [S, N]:
 
         min over w, c of Σ_s (loss_sq - c - Σ_n w_n [n kept in s])² + α ‖w‖²
 
     α is chosen for each query among `alphas` by leaving out one subset at a time, which for ridge regression needs no
-    refitting. With fewer subsets than examples the coefficients are shrunk, more where the losses are noisier.
-
-    Sign: positive is proponent, training on n lowers the loss of q. Unit: that of the loss, shrunk.
+    refitting. With fewer subsets than examples the coefficients are shrunk, more where the losses are noisier. Sign:
+    positive is proponent, training on n lowers the loss of q. Unit: that of the loss, shrunk.
 
     Source: Ilyas et al. 2022, "Datamodels: predicting predictions from training data" (arXiv 2202.00622), there with
     the lasso; with ridge regression as a baseline for diffusion models, Zheng et al. 2024 (D-TRAK, arXiv 2311.00500,
     with 5-fold cross-validation over 0.1, 1 and 10 and the opposite sign).
-
-    Args:
-        kept: Which examples each subset keeps, bool [S, N].
-        losses: Loss of each query after training on each subset, [S, Q].
-        alphas: Penalties α to choose from.
 
     Raises:
         DataError: Shapes don't fit, or a loss is not finite.
@@ -104,20 +95,7 @@ RETRAINING_METHODS = {"empirical-influence": empirical_influence, "datamodel": d
 
 
 def require_disjoint(fitted: np.ndarray, measured: np.ndarray) -> None:
-    """Check that no subset is in both pools.
-
-    Scores that were fitted on the loss of a subset would only have to remember it, not to predict it.
-
-    Args:
-        fitted: Which examples each subset keeps, bool [S, N], of the pool that scores were fitted on.
-        measured: The same of the pool that scores are evaluated on, bool [S', N].
-
-    Raises:
-        MismatchError: They are of different examples, or share a subset.
-
-    Example:
-        >>> require_disjoint(np.array([[True, False]]), np.array([[False, True]]))
-    """
+    """Raise MismatchError if a subset, bool [N], is in both pools: its loss would be remembered, not predicted."""
     if fitted.shape[1:] != measured.shape[1:]:
         raise MismatchError(
             f"The pools are of {fitted.shape[1:]} and {measured.shape[1:]} examples; give two of one bank."
@@ -133,11 +111,7 @@ def require_disjoint(fitted: np.ndarray, measured: np.ndarray) -> None:
 
 
 def _require_losses(kept: np.ndarray, losses: np.ndarray) -> None:
-    """Check that there is a loss of every query for every subset.
-
-    Raises:
-        DataError: Shapes don't fit, there are fewer than two subsets, or a loss is not finite.
-    """
+    """Raise DataError unless there is a finite loss of every query for each of two subsets or more."""
     if kept.dtype != bool or kept.ndim != 2 or losses.ndim != 2 or len(kept) != len(losses) or len(kept) < 2:
         raise DataError(
             f"Subsets are bool [S, N] and losses [S, Q], at least 2 subsets; given {kept.dtype} {kept.shape} and "
@@ -149,24 +123,14 @@ def _require_losses(kept: np.ndarray, losses: np.ndarray) -> None:
 
 @dataclass(frozen=True, eq=False)
 class Fold:
-    """A half of the subsets.
-
-    Attributes:
-        rows: Its subsets, places in the pool.
-        scores: Scores by name of the method, fitted without these subsets: float64 [Q, N], all queries of the bank.
-    """
+    """A half of the subsets, by places in the pool, and scores [Q, N] of all queries by methods fitted without them."""
 
     rows: np.ndarray
     scores: dict[str, np.ndarray]
 
 
 def make_folds(bank: Bank, pool: str = "test") -> list[Fold]:
-    """Return both folds, with the scores of the methods for which there are enough subsets.
-
-    Raises:
-        MismatchError: A subset is in both pools.
-        ArtefactError: The bank lacks one of the pools.
-    """
+    """Return both folds, with the scores of the methods for which there are enough subsets."""
     models, development = bank.pool(pool), bank.pool(DEVELOPMENT)
     require_disjoint(development.kept, models.kept)
     folds = []
@@ -193,15 +157,9 @@ def _fit(kept: np.ndarray, losses: np.ndarray) -> dict[str, np.ndarray]:
 def fold_lds(
     bank: Bank, folds: Sequence[Fold], scores: Sequence[np.ndarray], columns: np.ndarray, form: Form, pool: str
 ) -> Correlations:
-    """Return the LDS of some queries on the subsets of each fold, mean over folds; the same resamples for all methods.
+    """Return the LDS of queries on the subsets of each fold, by scores [Q, N] of each fold, mean over folds.
 
-    Args:
-        bank: The bank.
-        folds: The halves of the subsets.
-        scores: Scores [Q, N] of the queries for each fold.
-        columns: Places of the queries, [Q].
-        form: What is added up over the examples of a subset.
-        pool: Name of the pool.
+    The resamples are the same for all methods.
     """
     models, parts = bank.pool(pool), []
     for fold, values in zip(folds, scores, strict=True):

@@ -1,20 +1,22 @@
-"""Retrieval: are the examples at the top of the query's class or source, and are training images traced to themselves?
+"""Retrieval: are examples of the query's class, the query itself, or outliers at the top of a ranking?
 
-Of a training image as a query the right answer is known without training a model again. Tracing checks that a method
-works at all, not that it is right about other images: likeness of pixels passes it by definition. Xie et al. 2024
-(Diffusion-ReTrac, arXiv 2401.09031) use it in this way.
+In each case the right answer is known without training a model again. Tracing checks that a method works at all, not
+that it is right about other images: likeness of pixels passes it by definition. Xie et al. 2024 (Diffusion-ReTrac,
+arXiv 2401.09031) use it so, and look for 200 zeros of MNIST among 5,000 photographs of planes. What is rare is learned
+from the rare example itself, so the self-influence S[n, n] of an outlier or a wrong label should be large (Koh & Liang
+2017, arXiv 1703.04730; Pruthi et al. 2020, TracIn, arXiv 2002.08484).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from whence.errors import ConfigError, DataError
 from whence.statistics.ranks import require_scores, top_columns
-from whence.statistics.statistic import Statistic, mean_of
+from whence.statistics.statistic import Statistic, bootstrap_statistic, mean_of
 
 #: Number of examples at the top of each query.
 TOP = 10
@@ -29,13 +31,8 @@ def precision(
     and still name other classes. Chance is the mean over queries of the share of right examples; the interval is over
     queries. Xie et al. 2024 (arXiv 2401.09031) measure this for two sources, photographs of planes and zeros of MNIST.
 
-    Args:
-        scores: Larger is more, [Q, N]; positive = proponent.
-        right: Whether an example is right for a query, bool [Q, N].
-        top: k.
-        itself: Column of the query itself among the examples, int [Q], -1 where it is none of them. That example is
-            always right, so it is taken out of the ranking. Default: no query is an example.
-        seed: Seed of the bootstrap.
+    Of scores [Q, N] the larger is more; `right` is bool [Q, N]. The query `itself`, a column of the examples, int [Q],
+    or -1 where it is none, is always right, so it is taken out of the ranking.
 
     Raises:
         DataError: The shapes differ, there is no query or example, or a score is NaN.
@@ -63,15 +60,7 @@ def precision(
 
 
 def shared_units(queries: Sequence[Sequence[str]], examples: Sequence[Sequence[str]]) -> np.ndarray:
-    """Return whether a query and an example have a unit in common, bool [Q, N].
-
-    Raises:
-        DataError: No query has a unit in common with any example.
-
-    Example:
-        >>> shared_units([("anna",), ("ben",)], [("anna", "ben"), ("ben",), ("carl",)]).tolist()
-        [[True, False, False], [True, True, False]]
-    """
+    """Return whether a query and an example have a unit in common, bool [Q, N]; raise DataError if none has."""
     members: dict[str, list[int]] = {}
     for n, units in enumerate(examples):
         for unit in units:
@@ -110,15 +99,10 @@ class Tracing:
 
 
 def tracing(scores: np.ndarray, itself: np.ndarray, *, seed: int = 0) -> Tracing:
-    """Return where each query comes in its own ranking.
+    """Return where each query, whose own column is `itself`, int [Q], comes in its own ranking [Q, N], larger is more.
 
     Equal scores are in random order, and the mean over their orders is taken. So a method that gives all examples the
     same score is at chance.
-
-    Args:
-        scores: Larger is more, [Q, N]; positive = proponent.
-        itself: Column of the query itself, int [Q].
-        seed: Seed of the bootstrap.
 
     Raises:
         DataError: There is no query or example, a score is NaN, or a query is no example.
@@ -140,3 +124,81 @@ def tracing(scores: np.ndarray, itself: np.ndarray, *, seed: int = 0) -> Tracing
         in_top=mean_of(np.clip((TOP - above) / equal, 0, 1), min(1, TOP / count), seed),
         reciprocal=mean_of((harmonic[above + equal] - harmonic[above]) / equal, float(harmonic[-1] / count), seed),
     )
+
+
+@dataclass(frozen=True)
+class Outliers:
+    """How well a number tells m outliers from the other examples, N in all.
+
+    Intervals are a bootstrap in which outliers and other examples are drawn again separately.
+
+    Attributes:
+        area: Area under the ROC curve: how often an outlier is above another example; chance: 1/2.
+        recall: Share of the outliers that are among the top m, which is also the precision there; chance: m/N.
+        precision: Average precision: mean, over the outliers, of the precision from the top down to each; chance: the
+            exact mean over random orders, ((m - 1)/(N - 1)) (1 - H_N/N) + H_N/N with H_N = 1 + 1/2 + ... + 1/N.
+    """
+
+    area: Statistic
+    recall: Statistic
+    precision: Statistic
+
+
+def outliers(values: np.ndarray, outlier: np.ndarray, *, seed: int = 0) -> Outliers:
+    """Return how well self-influence S[n, n], [N], finds outliers, bool [N], which should have the largest.
+
+    Equal values share their place: a pair of equal values counts half for the area, and of equal values at the edge of
+    the top m a share is in the top.
+
+    Raises:
+        DataError: There is no outlier or nothing else, or a value is NaN.
+
+    Example:
+        >>> result = outliers(np.array([5.0, 1.0, 4.0, 2.0, 3.0]), np.array([True, False, False, False, True]))
+        >>> round(result.area.value, 3), result.recall.value, result.recall.chance
+        (0.833, 0.5, 0.4)
+    """
+    if values.shape != outlier.shape or values.ndim != 1 or np.isnan(values).any():
+        raise DataError(f"Every example has a value, none of them NaN; given {values.shape} and {outlier.shape}.")
+    count, total = len(outlier), int(outlier.sum())
+    if total in (0, count):
+        raise DataError(f"{total} of {count} examples are outliers; there must be outliers and other examples.")
+    order = np.argsort(-values, kind="stable")
+    levels = np.flatnonzero(np.diff(values[order], prepend=np.inf))
+    is_outlier = outlier[order].astype(np.float64)
+    mean_place = float((1 / np.arange(1, count + 1)).mean())
+
+    def measure(function: Callable[[np.ndarray, np.ndarray], np.ndarray], chance: float) -> Statistic:
+        def statistic(counts: np.ndarray) -> np.ndarray:
+            counts = counts[:, order]
+            hits = np.add.reduceat(counts * is_outlier, levels, 1)
+            return function(hits, np.add.reduceat(counts * (1 - is_outlier), levels, 1))
+
+        return bootstrap_statistic(count, statistic, chance, seed, outlier)
+
+    return Outliers(
+        area=measure(_area, 0.5),
+        recall=measure(_recall, total / count),
+        precision=measure(_average_precision, (total - 1) / (count - 1) * (1 - mean_place) + mean_place),
+    )
+
+
+def _area(hits: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """From outliers and other examples at each level of the values [b, levels], largest first, to areas [b]."""
+    above = np.cumsum(hits, 1) - hits / 2
+    areas: np.ndarray = (above * others).sum(1) / (hits.sum(1) * others.sum(1))
+    return areas
+
+
+def _recall(hits: np.ndarray, others: np.ndarray) -> np.ndarray:
+    size, total = hits + others, hits.sum(1)
+    before = np.cumsum(size, 1) - size
+    inside = np.clip((total[:, None] - before) / np.maximum(size, 1), 0, 1)
+    recalls: np.ndarray = (hits * inside).sum(1) / total
+    return recalls
+
+
+def _average_precision(hits: np.ndarray, others: np.ndarray) -> np.ndarray:
+    correct, reached = np.cumsum(hits, 1), np.cumsum(hits + others, 1)
+    precisions: np.ndarray = (hits * correct / np.maximum(reached, 1)).sum(1) / hits.sum(1)
+    return precisions

@@ -39,17 +39,13 @@ class Specificity:
 def specificity(
     scores: np.ndarray, top: int = TOP, *, kinds: Sequence[str] | np.ndarray | None = None, seed: int = 0
 ) -> Specificity:
-    """Return how different the examples at the top of different queries are.
+    """Return how different the examples at the top of different queries are, by scores [Q, N], larger is more.
 
     Intervals are over queries. That of the number of different examples is a jackknife interval: a bootstrap resample
     holds fewer different queries, and so fewer different examples.
 
-    Args:
-        scores: Larger is more, [Q, N]; positive = proponent.
-        top: k.
-        kinds: Kind of each query, Q. An example then recurs if it is in the top k of half of the queries of one kind;
-            it is counted once for each such kind. Default: all queries are of one kind.
-        seed: Seed of the bootstrap.
+    With `kinds` of the queries, Q, an example recurs if it is in the top k of half of the queries of one kind; it is
+    counted once for each such kind.
 
     Raises:
         DataError: There are fewer than two queries, no example, or a score is NaN.

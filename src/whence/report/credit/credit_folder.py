@@ -6,15 +6,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from whence import artefacts, data
 from whence.artefacts import Manifest
 from whence.credit.credit import KIND, Credit, Explained
 from whence.credit.estimators import ESTIMATORS
 from whence.data import Dataset
 from whence.errors import ArtefactError, MismatchError
-from whence.report.picture import CRISP
+from whence.report.picture import CRISP, SMALL, Picture, data_uri
 from whence.report.template import fingerprints, flat_settings, versions
 
 
@@ -51,23 +49,19 @@ class CreditFolder:
         return pictures is not None and max(pictures.size[1:]) <= CRISP
 
     def estimator(self, name: str | None) -> str:
-        """Return the name of an estimator; None stands for the first one.
-
-        Raises:
-            ArtefactError: There are no shares by it.
-        """
+        """Return the name of an estimator, by default of the first one; ArtefactError if there are no shares by it."""
         if name is None:
             return next(iter(self.credits))
         if name not in self.credits:
             raise ArtefactError(f"{self.path} has no shares by {name!r}; there are {', '.join(self.credits)}.")
         return name
 
-    def query(self, name: str) -> np.ndarray | None:
-        """Return the pixels of a query, uint8 [C, H, W]; None where they were not kept."""
-        if self.queries is None or name not in self.queries.ids:
+    def picture(self, query: str, below: str) -> Picture | None:
+        """The picture of a query with what is written below it; None where it was not kept."""
+        if self.queries is None or query not in self.queries.ids:
             return None
-        pixels: np.ndarray = self.queries.pixels[self.queries.index_of(name)]
-        return pixels
+        pixels = self.queries.pixels[self.queries.index_of(query)]
+        return Picture(data_uri(pixels, SMALL), f"Picture {query}", below)
 
     def provenance(self, *estimators: str) -> Iterator[tuple[str, dict[str, str]]]:
         """How the shares of some estimators were made: tables of names and values, by title."""
@@ -78,17 +72,13 @@ class CreditFolder:
 
     @classmethod
     def read(cls, path: Path) -> CreditFolder:
-        """Return what is in a folder, checking shares by hash.
-
-        Raises:
-            ArtefactError: There are no shares, or something is missing or damaged.
-            MismatchError: Shares are of different contributors, or the training examples are not theirs.
-        """
+        """Return what is in a folder, checking shares by hash; errors as in `write_credit_report`."""
         folders = artefacts.of_kind(path, KIND)
         if not folders:
             raise ArtefactError(f"{path} holds no shares. First: whence credit compute ... --out {path}")
         credits = {place: Credit.read(place) for place in folders}
-        folders.sort(key=lambda place: (not credits[place].efficient, _rank(place.name), place.name))
+        ranks = {name: k for k, name in enumerate(ESTIMATORS)}
+        folders.sort(key=lambda at: (not credits[at].efficient, ranks.get(at.name, len(ranks)), at.name))
         folder = cls(
             path,
             {place.name: credits[place] for place in folders},
@@ -112,10 +102,6 @@ def by_picture(behaviours: Iterable[Explained]) -> dict[str, list[Explained]]:
 def how_made(credit: Credit) -> dict[str, str]:
     """How shares were made, in words; empty where that was not recorded."""
     return dict.fromkeys(("values", "interval", "null"), "") | credit.how
-
-
-def _rank(name: str) -> int:
-    return list(ESTIMATORS).index(name) if name in ESTIMATORS else len(ESTIMATORS)
 
 
 def _require_common(folder: CreditFolder) -> None:

@@ -47,12 +47,7 @@ def share_phrase(estimator: str) -> str:
 
 
 def estimator_title(estimator: str) -> str:
-    """Return the name of an estimator as a heading.
-
-    Example:
-        >>> estimator_title("leave-one-out"), estimator_title("sum-d-trak")
-        ('Leave one out', 'Sum of scores: d-trak')
-    """
+    """Return the name of an estimator as a heading: ``Leave one out``."""
     if estimator.startswith("sum-"):
         return f"Sum of scores: {estimator.removeprefix('sum-')}"
     return estimator.replace("-", " ").capitalize()
@@ -93,12 +88,7 @@ def account(behaviour: BehaviourShares, unit: str | None = None) -> list[Account
 
 
 def tally(verdicts: Sequence[Verdict]) -> str:
-    """Return how many shares are above zero, below it, or could as well be nothing.
-
-    Example:
-        >>> tally(["above", "nothing", "nothing", "below"])
-        '1 above zero, 1 below, 2 could as well be nothing'
-    """
+    """Return how many shares are above zero, below it, or could as well be nothing, in words."""
     if "unknown" in verdicts:
         return "No intervals known"
     words = {"above": "above zero", "below": "below", "nothing": "could as well be nothing"}
@@ -106,7 +96,7 @@ def tally(verdicts: Sequence[Verdict]) -> str:
 
 
 def _value(behaviour: BehaviourShares, value: float) -> str:
-    return behaviour.format.number(value) if math.isfinite(value) else "not measured"
+    return behaviour.format.scale.number(value) if math.isfinite(value) else "not measured"
 
 
 def _remainder_note(behaviour: BehaviourShares) -> str:
@@ -115,9 +105,8 @@ def _remainder_note(behaviour: BehaviourShares) -> str:
     if behaviour.efficient:
         return "This way of counting hands out the whole change, so that nothing is left over."
     less = "less" if behaviour.remainder > 0 else "more"
-    likely = ""
-    if behaviour.remainder_interval is not None:
-        likely = f" Likely {behaviour.format.interval(*behaviour.remainder_interval)}."
+    interval = behaviour.remainder_interval
+    likely = "" if interval is None else f" Likely {behaviour.format.interval(*interval)}."
     return (
         f"The shares together are {less} than the whole: contributors need one another, can replace one another "
         f"or have pictures in common. Nobody is credited with the difference, and no share was rescaled.{likely}"
@@ -132,8 +121,7 @@ def _range(behaviour: BehaviourShares, low: float, high: float) -> str:
 
 
 def _brief(behaviour: BehaviourShares, share: Share) -> str:
-    percent = behaviour.format.percent(share.value)
-    amount = behaviour.format.amount(share.value)
+    percent, amount = behaviour.format.percent(share.value), behaviour.format.amount(share.value)
     number = f"{percent} of the difference that all contributors make" if percent else amount
     if share.interval is None:
         return f"about {number}; how sure that is, is not known."

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from whence.credit.credit import LEVEL, Credit, Explained
-from whence.report.bar import Scale
+from whence.report.plot import Scale
 
 #: Ends of an interval, as quantiles.
 ENDS = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
@@ -27,26 +27,11 @@ _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 @dataclass(frozen=True)
 class ShareFormat:
-    """How the numbers of one behaviour are written.
+    """How the numbers of one behaviour are written."""
 
-    Attributes:
-        scale: Digits and places.
-        unit: The unit of measurement.
-        whole: v(all) - v(none), for percentages; None where percentages would mislead.
-
-    Example:
-        >>> written = ShareFormat(Scale.of([0.12, -0.04]), "bits", 1.4)
-        >>> written.amount(0.12), written.interval(-0.04, 0.12), written.percent(0.12)
-        ('+0.120 bits', 'from −0.040 to +0.120 bits', '8.6%')
-    """
-
-    scale: Scale
-    unit: str
-    whole: float | None
-
-    def number(self, value: float) -> str:
-        """A value of the behaviour, without its unit."""
-        return self.scale.number(value)
+    scale: Scale  # digits and places
+    unit: str  # the unit of measurement
+    whole: float | None  # v(all) - v(none), for percentages; None where percentages would mislead
 
     def signed(self, value: float) -> str:
         """A share, with its sign and without its unit."""
@@ -104,8 +89,7 @@ class BehaviourShares:
     efficient: bool  # whether the shares add up by construction
     shares: tuple[Share, ...]  # one for each contributor, from the largest
     remainder: float  # v(all) - v(none) - Σ shares; NaN where it was not measured
-    # ends of its 95% interval, with v(all) and v(none) as measured; None where none is known, or the shares add up by
-    # construction
+    # ends of its 95% interval, with v(all) and v(none) as measured; None where none is known, or `efficient`
     remainder_interval: tuple[float, float] | None
     format: ShareFormat  # how the numbers are written
 
@@ -134,14 +118,8 @@ class BehaviourShares:
         if resampled is not None and not credit.efficient and math.isfinite(whole):
             low, high = np.quantile(whole - resampled.sum(1), ENDS).tolist()
             remainder_interval = (low, high)
-        remainder = float(credit.remainder[b])
-        written = _share_format(explained, shares)
+        remainder, written = float(credit.remainder[b]), _share_format(explained, shares)
         return cls(explained, credit.efficient, shares, remainder, remainder_interval, written)
-
-    @property
-    def verdicts(self) -> list[Verdict]:
-        """The verdicts of the shares."""
-        return [share.verdict for share in self.shares]
 
     def of_unit(self, unit: str) -> Share:
         """Return the share of a contributor."""
@@ -150,10 +128,8 @@ class BehaviourShares:
 
 def _places(values: np.ndarray) -> np.ndarray:
     """Places [R, U] of values [R, U]: 1 + how many in the row are larger."""
-    ascending = np.sort(values, axis=1)
-    return np.stack(
-        [1 + values.shape[1] - np.searchsorted(row, own, "right") for row, own in zip(ascending, values, strict=True)]
-    )
+    rows = zip(np.sort(values, axis=1), values, strict=True)
+    return np.stack([1 + values.shape[1] - np.searchsorted(ascending, row, "right") for ascending, row in rows])
 
 
 def _place_ends(places: np.ndarray) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,17 +39,10 @@ APART = 22
 
 
 def write_statement(folder: Path, unit: str, out: Path | None = None, estimator: str | None = None) -> Path:
-    """Write the statement for one contributor: one self-contained HTML file.
+    """Return the path of a contributor's statement, written as one self-contained HTML file that replaces an older one.
 
-    Args:
-        folder: A credit folder: the shares of one or more estimators (each a directory), `data/` with the training
-            examples and `queries/` with the queries, where there are some.
-        unit: The contributor.
-        out: The file; default `statements/UNIT.html` in the folder. One that is there is replaced.
-        estimator: The estimator of the shares; default the first whose shares add up.
-
-    Returns:
-        The file.
+    The folder is as in `write_credit_report`; `out` is by default `statements/UNIT.html` in it. The estimator is by
+    default the first whose shares add up.
 
     Raises:
         ArtefactError: There are no shares, none by this estimator, or something is missing or damaged.
@@ -96,6 +90,7 @@ def render(folder: CreditFolder, unit: str, estimator: str) -> str:
     credit = folder.credits[estimator]
     examples = credit.examples[credit.units.index(unit)]
     queries = list(_queries(folder, credit, unit))
+    owners = Counter(example for several in credit.examples for example in several)
     return fill(
         "statement.html.j2",
         styles=("report.css", "scores.css", "credit.css"),
@@ -108,7 +103,7 @@ def render(folder: CreditFolder, unit: str, estimator: str) -> str:
         share_phrase=share_phrase(estimator),
         intervals=credit.replicates is not None,
         example_count=len(examples),
-        overlap=_overlap(credit, examples),
+        overlap=sum(owners[example] > 1 for example in examples),
         all_examples=folder.example_count,
         cards=[share_card(credit, behaviour, unit) for behaviour in credit.explained if behaviour.picture is None],
         queries=sorted(queries, key=lambda query: query.unclear)[:QUERIES],
@@ -138,9 +133,8 @@ def share_card(credit: Credit, explained: Explained, unit: str) -> ShareCard:
 def _queries(folder: CreditFolder, credit: Credit, unit: str) -> Iterator[QueryShares]:
     """Every query, with the shares of a contributor in it."""
     for name, behaviours in by_picture(credit.explained).items():
-        pixels = folder.query(name)
-        picture = None if pixels is None else Picture(data_uri(pixels, SMALL), f"Picture {name}", name)
-        yield QueryShares(name, picture, [share_card(credit, behaviour, unit) for behaviour in behaviours])
+        cards = [share_card(credit, behaviour, unit) for behaviour in behaviours]
+        yield QueryShares(name, folder.picture(name, name), cards)
 
 
 def _outcome(queries: Sequence[QueryShares]) -> str:
@@ -169,23 +163,9 @@ def _other_estimators(
 
 
 def file_name(unit: str) -> str:
-    """Return a file name for a contributor, different for different names.
-
-    Example:
-        >>> file_name("artist 7"), file_name("../a")
-        ('artist 7', '-a-524cd4')
-    """
+    """Return a file name for a contributor, different for different names."""
     plain = re.sub(r"[^\w ().-]+", "-", unit).strip(". ")[:60]
     return plain if plain and plain == unit else f"{plain}-{artefacts.digest(unit)[:6]}"
-
-
-def _overlap(credit: Credit, examples: tuple[str, ...]) -> int:
-    """How many of a contributor's examples belong to other contributors too."""
-    owners: dict[str, int] = {}
-    for several in credit.examples:
-        for example in several:
-            owners[example] = owners.get(example, 0) + 1
-    return sum(owners[example] > 1 for example in examples)
 
 
 def _pictures(folder: CreditFolder, examples: tuple[str, ...]) -> list[Picture]:
@@ -211,9 +191,8 @@ def share_line(behaviour: BehaviourShares, unit: str) -> Markup:
         parts.append(Markup('<line class="error" x1="{:.2f}%" x2="{:.2f}%" y1="22" y2="22"/>').format(low, high))
     circle = Markup('<circle class="{}" cx="{:.2f}%" cy="22" r="6"/>')
     parts.append(circle.format(share.verdict, scale.place(share.value)))
-    label = Markup("Shares of all {} contributors on a line; that of {} is {}.").format(
-        len(behaviour.shares), unit, behaviour.format.amount(share.value)
-    )
+    text = Markup("Shares of all {} contributors on a line; that of {} is {}.")
+    label = text.format(len(behaviour.shares), unit, behaviour.format.amount(share.value))
     parts += _line_numbers(behaviour)
     return Markup('<svg class="strip" role="img" aria-label="{}">{}</svg>').format(label, Markup("").join(parts))
 

@@ -1,7 +1,7 @@
 """A card for each picture that was drawn again without something: pictures, distances and what they show.
 
-One placebo is one comparison. It can show that a change is no larger than the change that fewer members make
-anyway. It can't show that a change is due to the unit. No sentence here says more.
+One placebo can show that a change is no larger than the change that fewer members make anyway, and not that a change
+is due to the unit. No sentence here says more.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ import torch
 from whence import images
 from whence.ensemble import Ablation
 from whence.errors import join_names
-from whence.report.ensemble.training_images import SHOWN, TrainingImages
+from whence.report.ensemble.unit import SHOWN, TrainingImages
 from whence.report.picture import Picture, data_uri
 from whence.report.text import number, plural, unit_phrase
 from whence.scores.scores import Scores
-from whence.similarity.pixel import pixel
+from whence.similarity.attributors import pixel
 
 #: Ablations shown.
 ABLATIONS = 100
@@ -30,23 +30,12 @@ SAME = 1.1
 
 @dataclass(frozen=True)
 class Comparison:
-    """The distances of an ablation, and what they mean in words.
+    """The distances of an ablation, and what they mean in words."""
 
-    Attributes:
-        units: The units that were removed, or with `keep_only` required.
-        keep_only: Whether the members that saw the units drew the picture.
-        distance: Distance from the picture to the counterfactual.
-        placebo: Distance from the picture to the placebo; None where no placebo could be drawn.
-
-    Example:
-        >>> Comparison(("17",), False, 2.31, 2.05).label
-        'No clear difference from the placebo'
-    """
-
-    units: tuple[str, ...]
-    keep_only: bool
-    distance: float
-    placebo: float | None
+    units: tuple[str, ...]  # the units that were removed, or with `keep_only` required
+    keep_only: bool  # whether the members that saw the units drew the picture
+    distance: float  # distance from the picture to the counterfactual
+    placebo: float | None  # distance from the picture to the placebo; None where no placebo could be drawn
 
     @property
     def is_hint(self) -> bool:
@@ -73,9 +62,13 @@ class Comparison:
     @property
     def sentence(self) -> str:
         """How far the picture moved, how far the placebo moved it, and what that means."""
-        if self.placebo is None:
-            return f"{self._change} {self._no_placebo}"
-        return f"{self._change} {self._placebo_change(self.placebo)}{self._meaning(self.placebo)}"
+        if self.placebo is not None:
+            return f"{self._change} {self._placebo_change(self.placebo)}{self._meaning(self.placebo)}"
+        return (
+            f"{self._change} No placebo could be drawn: no code word was found that leaves as many members and belongs "
+            f"to no unit. So the effect of {unit_phrase(self.units)} can't be told from the effect of averaging fewer "
+            "members."
+        )
 
     @property
     def _change(self) -> str:
@@ -83,13 +76,6 @@ class Comparison:
         if self.keep_only:
             return f"Drawn only by the members that saw {unit_phrase(self.units)}, the picture {change}."
         return f"Without {unit_phrase(self.units)} the picture {change}."
-
-    @property
-    def _no_placebo(self) -> str:
-        return (
-            "No placebo could be drawn: no code word was found that leaves as many members and belongs to no unit. "
-            f"So the effect of {unit_phrase(self.units)} can't be told from the effect of averaging fewer members."
-        )
 
     def _placebo_change(self, placebo: float) -> str:
         nobody = "a code word that belongs" if len(self.units) == 1 else "code words that belong"

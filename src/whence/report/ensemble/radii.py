@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from whence.ensemble import Ensemble
-from whence.ensemble.landscape import landscapes
-from whence.ensemble.landscape_measures import geometric_mean, geometric_mean_radius
+from whence.ensemble.landscape import geometric_mean, geometric_mean_radius, landscapes
 from whence.errors import ArtefactError, MismatchError
 from whence.report.plot import along, frame, tick_x, tick_y
 from whence.report.text import number, plural, round_number
@@ -60,12 +59,7 @@ class RadiusComparison:
 
 
 def compare_radii(ensembles: Sequence[Ensemble]) -> RadiusComparison:
-    """Return the radii of ensembles whose pictures have one size, from the fewest training images; twice counts once.
-
-    Raises:
-        ArtefactError: An ensemble has no landscapes.
-        MismatchError: Their pictures have different sizes, so their distances can't be compared.
-    """
+    """Return the radii of different ensembles whose pictures have one size, from the fewest training images."""
     different = {ensemble.path.resolve(): ensemble for ensemble in ensembles}.values()
     paths = {ensemble.data.size: ensemble.path for ensemble in different}
     if len(paths) > 1:
@@ -90,16 +84,12 @@ def _radii(letter: str, ensemble: Ensemble) -> EnsembleRadii:
         )
     counts = sorted({reading.matched_count for reading in readings})
     compared = counts[0] > 0
-    details = [
-        plural(len(ensemble.data), "training image"),
-        plural(len(ensemble.codebook.units), "unit"),
-        plural(ensemble.codebook.members, "member"),
-        plural(len(readings), "landscape"),
-    ]
+    book, nouns = ensemble.codebook, ("training image", "unit", "member", "landscape")
+    sizes = (len(ensemble.data), len(book.units), book.members, len(readings))
+    details = list(map(plural, sizes, nouns))
     if compared:
-        details.append(
-            f"compared among {' to '.join(f'{count:,}' for count in dict.fromkeys([counts[0], counts[-1]]))}"
-        )
+        ends = dict.fromkeys([counts[0], counts[-1]])
+        details.append(f"compared among {' to '.join(f'{count:,}' for count in ends)}")
     return EnsembleRadii(
         letter=letter,
         name=ensemble.path.resolve().name,
@@ -130,9 +120,8 @@ class Place:
 
     def put(self, content: Markup) -> Markup:
         """The content at this place."""
-        return Markup('<svg x="{:.4g}%" width="1"><g transform="translate({:.4g})">{}</g></svg>').format(
-            100 * self.share, self.aside, content
-        )
+        svg = Markup('<svg x="{:.4g}%" width="1"><g transform="translate({:.4g})">{}</g></svg>')
+        return svg.format(100 * self.share, self.aside, content)
 
 
 def radius_plot(ensembles: Sequence[EnsembleRadii], anchor: str, title: str, description: str) -> Markup:
@@ -146,11 +135,8 @@ def radius_plot(ensembles: Sequence[EnsembleRadii], anchor: str, title: str, des
         same_size = [other.letter for other in ensembles if other.images == ensemble.images]
         aside = ASIDE * (same_size.index(ensemble.letter) - (len(same_size) - 1) / 2)
         place = places[ensemble.letter] = Place(along(ensemble.images, left, right), aside)
-        marks = [
-            MARKS[name].format(100 * (1 - along(height, low, high)))
-            for name, height in ensemble.heights.items()
-            if height
-        ]
+        known = {name: height for name, height in ensemble.heights.items() if height}
+        marks = [MARKS[name].format(100 * (1 - along(height, low, high))) for name, height in known.items()]
         parts.append(place.put(Markup("").join(marks)))
     return frame([*parts, *_letters(places)], anchor, title, description, ("geometric mean radius", "training images"))
 

@@ -1,5 +1,153 @@
 """The report of scores: for every query its proponents and opponents in pictures, with their Monte Carlo error."""
 
-from whence.report.scores.page import write_scores_report
+from __future__ import annotations
 
-__all__ = ["write_scores_report"]
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median_low
+
+import numpy as np
+
+from whence import artefacts
+from whence.report.picture import CRISP, SMALL, data_uri
+from whence.report.scores.plots import concentrations, largest_phrase, norm_plot, share_counts, share_plot
+from whence.report.scores.query_card import OPEN, SHOWN, QueryCard, query_cards
+from whence.report.scores.score_folder import ScoreFolder
+from whence.report.template import fill, fingerprints, flat_settings, versions
+from whence.report.text import percent, plural
+from whence.scores.scores import Scores
+from whence.statistics.ranks import TOP, agreement
+
+#: Pairs of methods that are unfolded.
+PAIRS = 10
+
+
+def write_scores_report(folder: Path, out: Path | None = None) -> Path:
+    """Return the path of the report of scores, written as one self-contained HTML file that replaces an older one.
+
+    The folder holds the scores of one or more methods (each a directory) and ``pictures/``. Gradient norms in
+    ``norms.parquet`` (columns readout, timestep, norm) are plotted where they are there. `out` is by default
+    ``report.html`` in the folder.
+
+    Raises:
+        ArtefactError: There are no scores, or something is missing or damaged.
+        MismatchError: Scores or pictures are of different queries, examples or data.
+    """
+    out = out or folder / "report.html"
+    artefacts.write_bytes(out, render(folder).encode("utf-8"))
+    return out
+
+
+def render(path: Path) -> str:
+    """The report as HTML."""
+    folder = ScoreFolder.read(path)
+    scores, pictures = folder.scores, folder.pictures
+    cards, (height, width) = list(query_cards(folder)), pictures.examples.values.shape[-2:]
+    count, images = len(folder.any.examples), _images(folder, cards)
+    shares = concentrations(scores)
+    curves = count > 1 and any(method.curve is not None for method in shares)
+    return fill(
+        "scores.html.j2",
+        styles=("report.css", "scores.css"),
+        name=folder.path.resolve().name,
+        version=str(next(iter(folder.manifests.values())).environment["whence"]),
+        crisp=max(height, width) <= CRISP,
+        size=(width, height),
+        folder=folder,
+        examples=count,
+        draws=sorted({method.draws for method in scores.values() if method.draws}),
+        errors=any(method.standard_error is not None for method in scores.values()),
+        signed=any(method.sign != "unsigned" for method in scores.values()),
+        unsigned=any(method.sign == "unsigned" for method in scores.values()),
+        cards=cards,
+        thumbs={card.name: data_uri(pictures.query(card.name), SMALL) for card in cards},
+        images=images,
+        shown=SHOWN,
+        unfolded=OPEN,
+        methods=list(method_rows(scores, cards)),
+        shares=shares,
+        share_columns=[largest_phrase(k, count) for k in share_counts(count)],
+        share_plot=share_plot(shares, count, "shares-plot") if curves else "",
+        pairs=method_pairs(scores),
+        listed_pairs=PAIRS,
+        top=(min(TOP, count), percent(min(TOP, count) / count)),
+        norms=[
+            (readout, norm_plot(*values, f"norms-{k}", f"Norm of the gradient against timestep: {readout}"))
+            for k, (readout, values) in enumerate(folder.norms.items())
+        ],
+        provenance=dict(_provenance(folder)),
+    )
+
+
+def _images(folder: ScoreFolder, cards: Sequence[QueryCard]) -> dict[int, str]:
+    """The training images that the page holds once for all cards, by column; those that were not kept are left out."""
+    available = set(folder.pictures.examples.ids)
+    results = [result for card in cards for result in card.results]
+    names = {entry.column: entry.name for result in results for entry in (*result.proponents, *result.opponents)}
+    return {n: data_uri(folder.pictures.example(name), SMALL) for n, name in sorted(names.items()) if name in available}
+
+
+def _provenance(folder: ScoreFolder) -> Iterator[tuple[str, dict[str, str]]]:
+    """How the scores were made: tables of names and values, by title."""
+    if folder.facts:
+        yield "Request", dict(folder.facts)
+    for name, manifest in folder.manifests.items():
+        settings = {key: value for key, value in manifest.made.items() if key != "values"}
+        yield name, {**flat_settings(settings), **fingerprints(manifest)}
+    yield "Versions", versions(next(iter(folder.manifests.values())))
+
+
+@dataclass(frozen=True)
+class MethodRow:
+    """A method in words."""
+
+    name: str  # its name
+    values: Mapping[str, str]  # what it estimates, by title
+    outcome: str  # for how many queries something rises above noise; empty without standard errors
+
+
+@dataclass(frozen=True)
+class MethodPair:
+    """The agreement of two methods, on average over queries; in words."""
+
+    names: tuple[str, str]  # the methods
+    correlation: str  # Spearman's rank correlation over examples
+    overlap: str  # share of the top examples of one method that are among those of the other
+
+
+def method_rows(methods: Mapping[str, Scores], cards: Sequence[QueryCard]) -> Iterator[MethodRow]:
+    """Every method in words, with its outcome on these cards."""
+    for k, (name, scores) in enumerate(methods.items()):
+        counts = [rises for card in cards if (rises := card.results[k].rises) is not None]
+        some = sum(map(bool, counts))
+        outcome = f"Something rises above noise for {some:,} of {len(counts):,} queries" if counts else ""
+        median = f", in the median {median_low(counts):,} of {len(scores.examples):,} examples" if some else ""
+        values = {
+            "Explains": scores.estimand.behaviour,
+            "Imagined change": scores.estimand.intervention,
+            "Training": scores.estimand.process,
+            "Sign": scores.sign,
+            "Draws": plural(scores.draws, "draw") if scores.draws else "none",
+        }
+        yield MethodRow(name, values, outcome + median)
+
+
+def method_pairs(methods: Mapping[str, Scores]) -> list[MethodPair]:
+    """The agreement of every two methods, the largest first; empty where there is one method or one example."""
+    first = next(iter(methods.values()))
+    if len(first.examples) < 2:
+        return []
+    pairs = []
+    for (a, scores_a), (b, scores_b) in itertools.combinations(methods.items(), 2):
+        both = agreement(first.queries, scores_a.scores.double().numpy(), scores_b.scores.double().numpy())
+        defined = both.correlations[~np.isnan(both.correlations)]
+        mean = float(defined.mean()) if len(defined) else float("nan")
+        pairs.append((mean, MethodPair((a, b), _signed(mean), percent(float(both.recalls.mean())))))
+    ranked = sorted(pairs, key=lambda pair: np.inf if np.isnan(pair[0]) else -pair[0])
+    return [pair for _, pair in ranked]
+
+
+def _signed(value: float) -> str:
+    return "–" if np.isnan(value) else f"{value:.2f}".replace("-0.00", "0.00").replace("-", "−")

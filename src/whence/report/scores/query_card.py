@@ -1,23 +1,110 @@
-"""A card for every query, with the ends of the ranking by each method."""
+"""A card for every query, with the ends of the ranking by each method: examples and units with their scores."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from markupsafe import Markup
+from torch import Tensor
 
 from whence.report.picture import LARGE, Picture, data_uri
-from whence.report.scores.concentration import share_sentence
-from whence.report.scores.ranking import Entry, Ranking, sizes_of_units
+from whence.report.plot import Scale, interval_bar
+from whence.report.scores.plots import share_curve, share_sentence
 from whence.report.scores.score_folder import ScoreFolder, units_tested
 from whence.report.text import plural, shorten, unit_phrase
+from whence.scores.jackknife import half_width, rising
 from whence.scores.scores import Scores
 
-#: Examples shown at each end of the scores of a query.
-SHOWN = 8
-#: Units shown at each end.
-UNITS = 5
+#: Examples and units shown at each end of the scores of a query.
+SHOWN, UNITS = 8, 5
 #: Methods of a query that are unfolded.
 OPEN = 3
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One example or unit with its score."""
+
+    column: int  # its column among the scores
+    name: str  # its id
+    details: tuple[str, ...]  # lines to write below
+    score: str  # the score in words
+    interval: str  # its 90% interval in words; empty where there is none
+    bar: Markup  # both drawn; empty where a bar would mean nothing
+
+
+@dataclass(frozen=True, eq=False)
+class Ranking:
+    """The scores of one query by one method."""
+
+    scores: Scores  # scores of the method
+    q: int  # row of the query
+    tested: bool = True  # whether each score is tested against Monte Carlo noise
+
+    @cached_property
+    def row(self) -> Tensor:
+        """The scores, float64 [N]."""
+        return self.scores.scores[self.q].double()
+
+    @cached_property
+    def half(self) -> Tensor | None:
+        """Half the widths of their 90% intervals, float64 [N]; None without standard errors."""
+        error = self.scores.standard_error
+        return None if error is None else half_width(error[self.q])
+
+    @cached_property
+    def rises(self) -> Tensor | None:
+        """Which of the scores rise above noise, bool [N]; None where that is not known."""
+        error = self.scores.standard_error
+        if error is None or not self.tested:
+            return None
+        return rising(self.row[None], error[self.q][None])[0]
+
+    @property
+    def signed(self) -> bool:
+        """Whether there can be opponents."""
+        return self.scores.sign != "unsigned"
+
+    def ends(self, most: int) -> tuple[list[int], list[int]]:
+        """Columns of the largest scores and of the smallest below 0, outermost first; unsigned: of the largest."""
+        order = torch.argsort(self.row, descending=True, stable=True)
+        first, last = order[:most], order.flip(0)[:most]
+        if not self.signed:
+            return first.tolist(), []
+        return first[self.row[first] > 0].tolist(), last[self.row[last] < 0].tolist()
+
+    def scale(self, columns: Sequence[int]) -> Scale:
+        """One scale for the scores of these columns and their intervals."""
+        values, half = self.row[columns], 0.0 if self.half is None else self.half[columns]
+        return Scale.of([*(values - half).tolist(), *(values + half).tolist()])
+
+    def entry(self, n: int, scale: Scale, *details: str) -> Entry:
+        """Column n with its score."""
+        score = self.row[n].item()
+        interval = None if self.half is None else (score - self.half[n].item(), score + self.half[n].item())
+        return Entry(
+            column=n,
+            name=self.scores.examples[n],
+            details=details,
+            score=scale.number(score),
+            interval="" if interval is None else " to ".join(map(scale.number, interval)),
+            bar=self._bar(n, scale, interval),
+        )
+
+    def _bar(self, n: int, scale: Scale, interval: tuple[float, float] | None) -> Markup:
+        """The bar of column n; empty for distances, where larger is closer and a bar from 0 would mislead."""
+        if not self.signed and bool((self.row < 0).any()):
+            return Markup("")
+        score = self.row[n].item()
+        if self.rises is None:
+            return interval_bar(scale, score, interval, "" if interval is None else "untested")
+        if self.rises[n]:
+            return interval_bar(scale, score, interval, label="above Monte Carlo noise")
+        return interval_bar(scale, score, interval, "within", "within Monte Carlo noise")
 
 
 @dataclass(frozen=True)
@@ -73,7 +160,7 @@ class QueryCard:
 def query_cards(folder: ScoreFolder) -> Iterator[QueryCard]:
     """A card for every query, one at a time."""
     units = {name: scores.by_unit() for name, scores in folder.scores.items()} if folder.grouped else {}
-    sizes = sizes_of_units(folder.any)
+    sizes = Counter(unit for own in folder.any.units for unit in dict.fromkeys(own))  # examples of every unit
     for q, query in enumerate(folder.any.queries):
         yield QueryCard(
             anchor=f"query-{q}",
@@ -94,12 +181,13 @@ def method_result(name: str, ranking: Ranking, units: tuple[tuple[Entry, ...], i
     """The scores of a query by one method; `units` are those of its units, with the power of ten of their numbers."""
     first, last = ranking.ends(SHOWN)
     scale, scores = ranking.scale([*first, *last]), ranking.scores
+    curve = share_curve(ranking.row, not ranking.signed)
     entries = {n: ranking.entry(n, scale, *_unit(scores, n)) for n in (*first, *last)}
     return MethodResult(
         method=name,
         label=_label(ranking),
         rises=None if ranking.rises is None else int(ranking.rises.sum()),
-        sentences=tuple(filter(None, (_outcome(ranking), share_sentence(ranking.curve, len(scores.examples))))),
+        sentences=tuple(filter(None, (_outcome(ranking), share_sentence(curve, len(scores.examples))))),
         power=scale.power,
         proponents=tuple(entries[n] for n in first),
         opponents=tuple(entries[n] for n in last),

@@ -17,8 +17,6 @@ from whence.scores.scores import Scores
 
 #: Queries on the page.
 QUERIES = 50
-#: Inputs that scores of one folder have in common where they state them.
-COMMON = ("data", "queries")
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,12 +52,7 @@ class ScoreFolder:
 
     @classmethod
     def read(cls, path: Path) -> ScoreFolder:
-        """Return what is in a folder, checking every file by hash.
-
-        Raises:
-            ArtefactError: There are no scores, or something is missing or damaged.
-            MismatchError: The scores, or the pictures, are of different queries or examples.
-        """
+        """Return what is in a folder, checking every file by hash; errors as in `write_scores_report`."""
         folders = artefacts.of_kind(path, "scores")
         if not folders:
             raise ArtefactError(
@@ -130,7 +123,7 @@ def _first(scores: Scores) -> Scores:
 
 def _require_common(path: Path, manifests: Mapping[str, Manifest]) -> None:
     """Check that scores were made from the same inputs, where they state them."""
-    for role in COMMON:
+    for role in ("data", "queries"):
         stated = {manifest.inputs[role]: name for name, manifest in manifests.items() if role in manifest.inputs}
         if len(stated) > 1:
             (a, first), (b, second) = list(stated.items())[:2]
@@ -148,8 +141,6 @@ def _norms(file: Path) -> dict[str, tuple[Tensor, Tensor]]:
     if not {"readout", "timestep", "norm"} <= set(table):
         raise ArtefactError(f"{file} has the columns {', '.join(table)}; expected readout, timestep and norm.")
     timesteps, norms = (torch.tensor(table[name], dtype=torch.float64) for name in ("timestep", "norm"))
-    by_readout = {}
-    for readout in dict.fromkeys(table["readout"]):
-        rows = torch.tensor([name == readout for name in table["readout"]])
-        by_readout[str(readout)] = (timesteps[rows], norms[rows])
-    return by_readout
+    readouts = dict.fromkeys(table["readout"])
+    rows = {str(readout): torch.tensor([name == readout for name in table["readout"]]) for readout in readouts}
+    return {readout: (timesteps[row], norms[row]) for readout, row in rows.items()}

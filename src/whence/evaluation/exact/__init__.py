@@ -1,1 +1,0 @@
-"""Scores against the exact counterfactuals of an encoded ensemble."""
