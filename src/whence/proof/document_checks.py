@@ -9,7 +9,7 @@ import struct
 from whence import artefacts
 from whence.config import Config, SamplerConfig
 from whence.data.image_files import header
-from whence.data.pixels import decode, header
+from whence.data.pixels import decode
 from whence.ensemble.model import member_name
 from whence.ensemble.training import member_config
 from whence.errors import ConfigError, DataError, ProofError
