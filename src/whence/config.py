@@ -66,7 +66,9 @@ class TrainingConfig(Settings):
     """The training loop."""
 
     steps: Count = Field(1000, description="Optimiser steps.")
-    batch_size: Count = Field(128, description="Examples per step; part of what the weights depend on.")
+    batch_size: Count | None = Field(
+        None, description="Examples per step; part of what the weights depend on. Default: by image size."
+    )
     learning_rate: Annotated[float, Field(gt=0)] | None = Field(
         None, description="Peak learning rate of AdamW. Default: by image size."
     )
@@ -90,6 +92,13 @@ class TrainingConfig(Settings):
     seed: Annotated[int, Field(ge=0, lt=2**63, strict=True)] = Field(
         0, description="Seed of weights, order, draws and augmentation."
     )
+
+    @property
+    def batch(self) -> int:
+        """Examples per step, of settings with nothing left open."""
+        if self.batch_size is None:
+            raise ConfigError("training.batch_size is open. Complete the settings for a size of images first.")
+        return self.batch_size
 
 
 class SamplerConfig(Settings):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import resource
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,6 +25,12 @@ class Cost:
     memory: int
     disk: int
     work: str
+
+
+def peak_memory() -> int:
+    """Bytes of the most memory that this process has used so far; after a few steps of some work, what it needs."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak
 
 
 def counted(processes: int) -> str:

@@ -7,6 +7,10 @@ class WhenceError(Exception):
     """A problem that the user can act on; the command line prints it and exits with 1."""
 
 
+class WhenceWarning(UserWarning):
+    """Something that the user should know, and that stops nothing; the command line prints it as a note."""
+
+
 class DataError(WhenceError):
     """The data set cannot be read, or it lacks what the user asked for."""
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import math
+import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,40 @@ from PIL import Image
 from torch import Tensor
 
 from whence import artefacts
+from whence.errors import DataError, NotFiniteError, WhenceWarning
+
+#: Largest excess over 1 that rounding may give a value.
+TOLERANCE = 1e-3
+#: Values of pictures that reach so far up and not below 0 look like a range of 0 to 1.
+BRIGHT = 0.9
+
+
+def require_pictures(x: Tensor, ids: Sequence[str], tolerance: float = TOLERANCE) -> None:
+    """Check that the values of pictures [n, C, H, W] are finite and in [-1, 1], up to a tolerance.
+
+    All values in [0, 1], a likely mistake that can't be told from bright pictures, are a `WhenceWarning`.
+
+    Raises:
+        NotFiniteError: A value is NaN or infinite.
+        DataError: A value is outside of the range.
+    """
+    rows = x.flatten(1)
+    for bad in (~torch.isfinite(rows)).any(1).nonzero().flatten()[:1].tolist():
+        raise NotFiniteError(f"The picture {ids[bad]!r} has values that are not finite. Leave it out or restore it.")
+    outside = (rows.abs() > 1 + tolerance).any(1).nonzero().flatten().tolist()
+    if outside:
+        first, count = rows[outside[0]], len(outside)
+        raise DataError(
+            f"The values of {ids[outside[0]]!r} are between {first.min():g} and {first.max():g} ({count} of {len(x)} "
+            f"pictures {'is' if count == 1 else 'are'} outside [-1, 1]). Scale pixels of 0 ... 255 by x / 127.5 - 1."
+        )
+    if len(x) and rows.min() >= 0 and rows.max() >= BRIGHT:
+        warnings.warn(
+            f"The values of all {len(x)} pictures are in [0, 1]; Whence expects [-1, 1]. If black is 0, scale them by "
+            "2 x - 1.",
+            WhenceWarning,
+            stacklevel=3,
+        )
 
 
 def from_pixels(pixels: Tensor) -> Tensor:

@@ -8,10 +8,11 @@ from torch import nn
 
 from whence.config import ModelConfig
 from whence.data import load
-from whence.diffusion.checks import DRAWS, SIGNAL, relative_error, require_pictures, require_range, require_size
+from whence.diffusion.checks import DRAWS, SIGNAL, relative_error, require_range, require_size
 from whence.diffusion.draws import Draws
 from whence.diffusion.model import DiffusionModel
 from whence.errors import DataError, NotFiniteError
+from whence.images import require_pictures
 
 PREDICTIONS = ["epsilon", "v_prediction", "sample"]
 IDS = [f"image {n}" for n in range(400)]

@@ -4,6 +4,7 @@ from whence.artefacts.artefact import RESUME, create, discard, ensure, existing,
 from whence.artefacts.digest import digest, file_digest, tensor_digests
 from whence.artefacts.files import (
     copy_file,
+    for_spreadsheets,
     read_json,
     read_row,
     read_table,
@@ -47,6 +48,7 @@ __all__ = [
     "environment",
     "existing",
     "file_digest",
+    "for_spreadsheets",
     "kind_of",
     "kinds_in",
     "lock",

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.csv
+import pyarrow.compute
 import pyarrow.parquet as pq
 import torch
 from safetensors import SafetensorError, safe_open
@@ -121,8 +121,22 @@ def write_table(path: Path, columns: Mapping[str, Any]) -> None:
 def write_csv(path: Path, columns: Mapping[str, Any]) -> None:
     """Write columns of equal length as a CSV file, for spreadsheets."""
     sink = pa.BufferOutputStream()
-    pa.csv.write_csv(pa.table(dict(columns)), sink)
+    pa.csv.write_csv(for_spreadsheets(pa.table(dict(columns))), sink)
     write_bytes(path, sink.getvalue().to_pybytes())
+
+
+def for_spreadsheets(table: pa.Table) -> pa.Table:
+    """Return a table whose text a spreadsheet doesn't take for formulas: "'" comes before a leading =, +, - or @.
+
+    Example:
+        >>> for_spreadsheets(pa.table({"unit": ["=1+1", "anna"], "share": [-1, 2]})).to_pydict()
+        {'unit': ["'=1+1", 'anna'], 'share': [-1, 2]}
+    """
+    for place, name in enumerate(table.column_names):
+        if pa.types.is_string(table.schema.field(place).type):
+            text = pa.compute.replace_substring_regex(table.column(place), r"^([=+\-@\t\r])", r"'\1")
+            table = table.set_column(place, name, text)
+    return table
 
 
 def read_table(path: Path) -> dict[str, list[Any]]:

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import psutil
 import torch
 
 from whence.attribution.compute_scores import compute_scores
@@ -18,7 +17,7 @@ from whence.attribution.method import Method
 from whence.attribution.request import AttributionConfig, AttributionRequest
 from whence.attribution.scores_folder import ScoresFolder, write_norms
 from whence.attribution.target import Target
-from whence.cost import Cost, counted
+from whence.cost import Cost, counted, peak_memory
 from whence.data import Dataset, load
 from whence.diffusion.examples import Examples
 from whence.diffusion.model import DiffusionModel
@@ -110,7 +109,7 @@ def attribution_cost(plan: FeaturePlan, store: FeatureStore, *, engine: Engine =
             seconds += batch_count(job, len(examples), before) * batch * len(kinds) / len(job.kinds)
             rows += len(examples) * (job.draws - before)
             disk += len(kinds) * len(examples) * GROUPS * width * row_bytes
-    now = psutil.Process().memory_info().rss
+    now = peak_memory()
     pairs = sum(len(plan.query_ids(method)) for method in plan.terms) * len(plan.request.examples)
     kernels, memory = _kernels(plan, parameters)
     return Cost(

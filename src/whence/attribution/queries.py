@@ -41,7 +41,8 @@ def read_queries(
             `load` reads: a folder of images, ``digits:test``, a data set such as the ``queries`` of a bank. For a
             single model also a directory that ``whence ensemble sample`` wrote; for an ensemble also SEED/INDEX or
             SEED/FIRST-LAST of pictures that it has drawn.
-        sampler: How to draw; default DDIM of 50 steps, and the settings of an ensemble.
+        sampler: How to draw; default DDIM of 50 steps, or as many as there are timesteps, and the settings of an
+            ensemble.
         resolution: Crop the central square of pictures that are read and scale it to this height and width. The
             pictures for an ensemble always get its own size, and become grey if it is grey.
         grey: Turn pictures that are read into one channel, even where there are colours.
@@ -69,7 +70,8 @@ def read_queries(
     _require_pictures(model)
     if source.startswith(SAMPLE):
         seed, count = parse_sample_source(source)
-        sampler, ids = sampler or SamplerConfig(method="ddim"), tuple(f"{seed}/{index}" for index in range(count))
+        sampler = sampler or SamplerConfig(method="ddim", steps=min(50, model.process.timesteps))
+        ids = tuple(f"{seed}/{index}" for index in range(count))
         return Examples(ids, draw_pictures(model, sampler, ids, engine), origin=Origin(sampler, drawn=True))
     path = Path(source)
     if ((path / MANIFEST).exists() or Path(f"{source}.part").exists()) and kind_of(path) != "dataset":
@@ -90,7 +92,7 @@ def _ensemble_queries(ensemble: Ensemble, source: str, sampler: SamplerConfig | 
         return Examples(tuple(ids), torch.stack([samples.pictures[index] for samples, index in places]))
     channels, height, width = ensemble.reference_model.size
     data = load(source, resolution=height if height == width else None, grey=channels == 1)
-    return Examples(data.ids, data.images(range(len(data))))
+    return Examples(data.ids, _fitted(data.images(range(len(data))), ensemble.reference_model, source))
 
 
 def _of_samples(samples: Samples, pictures: Tensor) -> Examples:

@@ -17,13 +17,14 @@ from whence.attribution.methods import method as method_of
 from whence.attribution.target import Target
 from whence.config import Settings
 from whence.data import Dataset
-from whence.diffusion.checks import require_pictures, require_size
+from whence.diffusion.checks import require_size
 from whence.diffusion.examples import Examples
 from whence.diffusion.model import DiffusionModel
 from whence.ensemble.model import Ensemble
 from whence.errors import ConfigError
 from whence.gradients.compression import Compression
 from whence.gradients.stored_features import Precision
+from whence.images import require_pictures
 from whence.scores.jackknife import GROUPS
 from whence.scores.scores import Scores
 from whence.similarity.attributors import attributor, is_similarity
@@ -105,6 +106,9 @@ class AttributionRequest:
         """Check that training examples and queries fit the model and each other."""
         if self.examples.values.dtype == torch.uint8 and self.queries.values.is_floating_point():
             require_pictures(self.queries.values, self.queries.ids)
+        else:
+            self.examples.require_range()
+            self.queries.require_range()
         require_size(self.target.model, self.queries.values, "queries")
         if self.examples.conditions.keys() != self.queries.conditions.keys():
             raise ConfigError(

@@ -9,8 +9,9 @@ OUT/norms.parquet        norms of gradients against their timesteps: how much of
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from whence.attribution.feature_store import FeatureStore
 from whence.attribution.pictures import Pictures, extreme_examples
 from whence.attribution.request import AttributionRequest
 from whence.diffusion.examples import Examples
-from whence.errors import ArtefactError, MismatchError
+from whence.errors import ArtefactError, MismatchError, WhenceWarning, join_names
 from whence.gradients.features import Feature
 from whence.scores.scores import Scores
 
@@ -94,14 +95,36 @@ class ScoresFolder:
         request = self.request
         for name, scores in results.items():
             scores.write(self.path / self.name_of(name), request.inputs, self._settings(name), renew=True)
+        self._renew_units()
         if request.examples.values.dtype != torch.uint8 or request.examples.values.shape[1] not in (1, 3):
             return
         rows = extreme_examples(Scores.read(path) for path in artefacts.of_kind(self.path, "scores"))
         images = Examples(tuple(request.examples.ids[n] for n in rows), request.examples.values[rows])
         data = f"{len(request.units):,} images, fingerprint {request.examples.fingerprint[:12]}"
         Pictures(request.queries, images, tuple(request.units[n] for n in rows)).write(
-            self.path / "pictures", request.inputs, {"model": request.target.name, "data": data}
+            self.path / "pictures", request.inputs, {"model": request.target.name, "data": data, **self._drawing()}
         )
+
+    def _drawing(self) -> dict[str, Any]:
+        """How queries that the model drew were drawn, and what of its scheduler that does not follow."""
+        origin = self.request.queries.origin
+        if origin is None or not origin.drawn:
+            return {}
+        not_followed = list(self.request.target.model.process.not_followed)
+        return {"sampler": origin.sampler.record(), "not followed": not_followed}
+
+    def _renew_units(self) -> None:
+        """Write scores of other methods in the folder again where the units of their examples changed."""
+        units, renewed = dict(zip(self.request.examples.ids, self.request.units, strict=True)), []
+        for path in artefacts.of_kind(self.path, "scores"):
+            scores, made = Scores.read(path), artefacts.read_manifest(path, "scores").made
+            current = tuple(units[name] for name in scores.examples)
+            if scores.units != current:
+                replace(scores, units=current).write(path, self.request.inputs, {"config": made["config"]}, renew=True)
+                renewed.append(path.name)
+        if renewed:
+            note = f"Units changed since these scores were made; they have the new ones: {join_names(renewed)}."
+            warnings.warn(note, WhenceWarning, stacklevel=3)
 
     def _settings(self, name: str) -> dict[str, Any]:
         """Return the settings of a method's scores, with the damping that it had."""

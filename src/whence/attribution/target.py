@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from whence import artefacts
 from whence.attribution.queries import read_queries
+from whence.config import Config, SamplerConfig, read_config
 from whence.data import Dataset
 from whence.diffusion.checkpoint import Checkpoint, LoadedCheckpoint
 from whence.diffusion.draws import Draws
@@ -100,10 +102,40 @@ class Target:
         first = self.runs[0]
         return first if isinstance(first, DiffusionModel) else DiffusionModel.load(first)
 
-    def queries(self, source: str, *, resolution: int | None = None, grey: bool = False) -> Examples:
-        """Return the pictures that `source` names; see `read_queries`. All members of an ensemble draw together."""
+    def queries(
+        self,
+        source: str,
+        *,
+        method: Literal["ddpm", "ddim"] | None = None,
+        steps: int | None = None,
+        resolution: int | None = None,
+        grey: bool = False,
+    ) -> Examples:
+        """Return the pictures that `source` names; see `read_queries`. All members of an ensemble draw together.
+
+        `method` and `steps` of the sampler are by default those of `sampler`.
+        """
         model = self.model if self.ensemble is None else self.ensemble
-        return read_queries(model, source, resolution=resolution, grey=grey)
+        sampler = Config(sampler=self.sampler).updated("sampler", method=method, steps=steps).sampler
+        return read_queries(model, source, sampler=sampler, resolution=resolution, grey=grey)
+
+    @cached_property
+    def sampler(self) -> SamplerConfig:
+        """How pictures are drawn.
+
+        It is as the ensemble draws; or as the first run's settings say where they are not the defaults; else by DDIM in
+        50 steps, or as many as there are timesteps, and clipped as the scheduler of the folder says.
+        """
+        if self.ensemble is not None:
+            return self.ensemble.config.sampler
+        run = self.runs[0]
+        if isinstance(run, Path) and (run / "config.toml").is_file():
+            sampler = read_config(run / "config.toml").sampler
+            if sampler != SamplerConfig():
+                return sampler
+        steps = min(SamplerConfig().steps, self.model.process.timesteps)
+        clip = bool(getattr(self.model.scheduler, "config", {}).get("clip_sample", False))
+        return SamplerConfig(method="ddim", steps=steps, clip=clip)
 
     def require_data(self, data: Dataset) -> None:
         """Check that a recorded run was trained on this data, or on the same without a unit column."""
@@ -164,13 +196,13 @@ def _recorded_checkpoints(run: Path, ids: Sequence[str], parameters: str | None)
     draws = Draws(config.seed, record.timesteps, config.shared_noise, config.antithetic)
     _require_recorded(record, draws, ids)
     for file in files:
-        last = int(artefacts.read_tensors(file)["step"]) * config.batch_size // len(record.ids) - 1
+        last = int(artefacts.read_tensors(file)["step"]) * config.batch // len(record.ids) - 1
         visits = last - before
         if visits > 0:
-            steps = [epoch * len(record.ids) / config.batch_size for epoch in (before + 1, last + 1)]
+            steps = [epoch * len(record.ids) / config.batch for epoch in (before + 1, last + 1)]
             rate = record["learning_rate"][math.floor(steps[0]) : math.ceil(steps[1])].mean().item()
             source = RecordedDraws(draws, last, visits, config.seed, config.flip)
-            weight = rate * visits / config.batch_size
+            weight = rate * visits / config.batch
             checkpoints.append(WeightedCheckpoint(Checkpoint(run, file, parameters), weight, source, trained))
         before = max(before, last)
     if not checkpoints:

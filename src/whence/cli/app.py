@@ -10,6 +10,7 @@ import typer
 
 from whence.cli import attribute, bank, bank_show, credit, ensemble, landscape, proof, report, training
 from whence.cli.evaluate import deletion, false_attribution, ground_truth, lds, ranking
+from whence.cli.output import protect_output
 from whence.errors import WhenceError
 
 #: Exit code after Ctrl-C.
@@ -96,6 +97,7 @@ for name, group in GROUPS.items():
 
 def main() -> None:
     """Run the command line. An error that the user can act on is printed as one message, without a traceback."""
+    protect_output()
     try:
         app()
     except WhenceError as error:
@@ -103,6 +105,8 @@ def main() -> None:
     except OSError as error:
         place = error.filename2 or error.filename or "a file"
         _end(f"Error: {place}: {error.strerror or error}. What was finished is kept.", 1)
+    except MemoryError as error:
+        _end(f"Error: the memory is not enough: {error or 'no more can be had'}. --plan says what is needed.", 1)
     except SystemExit as end:
         if end.code != INTERRUPTED:
             raise

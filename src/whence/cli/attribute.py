@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import whence
-from whence.cli.options import DATA, GREY, PLAN, RESOLUTION, SPLIT, UNIT_COLUMN, WORKERS
+from whence.cli.data import load_data
+from whence.cli.options import DATA, GREY, PLAN, RESOLUTION, SAMPLER, SAMPLER_STEPS, SPLIT, UNIT_COLUMN, WORKERS
 from whence.cli.show import progress, say, show_cost, show_notes
 from whence.errors import ArtefactError
 
@@ -94,6 +95,8 @@ def attribute(
     unit_column: UNIT_COLUMN = None,
     resolution: RESOLUTION = None,
     grey: GREY = False,
+    sampler: SAMPLER = None,
+    sampler_steps: SAMPLER_STEPS = None,
     workers: WORKERS = None,
     plan: PLAN = False,
 ) -> None:
@@ -112,11 +115,14 @@ def attribute(
     settings["compression"] = {} if width is None else {"width": width}
     settings["precision"] = "float16" if half else "float32"
     config = whence.AttributionConfig(**settings)
-    images = whence.load(data, split=split, unit_column=unit_column, resolution=resolution, grey=grey)
-    show_notes(images.notes)
+    images = load_data(data, out, split=split, unit_column=unit_column, resolution=resolution, grey=grey)
     target = Target.mean([model, *(also or [])])
     target.require_data(images)
-    examples = target.queries(queries, resolution=resolution, grey=grey)
+    examples = target.queries(queries, method=sampler, steps=sampler_steps, resolution=resolution, grey=grey)
+    if examples.origin is not None and target.model.process.not_followed:
+        drawn = f"{examples.origin.sampler.method.upper()} in {examples.origin.sampler.steps} steps"
+        others = ", ".join(target.model.process.not_followed)
+        show_notes([f"Pictures are drawn by {drawn}, which does not follow the model's scheduler in: {others}."])
     if plan:
         request = AttributionRequest.of(target, images, examples, method, config)
         return show_cost(_planned(request, out, store, workers), out)

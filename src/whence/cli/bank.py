@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import whence
+from whence.cli.data import load_data
 from whence.cli.options import CONFIG, DATA, GREY, PLAN, RESOLUTION, SPLIT, STEPS, WORKERS
-from whence.cli.show import say, show_cost, show_notes, show_work
+from whence.cli.show import say, show_cost, show_work
 from whence.errors import ArtefactError, ConfigError, DataError, SplitError
 
 if TYPE_CHECKING:
@@ -91,8 +92,7 @@ def build(
     from whence.evaluation.bank.bank_request import BankRequest, bank_cost
     from whence.retraining.subsets import classes_of
 
-    images = whence.load(data, split=split, resolution=resolution, grey=grey)
-    show_notes(images.notes)
+    images = load_data(data, out, split=split, resolution=resolution, grey=grey)
     images, others = select_first(images, examples), held_out_pictures(data, split, held_out, resolution, grey)
     run_settings = settings_of(config, steps)
     seed = run_settings.training.seed if seed is None else seed

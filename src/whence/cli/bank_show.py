@@ -38,7 +38,7 @@ def describe(bank: whence.Bank) -> list[str]:
     return [
         f"{bank.path}: {len(bank.examples):,} training examples of {width}x{height} pixels, {channels} "
         f"channel{'s' if channels > 1 else ''}, in {classes} class{'es' if classes > 1 else ''}",
-        f"Reference models: {len(bank.models)}, {training.steps:,} steps on batches of {training.batch_size} each; "
+        f"Reference models: {len(bank.models)}, {training.steps:,} steps on batches of {training.batch} each; "
         f"seed of the bank {bank.manifest.made['seed']}",
         f"Queries: {held_out} held out, {drawn} drawn; {development} of them to choose knobs on, "
         f"{len(bank.queries) - development} to report figures on",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 import whence
-from whence.cli.options import CONFIG, CREDIT, ESTIMATOR, GREY, PLAN, RESOLUTION, SPLIT, WORKERS
+from whence.cli.options import CONFIG, CREDIT, ESTIMATOR, GREY, PLAN, RESOLUTION, SAMPLER, SAMPLER_STEPS, SPLIT, WORKERS
 from whence.cli.show import say, show_work
 from whence.errors import ConfigError
 
@@ -89,6 +89,8 @@ def compute(
     split: SPLIT = None,
     resolution: RESOLUTION = None,
     grey: GREY = False,
+    sampler: SAMPLER = None,
+    sampler_steps: SAMPLER_STEPS = None,
     workers: WORKERS = None,
     plan: PLAN = False,
 ) -> None:
@@ -104,7 +106,9 @@ def compute(
     from whence import artefacts
     from whence.cli.credit_sources import CreditOptions, compute_from_ensemble, compute_from_run, compute_from_scores
 
-    options = CreditOptions(source, data, out, tuple(unit_column or ()), queries, split, resolution, grey, workers)
+    drawing = {"method": sampler, "steps": sampler_steps}
+    columns = tuple(unit_column or ())
+    options = CreditOptions(source, data, out, columns, queries, split, resolution, grey, workers, drawing)
     kinds = artefacts.kinds_in(source)
     if "ensemble" in kinds:
         return compute_from_ensemble(options, draws)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,16 +33,19 @@ class CreditOptions:
     resolution: int | None
     grey: bool
     workers: int | None
+    drawing: Mapping[str, Any]
 
     def load(self, *columns: str) -> whence.Dataset:
         """Return the training data; units are the contributors, or those of some other columns."""
         from whence.credit.contributors import load_contributed
+        from whence.data.load import require_outside
 
         if self.data is None or not self.columns:
             raise ConfigError(
                 f"{self.source} doesn't say whose its training images are: give DATA and --unit-column, as in "
                 f"whence credit compute {self.source} DATA --unit-column artist."
             )
+        require_outside(self.data, self.out)
         data = load_contributed(self.data, columns or self.columns, split=self.split, **self.size)
         show_notes(data.notes)
         return data
@@ -85,7 +88,7 @@ def compute_from_ensemble(options: CreditOptions, draws: int) -> None:
         contributors = whence.Contributors.of_source(options.source, data.ids, data.units)
     if options.queries is None:
         raise ConfigError("Exact losses are of pictures: name them with --queries, such as sample:16 or 0/3.")
-    queries = target.queries(options.queries, **options.size)
+    queries = target.queries(options.queries, **options.size, **options.drawing)
     with show_work("exact losses", options.workers) as engine:
         credit = whence.credit_of_ensemble(
             ensemble, contributors, queries.values, queries.ids, draws=draws, engine=engine
@@ -120,9 +123,14 @@ def compute_from_run(
     contributors = whence.Contributors.of_data(data)
     methods = [_estimator(name, data, contributors, options, clusters) for name in estimators]
     unseen = whence.load(held_out, **options.size) if held_out else None
-    queries = target.queries(options.queries, **options.size) if options.queries else None
+    queries = target.queries(options.queries, **options.size, **options.drawing) if options.queries else None
     if queries and queries.origin:
         settings = settings.model_copy(update={"sampler": queries.origin.sampler})
+    else:
+        drawing = {name: value for name, value in options.drawing.items() if value is not None}
+        steps = min(settings.sampler.steps, target.model.process.timesteps)
+        sampler = settings.sampler.model_copy(update={"steps": steps, **drawing})
+        settings = settings.model_copy(update={"sampler": sampler})
     study_of = (options.source, data, _run_settings(options.source, config), settings, unseen, queries)
     if plan:
         return _show_plan(options, study_of, contributors, methods, sampling)

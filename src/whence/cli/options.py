@@ -30,6 +30,14 @@ GREY = Annotated[bool, typer.Option("--grey", help="Turn the images to grey.")]
 CONFIG = Annotated[Path | None, typer.Option(help="TOML file with more settings, such as the config.toml of a run.")]
 PLAN = Annotated[bool, typer.Option("--plan", help="Show the cost in time, memory and disk, and stop.")]
 WORKERS = Annotated[int | None, typer.Option(min=1, help="Number of processes; default one for each core.")]
+SAMPLER = Annotated[
+    Literal["ddpm", "ddim"] | None,
+    typer.Option(help="How sample:COUNT is drawn: ancestral sampling or DDIM; default the run's setting, or DDIM."),
+]
+SAMPLER_STEPS = Annotated[
+    int | None,
+    typer.Option(min=1, help="Denoising steps of sample:COUNT; default the run's setting, or 50 or all timesteps."),
+]
 SAMPLES = Annotated[list[str], typer.Option(help="SEED/INDEX or SEED/FIRST-LAST; may be repeated.")]
 SCORES = Annotated[
     list[Path], typer.Argument(help="What `whence attribute` wrote: OUT with its methods, or OUT/d-trak.")

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import whence
+from whence.cli.data import load_data
 from whence.cli.options import CONFIG, DATA, GREY, PLAN, RESOLUTION, SEED, SPLIT, STEPS, UNIT_COLUMN, WORKERS
-from whence.cli.show import say, show_cost, show_notes, show_work
+from whence.cli.show import say, show_cost, show_work
 
 if TYPE_CHECKING:
     from whence.ensemble.codebook_design import CodebookDesign
@@ -49,8 +50,7 @@ def train(
     from whence.diffusion.training import training_cost
 
     settings = whence.read_config(config).updated("training", steps=steps, seed=seed)
-    images = whence.load(data, split=split, unit_column=unit_column, resolution=resolution, grey=grey)
-    show_notes(images.notes)
+    images = load_data(data, out, split=split, unit_column=unit_column, resolution=resolution, grey=grey)
     if plan:
         return show_cost(training_cost(images, settings), out)
     with show_work("training") as engine:
@@ -89,8 +89,7 @@ def train_ensemble(
     from whence.ensemble.training import make_codebook
 
     settings = whence.read_config(config).updated("training", steps=steps, seed=seed)
-    images = whence.load(data, split=split, unit_column=unit_column, resolution=resolution, grey=grey)
-    show_notes(images.notes)
+    images = load_data(data, out, split=split, unit_column=unit_column, resolution=resolution, grey=grey)
     if plan:
         make_codebook(images, members, codebook_seed, weight)
         return show_cost(training_cost(images, settings, members=members, engine=whence.Engine(workers)), out)

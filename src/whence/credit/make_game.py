@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import psutil
 import torch
 
 from whence import artefacts
-from whence.cost import Cost, counted
+from whence.cost import Cost, counted, peak_memory
 from whence.credit.behaviours.declaration import Behaviour, Values
 from whence.credit.coalitions import CoalitionSampling
 from whence.credit.contributors import Contributors
@@ -166,7 +165,7 @@ def credit_cost(
     rows = _with_everybody(estimator.coalitions(len(contributors), sampling.coalitions, sampling.seed))
     missing = missing_models(study, [contributors.kept(row) for row in rows], sampling.repeats)
     if not missing:
-        return Cost(0.0, psutil.Process().memory_info().rss, 0, "nothing: all of it is there already")
+        return Cost(0.0, peak_memory(), 0, "nothing: all of it is there already")
     used = engine.processes(len(missing))
     steps = [retraining.config.training.steps for retraining in missing]
     config = study.config.model_copy(update={"training": complete_training(study.config.training, study.data.size)})
@@ -178,7 +177,7 @@ def credit_cost(
     )
     return Cost(
         seconds=_seconds([count * step + seconds for count in steps], used),
-        memory=psutil.Process().memory_info().rss * used,
+        memory=peak_memory() * used,
         disk=len(missing) * measurement_bytes(study) + 10 * weights * used,
         work=work,
     )

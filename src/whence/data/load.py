@@ -137,6 +137,20 @@ READERS: tuple[tuple[Callable[[Path], object], Callable[[Path, str | None, ReadO
 )
 
 
+def require_outside(data: str | Path, out: Path) -> None:
+    """Check that results are not written into the folder of the data, where they would be read as images.
+
+    Raises:
+        DataError: `out` is in the folder, or is the folder.
+    """
+    folder = Path(name_and_split(data, None)[0])
+    if folder.is_dir() and out.resolve().is_relative_to(folder.resolve()):
+        raise DataError(
+            f"{out} is inside of the data {folder}, whose images are read from all its folders. Give a directory "
+            "outside of it."
+        )
+
+
 def name_and_split(data: str | Path, split: str | None) -> tuple[str | Path, str | None]:
     """Return name and split of ``NAME:SPLIT``, unless something on disk has that very name.
 

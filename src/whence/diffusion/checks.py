@@ -12,6 +12,7 @@ from whence.diffusion.denoiser import NO_CONDITIONS, on_device
 from whence.diffusion.draws import Draws
 from whence.diffusion.model import DiffusionModel
 from whence.errors import DataError, NotFiniteError
+from whence.images import require_pictures
 
 EXAMPLES = 64
 DRAWS = 8
@@ -20,8 +21,6 @@ DRAWS = 8
 SIGNAL = (0.05, 0.95)
 #: A model knows pictures in [0, 1] if R(y) < MARGIN W(y). It knows no others if R(y) < MARGIN R(x) too.
 MARGIN = 0.95
-#: Largest excess over 1 that rounding may give a value.
-TOLERANCE = 1e-3
 #: Smallest variance of the values at which ranges can be told apart.
 CONTRAST = 1e-3
 
@@ -40,20 +39,6 @@ def require_size(model: DiffusionModel, x: Tensor, what: str) -> None:
     if size[0] != expected[0]:
         changes.append("in grey" if expected[0] == 1 else f"with {expected[0]} channels")
     raise DataError(f"{sizes} (C x H x W). Give them as the model's training images were: {' and '.join(changes)}.")
-
-
-def require_pictures(x: Tensor, ids: Sequence[str]) -> None:
-    """Check that the values of pictures [n, C, H, W] are finite and in [-1, 1]."""
-    rows = x.flatten(1)
-    for bad in (~torch.isfinite(rows)).any(1).nonzero().flatten()[:1].tolist():
-        raise NotFiniteError(f"The picture {ids[bad]!r} has values that are not finite. Leave it out or restore it.")
-    outside = (rows.abs() > 1 + TOLERANCE).any(1).nonzero().flatten().tolist()
-    if outside:
-        first, count = rows[outside[0]], len(outside)
-        raise DataError(
-            f"The values of {ids[outside[0]]!r} are between {first.min():g} and {first.max():g} ({count} of {len(x)} "
-            f"pictures {'is' if count == 1 else 'are'} outside [-1, 1]). Scale pixels of 0 ... 255 by x / 127.5 - 1."
-        )
 
 
 def require_range(model: DiffusionModel, x: Tensor, ids: Sequence[str], **conditions: Tensor) -> None:

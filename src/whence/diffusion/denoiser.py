@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import warnings
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Protocol
@@ -9,7 +11,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from whence.errors import ModelError
+from whence.errors import ModelError, WhenceWarning
 
 #: The conditions of a network that takes none.
 NO_CONDITIONS: Mapping[str, Tensor] = MappingProxyType({})
@@ -59,6 +61,24 @@ def denoise(network: Denoiser, x_t: Tensor, t: Tensor, **conditions: Tensor) -> 
             "wrap it in an nn.Module whose forward returns the prediction alone."
         )
     return output
+
+
+def plain_network(network: nn.Module) -> nn.Module:
+    """Return the network itself, in float32: out of the wrappers of compilation and of several devices.
+
+    A network of another precision is copied, which is a `WhenceWarning`; the one that was given is not changed.
+    """
+    network = getattr(network, "_orig_mod", network)
+    if isinstance(network, nn.DataParallel | nn.parallel.DistributedDataParallel):
+        network = network.module
+    types = sorted({str(p.dtype) for p in network.parameters() if p.is_floating_point() and p.dtype != torch.float32})
+    if types:
+        note = f"The weights of the network are {', '.join(types)}; Whence computes with a copy of them in float32."
+        warnings.warn(note, WhenceWarning, stacklevel=4)
+    if types or getattr(network, "_compiled_call_impl", None) is not None:
+        network = copy.deepcopy(network).float()
+        network._compiled_call_impl = None
+    return network
 
 
 def _shape(tensor: Tensor) -> str:

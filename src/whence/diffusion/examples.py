@@ -46,7 +46,8 @@ class Examples:
         origin: How queries were drawn, if known; no part of the fingerprint, and not written to disk.
 
     Raises:
-        DataError: There are no examples, two have the same id, or a tensor has another number of rows.
+        DataError: There are no examples, two have the same id, a tensor has another number of rows, or values are
+            integers other than pixels.
 
     Example:
         >>> examples = Examples(("b", "a"), torch.tensor([[[[255]]], [[[0]]]], dtype=torch.uint8))
@@ -67,6 +68,11 @@ class Examples:
         for name, tensor in {"values": self.values, **self.conditions}.items():
             if len(tensor) != len(self.ids):
                 raise DataError(f"There are {len(self.ids)} ids, but {len(tensor)} {name}.")
+        if self.values.dtype != torch.uint8 and not self.values.is_floating_point():
+            raise DataError(
+                f"The values of examples are {self.values.dtype}; give uint8 pixels, or float32 pictures in [-1, 1] or "
+                "latents."
+            )
 
     @classmethod
     def of(cls, data: Dataset) -> Examples:
@@ -109,6 +115,15 @@ class Examples:
                     f"The {name} of {self.ids[n]!r} are not finite ({int(bad.sum())} of {len(self)} examples). Leave "
                     "it out or restore it."
                 )
+
+    def require_range(self) -> None:
+        """Check that floating point values are not pixels of 0 ... 255; latents may have any other range."""
+        values = self.values
+        if values.is_floating_point() and values.min() >= 0 and values.max() > 2:
+            raise DataError(
+                f"The values of {len(self)} examples are between {values.min():g} and {values.max():g}, like pixels of "
+                "0 ... 255. Give pixels as uint8, pictures in [-1, 1] (x / 127.5 - 1), or latents."
+            )
 
     @cached_property
     def fingerprint(self) -> str:

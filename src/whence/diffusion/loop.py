@@ -25,6 +25,7 @@ from whence.data import Dataset
 from whence.diffusion.checks import require_finite
 from whence.diffusion.denoiser import NO_CONDITIONS, on_device
 from whence.diffusion.draws import Batches, Draws, flips
+from whence.diffusion.memory import LARGE, require_memory
 from whence.diffusion.model import DiffusionModel
 from whence.diffusion.record import Recorder
 from whence.engine import DEFAULT, Engine
@@ -77,7 +78,7 @@ class Loop:
     @cached_property
     def batches(self) -> Batches:
         """Which examples each step sees."""
-        return Batches(self.data.ids, self.config.batch_size, self.config.seed)
+        return Batches(self.data.ids, self.config.batch, self.config.seed)
 
     @cached_property
     def draws(self) -> Draws:
@@ -112,6 +113,10 @@ class Loop:
         """Train from the current step to the last, saving on the way."""
         keep = set(checkpoint_steps(self.config))
         engine.report(self.step, self.config.steps)
+        if self.step < self.config.steps and self.config.batch * self.data.pixels[0].size >= LARGE:
+            later = 2 * sum(p.numel() * p.element_size() for p in self.model.network.parameters())
+            require_memory(self._first_losses, self.config.batch, later, self.model.device)
+            self.optimiser.zero_grad()
         while self.step < self.config.steps:
             self.one_step()
             if self.step in keep:
@@ -148,6 +153,15 @@ class Loop:
         self.ema.step(self.model.network.parameters())
         self.recorder.add(rows, visits, t, flipped, losses.detach().cpu(), rate)
         self.step += 1
+
+    def _first_losses(self, count: int) -> Tensor:
+        """Losses of the first examples of the next step, [count]."""
+        rows, visits = (values[:count] for values in self.batches(self.step))
+        ids = [self.data.ids[row] for row in rows]
+        x = self.model.codec.encode(torch.from_numpy(self.data.pixels[rows]))
+        t, noise = self.draws(ids, visits, x.shape[1:])
+        conditions = {name: tensor[torch.from_numpy(rows)] for name, tensor in self.conditions.items()}
+        return self._losses(x, t, noise, ids, conditions)
 
     def _losses(self, x: Tensor, t: Tensor, noise: Tensor, ids: list[str], conditions: Mapping[str, Tensor]) -> Tensor:
         """Losses of the step's batch, [B]; dropout, if the network has any, is a function of seed and step."""

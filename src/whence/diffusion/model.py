@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from whence import artefacts
 from whence.config import ModelConfig
 from whence.diffusion.codec import Codec, Pixels
-from whence.diffusion.denoiser import denoise
+from whence.diffusion.denoiser import denoise, plain_network
 from whence.diffusion.families.family import family_of_folder, family_of_network
 from whence.diffusion.families.unet import complete_model, new_network
 from whence.diffusion.process import Process
@@ -26,7 +26,7 @@ class DiffusionModel:
     """A denoiser with its process.
 
     Attributes:
-        network: Predicts the target from (x_t, t) and perhaps conditions, as a `Denoiser`.
+        network: Predicts the target from (x_t, t) and perhaps conditions, as a `Denoiser`; see `plain_network`.
         scheduler: A scheduler of diffusers, from which the process is taken.
         shape: Shape of an example without its batch dimension; None to take it from ``network.config``.
         codec: Between pictures and examples.
@@ -48,6 +48,7 @@ class DiffusionModel:
     codec: Codec = Pixels()
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "network", plain_network(self.network))
         self.process  # noqa: B018
 
     @classmethod

@@ -53,7 +53,7 @@ class Process(ABC):
         """The draws of a seed: noise, and timesteps as often as training visits them."""
 
     @abstractmethod
-    def sampling_steps(self, count: int) -> list[tuple[int, int]]:
+    def sampling_steps(self, count: int, method: str = "ddpm") -> list[tuple[int, int]]:
         """The (t, s) of every step of a sampler, from the noisiest; the last s is -1, which has no noise."""
 
     @abstractmethod
@@ -63,8 +63,19 @@ class Process(ABC):
         """x_s of x_t and the network's output, float64 [n, ...]; without `noise`, its mean."""
 
     @abstractmethod
+    @property
+    @abstractmethod
+    def not_followed(self) -> tuple[str, ...]:
+        """Settings of the model's own scheduler that change what it draws and not what Whence draws."""
+
+    @abstractmethod
     def record(self) -> dict[str, Any]:
         """The settings of the process, for a manifest."""
+
+    @property
+    def clip_range(self) -> float:
+        """Largest size of a value of a clean picture, for samplers that clip."""
+        return 1.0
 
     @property
     @abstractmethod
@@ -72,6 +83,6 @@ class Process(ABC):
         """SHA-256 (hex) of the noise schedule, for fingerprints."""
 
     def clean_picture(self, sampler: SamplerConfig, x: Tensor, output: Tensor, t: int) -> Tensor:
-        """x̂0 as a step of the sampler uses it: clipped to [-1, 1] if the sampler clips; float64 [n, ...]."""
+        """x̂0 as a step of the sampler uses it: clipped to the range of clean pictures if the sampler clips."""
         clean = self.clean(output, x, torch.full((len(x),), t, device=x.device))
-        return clean.clamp(-1, 1) if sampler.clip else clean
+        return clean.clamp(-self.clip_range, self.clip_range) if sampler.clip else clean

@@ -59,7 +59,7 @@ def draw(
         NotFiniteError: A picture is not finite.
     """
     process = model.process
-    steps = process.sampling_steps(config.steps)
+    steps = process.sampling_steps(config.steps, config.method)
     x = picture_noise(names, 0, model.size).double().to(engine.device)
     for k, (t, s) in enumerate(steps):
         output = predict(x.float(), torch.full((len(x),), t, device=x.device))

@@ -9,14 +9,13 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-import psutil
 import torch
 from torch import Tensor
 
 from whence import artefacts
 from whence.artefacts import Manifest
 from whence.config import Config
-from whence.cost import Cost, counted, median_seconds
+from whence.cost import Cost, counted, median_seconds, peak_memory
 from whence.data import Dataset
 from whence.diffusion.checks import require_size
 from whence.diffusion.denoiser import NO_CONDITIONS
@@ -122,11 +121,11 @@ def training_cost(data: Dataset, config: Config, *, members: int = 1, engine: En
     workers, config = engine.processes(members), complete_config(config, data.size)
     step, model = time_step(data, config)
     weights = weight_bytes(model)
-    record = config.training.steps * config.training.batch_size * 17
+    record = config.training.steps * config.training.batch * 17
     kept = members * (weights * (1 + config.training.checkpoints) + record)
     return Cost(
         seconds=-(-members // workers) * config.training.steps * step,
-        memory=psutil.Process().memory_info().rss * workers,
+        memory=peak_memory() * workers,
         disk=kept + workers * 4 * weights + data.pixels.nbytes,
         work=f"{members} x {config.training.steps:,} steps of {step * 1000:.0f} ms, {weights // 4:,} parameters each, "
         f"in {counted(workers)}",

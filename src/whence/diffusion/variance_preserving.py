@@ -129,10 +129,19 @@ class VariancePreserving(Process):
         """The draws of a seed, with all timesteps equally often."""
         return Draws(seed, self.timesteps, shared, antithetic)
 
-    def sampling_steps(self, count: int) -> list[tuple[int, int]]:
-        """The (t, s) of every step of a sampler, spaced as the scheduler says; the last s is -1, where ᾱ = 1."""
+    def sampling_steps(self, count: int, method: str = "ddpm") -> list[tuple[int, int]]:
+        """Return the (t, s) of every step of a sampler, spaced as the scheduler says; the last s is -1.
+
+        s is the next t. DDIM with the spacing "linspace" goes to s = t - T // count, as the scheduler of diffusers.
+
+        Raises:
+            ConfigError: There are fewer timesteps.
+        """
         if count > self.timesteps:
-            raise ConfigError(f"{count} sampling steps were asked for; the model has {self.timesteps} timesteps.")
+            raise ConfigError(
+                f"{count} sampling steps were asked for; the model has {self.timesteps} timesteps. Ask for at most as "
+                "many: the option of the sampler's steps, or sampler.steps in the file of --config."
+            )
         config = self.scheduler.config
         scheduler = DDPMScheduler(
             num_train_timesteps=self.timesteps,
@@ -146,19 +155,40 @@ class VariancePreserving(Process):
                 f"{count} sampling steps with steps_offset = {config['steps_offset']} start after the last of the "
                 f"model's {self.timesteps} timesteps; ask for fewer."
             )
+        if method == "ddim" and config.get("timestep_spacing") == "linspace":
+            return [(step, max(-1, step - self.timesteps // count)) for step in t]
         return list(zip(t, [*t[1:], -1], strict=True))
 
     def step(
         self, sampler: SamplerConfig, x: Tensor, output: Tensor, t: int, s: int, noise: Tensor | None = None
     ) -> Tensor:
         """x_s of x_t and the network's output, float64 [n, ...]; without `noise`, its mean."""
-        a_t, a_s = self._alphas[t].item(), self._alphas[s].item() if s >= 0 else 1.0
+        a_t, a_s = self._alphas[t].item(), self._alphas[s].item() if s >= 0 else self._last
         clean = self.clean_picture(sampler, x, output, t)
         residual = (x - a_t**0.5 * clean) / (1 - a_t) ** 0.5
         eta = 1.0 if sampler.method == "ddpm" else 0.0
         variance = eta**2 * (1 - a_s) / (1 - a_t) * (1 - a_t / a_s)
         mean: Tensor = a_s**0.5 * clean + max(0.0, 1 - a_s - variance) ** 0.5 * residual
         return mean if noise is None else mean + variance**0.5 * noise
+
+    @cached_property
+    def _last(self) -> float:
+        """ᾱ after the last step: 1, or that of timestep 0 if the scheduler sets ``set_alpha_to_one=False``."""
+        return 1.0 if self.scheduler.config.get("set_alpha_to_one", True) else self._alphas[0].item()
+
+    @property
+    def clip_range(self) -> float:
+        """Largest size of a value of a clean picture, for samplers that clip."""
+        return float(self.scheduler.config.get("clip_sample_range") or 1.0)
+
+    @property
+    def not_followed(self) -> tuple[str, ...]:
+        """Settings of the scheduler that change what it draws and not what Whence draws."""
+        config, name = self.scheduler.config, type(self.scheduler).__name__
+        settings = [f"thresholding = {config['thresholding']}"] if config.get("thresholding") else []
+        if config.get("variance_type", "fixed_small") not in ("fixed_small", "fixed_small_log"):
+            settings.append(f"variance_type = {config['variance_type']!r}")
+        return (*settings, *([f"the solver of {name}"] if name not in ("DDPMScheduler", "DDIMScheduler") else []))
 
     def record(self) -> dict[str, Any]:
         """Timesteps and prediction."""

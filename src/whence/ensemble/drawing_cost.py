@@ -7,11 +7,10 @@ import time
 from collections.abc import Mapping, Sequence
 from functools import partial
 
-import psutil
 import torch
 
 from whence.config import SamplerConfig
-from whence.cost import Cost, counted, median_seconds
+from whence.cost import Cost, counted, median_seconds, peak_memory
 from whence.diffusion.sampling import parse_name
 from whence.engine import DEFAULT, Engine, one_thread
 from whence.ensemble.make_losses import BATCH, BLOCK
@@ -69,7 +68,7 @@ def screen_cost(ensemble: Ensemble, requests: Sequence[ScreenRequest], *, engine
     """Return the cost of the screens that are not there yet, measured on a sampling step with copies of one member."""
     groups = missing_groups(requests)
     if not groups:
-        return Cost(0.0, psutil.Process().memory_info().rss, 0, "nothing: all of it is there already")
+        return Cost(0.0, peak_memory(), 0, "nothing: all of it is there already")
     used = engine.processes(len(groups))
     member, members, sampler = ensemble.open_members([0], engine), ensemble.codebook.members, groups[0][0].sampler
     copies = Members(dict.fromkeys(range(members), member.networks[0]))
@@ -100,4 +99,4 @@ def _batch_seconds(ensemble: Ensemble, member: Members, batch_size: int) -> floa
 def _memory(ensemble: Ensemble, member: Members) -> int:
     """Memory of a process that holds all members in float32."""
     parameters = sum(parameter.numel() for parameter in member.networks[0].parameters())
-    return int(psutil.Process().memory_info().rss) + 4 * parameters * ensemble.codebook.members
+    return peak_memory() + 4 * parameters * ensemble.codebook.members

@@ -18,12 +18,15 @@ from whence.engine import DEFAULT, Engine, Task
 from whence.ensemble.losses import Losses, draw_groups
 from whence.ensemble.model import Ensemble, Members
 from whence.errors import ConfigError, DataError, NotFiniteError
+from whence.images import require_pictures
 from whence.seeds import derived_seed
 
 #: Canonical batch of (picture, draw) pairs. The last bits of a result depend on it.
 BATCH = 128
 #: Pictures in one task.
 BLOCK = 16
+#: How far the values of pictures that were drawn without clipping may lie outside of [-1, 1].
+UNCLIPPED = 0.5
 
 
 def losses(
@@ -71,7 +74,8 @@ def check_queries(ensemble: Ensemble, pictures: Tensor, names: Sequence[str], dr
 
     Raises:
         ConfigError: There are no draws.
-        DataError: There are no pictures, they have another size than the training images, or names repeat.
+        DataError: There are no pictures, they have another size than the training images or values far outside of
+            [-1, 1], or names repeat.
     """
     if draws < 1:
         raise ConfigError(f"--draws must be at least 1; given {draws}.")
@@ -83,6 +87,7 @@ def check_queries(ensemble: Ensemble, pictures: Tensor, names: Sequence[str], dr
         )
     if len(names) != len(pictures) or len(set(names)) < len(names):
         raise DataError(f"{len(pictures)} pictures need as many distinct names; given {len(set(names))}.")
+    require_pictures(pictures, names, UNCLIPPED)
 
 
 def _task(ensemble: Ensemble, part: Path, block: int, file: Path, made: dict[str, int]) -> Task:

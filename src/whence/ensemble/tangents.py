@@ -50,7 +50,7 @@ def tangents(
         NotFiniteError: A picture or a tangent is not finite.
     """
     sampler = unclipped(sampler)
-    steps = model.process.sampling_steps(sampler.steps)
+    steps = model.process.sampling_steps(sampler.steps, sampler.method)
     x = picture_noise(names, 0, model.size).double().to(engine.device)
     networks = [members.networks[member] for member in sorted(members.networks)]
     rows = {name: tensor.to(engine.device) for name, tensor in conditions.items()}

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from whence.diffusion.denoiser import denoise
 from whence.errors import ModelError
+from whence.gradients.check import explained_errors, plainly_computed, require_separate_rows
 from whence.gradients.compression import Compression, maps
 from whence.gradients.layers import Coverage
 from whence.gradients.maps import LayerMap, Maps
@@ -59,7 +60,7 @@ class Collector:
         """
         self._batch = len(x_t)
         results = []
-        with self._collecting(), torch.enable_grad():
+        with self._collecting(), plainly_computed(self.network), explained_errors(), torch.enable_grad():
             with torch.autocast(x_t.device.type, torch.bfloat16, enabled=self.autocast):
                 output = denoise(self.network, x_t, t, **(conditions or {}))
             if not output.requires_grad:
@@ -86,6 +87,12 @@ class Collector:
 
     def _listen(self, name: str, _module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor:
         """Reduce a layer's input, and keep it until its cotangent arrives."""
+        if not torch.is_grad_enabled():
+            raise ModelError(
+                f"The network calls the layer {name!r} under torch.no_grad, or in a checkpoint that is computed twice, "
+                "so its parameters have no gradient there. Take that out, or leave the layer out: `parameters` is a "
+                "regular expression of the layers that are differentiated."
+            )
         x = self._checked(name, inputs, output)
         layer_map, place = self.maps.by_layer[name]
         with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
@@ -132,8 +139,9 @@ def check(
     1e-3 of the norm of all.
 
     Raises:
-        ModelError: The gradient of a layer differs; the message names the layer.
+        ModelError: The gradient of a layer differs, or the network mixes examples; the message names the layer.
     """
+    require_separate_rows(network, x_t, t, conditions)
     whole = maps(cover, Compression(kind="none"), device=x_t.device)
     (features,) = Collector(network, cover, whole)(x_t, t, [cotangent], conditions=conditions)
     expected = _autograd(network, cover, x_t, t, cotangent, conditions or {})
@@ -172,9 +180,10 @@ def _autograd(
     try:
         for parameter in owned.values():
             parameter.requires_grad_(True)
-        with torch.enable_grad():
+        with plainly_computed(network), explained_errors(), torch.enable_grad():
             output = denoise(network, x_t, t, **conditions)
-        gradients = torch.autograd.grad([output], list(owned.values()), [cotangent(output.detach())], allow_unused=True)
+            cotangents = [cotangent(output.detach())]
+            gradients = torch.autograd.grad([output], list(owned.values()), cotangents, allow_unused=True)
     finally:
         for parameter, state in zip(owned.values(), before, strict=True):
             parameter.requires_grad_(state)

@@ -148,17 +148,15 @@ def _require_finite(model: DiffusionModel) -> None:
 
 
 def _measure(model: DiffusionModel, cover: Coverage, examples: Examples, compression: Compression) -> dict[str, Any]:
-    """Return the shares of the layers, which only two-sided compression needs, and their widths."""
-    shares = None
-    if compression.kind == "two-sided":
-        with one_thread():
-            shares = _measure_shares(model, cover, examples.sorted(), compression)
+    """Check the network, and return the shares of the layers, which only two-sided compression needs, and widths."""
+    with one_thread():
+        shares = _measure_shares(model, cover, examples.sorted(), compression)
     return {"shares": shares, "widths": maps(cover, compression, shares).widths}
 
 
 def _measure_shares(
     model: DiffusionModel, cover: Coverage, examples: Examples, compression: Compression
-) -> dict[str, float]:
+) -> dict[str, float] | None:
     """Compare a few rows with autograd, then measure the shares on one batch, with one draw of each example."""
     count, draws = batch_shape(len(examples), suitable_batch(model.size))
     rows = np.arange(count * draws) % min(count, len(examples))
@@ -177,6 +175,8 @@ def _measure_shares(
         some_rows = rows[:64]
         require_range(model, examples.x(some_rows), names[:64], **examples.conditions_of(some_rows))
     check(model.network, cover, x_t[few], t[few], partial(cotangent, "loss", few), some)
+    if compression.kind != "two-sided":
+        return None
     trial = maps(cover, compression, device=model.device)
     cotangents = [partial(cotangent, name, every) for name in MEASURED]
     shares = layer_shares(trial, Collector(model.network, cover, trial)(x_t, t, cotangents, conditions=conditions))

@@ -94,9 +94,9 @@ def _require_record(record: Record, data: Dataset, removed: set[str], name: str)
         raise ProofError(f"The examples of {name} hold {min(removed & set(record.ids))!r}, an image of the units.")
     if record.ids != data.ids:
         raise ProofError(f"The examples of {name} are not those that the codebook gives it.")
-    if rows.shape != (config.steps, config.batch_size) or not ((rows >= 0) & (rows < len(data))).all():
-        raise ProofError(f"The record of {name} is not of {config.steps} batches of {config.batch_size} examples.")
-    expected = Batches(data.ids, config.batch_size, config.seed)
+    if rows.shape != (config.steps, config.batch) or not ((rows >= 0) & (rows < len(data))).all():
+        raise ProofError(f"The record of {name} is not of {config.steps} batches of {config.batch} examples.")
+    expected = Batches(data.ids, config.batch, config.seed)
     for step in range(config.steps):
         expected_rows, expected_visits = expected(step)
         if not (np.array_equal(rows[step], expected_rows) and np.array_equal(visits[step], expected_visits)):

@@ -65,7 +65,8 @@ def to_table(scores: Scores, top: int | None = None) -> pa.Table:
 def write_table_of(scores: Scores, path: Path, top: int | None = None) -> None:
     """Write the table of scores to a file .parquet or .csv, query by query; a file that is there is replaced.
 
-    In CSV the units of an example are a JSON list.
+    In CSV the units of an example are a JSON list, and text that a spreadsheet would take for a formula begins with
+    "'".
 
     Raises:
         ConfigError: The suffix is another one, or `top` is below 1.
@@ -78,7 +79,7 @@ def write_table_of(scores: Scores, path: Path, top: int | None = None) -> None:
     schema = SCHEMA.set(3, pa.field("units", pa.string())) if flat else SCHEMA
     with artefacts.replacing(path) as temporary, open_writer(temporary, schema) as writer:
         for table in tables:
-            writer.write_table(_with_text(table) if flat else table)
+            writer.write_table(artefacts.for_spreadsheets(_with_text(table)) if flat else table)
 
 
 def _tables(scores: Scores, top: int | None) -> Iterator[pa.Table]:

@@ -154,6 +154,8 @@ class Scores:
             "values": artefacts.digest(self.scores.float().numpy().tobytes()),
             **(settings or {}),
         }
+        if self.units != tuple((name,) for name in self.examples):
+            made["units"] = artefacts.digest(self.units)
         try:
             manifest = artefacts.existing(path, "scores", inputs=inputs, made=made)
         except ArtefactError:

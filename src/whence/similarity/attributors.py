@@ -14,7 +14,7 @@ from whence.errors import ConfigError
 from whence.kernel.kernel import Kernel
 from whence.scores.scores import Scores
 from whence.similarity.embedding import Embedder, EmbeddingSimilarity
-from whence.similarity.similarity import Measure, require_same_size, similarity, similarity_scores
+from whence.similarity.similarity import Measure, require_comparable, similarity, similarity_scores
 
 #: From pictures float32 [Q, C, H, W] in [-1, 1] and their Q names to scores of training examples or units.
 Attributor = Callable[[Tensor, Sequence[str]], Scores]
@@ -45,7 +45,7 @@ def pixel(
         >>> round(pixel(digits.images([5]), ["q"], digits, measure="cosine").top("q", 1)[0][1], 6)
         1.0
     """
-    require_same_size(pictures, data)
+    require_comparable(pictures, names, data)
     values = _likeness(pictures, data, measure)
     if flips:
         # Turning the query is as good as turning every image.
@@ -70,7 +70,7 @@ def pixel_kernel(pictures: Tensor, names: Sequence[str], data: Dataset) -> Score
         >>> pixel_kernel(digits.images([5]), ["q"], digits).top("q", 1)[0][0] == digits.ids[5]
         True
     """
-    require_same_size(pictures, data)
+    require_comparable(pictures, names, data)
     examples = data.images(range(len(data))).flatten(1)
     values = Kernel(examples, pictures.flatten(1)).scores(DAMPING)
     return similarity_scores(values, names, data, "pixel-kernel", "likeness of pixels", combine="sum")

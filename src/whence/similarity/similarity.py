@@ -10,6 +10,7 @@ from torch import Tensor
 
 from whence.data import Dataset
 from whence.errors import DataError
+from whence.images import require_pictures
 from whence.scores.scores import Estimand, Scores
 
 #: The three measures of the baselines of D-TRAK's study (Zheng et al. 2024).
@@ -57,7 +58,8 @@ def similarity_scores(
     )
 
 
-def require_same_size(pictures: Tensor, data: Dataset) -> None:
-    """Raise DataError where pictures have another size than the training images."""
+def require_comparable(pictures: Tensor, names: Sequence[str], data: Dataset) -> None:
+    """Raise DataError where pictures have another size than the training images, or values outside of [-1, 1]."""
     if tuple(pictures.shape[1:]) != tuple(data.size):
         raise DataError(f"The queries are {tuple(pictures.shape[1:])}, the training images {data.size} (C, H, W).")
+    require_pictures(pictures, names, tolerance=0.5)

@@ -66,11 +66,31 @@ def family_of_folder(folder: Path) -> Family:
         names = [read_mapping(config_file).get("_class_name")]
         stated = f"its config.json says {names[0]!r}"
     else:
-        raise ArtefactError(f"{folder} is no folder of diffusers: {index_file} does not exist.")
+        raise ArtefactError(f"{folder} is no folder of diffusers: {index_file} does not exist. {_way_out(folder)}")
     families = [FAMILIES[name] for name in names if isinstance(name, str) and name in FAMILIES]
     if not families:
         raise ArtefactError(f"{folder} has no {_networks()}; {stated}. {FROM_PYTHON}.")
     return families[0]
+
+
+def _way_out(folder: Path) -> str:
+    """What a folder is that trainers write beside diffusers folders, and what to do with it."""
+    files = sorted(path.relative_to(folder).as_posix() for path in (*folder.glob("*"), *folder.glob("*/config.json")))
+    if any("lora" in name.lower() and name.endswith(".safetensors") for name in files):
+        return (
+            "It holds the LoRA weights of a trainer, which belong to a base model. Put them into it first: "
+            "pipeline.load_lora_weights(FOLDER), pipeline.fuse_lora(), pipeline.save_pretrained(OUT)."
+        )
+    networks = [name.removesuffix("/config.json") for name in files if name.endswith("/config.json")]
+    if networks:
+        return (
+            f"It looks like a trainer's checkpoint with the network in {networks[0]}. Give {folder / networks[0]}, "
+            "with the folder scheduler/ of the model that was trained copied into it."
+        )
+    checkpoints = [name for name in files if name.startswith("checkpoint")]
+    if checkpoints:
+        return f"It holds checkpoints of a trainer; give one of them, such as {folder / checkpoints[0]}."
+    return "Give the folder that save_pretrained of a pipeline, or of a network and its scheduler, wrote."
 
 
 def family_of_network(network: nn.Module, purpose: str) -> Family:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from diffusers import DDPMPipeline, UNet2DModel
 from torch import nn
 
-from whence.config import Config, ModelConfig, TrainingConfig
+from whence.config import Config, ModelConfig, SamplerConfig, TrainingConfig
 from whence.diffusion.families.family import FROM_PYTHON, Family, read_mapping, read_network, read_scheduler
 from whence.errors import ArtefactError, ConfigError, ModelError
 
@@ -22,21 +22,23 @@ NETWORK_FILE = "unet/diffusion_pytorch_model.safetensors"
 
 
 class SizeDefaults(NamedTuple):
-    """Defaults for images up to a side: channels per level, largest side with attention, learning rate."""
+    """Defaults for images up to a side: channels per level, largest side with attention, learning rate, batch."""
 
     side: int
     channels: tuple[int, ...]
     attention: int
     learning_rate: float
+    batch: int
 
 
 #: Few channels at full resolution, where a convolution costs most, leave time for larger batches: on 8x8 digits, at
-#: equal time, (16, 64) on batches of 128 draws clearer digits than (32, 64) on batches of 64.
+#: equal time, (16, 64) on batches of 128 draws clearer digits than (32, 64) on batches of 64. Batches of large images
+#: are small, so that a step takes about 2 GiB; beyond the last row they shrink with the number of pixels.
 SIZES = (
-    SizeDefaults(8, (16, 64), 0, 4e-3),
-    SizeDefaults(16, (32, 64, 64), 0, 2e-3),
-    SizeDefaults(32, (64, 128, 128), 8, 5e-4),
-    SizeDefaults(64, (64, 128, 192, 256), 8, 2e-4),
+    SizeDefaults(8, (16, 64), 0, 4e-3, 128),
+    SizeDefaults(16, (32, 64, 64), 0, 2e-3, 128),
+    SizeDefaults(32, (64, 128, 128), 8, 5e-4, 128),
+    SizeDefaults(64, (64, 128, 192, 256), 8, 2e-4, 32),
 )
 
 
@@ -65,8 +67,13 @@ def complete_model(config: ModelConfig, size: tuple[int, int, int]) -> ModelConf
 
 
 def complete_config(config: Config, size: tuple[int, int, int]) -> Config:
-    """The settings of a run with nothing left open."""
-    changed = {"model": complete_model(config.model, size), "training": complete_training(config.training, size)}
+    """The settings of a run with nothing left open; the sampler's default number of steps fits the timesteps."""
+    changed: dict[str, Any] = {
+        "model": complete_model(config.model, size),
+        "training": complete_training(config.training, size),
+    }
+    if config.sampler.steps == SamplerConfig().steps > config.model.timesteps:
+        changed["sampler"] = config.sampler.model_copy(update={"steps": config.model.timesteps})
     return config.model_copy(update=changed)
 
 
@@ -77,8 +84,14 @@ def complete_training(config: TrainingConfig, size: tuple[int, int, int]) -> Tra
         >>> complete_training(TrainingConfig(), (1, 8, 8)).learning_rate
         0.004
     """
-    rate = config.learning_rate or _defaults(size).learning_rate
-    return config.model_copy(update={"learning_rate": rate})
+    defaults = _defaults(size)
+    larger = size[1] * size[2] / SIZES[-1].side ** 2
+    batch = defaults.batch if larger <= 1 else max(1, int(defaults.batch / larger))
+    changed = {
+        "learning_rate": config.learning_rate or defaults.learning_rate,
+        "batch_size": config.batch_size or batch,
+    }
+    return config.model_copy(update=changed)
 
 
 def _defaults(size: tuple[int, int, int]) -> SizeDefaults:

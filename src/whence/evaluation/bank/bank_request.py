@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-import psutil
 from pydantic import Field
 
 from whence import artefacts
 from whence.config import Config, Settings
-from whence.cost import Cost, counted
+from whence.cost import Cost, counted, peak_memory
 from whence.data import Dataset, class_inputs
 from whence.diffusion.families.unet import complete_config
 from whence.diffusion.training import time_step, weight_bytes
@@ -148,7 +147,7 @@ def bank_cost(
     weights, queries = weight_bytes(model), settings.held_out + settings.drawn
     measurement = 8 * queries + settings.drawn * math.prod(data.size)
     kept = references + (config.training.checkpoints if references else 0) + (retrained if keep_models else 0)
-    record = 17 * config.training.batch_size * (steps if keep_models else references * config.training.steps)
+    record = 17 * config.training.batch * (steps if keep_models else references * config.training.steps)
     work = (
         f"{references} reference and {retrained:,} retrained models: {steps:,} steps of {step * 1000:.0f} ms, "
         f"{weights // 4:,} parameters each, in {counted(used)}. Each is measured on {queries:,} queries in "
@@ -156,7 +155,7 @@ def bank_cost(
     )
     return Cost(
         seconds=seconds,
-        memory=psutil.Process().memory_info().rss * min(used, max(1, references, retrained)),
+        memory=peak_memory() * min(used, max(1, references, retrained)),
         disk=kept * weights + record + retrained * measurement + 4 * weights * used + data.pixels.nbytes,
         work=work if references + retrained else "nothing: all of it is there already",
     )

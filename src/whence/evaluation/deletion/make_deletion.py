@@ -11,10 +11,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import psutil
-
 from whence import artefacts
-from whence.cost import Cost, counted
+from whence.cost import Cost, counted, peak_memory
 from whence.diffusion.model import DiffusionModel
 from whence.diffusion.training import time_step, weight_bytes
 from whence.engine import DEFAULT, Engine
@@ -128,7 +126,7 @@ def deletion_cost(
     kept = measurement.losses.nbytes + measurement.redrawn.nbytes
     return Cost(
         seconds=-(-len(missing) // used) * (steps * step + seconds),
-        memory=psutil.Process().memory_info().rss * used,
+        memory=peak_memory() * used,
         disk=len(missing) * kept + used * 4 * weight_bytes(model),
         work=f"{len(missing)} models: {steps:,} steps of {step * 1000:.0f} ms, {weight_bytes(model) // 4:,} parameters "
         f"each, in {counted(used)}. Each is measured on {len(bank.queries):,} queries in {seconds:.1f} s",

@@ -164,7 +164,7 @@ def _other_estimators(
 
 def file_name(unit: str) -> str:
     """Return a file name for a contributor, different for different names."""
-    plain = re.sub(r"[^\w ().-]+", "-", unit).strip(". ")[:60]
+    plain = re.sub(r"[^\w ().-]+", "-", unit).strip(". ")[:60].encode()[:120].decode("utf-8", "ignore")
     return plain if plain and plain == unit else f"{plain}-{artefacts.digest(unit)[:6]}"
 
 

@@ -1,0 +1,19 @@
+"""The data of a command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import whence
+from whence.cli.show import show_notes
+
+
+def load_data(data: str, out: Path, **options: Any) -> whence.Dataset:
+    """Read the data of a command that writes to `out`, and print the notes on it; `whence.load` has the options."""
+    from whence.data.load import require_outside
+
+    require_outside(data, out)
+    dataset = whence.load(data, **options)
+    show_notes(dataset.notes)
+    return dataset

@@ -1,0 +1,49 @@
+import os
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from whence.cli.output import plain
+
+PROGRAM = [sys.executable, "-c", "from whence.cli.app import main; main()"]
+PRINTS = "from whence.cli.output import protect_output; import sys; protect_output(); "
+
+
+@given(st.text())
+def test_plain_text_is_ascii(text):
+    assert plain(text).isascii()
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_every_character_reaches_a_console_of_any_encoding(stream):
+    script = PRINTS + f"print('José ± 0.1 → 界 \\ud800', file=sys.{stream})"
+    environment = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONIOENCODING": "", "PYTHONCOERCECLOCALE": "0"}
+    ended = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, check=True)
+    assert getattr(ended, stream) == b"Jose +/- 0.1 -> ? ?\n"
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_work_goes_on_after_the_reader_has_gone(tmp_path, stream):
+    script = (
+        PRINTS
+        + f"""
+import time
+for n in range(300):
+    print('x' * 1000, file=sys.{stream}, flush=True)
+open({str(tmp_path / "done")!r}, "w").close()
+"""
+    )
+    process = subprocess.Popen([sys.executable, "-c", script], **{stream: subprocess.PIPE})
+    getattr(process, stream).read(10)
+    getattr(process, stream).close()
+    assert process.wait() == 0
+    assert (tmp_path / "done").exists()
+
+
+def test_a_command_prints_on_an_ascii_console():
+    environment = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    ended = subprocess.run([*PROGRAM, "methods"], env=environment, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")
