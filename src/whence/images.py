@@ -22,10 +22,10 @@ TOLERANCE = 1e-3
 BRIGHT = 0.9
 
 
-def require_pictures(x: Tensor, ids: Sequence[str], tolerance: float = TOLERANCE) -> None:
+def require_pictures(x: Tensor, ids: Sequence[str], tolerance: float = TOLERANCE, warn: bool = True) -> None:
     """Check that the values of pictures [n, C, H, W] are finite and in [-1, 1], up to a tolerance.
 
-    All values in [0, 1], a likely mistake that can't be told from bright pictures, are a `WhenceWarning`.
+    All values in [0, 1], a likely mistake that can't be told from bright pictures, are a `WhenceWarning` if `warn`.
 
     Raises:
         NotFiniteError: A value is NaN or infinite.
@@ -41,7 +41,7 @@ def require_pictures(x: Tensor, ids: Sequence[str], tolerance: float = TOLERANCE
             f"The values of {ids[outside[0]]!r} are between {first.min():g} and {first.max():g} ({count} of {len(x)} "
             f"pictures {'is' if count == 1 else 'are'} outside [-1, 1]). Scale pixels of 0 ... 255 by x / 127.5 - 1."
         )
-    if len(x) and rows.min() >= 0 and rows.max() >= BRIGHT:
+    if warn and len(x) and rows.min() >= 0 and rows.max() >= BRIGHT:
         warnings.warn(
             f"The values of all {len(x)} pictures are in [0, 1]; Whence expects [-1, 1]. If black is 0, scale them by "
             "2 x - 1.",

@@ -19,7 +19,7 @@ def test_plain_text_is_ascii(text):
 
 @pytest.mark.parametrize("stream", ["stdout", "stderr"])
 def test_every_character_reaches_a_console_of_any_encoding(stream):
-    script = PRINTS + f"print('José ± 0.1 → 界 \\ud800', file=sys.{stream})"
+    script = PRINTS + f"print('Jos\\xe9 \\xb1 0.1 \\u2192 \\u754c \\ud800', file=sys.{stream})"
     environment = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONIOENCODING": "", "PYTHONCOERCECLOCALE": "0"}
     ended = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, check=True)
     assert getattr(ended, stream) == b"Jose +/- 0.1 -> ? ?\n"

@@ -106,8 +106,7 @@ def compute(
     from whence import artefacts
     from whence.cli.credit_sources import CreditOptions, compute_from_ensemble, compute_from_run, compute_from_scores
 
-    drawing = {"method": sampler, "steps": sampler_steps}
-    columns = tuple(unit_column or ())
+    columns, drawing = tuple(unit_column or ()), {"method": sampler, "steps": sampler_steps}
     options = CreditOptions(source, data, out, columns, queries, split, resolution, grey, workers, drawing)
     kinds = artefacts.kinds_in(source)
     if "ensemble" in kinds:

@@ -81,7 +81,8 @@ def _list_images(base: Path, root: Path) -> _Listing:
     Raises:
         DataError: There is metadata in a sub-folder, where it would not be seen.
     """
-    images, others = [], []
+    images: list[str] = []
+    others: list[str] = []
     for name in list_files(base, root):
         file = PurePosixPath(name)
         if not is_metadata(file.name):

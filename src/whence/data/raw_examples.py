@@ -121,9 +121,9 @@ def units_of(
         raise DataError(f"There is no unit column {unit_column!r}; there is {names}.")
     entries = [value if isinstance(value, list) else [value] for value in columns[unit_column]]
     owners = [id for id, values in zip(ids, entries, strict=True) for _ in values]
-    names = iter(texts([value for values in entries for value in values], owners, unit_column))
+    flat = iter(texts([value for values in entries for value in values], owners, unit_column))
     units = [
-        tuple(dict.fromkeys(name for name in islice(names, len(values)) if name is not None)) or (NO_UNIT,)
+        tuple(dict.fromkeys(name for name in islice(flat, len(values)) if name is not None)) or (NO_UNIT,)
         for values in entries
     ]
     without = sum(NO_UNIT in entry for entry in units)

@@ -54,7 +54,7 @@ def require_range(model: DiffusionModel, x: Tensor, ids: Sequence[str], **condit
         DataError: A value is outside [-1, 1], or the model explains the same pictures in [0, 1] much better.
         NotFiniteError: A value is NaN or infinite.
     """
-    require_pictures(x, ids)
+    require_pictures(x, ids, warn=False)
     x, names = x[:EXAMPLES], ids[:EXAMPLES]
     conditions = {name: tensor[:EXAMPLES] for name, tensor in conditions.items()}
     if float(x.double().var(correction=0)) < CONTRAST:

@@ -62,7 +62,6 @@ class Process(ABC):
     ) -> Tensor:
         """x_s of x_t and the network's output, float64 [n, ...]; without `noise`, its mean."""
 
-    @abstractmethod
     @property
     @abstractmethod
     def not_followed(self) -> tuple[str, ...]:
