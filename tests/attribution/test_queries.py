@@ -159,8 +159,13 @@ def test_other_and_damaged_artefacts_are_refused(ensemble, flip_byte):
 
 
 def test_more_sampling_steps_than_timesteps_are_refused():
-    with pytest.raises(ConfigError, match="50 sampling steps were asked for; the model has 10 timesteps"):
-        read_queries(model(timesteps=10), "sample:1")
+    with pytest.raises(ConfigError, match=r"11 sampling steps were asked for; the model has 10 timesteps\. Ask for"):
+        read_queries(model(timesteps=10), "sample:1", sampler=SamplerConfig(steps=11))
+
+
+def test_a_model_of_few_timesteps_draws_in_all_of_them():
+    queries = read_queries(model(timesteps=10), "sample:1")
+    assert queries.origin.sampler == SamplerConfig(method="ddim", steps=10)
 
 
 @pytest.mark.parametrize("shape", [(4, 8, 8), (4,), (2, 1, 8, 8)])

@@ -148,6 +148,6 @@ def _require_independent(a: StoredScores, b: StoredScores) -> None:
 
 def _settings(manifest: Manifest) -> dict[str, Any]:
     """What scores are of and how they were made, without what belongs to their draws."""
-    made = {name: value for name, value in manifest.made.items() if name not in ("values", "draws", "config")}
+    made = {name: value for name, value in manifest.made.items() if name not in ("values", "draws", "config", "units")}
     config = {n: value for n, value in manifest.made.get("config", {}).items() if n not in ("seed", "draws")}
     return {**manifest.inputs, **made, **config}

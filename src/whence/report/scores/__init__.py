@@ -94,7 +94,7 @@ def _provenance(folder: ScoreFolder) -> Iterator[tuple[str, dict[str, str]]]:
     if folder.facts:
         yield "Request", dict(folder.facts)
     for name, manifest in folder.manifests.items():
-        settings = {key: value for key, value in manifest.made.items() if key != "values"}
+        settings = {key: value for key, value in manifest.made.items() if key not in ("values", "units")}
         yield name, {**flat_settings(settings), **fingerprints(manifest)}
     yield "Versions", versions(next(iter(folder.manifests.values())))
 
