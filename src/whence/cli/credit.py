@@ -195,6 +195,7 @@ def audit(
     from whence import artefacts
     from whence.credit.audit import known_drifts, summary, table
     from whence.credit.credit import read_game
+    from whence.credit.look_alikes import look_alikes
     from whence.credit.near_duplicates import near_duplicate_clusters
     from whence.credit.split import can_measure_split, measure_split
     from whence.report.credit.credit_folder import CreditFolder
@@ -207,6 +208,8 @@ def audit(
             say(f"  {', '.join(one.examples[:6])} of {', '.join(one.contributors[:4])}: distance {one.distance:.3f}")
     else:
         say("The images are not in this folder, so near-duplicates were not looked for; compute with DATA.")
+    for names_alike in look_alikes(dict.fromkeys(name for shares in folder.credits.values() for name in shares.units)):
+        say(f"Contributors whose names look alike: {', '.join(map(repr, names_alike))}. If they are one, name it once.")
     drifts: list[Drift] = []
     for name, shares in folder.credits.items():
         drifts += known_drifts(shares, game=read_game(credit / name, shares), names=names)
