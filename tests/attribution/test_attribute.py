@@ -130,6 +130,7 @@ def same_values(left: Scores, right: Scores) -> bool:
     return torch.equal(left.scores, right.scores)
 
 
+@pytest.mark.slow
 def test_several_models_give_the_mean_and_only_what_each_has_seen(few_digits, drawn, tmp_path):
     """As of an ensemble: recorded steps say nothing of examples that a member was not trained on."""
     every, names, runs = Examples.of(few_digits), ["trak", "tracin"], []

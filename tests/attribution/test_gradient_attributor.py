@@ -35,6 +35,7 @@ def files(path) -> dict:
     return {file: file.stat().st_mtime_ns for file in path.rglob("*") if file.is_file() and file.suffix != ".lock"}
 
 
+@pytest.mark.slow
 def test_it_says_what_attribute_says_and_keeps_the_features_of_the_training_images(ensemble, ask, store):
     pictures = whence.sample(ensemble, count=4, engine=Engine(1)).pictures[:2]
     found = ask(pictures, NAMES)
@@ -58,6 +59,7 @@ def test_it_says_what_attribute_says_and_keeps_the_features_of_the_training_imag
     assert {file: time for file, time in files(store).items() if file in before} == before
 
 
+@pytest.mark.slow
 def test_the_false_attribution_rate_of_a_gradient_method(ensemble, ask):
     found = false_attribution(ensemble, NAMES, ask, controls=2, engine=Engine(1))
     assert found.attributor == "gradient-dot"

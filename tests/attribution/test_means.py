@@ -32,6 +32,7 @@ def _scores(model, data, queries, method="trak"):
     return whence.attribute(model, data, queries, method, config=CONFIG)[method]
 
 
+@pytest.mark.slow
 def test_several_models_are_averaged(recorded_run, second_run, few_digits, queries):
     found = _scores(Target.mean([recorded_run, second_run]), few_digits, queries)
     alone = [_scores(run, few_digits, queries).scores for run in (recorded_run, second_run)]

@@ -95,6 +95,7 @@ def test_a_plan_starts_nothing(whence, place, computed, tmp_path):
     assert "all of it is there" in compute(whence, place, computed, *wanted, "--estimator", "leave-one-out").out
 
 
+@pytest.mark.slow
 def test_a_split_is_measured_on_new_models(whence, place, computed):
     assert "name the run" in whence("credit", "audit", computed, "--split", "ben", "--names", 2).err
     outcome = whence(
@@ -113,6 +114,7 @@ def test_several_columns_make_contributors_that_overlap(whence, place, tmp_path)
     assert sum(map(len, credit.examples)) == 28 + 30
 
 
+@pytest.mark.slow
 def test_owen_values_over_a_declared_and_over_found_clusters(whence, place, tmp_path):
     words = ("--unit-column", "artist", "--estimator", "owen", "--coalitions", 20)
     assert "Owen values over 4 clusters of 4 contributors" in compute(whence, place, tmp_path / "found", *words).out

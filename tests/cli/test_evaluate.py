@@ -45,6 +45,7 @@ def test_options_reach_the_measurement(ensemble):
     assert (found.attributor, found.seed) == ("pixel with flips", 7)
 
 
+@pytest.mark.slow
 def test_an_attributor_of_gradients(ensemble, tmp_path, monkeypatch):
     few = partial(AttributionConfig, compression=Compression(width=60))
     monkeypatch.setattr("whence.attribution.request.AttributionConfig", few)

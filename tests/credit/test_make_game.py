@@ -129,6 +129,7 @@ def test_retraining_everybody_without_fine_tuning(begin, tmp_path):
     assert same(look, measure(DiffusionModel.load(tmp_path / "run"), study.plan))
 
 
+@pytest.mark.slow
 def test_killed_again_and_again_it_goes_on(begin, rows, made, shown, run_script, tmp_path):
     """SIGKILL just after the first, fourth, seventh ... file is put in place, each time in the same folder."""
     study = begin(tmp_path / "study")

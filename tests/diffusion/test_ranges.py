@@ -50,7 +50,10 @@ def trained(made, x, steps):
     return made
 
 
-@pytest.mark.parametrize(("prediction", "steps"), [("epsilon", 150), ("v_prediction", 60), ("sample", 30)])
+@pytest.mark.parametrize(
+    ("prediction", "steps"),
+    [pytest.param("epsilon", 150, marks=pytest.mark.slow), ("v_prediction", 60), ("sample", 30)],
+)
 def test_a_model_of_pictures_in_0_1_is_refused(prediction, steps, digits):
     made = trained(model(prediction, "linear"), (digits + 1) / 2, steps)
     with pytest.raises(

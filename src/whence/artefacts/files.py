@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import errno
+import functools
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +19,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from whence.errors import ArtefactError
+from whence.errors import ArtefactError, WhenceError
 
 #: What a user does about a damaged artefact.
 WAY_OUT = "Delete {} and run the command that makes it again."
@@ -149,9 +150,50 @@ def read_table(path: Path) -> dict[str, list[Any]]:
         columns: dict[str, list[Any]] = pq.read_table(path).to_pydict()
     except FileNotFoundError:
         raise ArtefactError(f"{path} does not exist.") from None
-    except (pa.ArrowInvalid, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise ArtefactError(f"{path} is damaged: {error}.") from None
     return columns
+
+
+_DAMAGES = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def reader(function: Function) -> Function:
+    """Return a function that reads the artefact at its first path, so that what goes wrong is an `ArtefactError`.
+
+    The hashes of an artefact may be right and its content not what this version expects: a key is missing, a number is
+    text, a tensor has another shape.
+
+    Raises:
+        ArtefactError: The function failed in any way that is not an error of Whence.
+
+    Example:
+        >>> reader(lambda path: {}["kind"])(Path("a"))
+        Traceback (most recent call last):
+        whence.errors.ArtefactError: a is damaged: KeyError: 'kind'. Delete a and run the command that makes it again.
+    """
+
+    @functools.wraps(function)
+    def read(*arguments: Any, **options: Any) -> Any:
+        try:
+            return function(*arguments, **options)
+        except (
+            ArithmeticError,
+            AssertionError,
+            AttributeError,
+            LookupError,
+            RuntimeError,
+            TypeError,
+            ValueError,
+        ) as error:
+            if isinstance(error, WhenceError):
+                raise
+            path = next(argument for argument in (*arguments, *options.values()) if isinstance(argument, Path))
+            problem = f"{type(error).__name__}: {error}"
+            raise ArtefactError(f"{path} is damaged: {problem}. {WAY_OUT.format(path)}") from error
+
+    return cast(Function, read)
 
 
 def to_tensor(array: np.ndarray) -> torch.Tensor:

@@ -77,6 +77,7 @@ class Pictures:
         return artefacts.read_manifest(path, _KIND)
 
     @classmethod
+    @artefacts.reader
     def read(cls, path: Path) -> Pictures:
         """Return the pictures at `path`, after a check of every file against its hash."""
         artefacts.read_verified(path, _KIND)

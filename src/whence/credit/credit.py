@@ -158,6 +158,7 @@ class Credit:
         }
 
     @classmethod
+    @artefacts.reader
     def read(cls, path: Path) -> Credit:
         """Return what `write` wrote, checked by hash.
 

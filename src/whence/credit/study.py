@@ -133,6 +133,7 @@ class Study:
         return cls(path, full, config, settings)
 
     @classmethod
+    @artefacts.reader
     def open(cls, path: Path, full: Path) -> Study:
         """Return a study that was begun, or raise ArtefactError; `full` is checked when it is first used."""
         made = artefacts.read_manifest(path / "request", KIND).made

@@ -41,6 +41,7 @@ def write(dataset: Dataset, path: Path) -> Manifest:
     return artefacts.ensure(path, KIND, inputs={"data": dataset.fingerprint}, made={}, build=build)
 
 
+@artefacts.reader
 def read(path: Path) -> Dataset:
     """Read a data set that `write` wrote; pixels are mapped from disk and not hashed again.
 

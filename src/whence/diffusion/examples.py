@@ -144,6 +144,7 @@ class Examples:
         artefacts.ensure(path, KIND, inputs={"examples": self.fingerprint}, made={}, build=build)
 
     @classmethod
+    @artefacts.reader
     def read(cls, path: Path) -> Examples:
         """The examples at `path`, mapped from disk; an `ArtefactError` if they are missing or unfinished."""
         manifest = artefacts.read_manifest(path, KIND)

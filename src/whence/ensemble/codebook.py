@@ -167,6 +167,7 @@ class Codebook:
         artefacts.ensure(path, "codebook", inputs={"data": data_fingerprint}, made=made, build=build)
 
     @classmethod
+    @artefacts.reader
     def read(cls, path: Path) -> Codebook:
         """Return the codebook that was written to a path.
 

@@ -56,6 +56,7 @@ class Losses:
     codebook: Codebook
 
     @classmethod
+    @artefacts.reader
     def open(cls, path: Path, codebook: Codebook) -> Losses:
         """Return losses; every file is checked by hash.
 

@@ -43,6 +43,7 @@ class Ensemble:
     codebook: Codebook
 
     @classmethod
+    @artefacts.reader
     def open(cls, path: str | Path) -> Ensemble:
         """Return an ensemble; the hash of every file is checked before any weights are used.
 

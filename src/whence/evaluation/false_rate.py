@@ -109,6 +109,7 @@ class FalseAttribution:
         return replace(self, path=path)
 
     @classmethod
+    @artefacts.reader
     def read(cls, path: Path) -> FalseAttribution:
         """Return a result from disk; every file is checked by its hash."""
         made = artefacts.read_verified(path, "false attribution").made

@@ -44,6 +44,7 @@ class StoredFeatures:
     files: tuple[Path, ...]
 
     @classmethod
+    @artefacts.reader
     def open(cls, folder: Path, feature: Feature) -> StoredFeatures:
         """The features of a kind in a folder, after a check of their files against their hashes."""
         counts = draw_counts(folder / feature.name)

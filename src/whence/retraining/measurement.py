@@ -134,6 +134,7 @@ class Measurement:
         artefacts.ensure(path, layout.kind, inputs=inputs, made=made, build=build, patience=patience)
 
     @classmethod
+    @artefacts.reader
     def read(cls, path: Path, layout: MeasurementFormat) -> Measurement:
         """Return what `write` wrote, checked by hash.
 

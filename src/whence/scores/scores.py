@@ -178,6 +178,7 @@ class Scores:
         return artefacts.read_manifest(path, "scores")
 
     @classmethod
+    @artefacts.reader
     def read(cls, path: Path) -> Scores:
         """Return the scores at `path`, after a check of every file against its hash.
 

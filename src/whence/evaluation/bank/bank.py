@@ -49,6 +49,7 @@ class Bank:
     manifest: Manifest
 
     @classmethod
+    @artefacts.reader
     def open(cls, path: str | Path) -> Bank:
         """Return the bank in a directory; ``digits`` is the one that comes with Whence.
 

@@ -76,6 +76,7 @@ class Pool:
             artefacts.write_json(part / "models.json", {"seeds": self.seeds, "weights": self.weights})
 
     @classmethod
+    @artefacts.reader
     def read(cls, path: Path) -> Pool:
         """Return a pool, checked by hash."""
         artefacts.read_verified(path, KIND)

@@ -113,6 +113,7 @@ class Deletion:
         artefacts.ensure(deletion_path(bank, root, self.removal), KIND, inputs=inputs, made=made, build=build)
 
     @classmethod
+    @artefacts.reader
     def read(cls, bank: Bank, path: Path) -> Deletion:
         """Return measured removals, checked by hash; raise ArtefactError if they are of another bank."""
         manifest = artefacts.read_verified(path, KIND)

@@ -71,6 +71,7 @@ class CreditFolder:
         yield "Versions", versions(self.manifests[estimators[0]])
 
     @classmethod
+    @artefacts.reader
     def read(cls, path: Path) -> CreditFolder:
         """Return what is in a folder, checking shares by hash; errors as in `write_credit_report`."""
         folders = artefacts.of_kind(path, KIND)

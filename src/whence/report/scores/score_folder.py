@@ -51,6 +51,7 @@ class ScoreFolder:
         return len(set(names)) < len(names) or any(len(units) > 1 for units in self.any.units)
 
     @classmethod
+    @artefacts.reader
     def read(cls, path: Path) -> ScoreFolder:
         """Return what is in a folder, checking every file by hash; errors as in `write_scores_report`."""
         folders = artefacts.of_kind(path, "scores")

@@ -1,0 +1,181 @@
+"""Every reader meets damaged files: it reads them or raises an error of Whence, never another one.
+
+A file of a whole artefact is damaged at random. Half of the times its manifest is sealed again, so that the hashes
+agree and the reader itself has to see the damage.
+"""
+
+import json
+import shutil
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from whence import artefacts
+from whence.attribution.attribute import attribute
+from whence.attribution.pictures import Pictures
+from whence.attribution.request import AttributionConfig
+from whence.config import read_config
+from whence.data import load, read, write
+from whence.diffusion.model import DiffusionModel
+from whence.diffusion.record import Record
+from whence.engine import Engine
+from whence.ensemble import Ensemble
+from whence.ensemble.landscape import Landscape
+from whence.ensemble.losses import Losses
+from whence.ensemble.make_landscape import landscape
+from whence.ensemble.make_losses import losses
+from whence.ensemble.sampling import Samples
+from whence.errors import WhenceError
+from whence.evaluation.bank import Bank
+from whence.gradients.features import Feature
+from whence.gradients.stored_features import StoredFeatures
+from whence.report.scores import write_scores_report
+from whence.scores.scores import Scores
+from whence.scores.stored import read_scores
+
+
+@pytest.fixture(scope="session")
+def artefact(tmp_path_factory, tiny_data, tiny_ensemble, tiny_bank, credited, owned_data) -> Callable[[str], Path]:
+    """The folder of an artefact of each kind, whole."""
+    root = tmp_path_factory.mktemp("whole")
+    images = load("digits").select(range(3))
+    config = AttributionConfig(draws=8)
+    attribute(credited, owned_data, images, ["trak"], config=config, out=root / "attribution", engine=Engine(1))
+    write(tiny_data, root / "dataset")
+    ensemble = Ensemble.open(shutil.copytree(tiny_ensemble.path, root / "ensemble"))
+    losses(ensemble, images.images(range(3)), images.ids, draws=2, engine=Engine(1))
+    landscape(ensemble, ["0/0"], placebos=2, engine=Engine(1))
+    shutil.copytree(tiny_bank.path, root / "bank")
+    shutil.copytree(credited, root / "run")
+    folder = root / "folder"
+    (folder / "a").mkdir(parents=True)
+    from PIL import Image
+
+    for n in range(2):
+        Image.fromarray(images.pixels[n, 0]).save(folder / "a" / f"{n}.png")
+    (folder / "metadata.csv").write_text("file_name,text\na/0.png,one\na/1.png,two\n")
+    (root / "parquet").mkdir()
+    encoded = [(folder / "a" / f"{n}.png").read_bytes() for n in range(2)]
+    pq.write_table(pa.table({"image": encoded, "text": ["a", "b"]}), root / "parquet" / "x.parquet")
+    return lambda name: root / name
+
+
+def first(pattern: str, open_it: Callable[[Path], object]) -> Callable[[Path], object]:
+    """A reader of the first folder below a path that fits."""
+    return lambda path: [open_it(found) for found in sorted(path.glob(pattern))[:1]]
+
+
+#: A reader, and the artefact that it reads.
+READERS: dict[str, tuple[str, Callable[[Path], object]]] = {
+    "folder": ("folder", load),
+    "parquet": ("parquet", load),
+    "dataset": ("dataset", read),
+    "dataset by its name": ("dataset", load),
+    "manifest": ("dataset", lambda path: artefacts.read_verified(path, "dataset")),
+    "settings": ("run", lambda path: read_config(path / "config.toml")),
+    "model": ("run", DiffusionModel.load),
+    "record": ("run", lambda path: Record(path / "record").ids),
+    "ensemble and codebook": ("ensemble", Ensemble.open),
+    "samples": ("ensemble", first("samples/*", Samples.open)),
+    "losses": ("ensemble", lambda path: [Losses.open(p, Ensemble.open(path).codebook) for p in path.glob("losses/*")]),
+    "landscape": ("ensemble", first("landscapes/*", Landscape.open)),
+    "scores": ("attribution", lambda path: read_scores([path])),
+    "scores of a method": ("attribution", lambda path: Scores.read(path / "trak")),
+    "pictures": ("attribution", lambda path: Pictures.read(path / "pictures")),
+    "features": (
+        "attribution",
+        first("features/[0-9a-f]*/examples", lambda path: StoredFeatures.open(path, Feature("loss"))),
+    ),
+    "page of scores": ("attribution", lambda path: write_scores_report(path, path.parent / "page.html")),
+    "bank": ("bank", Bank.open),
+}
+
+
+@st.composite
+def damages(draw) -> tuple[int, str, float, bytes]:
+    """Which file, what is done to it, where, and with which bytes."""
+    kind = draw(st.sampled_from(["cut", "overwrite", "insert", "empty", "remove", "json"]))
+    return draw(st.integers(0, 10**6)), kind, draw(st.floats(0, 1)), draw(st.binary(min_size=1, max_size=8))
+
+
+def damage(folder: Path, place: int, kind: str, share: float, content: bytes) -> Path:
+    """Damage a file of a folder."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    file = files[place % len(files)]
+    data = file.read_bytes()
+    where = int(share * len(data))
+    changed = {
+        "cut": data[:where],
+        "overwrite": data[:where] + content + data[where + len(content) :],
+        "insert": data[:where] + content + data[where:],
+        "empty": b"",
+        "remove": data,
+        "json": data,
+    }[kind]
+    if kind == "json" and file.suffix == ".json":
+        changed = json.dumps(_other(json.loads(data), place, share)).encode()
+    file.write_bytes(changed)
+    if kind == "remove":
+        file.unlink()
+    return file
+
+
+def _other(value, place: int, share: float):
+    """A JSON value in which one entry is of another type, or gone."""
+    if isinstance(value, dict) and value:
+        key = sorted(value)[place % len(value)]
+        if share < 0.3:
+            return {name: entry for name, entry in value.items() if name != key}
+        return value | {key: _other(value[key], place // 7, share)}
+    if isinstance(value, list) and value:
+        return value[1:] if share < 0.5 else [_other(value[0], place // 7, share), *value[1:]]
+    return [None, -1, "x", {}, 1e308, True][place % 6]
+
+
+def seal(folder: Path, file: Path) -> None:
+    """Write the hash of a file into the manifest of its artefact, and so on upwards."""
+    for parent in file.parents:
+        if parent == folder.parent:
+            return
+        manifest = parent / artefacts.MANIFEST
+        if not manifest.is_file():
+            continue
+        with suppress(Exception):
+            kind = artefacts.kind_of(parent)
+            known = artefacts.read_manifest(parent, kind)
+            name = file.relative_to(parent).as_posix()
+            files = {**known.files, name: artefacts.file_digest(file)} if name in known.files else known.files
+            artefacts.write_manifest(parent, replace(known, files=files))
+
+
+def check(read_it: Callable[[Path], object], whole: Path, case) -> None:
+    place, kind, share, content = case
+    folder = whole.parent / "damaged"
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(whole, folder)
+    file = damage(folder, place, kind, share, content)
+    if place % 2 and file.exists():
+        seal(folder, file)
+    with suppress(WhenceError):
+        read_it(folder)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("name", READERS)
+@pytest.mark.parametrize("examples", [4, pytest.param(1000, marks=pytest.mark.slow)])
+def test_a_damaged_file_is_read_or_refused(artefact, name, examples):
+    whole, read_it = READERS[name]
+
+    @given(damages())
+    @settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck))
+    def run(case):
+        check(read_it, artefact(whole), case)
+
+    run()
