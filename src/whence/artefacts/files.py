@@ -178,16 +178,8 @@ def reader(function: Function) -> Function:
     def read(*arguments: Any, **options: Any) -> Any:
         try:
             return function(*arguments, **options)
-        except (
-            ArithmeticError,
-            AssertionError,
-            AttributeError,
-            LookupError,
-            RuntimeError,
-            TypeError,
-            ValueError,
-        ) as error:
-            if isinstance(error, WhenceError):
+        except _DAMAGES as error:
+            if isinstance(error, WhenceError | torch.OutOfMemoryError):
                 raise
             path = next(argument for argument in (*arguments, *options.values()) if isinstance(argument, Path))
             problem = f"{type(error).__name__}: {error}"
