@@ -13,7 +13,8 @@ from typing import Any, TypeVar, cast
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute
+import pyarrow.compute as pc
+import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 import torch
 from safetensors import SafetensorError, safe_open
@@ -122,7 +123,7 @@ def write_table(path: Path, columns: Mapping[str, Any]) -> None:
 def write_csv(path: Path, columns: Mapping[str, Any]) -> None:
     """Write columns of equal length as a CSV file, for spreadsheets."""
     sink = pa.BufferOutputStream()
-    pa.csv.write_csv(for_spreadsheets(pa.table(dict(columns))), sink)
+    pacsv.write_csv(for_spreadsheets(pa.table(dict(columns))), sink)
     write_bytes(path, sink.getvalue().to_pybytes())
 
 
@@ -135,7 +136,7 @@ def for_spreadsheets(table: pa.Table) -> pa.Table:
     """
     for place, name in enumerate(table.column_names):
         if pa.types.is_string(table.schema.field(place).type):
-            text = pa.compute.replace_substring_regex(table.column(place), r"^([=+\-@\t\r])", r"'\1")
+            text = pc.replace_substring_regex(table.column(place), r"^([=+\-@\t\r])", r"'\1")
             table = table.set_column(place, name, text)
     return table
 

@@ -25,7 +25,7 @@ from whence.data import Dataset
 from whence.diffusion.checks import require_finite
 from whence.diffusion.denoiser import NO_CONDITIONS, on_device
 from whence.diffusion.draws import Batches, Draws, flips
-from whence.diffusion.memory import LARGE, require_memory
+from whence.diffusion.memory import require_memory
 from whence.diffusion.model import DiffusionModel
 from whence.diffusion.record import Recorder
 from whence.engine import DEFAULT, Engine
@@ -109,14 +109,16 @@ class Loop:
         loop._restore()
         return loop
 
+    def require_memory(self) -> None:
+        """Check that a step fits into memory; a `ConfigError` names the batch that fits."""
+        later = 2 * sum(p.numel() * p.element_size() for p in self.model.network.parameters())
+        require_memory(self._first_losses, self.config.batch, later, self.model.device)
+        self.optimiser.zero_grad()
+
     def run(self, engine: Engine) -> None:
         """Train from the current step to the last, saving on the way."""
         keep = set(checkpoint_steps(self.config))
         engine.report(self.step, self.config.steps)
-        if self.step < self.config.steps and self.config.batch * self.data.pixels[0].size >= LARGE:
-            later = 2 * sum(p.numel() * p.element_size() for p in self.model.network.parameters())
-            require_memory(self._first_losses, self.config.batch, later, self.model.device)
-            self.optimiser.zero_grad()
         while self.step < self.config.steps:
             self.one_step()
             if self.step in keep:

@@ -22,6 +22,7 @@ from whence.diffusion.denoiser import NO_CONDITIONS
 from whence.diffusion.families.family import family_of_network
 from whence.diffusion.families.unet import complete_config, complete_training
 from whence.diffusion.loop import Loop
+from whence.diffusion.memory import LARGE
 from whence.diffusion.model import DiffusionModel, fingerprint
 from whence.engine import DEFAULT, Engine, one_thread
 from whence.errors import DataError
@@ -61,6 +62,7 @@ def train(
     Raises:
         MismatchError: The directory holds a run on other data or with other settings.
         LockedError: Another process is writing the directory.
+        ConfigError: A step does not fit into memory; the message names the batch that fits.
         DataError: Weights, pictures or conditions don't fit the data or `start`, or a weight is not finite.
         ModelError: No family is known for the network of `start`.
         NotFiniteError: The loss became NaN or infinite.
@@ -78,6 +80,9 @@ def train(
     if manifest is not None:
         engine.report(config.training.steps, config.training.steps)
         return manifest
+    if config.training.batch * data.pixels[0].size >= LARGE:
+        with TemporaryDirectory() as scratch, one_thread():
+            Loop.start(data, w, config, Path(scratch), start, conditions, engine).require_memory()
     facts: dict[str, Any] = {"examples": len(data), "device": str(engine.device)}
     with artefacts.create(path, "model", inputs=inputs, made=made, facts=facts, patience=patience) as folder:
         artefacts.write_table(folder / "examples.parquet", {"id": list(data.ids), "weight": w})
