@@ -53,7 +53,7 @@ def main() -> None:
     torch.set_num_threads(1)
     root, config = Path(sys.argv[1]), read_config(Path(sys.argv[2]))
     data = read(root / "data")
-    for kind, first, stride in (("step", 1, 3), ("before", 3, 7), ("after", 5, 7), ("removed", 1, 2)):
+    for kind, first, stride in (("step", 1, 2), ("before", 3, 5), ("after", 5, 5), ("removed", 1, 2)):
         for point in count(first, stride):
             path = root / f"{kind}-{point}"
             child = os.fork()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -48,7 +49,7 @@ def train(
     Args:
         data: The training examples.
         path: The run directory.
-        config: Settings; `config.model` and `config.training` matter here.
+        config: Settings of model and training.
         weights: Weight w_n in the loss by example id; 1 where absent.
         start: A model from whose weights training goes on as a new run, with moments of zero. It is not changed, and
             `config.model` does not matter. Default: new weights.
@@ -57,15 +58,13 @@ def train(
         patience: Seconds to wait for another writer of the same directory.
 
     Returns:
-        The manifest of the run.
+        The manifest.
 
     Raises:
-        MismatchError: The directory holds a run on other data or with other settings.
-        LockedError: Another process is writing the directory.
+        MismatchError, LockedError: The directory holds another run, or another process is writing it.
         ConfigError: A step does not fit into memory; the message names the batch that fits.
         DataError: Weights, pictures or conditions don't fit the data or `start`, or a weight is not finite.
-        ModelError: No family is known for the network of `start`.
-        NotFiniteError: The loss became NaN or infinite.
+        ModelError, NotFiniteError: No family is known for the network of `start`; the loss is not finite.
     """
     path, config, w = Path(path), _settings(config or Config(), data, start), _weights(data, weights or {})
     _require_rows(data, conditions, start)
@@ -80,9 +79,7 @@ def train(
     if manifest is not None:
         engine.report(config.training.steps, config.training.steps)
         return manifest
-    if config.training.batch * data.pixels[0].size >= LARGE:
-        with TemporaryDirectory() as scratch, one_thread():
-            Loop.start(data, w, config, Path(scratch), start, conditions, engine).require_memory()
+    _require_memory(data, config, start, conditions, engine)
     facts: dict[str, Any] = {"examples": len(data), "device": str(engine.device)}
     with artefacts.create(path, "model", inputs=inputs, made=made, facts=facts, patience=patience) as folder:
         artefacts.write_table(folder / "examples.parquet", {"id": list(data.ids), "weight": w})
@@ -145,9 +142,30 @@ def time_step(
 ) -> tuple[float, DiffusionModel]:
     """Median time in seconds of a few training steps, with one thread, and the model that took them."""
     settings = complete_config(config, data.size) if start is None else config
-    with TemporaryDirectory() as scratch, one_thread():
-        loop = Loop.start(data, torch.ones(len(data)).numpy(), settings, Path(scratch), start, conditions)
+    with _first_loop(data, settings, start, conditions) as loop:
         return median_seconds(loop.one_step, 5), loop.model
+
+
+def _require_memory(
+    data: Dataset, config: Config, start: DiffusionModel | None, conditions: Mapping[str, Tensor], engine: Engine
+) -> None:
+    """Check that a step fits into memory, where its batch is large."""
+    if config.training.batch * data.pixels[0].size >= LARGE:
+        with _first_loop(data, config, start, conditions, engine) as loop:
+            loop.require_memory()
+
+
+@contextmanager
+def _first_loop(
+    data: Dataset,
+    config: Config,
+    start: DiffusionModel | None,
+    conditions: Mapping[str, Tensor],
+    engine: Engine = DEFAULT,
+) -> Iterator[Loop]:
+    """Yield a training run before its first step, whose files are not kept."""
+    with TemporaryDirectory() as scratch, one_thread():
+        yield Loop.start(data, np.ones(len(data)), config, Path(scratch), start, conditions, engine)
 
 
 def weight_bytes(model: DiffusionModel) -> int:
