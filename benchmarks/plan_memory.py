@@ -1,8 +1,8 @@
 """The memory that `--plan` promises against the measured peak: python benchmarks/plan_memory.py [--sides 8 32 64 128].
 
-Each command runs twice on made-up colour images: with `--plan`, and for a few steps. The measured peak is the largest
-proportional set size (PSS: memory shared by several processes counts once) of the command and its workers, read every
-20 ms. The promise must lie within 15% of it.
+Each command runs twice on made-up colour images: with `--plan`, and for a few steps. The measured peak is the most
+memory of the command and its workers together, where shared memory counts once, read every 20 ms. The promise must lie
+within 15% of it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def peak(command: list[str]) -> tuple[int, str]:
     with tempfile.TemporaryFile("w+") as output:
         process, largest = psutil.Popen(command, stdout=output, stderr=output, env=dict(os.environ)), 0
         while process.poll() is None:
-            largest = max(largest, _proportional(process))
+            largest = max(largest, _used(process))
             time.sleep(0.02)
         output.seek(0)
         text = output.read()
@@ -36,14 +36,16 @@ def peak(command: list[str]) -> tuple[int, str]:
     return largest, text
 
 
-def _proportional(process: psutil.Process) -> int:
-    total = 0
-    try:
-        for member in (process, *process.children(recursive=True)):
-            total += member.memory_full_info().pss
-    except psutil.Error:
-        pass
-    return total
+def _used(process: psutil.Process) -> int:
+    """Bytes of the processes: what each has alone, and once what they share."""
+    alone, shared = 0, 0
+    for member in (process, *process.children(recursive=True)):
+        try:
+            memory = member.memory_full_info()
+        except psutil.Error:
+            continue
+        alone, shared = alone + memory.uss, max(shared, memory.rss - memory.uss)
+    return alone + shared
 
 
 def promised(text: str) -> float:
