@@ -25,6 +25,7 @@ bench: bench-ensemble bench-landscape bench-gradients bench-evaluation bench-cre
 bench-ensemble: $(VENV)/.dev
 	$(BIN)/python benchmarks/quality.py
 	$(BIN)/python benchmarks/parallel.py
+	$(BIN)/python benchmarks/plan_memory.py
 
 bench-landscape: $(VENV)/.dev
 	$(BIN)/python benchmarks/laws.py
