@@ -1,6 +1,6 @@
 import pytest
 import torch
-from diffusers import DDIMScheduler, DDPMScheduler
+from diffusers import DDIMScheduler, DDPMScheduler, PNDMScheduler
 
 from whence.config import ModelConfig, SamplerConfig
 from whence.diffusion.model import DiffusionModel
@@ -166,3 +166,41 @@ def test_a_picture_that_is_not_finite_is_named():
 
     with pytest.raises(NotFiniteError, match=r"Picture 4/2 is not finite \(1 of 2 pictures\)"):
         draw(output, made, SamplerConfig(steps=2), names)
+
+
+FOLLOWED = {
+    "clip_sample_range": ({"clip_sample": True, "clip_sample_range": 0.4}, 4),
+    "set_alpha_to_one": ({"clip_sample": True, "set_alpha_to_one": False}, 5),
+    "linspace": ({"clip_sample": False, "timestep_spacing": "linspace"}, 7),
+    "leading": ({"clip_sample": True, "timestep_spacing": "leading", "steps_offset": 1}, 4),
+}
+
+
+@pytest.mark.parametrize(("settings", "count"), FOLLOWED.values(), ids=FOLLOWED)
+def test_settings_of_the_models_scheduler_are_followed(settings, count):
+    """One picture, step by step, against the scheduler itself."""
+    theirs = DDIMScheduler.from_config(model(timesteps=100).scheduler.config, **settings)
+    made = DiffusionModel(model(timesteps=100).network, theirs)
+    config = SamplerConfig(steps=count, method="ddim", batch_size=1, clip=settings["clip_sample"])
+    found = draw(predict(made, 1, 1), made, config, [(7, 3)])
+    theirs.set_timesteps(count)
+    x = picture_noise([(7, 3)], 0, made.size).double()
+    for t in theirs.timesteps:
+        with torch.no_grad():
+            output = made.network(x.float(), t).sample.double()
+        x = theirs.step(output, int(t), x, eta=0.0, use_clipped_model_output=True).prev_sample
+    assert torch.allclose(found, x.clamp(-1, 1).float(), atol=1e-5)
+    assert made.process.not_followed == ()
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "expected"),
+    [
+        (DDPMScheduler(thresholding=True), ("thresholding = True",)),
+        (DDPMScheduler(variance_type="fixed_large"), ("variance_type = 'fixed_large'",)),
+        (PNDMScheduler(), ("the solver of PNDMScheduler",)),
+        (DDPMScheduler(), ()),
+    ],
+)
+def test_settings_that_are_not_followed_are_named(scheduler, expected):
+    assert DiffusionModel(model().network, scheduler).process.not_followed == expected

@@ -11,7 +11,8 @@ DATA = Annotated[
     str,
     typer.Argument(
         help="`digits` (built in: 1,500 training and 297 held-out images), a folder of images (flat, class "
-        "folders, metadata.csv or other tables), a Hugging Face data set saved on disk, or Parquet. NAME:SPLIT picks a split."
+        "folders, metadata.csv or another table), a Hugging Face data set saved on disk, or Parquet. NAME:SPLIT picks "
+        "a split."
     ),
 ]
 RUN = Annotated[Path, typer.Argument(help="The directory of an ensemble.", metavar="RUN")]
