@@ -3,9 +3,11 @@ import subprocess
 import sys
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from whence.cli import app
 from whence.cli.output import plain
 
 PROGRAM = [sys.executable, "-c", "from whence.cli.app import main; main()"]
@@ -47,3 +49,30 @@ def test_a_command_prints_on_an_ascii_console():
     environment = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     ended = subprocess.run([*PROGRAM, "methods"], env=environment, capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory"), torch.OutOfMemoryError("CUDA")],
+    ids=["python", "cpu", "gpu"],
+)
+def test_short_memory_is_a_message_with_a_way_out(error, monkeypatch, capsys):
+    def fail() -> None:
+        raise error
+
+    monkeypatch.setattr(app, "app", fail)
+    monkeypatch.setattr(app, "protect_output", lambda: None)
+    with pytest.raises(SystemExit) as ended:
+        app.main()
+    assert ended.value.code == 1
+    assert "the memory is not enough" in capsys.readouterr().err
+
+
+def test_other_errors_are_not_hidden(monkeypatch):
+    def fail() -> None:
+        raise RuntimeError("something else")
+
+    monkeypatch.setattr(app, "app", fail)
+    monkeypatch.setattr(app, "protect_output", lambda: None)
+    with pytest.raises(RuntimeError, match="something else"):
+        app.main()

@@ -93,6 +93,16 @@ def test_other_precisions_are_copied_to_float32(kind):
     assert torch.equal(model.network.first.weight, inner.first.weight.float())
 
 
+def test_a_network_of_zeros_is_refused():
+    network = Small()
+    for parameter in network.parameters():
+        nn.init.zeros_(parameter)
+    data = load("digits").select(range(3))
+    model = DiffusionModel(network, DDPMScheduler(), shape=(1, 8, 8))
+    with pytest.raises(ModelError, match="All gradients of the network are 0"):
+        attribute(model, data, Examples(("q",), data.images([0])), "trak", config=AttributionConfig(draws=8))
+
+
 MIXING = {
     "mean over the batch": lambda h: h - h.mean(0),
     "largest of the batch": lambda h: h / h.abs().max(),

@@ -15,6 +15,11 @@ from whence.errors import WhenceError
 
 #: Exit code after Ctrl-C.
 INTERRUPTED = 130
+#: What a user does about short memory.
+MORE_MEMORY = (
+    "What was finished is kept. --plan says what a command needs. A smaller training.batch_size, fewer --workers or a "
+    "smaller --resolution need less."
+)
 
 #: Functions by the name of their command.
 Commands = Mapping[str, Callable[..., None]]
@@ -105,12 +110,23 @@ def main() -> None:
     except OSError as error:
         place = error.filename2 or error.filename or "a file"
         _end(f"Error: {place}: {error.strerror or error}. What was finished is kept.", 1)
-    except MemoryError as error:
-        _end(f"Error: the memory is not enough: {error or 'no more can be had'}. --plan says what is needed.", 1)
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        _end(f"Error: the memory is not enough: {error or 'no more can be had'}. {MORE_MEMORY}", 1)
     except SystemExit as end:
         if end.code != INTERRUPTED:
             raise
         _end("Interrupted. What was finished is kept: the same command continues.", INTERRUPTED)
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Whether an error says that memory is short; PyTorch has errors of its own for the CPU and for a GPU."""
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or "can't allocate memory" in str(error)
+    )
 
 
 def _end(message: str, code: int) -> NoReturn:

@@ -188,7 +188,12 @@ def layer_shares(trial: Maps, features: Sequence[Tensor]) -> dict[str, float]:
     for values in features:
         norms = {name: float(values[:, place].double().square().sum()) for name, (_, place) in trial.by_layer.items()}
         total = sum(norms.values())
-        if not 0 < total < float("inf"):
+        if total == 0:
+            raise ModelError(
+                "All gradients of the network are 0, as of a network whose weights are all 0, so nothing can be "
+                "attributed. Look whether its weights were loaded, and train it."
+            )
+        if not total < float("inf"):
             raise NotFiniteError(
                 f"The widths are measured on gradients with the squared norm {total}. It is not finite in the layers "
                 f"{[name for name, norm in norms.items() if not norm < float('inf')]}."
