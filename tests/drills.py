@@ -59,7 +59,7 @@ COMMANDS = {
     "bank build": (NEEDED[3].replace("--out bank", "--out new"), ("new",)),
     "evaluate deletion": ("evaluate deletion scores-bank/trak --bank bank --top 3 --count 2", ("bank",)),
     "credit compute": (
-        "credit compute run data --unit-column label --coalitions 24 --pictures 2 --steps 2 --out new",
+        "credit compute run data --unit-column label --coalitions 24 --pictures 6 --steps 2 --out new",
         ("new",),
     ),
 }
