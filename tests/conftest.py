@@ -1,5 +1,6 @@
 import contextlib
 import os
+import runpy
 import shutil
 import signal
 import subprocess
@@ -28,6 +29,14 @@ TINY = Config(
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread():
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def stable_diffusion(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of a small Stable Diffusion pipeline; only to be read. See `pipelines.py`."""
+    pipelines = runpy.run_path(str(Path(__file__).parent / "pipelines.py"))
+    folder: Path = pipelines["stable_diffusion"](tmp_path_factory.mktemp("pipeline") / "sd")
+    return folder
 
 
 @pytest.fixture(scope="session")

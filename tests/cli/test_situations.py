@@ -165,3 +165,15 @@ def test_a_long_command_ends_well_on_an_ascii_console_with_a_closed_pipe(place, 
         errors = process.stderr.read().decode("ascii")
     assert (process.wait(), "Traceback" in errors) == (0, False), errors
     assert units_of("scores/tangent")
+
+
+def test_files_that_are_no_images_are_told_of_data_and_of_queries(whence, run, place):
+    Path("queries").mkdir()
+    Image.open("data/00.png").save("queries/a.png")
+    Path("queries/b.doc").write_text("x")
+    Path("data/notes.doc").write_text("x")
+    told = whence("attribute", run, "data", "--queries", "queries", "--draws", 8, "--width", 64, "--out", "scores").out
+    assert "Note: " in told
+    assert "notes.doc" in told
+    assert "Note on the queries: " in told
+    assert "b.doc" in told

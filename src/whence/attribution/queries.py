@@ -77,7 +77,7 @@ def read_queries(
     if ((path / MANIFEST).exists() or Path(f"{source}.part").exists()) and kind_of(path) != "dataset":
         return _of_samples(samples := Samples.open(path), _fitted(samples.pictures, model, source))
     data = load(source, resolution=resolution, grey=grey)
-    return Examples(data.ids, _fitted(data.images(range(len(data))), model, source))
+    return Examples(data.ids, _fitted(data.images(range(len(data))), model, source), notes=data.notes)
 
 
 def _ensemble_queries(ensemble: Ensemble, source: str, sampler: SamplerConfig | None, engine: Engine) -> Examples:
@@ -92,7 +92,8 @@ def _ensemble_queries(ensemble: Ensemble, source: str, sampler: SamplerConfig | 
         return Examples(tuple(ids), torch.stack([samples.pictures[index] for samples, index in places]))
     channels, height, width = ensemble.reference_model.size
     data = load(source, resolution=height if height == width else None, grey=channels == 1)
-    return Examples(data.ids, _fitted(data.images(range(len(data))), ensemble.reference_model, source))
+    pictures = _fitted(data.images(range(len(data))), ensemble.reference_model, source)
+    return Examples(data.ids, pictures, notes=data.notes)
 
 
 def _of_samples(samples: Samples, pictures: Tensor) -> Examples:

@@ -119,6 +119,7 @@ def attribute(
     target = Target.mean([model, *(also or [])])
     target.require_data(images)
     examples = target.queries(queries, method=sampler, steps=sampler_steps, resolution=resolution, grey=grey)
+    show_notes(examples.notes, of="the queries")
     if examples.origin is not None and target.model.process.not_followed:
         drawn = f"{examples.origin.sampler.method.upper()} in {examples.origin.sampler.steps} steps"
         others = ", ".join(target.model.process.not_followed)

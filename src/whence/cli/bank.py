@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import whence
-from whence.cli.data import load_data
+from whence.cli.data import load_beside, load_data
 from whence.cli.options import CONFIG, DATA, GREY, PLAN, RESOLUTION, SPLIT, STEPS, WORKERS
 from whence.cli.show import say, show_cost, show_work
 from whence.errors import ArtefactError, ConfigError, DataError, SplitError
@@ -150,12 +150,12 @@ def held_out_pictures(
     from whence.data.load import name_and_split
 
     if held_out is not None:
-        return whence.load(held_out, resolution=resolution, grey=grey)
+        return load_beside(held_out, resolution=resolution, grey=grey)
     name, used = name_and_split(data, split)
     for other in ("test", "validation"):
         if other != used:
             with suppress(SplitError):
-                return whence.load(name, split=other, resolution=resolution, grey=grey)
+                return load_beside(name, split=other, resolution=resolution, grey=grey)
     return None
 
 

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import whence
+from whence.cli.data import load_beside
 from whence.cli.show import say, show_cost, show_notes, show_work
 from whence.errors import ConfigError
 
 if TYPE_CHECKING:
+    from whence.attribution.target import Target
     from whence.credit.estimators import Estimator
 
 #: Contributors that are shown of each behaviour, and behaviours.
@@ -49,6 +51,12 @@ class CreditOptions:
         data = load_contributed(self.data, columns or self.columns, split=self.split, **self.size)
         show_notes(data.notes)
         return data
+
+    def read_queries(self, target: Target) -> whence.Examples:
+        """Return the pictures that are asked about."""
+        queries = target.queries(str(self.queries), **self.size, **self.drawing)
+        show_notes(queries.notes, of="the queries")
+        return queries
 
     @property
     def size(self) -> dict[str, Any]:
@@ -88,7 +96,7 @@ def compute_from_ensemble(options: CreditOptions, draws: int) -> None:
         contributors = whence.Contributors.of_source(options.source, data.ids, data.units)
     if options.queries is None:
         raise ConfigError("Exact losses are of pictures: name them with --queries, such as sample:16 or 0/3.")
-    queries = target.queries(options.queries, **options.size, **options.drawing)
+    queries = options.read_queries(target)
     with show_work("exact losses", options.workers) as engine:
         credit = whence.credit_of_ensemble(
             ensemble, contributors, queries.values, queries.ids, draws=draws, engine=engine
@@ -122,8 +130,8 @@ def compute_from_run(
     target.require_data(data)
     contributors = whence.Contributors.of_data(data)
     methods = [_estimator(name, data, contributors, options, clusters) for name in estimators]
-    unseen = whence.load(held_out, **options.size) if held_out else None
-    queries = target.queries(options.queries, **options.size, **options.drawing) if options.queries else None
+    unseen = load_beside(held_out, **options.size) if held_out else None
+    queries = options.read_queries(target) if options.queries else None
     if queries and queries.origin:
         settings = settings.model_copy(update={"sampler": queries.origin.sampler})
     else:

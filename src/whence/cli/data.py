@@ -17,3 +17,10 @@ def load_data(data: str, out: Path, **options: Any) -> whence.Dataset:
     dataset = whence.load(data, **options)
     show_notes(dataset.notes)
     return dataset
+
+
+def load_beside(data: str | Path, **options: Any) -> whence.Dataset:
+    """Read further data of a command, such as held-out images, and print the notes on them."""
+    dataset = whence.load(data, **options)
+    show_notes(dataset.notes, of=str(data))
+    return dataset

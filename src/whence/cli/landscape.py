@@ -10,7 +10,7 @@ import typer
 
 import whence
 from whence.cli.options import PLAN, RUN, SAMPLES, WORKERS
-from whence.cli.show import say, show_cost, show_work
+from whence.cli.show import say, show_cost, show_notes, show_work
 
 if TYPE_CHECKING:
     from whence.ensemble.landscape import BinaryLandscape
@@ -57,6 +57,7 @@ def losses(
     if together:
         ensemble.codebook.survivors(together)  # Refused now rather than after all is measured.
     examples = whence.read_queries(ensemble, queries)
+    show_notes(examples.notes, of="the queries")
     names, pictures = examples.ids, examples.values
     check_queries(ensemble, pictures, names, draws)
     if plan:

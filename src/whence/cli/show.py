@@ -37,10 +37,10 @@ def show_paragraph(text: str) -> None:
     say(fill(" ".join(text.split()), 100))
 
 
-def show_notes(notes: Sequence[str]) -> None:
-    """Print the notes on a data set."""
+def show_notes(notes: Sequence[str], of: str | None = None) -> None:
+    """Print the notes on the data of a command, or on other pictures that `of` names."""
     for note in notes:
-        say(f"Note: {note}")
+        say(f"Note on {of}: {note}" if of else f"Note: {note}")
 
 
 def show_cost(cost: Cost, place: Path) -> None:

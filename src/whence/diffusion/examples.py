@@ -44,6 +44,7 @@ class Examples:
         values: uint8 pixels, or float32 pictures in [-1, 1] or latents, [N, C, H, W].
         conditions: Further arguments of the network by name, [N, ...] each.
         origin: How queries were drawn, if known; no part of the fingerprint, and not written to disk.
+        notes: What reading the pictures left out or changed; as `origin`.
 
     Raises:
         DataError: There are no examples, two have the same id, a tensor has another number of rows, or values are
@@ -59,6 +60,7 @@ class Examples:
     values: Tensor
     conditions: Mapping[str, Tensor] = field(default_factory=dict)
     origin: Origin | None = None
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.ids:
@@ -98,13 +100,13 @@ class Examples:
     def block(self, rows: range) -> Examples:
         """Return the examples of consecutive rows."""
         values = self.values[rows.start : rows.stop]
-        return Examples(self.ids[rows.start : rows.stop], values, self.conditions_of(rows), self.origin)
+        return Examples(self.ids[rows.start : rows.stop], values, self.conditions_of(rows), self.origin, self.notes)
 
     def sorted(self) -> Examples:
         """Return the examples in the order of their ids, on which batches depend."""
         rows = torch.tensor(sorted(range(len(self)), key=self.ids.__getitem__))
         ids = tuple(self.ids[n] for n in rows.tolist())
-        return Examples(ids, self.values[rows], self.conditions_of(rows), self.origin)
+        return Examples(ids, self.values[rows], self.conditions_of(rows), self.origin, self.notes)
 
     def require_finite(self) -> None:
         """Check that no value is NaN or infinite; the message names the example."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import whence
+from whence.cli.data import load_beside
 from whence.cli.options import LABELLED_DATA, SCORES, UNIT_COLUMN
 from whence.cli.show import say, show_paragraph, show_sizes, show_statistics
 from whence.errors import DataError
@@ -222,5 +223,5 @@ def _units_of(names: Sequence[str], data: str, unit_column: str | None, noun: st
 @cache
 def _read_units(data: str, unit_column: str | None) -> dict[str, tuple[str, ...]]:
     """Units of a data set by id."""
-    images = whence.load(data, unit_column=unit_column)
+    images = load_beside(data, unit_column=unit_column)
     return dict(zip(images.ids, images.units, strict=True))

@@ -1,0 +1,89 @@
+"""Small pipelines of diffusers with random weights, made from configurations."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+
+def tokenizer(length: int = 16) -> Any:
+    """A CLIP tokenizer whose tokens are single letters."""
+    from transformers import CLIPTokenizer
+
+    letters = [chr(code) for code in range(ord("!"), ord("~") + 1)]
+    tokens = [*letters, *(f"{letter}</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
+    with tempfile.TemporaryDirectory() as folder:
+        vocabulary, merges = Path(folder, "vocab.json"), Path(folder, "merges.txt")
+        vocabulary.write_text(json.dumps({token: n for n, token in enumerate(tokens)}))
+        merges.write_text("#version: 0.2\n")
+        return CLIPTokenizer(str(vocabulary), str(merges), model_max_length=length)
+
+
+def text_encoder(words: Any) -> Any:
+    """A CLIP text encoder of 16 features for a tokenizer."""
+    from transformers import CLIPTextConfig, CLIPTextModel
+
+    size = len(words)
+    config = CLIPTextConfig(
+        vocab_size=size,
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        max_position_embeddings=words.model_max_length,
+        bos_token_id=size - 2,
+        eos_token_id=size - 1,
+        pad_token_id=size - 1,
+    )
+    return CLIPTextModel(config)
+
+
+def stable_diffusion(folder: Path, prediction: str = "epsilon", seed: int = 0) -> Path:
+    """A Stable Diffusion pipeline that draws 16x16 pictures from latents of 4x8x8; 52k parameters in its network."""
+    from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        words = tokenizer()
+        network = UNet2DConditionModel(
+            sample_size=8,
+            down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+            up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+            block_out_channels=(8, 16),
+            layers_per_block=1,
+            cross_attention_dim=16,
+            attention_head_dim=2,
+            norm_num_groups=4,
+        )
+        autoencoder = AutoencoderKL(
+            sample_size=16,
+            block_out_channels=(8, 8),
+            down_block_types=("DownEncoderBlock2D",) * 2,
+            up_block_types=("UpDecoderBlock2D",) * 2,
+            norm_num_groups=4,
+        )
+        scheduler = DDIMScheduler(
+            beta_start=0.00085,
+            beta_end=0.012,
+            beta_schedule="scaled_linear",
+            clip_sample=False,
+            set_alpha_to_one=False,
+            steps_offset=1,
+            prediction_type=prediction,
+        )
+        pipeline = StableDiffusionPipeline(
+            vae=autoencoder,
+            text_encoder=text_encoder(words),
+            tokenizer=words,
+            unet=network,
+            scheduler=scheduler,
+            safety_checker=None,
+            feature_extractor=None,
+            requires_safety_checker=False,
+        )
+    pipeline.save_pretrained(folder)
+    return folder
