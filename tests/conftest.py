@@ -31,12 +31,26 @@ def _one_thread():
     torch.set_num_threads(1)
 
 
+PIPELINES = runpy.run_path(str(Path(__file__).parent / "pipelines.py"))
+
+
 @pytest.fixture(scope="session")
 def stable_diffusion(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of a small Stable Diffusion pipeline; only to be read. See `pipelines.py`."""
-    pipelines = runpy.run_path(str(Path(__file__).parent / "pipelines.py"))
-    folder: Path = pipelines["stable_diffusion"](tmp_path_factory.mktemp("pipeline") / "sd")
+    folder: Path = PIPELINES["stable_diffusion"](tmp_path_factory.mktemp("pipeline") / "sd")
     return folder
+
+
+@pytest.fixture(scope="session")
+def latent_diffusion_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Makes the folder of a small pipeline of latent diffusion, over an autoencoder of the kind ``vq`` or ``kl``."""
+    return lambda kind: PIPELINES["latent_diffusion"](tmp_path_factory.mktemp("pipeline") / kind, kind)
+
+
+@pytest.fixture(scope="session")
+def latent_diffusion(latent_diffusion_folder: Callable[[str], Path]) -> Path:
+    """The folder of a small pipeline of latent diffusion; only to be read."""
+    return latent_diffusion_folder("kl")
 
 
 @pytest.fixture(scope="session")

@@ -87,3 +87,31 @@ def stable_diffusion(folder: Path, prediction: str = "epsilon", seed: int = 0) -
         )
     pipeline.save_pretrained(folder)
     return folder
+
+
+def latent_diffusion(folder: Path, kind: str, seed: int = 0) -> Path:
+    """A pipeline of latent diffusion without conditions, over an autoencoder of the kind ``vq`` or ``kl``."""
+    from diffusers import AutoencoderKL, DDIMScheduler, LDMPipeline, UNet2DModel, VQModel
+
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        network = UNet2DModel(
+            sample_size=8,
+            in_channels=3,
+            out_channels=3,
+            down_block_types=("DownBlock2D", "AttnDownBlock2D"),
+            up_block_types=("AttnUpBlock2D", "UpBlock2D"),
+            block_out_channels=(8, 16),
+            layers_per_block=1,
+            attention_head_dim=8,
+            norm_num_groups=4,
+        )
+        parts = {"block_out_channels": (8, 8), "latent_channels": 3, "norm_num_groups": 4, "sample_size": 16}
+        blocks = {"down_block_types": ("DownEncoderBlock2D",) * 2, "up_block_types": ("UpDecoderBlock2D",) * 2}
+        if kind == "vq":
+            autoencoder = VQModel(**parts, **blocks, num_vq_embeddings=32)
+        else:
+            autoencoder = AutoencoderKL(**parts, **blocks)
+        scheduler = DDIMScheduler(clip_sample=False, steps_offset=1)
+    LDMPipeline(vqvae=autoencoder, unet=network, scheduler=scheduler).save_pretrained(folder)
+    return folder

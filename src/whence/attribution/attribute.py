@@ -80,7 +80,8 @@ def attribute(
         True
     """
     data = load(str(data)) if isinstance(data, str | Path) else data
-    request = AttributionRequest.of(model, data, queries, method, config, parameters)
+    encoding = Path(out) / "encoding" if out else None
+    request = AttributionRequest.of(model, data, queries, method, config, parameters, encoding)
     with tempfile.TemporaryDirectory() as scratch:
         folder = ScoresFolder(Path(out or scratch), request)
         folder.claim()

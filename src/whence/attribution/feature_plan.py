@@ -7,13 +7,12 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from whence.attribution.method import Method
+from whence.attribution.queries import predicted_queries
 from whence.attribution.request import AttributionRequest
 from whence.attribution.target import WeightedCheckpoint
 from whence.diffusion.checkpoint import Checkpoint, LoadedCheckpoint
 from whence.diffusion.draws import Draws
 from whence.diffusion.examples import Examples
-from whence.diffusion.sampling import predicted_clean
-from whence.errors import ConfigError
 from whence.gradients.draw_sources import DrawSource, OwnDraws, TrajectoryDraws
 from whence.gradients.features import Feature
 from whence.scores.jackknife import GROUPS
@@ -56,15 +55,9 @@ class Trajectory:
     @classmethod
     def of(cls, request: AttributionRequest) -> Trajectory:
         """Return the trajectories of the queries of a request, which are drawn again."""
-        queries = request.queries
-        if queries.origin is None or not queries.origin.drawn:
-            raise ConfigError(
-                "Journey-TRAK explains the way to a picture, so the model must have drawn the queries itself: give "
-                "--queries sample:COUNT, or leave this method out."
-            )
-        timesteps, clean = predicted_clean(request.target.model, queries.origin.sampler, queries.ids)
-        names = tuple(f"{name}@{t}" for t in timesteps for name in queries.ids)
-        return cls(tuple(timesteps), Examples(names, clean.flatten(0, 1)))
+        timesteps, clean, conditions = predicted_queries(request.target.model, request.queries)
+        names = tuple(f"{name}@{t}" for t in timesteps for name in request.queries.ids)
+        return cls(tuple(timesteps), Examples(names, clean.flatten(0, 1), conditions))
 
 
 @dataclass(frozen=True)

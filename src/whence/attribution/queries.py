@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from whence import artefacts
 from whence.artefacts import MANIFEST
 from whence.config import SamplerConfig
 from whence.data import load
 from whence.data.load import kind_of
-from whence.diffusion.examples import Examples, Origin
+from whence.diffusion.encoding import Encoders
+from whence.diffusion.examples import Examples, Origin, Repeated
 from whence.diffusion.model import DiffusionModel
-from whence.diffusion.sampling import draw_pictures
+from whence.diffusion.prompts import Prompts
+from whence.diffusion.sampling import Guidance, draw_pictures, predicted_clean
 from whence.engine import DEFAULT, Engine
 from whence.ensemble.model import Ensemble
 from whence.ensemble.sampling import Samples, expand_names, find_sample, sample
@@ -29,6 +34,7 @@ def read_queries(
     source: str,
     *,
     sampler: SamplerConfig | None = None,
+    prompts: Prompts | None = None,
     resolution: int | None = None,
     grey: bool = False,
     engine: Engine = DEFAULT,
@@ -43,6 +49,7 @@ def read_queries(
             SEED/FIRST-LAST of pictures that it has drawn.
         sampler: How to draw; default DDIM of 50 steps, or as many as there are timesteps, and the settings of an
             ensemble.
+        prompts: What ``sample:COUNT`` is drawn from, by a model of text; default the empty prompt.
         resolution: Crop the central square of pictures that are read and scale it to this height and width. The
             pictures for an ensemble always get its own size, and become grey if it is grey.
         grey: Turn pictures that are read into one channel, even where there are colours.
@@ -71,13 +78,90 @@ def read_queries(
     if source.startswith(SAMPLE):
         seed, count = parse_sample_source(source)
         sampler = sampler or SamplerConfig(method="ddim", steps=min(50, model.process.timesteps))
-        ids = tuple(f"{seed}/{index}" for index in range(count))
-        return Examples(ids, draw_pictures(model, sampler, ids, engine), origin=Origin(sampler, drawn=True))
+        return draw_queries(model, tuple(f"{seed}/{index}" for index in range(count)), sampler, prompts, engine)
+    if prompts is not None:
+        raise ConfigError(f"Prompts are for pictures that are drawn, sample:COUNT; {source} is read.")
     path = Path(source)
     if ((path / MANIFEST).exists() or Path(f"{source}.part").exists()) and kind_of(path) != "dataset":
         return _of_samples(samples := Samples.open(path), _fitted(samples.pictures, model, source))
     data = load(source, resolution=resolution, grey=grey)
-    return Examples(data.ids, _fitted(data.images(range(len(data))), model, source), notes=data.notes)
+    encoders = Encoders.of(model)
+    if encoders.are_plain:
+        return Examples(data.ids, _fitted(data.images(range(len(data))), model, source), notes=data.notes)
+    _fitted(data.images(range(1)).expand(1, 3, -1, -1), model, source)
+    examples = encoders.encode(data)
+    captions = tuple(caption or "" for caption in data.captions) if model.text else ()
+    notes, pictures = (*data.notes, *examples.notes), artefacts.to_tensor(data.pixels)
+    return replace(examples, notes=notes, pictures=pictures, captions=captions)
+
+
+def draw_queries(
+    model: DiffusionModel,
+    ids: tuple[str, ...],
+    sampler: SamplerConfig,
+    prompts: Prompts | None = None,
+    engine: Engine = DEFAULT,
+) -> Examples:
+    """Return pictures SEED/INDEX that a model draws now, from prompts if it is a model of text.
+
+    The queries have the conditions of their own prompts; guidance is for drawing alone.
+
+    Raises:
+        ConfigError: There are prompts, and the model takes no text.
+    """
+    encoders = Encoders.of(model)
+    if prompts is not None and model.text is None:
+        raise ConfigError(f"There are prompts, and the {type(model.network).__name__} takes no text. Leave them out.")
+    notes: tuple[str, ...] = ()
+    if model.text is not None and prompts is None:
+        prompts, notes = (
+            Prompts(guidance=1.0),
+            ("No prompts were given; the pictures are drawn from the empty prompt.",),
+        )
+    conditions, guidance = _guided(encoders, prompts, ids)
+    x = draw_pictures(model, sampler, ids, engine, conditions=_rows(conditions), guidance=guidance)
+    pictures = None if encoders.draws_pixels else torch.from_numpy(model.codec.decode(x))
+    origin = Origin(sampler, drawn=True, prompts=prompts)
+    return Examples(ids, x, conditions, origin, notes, pictures, prompts.of(ids) if prompts else ())
+
+
+def predicted_queries(
+    model: DiffusionModel, queries: Examples
+) -> tuple[list[int], Tensor, dict[str, Tensor | Repeated]]:
+    """Return t of each step that drew the queries, its x̂0 [S, Q, C, H, W], and the conditions of all of them [S Q].
+
+    Raises:
+        ConfigError: The model did not draw the queries.
+    """
+    origin = queries.origin
+    if origin is None or not origin.drawn:
+        raise ConfigError(
+            "Journey-TRAK explains the way to a picture, so the model must have drawn the queries itself: give "
+            "--queries sample:COUNT, or leave this method out."
+        )
+    conditions, guidance = _guided(Encoders.of(model), origin.prompts, queries.ids)
+    timesteps, clean = predicted_clean(
+        model, origin.sampler, queries.ids, conditions=_rows(conditions), guidance=guidance
+    )
+    every = torch.arange(len(queries)).repeat(len(timesteps))
+    return timesteps, clean, {name: condition.select(every) for name, condition in conditions.items()}
+
+
+def _guided(
+    encoders: Encoders, prompts: Prompts | None, ids: Sequence[str]
+) -> tuple[dict[str, Repeated], Guidance | None]:
+    """Return the conditions of pictures that are drawn from prompts, and how they are guided."""
+    if prompts is None:
+        return {}, None
+    guidance = None
+    if prompts.guidance != 1:
+        guidance = Guidance(prompts.guidance, _rows(encoders.conditions([prompts.negative] * len(ids))))
+    return encoders.conditions(prompts.of(ids)), guidance
+
+
+def _rows(conditions: Mapping[str, Repeated]) -> dict[str, Tensor]:
+    """Return conditions with a row for each picture."""
+    return {name: condition[range(len(condition))] for name, condition in conditions.items()}
 
 
 def _ensemble_queries(ensemble: Ensemble, source: str, sampler: SamplerConfig | None, engine: Engine) -> Examples:
@@ -101,8 +185,9 @@ def _of_samples(samples: Samples, pictures: Tensor) -> Examples:
 
 
 def _require_pictures(model: DiffusionModel) -> None:
-    """Refuse a model of latents or of something else than pictures."""
-    if len(model.size) != 3 or model.size[0] not in (1, 3):
+    """Refuse a model of something else than pictures or latents of an autoencoder."""
+    size = model.codec.picture_size(model.size)
+    if len(size) != 3 or size[0] not in (1, 3):
         raise ModelError(
             f"Queries are pictures of 1 or 3 channels; the model's examples have the shape {model.size}. "
             "Make Examples of your own tensors in Python."
@@ -121,8 +206,8 @@ def parse_sample_source(source: str) -> tuple[int, int]:
 
 
 def _fitted(pictures: Tensor, model: DiffusionModel, source: str) -> Tensor:
-    """Return pictures in the model's size [Q, C, H, W]; grey in three channels for a model of colours."""
-    channels, height, width = model.size
+    """Return pictures in the size of the model's [Q, C, H, W]; grey in three channels for a model of colours."""
+    channels, height, width = expected = model.codec.picture_size(model.size)
     if pictures.shape[2:] == (height, width) and (pictures.shape[1] in (1, channels)):
         return pictures.expand(-1, channels, -1, -1).contiguous()
     ways = []
@@ -133,7 +218,7 @@ def _fitted(pictures: Tensor, model: DiffusionModel, source: str) -> Tensor:
         ways.append("--grey")
     advice = f" Pass {' and '.join(ways)}." if ways else ""
     raise DataError(
-        f"The queries in {source} are {_size(*pictures.shape[1:])}, the model's pictures {_size(*model.size)}.{advice}"
+        f"The queries in {source} are {_size(*pictures.shape[1:])}, the model's pictures {_size(*expected)}.{advice}"
     )
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
 import torch
 from pydantic import Field
+from torch import Tensor
 
+from whence import artefacts
 from whence.attribution.method import Method
 from whence.attribution.methods import METHODS
 from whence.attribution.methods import method as method_of
@@ -81,12 +83,16 @@ class AttributionRequest:
         method: str | Method | Sequence[str | Method],
         config: AttributionConfig | None = None,
         parameters: str | None = None,
+        encoding: Path | None = None,
     ) -> AttributionRequest:
-        """Return a request. `attribute` describes the arguments and the errors."""
+        """Return a request. `attribute` describes the arguments and the errors.
+
+        `encoding` is the folder that keeps the latents and embedded captions of the data, where the model needs them.
+        """
         target = model if isinstance(model, Target) else Target.open(model)
         if isinstance(data, Dataset):
             target.require_data(data)
-        examples = Examples.of(data) if isinstance(data, Dataset) else data
+        examples = target.encoders.encode(data, encoding) if isinstance(data, Dataset) else data
         units = data.units if isinstance(data, Dataset) else tuple((name,) for name in data.ids)
         names = dict.fromkeys([method] if isinstance(method, str | Method) else method)
         similarities = tuple(n for n in names if isinstance(n, str) and n not in METHODS and is_similarity(n))
@@ -95,7 +101,7 @@ class AttributionRequest:
         if isinstance(queries, str):
             queries = target.queries(queries)
         elif isinstance(queries, Dataset):
-            queries = Examples(queries.ids, queries.images(range(len(queries))))
+            queries = _of_data(target, queries)
         images = data if isinstance(data, Dataset) else None
         config = config or AttributionConfig()
         request = cls(target, images, examples, units, queries, methods, similarities, config, parameters)
@@ -118,6 +124,10 @@ class AttributionRequest:
             )
         for examples in (self.examples, self.queries):
             examples.require_finite()
+        if self.similarities and not self.target.encoders.draws_pixels and self.queries.pictures is None:
+            raise ConfigError(
+                f"{self.similarities[0]} compares pictures; give the queries as pictures, not as latents."
+            )
         if self.similarities and self.data is None:
             raise ConfigError(f"{self.similarities[0]} compares pictures; give the training images as a Dataset.")
 
@@ -125,8 +135,20 @@ class AttributionRequest:
         """Compute the scores of the methods that compare pictures alone, by name."""
         if self.data is None:
             return {}
-        pictures = self.queries.x(range(len(self.queries)))
+        pictures = self.query_pictures.x(range(len(self.queries)))
         return {name: attributor(name, self.data)(pictures, self.queries.ids) for name in self.similarities}
+
+    @property
+    def training_pictures(self) -> Tensor | None:
+        """The training images, uint8 [N, C, H, W]; None where there are no pictures of 1 or 3 channels."""
+        pixels = self.examples.values if self.data is None else artefacts.to_tensor(self.data.pixels)
+        return pixels if pixels.dtype == torch.uint8 and pixels.shape[1] in (1, 3) else None
+
+    @property
+    def query_pictures(self) -> Examples:
+        """The queries as pictures, without conditions."""
+        values = self.queries.values if self.queries.pictures is None else self.queries.pictures
+        return Examples(self.queries.ids, values)
 
     @cached_property
     def inputs(self) -> dict[str, str]:
@@ -145,3 +167,10 @@ def _require_distinct(names: Sequence[str]) -> None:
     repeated = [name for name in dict.fromkeys(names) if names.count(name) > 1]
     if repeated:
         raise ConfigError(f"Two methods are called {repeated[0]!r}; give yours another name.")
+
+
+def _of_data(target: Target, queries: Dataset) -> Examples:
+    """Return the pictures of a data set as queries."""
+    if target.encoders.are_plain:
+        return Examples(queries.ids, queries.images(range(len(queries))))
+    return replace(target.encoders.encode(queries), pictures=artefacts.to_tensor(queries.pixels))

@@ -28,7 +28,7 @@ from whence.gradients.features import Feature
 from whence.scores.scores import Scores
 
 #: What an attribution may have left in a folder before its request is written.
-KNOWN = {"features", "pictures", "request.part", "norms.parquet", "report.html"}
+KNOWN = {"encoding", "features", "pictures", "request.part", "norms.parquet", "report.html"}
 #: Number of pairs of example and draw that are kept for each readout.
 PAIRS = 20_000
 #: Columns of the table of norms.
@@ -96,12 +96,13 @@ class ScoresFolder:
         for name, scores in results.items():
             scores.write(self.path / self.name_of(name), request.inputs, self._settings(name), renew=True)
         self._renew_units()
-        if request.examples.values.dtype != torch.uint8 or request.examples.values.shape[1] not in (1, 3):
+        pictures, queries = request.training_pictures, request.query_pictures
+        if pictures is None:
             return
         rows = extreme_examples(Scores.read(path) for path in artefacts.of_kind(self.path, "scores"))
-        images = Examples(tuple(request.examples.ids[n] for n in rows), request.examples.values[rows])
+        images = Examples(tuple(request.examples.ids[n] for n in rows), pictures[rows])
         data = f"{len(request.units):,} images, fingerprint {request.examples.fingerprint[:12]}"
-        Pictures(request.queries, images, tuple(request.units[n] for n in rows)).write(
+        Pictures(queries, images, tuple(request.units[n] for n in rows)).write(
             self.path / "pictures", request.inputs, {"model": request.target.name, "data": data, **self._drawing()}
         )
 
@@ -111,7 +112,8 @@ class ScoresFolder:
         if origin is None or not origin.drawn:
             return {}
         not_followed = list(self.request.target.model.process.not_followed)
-        return {"sampler": origin.sampler.record(), "not followed": not_followed}
+        prompts = {} if origin.prompts is None else {"prompts": origin.prompts.record()}
+        return {"sampler": origin.sampler.record(), "not followed": not_followed, **prompts}
 
     def _renew_units(self) -> None:
         """Write scores of other methods in the folder again where the units of their examples changed."""

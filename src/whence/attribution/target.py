@@ -17,8 +17,10 @@ from whence.config import Config, SamplerConfig, read_config
 from whence.data import Dataset
 from whence.diffusion.checkpoint import Checkpoint, LoadedCheckpoint
 from whence.diffusion.draws import Draws
+from whence.diffusion.encoding import Encoders
 from whence.diffusion.examples import Examples
 from whence.diffusion.model import DiffusionModel, fingerprint
+from whence.diffusion.prompts import Prompts
 from whence.diffusion.record import Record
 from whence.ensemble.model import Ensemble, member_path
 from whence.errors import ArtefactError, ConfigError, MismatchError
@@ -97,6 +99,11 @@ class Target:
         return fingerprints[0] if len(fingerprints) == 1 else artefacts.digest(fingerprints)
 
     @cached_property
+    def encoders(self) -> Encoders:
+        """The codec and the text encoder, without a network."""
+        return Encoders.of(self.runs[0])
+
+    @cached_property
     def model(self) -> DiffusionModel:
         """The first model, for what all models share: process and size."""
         first = self.runs[0]
@@ -108,6 +115,7 @@ class Target:
         *,
         method: Literal["ddpm", "ddim"] | None = None,
         steps: int | None = None,
+        prompts: Prompts | None = None,
         resolution: int | None = None,
         grey: bool = False,
     ) -> Examples:
@@ -117,7 +125,7 @@ class Target:
         """
         model = self.model if self.ensemble is None else self.ensemble
         sampler = Config(sampler=self.sampler).updated("sampler", method=method, steps=steps).sampler
-        return read_queries(model, source, sampler=sampler, resolution=resolution, grey=grey)
+        return read_queries(model, source, sampler=sampler, prompts=prompts, resolution=resolution, grey=grey)
 
     @cached_property
     def sampler(self) -> SamplerConfig:

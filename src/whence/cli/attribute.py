@@ -9,7 +9,21 @@ import typer
 
 import whence
 from whence.cli.data import load_data
-from whence.cli.options import DATA, GREY, PLAN, RESOLUTION, SAMPLER, SAMPLER_STEPS, SPLIT, UNIT_COLUMN, WORKERS
+from whence.cli.options import (
+    DATA,
+    GREY,
+    GUIDANCE,
+    NEGATIVE_PROMPT,
+    PLAN,
+    PROMPT,
+    PROMPTS,
+    RESOLUTION,
+    SAMPLER,
+    SAMPLER_STEPS,
+    SPLIT,
+    UNIT_COLUMN,
+    WORKERS,
+)
 from whence.cli.show import progress, say, show_cost, show_notes
 from whence.errors import ArtefactError
 
@@ -73,6 +87,10 @@ ALSO = Annotated[
 STORE = Annotated[
     Path | None, typer.Option(help="Folder for features, to share them among several OUT; default OUT/features.")
 ]
+PARAMETERS = Annotated[
+    str | None,
+    typer.Option(help="Differentiate only layers whose names contain this regular expression, like 'attn2'."),
+]
 HALF = Annotated[bool, typer.Option("--half", help="Keep features in half precision; they can't be extended.")]
 BFLOAT16 = Annotated[bool, typer.Option("--bfloat16", help="Run the network in bfloat16, which pays on GPUs.")]
 
@@ -97,6 +115,11 @@ def attribute(
     grey: GREY = False,
     sampler: SAMPLER = None,
     sampler_steps: SAMPLER_STEPS = None,
+    prompts: PROMPTS = None,
+    prompt: PROMPT = None,
+    negative_prompt: NEGATIVE_PROMPT = None,
+    guidance: GUIDANCE = None,
+    parameters: PARAMETERS = None,
     workers: WORKERS = None,
     plan: PLAN = False,
 ) -> None:
@@ -110,6 +133,7 @@ def attribute(
     """
     from whence.attribution.request import AttributionRequest
     from whence.attribution.target import Target
+    from whence.diffusion.prompts import Prompts
 
     settings: dict[str, Any] = {"draws": draws, "damping": damping, "seed": seed, "autocast": bfloat16}
     settings["compression"] = {} if width is None else {"width": width}
@@ -118,19 +142,32 @@ def attribute(
     images = load_data(data, out, split=split, unit_column=unit_column, resolution=resolution, grey=grey)
     target = Target.mean([model, *(also or [])])
     target.require_data(images)
-    examples = target.queries(queries, method=sampler, steps=sampler_steps, resolution=resolution, grey=grey)
+    texts = Prompts.read(prompts, prompt or (), negative_prompt, guidance)
+    show_notes(target.encoders.encode(images, out / "encoding").notes, of="the training images")
+    examples = target.queries(
+        queries, method=sampler, steps=sampler_steps, prompts=texts, resolution=resolution, grey=grey
+    )
     show_notes(examples.notes, of="the queries")
     if examples.origin is not None and target.model.process.not_followed:
         drawn = f"{examples.origin.sampler.method.upper()} in {examples.origin.sampler.steps} steps"
         others = ", ".join(target.model.process.not_followed)
         show_notes([f"Pictures are drawn by {drawn}, which does not follow the model's scheduler in: {others}."])
     if plan:
-        request = AttributionRequest.of(target, images, examples, method, config)
+        request = AttributionRequest.of(target, images, examples, method, config, parameters, out / "encoding")
         return show_cost(_planned(request, out, store, workers), out)
     with progress("gradients") as report, progress("scores") as scored:
         engine = whence.Engine(workers, report)
         results = whence.attribute(
-            target, images, examples, method, config=config, out=out, store=store, engine=engine, scored=scored
+            target,
+            images,
+            examples,
+            method,
+            config=config,
+            out=out,
+            store=store,
+            parameters=parameters,
+            engine=engine,
+            scored=scored,
         )
     for name, scores in results.items():
         say(f"{name}: {len(scores.queries)} queries, {len(scores.examples):,} training images")

@@ -39,6 +39,15 @@ SAMPLER_STEPS = Annotated[
     int | None,
     typer.Option(min=1, help="Denoising steps of sample:COUNT; default the run's setting, or 50 or all timesteps."),
 ]
+PROMPTS = Annotated[Path | None, typer.Option(help="Text file with a prompt in each line, for sample:COUNT.")]
+PROMPT = Annotated[
+    list[str] | None, typer.Option(help="A prompt of sample:COUNT; repeated, pictures get them in turn.")
+]
+NEGATIVE_PROMPT = Annotated[str | None, typer.Option(help="What pictures are guided away from; default nothing.")]
+GUIDANCE = Annotated[
+    float | None,
+    typer.Option(help="Scale of classifier-free guidance of sample:COUNT; 1 is none; default 7.5. For drawing alone."),
+]
 SAMPLES = Annotated[list[str], typer.Option(help="SEED/INDEX or SEED/FIRST-LAST; may be repeated.")]
 SCORES = Annotated[
     list[Path], typer.Argument(help="What `whence attribute` wrote: OUT with its methods, or OUT/d-trak.")

@@ -1,4 +1,4 @@
-"""A codec: between pictures and what a network denoises."""
+"""A codec: between pictures and what a network denoises, which are pixels or the latents of an autoencoder."""
 
 from __future__ import annotations
 
@@ -13,6 +13,17 @@ from whence.images import from_pixels, to_pixels
 
 class Codec(Protocol):
     """Encodes pictures into what a network denoises, and decodes it."""
+
+    @property
+    def bound(self) -> float | None:
+        """Largest size of a value of a clean example; None if there is none."""
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) of what the encoding depends on beside the picture, or a name of it."""
+
+    def picture_size(self, size: tuple[int, ...]) -> tuple[int, ...]:
+        """Shape (C, H, W) of the pictures of examples of the shape `size`."""
 
     def encode(self, pixels: Tensor) -> Tensor:
         """Examples float32 [n, ...] of pictures uint8 [n, C, H, W]."""
@@ -30,6 +41,13 @@ class Pixels:
         >>> Pixels().decode(Pixels().encode(torch.tensor([0, 127, 255], dtype=torch.uint8))).tolist()
         [0, 127, 255]
     """
+
+    bound: float | None = 1.0
+    fingerprint: str = "pixels"
+
+    def picture_size(self, size: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape of the examples themselves."""
+        return size
 
     def encode(self, pixels: Tensor) -> Tensor:
         """X = pixel / 127.5 - 1, float32."""

@@ -15,9 +15,11 @@ from whence import artefacts
 from whence.config import SamplerConfig
 from whence.data import Dataset
 from whence.diffusion.codec import Pixels
+from whence.diffusion.prompts import Prompts
 from whence.errors import DataError, NotFiniteError
 
 KIND = "examples"
+_CONDITIONS, _ROWS = "conditions/", "rows/"
 _TENSORS = "examples.safetensors"
 
 
@@ -29,10 +31,39 @@ class Origin:
         sampler: Settings of the sampler.
         drawn: Whether the model that is explained drew them by itself, from the noise of their ids SEED/INDEX, so that
             `whence.diffusion.sampling.predicted_clean` can draw them again.
+        prompts: The prompts that they were drawn from; None for a model without text.
     """
 
     sampler: SamplerConfig
     drawn: bool
+    prompts: Prompts | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Repeated:
+    """A condition that few values of occur, such as embedded captions: each value is kept once.
+
+    Attributes:
+        values: The distinct values [D, ...].
+        rows: Which of them each example has, int64 [N].
+
+    Example:
+        >>> Repeated(torch.tensor([[1.0], [2.0]]), torch.tensor([1, 1, 0]))[[0, 2]].tolist()
+        [[2.0], [1.0]]
+    """
+
+    values: Tensor
+    rows: Tensor
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, rows: Tensor | Sequence[int] | np.ndarray) -> Tensor:
+        return self.values[self.rows[torch.as_tensor(rows)]]
+
+    def select(self, rows: Tensor) -> Repeated:
+        """The condition of some examples, without copies of its values."""
+        return Repeated(self.values, self.rows[rows])
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,9 +73,11 @@ class Examples:
     Attributes:
         ids: Their ids, N, all different.
         values: uint8 pixels, or float32 pictures in [-1, 1] or latents, [N, C, H, W].
-        conditions: Further arguments of the network by name, [N, ...] each.
+        conditions: Further arguments of the network by name, [N, ...] each; `Repeated` where examples share them.
         origin: How queries were drawn, if known; no part of the fingerprint, and not written to disk.
         notes: What reading the pictures left out or changed; as `origin`.
+        pictures: The pictures of latents, for pages, uint8 [N, C, H, W]; as `origin`.
+        captions: Their captions or prompts, for pages; empty if there are none; as `origin`.
 
     Raises:
         DataError: There are no examples, two have the same id, a tensor has another number of rows, or values are
@@ -58,18 +91,20 @@ class Examples:
 
     ids: tuple[str, ...]
     values: Tensor
-    conditions: Mapping[str, Tensor] = field(default_factory=dict)
+    conditions: Mapping[str, Tensor | Repeated] = field(default_factory=dict)
     origin: Origin | None = None
     notes: tuple[str, ...] = ()
+    pictures: Tensor | None = None
+    captions: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.ids:
             raise DataError("There are no examples to take gradients of.")
         if len(set(self.ids)) < len(self.ids):
             raise DataError(f"{len(self.ids)} examples have only {len(set(self.ids))} different ids.")
-        for name, tensor in {"values": self.values, **self.conditions}.items():
-            if len(tensor) != len(self.ids):
-                raise DataError(f"There are {len(self.ids)} ids, but {len(tensor)} {name}.")
+        for name, rows in {"values": self.values, **self.conditions}.items():
+            if len(rows) != len(self.ids):
+                raise DataError(f"There are {len(self.ids)} ids, but {len(rows)} {name}.")
         if self.values.dtype != torch.uint8 and not self.values.is_floating_point():
             raise DataError(
                 f"The values of examples are {self.values.dtype}; give uint8 pixels, or float32 pictures in [-1, 1] or "
@@ -91,7 +126,7 @@ class Examples:
 
     def conditions_of(self, rows: Sequence[int] | np.ndarray | Tensor) -> dict[str, Tensor]:
         """Return the conditions of some rows."""
-        return {name: tensor[torch.as_tensor(rows)] for name, tensor in self.conditions.items()}
+        return {name: condition[torch.as_tensor(rows)] for name, condition in self.conditions.items()}
 
     def head(self, count: int) -> Examples:
         """Return the first examples, at most `count`."""
@@ -99,19 +134,30 @@ class Examples:
 
     def block(self, rows: range) -> Examples:
         """Return the examples of consecutive rows."""
-        values = self.values[rows.start : rows.stop]
-        return Examples(self.ids[rows.start : rows.stop], values, self.conditions_of(rows), self.origin, self.notes)
+        return self._select(range(len(self))[rows.start : rows.stop])
 
     def sorted(self) -> Examples:
         """Return the examples in the order of their ids, on which batches depend."""
-        rows = torch.tensor(sorted(range(len(self)), key=self.ids.__getitem__))
-        ids = tuple(self.ids[n] for n in rows.tolist())
-        return Examples(ids, self.values[rows], self.conditions_of(rows), self.origin, self.notes)
+        return self._select(sorted(range(len(self)), key=self.ids.__getitem__))
+
+    def _select(self, rows: Sequence[int]) -> Examples:
+        at = slice(rows.start, rows.stop) if isinstance(rows, range) else torch.tensor(rows)
+        index = torch.tensor(rows)
+        conditions = {
+            name: condition.select(index) if isinstance(condition, Repeated) else condition[at]
+            for name, condition in self.conditions.items()
+        }
+        ids = tuple(self.ids[n] for n in rows)
+        pictures = None if self.pictures is None else self.pictures[at]
+        captions = tuple(self.captions[n] for n in rows) if self.captions else ()
+        return Examples(ids, self.values[at], conditions, self.origin, self.notes, pictures, captions)
 
     def require_finite(self) -> None:
         """Check that no value is NaN or infinite; the message names the example."""
-        for name, tensor in {"values": self.values, **self.conditions}.items():
+        for name, rows in {"values": self.values, **self.conditions}.items():
+            tensor = rows.values if isinstance(rows, Repeated) else rows
             bad = (~tensor.isfinite()).flatten(1).any(1) if tensor.dim() > 1 else ~tensor.isfinite()
+            bad = bad[rows.rows] if isinstance(rows, Repeated) else bad
             for n in bad.nonzero().flatten()[:1].tolist():
                 raise NotFiniteError(
                     f"The {name} of {self.ids[n]!r} are not finite ({int(bad.sum())} of {len(self)} examples). Leave "
@@ -131,16 +177,26 @@ class Examples:
     def fingerprint(self) -> str:
         """SHA-256 (hex) of ids, values and conditions in the order of the ids."""
         ordered = self.sorted()
-        tensors = {"values": ordered.values, **ordered.conditions}
+        tensors = {name.removeprefix(_CONDITIONS): tensor for name, tensor in ordered._tensors.items()}
         return artefacts.digest([ordered.ids, artefacts.tensor_digests(tensors)])
+
+    @property
+    def _tensors(self) -> dict[str, Tensor]:
+        """Values and conditions by their names on disk."""
+        tensors = {"values": self.values}
+        for name, condition in self.conditions.items():
+            if isinstance(condition, Repeated):
+                tensors[_ROWS + name] = condition.rows
+            tensors[_CONDITIONS + name] = condition.values if isinstance(condition, Repeated) else condition
+        return tensors
 
     def write(self, path: Path) -> None:
         """Write the examples, sorted, as an artefact; the same are left as they are, others are a `MismatchError`."""
 
         def build(part: Path) -> None:
             ordered = self.sorted()
-            conditions = {f"conditions/{name}": tensor for name, tensor in ordered.conditions.items()}
-            artefacts.write_tensors(part / _TENSORS, {"values": ordered.values.contiguous(), **conditions})
+            tensors = {name: tensor.contiguous() for name, tensor in ordered._tensors.items()}
+            artefacts.write_tensors(part / _TENSORS, tensors)
             artefacts.write_table(part / "examples.parquet", {"id": list(ordered.ids)})
 
         artefacts.ensure(path, KIND, inputs={"examples": self.fingerprint}, made={}, build=build)
@@ -152,7 +208,11 @@ class Examples:
         manifest = artefacts.read_manifest(path, KIND)
         tensors = artefacts.read_tensors(path / _TENSORS)
         values = tensors.pop("values")
-        conditions = {name.removeprefix("conditions/"): tensor for name, tensor in tensors.items()}
+        rows = {name: tensors.pop(name) for name in list(tensors) if name.startswith(_ROWS)}
+        conditions: dict[str, Tensor | Repeated] = {}
+        for place, tensor in tensors.items():
+            name = place.removeprefix(_CONDITIONS)
+            conditions[name] = Repeated(tensor, rows[_ROWS + name]) if _ROWS + name in rows else tensor
         examples = cls(tuple(artefacts.read_table(path / "examples.parquet")["id"]), values, conditions)
         vars(examples)["fingerprint"] = str(manifest.inputs["examples"])
         return examples

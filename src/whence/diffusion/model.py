@@ -17,6 +17,7 @@ from whence.diffusion.denoiser import denoise, plain_network
 from whence.diffusion.families.family import family_of_folder, family_of_network
 from whence.diffusion.families.unet import complete_model, new_network
 from whence.diffusion.process import Process
+from whence.diffusion.text_encoder import TextEncoder
 from whence.diffusion.variance_preserving import VariancePreserving, new_scheduler
 from whence.errors import ModelError
 
@@ -30,6 +31,7 @@ class DiffusionModel:
         scheduler: A scheduler of diffusers, from which the process is taken.
         shape: Shape of an example without its batch dimension; None to take it from ``network.config``.
         codec: Between pictures and examples.
+        text: From prompts to the conditions of the network; None for networks without text.
 
     Raises:
         ModelError: The scheduler is of a process that is not supported.
@@ -46,6 +48,7 @@ class DiffusionModel:
     scheduler: Any
     shape: tuple[int, ...] | None = None
     codec: Codec = Pixels()
+    text: TextEncoder | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "network", plain_network(self.network))
@@ -84,13 +87,20 @@ class DiffusionModel:
             ModelError: The network or the scheduler is of a kind that is not supported; the message says the way out.
             NotFiniteError: A weight is NaN or infinite.
         """
-        network, scheduler = family_of_folder(folder).read(folder)
-        model = cls(network, scheduler, shape)
+        family = family_of_folder(folder)
+        network, scheduler = family.read(folder)
+        model = cls(network, scheduler, shape, family.codec(folder), family.text(folder))
         model.size  # noqa: B018
         return model
 
     def save(self, folder: Path) -> None:
-        """Write an ordinary diffusers folder, which the pipeline of the network's family opens."""
+        """Write an ordinary diffusers folder, which the pipeline of the network's family opens.
+
+        Raises:
+            ModelError: The network's family can't be saved, or it denoises latents.
+        """
+        if not isinstance(self.codec, Pixels):
+            raise ModelError(f"A model of latents is not saved to {folder}: its autoencoder belongs to it.")
         family_of_network(self.network, "saved as a diffusers folder").write(self.network, self.scheduler, folder)
 
     @cached_property

@@ -50,7 +50,9 @@ def draw(
     engine: Engine = DEFAULT,
     observe: Observe | None = None,
 ) -> Tensor:
-    """Return a picture for each (SEED, INDEX), float32 [n, C, H, W] in [-1, 1], from the process of a model.
+    """Return a picture for each (SEED, INDEX), float32 [n, C, H, W], from the process of a model.
+
+    Pictures are in [-1, 1]; of a model of latents it is the latents that are returned.
 
     `predict` is the network or the mean of several, in canonical batches, and knows the conditions of its rows. Names
     may repeat where it treats the rows differently. The engine's report is called with (steps done, steps in all).
@@ -71,7 +73,8 @@ def draw(
     bad = [name for name, picture in zip(names, x, strict=True) if not torch.isfinite(picture).all()]
     if bad:
         raise NotFiniteError(f"Picture {bad[0][0]}/{bad[0][1]} is not finite ({len(bad)} of {len(names)} pictures).")
-    return x.clamp(-1, 1).float().cpu()
+    bound = model.codec.bound
+    return (x if bound is None else x.clamp(-bound, bound)).float().cpu()
 
 
 @dataclass(frozen=True)
@@ -98,7 +101,9 @@ def draw_pictures(
     conditions: Mapping[str, Tensor] = NO_CONDITIONS,
     guidance: Guidance | None = None,
 ) -> Tensor:
-    """Return the pictures SEED/INDEX by one model, float32 [n, C, H, W] in [-1, 1]; none depends on the others.
+    """Return the pictures SEED/INDEX by one model, float32 [n, C, H, W]; none depends on the others.
+
+    They are in [-1, 1], or latents, as `draw` says.
 
     The network is put on the engine's device and into evaluation mode, so dropout is off. `conditions` are further
     arguments of the network by name, n rows each. The engine's report is called with (steps done, steps in all).

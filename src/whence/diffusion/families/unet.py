@@ -14,7 +14,8 @@ from diffusers import DDPMPipeline, UNet2DModel
 from torch import nn
 
 from whence.config import Config, ModelConfig, SamplerConfig, TrainingConfig
-from whence.diffusion.families.family import FROM_PYTHON, Family, read_mapping, read_network, read_scheduler
+from whence.diffusion.families.family import FROM_PYTHON, Family
+from whence.diffusion.families.folders import read_mapping, read_network, read_scheduler
 from whence.errors import ArtefactError, ConfigError, ModelError
 
 #: The weights in a folder that Whence writes.
@@ -120,7 +121,7 @@ def new_network(config: ModelConfig, size: Sequence[int]) -> UNet2DModel:
 def _read(folder: Path) -> tuple[nn.Module, Any]:
     """The network and the scheduler in a folder."""
     place = _network_folder(folder)
-    _require_plain(place, read_mapping(place / "config.json"))
+    require_plain(place, read_mapping(place / "config.json"))
     return read_network(place, UNet2DModel), read_scheduler(folder)
 
 
@@ -140,7 +141,7 @@ def _network_folder(folder: Path) -> Path:
     return folder / "unet" if (folder / "unet").is_dir() else folder
 
 
-def _require_plain(place: Path, config: dict[str, Any]) -> None:
+def require_plain(place: Path, config: dict[str, Any]) -> None:
     """Refuse networks that are not called as network(x_t, t) with t in 0 ... T-1, or return more than a prediction."""
     inputs, outputs = config.get("in_channels", 3), config.get("out_channels", 3)
     if outputs == 2 * inputs:
@@ -163,13 +164,15 @@ def _require_plain(place: Path, config: dict[str, Any]) -> None:
         )
 
 
-def _write(network: nn.Module, scheduler: Any, folder: Path) -> None:
+def write(network: nn.Module, scheduler: Any, folder: Path) -> None:
+    """Write a folder that DDPMPipeline opens."""
     DDPMPipeline(unet=network, scheduler=scheduler).save_pretrained(folder)
 
 
-def _untrained(network: Any) -> nn.Module:
+def untrained(network: Any) -> nn.Module:
+    """A network of the same shape with new random weights."""
     fresh: nn.Module = UNet2DModel.from_config(network.config)
     return fresh
 
 
-UNET = Family(UNet2DModel, _read, _write, _untrained)
+UNET = Family(UNet2DModel, _read, write, untrained)

@@ -1,0 +1,135 @@
+"""The codec of latent diffusion: an autoencoder in a folder of diffusers.
+
+It is opened to encode or decode, and not kept, so that it is never in memory together with the denoiser for long.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import numpy as np
+import torch
+from torch import Tensor
+
+from whence import artefacts
+from whence.diffusion.families.folders import read_mapping, read_network
+from whence.engine import DEFAULT, one_thread
+from whence.errors import ArtefactError, DataError, NotFiniteError
+from whence.images import from_pixels, to_pixels
+
+#: Pictures in a canonical batch; the last one is padded, so a latent does not depend on the pictures beside it.
+BATCH = 4
+KINDS = ("AutoencoderKL", "VQModel")
+
+
+@dataclass(frozen=True)
+class Autoencoder:
+    """An autoencoder of pictures in RGB, with a Gaussian posterior (KL) or a codebook (VQ).
+
+        z = (mean(x) - shift) · scale        x = decode(z / scale + shift)
+
+    Of a VQ autoencoder z is what is looked up in the codebook when it is decoded, as in latent diffusion
+    (Rombach et al. 2022).
+
+    Attributes:
+        folder: What ``save_pretrained`` of the autoencoder wrote.
+
+    Raises:
+        ArtefactError: The folder holds no autoencoder of a known class.
+    """
+
+    folder: Path
+
+    def __post_init__(self) -> None:
+        if self._config.get("_class_name") not in KINDS:
+            raise ArtefactError(
+                f"{self.folder} holds a {self._config.get('_class_name')}; expected one of the autoencoders "
+                f"{', '.join(KINDS)}."
+            )
+
+    @cached_property
+    def _config(self) -> dict[str, Any]:
+        return read_mapping(self.folder / "config.json")
+
+    @property
+    def bound(self) -> float | None:
+        """None: latents may have any values."""
+        return None
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) of the weights and the configuration."""
+        files = sorted([*self.folder.glob("*.safetensors"), self.folder / "config.json"])
+        return artefacts.digest({file.name: artefacts.file_digest(file) for file in files})
+
+    @property
+    def factor(self) -> int:
+        """How many times a picture is higher and wider than its latents."""
+        return 1 << (len(self._config.get("block_out_channels", (0,))) - 1)
+
+    @property
+    def scale(self) -> float:
+        """Factor of the latents, which gives them a variance near 1."""
+        return float(self._config.get("scaling_factor") or 0.18215)
+
+    @property
+    def shift(self) -> float:
+        """Subtracted from the latents before they are scaled."""
+        return float(self._config.get("shift_factor") or 0.0)
+
+    def picture_size(self, size: tuple[int, ...]) -> tuple[int, ...]:
+        """Shape (3, H, W) of the pictures of latents of the shape `size`."""
+        return (3, *(self.factor * length for length in size[1:]))
+
+    def encode(self, pixels: Tensor) -> Tensor:
+        """Return latents float32 [n, c, h, w] of pictures uint8 [n, C, H, W], grey or in colour: the posterior's mean.
+
+        Raises:
+            DataError: A side of the pictures is no multiple of `factor`.
+            NotFiniteError: A latent is not finite.
+        """
+        if any(length % self.factor for length in pixels.shape[2:]):
+            raise DataError(
+                f"The autoencoder in {self.folder} needs sides that are multiples of {self.factor}; the pictures have "
+                f"{pixels.shape[3]}x{pixels.shape[2]} pixels. Give --resolution."
+            )
+        x = from_pixels(pixels).expand(-1, 3, -1, -1)
+        with self._open() as network:
+            latents = _batched(lambda batch: (_mean(network, batch) - self.shift) * self.scale, x)
+        if not torch.isfinite(latents).all():
+            raise NotFiniteError(f"The autoencoder in {self.folder} gives latents that are not finite.")
+        return latents
+
+    def decode(self, x: Tensor) -> np.ndarray:
+        """Pictures uint8 [n, 3, H, W] of latents [n, c, h, w]."""
+        with self._open() as network:
+            decoded = _batched(lambda batch: network.decode(batch / self.scale + self.shift).sample, x.float())
+        return to_pixels(decoded)
+
+    @contextmanager
+    def _open(self) -> Iterator[Any]:
+        """The autoencoder, while it is needed."""
+        network: Any = read_network(self.folder, getattr(diffusers, self._config["_class_name"]))
+        with one_thread(), torch.inference_mode():
+            yield network.to(DEFAULT.device)
+
+
+def _mean(network: Any, x: Tensor) -> Tensor:
+    encoded = network.encode(x)
+    latents: Tensor = encoded.latent_dist.mean if hasattr(encoded, "latent_dist") else encoded.latents
+    return latents
+
+
+def _batched(function: Any, x: Tensor) -> Tensor:
+    """Apply a function to canonical batches of rows."""
+    outputs = []
+    for rows in torch.split(x, BATCH):
+        padded = torch.cat([rows, rows.new_zeros(BATCH - len(rows), *rows.shape[1:])]).to(DEFAULT.device)
+        outputs.append(function(padded)[: len(rows)].cpu())
+    return torch.cat(outputs)

@@ -1,0 +1,108 @@
+"""Encoding: from pictures and captions to what a network denoises and is conditioned on, once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from whence import artefacts
+from whence.data import Dataset
+from whence.diffusion.codec import Codec, Pixels
+from whence.diffusion.examples import Examples, Repeated
+from whence.diffusion.families.family import family_of_folder
+from whence.diffusion.model import DiffusionModel
+from whence.diffusion.text_encoder import TextEncoder
+from whence.errors import join_names
+
+#: The condition of networks that draw from text, by its name in diffusers.
+TEXT = "encoder_hidden_states"
+KIND = "encoding"
+
+
+@dataclass(frozen=True)
+class Encoders:
+    """The codec and the text encoder of a model, without its network.
+
+    Attributes:
+        codec: From pictures to what is denoised.
+        text: From captions to conditions; None for networks without text.
+    """
+
+    codec: Codec
+    text: TextEncoder | None = None
+
+    @classmethod
+    def of(cls, model: Path | DiffusionModel) -> Encoders:
+        """Return the encoders of a model in memory, or in a folder, whose network is not read."""
+        if isinstance(model, DiffusionModel):
+            return cls(model.codec, model.text)
+        family = family_of_folder(model)
+        return cls(family.codec(model), family.text(model))
+
+    @property
+    def draws_pixels(self) -> bool:
+        """Whether the network denoises the pictures themselves."""
+        return isinstance(self.codec, Pixels)
+
+    @property
+    def are_plain(self) -> bool:
+        """Whether pictures are given to the network as they are, and nothing else."""
+        return self.draws_pixels and self.text is None
+
+    def encode(self, data: Dataset, folder: Path | None = None) -> Examples:
+        """Return images with their captions as the network gets them; pixels without text stay as they are.
+
+        Args:
+            data: The images. Those without a caption get the empty one.
+            folder: Where the encoding is kept, and found again; None keeps nothing.
+
+        Raises:
+            DataError: The sides of the images don't fit the autoencoder.
+            MismatchError: The folder holds an encoding of other images, captions or encoders.
+        """
+        if self.are_plain:
+            return Examples.of(data)
+        if folder is None:
+            return self._encode(data)
+        inputs = {"data": data.ungrouped.fingerprint, "codec": self.codec.fingerprint}
+        if self.text is not None:
+            inputs["text"] = self.text.fingerprint
+
+        def build(part: Path) -> None:
+            self._encode(data).write(part / "examples")
+
+        artefacts.ensure(folder, KIND, inputs=inputs, made={"latents": "mean"}, build=build)
+        return replace(Examples.read(folder / "examples"), notes=self._notes(data))
+
+    def _encode(self, data: Dataset) -> Examples:
+        values = artefacts.to_tensor(data.pixels)
+        if not self.draws_pixels:
+            values = self.codec.encode(values)
+        conditions = self.conditions([caption or "" for caption in data.captions])
+        return Examples(data.ids, values, conditions, notes=self._notes(data))
+
+    def conditions(self, texts: Sequence[str]) -> dict[str, Repeated]:
+        """The conditions of a picture for each text; each distinct text is encoded once."""
+        if self.text is None:
+            return {}
+        distinct = sorted(set(texts))
+        index = {text: n for n, text in enumerate(distinct)}
+        rows = torch.tensor([index[text] for text in texts])
+        return {TEXT: Repeated(self.text.embed(distinct), rows)}
+
+    def _notes(self, data: Dataset) -> tuple[str, ...]:
+        """What a reader of results should know of the captions."""
+        if self.text is None:
+            return ()
+        without = [id for id, caption in zip(data.ids, data.captions, strict=True) if not caption]
+        cut = self.text.truncated([caption for caption in dict.fromkeys(data.captions) if caption])
+        notes = [
+            f"{len(without)} of {len(data)} pictures have no caption; they get the empty one: {join_names(without)}."
+        ]
+        longer = [
+            f"{len(cut)} captions are longer than the text encoder takes; their ends are not seen: {join_names(cut)}."
+        ]
+        return (*(notes if without else []), *(longer if cut else []))

@@ -1,0 +1,72 @@
+"""The family of Stable Diffusion 1.x and 2.x, which draws latents from text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from diffusers import UNet2DConditionModel
+from torch import nn
+
+from whence.diffusion.autoencoder import Autoencoder
+from whence.diffusion.families.family import FROM_PYTHON, Family
+from whence.diffusion.families.folders import read_mapping, read_network, read_scheduler
+from whence.diffusion.text_encoder import TextEncoder
+from whence.errors import ArtefactError, ModelError
+
+PIPELINE = "StableDiffusionPipeline"
+#: Settings of networks that take more than noised latents, a timestep and embedded text, and what that is.
+OTHERS = {
+    "time_cond_proj_dim": "the guidance scale, as latent consistency models (LCM) do",
+    "class_embed_type": "class embeddings",
+    "num_class_embeds": "class labels",
+    "addition_embed_type": "pooled text, as Stable Diffusion XL does",
+}
+
+
+def _read(folder: Path) -> tuple[nn.Module, Any]:
+    """The network and the scheduler in a folder."""
+    index = read_mapping(folder / "model_index.json")
+    if index.get("_class_name") != PIPELINE:
+        raise ModelError(
+            f"{folder} is a {index.get('_class_name')}; of the pipelines with a {UNet2DConditionModel.__name__}, "
+            f"{PIPELINE} is supported. {FROM_PYTHON}, and what the network needs as conditions."
+        )
+    _require_plain(folder / "unet", read_mapping(folder / "unet" / "config.json"))
+    return read_network(folder / "unet", UNet2DConditionModel), read_scheduler(folder)
+
+
+def _require_plain(place: Path, config: dict[str, Any]) -> None:
+    """Refuse networks that take more than noised latents, a timestep and embedded text."""
+    inputs, outputs = config.get("in_channels", 4), config.get("out_channels", 4)
+    if inputs != outputs:
+        case = ", as an inpainting model does" if inputs == 9 else ""
+        raise ModelError(
+            f"The network in {place} takes {inputs} channels and returns {outputs}{case}; expected as many. "
+            f"{FROM_PYTHON}, with a network whose forward adds the other channels."
+        )
+    for name, what in OTHERS.items():
+        if config.get(name) is not None:
+            raise ModelError(f"The network in {place} takes {what}. {FROM_PYTHON}, and it as a condition.")
+    if config.get("quantization_config") is not None:
+        raise ModelError(f"The weights in {place} are quantised. Give a folder with whole weights (float16 or more).")
+
+
+def _codec(folder: Path) -> Autoencoder:
+    if not (folder / "vae" / "config.json").is_file():
+        raise ArtefactError(f"{folder} has no autoencoder: {folder / 'vae' / 'config.json'} does not exist.")
+    return Autoencoder(folder / "vae")
+
+
+def _write(_network: nn.Module, _scheduler: Any, folder: Path) -> None:
+    raise ModelError(f"A Stable Diffusion model is not written to {folder}: train an adapter of it instead.")
+
+
+def _untrained(network: Any) -> nn.Module:
+    fresh: nn.Module = UNet2DConditionModel.from_config(network.config)
+    return fresh
+
+
+STABLE_DIFFUSION = Family(
+    UNet2DConditionModel, _read, _write, _untrained, pipelines=(PIPELINE,), codec=_codec, text=TextEncoder
+)

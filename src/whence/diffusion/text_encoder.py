@@ -1,0 +1,129 @@
+"""The text encoder of a pipeline: from captions and prompts to what a network is conditioned on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from whence import artefacts
+from whence.diffusion.families.folders import read_mapping
+from whence.engine import DEFAULT, one_thread
+from whence.errors import ArtefactError, NotFiniteError
+
+#: Texts in a canonical batch; the last one is padded, so an embedding does not depend on the texts beside it.
+BATCH = 8
+ENCODERS, TOKENIZERS = ("CLIPTextModel",), ("CLIPTokenizer", "CLIPTokenizerFast")
+
+
+@dataclass(frozen=True)
+class TextEncoder:
+    """CLIP's text encoder with its tokenizer (Radford et al. 2021), as in the folders of Stable Diffusion.
+
+    A text becomes the last hidden states of all its tokens, padded and cut to the tokenizer's length. It is opened for
+    each call and not kept, so that it is not in memory together with the denoiser for long.
+
+    Attributes:
+        folder: The folder of a pipeline, with ``text_encoder/`` and ``tokenizer/``.
+
+    Raises:
+        ArtefactError: One of them is missing, or of a class that is not supported.
+    """
+
+    folder: Path
+
+    def __post_init__(self) -> None:
+        index = read_mapping(self.folder / "model_index.json")
+        for part, allowed, file in (
+            ("text_encoder", ENCODERS, "config.json"),
+            ("tokenizer", TOKENIZERS, "tokenizer_config.json"),
+        ):
+            stated = index.get(part)
+            name = stated[-1] if isinstance(stated, list) and stated else None
+            if name not in allowed:
+                raise ArtefactError(
+                    f"The {part} of {self.folder} is {name}, by its model_index.json; expected {' or '.join(allowed)}."
+                )
+            if not (self.folder / part / file).is_file():
+                raise ArtefactError(
+                    f"{self.folder} has no {part}: {self.folder / part / file} does not exist. Copy the folder {part}/ "
+                    "of the model that it was made from."
+                )
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) of the weights, the tokenizer and their configurations."""
+        parts = (self.folder / "text_encoder", self.folder / "tokenizer")
+        files = sorted(file for part in parts for file in part.iterdir() if file.is_file())
+        return artefacts.digest({f"{file.parent.name}/{file.name}": artefacts.file_digest(file) for file in files})
+
+    def embed(self, texts: Sequence[str]) -> Tensor:
+        """Return embeddings float32 [n, tokens, features] of texts.
+
+        Raises:
+            ArtefactError: The weights or the tokenizer are damaged.
+            NotFiniteError: An embedding is not finite.
+        """
+        tokens, network = self._tokenizer, self._network()
+        masked = getattr(network.config, "use_attention_mask", False)
+        rows = []
+        with one_thread(), torch.inference_mode():
+            for start in range(0, len(texts), BATCH):
+                few = list(texts[start : start + BATCH])
+                padded = few + [""] * (BATCH - len(few))
+                ready = tokens(
+                    padded,
+                    padding="max_length",
+                    max_length=tokens.model_max_length,
+                    truncation=True,
+                    return_tensors="pt",
+                ).to(DEFAULT.device)
+                mask = ready["attention_mask"] if masked else None
+                rows.append(network(ready["input_ids"], attention_mask=mask)[0][: len(few)].float().cpu())
+        embeddings = torch.cat(rows)
+        if not torch.isfinite(embeddings).all():
+            raise NotFiniteError(f"The text encoder in {self.folder} gives embeddings that are not finite.")
+        return embeddings
+
+    def truncated(self, texts: Sequence[str]) -> list[str]:
+        """The texts that have more tokens than the encoder takes; their ends are not seen."""
+        tokens = self._tokenizer
+        return [text for text in texts if len(tokens(text)["input_ids"]) > tokens.model_max_length]
+
+    @cached_property
+    def _tokenizer(self) -> Any:
+        from transformers import CLIPTokenizer
+
+        return _opened(CLIPTokenizer, self.folder / "tokenizer")
+
+    def _network(self) -> Any:
+        from transformers import CLIPTextModel
+
+        folder = self.folder / "text_encoder"
+        network, problems = _opened(
+            CLIPTextModel, folder, use_safetensors=True, dtype=torch.float32, output_loading_info=True
+        )
+        missing = sorted(problems["missing_keys"])
+        if missing:
+            raise ArtefactError(f"The weights in {folder} lack {missing[0]} ({len(missing)} in all).")
+        return network.eval().to(DEFAULT.device)
+
+
+def _opened(kind: Any, folder: Path, **settings: Any) -> Any:
+    """Open what transformers wrote, without its bar of progress."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        return kind.from_pretrained(folder, local_files_only=True, **settings)
+    except Exception as error:
+        raise ArtefactError(f"{folder} can't be opened by transformers: {error}") from error
+    finally:
+        if shown:
+            logging.enable_progress_bar()
