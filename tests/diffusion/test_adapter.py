@@ -16,6 +16,7 @@ from whence.diffusion.adapters.adapter import Adapter
 from whence.diffusion.adapters.adapter_file import read_adapter, write_adapter
 from whence.diffusion.adapters.layers import LoraLayer, attach, delta, low_rank_weights
 from whence.diffusion.adapters.low_rank import AdapterWeights
+from whence.diffusion.model import DiffusionModel, fingerprint
 from whence.gradients.collector import Collector, check
 from whence.gradients.compression import Compression, maps
 from whence.gradients.layers import coverage
@@ -338,6 +339,13 @@ def test_other_parameters_are_frozen_and_the_mode_stays(whole, tmp_path):
     trained = {name for name, parameter in network.named_parameters() if parameter.requires_grad}
     assert trained == {name for name, _ in network.named_parameters() if ".lora_" in name}
     assert not any(module.training for module in network.modules())
+
+
+def test_the_fingerprint_of_a_model_depends_on_the_strength(whole, tmp_path):
+    _diffusers_plain(whole, tmp_path)
+    models = [DiffusionModel(_attached(whole, [Adapter(tmp_path, s)]), whole.scheduler) for s in (1.0, 1.0, 0.5)]
+    same, again, other = (fingerprint(model) for model in models)
+    assert same == again != other
 
 
 class _Caption(nn.Module):

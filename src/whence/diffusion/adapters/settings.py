@@ -74,7 +74,11 @@ class LoraSettings(BaseModel):
 
 def _by_pattern(patterns: Mapping[str, float], layer: str, default: float) -> float:
     """The value of the first pattern that the end of the layer's name matches, as PEFT finds it."""
-    return next((value for key, value in patterns.items() if re.match(rf"(.*\.)?({key})$", layer)), default)
+    return next((value for key, value in patterns.items() if _end(key).match(layer)), default)
+
+
+def _end(pattern: str) -> re.Pattern[str]:
+    return re.compile(rf"(.*\.)?({pattern})$")
 
 
 def read_settings(file: Path, header: Mapping[str, str], source: str) -> dict[str, LoraSettings]:
@@ -93,7 +97,7 @@ def read_settings(file: Path, header: Mapping[str, str], source: str) -> dict[st
                 f"{file} is damaged: its header has no settings of LoRA in {HEADER_KEY}: {error}."
             ) from None
         return {part: _settings(own, source) for part, own in _by_part(found, file).items()}
-    if file.name == "adapter_model.safetensors" and beside.exists():
+    if file.name == "adapter_model.safetensors" and beside.is_file():
         settings = _settings(read_json(beside), source)
         return {settings.part: settings}
     return {}
@@ -116,7 +120,7 @@ def _settings(found: Any, source: str) -> LoraSettings:
     try:
         settings = LoraSettings.model_validate(found)
         for pattern in (*settings.rank_pattern, *settings.alpha_pattern):
-            re.compile(pattern)
+            _end(pattern)
     except (ValidationError, re.error, RecursionError) as error:
         problem = str(error).splitlines()
         raise ArtefactError(
