@@ -50,7 +50,7 @@ def attribute(
     """Estimate how strongly each training example is tied to each query, by gradients.
 
     Args:
-        model: A diffusers folder, a run, an encoded ensemble (the mean over its members), or any `DiffusionModel`.
+        model: A diffusers folder, a run, an ensemble (the mean over its members), any `DiffusionModel`, or a `Target`.
         data: The training examples, or the name of a data set that `load` reads.
         queries: The pictures to explain, or their name as for `read_queries`: ``sample:16``, a folder.
         method: Names of methods in `METHODS`, or methods of your own.
@@ -80,8 +80,7 @@ def attribute(
         True
     """
     data = load(str(data)) if isinstance(data, str | Path) else data
-    encoding = Path(out) / "encoding" if out else None
-    request = AttributionRequest.of(model, data, queries, method, config, parameters, encoding)
+    request = AttributionRequest.of(model, data, queries, method, config, parameters, encoding_of(out))
     with tempfile.TemporaryDirectory() as scratch:
         folder = ScoresFolder(Path(out or scratch), request)
         folder.claim()
@@ -95,6 +94,11 @@ def attribute(
         if out:
             folder.write(scores)
     return scores
+
+
+def encoding_of(out: str | Path | None) -> Path | None:
+    """Return the folder of the encoding among the results; None where nothing is kept."""
+    return Path(out) / "encoding" if out else None
 
 
 def attribution_cost(plan: FeaturePlan, store: FeatureStore, *, engine: Engine = DEFAULT) -> Cost:

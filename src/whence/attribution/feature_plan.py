@@ -9,7 +9,7 @@ from functools import cached_property
 from whence.attribution.method import Method
 from whence.attribution.queries import predicted_queries
 from whence.attribution.request import AttributionRequest
-from whence.attribution.target import WeightedCheckpoint
+from whence.attribution.weighted_checkpoint import WeightedCheckpoint
 from whence.diffusion.checkpoint import Checkpoint, LoadedCheckpoint
 from whence.diffusion.draws import Draws
 from whence.diffusion.examples import Examples

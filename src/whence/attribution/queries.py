@@ -81,6 +81,11 @@ def read_queries(
         return draw_queries(model, tuple(f"{seed}/{index}" for index in range(count)), sampler, prompts, engine)
     if prompts is not None:
         raise ConfigError(f"Prompts are for pictures that are drawn, sample:COUNT; {source} is read.")
+    return _read_pictures(model, source, resolution, grey)
+
+
+def _read_pictures(model: DiffusionModel, source: str, resolution: int | None, grey: bool) -> Examples:
+    """Return the pictures of samples or data, encoded as the model needs them."""
     path = Path(source)
     if ((path / MANIFEST).exists() or Path(f"{source}.part").exists()) and kind_of(path) != "dataset":
         return _of_samples(samples := Samples.open(path), _fitted(samples.pictures, model, source))

@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 import typer
 
-from whence.cli import attribute, bank, bank_show, credit, ensemble, landscape, proof, report, training
+from whence.cli import attribute, bank, bank_show, check, credit, ensemble, landscape, proof, report, training
 from whence.cli.evaluate import deletion, false_attribution, ground_truth, lds, ranking
 from whence.cli.output import protect_output
 from whence.errors import WhenceError
@@ -28,6 +28,7 @@ COMMANDS: Commands = {
     "train": training.train,
     "report": report.report,
     "demo": report.demo,
+    "check": check.check,
     "attribute": attribute.attribute,
     "methods": attribute.methods,
     "export": attribute.export,

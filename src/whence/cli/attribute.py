@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +11,7 @@ import typer
 import whence
 from whence.cli.data import load_data
 from whence.cli.options import (
+    ADAPTER,
     DATA,
     GREY,
     GUIDANCE,
@@ -29,6 +31,7 @@ from whence.errors import ArtefactError
 
 if TYPE_CHECKING:
     from whence.attribution.request import AttributionRequest
+    from whence.attribution.target import Target
     from whence.cost import Cost
 
 #: Pictures whose strongest proponents are told.
@@ -89,7 +92,9 @@ STORE = Annotated[
 ]
 PARAMETERS = Annotated[
     str | None,
-    typer.Option(help="Differentiate only layers whose names contain this regular expression, like 'attn2'."),
+    typer.Option(
+        help="Layers to differentiate, by a regular expression in their names, like 'attn2'; default adapters or all."
+    ),
 ]
 HALF = Annotated[bool, typer.Option("--half", help="Keep features in half precision; they can't be extended.")]
 BFLOAT16 = Annotated[bool, typer.Option("--bfloat16", help="Run the network in bfloat16, which pays on GPUs.")]
@@ -119,6 +124,7 @@ def attribute(
     prompt: PROMPT = None,
     negative_prompt: NEGATIVE_PROMPT = None,
     guidance: GUIDANCE = None,
+    adapter: ADAPTER = None,
     parameters: PARAMETERS = None,
     workers: WORKERS = None,
     plan: PLAN = False,
@@ -133,47 +139,53 @@ def attribute(
     """
     from whence.attribution.request import AttributionRequest
     from whence.attribution.target import Target
+    from whence.diffusion.adapters.adapter import Adapter
     from whence.diffusion.prompts import Prompts
 
-    settings: dict[str, Any] = {"draws": draws, "damping": damping, "seed": seed, "autocast": bfloat16}
-    settings["compression"] = {} if width is None else {"width": width}
-    settings["precision"] = "float16" if half else "float32"
-    config = whence.AttributionConfig(**settings)
-    images = load_data(data, out, split=split, unit_column=unit_column, resolution=resolution, grey=grey)
-    target = Target.mean([model, *(also or [])])
+    config = _config(draws, damping, width, seed, half, bfloat16)
+    size: dict[str, Any] = {"resolution": resolution, "grey": grey}
+    images = load_data(data, out, split=split, unit_column=unit_column, **size)
+    target = Target.mean([model, *(also or [])], [Adapter.parse(text) for text in adapter or ()])
     target.require_data(images)
     texts = Prompts.read(prompts, prompt or (), negative_prompt, guidance)
     show_notes(target.encoders.encode(images, out / "encoding").notes, of="the training images")
-    examples = target.queries(
-        queries, method=sampler, steps=sampler_steps, prompts=texts, resolution=resolution, grey=grey
-    )
-    show_notes(examples.notes, of="the queries")
-    if examples.origin is not None and target.model.process.not_followed:
-        drawn = f"{examples.origin.sampler.method.upper()} in {examples.origin.sampler.steps} steps"
-        others = ", ".join(target.model.process.not_followed)
-        show_notes([f"Pictures are drawn by {drawn}, which does not follow the model's scheduler in: {others}."])
+    examples = target.queries(queries, method=sampler, steps=sampler_steps, prompts=texts, **size)
+    _show_drawing(target, examples)
     if plan:
         request = AttributionRequest.of(target, images, examples, method, config, parameters, out / "encoding")
         return show_cost(_planned(request, out, store, workers), out)
     with progress("gradients") as report, progress("scores") as scored:
-        engine = whence.Engine(workers, report)
-        results = whence.attribute(
-            target,
-            images,
-            examples,
-            method,
-            config=config,
-            out=out,
-            store=store,
-            parameters=parameters,
-            engine=engine,
-            scored=scored,
-        )
+        chosen: dict[str, Any] = {"config": config, "parameters": parameters, "engine": whence.Engine(workers, report)}
+        results = whence.attribute(target, images, examples, method, out=out, store=store, scored=scored, **chosen)
+    _show_results(results)
+    say(f"Next: whence report {out}")
+
+
+def _config(
+    draws: int, damping: float | None, width: int | None, seed: int, half: bool, bfloat16: bool
+) -> whence.AttributionConfig:
+    """Return the settings of the options."""
+    settings: dict[str, Any] = {"draws": draws, "damping": damping, "seed": seed, "autocast": bfloat16}
+    settings["compression"] = {} if width is None else {"width": width}
+    settings["precision"] = "float16" if half else "float32"
+    return whence.AttributionConfig(**settings)
+
+
+def _show_drawing(target: Target, queries: whence.Examples) -> None:
+    """Print the notes on the queries, and what of the model's scheduler is not followed."""
+    show_notes(queries.notes, of="the queries")
+    if queries.origin is not None and target.model.process.not_followed:
+        drawn = f"{queries.origin.sampler.method.upper()} in {queries.origin.sampler.steps} steps"
+        others = ", ".join(target.model.process.not_followed)
+        show_notes([f"Pictures are drawn by {drawn}, which does not follow the model's scheduler in: {others}."])
+
+
+def _show_results(results: Mapping[str, whence.Scores]) -> None:
+    """Print the strongest proponents of the first pictures by each method."""
     for name, scores in results.items():
         say(f"{name}: {len(scores.queries)} queries, {len(scores.examples):,} training images")
         for query in scores.queries[:TOLD]:
             say(f"  picture {query}: {_best(scores, query)}")
-    say(f"Next: whence report {out}")
 
 
 def _best(scores: whence.Scores, query: str) -> str:

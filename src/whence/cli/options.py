@@ -39,6 +39,10 @@ SAMPLER_STEPS = Annotated[
     int | None,
     typer.Option(min=1, help="Denoising steps of sample:COUNT; default the run's setting, or 50 or all timesteps."),
 ]
+ADAPTER = Annotated[
+    list[str] | None,
+    typer.Option(help="LoRA file or folder on top of MODEL, as FILE or FILE:STRENGTH; may be repeated."),
+]
 PROMPTS = Annotated[Path | None, typer.Option(help="Text file with a prompt in each line, for sample:COUNT.")]
 PROMPT = Annotated[
     list[str] | None, typer.Option(help="A prompt of sample:COUNT; repeated, pictures get them in turn.")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from whence import artefacts
+from whence.diffusion.adapters.adapter import Adapter
 from whence.diffusion.model import DiffusionModel
 from whence.errors import ConfigError
 
@@ -19,6 +20,7 @@ class Checkpoint:
         folder: The diffusers folder.
         weights: A safetensors file with tensors ``weights/NAME``; None for the folder's own weights.
         parameters: A regular expression that the names of layers must contain; None for all.
+        adapters: Adapters on top of the folder's weights.
 
     Raises:
         ConfigError: `parameters` is no regular expression.
@@ -31,13 +33,14 @@ class Checkpoint:
     folder: Path
     weights: Path | None = None
     parameters: str | None = None
+    adapters: tuple[Adapter, ...] = ()
 
     def __post_init__(self) -> None:
         parameter_pattern(self.parameters)
 
     def open(self) -> DiffusionModel:
         """The model, in eval mode, on the CPU."""
-        model = DiffusionModel.load(self.folder)
+        model = DiffusionModel.load(self.folder, adapters=self.adapters)
         if self.weights is not None:
             tensors = artefacts.read_tensors(self.weights)
             state = {

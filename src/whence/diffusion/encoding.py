@@ -10,6 +10,7 @@ import torch
 
 from whence import artefacts
 from whence.data import Dataset
+from whence.diffusion.adapters.adapter import Adapter
 from whence.diffusion.codec import Codec, Pixels
 from whence.diffusion.examples import Examples, Repeated
 from whence.diffusion.families.family import family_of_folder
@@ -35,12 +36,12 @@ class Encoders:
     text: TextEncoder | None = None
 
     @classmethod
-    def of(cls, model: Path | DiffusionModel) -> Encoders:
-        """Return the encoders of a model in memory, or in a folder, whose network is not read."""
+    def of(cls, model: Path | DiffusionModel, adapters: Sequence[Adapter] = ()) -> Encoders:
+        """Return the encoders of a model in memory, or in a folder with adapters, whose network is not read."""
         if isinstance(model, DiffusionModel):
             return cls(model.codec, model.text)
         family = family_of_folder(model)
-        return cls(family.codec(model), family.text(model))
+        return cls(family.codec(model), family.text(model, tuple(adapters)))
 
     @property
     def draws_pixels(self) -> bool:
@@ -105,4 +106,5 @@ class Encoders:
         longer = [
             f"{len(cut)} captions are longer than the text encoder takes; their ends are not seen: {join_names(cut)}."
         ]
-        return (*(notes if without else []), *(longer if cut else []))
+        adapted = ["The adapter's part of the text encoder is applied to captions and prompts, and not differentiated."]
+        return (*(notes if without else []), *(longer if cut else []), *(adapted if self.text.adapted else []))

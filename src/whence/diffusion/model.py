@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +13,9 @@ from torch import Tensor, nn
 
 from whence import artefacts
 from whence.config import ModelConfig
+from whence.diffusion.adapters.adapter import Adapter
+from whence.diffusion.adapters.adapter_file import read_adapter
+from whence.diffusion.adapters.layers import attach
 from whence.diffusion.codec import Codec, Pixels
 from whence.diffusion.denoiser import denoise, plain_network
 from whence.diffusion.families.family import family_of_folder, family_of_network
@@ -79,8 +83,12 @@ class DiffusionModel:
         return replace(self, network=network.eval())
 
     @classmethod
-    def load(cls, folder: Path, shape: tuple[int, ...] | None = None) -> DiffusionModel:
+    def load(
+        cls, folder: Path, shape: tuple[int, ...] | None = None, adapters: Sequence[Adapter] = ()
+    ) -> DiffusionModel:
         """Return the model in a diffusers folder of a known family, of a pipeline or of a network and its scheduler.
+
+        Adapters change its network, and its text encoder where they have weights of it.
 
         Raises:
             ArtefactError: The folder is not one, or its weights are missing, damaged or pickled.
@@ -89,7 +97,9 @@ class DiffusionModel:
         """
         family = family_of_folder(folder)
         network, scheduler = family.read(folder)
-        model = cls(network, scheduler, shape, family.codec(folder), family.text(folder))
+        if adapters:
+            attach(network, [read_adapter(adapter) for adapter in adapters])
+        model = cls(network, scheduler, shape, family.codec(folder), family.text(folder, tuple(adapters)))
         model.size  # noqa: B018
         return model
 

@@ -12,6 +12,10 @@ import torch
 from torch import Tensor
 
 from whence import artefacts
+from whence.diffusion.adapters.adapter import Adapter
+from whence.diffusion.adapters.adapter_file import read_adapter
+from whence.diffusion.adapters.layers import attach
+from whence.diffusion.adapters.low_rank import AdapterWeights
 from whence.diffusion.families.folders import read_mapping
 from whence.engine import DEFAULT, one_thread
 from whence.errors import ArtefactError, NotFiniteError
@@ -30,12 +34,14 @@ class TextEncoder:
 
     Attributes:
         folder: The folder of a pipeline, with ``text_encoder/`` and ``tokenizer/``.
+        adapters: Adapters, of which those with weights of the text encoder change it.
 
     Raises:
         ArtefactError: One of them is missing, or of a class that is not supported.
     """
 
     folder: Path
+    adapters: tuple[Adapter, ...] = ()
 
     def __post_init__(self) -> None:
         index = read_mapping(self.folder / "model_index.json")
@@ -60,7 +66,19 @@ class TextEncoder:
         """SHA-256 (hex) of the weights, the tokenizer and their configurations."""
         parts = (self.folder / "text_encoder", self.folder / "tokenizer")
         files = sorted(file for part in parts for file in part.iterdir() if file.is_file())
-        return artefacts.digest({f"{file.parent.name}/{file.name}": artefacts.file_digest(file) for file in files})
+        digests = {f"{file.parent.name}/{file.name}": artefacts.file_digest(file) for file in files}
+        return artefacts.digest([digests, [weights.text_fingerprint for weights in self._adapter_weights]])
+
+    @cached_property
+    def _adapter_weights(self) -> list[AdapterWeights]:
+        """The adapters with weights of the text encoder."""
+        weights = [read_adapter(adapter) for adapter in self.adapters]
+        return [adapter for adapter in weights if adapter.text_encoder]
+
+    @property
+    def adapted(self) -> bool:
+        """Whether an adapter changes the text encoder."""
+        return bool(self._adapter_weights)
 
     def embed(self, texts: Sequence[str]) -> Tensor:
         """Return embeddings float32 [n, tokens, features] of texts.
@@ -111,6 +129,7 @@ class TextEncoder:
         missing = sorted(problems["missing_keys"])
         if missing:
             raise ArtefactError(f"The weights in {folder} lack {missing[0]} ({len(missing)} in all).")
+        attach(network, self._adapter_weights, "text_encoder")
         return network.eval().to(DEFAULT.device)
 
 

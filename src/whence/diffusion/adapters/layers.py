@@ -153,8 +153,8 @@ def match_layers(network: nn.Module, layers: Mapping[str, LowRank], source: str 
     unknown = [name for name in layers if len(names.get(plain_name(name), ())) != 1]
     if unknown:
         raise ModelError(
-            f"{source} is not of this {type(network).__name__}: {len(unknown)} of its {len(layers)} layers are not there "
-            f"({join_names(unknown)}). Give the model that the adapter was trained on."
+            f"{source} is not of this {type(network).__name__}: {len(unknown)} of its {len(layers)} layers are not "
+            f"there ({join_names(unknown)}). Give the model that the adapter was trained on."
         )
     matched = {names[plain_name(name)][0]: own for name, own in layers.items()}
     for name, own in matched.items():

@@ -12,6 +12,7 @@ from typing import Any
 
 from torch import nn
 
+from whence.diffusion.adapters.adapter import Adapter
 from whence.diffusion.codec import Codec, Pixels
 from whence.diffusion.families.folders import read_mapping, read_network, read_scheduler
 from whence.diffusion.text_encoder import TextEncoder
@@ -35,7 +36,8 @@ class Family:
         untrained: From a network to one of the same shape with new random weights.
         pipelines: Class names of pipelines that are read by this family whatever they call their network.
         codec: From a folder to the codec of its pictures; by default networks denoise the pixels themselves.
-        text: From a folder to the text encoder of its prompts; None, the default, for networks without text.
+        text: From a folder and the adapters on it to the text encoder of prompts; None, the default, for networks
+            without text.
     """
 
     network: type[nn.Module]
@@ -44,7 +46,7 @@ class Family:
     untrained: Callable[[nn.Module], nn.Module]
     pipelines: tuple[str, ...] = ()
     codec: Callable[[Path], Codec] = lambda _folder: Pixels()
-    text: Callable[[Path], TextEncoder | None] = lambda _folder: None
+    text: Callable[[Path, tuple[Adapter, ...]], TextEncoder | None] = lambda _folder, _adapters: None
 
 
 #: Families by the class names of their network and of their pipelines.

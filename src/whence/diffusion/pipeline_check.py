@@ -1,0 +1,196 @@
+"""A check of a model against the pipeline of diffusers that it belongs to: text, latents, loss and one picture."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import numpy as np
+import torch
+from torch import Tensor
+
+from whence.config import SamplerConfig
+from whence.diffusion.adapters.adapter import Adapter
+from whence.diffusion.encoding import Encoders
+from whence.diffusion.families.folders import read_mapping
+from whence.diffusion.model import DiffusionModel
+from whence.diffusion.sampling import Guidance, draw_pictures, parse_name, picture_noise
+from whence.engine import one_thread
+from whence.errors import ArtefactError, ConfigError
+
+#: Largest difference of embeddings, latents and losses, and of a picture in [-1, 1] or its latents, by rounding alone.
+ROUNDING, DRAWN = 1e-4, 1e-2
+NAME = "0/0"
+STEPS, GUIDANCE = 10, 5.0
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One comparison with a pipeline.
+
+    Attributes:
+        what: What is compared.
+        difference: The largest absolute difference of a value.
+        bound: The largest difference that rounding explains.
+    """
+
+    what: str
+    difference: float
+    bound: float
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the difference is no larger than rounding explains."""
+        return self.difference <= self.bound
+
+
+@dataclass(frozen=True)
+class PipelineCheck:
+    """A model, and its pipeline as diffusers opens it, with the same adapters.
+
+    Attributes:
+        model: The model as Whence reads it.
+        pipeline: The pipeline of diffusers.
+        prompt: What the picture is drawn from; not used by models without text.
+    """
+
+    model: DiffusionModel
+    pipeline: Any
+    prompt: str = "a picture"
+
+    @classmethod
+    def open(cls, folder: Path, adapters: Sequence[Adapter] = (), prompt: str = "a picture") -> PipelineCheck:
+        """Return the check of a folder.
+
+        Raises:
+            ArtefactError: The folder is no pipeline, or diffusers can't open it or put the adapters on it.
+            ConfigError: There are adapters, and peft, which diffusers needs for them, is not installed.
+        """
+        if not (folder / "model_index.json").exists():
+            raise ArtefactError(f"{folder} is no whole pipeline: it has no model_index.json to open it with.")
+        model = DiffusionModel.load(folder, adapters=adapters)
+        kind = getattr(diffusers, str(read_mapping(folder / "model_index.json").get("_class_name")), None)
+        if kind is None:
+            raise ArtefactError(f"{folder} is of a pipeline that diffusers {diffusers.__version__} doesn't have.")
+        try:
+            pipeline = kind.from_pretrained(folder, local_files_only=True)
+            _put_on(pipeline, adapters)
+        except ConfigError:
+            raise
+        except Exception as error:
+            raise ArtefactError(f"{folder} can't be opened by diffusers: {error}") from error
+        pipeline.set_progress_bar_config(disable=True)
+        return cls(model, pipeline, prompt)
+
+    @torch.no_grad()
+    def compare(self) -> Iterator[Comparison]:
+        """Yield comparisons of text, latents and the loss, as far as there are any, and last of the drawn picture."""
+        model, size = self.model, self.model.codec.picture_size(self.model.size)
+        text = self._embedded(self.prompt)
+        if model.text is not None:
+            yield Comparison("embedded prompt", _difference(model.text.embed([self.prompt]), text), ROUNDING)
+        noise = picture_noise([parse_name(NAME)], 0, size)
+        pixels = ((noise.clamp(-2, 2) / 4 + 0.5) * 255).round().to(torch.uint8)
+        x = self._encoded(pixels.float() / 127.5 - 1)
+        if not Encoders.of(model).draws_pixels:
+            yield Comparison("latents", _difference(model.codec.encode(pixels), x), ROUNDING)
+        t, start = torch.tensor([model.process.timesteps // 2]), picture_noise([parse_name(NAME)], 0, model.size)
+        with one_thread():
+            own = model.loss(x, t, start, **self._conditions(text))
+            yield Comparison("loss", _difference(own, self._loss(x, t, start, text)), ROUNDING)
+        drawn, theirs = self.draw(), self._drawn(start)
+        scale = max(1.0, theirs.abs().max().item())
+        yield Comparison("drawn picture", _difference(drawn, theirs) / scale, DRAWN)
+
+    def draw(self) -> Tensor:
+        """What Whence draws, with guidance if there is text: pictures or latents float32 [1, ...]."""
+        text, guidance = self._embedded(self.prompt), None
+        if self.model.text is not None:
+            guidance = Guidance(GUIDANCE, self._conditions(self._embedded("")))
+        return draw_pictures(self.model, self.sampler, [NAME], conditions=self._conditions(text), guidance=guidance)
+
+    def picture(self) -> np.ndarray:
+        """The picture that Whence draws, uint8 [C, H, W]."""
+        decoded: np.ndarray = self.model.codec.decode(self.draw())[0]
+        return decoded
+
+    @property
+    def sampler(self) -> SamplerConfig:
+        """DDIM in a number of steps that divides the timesteps, as the scheduler clips."""
+        steps = math.gcd(self.model.process.timesteps, STEPS)
+        clip = bool(self.model.scheduler.config.get("clip_sample", False))
+        return SamplerConfig(method="ddim", steps=steps, clip=clip)
+
+    def _conditions(self, text: Tensor | None) -> dict[str, Tensor]:
+        return {} if text is None else {"encoder_hidden_states": text}
+
+    def _embedded(self, prompt: str) -> Tensor | None:
+        """What the pipeline makes of a prompt."""
+        if self.model.text is None:
+            return None
+        embedded: Tensor = self.pipeline.encode_prompt(prompt, "cpu", 1, False)[0]
+        return embedded
+
+    def _encoded(self, pictures: Tensor) -> Tensor:
+        """What the pipeline's autoencoder makes of pictures in [-1, 1]; pictures themselves without one."""
+        autoencoder = getattr(self.pipeline, "vae", None) or getattr(self.pipeline, "vqvae", None)
+        if autoencoder is None:
+            return pictures
+        encoded = autoencoder.encode(pictures)
+        mean = encoded.latent_dist.mean if hasattr(encoded, "latent_dist") else encoded.latents
+        scaled: Tensor = mean * autoencoder.config.scaling_factor
+        return scaled
+
+    def _loss(self, x: Tensor, t: Tensor, noise: Tensor, text: Tensor | None) -> Tensor:
+        """The loss by the pipeline's network and scheduler."""
+        scheduler, arguments = self.pipeline.scheduler, () if text is None else (text,)
+        output = self.pipeline.unet(scheduler.add_noise(x, noise, t), t, *arguments).sample
+        kind = self.model.process.prediction
+        velocity = diffusers.DDPMScheduler.from_config(scheduler.config).get_velocity
+        target = noise if kind == "epsilon" else x if kind == "sample" else velocity(x, noise, t)
+        squares: Tensor = (output - target).square().flatten(1).mean(1)
+        return squares
+
+    def _drawn(self, start: Tensor) -> Tensor:
+        """What the pipeline draws by DDIM from the same noise."""
+        scheduler = diffusers.DDIMScheduler.from_config(self.pipeline.scheduler.config, clip_sample=self.sampler.clip)
+        if self.model.text is not None:
+            self.pipeline.scheduler = scheduler
+            height, width = self.model.codec.picture_size(self.model.size)[1:]
+            size = {"height": height, "width": width, "num_inference_steps": self.sampler.steps}
+            drawn: Tensor = self.pipeline(
+                self.prompt, guidance_scale=GUIDANCE, latents=start, output_type="latent", **size
+            ).images
+            return drawn
+        scheduler.set_timesteps(self.sampler.steps)
+        x = start
+        for t in scheduler.timesteps:
+            x = scheduler.step(self.pipeline.unet(x, t).sample, t, x).prev_sample
+        bound = self.model.codec.bound
+        return x if bound is None else x.clamp(-bound, bound)
+
+
+def _difference(a: Tensor, b: Tensor | None) -> float:
+    return math.inf if b is None else float((a.double() - b.double()).abs().max())
+
+
+def _put_on(pipeline: Any, adapters: Sequence[Adapter]) -> None:
+    """Put adapters on a pipeline as diffusers does."""
+    if not adapters:
+        return
+    try:
+        import peft  # noqa: F401
+    except ImportError:
+        raise ConfigError(
+            "diffusers needs peft to put an adapter on a pipeline: pip install peft. Without it, Whence attributes as "
+            "usual, and this check can't be made."
+        ) from None
+    names = [f"adapter{n}" for n in range(len(adapters))]
+    for name, adapter in zip(names, adapters, strict=True):
+        file = adapter.weights_file
+        pipeline.load_lora_weights(str(file.parent), weight_name=file.name, adapter_name=name, local_files_only=True)
+    pipeline.set_adapters(names, [adapter.strength for adapter in adapters])
