@@ -1,6 +1,7 @@
 """Adapters: every format gives the network that diffusers or PEFT make of the same file."""
 
 import copy
+import json
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -16,6 +17,7 @@ from whence.diffusion.adapters.adapter import Adapter
 from whence.diffusion.adapters.adapter_file import read_adapter, write_adapter
 from whence.diffusion.adapters.layers import LoraLayer, attach, delta, low_rank_weights
 from whence.diffusion.adapters.low_rank import AdapterWeights
+from whence.diffusion.model import DiffusionModel, fingerprint
 from whence.gradients.collector import Collector, check
 from whence.gradients.compression import Compression, maps
 from whence.gradients.layers import coverage
@@ -181,8 +183,24 @@ def _peft_text(pipe, folder):
     _random(model).save_pretrained(folder)
 
 
+def _peft_text_old(pipe, folder):
+    """As PEFT saved it when the encoder was one level deeper, and without the class of the model."""
+    _peft_text(pipe, folder)
+    state = load_file(folder / "adapter_model.safetensors")
+    state = {key.replace("model.encoder", "model.text_model.encoder"): value for key, value in state.items()}
+    _save(folder, state, name="adapter_model.safetensors")
+    config = folder / "adapter_config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"auto_mapping": None}))
+
+
 def _load_peft_text(pipe, folder):
     pipe.text_encoder = PeftModel.from_pretrained(pipe.text_encoder, folder)
+
+
+def _load_peft_text_old(pipe, folder):
+    outer = nn.Module()
+    outer.text_model = pipe.text_encoder
+    PeftModel.from_pretrained(outer, folder)
 
 
 def _kohya(state, prefix, alpha):
@@ -219,6 +237,7 @@ FORMATS = {
     "PEFT, rank-stabilised": Format(lambda p, f: _peft(p, f, lora_alpha=6, use_rslora=True), _load_peft),
     "PEFT with patterns": Format(lambda p, f: _peft(p, f, lora_alpha=6, **PATTERNS), _load_peft),
     "PEFT, text encoder": Format(_peft_text, _load_peft_text),
+    "PEFT, older text encoder": Format(_peft_text_old, _load_peft_text_old),
     "kohya": Format(_kohya_file, _load),
 }
 
@@ -338,6 +357,13 @@ def test_other_parameters_are_frozen_and_the_mode_stays(whole, tmp_path):
     trained = {name for name, parameter in network.named_parameters() if parameter.requires_grad}
     assert trained == {name for name, _ in network.named_parameters() if ".lora_" in name}
     assert not any(module.training for module in network.modules())
+
+
+def test_the_fingerprint_of_a_model_depends_on_the_strength(whole, tmp_path):
+    _diffusers_plain(whole, tmp_path)
+    models = [DiffusionModel(_attached(whole, [Adapter(tmp_path, s)]), whole.scheduler) for s in (1.0, 1.0, 0.5)]
+    same, again, other = (fingerprint(model) for model in models)
+    assert same == again != other
 
 
 class _Caption(nn.Module):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,7 +52,7 @@ class Adapter:
             0.8
         """
         file, colon, strength = text.rpartition(":")
-        if not colon or Path(text).exists():
+        if not colon or os.path.exists(text):
             return cls(Path(text))
         try:
             value = float(strength)
@@ -71,11 +72,11 @@ class Adapter:
         Raises:
             ArtefactError: There is none, there are several, or the weights are pickled.
         """
-        return _file_of_folder(self.file) if self.file.is_dir() else _readable(self.file)
+        return _file_of_folder(self.file) if os.path.isdir(self.file) else _readable(self.file)
 
 
 def _readable(file: Path) -> Path:
-    if not file.exists():
+    if not os.path.exists(file):
         raise ArtefactError(f"The adapter {file} does not exist. Give a .safetensors file or the folder that holds it.")
     if file.suffix in _PICKLED:
         raise ArtefactError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -41,7 +42,7 @@ def read_adapter(adapter: Adapter) -> AdapterWeights:
         >>> read_adapter(Adapter(folder, strength=0.5)).network["conv_in"].delta()[0]
         tensor([1., 1.])
     """
-    file, source = adapter.weights_file, f"The adapter {adapter.file}"
+    file, source = adapter.weights_file, str(adapter.file)
     tensors, header = _read(file, source)
     settings = read_settings(file, header, source)
     if any(key.startswith(PEFT_PREFIX) for key in tensors) and not settings:
@@ -50,7 +51,7 @@ def read_adapter(adapter: Adapter) -> AdapterWeights:
             "the file from where the adapter was saved."
         )
     parts: dict[str, dict[str, LowRank]] = {NETWORK: {}, TEXT_ENCODER: {}}
-    for part, name, sides in _layers(tensors, next(iter(settings)) if len(settings) == 1 else NETWORK, source):
+    for part, name, sides in _layers(tensors, next(iter(settings), NETWORK), source):
         if settings and part not in settings:
             raise ArtefactError(
                 f"{source} has weights of the {part}, but its settings are of the {join_names(list(settings))} only, "
@@ -59,8 +60,7 @@ def read_adapter(adapter: Adapter) -> AdapterWeights:
         parts[part][name] = _low_rank(sides, name, settings.get(part), adapter.strength, source)
     if all(layer.is_zero for layers in parts.values() for layer in layers.values()):
         raise ModelError(
-            f"{source} changes nothing: B A is zero for each of its {sum(map(len, parts.values()))} layers. Give one "
-            "that was trained."
+            f"{source} changes nothing: B A is zero in all of its layers. Give an adapter that was trained."
         )
     return AdapterWeights(parts[NETWORK], parts[TEXT_ENCODER], source)
 
@@ -79,7 +79,7 @@ def _read(file: Path, source: str) -> tuple[dict[str, Tensor], dict[str, str]]:
             f"{file} can't be read as a .safetensors file ({error}). Take it from a copy, or download it again."
         ) from None
     if not tensors:
-        raise ArtefactError(f"{source} is empty: {file} has no tensors. Take it from a copy, or download it again.")
+        raise ArtefactError(f"{file} is empty: it has no tensors. Take it from a copy, or download it again.")
     for name, tensor in tensors.items():
         if not torch.isfinite(tensor).all():
             raise NotFiniteError(f"{source} has weights {name} that are not finite; take it from a copy.")
@@ -88,8 +88,8 @@ def _read(file: Path, source: str) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 def _numbers(tensor: Tensor) -> Tensor:
     """A copy in float32, out of the memory of the file."""
-    if tensor.is_complex() or tensor.dtype == torch.bool:
-        raise TypeError(f"a tensor of {tensor.dtype} is not expected")
+    if not tensor.is_floating_point() and tensor.numel() != 1:
+        raise TypeError(f"it has a tensor of {tensor.dtype}; expected floating point numbers")
     return tensor.to(torch.float32, copy=True)
 
 
@@ -98,8 +98,7 @@ def _layers(tensors: Mapping[str, Tensor], bare: str, source: str) -> Iterator[t
     found: dict[tuple[str, str], tuple[str, Sides]] = {}
     for key, tensor in tensors.items():
         here = place(key, bare)
-        if here is None:
-            continue
+        assert here is not None  # `require_low_rank` refuses such names.
         _, sides = found.setdefault((here.part, plain_name(here.layer)), (here.layer, {}))
         if here.side in sides:
             raise ModelError(
@@ -143,6 +142,8 @@ def _low_rank(sides: Sides, name: str, settings: LoraSettings | None, strength: 
                 f"{source} has {sides['alpha'].numel()} numbers as alpha of the layer {name!r}; expected one."
             )
         scale = float(sides["alpha"]) / rank
+    if not math.isfinite(strength * scale):
+        raise NotFiniteError(f"{source} has a scale of {scale:g} for the layer {name!r}; take it from a copy.")
     return LowRank(a, b, strength * scale)
 
 

@@ -153,8 +153,8 @@ def match_layers(network: nn.Module, layers: Mapping[str, LowRank], source: str 
     unknown = [name for name in layers if len(names.get(plain_name(name), ())) != 1]
     if unknown:
         raise ModelError(
-            f"{source} has {len(layers)} layers, and {len(unknown)} of them are not in the {type(network).__name__}: "
-            f"{join_names(unknown)}. It was made for another model: give the model that it was trained on."
+            f"{source} is not of this {type(network).__name__}: {len(unknown)} of its {len(layers)} layers are not "
+            f"there ({join_names(unknown)}). Give the model that the adapter was trained on."
         )
     matched = {names[plain_name(name)][0]: own for name, own in layers.items()}
     for name, own in matched.items():
@@ -164,10 +164,8 @@ def match_layers(network: nn.Module, layers: Mapping[str, LowRank], source: str 
 
 def _require_fit(module: nn.Module, name: str, own: LowRank, source: str) -> None:
     """Check that the layer has adapters, and ΔW its shape."""
-    if not isinstance(module, nn.Linear | nn.Conv2d) or type(module).forward not in (
-        nn.Linear.forward,
-        nn.Conv2d.forward,
-    ):
+    known = (nn.Linear.forward, nn.Conv2d.forward)
+    if not isinstance(module, nn.Linear | nn.Conv2d) or type(module).forward not in known:
         again = " Attach all adapters at once, to the network without any." if isinstance(module, LoraLayer) else ""
         raise ModelError(
             f"{source} changes {name!r}, which is a {type(module).__name__}; expected a Linear or a Conv2d.{again}"

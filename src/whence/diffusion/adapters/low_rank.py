@@ -39,8 +39,8 @@ class LowRank:
 
     @property
     def is_zero(self) -> bool:
-        """Whether A, B or the scale is all zero, so that nothing is changed."""
-        return self.scale == 0 or not bool(self.A.any()) or not bool(self.B.any())
+        """Whether ΔW is zero, so that nothing is changed."""
+        return not bool(self.delta().any())
 
 
 @dataclass(frozen=True, eq=False)
