@@ -15,7 +15,7 @@ from torch import nn
 
 from whence.diffusion.adapters.adapter import Adapter
 from whence.diffusion.adapters.adapter_file import read_adapter, write_adapter
-from whence.diffusion.adapters.layers import LoraLayer, attach, delta, low_rank_weights
+from whence.diffusion.adapters.layers import LoraLayer, attach, delta, low_rank_weights, match_layers
 from whence.diffusion.adapters.low_rank import AdapterWeights
 from whence.diffusion.model import DiffusionModel, fingerprint
 from whence.gradients.collector import Collector, check
@@ -349,6 +349,9 @@ def test_an_alpha_of_each_layer_is_that_layers_own(whole, tmp_path):
     layers = read_adapter(Adapter(_save(tmp_path, state))).network
     expected = {key.removesuffix(".alpha"): float(value) / 4 for key, value in alphas.items()}
     assert {name: layer.scale for name, layer in layers.items()} == {names[0].removesuffix(".alpha"): 1.0} | expected
+    alpha_pattern = {f"^{name}": 4 * own.scale for name, own in match_layers(whole.unet, layers).items()}
+    reference = _inject(whole.unet, _config(alpha_pattern=alpha_pattern))[0]
+    _same(_draw(_attached(whole, [Adapter(tmp_path)])), _draw(reference), _draw(whole.unet))
 
 
 def test_other_parameters_are_frozen_and_the_mode_stays(whole, tmp_path):

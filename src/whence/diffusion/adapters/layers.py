@@ -92,7 +92,9 @@ def attach(
 ) -> None:
     """Put a `LoraLayer` in the place of each layer that adapters change, and freeze all other parameters.
 
-    The network is changed only if all adapters fit. Its output is then that of diffusers or PEFT with these adapters.
+    The network is changed only if all adapters fit. Its output is then that of diffusers or PEFT with these adapters,
+    with one exception: where α differs between the layers of a file of kohya's trainer, each layer has its own here,
+    and diffusers 0.42.1 gives the most common one to the layers of attention.
 
     Args:
         network: The denoising network, or the text encoder.
