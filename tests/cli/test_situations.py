@@ -119,7 +119,7 @@ def test_look_alikes_are_listed(whence, run, place):
 
 
 FOLDERS = {
-    "LoRA weights": (["pytorch_lora_weights.safetensors"], "It holds the LoRA weights of a trainer"),
+    "LoRA weights": (["pytorch_lora_weights.safetensors"], "the LoRA weights on top of it: --adapter {}"),
     "checkpoint of a trainer": (["unet/config.json", "optimizer.bin"], "Give {}/unet, with the folder scheduler/"),
     "folder of checkpoints": (["checkpoint-500/x", "checkpoint-900/x"], "such as {}/checkpoint-500"),
     "something else": (["notes.txt"], "Give the folder that save_pretrained"),

@@ -1,6 +1,7 @@
 """Adapters: every format gives the network that diffusers or PEFT make of the same file."""
 
 import copy
+import json
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -14,7 +15,7 @@ from torch import nn
 
 from whence.diffusion.adapters.adapter import Adapter
 from whence.diffusion.adapters.adapter_file import read_adapter, write_adapter
-from whence.diffusion.adapters.layers import LoraLayer, attach, delta, low_rank_weights
+from whence.diffusion.adapters.layers import LoraLayer, attach, delta, low_rank_weights, match_layers
 from whence.diffusion.adapters.low_rank import AdapterWeights
 from whence.diffusion.model import DiffusionModel, fingerprint
 from whence.gradients.collector import Collector, check
@@ -182,8 +183,24 @@ def _peft_text(pipe, folder):
     _random(model).save_pretrained(folder)
 
 
+def _peft_text_old(pipe, folder):
+    """As PEFT saved it when the encoder was one level deeper, and without the class of the model."""
+    _peft_text(pipe, folder)
+    state = load_file(folder / "adapter_model.safetensors")
+    state = {key.replace("model.encoder", "model.text_model.encoder"): value for key, value in state.items()}
+    _save(folder, state, name="adapter_model.safetensors")
+    config = folder / "adapter_config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"auto_mapping": None}))
+
+
 def _load_peft_text(pipe, folder):
     pipe.text_encoder = PeftModel.from_pretrained(pipe.text_encoder, folder)
+
+
+def _load_peft_text_old(pipe, folder):
+    outer = nn.Module()
+    outer.text_model = pipe.text_encoder
+    PeftModel.from_pretrained(outer, folder)
 
 
 def _kohya(state, prefix, alpha):
@@ -220,6 +237,7 @@ FORMATS = {
     "PEFT, rank-stabilised": Format(lambda p, f: _peft(p, f, lora_alpha=6, use_rslora=True), _load_peft),
     "PEFT with patterns": Format(lambda p, f: _peft(p, f, lora_alpha=6, **PATTERNS), _load_peft),
     "PEFT, text encoder": Format(_peft_text, _load_peft_text),
+    "PEFT, older text encoder": Format(_peft_text_old, _load_peft_text_old),
     "kohya": Format(_kohya_file, _load),
 }
 
@@ -331,6 +349,9 @@ def test_an_alpha_of_each_layer_is_that_layers_own(whole, tmp_path):
     layers = read_adapter(Adapter(_save(tmp_path, state))).network
     expected = {key.removesuffix(".alpha"): float(value) / 4 for key, value in alphas.items()}
     assert {name: layer.scale for name, layer in layers.items()} == {names[0].removesuffix(".alpha"): 1.0} | expected
+    alpha_pattern = {f"^{name}": 4 * own.scale for name, own in match_layers(whole.unet, layers).items()}
+    reference = _inject(whole.unet, _config(alpha_pattern=alpha_pattern))[0]
+    _same(_draw(_attached(whole, [Adapter(tmp_path)])), _draw(reference), _draw(whole.unet))
 
 
 def test_other_parameters_are_frozen_and_the_mode_stays(whole, tmp_path):

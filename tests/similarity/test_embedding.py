@@ -11,7 +11,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from whence import images
-from whence.errors import ArtefactError, ConfigError, NotFiniteError
+from whence.errors import ArtefactError, NotFiniteError
 from whence.similarity.embedding import BATCH, Embedder, EmbeddingSimilarity, embed
 
 USABLE = ["clip", "clip-vision", "dino", "vit", "vit-without-pooling"]
@@ -166,12 +166,6 @@ def test_folders_that_can_not_be_used(model_folder, tmp_path, name, change, erro
         change(folder)
     with pytest.raises(error, match=f"(?s){message}"):
         embed(pictures(2), folder)
-
-
-def test_without_transformers(model_folder, monkeypatch):
-    monkeypatch.setitem(sys.modules, "transformers", None)
-    with pytest.raises(ConfigError, match=r"pip install whence\[embeddings\]"):
-        embed(pictures(1), "anywhere")
 
 
 def test_distances_against_the_embeddings(model_folder, tiny_data):

@@ -32,12 +32,14 @@ class Target:
         runs: Models whose scores are averaged: diffusers folders, recorded runs, or one model in memory.
         ensemble: The encoded ensemble whose members they are, if they are.
         adapters: Adapters on top of each of them.
+        resolution: Height and width of the pictures of a model of latents; None for those of its configuration.
     """
 
     name: str
     runs: tuple[Path | DiffusionModel, ...]
     ensemble: Ensemble | None = None
     adapters: tuple[Adapter, ...] = ()
+    resolution: int | None = None
 
     @classmethod
     def open(cls, source: str | Path | DiffusionModel | Ensemble, adapters: Sequence[Adapter] = ()) -> Target:
@@ -69,17 +71,20 @@ class Target:
 
     @classmethod
     def mean(
-        cls, sources: Sequence[str | Path | DiffusionModel | Ensemble], adapters: Sequence[Adapter] = ()
+        cls,
+        sources: Sequence[str | Path | DiffusionModel | Ensemble],
+        adapters: Sequence[Adapter] = (),
+        resolution: int | None = None,
     ) -> Target:
         """Return the mean over several models, such as the same training from other seeds, with adapters on each."""
-        targets = [cls.open(source, adapters) for source in sources]
+        targets = [replace(cls.open(source, adapters), resolution=resolution) for source in sources]
         if len(targets) == 1:
             return targets[0]
         sizes = {tuple(target.model.size) for target in targets}
         if len(sizes) != 1:
             raise ConfigError(f"Scores are averaged over models of pictures of one size; given {sorted(sizes)}.")
         runs = tuple(run for target in targets for run in target.runs)
-        return cls(" and ".join(target.name for target in targets), runs, adapters=tuple(adapters))
+        return cls(" and ".join(target.name for target in targets), runs, None, tuple(adapters), resolution)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -98,7 +103,12 @@ class Target:
         return self._load(self.runs[0])
 
     def _load(self, run: Path | DiffusionModel) -> DiffusionModel:
-        return run if isinstance(run, DiffusionModel) else DiffusionModel.load(run, adapters=self.adapters)
+        return run if isinstance(run, DiffusionModel) else DiffusionModel.load(run, self._shape, self.adapters)
+
+    @cached_property
+    def _shape(self) -> tuple[int, ...] | None:
+        """Shape of an example where `resolution` decides about it."""
+        return None if self.resolution is None else self.encoders.codec.example_size(self.resolution)
 
     def queries(
         self,
@@ -165,7 +175,7 @@ class Target:
             if isinstance(run, DiffusionModel):
                 of_run = [WeightedCheckpoint(LoadedCheckpoint(run, parameters))]
             elif over == "model" or artefacts.kind_of(run) != "model":
-                of_run = [WeightedCheckpoint(Checkpoint(run, None, parameters, self.adapters))]
+                of_run = [WeightedCheckpoint(Checkpoint(run, None, parameters, self.adapters, self._shape))]
             elif over == "checkpoints":
                 files = checkpoint_files(run)
                 of_run = [WeightedCheckpoint(Checkpoint(run, file, parameters), 1 / len(files)) for file in files]

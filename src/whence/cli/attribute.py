@@ -145,7 +145,7 @@ def attribute(
     config = _config(draws, damping, width, seed, half, bfloat16)
     size: dict[str, Any] = {"resolution": resolution, "grey": grey}
     images = load_data(data, out, split=split, unit_column=unit_column, **size)
-    target = Target.mean([model, *(also or [])], [Adapter.parse(text) for text in adapter or ()])
+    target = Target.mean([model, *(also or [])], [Adapter.parse(text) for text in adapter or ()], resolution)
     target.require_data(images)
     texts = Prompts.read(prompts, prompt or (), negative_prompt, guidance)
     show_notes(target.encoders.encode(images, out / "encoding").notes, of="the training images")

@@ -87,6 +87,10 @@ class Autoencoder:
         """Shape (3, H, W) of the pictures of latents of the shape `size`."""
         return (3, *(self.factor * length for length in size[1:]))
 
+    def example_size(self, resolution: int) -> tuple[int, ...]:
+        """Shape (c, h, w) of the latents of pictures of this height and width."""
+        return (int(self._config.get("latent_channels", 4)), *(resolution // self.factor,) * 2)
+
     def encode(self, pixels: Tensor) -> Tensor:
         """Return latents float32 [n, c, h, w] of pictures uint8 [n, C, H, W], grey or in colour: the posterior's mean.
 

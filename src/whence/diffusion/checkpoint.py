@@ -21,6 +21,7 @@ class Checkpoint:
         weights: A safetensors file with tensors ``weights/NAME``; None for the folder's own weights.
         parameters: A regular expression that the names of layers must contain; None for all.
         adapters: Adapters on top of the folder's weights.
+        shape: Shape of an example; None for that in the network's configuration.
 
     Raises:
         ConfigError: `parameters` is no regular expression.
@@ -34,13 +35,14 @@ class Checkpoint:
     weights: Path | None = None
     parameters: str | None = None
     adapters: tuple[Adapter, ...] = ()
+    shape: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         parameter_pattern(self.parameters)
 
     def open(self) -> DiffusionModel:
         """The model, in eval mode, on the CPU."""
-        model = DiffusionModel.load(self.folder, adapters=self.adapters)
+        model = DiffusionModel.load(self.folder, self.shape, self.adapters)
         if self.weights is not None:
             tensors = artefacts.read_tensors(self.weights)
             state = {

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from whence.diffusion.codec import Pixels
 from whence.diffusion.denoiser import NO_CONDITIONS, on_device
 from whence.diffusion.draws import Draws
 from whence.diffusion.model import DiffusionModel
@@ -30,6 +31,12 @@ def require_size(model: DiffusionModel, x: Tensor, what: str) -> None:
     size, expected = tuple(x.shape[1:]), model.size
     if size == expected:
         return
+    if not isinstance(model.codec, Pixels):
+        given, own = model.codec.picture_size(size), model.codec.picture_size(expected)
+        raise DataError(
+            f"The {what} have {given[2]}x{given[1]} pixels; the model draws {own[2]}x{own[1]}. Give --resolution "
+            f"{own[1]}, or --resolution {given[1]} if the model was trained at that size (latents {_shape(size)})."
+        )
     sizes = f"The {what} are {_shape(size)}; the model takes {_shape(expected)}"
     if len(size) != 3 or len(expected) != 3:
         raise DataError(f"{sizes}. Give examples of the shape of those that the model was trained on.")

@@ -25,6 +25,9 @@ class Codec(Protocol):
     def picture_size(self, size: tuple[int, ...]) -> tuple[int, ...]:
         """Shape (C, H, W) of the pictures of examples of the shape `size`."""
 
+    def example_size(self, resolution: int) -> tuple[int, ...] | None:
+        """Shape of examples of pictures of this height and width; None if the network decides about it."""
+
     def encode(self, pixels: Tensor) -> Tensor:
         """Examples float32 [n, ...] of pictures uint8 [n, C, H, W]."""
 
@@ -48,6 +51,9 @@ class Pixels:
     def picture_size(self, size: tuple[int, ...]) -> tuple[int, ...]:
         """The shape of the examples themselves."""
         return size
+
+    def example_size(self, resolution: int) -> None:
+        """None: a network of pixels draws the size that it was trained on."""
 
     def encode(self, pixels: Tensor) -> Tensor:
         """X = pixel / 127.5 - 1, float32."""

@@ -147,7 +147,10 @@ def coverage(network: nn.Module, parameters: str | None = None) -> Coverage:
     modules = {name: module for name, module in every.items() if pattern.search(name)}
     if not modules:
         raise ModelError(
-            f"There is no parameter to differentiate in {type(network).__name__} ({len(every)} layers have any)."
+            f"There is no parameter to differentiate in {type(network).__name__}: {len(every)} layers have any, and no "
+            f"name of them contains {parameters!r}."
+            if parameters
+            else f"There is no parameter to differentiate in {type(network).__name__}."
         )
     kinds = {name: _kind(module) for name, module in modules.items()}
     unknown = [name for name, kind in kinds.items() if kind is None]

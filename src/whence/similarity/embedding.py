@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from whence import artefacts, images
 from whence.data import Dataset
 from whence.engine import DEFAULT
-from whence.errors import ArtefactError, ConfigError, NotFiniteError
+from whence.errors import ArtefactError, NotFiniteError
 from whence.scores.scores import Scores
 from whence.similarity.similarity import Measure, similarity, similarity_scores
 
@@ -32,7 +32,6 @@ def embed(pictures: Tensor, folder: str | Path) -> Tensor:
     as 8-bit RGB. The folder is one that transformers wrote, such as a clone of a model on the hub.
 
     Raises:
-        ConfigError: transformers is not installed.
         ArtefactError: The folder holds no vision model that can be used.
         NotFiniteError: An embedding is not finite.
     """
@@ -52,10 +51,8 @@ class Embedder:
     def load(cls, folder: str | Path) -> Embedder:
         """Return the model in a local folder, with errors as in `embed`; nothing is downloaded, unpickled or run."""
         folder = Path(folder)
-        try:
-            import transformers
-        except ImportError:
-            raise ConfigError("Embeddings need transformers: pip install whence[embeddings]") from None
+        import transformers  # takes seconds, which other similarities needn't wait for
+
         if not (folder / "config.json").is_file():
             raise ArtefactError(f"{folder} is not a folder of a transformers model: it has no config.json.")
         local = {"local_files_only": True, "trust_remote_code": False}

@@ -73,10 +73,8 @@ class Scorer:
         return score
 
     def _load(self) -> tuple[Any, Any]:
-        try:
-            import transformers
-        except ImportError:
-            raise ConfigError("A scoring model needs transformers: pip install whence[embeddings]") from None
+        import transformers  # takes seconds, which other behaviours needn't wait for
+
         if not (self.folder / "config.json").is_file():
             raise ArtefactError(f"{self.folder} is not a folder of a transformers model: it has no config.json.")
         local = {"local_files_only": True, "trust_remote_code": False}

@@ -51,7 +51,7 @@ def read_adapter(adapter: Adapter) -> AdapterWeights:
             "the file from where the adapter was saved."
         )
     parts: dict[str, dict[str, LowRank]] = {NETWORK: {}, TEXT_ENCODER: {}}
-    for part, name, sides in _layers(tensors, next(iter(settings)) if len(settings) == 1 else NETWORK, source):
+    for part, name, sides in _layers(tensors, next(iter(settings), NETWORK), source):
         if settings and part not in settings:
             raise ArtefactError(
                 f"{source} has weights of the {part}, but its settings are of the {join_names(list(settings))} only, "

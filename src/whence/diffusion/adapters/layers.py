@@ -92,7 +92,9 @@ def attach(
 ) -> None:
     """Put a `LoraLayer` in the place of each layer that adapters change, and freeze all other parameters.
 
-    The network is changed only if all adapters fit. Its output is then that of diffusers or PEFT with these adapters.
+    The network is changed only if all adapters fit. Its output is then that of diffusers or PEFT with these adapters,
+    with one exception: where α differs between the layers of a file of kohya's trainer, each layer has its own here,
+    and diffusers 0.42.1 gives the most common one to the layers of attention.
 
     Args:
         network: The denoising network, or the text encoder.
@@ -164,10 +166,8 @@ def match_layers(network: nn.Module, layers: Mapping[str, LowRank], source: str 
 
 def _require_fit(module: nn.Module, name: str, own: LowRank, source: str) -> None:
     """Check that the layer has adapters, and ΔW its shape."""
-    if not isinstance(module, nn.Linear | nn.Conv2d) or type(module).forward not in (
-        nn.Linear.forward,
-        nn.Conv2d.forward,
-    ):
+    known = (nn.Linear.forward, nn.Conv2d.forward)
+    if not isinstance(module, nn.Linear | nn.Conv2d) or type(module).forward not in known:
         again = " Attach all adapters at once, to the network without any." if isinstance(module, LoraLayer) else ""
         raise ModelError(
             f"{source} changes {name!r}, which is a {type(module).__name__}; expected a Linear or a Conv2d.{again}"

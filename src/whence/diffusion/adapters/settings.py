@@ -32,8 +32,8 @@ _BEYOND = {
     "trainable_token_indices": "LoRA with tokens",
     "target_parameters": "LoRA of parameters",
 }
-#: Starting points of training that leave the weights of the base model as they are.
-_STARTS = (True, False, None, "gaussian", "eva", "orthogonal")
+#: Starting points of training with names, of those that leave the weights of the base model as they are.
+_STARTS = ("gaussian", "eva", "orthogonal")
 
 
 class LoraSettings(BaseModel):
@@ -84,6 +84,8 @@ def _end(pattern: str) -> re.Pattern[str]:
 def read_settings(file: Path, header: Mapping[str, str], source: str) -> dict[str, LoraSettings]:
     """Return the settings of the parts of an adapter, from the header of its file or from the file of PEFT beside it.
 
+    The first part is that of the layers whose names have no prefix.
+
     Raises:
         ArtefactError: They are damaged.
         ModelError: They are those of another kind of adapter.
@@ -99,7 +101,7 @@ def read_settings(file: Path, header: Mapping[str, str], source: str) -> dict[st
         return {part: _settings(own, source) for part, own in _by_part(found, file).items()}
     if file.name == "adapter_model.safetensors" and beside.is_file():
         settings = _settings(read_json(beside), source)
-        return {settings.part: settings}
+        return dict.fromkeys((settings.part, NETWORK, TEXT_ENCODER), settings)
     return {}
 
 
@@ -112,7 +114,7 @@ def _by_part(found: Any, file: Path) -> dict[str, dict[str, Any]]:
         part = next((part for part in (NETWORK, TEXT_ENCODER) if key.startswith(f"{part}.")), None)
         name = key.removeprefix(f"{part}.")
         parts.setdefault(part or NETWORK, {})[name] = value
-    return parts
+    return {part: parts[part] for part in (NETWORK, TEXT_ENCODER) if part in parts}
 
 
 def _settings(found: Any, source: str) -> LoraSettings:
@@ -132,10 +134,9 @@ def _settings(found: Any, source: str) -> LoraSettings:
         beyond.append(("peft_type", settings.peft_type))
     if settings.bias != "none":
         beyond.append(("bias", "LoRA with biases"))
-    if settings.init_lora_weights not in _STARTS:
-        beyond.append(
-            ("init_lora_weights", f"LoRA begun with {settings.init_lora_weights}, which changes the model too")
-        )
+    start = settings.init_lora_weights
+    if isinstance(start, str) and start.lower() not in _STARTS:
+        beyond.append(("init_lora_weights", f"LoRA begun with {start}"))
     if beyond:
         raise ModelError(unsupported(source, beyond[0][1], f"its settings have {beyond[0][0]}"))
     return settings

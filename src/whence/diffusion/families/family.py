@@ -82,8 +82,8 @@ def _way_out(folder: Path) -> str:
     files = sorted(path.relative_to(folder).as_posix() for path in (*folder.glob("*"), *folder.glob("*/config.json")))
     if any("lora" in name.lower() and name.endswith(".safetensors") for name in files):
         return (
-            "It holds the LoRA weights of a trainer, which belong to a base model. Put them into it first: "
-            "pipeline.load_lora_weights(FOLDER), pipeline.fuse_lora(), pipeline.save_pretrained(OUT)."
+            "It holds the LoRA weights of a trainer, which belong to a base model. Give the base model, and "
+            f"the LoRA weights on top of it: --adapter {folder}."
         )
     networks = [name.removesuffix("/config.json") for name in files if name.endswith("/config.json")]
     if networks:

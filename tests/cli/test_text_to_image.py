@@ -1,0 +1,162 @@
+"""Text-to-image models by the commands: a pipeline, an adapter on it, prompts, and captions beside pictures."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+from whence.diffusion.adapters.adapter_file import write_adapter
+from whence.diffusion.adapters.low_rank import AdapterWeights, LowRank
+from whence.scores.scores import Scores
+
+DRAWS = ("--draws", 8, "--width", 256)
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch, stable_diffusion) -> Path:
+    """A folder with nine captioned pictures of three artists, a pipeline `sd`, and an adapter of it."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(stable_diffusion, "sd")
+    pictures("data", [f"picture {n % 3}" for n in range(9)])
+    weights = load_file("sd/unet/diffusion_pytorch_model.safetensors")
+    random = torch.Generator().manual_seed(0)
+    layers = {}
+    for name, weight in weights.items():
+        if name.endswith(("attn1.to_q.weight", "attn2.to_v.weight")):
+            a, b = torch.randn(2, weight.shape[1], generator=random), torch.randn(len(weight), 2, generator=random)
+            layers[name.removesuffix(".weight")] = LowRank(a, b, 0.5)
+    Path("lora").mkdir()
+    write_adapter(Path("lora"), AdapterWeights(layers))
+    return tmp_path
+
+
+def pictures(folder: str, captions: list[str | None]) -> None:
+    Path(folder).mkdir()
+    rows = ["file_name,text,artist"]
+    for n, caption in enumerate(captions):
+        pixels = np.random.default_rng(n).integers(0, 256, (16, 16, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(f"{folder}/{n}.png")
+        rows.append(f"{n}.png,{caption or ''},{('anna', 'ben', 'cleo')[n % 3]}")
+    Path(folder, "metadata.csv").write_text("\n".join(rows) + "\n")
+
+
+@pytest.mark.parametrize("adapter", [(), ("--adapter", "lora:0.7")], ids=["base", "adapter"])
+def test_a_check_against_the_pipeline(whence, place, adapter):
+    result = whence("check", "sd", *adapter, "--out", "drawn.png")
+    assert result.code == 0, result.err
+    for what in ("embedded prompt", "latents", "loss", "drawn picture"):
+        assert f"{what}: agrees" in result.out
+    with Image.open("drawn.png") as drawn:
+        assert drawn.size == (16, 16)
+    assert ("64 parameters" in result.out or "Adapters: " in result.out) == bool(adapter)
+
+
+def test_a_check_says_what_differs(whence, place, monkeypatch):
+    from whence.diffusion.autoencoder import Autoencoder
+
+    monkeypatch.setattr(Autoencoder, "scale", 0.5)
+    result = whence("check", "sd")
+    assert result.code == 1
+    assert "latents: DIFFERS" in result.out
+    assert "Whence and the pipeline differ in: latents" in result.err
+
+
+def test_attribution_of_drawn_pictures_to_an_adapters_images(whence, place):
+    Path("prompts.txt").write_text("picture 1\n\n  picture 2  \n")
+    command = ["attribute", "sd", "data", "--adapter", "lora", "--queries", "sample:3", "--prompts", "prompts.txt"]
+    options = ["--guidance", 2, "--negative-prompt", "ugly", "--unit-column", "artist", "--sampler-steps", 4, *DRAWS]
+    result = whence(*command, *options, "--method", "d-trak", "--method", "pixel", "--out", "scores")
+    assert result.code == 0, result.err
+    facts = json.loads(Path("scores/pictures/manifest.json").read_text())["facts"]
+    assert facts["prompts"] == {"texts": ["picture 1", "picture 2"], "negative": "ugly", "guidance": 2.0}
+    assert "with lora at strength 1 (base not verified)" in facts["model"]
+    assert pq.read_table("scores/d-trak/examples.parquet").num_rows == 9
+    [subject] = Path("scores/features").glob("*/subject/coverage.json")
+    assert all(".lora_" in name for name, *_ in json.loads(subject.read_text()))
+    strong = whence(*command, *options, "--method", "d-trak", "--adapter", "lora:-0.5", "--out", "scores")
+    assert strong.code == 1
+    assert "holds scores of something else" in strong.err
+    assert whence("report", "scores").code == 0
+
+
+def test_scores_depend_on_captions_and_prompts(whence, place):
+    def scores(out: str, *options: object) -> torch.Tensor:
+        command = ["attribute", "sd", "data", "--parameters", "attn2", "--method", "gradient-dot", *DRAWS, "--out", out]
+        result = whence(*command, *options)
+        assert result.code == 0, result.err
+        return Scores.read(Path(out, "gradient-dot")).scores
+
+    pictures("one", ["picture 1"])
+    pictures("other", ["something else"])
+    first, other = scores("a", "--queries", "one"), scores("b", "--queries", "other")
+    assert not torch.equal(first, other)
+    assert torch.equal(first, scores("c", "--queries", "one"))
+
+
+def test_pictures_without_captions_get_the_empty_one_and_it_is_said(whence, place):
+    pictures("bare", ["a picture", None])
+    result = whence("attribute", "sd", "data", "--queries", "bare", *DRAWS, "--out", "scores")
+    assert result.code == 0, result.err
+    assert "Note on the queries: 1 of 2 pictures have no caption; they get the empty one: 1.png." in result.out
+    drawn = whence("attribute", "sd", "data", "--queries", "sample:1", "--sampler-steps", 2, *DRAWS, "--out", "drawn")
+    assert "No prompts were given; the pictures are drawn from the empty prompt." in drawn.out
+
+
+def nan_latents() -> None:
+    file = Path("sd/vae/diffusion_pytorch_model.safetensors")
+    weights = load_file(file)
+    weights["encoder.conv_in.bias"] = torch.full_like(weights["encoder.conv_in.bias"], 1e38)
+    save_file(weights, file)
+
+
+WRONG = {
+    "no text encoder": (lambda: shutil.rmtree("sd/text_encoder"), [], "sd has no text_encoder"),
+    "latents that are not finite": (nan_latents, [], "gives latents that are not finite"),
+    "no adapter": (lambda: None, ["--adapter", "gone.safetensors"], "The adapter gone.safetensors does not exist"),
+    "a strength of zero": (lambda: None, ["--adapter", "lora:0"], "expected a number other than 0"),
+    "a file without prompts": (lambda: Path("p").write_text("\n"), ["--prompts", "p"], "p holds no prompts"),
+    "prompts of a picture that is read": (lambda: None, ["--prompt", "x", "--queries", "data"], "data is read"),
+    "a pattern without layers": (lambda: None, ["--parameters", "nothing"], "no name of them contains 'nothing'"),
+    "guidance": (lambda: None, ["--guidance", "-1"], "The guidance is -1.0; expected a number from 0 on"),
+}
+
+
+@pytest.mark.parametrize(("change", "options", "message"), WRONG.values(), ids=WRONG)
+def test_one_clear_sentence(whence, place, change, options, message):
+    change()
+    queries = [] if "--queries" in options else ["--queries", "sample:1", "--sampler-steps", 2]
+    result = whence("attribute", "sd", "data", *queries, *options, *DRAWS, "--out", "scores")
+    assert result.code == 1
+    assert message in " ".join(result.err.split())
+    assert "Traceback" not in result.err
+
+
+def test_pictures_of_another_size_name_the_way_out(whence, place):
+    Image.new("RGB", (24, 24)).save("data/0.png")
+    for n in range(1, 9):
+        Image.new("RGB", (24, 24), (n, 0, 0)).save(f"data/{n}.png")
+    result = whence("attribute", "sd", "data", "--queries", "sample:1", "--sampler-steps", 2, *DRAWS, "--out", "scores")
+    assert result.code == 1
+    assert "have 24x24 pixels; the model draws 16x16. Give --resolution 16, or --resolution 24" in result.err
+    command = ["attribute", "sd", "data", "--queries", "sample:1", "--sampler-steps", 2, *DRAWS, "--out", "scores"]
+    for resolution in (16, 24):
+        sized = whence(*command[:-1], f"scores{resolution}", "--resolution", resolution)
+        assert sized.code == 0, sized.err
+
+
+def test_the_python_of_the_docs_runs(place):
+    text = (Path(__file__).parents[2] / "docs" / "text-to-image.md").read_text("utf-8")
+    [code] = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    for there, here in {'"BASE"': '"sd"', "lora.safetensors": "lora", '"DATA"': '"data"'}.items():
+        assert there in code
+        code = code.replace(there, here)
+    names: dict[str, object] = {}
+    exec(code, names)
+    assert names["scores"]["d-trak"].scores.shape == (4, 9)
