@@ -84,6 +84,9 @@ def test_attribution_of_drawn_pictures_to_an_adapters_images(whence, place):
     assert strong.code == 1
     assert "holds scores of something else" in strong.err
     assert whence("report", "scores").code == 0
+    page = Path("scores/report.html").read_text("utf-8")
+    assert page.count('<p class="caption">“picture 1”</p>') == 2  # the queries 0/0 and 0/2
+    assert '<span class="line caption">“picture 0”</span>' in page
 
 
 def test_scores_depend_on_captions_and_prompts(whence, place):

@@ -1,7 +1,8 @@
 """Pictures beside scores, so that a report needs neither the training set nor the model.
 
 On disk: ``queries.safetensors`` and ``examples.safetensors`` (tensor ``pictures``), the ids in ``queries.parquet`` and
-``examples.parquet`` (with the units). Only those training images are kept that a report may show.
+``examples.parquet`` (with the units), and captions beside them where the model draws from text. Only those training
+images are kept that a report may show.
 """
 
 from __future__ import annotations
@@ -70,10 +71,11 @@ class Pictures:
         made = {"queries": len(self.queries), "examples": len(self.examples)}
         with artefacts.create(path, _KIND, inputs=inputs, made=made, facts=dict(facts or {})) as part:
             artefacts.write_tensors(part / "queries.safetensors", {"pictures": self.queries.values})
-            artefacts.write_table(part / "queries.parquet", {"id": list(self.queries.ids)})
+            artefacts.write_table(part / "queries.parquet", {"id": list(self.queries.ids), **_captions(self.queries)})
             artefacts.write_tensors(part / "examples.safetensors", {"pictures": self.examples.values})
             units = [list(names) for names in self.units]
-            artefacts.write_table(part / "examples.parquet", {"id": list(self.examples.ids), "units": units})
+            texts = _captions(self.examples)
+            artefacts.write_table(part / "examples.parquet", {"id": list(self.examples.ids), "units": units, **texts})
         return artefacts.read_manifest(path, _KIND)
 
     @classmethod
@@ -83,10 +85,18 @@ class Pictures:
         artefacts.read_verified(path, _KIND)
         tables = {name: artefacts.read_table(path / f"{name}.parquet") for name in ("queries", "examples")}
         queries, examples = (
-            Examples(tuple(table["id"]), artefacts.read_tensors(path / f"{name}.safetensors")["pictures"])
+            Examples(
+                tuple(table["id"]),
+                artefacts.read_tensors(path / f"{name}.safetensors")["pictures"],
+                captions=tuple(table.get("caption", ())),
+            )
             for name, table in tables.items()
         )
         return cls(queries, examples, tuple(tuple(names) for names in tables["examples"]["units"]))
+
+
+def _captions(examples: Examples) -> dict[str, list[str]]:
+    return {"caption": list(examples.captions)} if examples.captions else {}
 
 
 def extreme_examples(scores: Iterable[Scores], count: int = ENDS) -> list[int]:

@@ -148,7 +148,14 @@ class AttributionRequest:
     def query_pictures(self) -> Examples:
         """The queries as pictures, without conditions."""
         values = self.queries.values if self.queries.pictures is None else self.queries.pictures
-        return Examples(self.queries.ids, values)
+        return Examples(self.queries.ids, values, captions=self.queries.captions)
+
+    @property
+    def captions(self) -> tuple[str, ...]:
+        """The captions of the training images, of a model that draws from text; else empty."""
+        if self.data is None or self.target.encoders.text is None:
+            return ()
+        return tuple(caption or "" for caption in self.data.captions)
 
     @cached_property
     def inputs(self) -> dict[str, str]:
@@ -173,4 +180,6 @@ def _of_data(target: Target, queries: Dataset) -> Examples:
     """Return the pictures of a data set as queries."""
     if target.encoders.are_plain:
         return Examples(queries.ids, queries.images(range(len(queries))))
-    return replace(target.encoders.encode(queries), pictures=artefacts.to_tensor(queries.pixels))
+    captions = tuple(caption or "" for caption in queries.captions) if target.encoders.text else ()
+    encoded = target.encoders.encode(queries)
+    return replace(encoded, pictures=artefacts.to_tensor(queries.pixels), captions=captions)

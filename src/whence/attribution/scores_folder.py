@@ -100,7 +100,8 @@ class ScoresFolder:
         if pictures is None:
             return
         rows = extreme_examples(Scores.read(path) for path in artefacts.of_kind(self.path, "scores"))
-        images = Examples(tuple(request.examples.ids[n] for n in rows), pictures[rows])
+        captions = tuple(request.captions[n] for n in rows) if request.captions else ()
+        images = Examples(tuple(request.examples.ids[n] for n in rows), pictures[rows], captions=captions)
         data = f"{len(request.units):,} images, fingerprint {request.examples.fingerprint[:12]}"
         Pictures(queries, images, tuple(request.units[n] for n in rows)).write(
             self.path / "pictures", request.inputs, {"model": request.target.name, "data": data, **self._drawing()}

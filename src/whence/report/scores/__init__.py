@@ -11,17 +11,20 @@ from statistics import median_low
 import numpy as np
 
 from whence import artefacts
+from whence.diffusion.examples import Examples
 from whence.report.picture import CRISP, SMALL, data_uri
 from whence.report.scores.plots import concentrations, largest_phrase, norm_plot, share_counts, share_plot
 from whence.report.scores.query_card import OPEN, SHOWN, QueryCard, query_cards
 from whence.report.scores.score_folder import ScoreFolder
 from whence.report.template import fill, fingerprints, flat_settings, versions
-from whence.report.text import percent, plural
+from whence.report.text import percent, plural, shorten
 from whence.scores.scores import Scores
 from whence.statistics.ranks import TOP, agreement
 
 #: Pairs of methods that are unfolded.
 PAIRS = 10
+#: Characters of a caption on the page.
+CAPTION = 200
 
 
 def write_scores_report(folder: Path, out: Path | None = None) -> Path:
@@ -64,6 +67,7 @@ def render(path: Path) -> str:
         cards=cards,
         thumbs={card.name: data_uri(pictures.query(card.name), SMALL) for card in cards},
         images=images,
+        texts={"queries": _captions(pictures.queries), "examples": _captions(pictures.examples)},
         shown=SHOWN,
         unfolded=OPEN,
         methods=list(method_rows(scores, cards)),
@@ -87,6 +91,12 @@ def _images(folder: ScoreFolder, cards: Sequence[QueryCard]) -> dict[int, str]:
     results = [result for card in cards for result in card.results]
     names = {entry.column: entry.name for result in results for entry in (*result.proponents, *result.opponents)}
     return {n: data_uri(folder.pictures.example(name), SMALL) for n, name in sorted(names.items()) if name in available}
+
+
+def _captions(pictures: Examples) -> dict[str, str]:
+    """Captions or prompts by id, where there are any, shortened for the page."""
+    texts = pictures.captions or ("",) * len(pictures)
+    return {id: shorten(text, CAPTION) for id, text in zip(pictures.ids, texts, strict=True) if text}
 
 
 def _provenance(folder: ScoreFolder) -> Iterator[tuple[str, dict[str, str]]]:
