@@ -6,11 +6,12 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
+from whence.config import require_whole
 from whence.data.columns import CAPTION_COLUMNS, CLASS_COLUMN, Columns, normalise, texts
 from whence.data.dataset import NO_UNIT, Dataset, Labels
 from whence.data.image_files import Source
 from whence.data.pixels import stack
-from whence.errors import DataError, join_names
+from whence.errors import ConfigError, DataError, join_names
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,18 @@ class ReadOptions:
     unit_column: str | None = None
     resolution: int | None = None
     grey: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the settings.
+
+        Raises:
+            ConfigError: The unit column is no text, or the resolution is no whole number from 1 on.
+        """
+        if not isinstance(self.unit_column, str | None):
+            kind = type(self.unit_column).__name__
+            raise ConfigError(f"The unit column is a {kind}; give the name of one column.")
+        if self.resolution is not None:
+            object.__setattr__(self, "resolution", require_whole(self.resolution, "The resolution", least=1))
 
 
 @dataclass(frozen=True)
