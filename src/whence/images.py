@@ -37,8 +37,8 @@ def to_tensor(pictures: Any) -> Tensor:
         return torch.as_tensor(pictures if isinstance(pictures, Tensor) else np.array(pictures)).detach()
     except (TypeError, ValueError, RuntimeError):
         raise DataError(
-            f"A tensor or an array of numbers is expected; given is a {type(pictures).__name__}. A list of pictures of one size is "
-            "made a tensor by torch.stack."
+            f"A tensor or an array of numbers is expected; given is a {type(pictures).__name__}. A list of pictures of "
+            "one size is made a tensor by torch.stack."
         ) from None
 
 
