@@ -369,3 +369,23 @@ def test_names_that_look_the_same_are_the_same(fill, picture):
     assert data.examples_of(decomposed).tolist() == [0, 1]
     assert data.index_of(f"{decomposed}.png") == 0
     assert data.notes == ("Names and captions of 1 training examples were brought to Unicode's composed form (NFC).",)
+
+
+@pytest.mark.parametrize(("train", "test"), [("Train", "Test"), ("TRAIN", "test"), ("train", "TEST"), ("Train", "Val")])
+def test_splits_are_known_in_upper_case(fill, picture, train, test):
+    path = fill({f"{train}/cat/1.png": picture(0), f"{test}/dog/2.png": picture(1)})
+    assert (load(path).ids, load(path).classes) == (("cat/1.png",), ("cat",))
+    assert load(f"{path}:{test}").ids == load(f"{path}:{test.lower()}").ids == ("dog/2.png",)
+
+
+@pytest.mark.parametrize(("one", "two"), [("Train", "train"), ("TEST", "Test"), ("Valid", "validation")])
+def test_two_folders_of_one_split_are_refused(fill, picture, one, two):
+    path = fill({f"{one}/1.png": picture(0), f"{two}/2.png": picture(1)})
+    with pytest.raises(DataError, match=rf"has ({one} and {two}|{two} and {one}) for one split. Keep one of them."):
+        load(path)
+
+
+def test_metadata_names_splits_as_their_folders(fill, picture):
+    table = "file_name,text\nTrain/1.png,one\nTest/2.png,two\n"
+    path = fill({"Train/1.png": picture(0), "Test/2.png": picture(1), "metadata.csv": table})
+    assert (load(path).captions, load(f"{path}:test").captions) == (("one",), ("two",))

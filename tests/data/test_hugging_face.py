@@ -268,18 +268,9 @@ def shards(path, picture, *columns) -> None:
 
 
 OTHER_COLUMNS = {
-    "missing in the first": (
-        ({}, {"text": ["a"], "id": ["x"]}),
-        r"1.parquet has the column 'text', and .*0.parquet has ",
-    ),
-    "missing in a later one": (
-        ({"text": ["a"]}, {}),
-        r"0.parquet has the column 'text', and .*1.parquet has not\. Give",
-    ),
-    "another case": (
-        ({"text": ["a"]}, {"Text": ["b"]}),
-        r"0.parquet has the column 'text', and .*1.parquet has 'Text'\.",
-    ),
+    "missing in the first": (({}, {"text": ["a"], "id": ["x"]}), r"1.parquet has the column 'text', and .*0.parquet"),
+    "missing in a later one": (({"text": ["a"]}, {}), r"0.parquet has the column 'text', and .*1.parquet has not\."),
+    "another case": (({"text": ["a"]}, {"Text": ["b"]}), r"has the column 'text', and .*1.parquet has 'Text'\."),
     "a list beside text": (({"text": ["a"]}, {"text": [["b"]]}), r"cannot be read: .* with one type in all files"),
 }
 
@@ -340,3 +331,28 @@ def test_class_numbers_with_gaps_are_classes(tmp_path, saved):
     floats = table.set_column(place, "label", pa.array([0.0, 1.0, None, 0.0, 1.5, float("nan")]))
     pq.write_table(floats.replace_schema_metadata(table.schema.metadata), tmp_path / "x.parquet")
     assert load(tmp_path).classes == ("cat", "dog", None, "cat", None, None)
+
+
+@pytest.mark.parametrize("names", [("Train-0.parquet", "Test-0.parquet"), ("TRAIN/0.parquet", "val/0.PARQUET")])
+def test_splits_of_parquet_files_are_known_in_upper_case(tmp_path, picture, names):
+    for n, name in enumerate(names):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        pq.write_table(pa.table({"image": [encode(picture(n))], "id": [name]}), tmp_path / name)
+    assert load(tmp_path).ids == names[:1]
+    assert load(tmp_path, split="TEST" if "Test" in names[1] else "validation").ids == names[1:]
+
+
+def test_parquet_files_of_two_names_of_a_split_are_refused(tmp_path, picture):
+    for name in ("val-0.parquet", "validation-0.parquet"):
+        pq.write_table(pa.table({"image": [encode(picture(0))]}), tmp_path / name)
+    with pytest.raises(DataError, match=r"has val and validation for one split. Keep one of them."):
+        load(tmp_path)
+
+
+def test_splits_of_a_saved_data_set_are_known_in_upper_case(saved, tmp_path):
+    datasets.DatasetDict({"Train": saved, "Test": saved.select([1])}).save_to_disk(tmp_path / "saved")
+    assert (len(load(tmp_path / "saved")), len(load(f"{tmp_path}/saved:test"))) == (6, 1)
+    datasets.DatasetDict({"val": saved, "Valid": saved.select([1])}).save_to_disk(tmp_path / "two")
+    assert len(load(f"{tmp_path}/two:Valid")) == 1
+    with pytest.raises(DataError, match=r"has val and Valid for the split 'validation'. Name one of them."):
+        load(f"{tmp_path}/two:validation")

@@ -21,7 +21,7 @@ from whence.data.files import left_out, list_files
 from whence.data.image_files import FORMATS, is_image
 from whence.data.metadata import FILE_COLUMN, Row, find_metadata, is_metadata, read_metadata
 from whence.data.raw_examples import RawExamples, ReadOptions
-from whence.data.splits import CANONICAL, DEFAULT, choose
+from whence.data.splits import CANONICAL, DEFAULT, canonical, choose
 from whence.errors import DataError, join_names
 
 
@@ -66,12 +66,13 @@ def _splits(path: Path) -> dict[str, Path]:
     Raises:
         DataError: Two folders are the same split.
     """
+    order = list(CANONICAL)
+    found = [folder for folder in sorted(path.iterdir()) if folder.name.lower() in order and folder.is_dir()]
     folders: dict[str, Path] = {}
-    for name, split in CANONICAL.items():
-        if (path / name).is_dir():
-            if split in folders:
-                raise DataError(f"{path} has {folders[split].name} and {name} for one split. Keep one of them.")
-            folders[split] = path / name
+    for folder in sorted(found, key=lambda folder: order.index(folder.name.lower())):
+        other = folders.setdefault(canonical(folder.name), folder)
+        if other != folder:
+            raise DataError(f"{path} has {other.name} and {folder.name} for one split. Keep one of them.")
     return folders or {DEFAULT: path}
 
 

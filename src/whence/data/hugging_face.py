@@ -20,12 +20,12 @@ from whence.data.files import left_out, list_files
 from whence.data.metadata import is_metadata
 from whence.data.raw_examples import RawExamples, ReadOptions
 from whence.data.shards import class_names, features_of, open_shards
-from whence.data.splits import CANONICAL, DEFAULT, choose
+from whence.data.splits import CANONICAL, DEFAULT, canonical, choose
 from whence.errors import DataError, join_names
 
 _IMAGE = "image"
 _ROWS_AT_ONCE = 64
-_SPLIT = re.compile(rf"({'|'.join(CANONICAL)})(?![A-Za-z0-9])")
+_SPLIT = re.compile(rf"({'|'.join(CANONICAL)})(?![A-Za-z0-9])", re.IGNORECASE)
 
 
 def is_saved(path: Path) -> bool:
@@ -95,14 +95,21 @@ def _files_by_split(path: Path) -> dict[str, Sequence[Path]]:
     """Return the Parquet files of each split: ``train-00000.parquet``, ``train/00000.parquet``.
 
     Raises:
-        DataError: Some files name their split and some don't.
+        DataError: Some files name their split and some don't, or two names stand for one split.
     """
     by_split: dict[str, list[Path]] = {}
+    spelled: dict[str, str] = {}
     unnamed: list[Path] = []
     for file in parquet_files(path):
         parts = file.relative_to(path).parts if file != path else (file.name,)
         names = [match[1] for match in map(_SPLIT.match, reversed(parts)) if match]
-        by_split.setdefault(CANONICAL[names[0]], []).append(file) if names else unnamed.append(file)
+        if not names:
+            unnamed.append(file)
+            continue
+        split = canonical(names[0])
+        if spelled.setdefault(split, names[0]) != names[0]:
+            raise DataError(f"{path} has {spelled[split]} and {names[0]} for one split. Keep one of them.")
+        by_split.setdefault(split, []).append(file)
     if by_split and unnamed:
         raise DataError(
             f"{path} has files for {', '.join(by_split)} and others whose names tell no split: "
