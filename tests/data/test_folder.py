@@ -83,7 +83,13 @@ CLASSES = {
     "text": ({"text": ["cat", "cat"]}, ("cat", "cat"), (None, None)),
     "text beside labels": ({"text": ["a cat", None], "label": ["cat", "dog"]}, ("a cat", None), ("cat", "dog")),
     "numbers": ({"caption": [3, None], "label": ["cat", "dog"]}, ("3", None), ("3", None)),
-    "text beside lists of labels": ({"text": ["a", "b"], "label": [["x", "y"], []]}, ("a", "b"), (None, None)),
+    "text without a value": ({"text": ["", None], "prompt": ["a", "b"]}, ("a", "b"), (None, None)),
+    "two texts without a value": (
+        {"text": ["", " "], "prompt": ["", ""], "label": ["x", "y"]},
+        (None, None),
+        ("x", "y"),
+    ),
+    "a text in one row": ({"text": ["", "a"], "prompt": ["b", "c"]}, (None, "a"), (None, None)),
     "neither": ({"artist": ["anna", "ben"]}, (None, None), (None, None)),
 }
 
@@ -187,6 +193,11 @@ REFUSED = {
         {"a.png": GOOD["a.png"], "metadata.jsonl": jsonl({"file_name": "a.png", "artist": {"name": "x"}})},
         {"unit_column": "artist"},
         "training example 'a.png' has dict as a value in 'artist'",
+    ),
+    "a list of classes": (
+        {"a.png": GOOD["a.png"], "metadata.jsonl": jsonl({"file_name": "a.png", "text": "a", "label": ["x", "y"]})},
+        {},
+        "training example 'a.png' has list as a value in 'label'; text or a number is expected. Write one value, or",
     ),
     "a list of captions": (
         {"a.png": GOOD["a.png"], "metadata.jsonl": jsonl({"file_name": "a.png", "text": ["x", "y"]})},
@@ -389,3 +400,10 @@ def test_metadata_names_splits_as_their_folders(fill, picture):
     table = "file_name,text\nTrain/1.png,one\nTest/2.png,two\n"
     path = fill({"Train/1.png": picture(0), "Test/2.png": picture(1), "metadata.csv": table})
     assert (load(path).captions, load(f"{path}:test").captions) == (("one",), ("two",))
+
+
+@pytest.mark.parametrize("empty", ["", " ", "nan"])
+def test_a_column_of_classes_without_a_value_leaves_the_names_of_folders(fill, picture, empty):
+    table = f"file_name,label,text\ncat/1.png,{empty},a cat\ndog/2.png,{empty},a dog\n"
+    data = load(fill({"cat/1.png": picture(0), "dog/2.png": picture(1), "metadata.csv": table}), unit_column="label")
+    assert (data.classes, data.units) == (("cat", "dog"), (("cat",), ("dog",)))

@@ -1,3 +1,5 @@
+import datetime
+import decimal
 import io
 import re
 
@@ -356,3 +358,27 @@ def test_splits_of_a_saved_data_set_are_known_in_upper_case(saved, tmp_path):
     assert len(load(f"{tmp_path}/two:Valid")) == 1
     with pytest.raises(DataError, match=r"has val and Valid for the split 'validation'. Name one of them."):
         load(f"{tmp_path}/two:validation")
+
+
+CLASSES = {
+    "decimals": (pa.array([decimal.Decimal("1.50"), None]), ("1.50", None)),
+    "bytes": (pa.array([b"cat", b"dog"]), ("cat", "dog")),
+    "dates": (pa.array([datetime.date(1999, 1, 2), None]), ("1999-01-02", None)),
+    "truth values": (pa.array([True, False]), ("True", "False")),
+}
+
+
+@pytest.mark.parametrize(("labels", "classes"), CLASSES.values(), ids=CLASSES)
+def test_classes_beside_text_are_text_of_any_kind(tmp_path, picture, labels, classes):
+    images = [encode(picture(n)) for n in range(2)]
+    pq.write_table(pa.table({"image": images, "text": ["a", "b"], "label": labels}), tmp_path / "x.parquet")
+    assert (load(tmp_path).captions, load(tmp_path).classes) == (("a", "b"), classes)
+
+
+def test_classes_beside_text_that_are_lists_are_refused(tmp_path, picture):
+    table = pa.table({"image": [encode(picture(0))], "text": ["a"], "label": [["x", "y"]], "tags": [["x", "y"]]})
+    pq.write_table(table, tmp_path / "x.parquet")
+    with pytest.raises(DataError, match="has list as a value in 'label'"):
+        load(tmp_path)
+    pq.write_table(table.drop_columns(["label"]), tmp_path / "x.parquet")
+    assert load(tmp_path, unit_column="tags").units == (("x", "y"),)

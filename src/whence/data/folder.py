@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from whence.data.columns import CLASS_COLUMN, normalise, required_texts
+from whence.data.columns import CLASS_COLUMN, has_values, normalise, required_texts
 from whence.data.dataset import Dataset
 from whence.data.files import left_out, list_files
 from whence.data.image_files import FORMATS, is_image
@@ -54,7 +54,7 @@ def read_folder(path: Path, split: str | None, options: ReadOptions) -> Dataset:
     _require_no_unread_folder(listing)
     metadata = find_metadata(base) or find_metadata(path)
     columns = _columns(listing, metadata) if metadata else {}
-    if CLASS_COLUMN not in columns:
+    if not has_values(columns.get(CLASS_COLUMN, ())):
         columns |= _folder_names(listing.images)
     notes = (*_outside_notes(path, splits), *_other_notes(listing))
     return _examples(listing, columns, notes).dataset(options)

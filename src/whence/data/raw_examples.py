@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from whence.config import require_whole
-from whence.data.columns import CAPTION_COLUMNS, CLASS_COLUMN, Columns, normalise, texts
+from whence.data.columns import CAPTION_COLUMNS, CLASS_COLUMN, Columns, has_values, normalise, texts
 from whence.data.dataset import NO_UNIT, Dataset, Labels
 from whence.data.image_files import Source
 from whence.data.pixels import stack
@@ -152,9 +152,9 @@ def captions_and_classes(
 ) -> tuple[Labels, Labels]:
     """Return the captions and the classes of every training example.
 
-    Captions are the column ``text``, or else ``caption``, ``prompt`` or ``label``. They are the classes too if that
-    column is ``label``, is a class column or holds numbers. If it holds text, classes are the column ``label``, where
-    there is one.
+    Captions are the first of the columns ``text``, ``caption`` and ``prompt`` that has a value, or else ``label``. They
+    are the classes too if that column is ``label``, is a class column or holds numbers. If it holds text, classes are
+    the column ``label``, where there is one.
 
     Args:
         ids: The examples.
@@ -162,24 +162,22 @@ def captions_and_classes(
         class_columns: Columns that their file declares to hold classes.
 
     Raises:
-        DataError: A caption is no text or number.
+        DataError: A caption or a class is no text or number.
 
     Example:
         >>> captions_and_classes(["x", "y"], {"text": ["a big cat", None], "label": ["cat", "dog"]})
         (('a big cat', None), ('cat', 'dog'))
     """
     unknown = (None,) * len(ids)
-    name = next((name for name in (*CAPTION_COLUMNS, CLASS_COLUMN) if name in columns), None)
-    if name is None:
+    known = {name: columns[name] for name in (*CAPTION_COLUMNS, CLASS_COLUMN) if name in columns}
+    if not known:
         return unknown, unknown
-    values = columns[name]
+    name = next((name for name in CAPTION_COLUMNS if has_values(known.get(name, ()))), next(iter(known)))
+    values = known[name]
     captions = texts(values, ids, name)
     if name == CLASS_COLUMN or name in class_columns or _are_numbers(values):
         return captions, captions
-    labels = columns.get(CLASS_COLUMN, unknown)
-    if not all(value is None or isinstance(value, str | int | float) for value in labels):
-        return captions, unknown
-    return captions, texts(labels, ids, CLASS_COLUMN)
+    return captions, texts(known.get(CLASS_COLUMN, unknown), ids, CLASS_COLUMN)
 
 
 def _are_numbers(values: Sequence[object]) -> bool:
