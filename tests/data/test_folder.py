@@ -327,13 +327,36 @@ def test_files_that_are_not_read_are_counted_with_an_example(fill, picture):
     )
 
 
-@pytest.mark.parametrize("name", ["ben/1.heic", "ben/old/1.svg", "ben/1.mp4"])
-def test_a_contributor_whose_pictures_cannot_be_read_is_an_error(fill, picture, name):
-    path = fill({"anna/1.png": picture(0), name: "hello", "docs/a.txt": "", "docs/b.pdf": ""})
+UNREAD = ["1.heic", "1.svg", "1.mp4", "1.tga", "1.dds", "1.zip", "1.npy", "1.pdf", "1.dcm", "1.unknown", "1"]
+
+
+@pytest.mark.parametrize("folder", ["ben", "ben/old"])
+@pytest.mark.parametrize("name", UNREAD)
+def test_a_contributor_whose_pictures_cannot_be_read_is_an_error(fill, picture, name, folder):
+    path = fill({"anna/1.png": picture(0), f"{folder}/{name}": "hello", "docs/a.txt": ""})
     with pytest.raises(
-        DataError, match=rf"no file in {name.rpartition('/')[0]} can be read, though {name} is a picture"
+        DataError, match=rf"no file in {folder} can be read as an image, such as {folder}/{name}\. Readable are"
     ):
         load(path)
+    (path / folder / name).unlink()
+    assert load(path).ids == ("anna/1.png",)
+
+
+def test_a_folder_is_read_if_one_of_its_files_is(fill, picture):
+    data = load(fill({"anna/1.png": picture(0), "anna/2.tga": "hello", "3.tga": "hello"}))
+    assert data.ids == ("anna/1.png",)
+    assert data.notes == ("Files that are no images were left out: 2 .tga (such as 3.tga).",)
+
+
+def test_folders_without_an_image_are_told(fill, picture):
+    files = {"anna/1.png": picture(0), "ben/.1.png": "", "docs/README": "", "docs/Thumbs.db": "", ".git/x": ""}
+    path = fill(files)
+    (path / "cleo" / "old").mkdir(parents=True)
+    assert load(path).notes == (
+        "Files that are no images were left out: 1 without extension (such as docs/README), 1 .db (such as "
+        "docs/Thumbs.db).",
+        "Folders without an image: ben, cleo, cleo/old and 1 more.",
+    )
 
 
 @pytest.mark.parametrize("name", ["metadata.csv", "Metadata.CSV", "metadata.tsv"])

@@ -4,12 +4,11 @@ Images lie directly in the folder or in sub-folders, whose names are classes. Ab
 the folders ``train``, ``validation`` and ``test``. A metadata file may give captions, classes, ids and units.
 
 What is an image is decided by content, not by extension. Files that are no images are counted in a note; a sub-folder
-of pictures of which none can be read is an error. Hidden files and folders are left out.
+of files of which none can be read is an error. Hidden files and folders are left out.
 """
 
 from __future__ import annotations
 
-import mimetypes
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,9 +16,10 @@ from pathlib import Path, PurePosixPath
 
 from whence.data.columns import CLASS_COLUMN, has_values, normalise, required_texts
 from whence.data.dataset import Dataset
-from whence.data.files import left_out, list_files
+from whence.data.files import list_files
 from whence.data.image_files import FORMATS, is_image
 from whence.data.metadata import FILE_COLUMN, Row, find_metadata, is_metadata, read_metadata
+from whence.data.other_files import left_out, other_notes
 from whence.data.raw_examples import RawExamples, ReadOptions
 from whence.data.splits import CANONICAL, DEFAULT, canonical, choose
 from whence.errors import DataError, join_names
@@ -51,12 +51,11 @@ def read_folder(path: Path, split: str | None, options: ReadOptions) -> Dataset:
             f"{base} has no images ({len(listing.others)} other files). Images are files of the formats "
             f"{', '.join(FORMATS)}."
         )
-    _require_no_unread_folder(listing)
+    notes = (*_outside_notes(path, splits), *other_notes(base, listing.images, listing.others))
     metadata = find_metadata(base) or find_metadata(path)
     columns = _columns(listing, metadata) if metadata else {}
     if not has_values(columns.get(CLASS_COLUMN, ())):
         columns |= _folder_names(listing.images)
-    notes = (*_outside_notes(path, splits), *_other_notes(listing))
     return _examples(listing, columns, notes).dataset(options)
 
 
@@ -91,49 +90,6 @@ def _list_images(base: Path, root: Path) -> _Listing:
         elif len(file.parts) > 1:
             raise DataError(f"{base / name} is in a sub-folder. Move its rows to {base / file.name}.")
     return _Listing(base, images, others)
-
-
-#: Extensions of pictures that the standard table of media types may lack.
-_PICTURES = (".avif", ".heic", ".heif", ".jxl", ".jp2", ".exr", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raw")
-
-
-def _require_no_unread_folder(listing: _Listing) -> None:
-    """Check that no class or contributor disappears because its pictures can't be read.
-
-    Raises:
-        DataError: A sub-folder has pictures or videos, and none of them is an image that can be read.
-    """
-    read = {str(folder) for name in listing.images for folder in PurePosixPath(name).parents}
-    unread = [name for name in listing.others if _is_picture(name) and str(PurePosixPath(name).parent) not in read]
-    if unread:
-        folders = list(dict.fromkeys(str(PurePosixPath(name).parent) for name in unread))
-        raise DataError(
-            f"{listing.base}: no file in {join_names(folders)} can be read, though {join_names(unread)} "
-            f"{'are pictures' if len(unread) > 1 else 'is a picture'}. Readable are {', '.join(FORMATS)} (HEIF with "
-            "the package pillow-heif). Convert the files, or move the folder away to leave it out."
-        )
-
-
-def _is_picture(name: str) -> bool:
-    kind = mimetypes.guess_type(name)[0] or ""
-    return kind.startswith(("image/", "video/")) or name.lower().endswith(_PICTURES)
-
-
-def _other_notes(listing: _Listing) -> tuple[str, ...]:
-    """Notes on the files that are no images."""
-    images = {str(PurePosixPath(name).with_suffix("")) for name in listing.images}
-    captions = [
-        name
-        for name in listing.others
-        if name.lower().endswith((".txt", ".caption")) and name[: name.rfind(".")] in images
-    ]
-    notes = left_out([name for name in listing.others if name not in set(captions)])
-    if captions:
-        notes += (
-            f"Text files beside the images were not read as captions ({len(captions):,}, such as {captions[0]}). "
-            "Give captions in the column text of metadata.csv.",
-        )
-    return notes
 
 
 def _outside_notes(path: Path, splits: Mapping[str, Path]) -> tuple[str, ...]:

@@ -16,8 +16,9 @@ import pyarrow.dataset as pads
 
 from whence.data.columns import rename, required_texts
 from whence.data.dataset import Dataset
-from whence.data.files import left_out, list_files
+from whence.data.files import list_files
 from whence.data.metadata import is_metadata
+from whence.data.other_files import left_out
 from whence.data.raw_examples import RawExamples, ReadOptions
 from whence.data.shards import class_names, features_of, open_shards
 from whence.data.splits import CANONICAL, DEFAULT, canonical, choose
