@@ -430,3 +430,24 @@ def test_a_column_of_classes_without_a_value_leaves_the_names_of_folders(fill, p
     table = f"file_name,label,text\ncat/1.png,{empty},a cat\ndog/2.png,{empty},a dog\n"
     data = load(fill({"cat/1.png": picture(0), "dog/2.png": picture(1), "metadata.csv": table}), unit_column="label")
     assert (data.classes, data.units) == (("cat", "dog"), (("cat",), ("dog",)))
+
+
+@pytest.mark.parametrize("table", [{}, {"metadata.csv": "file_name,id\n\u00e9.png,1\ne\u0301.png,2\n"}])
+def test_two_files_whose_names_look_the_same_are_refused(fill, picture, table):
+    path = fill({"\u00e9.png": picture(0), "e\u0301.png": picture(1), **table})
+    with pytest.raises(DataError, match="has two files with the name \u00e9.png: .* Rename one of them."):
+        load(path)
+
+
+@pytest.mark.parametrize("header", ["Text", "text", " TEXT"])
+@pytest.mark.parametrize("asked", ["Text", "text", " TEXT"])
+def test_a_unit_column_is_known_by_either_spelling(fill, picture, header, asked):
+    path = fill({"a.png": picture(0), "metadata.csv": f"file_name,{header}\na.png,anna\n"})
+    assert load(path, unit_column=asked).units == (("anna",),)
+
+
+def test_other_columns_are_known_by_their_own_spelling(fill, picture):
+    path = fill({"a.png": picture(0), "metadata.csv": "file_name,Artist\na.png,anna\n"})
+    assert load(path, unit_column="Artist").units == (("anna",),)
+    with pytest.raises(DataError, match="no unit column 'artist'; there is file_name, Artist"):
+        load(path, unit_column="artist")

@@ -79,7 +79,7 @@ def _list_images(base: Path, root: Path) -> _Listing:
     """Return the images below `base`.
 
     Raises:
-        DataError: There is metadata in a sub-folder, where it would not be seen.
+        DataError: There is metadata in a sub-folder, where it would not be seen, or two images have one name.
     """
     images: list[str] = []
     others: list[str] = []
@@ -89,6 +89,12 @@ def _list_images(base: Path, root: Path) -> _Listing:
             (images if is_image(base / name) else others).append(name)
         elif len(file.parts) > 1:
             raise DataError(f"{base / name} is in a sub-folder. Move its rows to {base / file.name}.")
+    repeated = [name for name, count in Counter(map(normalise, images)).items() if count > 1]
+    if repeated:
+        raise DataError(
+            f"{base} has two files with the name {repeated[0]}: their letters look the same and are encoded in two "
+            "ways. Rename one of them."
+        )
     return _Listing(base, images, others)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from whence.config import require_whole
-from whence.data.columns import CAPTION_COLUMNS, CLASS_COLUMN, Columns, has_values, normalise, texts
+from whence.data.columns import CAPTION_COLUMNS, CLASS_COLUMN, Columns, has_values, normalise, rename, texts
 from whence.data.dataset import NO_UNIT, Dataset, Labels
 from whence.data.image_files import Source
 from whence.data.pixels import stack
@@ -116,8 +116,8 @@ def units_of(
 ) -> tuple[tuple[tuple[str, ...], ...], list[str]]:
     """Return the units of every training example, and notes on missing values.
 
-    Without `unit_column` each training example is its own unit. A list is several units; text,
-    whatever is in it, is one.
+    Without `unit_column` each training example is its own unit. The column is known by its name in the file too. A list
+    is several units; text, whatever is in it, is one.
 
     Raises:
         DataError: There is no such column, or a value is no text, number or list of them.
@@ -129,6 +129,8 @@ def units_of(
     """
     if unit_column is None:
         return tuple((id,) for id in ids), []
+    if unit_column not in columns:
+        [unit_column] = rename([unit_column], "The unit column")
     if unit_column not in columns:
         names = ", ".join(columns) or "none at all"
         raise DataError(f"There is no unit column {unit_column!r}; there is {names}.")
