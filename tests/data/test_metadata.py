@@ -2,6 +2,8 @@ import re
 from contextlib import suppress
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -90,3 +92,10 @@ def test_arbitrary_metadata_is_rows_or_a_data_error(tmp_path: Path, name, conten
     with suppress(DataError):
         rows = read_metadata(path)
         assert all(isinstance(row["file_name"], str) and row.keys() == rows[0].keys() for row in rows)
+
+
+def test_a_column_twice_in_parquet_is_refused_by_name(tmp_path):
+    columns = [pa.array(["a.png"]), pa.array(["x"]), pa.array(["y"])]
+    pq.write_table(pa.Table.from_arrays(columns, names=["file_name", "text", "text"]), tmp_path / "metadata.parquet")
+    with pytest.raises(DataError, match=r"metadata.parquet has the columns 'text' and 'text'\. Keep one of them\."):
+        read_metadata(tmp_path / "metadata.parquet")

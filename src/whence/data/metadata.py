@@ -154,12 +154,13 @@ def _read_parquet(path: Path) -> list[Row]:
     """Return the rows of a Parquet file.
 
     Raises:
-        DataError: It is not one.
+        DataError: It is not one, or has a column twice.
     """
     try:
+        rename(pq.read_schema(path).names, str(path))
         rows: list[Row] = pq.read_table(path).to_pylist()
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read: {error}") from None
+        raise DataError(f"{path} cannot be read: {error}. Restore the file, or write the table as CSV.") from None
     return rows
 
 
