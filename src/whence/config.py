@@ -7,6 +7,7 @@ The command line sets the few that matter most; the rest come from a TOML file g
 from __future__ import annotations
 
 import tomllib
+from numbers import Integral
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -16,6 +17,26 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from whence.errors import ConfigError
 
 Count = Annotated[int, Field(ge=1, strict=True)]
+
+
+def require_whole(value: Any, name: str, least: int = 0) -> int:
+    """Return a whole number, such as numpy's, as an int.
+
+    Raises:
+        ConfigError: It is something else, or less than `least`; the message calls it `name`.
+
+    Example:
+        >>> require_whole(8, "--draws", least=1)
+        8
+    """
+    if not _is_whole(value) or value < least:
+        whole = "" if _is_whole(value) else "a whole number and "
+        raise ConfigError(f"{name} must be {whole}at least {least}; given {value!r}.")
+    return int(value)
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 class Settings(BaseModel):
@@ -29,10 +50,24 @@ class Settings(BaseModel):
         Raises:
             ConfigError: A name is unknown or a value is of the wrong type or out of range.
         """
+        whole = {name: int(value) for name, value in values.items() if _is_whole(value)}
         try:
-            super().__init__(**values)
+            super().__init__(**values | whole)
         except ValidationError as error:
             raise ConfigError(_explain(error)) from None
+
+    @classmethod
+    def of(cls, config: Self | None) -> Self:
+        """Return the settings that a caller gave; None gives the defaults.
+
+        Raises:
+            ConfigError: It is something else, such as a dict.
+        """
+        if config is None:
+            return cls()
+        if not isinstance(config, cls):
+            raise ConfigError(f"The settings are a {type(config).__name__}; give {cls.__name__}(NAME=VALUE).")
+        return config
 
     def record(self) -> dict[str, Any]:
         """The settings as JSON values, for a manifest."""

@@ -7,6 +7,7 @@ import math
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from whence import artefacts
-from whence.errors import DataError, NotFiniteError, WhenceWarning
+from whence.errors import ConfigError, DataError, NotFiniteError, WhenceWarning
 
 #: Largest excess over 1 that rounding may give a value.
 TOLERANCE = 1e-3
@@ -22,15 +23,94 @@ TOLERANCE = 1e-3
 BRIGHT = 0.9
 
 
+def to_tensor(pictures: Any) -> Tensor:
+    """Return pictures, a tensor or an array, as a tensor that needs no gradient.
+
+    Raises:
+        DataError: They are something else, such as a list of pictures of several sizes.
+
+    Example:
+        >>> to_tensor(np.zeros((2, 1, 8, 8), np.float32)).shape
+        torch.Size([2, 1, 8, 8])
+    """
+    try:
+        return torch.as_tensor(pictures if isinstance(pictures, Tensor) else np.array(pictures)).detach()
+    except (TypeError, ValueError, RuntimeError):
+        raise DataError(
+            f"A tensor or an array of numbers is expected; given is a {type(pictures).__name__}. A list of pictures of "
+            "one size is made a tensor by torch.stack."
+        ) from None
+
+
+def named_pictures(pictures: Any, names: Sequence[str], tolerance: float = TOLERANCE) -> Tensor:
+    """Return pictures [n, C, H, W] that a caller gave, with a name each, as a tensor, checked by `require_pictures`.
+
+    Raises:
+        ConfigError: A name is no text.
+        DataError: They are no pictures [n, C, H, W] in [-1, 1], or have not as many distinct names.
+        NotFiniteError: A value is NaN or infinite.
+    """
+    x = to_tensor(pictures)
+    if x.ndim != 4:
+        raise DataError(f"Pictures must have the shape [n, C, H, W]; given {list(x.shape)}. One picture is x[None].")
+    require_names(names, len(x))
+    require_pictures(x, names, tolerance)
+    return x
+
+
+def require_names(names: Sequence[str], count: int) -> None:
+    """Check that each of `count` pictures has a name of its own.
+
+    Raises:
+        ConfigError: A name is no text.
+        DataError: There are more or fewer names, or names repeat.
+    """
+    require_texts(names)
+    if len(names) != count or len(set(names)) < count:
+        raise DataError(f"{count} pictures need as many distinct names; given {len(set(names))}.")
+
+
+def require_texts(names: Sequence[str]) -> None:
+    """Check that names of pictures are texts in UTF-8 that are not empty.
+
+    Raises:
+        ConfigError: A name is something else, or one text is given for all names.
+    """
+    if isinstance(names, str):
+        raise ConfigError(f"The names of the pictures are the text {names!a}; give a list with a name for each.")
+    for name in names:
+        if (
+            not isinstance(name, str)
+            or not name
+            or not name.isascii()
+            and name != name.encode("utf-8", "replace").decode()
+        ):
+            raise ConfigError(f"A picture has the name {name!a}. A name is a text in UTF-8 that is not empty.")
+
+
+def require_floats(x: Tensor) -> None:
+    """Check that pictures are floating point numbers.
+
+    Raises:
+        DataError: They are integers, such as pixels of 0 ... 255, or truth values.
+    """
+    if not x.is_floating_point():
+        raise DataError(
+            f"The pictures are {x.dtype}; floating point numbers in [-1, 1] are expected. whence.images.from_pixels "
+            "makes them of pixels uint8."
+        )
+
+
 def require_pictures(x: Tensor, ids: Sequence[str], tolerance: float = TOLERANCE, warn: bool = True) -> None:
-    """Check that the values of pictures [n, C, H, W] are finite and in [-1, 1], up to a tolerance.
+    """Check that the values of pictures [n, C, H, W] are floats, finite and in [-1, 1], up to a tolerance.
 
     All values in [0, 1], a likely mistake that can't be told from bright pictures, are a `WhenceWarning` if `warn`.
 
     Raises:
         NotFiniteError: A value is NaN or infinite.
-        DataError: A value is outside of the range.
+        DataError: A value is outside of the range, or values are no floating point numbers.
     """
+    require_floats(x)
     rows = x.flatten(1)
     for bad in (~torch.isfinite(rows)).any(1).nonzero().flatten()[:1].tolist():
         raise NotFiniteError(f"The picture {ids[bad]!r} has values that are not finite. Leave it out or restore it.")
@@ -41,12 +121,18 @@ def require_pictures(x: Tensor, ids: Sequence[str], tolerance: float = TOLERANCE
             f"The values of {ids[outside[0]]!r} are between {first.min():g} and {first.max():g} ({count} of {len(x)} "
             f"pictures {'is' if count == 1 else 'are'} outside [-1, 1]). Scale pixels of 0 ... 255 by x / 127.5 - 1."
         )
-    if warn and len(x) and rows.min() >= 0 and rows.max() >= BRIGHT:
+    if warn:
+        warn_of_range(x, "pictures")
+
+
+def warn_of_range(x: Tensor, noun: str) -> None:
+    """Warn where pictures all lie in [0, 1] and some are bright; `noun` is what the warning calls them."""
+    if len(x) and x.min() >= 0 and BRIGHT <= x.max() <= 1 + TOLERANCE:
         warnings.warn(
-            f"The values of all {len(x)} pictures are in [0, 1]; Whence expects [-1, 1]. If black is 0, scale them by "
+            f"The values of all {len(x)} {noun} are in [0, 1]; Whence expects [-1, 1]. If black is 0, scale them by "
             "2 x - 1.",
             WhenceWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
 
 
@@ -56,7 +142,12 @@ def from_pixels(pixels: Tensor) -> Tensor:
     Example:
         >>> from_pixels(torch.tensor([0, 255], dtype=torch.uint8)).tolist()
         [-1.0, 1.0]
+
+    Raises:
+        DataError: The pixels are no uint8.
     """
+    if pixels.dtype != torch.uint8:
+        raise DataError(f"Pixels must be uint8, 0 ... 255; given {pixels.dtype}.")
     return pixels.float() / 127.5 - 1
 
 
@@ -66,7 +157,11 @@ def to_pixels(pictures: Tensor) -> np.ndarray:
     Example:
         >>> to_pixels(torch.tensor([-1.0, 0.0, 1.0])).tolist()
         [0, 128, 255]
+
+    Raises:
+        DataError: The pictures are no floating point numbers.
     """
+    require_floats(pictures)
     return ((pictures.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).numpy()
 
 

@@ -34,6 +34,16 @@ INVALID = {
     "a number as id": ({"ids": ("a", "b", "c", 4)}, "4 of the training example 4 is not text"),
     "a lone surrogate": ({"captions": ("\ud800", None, None, None)}, r"'\ud800' of the training example 'a'"),
     "a number as class": ({"classes": (1, None, None, None)}, "1 of the training example 'a' is not text"),
+    "text as units of an example": (
+        {"units": ("anna", "ben", "x", "y")},
+        "units of the training example 'a' are 'anna'",
+    ),
+    "a set as units": ({"units": ({"anna"}, ("x",), ("x",), ("x",))}, "are {'anna'}; give a tuple: (NAME,)."),
+    "text as all units": ({"units": "anna"}, "The units are the text 'anna'; give a tuple with an entry for each."),
+    "text as captions": ({"captions": "abcd"}, "The captions are the text 'abcd'"),
+    "text as notes": ({"notes": "a note"}, "The notes are the text"),
+    "text as ids": ({"ids": "abcd"}, "The ids are the text 'abcd'"),
+    "ids that look the same": ({"ids": ("a", "b", "\u00e9", "e\u0301")}, "1 of them are used more than once: \u00e9."),
     "repeated ids": ({"ids": ("a", "b", "a", "b")}, "2 of them are used more than once: a, b."),
 }
 
@@ -291,3 +301,25 @@ def test_what_holds_data_sets_is_none_itself(tmp_path):
         write(small(), part / "data")
     with pytest.raises(DataError, match="all is a bank, not a data set. Data sets in it: .*all/data"):
         load(tmp_path / "all")
+
+
+COMPOSED, DECOMPOSED = "Jos\u00e9", "Jose\u0301"
+
+
+def test_names_are_composed_and_units_are_there_once():
+    units = [[DECOMPOSED, COMPOSED, "ben", "ben"], ("ben",), ("ben",), ("ben",)]
+    given = {"ids": ["a", "b", "c", DECOMPOSED], "units": units, "captions": [DECOMPOSED, None, "", None]}
+    data = replace(small(), **given, classes=[DECOMPOSED, None, None, None])
+    assert data.ids == ("a", "b", "c", COMPOSED)
+    assert data.units == ((COMPOSED, "ben"), ("ben",), ("ben",), ("ben",))
+    assert data.captions == (COMPOSED, None, "", None)
+    assert data.classes == (COMPOSED, None, None, None)
+    assert data.examples_of(DECOMPOSED).tolist() == [0]
+
+
+def test_a_data_set_that_was_written_with_other_names_is_read_with_them(tmp_path):
+    data = small()
+    vars(data).update(ids=("a", "b", "c", DECOMPOSED), units=((DECOMPOSED,), ("x", "x"), ("x",), ("x",)))
+    write(data, tmp_path / "data")
+    back = read(tmp_path / "data")
+    assert (back.ids, back.units, back.fingerprint) == (data.ids, data.units, data.fingerprint)

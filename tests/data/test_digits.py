@@ -50,7 +50,7 @@ REFUSED = {
         {"data": "digits", "unit_column": "x"},
         "'x'; there is label, caption, contributor.",
     ),
-    "no resolution": (ConfigError, {"data": "digits", "resolution": 0}, "1 pixel or more, not 0"),
+    "no resolution": (ConfigError, {"data": "digits", "resolution": 0}, "resolution must be at least 1; given 0"),
 }
 
 

@@ -83,7 +83,13 @@ CLASSES = {
     "text": ({"text": ["cat", "cat"]}, ("cat", "cat"), (None, None)),
     "text beside labels": ({"text": ["a cat", None], "label": ["cat", "dog"]}, ("a cat", None), ("cat", "dog")),
     "numbers": ({"caption": [3, None], "label": ["cat", "dog"]}, ("3", None), ("3", None)),
-    "text beside lists of labels": ({"text": ["a", "b"], "label": [["x", "y"], []]}, ("a", "b"), (None, None)),
+    "text without a value": ({"text": ["", None], "prompt": ["a", "b"]}, ("a", "b"), (None, None)),
+    "two texts without a value": (
+        {"text": ["", " "], "prompt": ["", ""], "label": ["x", "y"]},
+        (None, None),
+        ("x", "y"),
+    ),
+    "a text in one row": ({"text": ["", "a"], "prompt": ["b", "c"]}, (None, "a"), (None, None)),
     "neither": ({"artist": ["anna", "ben"]}, (None, None), (None, None)),
 }
 
@@ -187,6 +193,11 @@ REFUSED = {
         {"a.png": GOOD["a.png"], "metadata.jsonl": jsonl({"file_name": "a.png", "artist": {"name": "x"}})},
         {"unit_column": "artist"},
         "training example 'a.png' has dict as a value in 'artist'",
+    ),
+    "a list of classes": (
+        {"a.png": GOOD["a.png"], "metadata.jsonl": jsonl({"file_name": "a.png", "text": "a", "label": ["x", "y"]})},
+        {},
+        "training example 'a.png' has list as a value in 'label'; text or a number is expected. Write one value, or",
     ),
     "a list of captions": (
         {"a.png": GOOD["a.png"], "metadata.jsonl": jsonl({"file_name": "a.png", "text": ["x", "y"]})},
@@ -316,13 +327,36 @@ def test_files_that_are_not_read_are_counted_with_an_example(fill, picture):
     )
 
 
-@pytest.mark.parametrize("name", ["ben/1.heic", "ben/old/1.svg", "ben/1.mp4"])
-def test_a_contributor_whose_pictures_cannot_be_read_is_an_error(fill, picture, name):
-    path = fill({"anna/1.png": picture(0), name: "hello", "docs/a.txt": "", "docs/b.pdf": ""})
+UNREAD = ["1.heic", "1.svg", "1.mp4", "1.tga", "1.dds", "1.zip", "1.npy", "1.pdf", "1.dcm", "1.unknown", "1"]
+
+
+@pytest.mark.parametrize("folder", ["ben", "ben/old"])
+@pytest.mark.parametrize("name", UNREAD)
+def test_a_contributor_whose_pictures_cannot_be_read_is_an_error(fill, picture, name, folder):
+    path = fill({"anna/1.png": picture(0), f"{folder}/{name}": "hello", "docs/a.txt": ""})
     with pytest.raises(
-        DataError, match=rf"no file in {name.rpartition('/')[0]} can be read, though {name} is a picture"
+        DataError, match=rf"no file in {folder} can be read as an image, such as {folder}/{name}\. Readable are"
     ):
         load(path)
+    (path / folder / name).unlink()
+    assert load(path).ids == ("anna/1.png",)
+
+
+def test_a_folder_is_read_if_one_of_its_files_is(fill, picture):
+    data = load(fill({"anna/1.png": picture(0), "anna/2.tga": "hello", "3.tga": "hello"}))
+    assert data.ids == ("anna/1.png",)
+    assert data.notes == ("Files that are no images were left out: 2 .tga (such as 3.tga).",)
+
+
+def test_folders_without_an_image_are_told(fill, picture):
+    files = {"anna/1.png": picture(0), "ben/.1.png": "", "docs/README": "", "docs/Thumbs.db": "", ".git/x": ""}
+    path = fill(files)
+    (path / "cleo" / "old").mkdir(parents=True)
+    assert load(path).notes == (
+        "Files that are no images were left out: 1 without extension (such as docs/README), 1 .db (such as "
+        "docs/Thumbs.db).",
+        "Folders without an image: ben, cleo, cleo/old and 1 more.",
+    )
 
 
 @pytest.mark.parametrize("name", ["metadata.csv", "Metadata.CSV", "metadata.tsv"])
@@ -369,3 +403,51 @@ def test_names_that_look_the_same_are_the_same(fill, picture):
     assert data.examples_of(decomposed).tolist() == [0, 1]
     assert data.index_of(f"{decomposed}.png") == 0
     assert data.notes == ("Names and captions of 1 training examples were brought to Unicode's composed form (NFC).",)
+
+
+@pytest.mark.parametrize(("train", "test"), [("Train", "Test"), ("TRAIN", "test"), ("train", "TEST"), ("Train", "Val")])
+def test_splits_are_known_in_upper_case(fill, picture, train, test):
+    path = fill({f"{train}/cat/1.png": picture(0), f"{test}/dog/2.png": picture(1)})
+    assert (load(path).ids, load(path).classes) == (("cat/1.png",), ("cat",))
+    assert load(f"{path}:{test}").ids == load(f"{path}:{test.lower()}").ids == ("dog/2.png",)
+
+
+@pytest.mark.parametrize(("one", "two"), [("Train", "train"), ("TEST", "Test"), ("Valid", "validation")])
+def test_two_folders_of_one_split_are_refused(fill, picture, one, two):
+    path = fill({f"{one}/1.png": picture(0), f"{two}/2.png": picture(1)})
+    with pytest.raises(DataError, match=rf"has ({one} and {two}|{two} and {one}) for one split. Keep one of them."):
+        load(path)
+
+
+def test_metadata_names_splits_as_their_folders(fill, picture):
+    table = "file_name,text\nTrain/1.png,one\nTest/2.png,two\n"
+    path = fill({"Train/1.png": picture(0), "Test/2.png": picture(1), "metadata.csv": table})
+    assert (load(path).captions, load(f"{path}:test").captions) == (("one",), ("two",))
+
+
+@pytest.mark.parametrize("empty", ["", " ", "nan"])
+def test_a_column_of_classes_without_a_value_leaves_the_names_of_folders(fill, picture, empty):
+    table = f"file_name,label,text\ncat/1.png,{empty},a cat\ndog/2.png,{empty},a dog\n"
+    data = load(fill({"cat/1.png": picture(0), "dog/2.png": picture(1), "metadata.csv": table}), unit_column="label")
+    assert (data.classes, data.units) == (("cat", "dog"), (("cat",), ("dog",)))
+
+
+@pytest.mark.parametrize("table", [{}, {"metadata.csv": "file_name,id\n\u00e9.png,1\ne\u0301.png,2\n"}])
+def test_two_files_whose_names_look_the_same_are_refused(fill, picture, table):
+    path = fill({"\u00e9.png": picture(0), "e\u0301.png": picture(1), **table})
+    with pytest.raises(DataError, match="has two files with the name \u00e9.png: .* Rename one of them."):
+        load(path)
+
+
+@pytest.mark.parametrize("header", ["Text", "text", " TEXT"])
+@pytest.mark.parametrize("asked", ["Text", "text", " TEXT"])
+def test_a_unit_column_is_known_by_either_spelling(fill, picture, header, asked):
+    path = fill({"a.png": picture(0), "metadata.csv": f"file_name,{header}\na.png,anna\n"})
+    assert load(path, unit_column=asked).units == (("anna",),)
+
+
+def test_other_columns_are_known_by_their_own_spelling(fill, picture):
+    path = fill({"a.png": picture(0), "metadata.csv": "file_name,Artist\na.png,anna\n"})
+    assert load(path, unit_column="Artist").units == (("anna",),)
+    with pytest.raises(DataError, match="no unit column 'artist'; there is file_name, Artist"):
+        load(path, unit_column="artist")

@@ -1,3 +1,5 @@
+import datetime
+import decimal
 import io
 import re
 
@@ -258,3 +260,125 @@ def test_other_files_beside_parquet_are_counted(tmp_path, picture):
     data = load(tmp_path)
     assert data.ids == ("a.parquet", "b.PARQUET")
     assert data.notes[0] == "Files that are no images were left out: 1 .arrow (such as c.arrow)."
+
+
+def shards(path, picture, *columns) -> None:
+    """Write a Parquet file of one picture for each row of further columns."""
+    for n, more in enumerate(columns):
+        table = pa.table({"image": pa.array([encode(picture(n))], pa.binary()), **more})
+        pq.write_table(table, path / f"{n}.parquet")
+
+
+OTHER_COLUMNS = {
+    "missing in the first": (({}, {"text": ["a"], "id": ["x"]}), r"1.parquet has the column 'text', and .*0.parquet"),
+    "missing in a later one": (({"text": ["a"]}, {}), r"0.parquet has the column 'text', and .*1.parquet has not\."),
+    "another case": (({"text": ["a"]}, {"Text": ["b"]}), r"has the column 'text', and .*1.parquet has 'Text'\."),
+    "a list beside text": (({"text": ["a"]}, {"text": [["b"]]}), r"cannot be read: .* with one type in all files"),
+}
+
+
+@pytest.mark.parametrize(("columns", "message"), OTHER_COLUMNS.values(), ids=OTHER_COLUMNS)
+def test_files_of_other_columns_are_refused(tmp_path, picture, columns, message):
+    shards(tmp_path, picture, *columns)
+    with pytest.raises(DataError, match=message):
+        load(tmp_path)
+
+
+OTHER_TYPES = {
+    "no value": (pa.array([None], pa.null()), pa.array(["b"]), (None, "b")),
+    "no value later": (pa.array(["a"]), pa.array([None], pa.null()), ("a", None)),
+    "numbers and text": (pa.array([7]), pa.array(["b"]), ("7", "b")),
+    "text and numbers": (pa.array(["a"]), pa.array([7]), ("a", "7")),
+    "whole numbers and others": (pa.array([1]), pa.array([2.0]), ("1", "2")),
+    "short and long numbers": (pa.array([1], pa.int8()), pa.array([300], pa.int64()), ("1", "300")),
+    "short and long text": (pa.array(["a"]), pa.array(["b"], pa.large_string()), ("a", "b")),
+}
+
+
+@pytest.mark.parametrize(("first", "second", "captions"), OTHER_TYPES.values(), ids=OTHER_TYPES)
+def test_files_of_other_types_are_one_table(tmp_path, picture, first, second, captions):
+    shards(tmp_path, picture, {"text": first}, {"text": second})
+    assert load(tmp_path).captions == captions
+
+
+def test_a_column_that_occurs_twice_is_refused_by_the_name_of_its_file(tmp_path, picture):
+    image = pa.array([encode(picture(0))], pa.binary())
+    for n, names in enumerate((["image", "text"], ["image", "text", "text"])):
+        table = pa.Table.from_arrays([image, *[pa.array(["a"])] * (len(names) - 1)], names=names)
+        pq.write_table(table, tmp_path / f"{n}.parquet")
+    with pytest.raises(DataError, match=r"1.parquet has the columns 'text' and 'text'\. Keep one of them\."):
+        load(tmp_path)
+
+
+def test_a_damaged_file_among_others_is_named(tmp_path, picture):
+    shards(tmp_path, picture, {}, {})
+    (tmp_path / "1.parquet").write_bytes(b"PAR1 hello")
+    with pytest.raises(DataError, match=r"1.parquet cannot be read: .*Restore the file, or move it away\."):
+        load(tmp_path)
+
+
+def test_files_that_number_their_classes_otherwise_are_refused(tmp_path, picture):
+    for n, names in enumerate((["cat", "dog"], ["dog", "cat"])):
+        features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=names)})
+        one = datasets.Dataset.from_dict({"image": [picture(n)], "label": [0]}, features=features)
+        one.to_parquet(tmp_path / f"{n}.parquet")
+    with pytest.raises(DataError, match=r"declare different classes of the column 'label': cat, dog, and dog, cat\."):
+        load(tmp_path)
+
+
+def test_class_numbers_with_gaps_are_classes(tmp_path, saved):
+    saved.to_parquet(tmp_path / "x.parquet")
+    table = pq.read_table(tmp_path / "x.parquet")
+    place = table.schema.get_field_index("label")
+    floats = table.set_column(place, "label", pa.array([0.0, 1.0, None, 0.0, 1.5, float("nan")]))
+    pq.write_table(floats.replace_schema_metadata(table.schema.metadata), tmp_path / "x.parquet")
+    assert load(tmp_path).classes == ("cat", "dog", None, "cat", None, None)
+
+
+@pytest.mark.parametrize("names", [("Train-0.parquet", "Test-0.parquet"), ("TRAIN/0.parquet", "val/0.PARQUET")])
+def test_splits_of_parquet_files_are_known_in_upper_case(tmp_path, picture, names):
+    for n, name in enumerate(names):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        pq.write_table(pa.table({"image": [encode(picture(n))], "id": [name]}), tmp_path / name)
+    assert load(tmp_path).ids == names[:1]
+    assert load(tmp_path, split="TEST" if "Test" in names[1] else "validation").ids == names[1:]
+
+
+def test_parquet_files_of_two_names_of_a_split_are_refused(tmp_path, picture):
+    for name in ("val-0.parquet", "validation-0.parquet"):
+        pq.write_table(pa.table({"image": [encode(picture(0))]}), tmp_path / name)
+    with pytest.raises(DataError, match=r"has val and validation for one split. Keep one of them."):
+        load(tmp_path)
+
+
+def test_splits_of_a_saved_data_set_are_known_in_upper_case(saved, tmp_path):
+    datasets.DatasetDict({"Train": saved, "Test": saved.select([1])}).save_to_disk(tmp_path / "saved")
+    assert (len(load(tmp_path / "saved")), len(load(f"{tmp_path}/saved:test"))) == (6, 1)
+    datasets.DatasetDict({"val": saved, "Valid": saved.select([1])}).save_to_disk(tmp_path / "two")
+    assert len(load(f"{tmp_path}/two:Valid")) == 1
+    with pytest.raises(DataError, match=r"has val and Valid for the split 'validation'. Name one of them."):
+        load(f"{tmp_path}/two:validation")
+
+
+CLASSES = {
+    "decimals": (pa.array([decimal.Decimal("1.50"), None]), ("1.50", None)),
+    "bytes": (pa.array([b"cat", b"dog"]), ("cat", "dog")),
+    "dates": (pa.array([datetime.date(1999, 1, 2), None]), ("1999-01-02", None)),
+    "truth values": (pa.array([True, False]), ("True", "False")),
+}
+
+
+@pytest.mark.parametrize(("labels", "classes"), CLASSES.values(), ids=CLASSES)
+def test_classes_beside_text_are_text_of_any_kind(tmp_path, picture, labels, classes):
+    images = [encode(picture(n)) for n in range(2)]
+    pq.write_table(pa.table({"image": images, "text": ["a", "b"], "label": labels}), tmp_path / "x.parquet")
+    assert (load(tmp_path).captions, load(tmp_path).classes) == (("a", "b"), classes)
+
+
+def test_classes_beside_text_that_are_lists_are_refused(tmp_path, picture):
+    table = pa.table({"image": [encode(picture(0))], "text": ["a"], "label": [["x", "y"]], "tags": [["x", "y"]]})
+    pq.write_table(table, tmp_path / "x.parquet")
+    with pytest.raises(DataError, match="has list as a value in 'label'"):
+        load(tmp_path)
+    pq.write_table(table.drop_columns(["label"]), tmp_path / "x.parquet")
+    assert load(tmp_path, unit_column="tags").units == (("x", "y"),)

@@ -2,6 +2,8 @@ import re
 from contextlib import suppress
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -20,6 +22,10 @@ READ = {
         '{"file_name": "a"}\n\n{"file_name": "b", "x": [1]}\r\n',
         [{"file_name": "a", "x": None}, {"file_name": "b", "x": [1]}],
     ),
+    "one object": ("json", '{\n  "file_name": "a.png",\n  "text": "x"\n}\n', [{"file_name": "a.png", "text": "x"}]),
+    "one object on a line": ("json", '{"file_name": "a.png"}', [{"file_name": "a.png"}]),
+    "an object per line": ("json", '{"file_name": "a"}\n{"file_name": "b"}', [{"file_name": "a"}, {"file_name": "b"}]),
+    "a list over lines": ("json", '\n[\n{"file_name":\n"a"}\n]', [{"file_name": "a"}]),
     "a line separator in text": ("jsonl", '{"file_name": "a\u2028b"}', [{"file_name": "a\u2028b"}]),
 }
 
@@ -45,6 +51,22 @@ MALFORMED = {
     "a number as file name": ("jsonl", b'{"file_name": 3}', "row 1 has no file_name."),
     "deep nesting": ("jsonl", b"[" * 100_000, "line 1 is not JSON"),
     "a huge number": ("jsonl", b'{"x": ' + b"9" * 5000 + b"}", "line 1 is not JSON"),
+    "rows in an object": (
+        "json",
+        b'{"rows": [{"file_name": "a"}]}',
+        "one JSON object without 'file_name'; a list of",
+    ),
+    "lists in an object": ("json", b'{\n"images": [], "n": 1}', "one for each image. Write the list in images alone."),
+    "an object of something else": (
+        "json",
+        b'{\n"a.png": "x"\n}',
+        "without 'file_name'; a list of objects is",
+    ),
+    "text as JSON": ("json", b'"a.png"', "metadata.json is not a list of JSON objects, one for each image."),
+    "an object that is cut off": ("json", b'{\n"file_name": "a"', "metadata.json is not JSON: Expecting"),
+    "a list that is cut off": ("json", b'[{"file_name": "a"}', "metadata.json is not JSON: Expecting"),
+    "a line that is cut off": ("json", b'{"file_name": "a"}\n{"file', "metadata.json, line 2 is not JSON"),
+    "an empty file": ("json", b"", "metadata.json is not JSON: Expecting value"),
     "no Parquet": ("parquet", b"hello", "metadata.parquet cannot be read"),
 }
 
@@ -70,3 +92,10 @@ def test_arbitrary_metadata_is_rows_or_a_data_error(tmp_path: Path, name, conten
     with suppress(DataError):
         rows = read_metadata(path)
         assert all(isinstance(row["file_name"], str) and row.keys() == rows[0].keys() for row in rows)
+
+
+def test_a_column_twice_in_parquet_is_refused_by_name(tmp_path):
+    columns = [pa.array(["a.png"]), pa.array(["x"]), pa.array(["y"])]
+    pq.write_table(pa.Table.from_arrays(columns, names=["file_name", "text", "text"]), tmp_path / "metadata.parquet")
+    with pytest.raises(DataError, match=r"metadata.parquet has the columns 'text' and 'text'\. Keep one of them\."):
+        read_metadata(tmp_path / "metadata.parquet")

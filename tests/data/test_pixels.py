@@ -180,7 +180,7 @@ def test_fewer_bits_in_16_are_refused_with_their_number(bits, channels, kind):
     values = np.linspace(0, 2**bits - 1, 12).astype(np.uint16)
     image = Image.fromarray(values.reshape(3, 4)) if channels == 1 else None
     data = encode(image, kind) if image else colour_png(values.repeat(3).reshape(3, 4, 3))
-    with pytest.raises(DataError, match=rf"such as a\.png\).*look like {bits}-bit values"):
+    with pytest.raises(DataError, match=rf"1 of 1 images .*such as a\.png\).*look like {bits}-bit values"):
         stack(["a.png"], [data])
 
 
@@ -209,3 +209,41 @@ def test_the_limit_of_pixels_can_be_raised(monkeypatch):
     monkeypatch.setenv("WHENCE_MAX_PIXELS", "many")
     with pytest.raises(ConfigError, match="WHENCE_MAX_PIXELS is 'many'"):
         header(data, "x")
+
+
+def deep(bits: int, most: float = 1.0) -> bytes:
+    """A grey PNG of 16 bits whose values reach up to a share of a number of bits."""
+    return encode(wide(np.linspace(0, most * (2**bits - 1), 12).astype(np.uint16)))
+
+
+BLACK = encode(wide([0] * 12))
+RANGES = {
+    "one of 16 among many of 12": ([deep(16), *[deep(12)] * 9], "9 of 10 images .* look like 12-bit values"),
+    "one of 16 among many of 8": ([deep(16), *[deep(8)] * 9], "9 of 10 images .* look like 8-bit values"),
+    "all of 14": ([deep(14)] * 3, "3 of 3 images .* look like 14-bit values"),
+    "of 12 beside black": ([deep(12), BLACK, BLACK], "1 of 1 images .* look like 12-bit values"),
+    "so faint that all pixels are 0": ([deep(6)] * 2, "2 of 2 images .* look like 8-bit values"),
+}
+
+
+@pytest.mark.parametrize(("sources", "message"), RANGES.values(), ids=RANGES)
+def test_each_image_of_16_bits_is_judged(sources, message):
+    with pytest.raises(DataError, match=message):
+        stack([f"{n}.png" for n in range(len(sources))], sources)
+
+
+NOTED = {
+    "few of 12": ([deep(12), *[deep(16)] * 3], ["1 of 4 images of 16 bits per channel (such as 0.png) use 6.3% of"]),
+    "dark pictures": ([deep(16, 0.2), deep(16)], []),
+    "black": ([BLACK], []),
+    "black beside others": ([BLACK, deep(16), BLACK], []),
+    "8 bits": ([encode(row([0] * 12, "L"))], []),
+}
+
+
+@pytest.mark.parametrize(("sources", "notes"), NOTED.values(), ids=NOTED)
+def test_few_images_that_are_nearly_black_are_a_note_and_black_ones_pass(sources, notes):
+    pixels, found = stack([f"{n}.png" for n in range(len(sources))], sources)
+    assert len(pixels) == len(sources)
+    told = [note for note in found if "nearly black" in note]
+    assert [note.startswith(start) for note, start in zip(told, notes, strict=True)] == [True] * len(notes)

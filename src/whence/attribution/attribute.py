@@ -37,7 +37,7 @@ PAIR, KEPT = 64, 24
 def attribute(
     model: str | Path | DiffusionModel | Ensemble | Target,
     data: Dataset | Examples | str | Path,
-    queries: Examples | Dataset | str,
+    queries: Examples | Dataset | str | Path,
     method: str | Method | Sequence[str | Method] = "tangent",
     *,
     config: AttributionConfig | None = None,
@@ -68,7 +68,7 @@ def attribute(
         ModelError: A parameter of the model can't be differentiated example by example.
         DataError: Images or queries don't fit the model.
         MismatchError: The folder holds other scores, or the run was trained on other data.
-        ConfigError: There is no such method, or settings don't fit.
+        ConfigError: There is no such method, settings don't fit, or an argument is of another kind.
 
     Example:
         >>> from whence.config import ModelConfig

@@ -98,4 +98,4 @@ def attributor_of(
             raise ConfigError(f"{name} compares pictures: it has no draws and no settings. Leave them out.")
         return attributor(name, ensemble.data)
     folder = Path(store) if store else ensemble.path / "evaluations" / "features"
-    return GradientAttributor(ensemble, method(name), config or AttributionConfig(), folder, engine, progress)
+    return GradientAttributor(ensemble, method(name), AttributionConfig.of(config), folder, engine, progress)

@@ -20,13 +20,14 @@ from whence.attribution.target import Target
 from whence.config import Settings
 from whence.data import Dataset
 from whence.diffusion.checks import require_size
+from whence.diffusion.codec import Pixels
 from whence.diffusion.examples import Examples
 from whence.diffusion.model import DiffusionModel
 from whence.ensemble.model import Ensemble
 from whence.errors import ConfigError
 from whence.gradients.compression import Compression
 from whence.gradients.stored_features import Precision
-from whence.images import require_pictures
+from whence.images import require_pictures, warn_of_range
 from whence.scores.jackknife import GROUPS
 from whence.scores.scores import Scores
 from whence.similarity.attributors import attributor, is_similarity
@@ -79,7 +80,7 @@ class AttributionRequest:
         cls,
         model: str | Path | DiffusionModel | Ensemble | Target,
         data: Dataset | Examples,
-        queries: Examples | Dataset | str,
+        queries: Examples | Dataset | str | Path,
         method: str | Method | Sequence[str | Method],
         config: AttributionConfig | None = None,
         parameters: str | None = None,
@@ -89,6 +90,8 @@ class AttributionRequest:
 
         `encoding` is the folder that keeps the latents and embedded captions of the data, where the model needs them.
         """
+        config = AttributionConfig.of(config)
+        _require_kinds(data, queries)
         target = model if isinstance(model, Target) else Target.open(model)
         if isinstance(data, Dataset):
             target.require_data(data)
@@ -98,12 +101,11 @@ class AttributionRequest:
         similarities = tuple(n for n in names if isinstance(n, str) and n not in METHODS and is_similarity(n))
         methods = tuple(method_of(n) if isinstance(n, str) else n for n in names if n not in similarities)
         _require_distinct([*similarities, *(method.name for method in methods)])
-        if isinstance(queries, str):
-            queries = target.queries(queries)
+        if isinstance(queries, str | Path):
+            queries = target.queries(str(queries))
         elif isinstance(queries, Dataset):
             queries = _of_data(target, queries)
         images = data if isinstance(data, Dataset) else None
-        config = config or AttributionConfig()
         request = cls(target, images, examples, units, queries, methods, similarities, config, parameters)
         request._check()
         return request
@@ -115,6 +117,7 @@ class AttributionRequest:
         else:
             self.examples.require_range()
             self.queries.require_range()
+            self._warn_of_range()
         require_size(self.target.model, self.queries.values, "queries")
         if self.examples.conditions.keys() != self.queries.conditions.keys():
             raise ConfigError(
@@ -130,6 +133,14 @@ class AttributionRequest:
             )
         if self.similarities and self.data is None:
             raise ConfigError(f"{self.similarities[0]} compares pictures; give the training images as a Dataset.")
+
+    def _warn_of_range(self) -> None:
+        """Warn of floats in [0, 1] where the model denoises pictures; latents may have any range."""
+        size = self.target.model.size
+        if len(size) == 3 and size[0] in (1, 3) and isinstance(self.target.model.codec, Pixels):
+            for examples, noun in ((self.examples, "training examples"), (self.queries, "queries")):
+                if examples.values.is_floating_point():
+                    warn_of_range(examples.values, noun)
 
     def similarity_scores(self) -> dict[str, Scores]:
         """Compute the scores of the methods that compare pictures alone, by name."""
@@ -165,6 +176,20 @@ class AttributionRequest:
             "data": self.examples.fingerprint,
             "queries": self.queries.fingerprint,
         }
+
+
+def _require_kinds(data: object, queries: object) -> None:
+    """Check that training examples and queries are of a kind that can be attributed."""
+    if not isinstance(data, Dataset | Examples):
+        raise ConfigError(
+            f"The training examples are a {type(data).__name__}; give a Dataset, the name of one that `load` reads, or "
+            "Examples(ids, values)."
+        )
+    if not isinstance(queries, Dataset | Examples | str | Path):
+        raise ConfigError(
+            f"The queries are a {type(queries).__name__}; give Examples(ids, pictures), a Dataset, or a name such as "
+            "'sample:16'."
+        )
 
 
 def _require_distinct(names: Sequence[str]) -> None:

@@ -108,7 +108,7 @@ class Study:
             DataError: Pictures are of another size or range than the model's, or a held-out one is a training example.
             ConfigError: Nothing is to be measured, or the queries were drawn in another way than `settings` say.
         """
-        settings = settings or StudyConfig()
+        settings = StudyConfig.of(settings)
         model = DiffusionModel.load(full)
         pictures = select_pictures(model, data, held_out, queries, most=settings.held_out, sampler=settings.sampler)
         if pictures["held_out"] is None and pictures["queries"] is None and settings.pictures < 1:

@@ -94,6 +94,19 @@ def required_texts(values: Sequence[object], names: Sequence[str], column: str, 
     return [text for text in found if text is not None]
 
 
+def has_values(values: Sequence[object]) -> bool:
+    """Return whether a column has a value in any row; blank text and NaN are none.
+
+    Example:
+        >>> has_values([None, " ", float("nan")]), has_values([None, 0])
+        (False, True)
+    """
+    blank = ("", "nan", "NaN")
+    return any(
+        value is not None and not (isinstance(value, str | float) and str(value).strip() in blank) for value in values
+    )
+
+
 def as_text(value: object, id: str, column: str) -> str | None:
     """Return a value as text without space around it; None if it is missing, empty or NaN.
 
@@ -111,8 +124,8 @@ def as_text(value: object, id: str, column: str) -> str | None:
             ) from None
     if not isinstance(value, str | int | float | decimal.Decimal | datetime.date):
         raise DataError(
-            f"The training example {id!r} has {type(value).__name__} as a value in {column!r}; "
-            "text or a number is expected."
+            f"The training example {id!r} has {type(value).__name__} as a value in {column!r}; text or a number is "
+            "expected. Write one value, or give the column another name."
         )
     text = str(value).strip()
     return None if text in ("", "nan", "NaN") else text

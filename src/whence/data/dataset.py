@@ -26,12 +26,12 @@ Labels = tuple[str | None, ...]
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Training examples, in a fixed order.
+    """Training examples, in a fixed order. Texts are brought to Unicode's composed form (NFC).
 
     Attributes:
         ids: N unique strings that never change.
         pixels: uint8 [N, C, H, W]; may be mapped from disk.
-        units: N tuples, none of them empty: the units that each training example belongs to.
+        units: N tuples, none of them empty: the units that each training example belongs to, each once.
         captions: N captions: text that describes the image. None where there is no caption.
         classes: N names of classes, such as "cat"; None where the class is not known. Captions are not taken for
             classes. Not given: no class is known.
@@ -56,7 +56,7 @@ class Dataset:
 
         Raises:
             DataError: Pixels are no images, a field has another length than `ids`, ids repeat, an example has no unit,
-                or a text is not valid UTF-8.
+                its units are no tuple or list, or a text is not valid UTF-8.
         """
         _require_images(self.pixels)
         if not self.classes:
@@ -65,6 +65,9 @@ class Dataset:
             if len(getattr(self, name)) != len(self.ids):
                 raise DataError(f"There are {len(self.ids)} ids, but {len(getattr(self, name))} {name}.")
         _require_text(self)
+        ids, captions, classes = (tuple(map(_composed, texts)) for texts in (self.ids, self.captions, self.classes))
+        units = tuple(tuple(dict.fromkeys(map(_composed, names))) for names in self.units)
+        vars(self).update(ids=ids, units=units, captions=captions, classes=classes)
         _require_unique(self.ids)
 
     def __len__(self) -> int:
@@ -196,14 +199,23 @@ def _require_text(data: Dataset) -> None:
     """Check that texts are valid UTF-8 and that every example has a unit.
 
     Raises:
-        DataError: A text is not, or an example has none.
+        DataError: A text is not, or an example has none, or one text stands for several.
     """
+    for name in ("ids", "units", "captions", "classes", "notes"):
+        if isinstance(getattr(data, name), str):
+            raise DataError(f"The {name} are the text {getattr(data, name)!a}; give a tuple with an entry for each.")
     for id, units, *labels in zip(data.ids, data.units, data.captions, data.classes, strict=True):
+        if not isinstance(units, tuple | list):
+            raise DataError(f"The units of the training example {id!a} are {units!a}; give a tuple: (NAME,).")
         if not units:
             raise DataError(f"The training example {id!a} has no unit; use {NO_UNIT!r}.")
         for text in (id, *units, *(label for label in labels if label is not None)):
             if not isinstance(text, str) or not text.isascii() and text != _utf8(text):
                 raise DataError(f"{text!a} of the training example {id!a} is not text in UTF-8.")
+
+
+def _composed(text: str | None) -> str | None:
+    return text and normalise(text)
 
 
 def _utf8(text: str) -> str:

@@ -64,6 +64,9 @@ def read(path: Path) -> Dataset:
             classes=tuple(table.get("class", table["caption"])),
             notes=tuple(manifest.facts.get("notes", ())),
         )
+        # Names stay as they were written, composed or not: what was trained on them goes by them.
+        vars(dataset).update(ids=tuple(table["id"]), units=tuple(map(tuple, table["units"])))
+        vars(dataset).update(captions=tuple(table["caption"]), classes=tuple(table.get("class", table["caption"])))
         vars(dataset)["fingerprints"] = tuple(table["fingerprint"])
     except (KeyError, TypeError, DataError) as error:
         raise ArtefactError(f"{path} is damaged: {error}") from None

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from whence.errors import DataError
 
@@ -34,18 +33,20 @@ def list_files(base: Path, root: Path) -> list[str]:
     return sorted(names, key=os.fsencode)
 
 
-def left_out(names: Sequence[str]) -> tuple[str, ...]:
-    """Return a note on the files that were not read: how many of each extension, with an example of each.
+def list_folders(base: Path) -> list[str]:
+    """List the folders below `base`, hidden ones left out.
 
-    Example:
-        >>> left_out(["a.txt", "x/b.txt", "LICENSE"])
-        ('Files that are no images were left out: 2 .txt (such as a.txt), 1 without extension (such as LICENSE).',)
+    Returns:
+        Paths relative to `base`, with ``/``, in byte order.
+
+    Raises:
+        DataError: A folder can't be listed.
     """
-    by_suffix: dict[str, list[str]] = {}
-    for name in names:
-        by_suffix.setdefault(PurePosixPath(name).suffix.lower() or "without extension", []).append(name)
-    counts = [f"{len(files):,} {suffix} (such as {files[0]})" for suffix, files in by_suffix.items()]
-    return (f"Files that are no images were left out: {', '.join(counts)}.",) if counts else ()
+    names: list[str] = []
+    for folder, folders, _ in os.walk(base, onerror=_fail):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        names += [Path(folder, name).relative_to(base).as_posix() for name in folders]
+    return sorted(names, key=os.fsencode)
 
 
 def _fail(error: OSError) -> None:

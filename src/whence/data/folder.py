@@ -4,24 +4,24 @@ Images lie directly in the folder or in sub-folders, whose names are classes. Ab
 the folders ``train``, ``validation`` and ``test``. A metadata file may give captions, classes, ids and units.
 
 What is an image is decided by content, not by extension. Files that are no images are counted in a note; a sub-folder
-of pictures of which none can be read is an error. Hidden files and folders are left out.
+of files of which none can be read is an error. Hidden files and folders are left out.
 """
 
 from __future__ import annotations
 
-import mimetypes
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from whence.data.columns import CLASS_COLUMN, normalise, required_texts
+from whence.data.columns import CLASS_COLUMN, has_values, normalise, required_texts
 from whence.data.dataset import Dataset
-from whence.data.files import left_out, list_files
+from whence.data.files import list_files
 from whence.data.image_files import FORMATS, is_image
 from whence.data.metadata import FILE_COLUMN, Row, find_metadata, is_metadata, read_metadata
+from whence.data.other_files import left_out, other_notes
 from whence.data.raw_examples import RawExamples, ReadOptions
-from whence.data.splits import CANONICAL, DEFAULT, choose
+from whence.data.splits import CANONICAL, DEFAULT, canonical, choose
 from whence.errors import DataError, join_names
 
 
@@ -51,12 +51,11 @@ def read_folder(path: Path, split: str | None, options: ReadOptions) -> Dataset:
             f"{base} has no images ({len(listing.others)} other files). Images are files of the formats "
             f"{', '.join(FORMATS)}."
         )
-    _require_no_unread_folder(listing)
+    notes = (*_outside_notes(path, splits), *other_notes(base, listing.images, listing.others))
     metadata = find_metadata(base) or find_metadata(path)
     columns = _columns(listing, metadata) if metadata else {}
-    if CLASS_COLUMN not in columns:
+    if not has_values(columns.get(CLASS_COLUMN, ())):
         columns |= _folder_names(listing.images)
-    notes = (*_outside_notes(path, splits), *_other_notes(listing))
     return _examples(listing, columns, notes).dataset(options)
 
 
@@ -66,12 +65,13 @@ def _splits(path: Path) -> dict[str, Path]:
     Raises:
         DataError: Two folders are the same split.
     """
+    order = list(CANONICAL)
+    found = [folder for folder in sorted(path.iterdir()) if folder.name.lower() in order and folder.is_dir()]
     folders: dict[str, Path] = {}
-    for name, split in CANONICAL.items():
-        if (path / name).is_dir():
-            if split in folders:
-                raise DataError(f"{path} has {folders[split].name} and {name} for one split. Keep one of them.")
-            folders[split] = path / name
+    for folder in sorted(found, key=lambda folder: order.index(folder.name.lower())):
+        other = folders.setdefault(canonical(folder.name), folder)
+        if other != folder:
+            raise DataError(f"{path} has {other.name} and {folder.name} for one split. Keep one of them.")
     return folders or {DEFAULT: path}
 
 
@@ -79,7 +79,7 @@ def _list_images(base: Path, root: Path) -> _Listing:
     """Return the images below `base`.
 
     Raises:
-        DataError: There is metadata in a sub-folder, where it would not be seen.
+        DataError: There is metadata in a sub-folder, where it would not be seen, or two images have one name.
     """
     images: list[str] = []
     others: list[str] = []
@@ -89,50 +89,13 @@ def _list_images(base: Path, root: Path) -> _Listing:
             (images if is_image(base / name) else others).append(name)
         elif len(file.parts) > 1:
             raise DataError(f"{base / name} is in a sub-folder. Move its rows to {base / file.name}.")
-    return _Listing(base, images, others)
-
-
-#: Extensions of pictures that the standard table of media types may lack.
-_PICTURES = (".avif", ".heic", ".heif", ".jxl", ".jp2", ".exr", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raw")
-
-
-def _require_no_unread_folder(listing: _Listing) -> None:
-    """Check that no class or contributor disappears because its pictures can't be read.
-
-    Raises:
-        DataError: A sub-folder has pictures or videos, and none of them is an image that can be read.
-    """
-    read = {str(folder) for name in listing.images for folder in PurePosixPath(name).parents}
-    unread = [name for name in listing.others if _is_picture(name) and str(PurePosixPath(name).parent) not in read]
-    if unread:
-        folders = list(dict.fromkeys(str(PurePosixPath(name).parent) for name in unread))
+    repeated = [name for name, count in Counter(map(normalise, images)).items() if count > 1]
+    if repeated:
         raise DataError(
-            f"{listing.base}: no file in {join_names(folders)} can be read, though {join_names(unread)} "
-            f"{'are pictures' if len(unread) > 1 else 'is a picture'}. Readable are {', '.join(FORMATS)} (HEIF with "
-            "the package pillow-heif). Convert the files, or move the folder away to leave it out."
+            f"{base} has two files with the name {repeated[0]}: their letters look the same and are encoded in two "
+            "ways. Rename one of them."
         )
-
-
-def _is_picture(name: str) -> bool:
-    kind = mimetypes.guess_type(name)[0] or ""
-    return kind.startswith(("image/", "video/")) or name.lower().endswith(_PICTURES)
-
-
-def _other_notes(listing: _Listing) -> tuple[str, ...]:
-    """Notes on the files that are no images."""
-    images = {str(PurePosixPath(name).with_suffix("")) for name in listing.images}
-    captions = [
-        name
-        for name in listing.others
-        if name.lower().endswith((".txt", ".caption")) and name[: name.rfind(".")] in images
-    ]
-    notes = left_out([name for name in listing.others if name not in set(captions)])
-    if captions:
-        notes += (
-            f"Text files beside the images were not read as captions ({len(captions):,}, such as {captions[0]}). "
-            "Give captions in the column text of metadata.csv.",
-        )
-    return notes
+    return _Listing(base, images, others)
 
 
 def _outside_notes(path: Path, splits: Mapping[str, Path]) -> tuple[str, ...]:

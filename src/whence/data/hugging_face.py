@@ -5,7 +5,6 @@ Nothing is downloaded, nothing is written, and no code of the data set is run.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,15 +16,17 @@ import pyarrow.dataset as pads
 
 from whence.data.columns import rename, required_texts
 from whence.data.dataset import Dataset
-from whence.data.files import left_out, list_files
+from whence.data.files import list_files
 from whence.data.metadata import is_metadata
+from whence.data.other_files import left_out
 from whence.data.raw_examples import RawExamples, ReadOptions
-from whence.data.splits import CANONICAL, DEFAULT, choose
+from whence.data.shards import class_names, features_of, open_shards
+from whence.data.splits import CANONICAL, DEFAULT, canonical, choose
 from whence.errors import DataError, join_names
 
 _IMAGE = "image"
 _ROWS_AT_ONCE = 64
-_SPLIT = re.compile(rf"({'|'.join(CANONICAL)})(?![A-Za-z0-9])")
+_SPLIT = re.compile(rf"({'|'.join(CANONICAL)})(?![A-Za-z0-9])", re.IGNORECASE)
 
 
 def is_saved(path: Path) -> bool:
@@ -69,8 +70,8 @@ def read_parquet(path: Path, split: str | None, options: ReadOptions) -> Dataset
     """
     files = choose(_files_by_split(path), split, str(path))
     with _arrow_errors(path):
-        rows = pads.dataset([str(file) for file in files], format="parquet")
-        return _read(Table.of_parquet(rows, str(path)), options, _other_notes(path))
+        rows = open_shards(files)
+        return _read(Table(rows, features_of(rows.schema), str(path)), options, _other_notes(path))
 
 
 def _other_notes(path: Path) -> tuple[str, ...]:
@@ -85,21 +86,31 @@ def _arrow_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{path} cannot be read: {error}") from None
+        raise DataError(
+            f"{path} cannot be read: {error}. Write the values of a column with one type in all files, and restore "
+            "files that are damaged."
+        ) from None
 
 
 def _files_by_split(path: Path) -> dict[str, Sequence[Path]]:
     """Return the Parquet files of each split: ``train-00000.parquet``, ``train/00000.parquet``.
 
     Raises:
-        DataError: Some files name their split and some don't.
+        DataError: Some files name their split and some don't, or two names stand for one split.
     """
     by_split: dict[str, list[Path]] = {}
+    spelled: dict[str, str] = {}
     unnamed: list[Path] = []
     for file in parquet_files(path):
         parts = file.relative_to(path).parts if file != path else (file.name,)
         names = [match[1] for match in map(_SPLIT.match, reversed(parts)) if match]
-        by_split.setdefault(CANONICAL[names[0]], []).append(file) if names else unnamed.append(file)
+        if not names:
+            unnamed.append(file)
+            continue
+        split = canonical(names[0])
+        if spelled.setdefault(split, names[0]) != names[0]:
+            raise DataError(f"{path} has {spelled[split]} and {names[0]} for one split. Keep one of them.")
+        by_split.setdefault(split, []).append(file)
     if by_split and unnamed:
         raise DataError(
             f"{path} has files for {', '.join(by_split)} and others whose names tell no split: "
@@ -135,16 +146,6 @@ class Table(Mapping[str, list[object]]):
         self.where = where
         self._names = rename(rows.schema.names, where)
 
-    @classmethod
-    def of_parquet(cls, rows: pads.Dataset, where: str) -> Table:
-        """A table with the features that its schema states, if it does."""
-        metadata = (rows.schema.metadata or {}).get(b"huggingface", b"{}")
-        try:
-            features = json.loads(metadata)["info"]["features"]
-        except (ValueError, LookupError, TypeError):
-            features = {}
-        return cls(rows, features if isinstance(features, dict) else {}, where)
-
     @property
     def count(self) -> int:
         """The number of rows."""
@@ -157,7 +158,7 @@ class Table(Mapping[str, list[object]]):
         Raises:
             DataError: There is none, or there are several of other names.
         """
-        images = [name for name in self._names.values() if _get(self.features.get(name), "_type") == "Image"]
+        images = [name for name in self._names.values() if _is_image(self.features.get(name))]
         if _IMAGE in self._names or len(images) == 1:
             return self._names[_IMAGE] if _IMAGE in self._names else images[0]
         reason = "has no image column" if not images else "has several image columns"
@@ -166,7 +167,7 @@ class Table(Mapping[str, list[object]]):
     @property
     def class_columns(self) -> set[str]:
         """The names of the columns whose values are numbers of classes."""
-        return {name for name, there in self._names.items() if self._class_names(there)}
+        return {name for name, there in self._names.items() if class_names(self.features.get(there))}
 
     def __iter__(self) -> Iterator[str]:
         return (name for name, there in self._names.items() if there != self.image_column)
@@ -181,14 +182,8 @@ class Table(Mapping[str, list[object]]):
         if name not in self:
             raise KeyError(name)
         values: list[object] = self.rows.to_table(columns=[self._names[name]]).column(0).to_pylist()
-        names = self._class_names(self._names[name])
+        names = class_names(self.features.get(self._names[name]))
         return [_class_name(value, names) for value in values] if names else values
-
-    def _class_names(self, column: str) -> list[str] | None:
-        """The classes that the values of a column, or the entries of its lists, are numbers of; None for others."""
-        feature = self.features.get(column)
-        names: list[str] | None = _get(feature, "names") or _get(_get(feature, "feature"), "names")
-        return names
 
 
 class Images:
@@ -213,12 +208,13 @@ class Images:
             yield image
 
 
-def _get(feature: Any, key: str) -> Any:
-    return feature.get(key) if isinstance(feature, dict) else None
+def _is_image(feature: Any) -> bool:
+    return isinstance(feature, dict) and feature.get("_type") == "Image"
 
 
 def _class_name(value: Any, names: list[str]) -> object:
     """The name of a class number, or of each in a list; `datasets` writes -1 where the class is not known."""
     if isinstance(value, list):
         return [_class_name(entry, names) for entry in value]
-    return names[value] if isinstance(value, int) and 0 <= value < len(names) else None
+    whole = isinstance(value, int | float) and 0 <= value < len(names) and value % 1 == 0
+    return names[int(value)] if whole else None

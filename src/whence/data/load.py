@@ -15,7 +15,7 @@ from whence.data.hugging_face import is_saved, parquet_files, read_parquet, read
 from whence.data.image_files import is_image
 from whence.data.raw_examples import ReadOptions
 from whence.data.splits import DEFAULT, choose
-from whence.errors import ArtefactError, DataError, join_names
+from whence.errors import ArtefactError, ConfigError, DataError, join_names
 
 _DIGITS = "digits"
 
@@ -45,7 +45,7 @@ def load(
     Raises:
         DataError: There is no such data set or split, or it can't be read as it is.
         ArtefactError: A data set that Whence wrote is damaged.
-        ConfigError: The resolution is not a positive number.
+        ConfigError: The resolution is not a positive number, or an argument is of another kind.
 
     Example:
         >>> digits = load("digits:test", unit_column="label")
@@ -159,13 +159,22 @@ def name_and_split(data: str | Path, split: str | None) -> tuple[str | Path, str
         split: The split given by another option; None for none.
 
     Raises:
-        DataError: Two different splits are given.
+        ConfigError: A name is no text.
+        DataError: Two different splits are given, or no data.
 
     Example:
         >>> name_and_split("digits:test", None)
         ('digits', 'test')
     """
+    if not isinstance(data, str | Path):
+        raise ConfigError(f"The data are a {type(data).__name__}; give the name of a data set, such as a folder.")
+    if not isinstance(split, str | None):
+        raise ConfigError(f"The split is a {type(split).__name__}; give its name.")
     name, colon, suffix = str(data).rpartition(":")
+    if isinstance(data, str) and not (name if colon else suffix).strip():
+        raise DataError(
+            f"{data!r} names no data. Data is {_DIGITS!r}, a folder, or a Parquet file; the current folder is '.'."
+        )
     if not colon or Path(data).exists():
         return data, split
     if split not in (None, suffix):

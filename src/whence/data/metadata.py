@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from whence.data.columns import rename
-from whence.errors import DataError
+from whence.errors import DataError, join_names
 
 FILE_COLUMN = "file_name"
 
@@ -111,32 +111,56 @@ def _json(text: str, where: str) -> object:
 
 
 def _read_json(path: Path) -> list[Row]:
-    """Return the rows of a JSON list of objects, or of one JSON object per line.
+    """Return the rows of a JSON list of objects, of a single object, or of one JSON object per line.
 
     Raises:
         DataError: The file is something else.
     """
     text = _text(path)
-    if not text.lstrip().startswith("["):
-        return _read_jsonl(path)
-    rows = _json(text, str(path))
-    assert isinstance(rows, list)
+    try:
+        rows = _json(text, str(path))
+    except DataError:
+        first = text.lstrip().partition("\n")[0].strip()
+        if first.startswith("{") and first.endswith("}"):
+            return _read_jsonl(path)
+        raise
+    if isinstance(rows, dict):
+        _require_row(rows, path)
+        return [rows]
+    if not isinstance(rows, list):
+        raise DataError(f"{path} is not a list of JSON objects, one for each image.")
     wrong = [number for number, row in enumerate(rows, start=1) if not isinstance(row, dict)]
     if wrong:
         raise DataError(f"{path}: entry {wrong[0]} of the list is not a JSON object.")
     return rows
 
 
+def _require_row(row: Row, path: Path) -> None:
+    """Check that a single object is the row of an image.
+
+    Raises:
+        DataError: It is none; the message names the lists that it holds.
+    """
+    if FILE_COLUMN not in rename(row, str(path)):
+        lists = [name for name, value in row.items() if isinstance(value, list)]
+        inside = f" Write the list in {join_names(lists)} alone." if lists else ""
+        raise DataError(
+            f"{path} is one JSON object without {FILE_COLUMN!r}; a list of objects is expected, one for each image."
+            f"{inside}"
+        )
+
+
 def _read_parquet(path: Path) -> list[Row]:
     """Return the rows of a Parquet file.
 
     Raises:
-        DataError: It is not one.
+        DataError: It is not one, or has a column twice.
     """
     try:
+        rename(pq.read_schema(path).names, str(path))
         rows: list[Row] = pq.read_table(path).to_pylist()
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read: {error}") from None
+        raise DataError(f"{path} cannot be read: {error}. Restore the file, or write the table as CSV.") from None
     return rows
 
 

@@ -9,7 +9,7 @@ variable ``WHENCE_MAX_PIXELS`` raises that limit.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -101,7 +101,8 @@ def stack(
 
     Raises:
         ConfigError: The resolution is not a positive number.
-        DataError: An image can't be decoded, or sizes differ and no resolution was given.
+        DataError: An image can't be decoded, sizes differ and no resolution was given, or images of 16 bits hold
+            fewer.
     """
     if resolution is not None and resolution < 1:
         raise ConfigError(f"The resolution must be 1 pixel or more, not {resolution}.")
@@ -109,30 +110,59 @@ def stack(
     channels = 1 if grey or all(image.grey for image in headers) else 3
     height, width = (resolution, resolution) if resolution else _common_size(headers)
     pixels = np.empty((len(headers), channels, height, width), dtype=np.uint8)
+    highest: dict[int, int] = {}
     for n, (name, source) in enumerate(zip(names, sources, strict=True)):
         image = decode(source, name, channels=channels, resolution=resolution)
         if image.shape != pixels.shape[1:]:
             raise DataError(f"{name} changed while it was read. Read the data again.")
         pixels[n] = image
-    _require_full_range(names, headers, pixels)
-    return pixels, _notes(names, headers, channels)
+        if headers[n].deep and (image.any() or not _is_black(source, name)):
+            highest[n] = int(image.max())
+    return pixels, [*_range_notes(names, highest), *_notes(names, headers, channels)]
 
 
-def _require_full_range(names: Sequence[str], headers: Sequence[Header], pixels: np.ndarray) -> None:
-    """Refuse 16-bit images that hold fewer bits: scaled as 16 bits they would be nearly black.
+def _is_black(source: Source, name: str) -> bool:
+    """Whether all values of an image are 0. Of colours of 16 bits Pillow reads the upper 8 only, so False for them."""
+    with open_image(source, name) as image:
+        return image.mode in WIDE and not np.array(image).any()
+
+
+#: Of 0 ... 255, the largest value of images of 14 bits and of 12 bits that are scaled as 16 bits.
+_LOW, _VERY_LOW = 64, 16
+
+
+def _range_notes(names: Sequence[str], highest: Mapping[int, int]) -> list[str]:
+    """Refuse images of 16 bits that hold fewer: scaled as 16 bits they would be nearly black.
+
+    Args:
+        names: What messages call the images.
+        highest: The largest pixel of each image of 16 bits that is not black, by number.
+
+    Returns:
+        A note on images that hold fewer bits among others that don't.
 
     Raises:
-        DataError: No pixel of the 16-bit images reaches beyond 14 bits.
+        DataError: No pixel of these images reaches beyond 14 bits, or in most of them none reaches beyond 12 bits.
     """
-    deep = [n for n, image in enumerate(headers) if image.deep]
-    highest = max((int(pixels[n].max()) for n in deep), default=255)
-    if highest <= 64:
-        bits = next(bits for bits in (8, 10, 12, 14) if highest <= 2**bits / 256)
+    low = [n for n, value in highest.items() if value <= _VERY_LOW]
+    if highest and max(highest.values()) <= _LOW:
+        low = list(highest)
+    if not low:
+        return []
+    top = max(highest[n] for n in low)
+    bits = next(bits for bits in (8, 10, 12, 14) if top <= 2**bits / 256)
+    which = (
+        f"{len(low)} of {len(highest)} images of 16 bits per channel (such as {join_names([names[n] for n in low])})"
+    )
+    if 2 * len(low) > len(highest):
         raise DataError(
-            f"The images of 16 bits per channel ({len(deep)}, such as {names[deep[0]]}) use {highest / 255:.1%} of "
-            f"their range, and would be nearly black. They look like {bits}-bit values (0 to {2**bits - 1:,}). Scale "
-            "them to 0 to 65,535, or save them with 8 bits per channel."
+            f"{which} use {top / 255:.1%} of their range, and would be nearly black. They look like {bits}-bit values "
+            f"(0 to {2**bits - 1:,}). Scale them to 0 to 65,535, or save them with 8 bits per channel."
         )
+    return [
+        f"{which} use {top / 255:.1%} of their range and are nearly black. If they hold {bits}-bit values (0 to "
+        f"{2**bits - 1:,}), scale them to 0 to 65,535."
+    ]
 
 
 def _common_size(headers: Sequence[Header]) -> tuple[int, int]:

@@ -6,11 +6,12 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from whence.data.columns import CAPTION_COLUMNS, CLASS_COLUMN, Columns, normalise, texts
+from whence.config import require_whole
+from whence.data.columns import CAPTION_COLUMNS, CLASS_COLUMN, Columns, has_values, normalise, rename, texts
 from whence.data.dataset import NO_UNIT, Dataset, Labels
 from whence.data.image_files import Source
 from whence.data.pixels import stack
-from whence.errors import DataError, join_names
+from whence.errors import ConfigError, DataError, join_names
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,18 @@ class ReadOptions:
     unit_column: str | None = None
     resolution: int | None = None
     grey: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the settings.
+
+        Raises:
+            ConfigError: The unit column is no text, or the resolution is no whole number from 1 on.
+        """
+        if not isinstance(self.unit_column, str | None):
+            kind = type(self.unit_column).__name__
+            raise ConfigError(f"The unit column is a {kind}; give the name of one column.")
+        if self.resolution is not None:
+            object.__setattr__(self, "resolution", require_whole(self.resolution, "The resolution", least=1))
 
 
 @dataclass(frozen=True)
@@ -103,8 +116,8 @@ def units_of(
 ) -> tuple[tuple[tuple[str, ...], ...], list[str]]:
     """Return the units of every training example, and notes on missing values.
 
-    Without `unit_column` each training example is its own unit. A list is several units; text,
-    whatever is in it, is one.
+    Without `unit_column` each training example is its own unit. The column is known by its name in the file too. A list
+    is several units; text, whatever is in it, is one.
 
     Raises:
         DataError: There is no such column, or a value is no text, number or list of them.
@@ -116,6 +129,8 @@ def units_of(
     """
     if unit_column is None:
         return tuple((id,) for id in ids), []
+    if unit_column not in columns:
+        [unit_column] = rename([unit_column], "The unit column")
     if unit_column not in columns:
         names = ", ".join(columns) or "none at all"
         raise DataError(f"There is no unit column {unit_column!r}; there is {names}.")
@@ -139,9 +154,9 @@ def captions_and_classes(
 ) -> tuple[Labels, Labels]:
     """Return the captions and the classes of every training example.
 
-    Captions are the column ``text``, or else ``caption``, ``prompt`` or ``label``. They are the classes too if that
-    column is ``label``, is a class column or holds numbers. If it holds text, classes are the column ``label``, where
-    there is one.
+    Captions are the first of the columns ``text``, ``caption`` and ``prompt`` that has a value, or else ``label``. They
+    are the classes too if that column is ``label``, is a class column or holds numbers. If it holds text, classes are
+    the column ``label``, where there is one.
 
     Args:
         ids: The examples.
@@ -149,24 +164,22 @@ def captions_and_classes(
         class_columns: Columns that their file declares to hold classes.
 
     Raises:
-        DataError: A caption is no text or number.
+        DataError: A caption or a class is no text or number.
 
     Example:
         >>> captions_and_classes(["x", "y"], {"text": ["a big cat", None], "label": ["cat", "dog"]})
         (('a big cat', None), ('cat', 'dog'))
     """
     unknown = (None,) * len(ids)
-    name = next((name for name in (*CAPTION_COLUMNS, CLASS_COLUMN) if name in columns), None)
-    if name is None:
+    known = {name: columns[name] for name in (*CAPTION_COLUMNS, CLASS_COLUMN) if name in columns}
+    if not known:
         return unknown, unknown
-    values = columns[name]
+    name = next((name for name in CAPTION_COLUMNS if has_values(known.get(name, ()))), next(iter(known)))
+    values = known[name]
     captions = texts(values, ids, name)
     if name == CLASS_COLUMN or name in class_columns or _are_numbers(values):
         return captions, captions
-    labels = columns.get(CLASS_COLUMN, unknown)
-    if not all(value is None or isinstance(value, str | int | float) for value in labels):
-        return captions, unknown
-    return captions, texts(labels, ids, CLASS_COLUMN)
+    return captions, texts(known.get(CLASS_COLUMN, unknown), ids, CLASS_COLUMN)
 
 
 def _are_numbers(values: Sequence[object]) -> bool:

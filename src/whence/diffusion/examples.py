@@ -17,6 +17,7 @@ from whence.data import Dataset
 from whence.diffusion.codec import Pixels
 from whence.diffusion.prompts import Prompts
 from whence.errors import DataError, NotFiniteError
+from whence.images import require_texts, to_tensor
 
 KIND = "examples"
 _CONDITIONS, _ROWS = "conditions/", "rows/"
@@ -72,7 +73,7 @@ class Examples:
 
     Attributes:
         ids: Their ids, N, all different.
-        values: uint8 pixels, or float32 pictures in [-1, 1] or latents, [N, C, H, W].
+        values: uint8 pixels, or float32 pictures in [-1, 1] or latents, [N, C, H, W]; an array becomes a tensor.
         conditions: Further arguments of the network by name, [N, ...] each; `Repeated` where examples share them.
         origin: How queries were drawn, if known; no part of the fingerprint, and not written to disk.
         notes: What reading the pictures left out or changed; as `origin`.
@@ -80,6 +81,7 @@ class Examples:
         captions: Their captions or prompts, for pages; empty if there are none; as `origin`.
 
     Raises:
+        ConfigError: An id is no text.
         DataError: There are no examples, two have the same id, a tensor has another number of rows, or values are
             integers other than pixels.
 
@@ -100,11 +102,18 @@ class Examples:
     def __post_init__(self) -> None:
         if not self.ids:
             raise DataError("There are no examples to take gradients of.")
+        require_texts(self.ids)
         if len(set(self.ids)) < len(self.ids):
             raise DataError(f"{len(self.ids)} examples have only {len(set(self.ids))} different ids.")
+        vars(self).update(
+            ids=tuple(self.ids),
+            values=to_tensor(self.values),
+            conditions={n: c if isinstance(c, Repeated) else to_tensor(c) for n, c in self.conditions.items()},
+        )
         for name, rows in {"values": self.values, **self.conditions}.items():
-            if len(rows) != len(self.ids):
-                raise DataError(f"There are {len(self.ids)} ids, but {len(rows)} {name}.")
+            count = 0 if isinstance(rows, Tensor) and not rows.ndim else len(rows)
+            if count != len(self.ids):
+                raise DataError(f"There are {len(self.ids)} ids, but {count} {name}.")
         if self.values.dtype != torch.uint8 and not self.values.is_floating_point():
             raise DataError(
                 f"The values of examples are {self.values.dtype}; give uint8 pixels, or float32 pictures in [-1, 1] or "

@@ -66,7 +66,7 @@ def train(
         DataError: Weights, pictures or conditions don't fit the data or `start`, or a weight is not finite.
         ModelError, NotFiniteError: No family is known for the network of `start`; the loss is not finite.
     """
-    path, config, w = Path(path), _settings(config or Config(), data, start), _weights(data, weights or {})
+    path, config, w = Path(path), _settings(Config.of(config), data, start), _weights(data, weights or {})
     _require_rows(data, conditions, start)
     inputs = {"data": data.fingerprint, "weights": artefacts.digest(dict(weights)) if weights else None}
     made = {"model": config.model.record(), "training": config.training.record()}

@@ -11,14 +11,15 @@ import torch
 from torch import Tensor
 
 from whence import artefacts
+from whence.config import require_whole
 from whence.diffusion.denoiser import NO_CONDITIONS
 from whence.diffusion.draws import Draws
 from whence.diffusion.model import DiffusionModel
 from whence.engine import DEFAULT, Engine, Task
 from whence.ensemble.losses import Losses, draw_groups
 from whence.ensemble.model import Ensemble, Members
-from whence.errors import ConfigError, DataError, NotFiniteError
-from whence.images import require_pictures
+from whence.errors import DataError, NotFiniteError
+from whence.images import named_pictures, to_tensor
 from whence.seeds import derived_seed
 
 #: Canonical batch of (picture, draw) pairs. The last bits of a result depend on it.
@@ -45,11 +46,13 @@ def losses(
     called with (network evaluations done, evaluations in all).
 
     Raises:
-        DataError: The pictures have another size than the training images, or names repeat.
-        ConfigError: There are no draws.
+        DataError: The pictures have another size than the training images, are no floats in [-1, 1], or names repeat.
+        ConfigError: There are no draws, or a name is no text.
         NotFiniteError: A loss is not finite.
     """
+    pictures = to_tensor(pictures)
     check_queries(ensemble, pictures, names, draws)
+    draws, seed = int(draws), require_whole(seed, "--seed")
     queries = artefacts.digest([list(names), artefacts.digest(pictures.float().contiguous().numpy().tobytes())])
     inputs = {"ensemble": ensemble.manifest.fingerprint, "queries": queries}
     made = {"draws": draws, "seed": seed, "batch": BATCH, "count": len(names)}
@@ -73,21 +76,17 @@ def check_queries(ensemble: Ensemble, pictures: Tensor, names: Sequence[str], dr
     """Check the arguments of `losses`.
 
     Raises:
-        ConfigError: There are no draws.
-        DataError: There are no pictures, they have another size than the training images or values far outside of
-            [-1, 1], or names repeat.
+        ConfigError: There are no draws, or a name is no text.
+        DataError: There are no pictures, they have another size than the training images, are no floats or have values
+            far outside of [-1, 1], or names repeat.
     """
-    if draws < 1:
-        raise ConfigError(f"--draws must be at least 1; given {draws}.")
-    size = ensemble.reference_model.size
-    if tuple(pictures.shape[1:]) != size or not len(pictures):
+    require_whole(draws, "--draws", least=1)
+    size, given = ensemble.reference_model.size, named_pictures(pictures, names, UNCLIPPED)
+    if tuple(given.shape[1:]) != size or not len(given):
         raise DataError(
-            f"{len(pictures)} pictures of size {tuple(pictures.shape[1:])} were given, at least one of {size} "
-            "(C, H, W) was expected, like the training images."
+            f"{len(given)} pictures of size {tuple(given.shape[1:])} were given, at least one of {size} (C, H, W) was "
+            "expected, like the training images."
         )
-    if len(names) != len(pictures) or len(set(names)) < len(names):
-        raise DataError(f"{len(pictures)} pictures need as many distinct names; given {len(set(names))}.")
-    require_pictures(pictures, names, UNCLIPPED)
 
 
 def _task(ensemble: Ensemble, part: Path, block: int, file: Path, made: dict[str, int]) -> Task:

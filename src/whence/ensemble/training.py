@@ -48,7 +48,7 @@ def train_ensemble(
         MismatchError: The directory holds an ensemble of other data or settings.
         LockedError: Another process is writing the directory.
     """
-    path, config = Path(path), complete_config(config or Config(), data.size)
+    path, config = Path(path), complete_config(Config.of(config), data.size)
     codebook = make_codebook(data, members, codebook_seed, weight)
     inputs = {"data": data.fingerprint}
     made = {

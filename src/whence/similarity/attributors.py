@@ -14,7 +14,7 @@ from whence.errors import ConfigError
 from whence.kernel.kernel import Kernel
 from whence.scores.scores import Scores
 from whence.similarity.embedding import Embedder, EmbeddingSimilarity
-from whence.similarity.similarity import Measure, require_comparable, similarity, similarity_scores
+from whence.similarity.similarity import Measure, comparable_pictures, similarity, similarity_scores
 
 #: From pictures float32 [Q, C, H, W] in [-1, 1] and their Q names to scores of training examples or units.
 Attributor = Callable[[Tensor, Sequence[str]], Scores]
@@ -35,7 +35,8 @@ def pixel(
     D-TRAK's study (Zheng et al. 2024).
 
     Raises:
-        DataError: The queries have another size than the training images.
+        ConfigError: A name is no text.
+        DataError: The queries are no pictures in [-1, 1], or have another size than the training images.
 
     Example:
         >>> from whence.data import load
@@ -45,7 +46,7 @@ def pixel(
         >>> round(pixel(digits.images([5]), ["q"], digits, measure="cosine").top("q", 1)[0][1], 6)
         1.0
     """
-    require_comparable(pictures, names, data)
+    pictures = comparable_pictures(pictures, names, data)
     values = _likeness(pictures, data, measure)
     if flips:
         # Turning the query is as good as turning every image.
@@ -62,7 +63,8 @@ def pixel_kernel(pictures: Tensor, names: Sequence[str], data: Dataset) -> Score
     that uses the model should do better. Unsigned; a unit's score is the sum of the scores of its images.
 
     Raises:
-        DataError: The queries have another size than the training images.
+        ConfigError: A name is no text.
+        DataError: The queries are no pictures in [-1, 1], or have another size than the training images.
 
     Example:
         >>> from whence.data import load
@@ -70,7 +72,7 @@ def pixel_kernel(pictures: Tensor, names: Sequence[str], data: Dataset) -> Score
         >>> pixel_kernel(digits.images([5]), ["q"], digits).top("q", 1)[0][0] == digits.ids[5]
         True
     """
-    require_comparable(pictures, names, data)
+    pictures = comparable_pictures(pictures, names, data)
     examples = data.images(range(len(data))).flatten(1)
     values = Kernel(examples, pictures.flatten(1)).scores(DAMPING)
     return similarity_scores(values, names, data, "pixel-kernel", "likeness of pixels", combine="sum")

@@ -17,7 +17,7 @@ from whence.data import Dataset
 from whence.engine import DEFAULT
 from whence.errors import ArtefactError, NotFiniteError
 from whence.scores.scores import Scores
-from whence.similarity.similarity import Measure, similarity, similarity_scores
+from whence.similarity.similarity import Measure, comparable_pictures, similarity, similarity_scores
 
 #: Pictures in a canonical batch; the last one is padded, so a result doesn't depend on the pictures beside it.
 BATCH = 16
@@ -85,8 +85,11 @@ class Embedder:
 
         Raises:
             ArtefactError: The model refuses the pictures, or has no pooled output.
+            DataError: The pictures are no floating point numbers.
             NotFiniteError: An embedding is not finite.
         """
+        pictures = images.to_tensor(pictures)
+        images.require_floats(pictures)
         rows = torch.cat([self._batch(batch) for batch in torch.split(pictures, BATCH)])
         if not torch.isfinite(rows).all():
             n = int((~torch.isfinite(rows)).any(1).nonzero()[0])
@@ -133,6 +136,7 @@ class EmbeddingSimilarity:
 
     def __call__(self, pictures: Tensor, names: Sequence[str]) -> Scores:
         """Unsigned scores [Q, N] of queries float32 [Q, C, H, W] in [-1, 1]; a unit's is that of its closest image."""
+        pictures = comparable_pictures(pictures, names)
         name = "embedding" if self.measure == "euclidean" else f"embedding-{self.measure}"
         return similarity_scores(
             similarity(self._embed(pictures), self.examples, self.measure),

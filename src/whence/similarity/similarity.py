@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from whence.data import Dataset
 from whence.errors import DataError
-from whence.images import require_pictures
+from whence.images import named_pictures
 from whence.scores.scores import Estimand, Scores
 
 #: The three measures of the baselines of D-TRAK's study (Zheng et al. 2024).
@@ -58,8 +58,14 @@ def similarity_scores(
     )
 
 
-def require_comparable(pictures: Tensor, names: Sequence[str], data: Dataset) -> None:
-    """Raise DataError where pictures have another size than the training images, or values outside of [-1, 1]."""
-    if tuple(pictures.shape[1:]) != tuple(data.size):
-        raise DataError(f"The queries are {tuple(pictures.shape[1:])}, the training images {data.size} (C, H, W).")
-    require_pictures(pictures, names, tolerance=0.5)
+def comparable_pictures(pictures: Any, names: Sequence[str], data: Dataset | None = None) -> Tensor:
+    """Return queries as a tensor, checked as by `named_pictures`, with a tolerance for pictures drawn without clipping.
+
+    Raises:
+        ConfigError: A name is no text.
+        DataError: They are no pictures in [-1, 1], or have another size than the training images `data`.
+    """
+    x = named_pictures(pictures, names, tolerance=0.5)
+    if data is not None and tuple(x.shape[1:]) != tuple(data.size):
+        raise DataError(f"The queries are {tuple(x.shape[1:])}, the training images {data.size} (C, H, W).")
+    return x

@@ -67,8 +67,9 @@ class BankRequest:
         Raises:
             ConfigError: There are to be no queries, or they can't be drawn.
         """
-        settings = settings or BankConfig()
-        config = complete_config(config or Config().updated("sampler", method="ddim"), data.size)
+        settings = BankConfig.of(settings)
+        default = Config().updated("sampler", method="ddim")
+        config = complete_config(default if config is None else Config.of(config), data.size)
         if not settings.held_out + settings.drawn:
             raise ConfigError("A bank without queries measures nothing: ask for held-out or drawn ones.")
         if settings.drawn and config.sampler.steps > config.model.timesteps:
