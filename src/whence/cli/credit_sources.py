@@ -83,7 +83,7 @@ def compute_from_ensemble(options: CreditOptions, draws: int) -> None:
     """Compute the exact losses without each contributor."""
     from whence.attribution.target import Target
     from whence.credit.credit import write_credit
-    from whence.data import write
+    from whence.credit.leftovers import write_beside
 
     ensemble = whence.Ensemble.open(options.source)
     target = Target.open(ensemble)
@@ -101,7 +101,7 @@ def compute_from_ensemble(options: CreditOptions, draws: int) -> None:
         credit = whence.credit_of_ensemble(
             ensemble, contributors, queries.values, queries.ids, draws=draws, engine=engine
         )
-    write(data, options.out / "data")
+    write_beside(data, options.out / "data")
     inputs = {"ensemble": target.fingerprint, "queries": list(queries.ids)}
     show_credit(credit, write_credit(credit, options.out, inputs, {}))
     say(f"Next: whence report {options.out}")

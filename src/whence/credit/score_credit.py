@@ -13,8 +13,9 @@ from whence.attribution.pictures import Pictures
 from whence.credit.contributors import Contributors
 from whence.credit.credit import Credit, Explained, write_credit
 from whence.credit.estimators import score_sum
+from whence.credit.leftovers import remove_other_data, write_beside
 from whence.credit.study_pictures import query_dataset
-from whence.data import Dataset, write
+from whence.data import Dataset
 from whence.errors import ConfigError, MismatchError
 from whence.scores.scores import Scores
 from whence.scores.stored import read_scores
@@ -103,11 +104,13 @@ def write_score_credit(
     if not credits:
         raise ConfigError(f"No method in {source} has scores that add up. See whence methods.")
     if data:
-        write(data, out / "data")
+        write_beside(data, out / "data")
+    else:
+        remove_other_data(out / "data", contributors)
     pictures = (source.parent if artefacts.kind_of(source) == "scores" else source) / "pictures"
     if pictures.exists():
         queries = Pictures.read(pictures).queries
-        write(query_dataset(queries.ids, queries.values), out / "queries")
+        write_beside(query_dataset(queries.ids, queries.values), out / "queries")
     paths = [write_credit(credit, out, {"scores": fingerprint}, {}) for credit, fingerprint in credits]
     return [(credit, path) for (credit, _), path in zip(credits, paths, strict=True)], reasons
 
