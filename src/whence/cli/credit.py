@@ -66,6 +66,7 @@ CLUSTERS = Annotated[
 
 
 def compute(
+    context: typer.Context,
     source: SOURCE,
     data: DATA = None,
     *,
@@ -104,15 +105,20 @@ def compute(
     --behaviour held-out-fit --estimator shapley --out credit/`
     """
     from whence import artefacts
-    from whence.cli.credit_sources import CreditOptions, compute_from_ensemble, compute_from_run, compute_from_scores
+    from whence.cli.credit_options import CreditOptions, require_own_folder, require_used
+    from whence.cli.credit_sources import compute_from_ensemble, compute_from_run, compute_from_scores
 
     columns, drawing = tuple(unit_column or ()), {"method": sampler, "steps": sampler_steps}
     options = CreditOptions(source, data, out, columns, queries, split, resolution, grey, workers, drawing)
-    kinds = artefacts.kinds_in(source)
-    if "ensemble" in kinds:
-        return compute_from_ensemble(options, draws)
-    if kinds & {"scores", "attribution"}:
-        return compute_from_scores(options)
+    kinds, estimators = artefacts.kinds_in(source), estimator or ["shapley"]
+    of_scores, of_ensemble = bool(kinds & {"scores", "attribution"}), "ensemble" in kinds
+    kind = "an ensemble" if of_ensemble else "scores" if of_scores else "a run"
+    require_used(context, kind, data, estimators)
+    require_own_folder(source, out)
+    if of_ensemble:
+        return compute_from_ensemble(options, draws, plan)
+    if of_scores:
+        return compute_from_scores(options, plan)
     rule = whence.RetrainingRule(kind=way, steps=steps, learning_rate=learning_rate)
     study = whence.StudyConfig(rule=rule, pictures=pictures, seed=seed)
     inputs: dict[str, Any] = {"held_out": held_out, "base": base, "clusters": clusters, "config": config}
@@ -121,7 +127,7 @@ def compute(
         study,
         whence.CoalitionSampling(coalitions, repeats, seed),
         behaviours=behaviour or (["fit"] if queries else ["diversity"]),
-        estimators=estimator or ["shapley"],
+        estimators=estimators,
         plan=plan,
         **inputs,
     )

@@ -76,15 +76,16 @@ def credit_of_scores(scores: Scores, contributors: Contributors) -> Credit:
     )
 
 
-def write_score_credit(
-    source: Path, out: Path, data: Dataset | None = None
-) -> tuple[list[tuple[Credit, Path]], dict[str, str]]:
-    """Write the credit of all scores in a folder, of every method whose scores add up, and the pictures beside it.
+def score_credits(
+    source: Path, data: Dataset | None = None
+) -> tuple[list[tuple[Credit, str]], Contributors, dict[str, str]]:
+    """Return the credit of all scores in a folder, of every method whose scores add up.
 
     The contributors are the units of `data`, the training data; without it, those of the scores.
 
     Returns:
-        The credit of every method with its folder; and for each method that was left out the reason.
+        The credit of every method with the fingerprint of its scores; the contributors; and for each method that was
+        left out the reason.
 
     Raises:
         ConfigError: No method adds up; or the scores were made without contributors.
@@ -103,6 +104,18 @@ def write_score_credit(
             reasons[one.scores.method] = str(error)
     if not credits:
         raise ConfigError(f"No method in {source} has scores that add up. See whence methods.")
+    return credits, contributors, reasons
+
+
+def write_score_credit(
+    source: Path, out: Path, data: Dataset | None = None
+) -> tuple[list[tuple[Credit, Path]], dict[str, str]]:
+    """Write the credit of all scores in a folder, see `score_credits`, and the pictures beside it.
+
+    Returns:
+        The credit of every method with its folder; and for each method that was left out the reason.
+    """
+    credits, contributors, reasons = score_credits(source, data)
     if data:
         write_beside(data, out / "data")
     else:
