@@ -232,6 +232,24 @@ def test_what_cannot_be_done_is_refused(whence, place, tmp_path, case):
     assert "Traceback" not in outcome.err
 
 
+@pytest.mark.parametrize("plan", [("--plan",), ()], ids=["planned", "begun"])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--pictures", 4), "Diversity needs 6 drawn pictures or more"),
+        (("--behaviour", "coverage"), "'coverage' needs more than 5 held-out pictures"),
+        (("--behaviour", "precision", "--pictures", 0), "'precision' is measured on drawn pictures"),
+        (("--behaviour", "classes"), "need training examples of two classes or more"),
+        (("--behaviour", "held-out-fit"), "is measured on held-out pictures"),
+    ],
+)
+def test_what_a_behaviour_lacks_is_said_before_a_study_is_begun(whence, place, tmp_path, options, message, plan):
+    out = tmp_path / "x"
+    outcome = compute(whence, place, out, "--unit-column", "artist", *options, *plan)
+    assert (outcome.code, message in outcome.err) == (1, True), outcome.err
+    assert not out.exists()
+
+
 @pytest.mark.parametrize("command", [("audit",), ("statement", "--unit", "a"), ("why-not", "--unit", "a")])
 def test_a_folder_without_shares_is_refused(whence, tmp_path, command):
     outcome = whence("credit", command[0], tmp_path, *command[1:])

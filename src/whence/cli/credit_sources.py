@@ -92,7 +92,7 @@ def compute_from_run(
     """Compute shares from the values of coalitions, by models that are made for them."""
     from whence.attribution.target import Target
     from whence.credit.credit import write_credit
-    from whence.credit.study_credit import request_of
+    from whence.credit.study_credit import request_of, require_measurable
 
     target, requested = Target.open(options.source), [whence.behaviour(name) for name in behaviours]
     data = options.load()
@@ -108,6 +108,7 @@ def compute_from_run(
         steps = min(settings.sampler.steps, target.model.process.timesteps)
         sampler = settings.sampler.model_copy(update={"steps": steps, **drawing})
         settings = settings.model_copy(update={"sampler": sampler})
+    require_measurable(requested, options.source, data, settings, unseen, queries)
     study_of = (options.source, data, _run_settings(options.source, config), settings, unseen, queries)
     if plan:
         return _show_plan(options, study_of, contributors, methods, sampling)
