@@ -101,23 +101,17 @@ def compute(
     that never saw a contributor give its share exactly. For scores, those of each contributor's images are added up.
     Interrupted, the same command continues; other estimators and behaviours use the same models.
 
-    Example: `whence credit compute runs/single digits --unit-column contributor --held-out digits:test
-    --behaviour held-out-fit --estimator shapley --out credit/`
+    Example: `whence credit compute runs/single DATA --unit-column artist --estimator shapley --out credit/`
     """
-    from whence import artefacts
-    from whence.cli.credit_options import CreditOptions, require_own_folder, require_used
+    from whence.cli.credit_options import CreditOptions, checked_kind
     from whence.cli.credit_sources import compute_from_ensemble, compute_from_run, compute_from_scores
 
     columns, drawing = tuple(unit_column or ()), {"method": sampler, "steps": sampler_steps}
     options = CreditOptions(source, data, out, columns, queries, split, resolution, grey, workers, drawing)
-    kinds, estimators = artefacts.kinds_in(source), estimator or ["shapley"]
-    of_scores, of_ensemble = bool(kinds & {"scores", "attribution"}), "ensemble" in kinds
-    kind = "an ensemble" if of_ensemble else "scores" if of_scores else "a run"
-    require_used(context, kind, data, estimators)
-    require_own_folder(source, out)
-    if of_ensemble:
+    kind = checked_kind(context, options, estimator)
+    if kind == "an ensemble":
         return compute_from_ensemble(options, draws, plan)
-    if of_scores:
+    if kind == "scores":
         return compute_from_scores(options, plan)
     rule = whence.RetrainingRule(kind=way, steps=steps, learning_rate=learning_rate)
     study = whence.StudyConfig(rule=rule, pictures=pictures, seed=seed)
@@ -127,7 +121,7 @@ def compute(
         study,
         whence.CoalitionSampling(coalitions, repeats, seed),
         behaviours=behaviour or (["fit"] if queries else ["diversity"]),
-        estimators=estimators,
+        estimators=estimator or ["shapley"],
         plan=plan,
         **inputs,
     )

@@ -70,7 +70,23 @@ class CreditOptions:
         return {"resolution": self.resolution, "grey": self.grey}
 
 
-def require_used(context: typer.Context, kind: str, data: str | None, estimators: Sequence[str]) -> None:
+def checked_kind(context: typer.Context, options: CreditOptions, estimators: Sequence[str] | None) -> str:
+    """Return what the source is, as in `UNUSED`.
+
+    Raises:
+        ConfigError: An option was given that is not used with such a source.
+        ArtefactError: The folder for the shares is not one of their own.
+    """
+    from whence import artefacts
+
+    kinds = artefacts.kinds_in(options.source)
+    kind = "an ensemble" if "ensemble" in kinds else "scores" if kinds & {"scores", "attribution"} else "a run"
+    _require_used(context, kind, options.data, estimators or ())
+    _require_own_folder(options.source, options.out)
+    return kind
+
+
+def _require_used(context: typer.Context, kind: str, data: str | None, estimators: Sequence[str]) -> None:
     """Check that every option that was given is used with a source of a kind; a ConfigError names those that aren't."""
     unused = _given(context, UNUSED[kind])
     if unused:
@@ -87,7 +103,7 @@ def require_used(context: typer.Context, kind: str, data: str | None, estimators
         raise ConfigError("--clusters is for Owen values: add --estimator owen, or leave it out.")
 
 
-def require_own_folder(source: Path, out: Path) -> None:
+def _require_own_folder(source: Path, out: Path) -> None:
     """Check that shares get a folder of their own, or raise ArtefactError."""
     from whence import artefacts
 

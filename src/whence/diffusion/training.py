@@ -124,7 +124,7 @@ def training_cost(data: Dataset, config: Config, *, members: int = 1, engine: En
     step, model = time_step(data, config)
     weights = weight_bytes(model)
     record = config.training.steps * config.training.batch * 17
-    kept = members * (weights * (1 + config.training.checkpoints) + record)
+    kept = members * (weights * (1 + min(config.training.checkpoints, config.training.steps)) + record)
     return Cost(
         seconds=-(-members // workers) * config.training.steps * step,
         memory=peak_memory() * workers,
