@@ -107,6 +107,29 @@ def test_short_memory_is_a_message_with_a_way_out(error, monkeypatch, capsys):
     assert "the memory is not enough" in capsys.readouterr().err
 
 
+def test_a_network_that_no_memory_holds_is_refused_by_the_plan(tmp_path, monkeypatch, capsys):
+    """The allocator's own words are not shown, and --plan is not advised where it was given."""
+    for channels, told in ((10**6, "GiB more were asked for"), (10**10, "the memory is not enough")):
+        (tmp_path / "c.toml").write_text(f"[model]\nchannels = [{channels}]\n")
+        words = [
+            "whence",
+            "train",
+            "digits",
+            "--config",
+            str(tmp_path / "c.toml"),
+            "--out",
+            str(tmp_path / "x"),
+            "--plan",
+        ]
+        monkeypatch.setattr(sys, "argv", words)
+        with pytest.raises(SystemExit) as ended:
+            app.main()
+        error = capsys.readouterr().err
+        assert (ended.value.code, told in error, "smaller model.channels" in error) == (1, True, True), error
+        assert "alloc" not in error
+        assert "--plan" not in error
+
+
 def test_other_errors_are_not_hidden(monkeypatch):
     def fail() -> None:
         raise RuntimeError("something else")

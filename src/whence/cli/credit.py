@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -224,7 +225,8 @@ def audit(
     say(f"A contributor that takes {names} names, on average over contributors (sizes of totals):")
     columns = ("estimator", "attack", "behaviour", "before", "after", "ratio")
     for row in zip(*(means[name] for name in columns), strict=True):
-        say("  {}, {}, {}: {:.3g} before, {:.3g} after, ratio {:.2f}".format(*row))
+        ratio = "no ratio" if math.isnan(row[-1]) else f"ratio {row[-1]:.2f}"
+        say("  {}, {}, {}: {:.3g} before, {:.3g} after, {}".format(*row[:-1], ratio))
     artefacts.write_csv(credit / "audit.csv", table(drifts))
     say(f"All of them: {credit / 'audit.csv'}")
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 import whence
+from whence.cli.data import require_directory
 from whence.cli.show import show_notes
 from whence.errors import ArtefactError, ConfigError
 
@@ -107,6 +108,7 @@ def _require_own_folder(source: Path, out: Path) -> None:
     """Check that shares get a folder of their own, or raise ArtefactError."""
     from whence import artefacts
 
+    require_directory(out)
     if out.resolve().is_relative_to(source.resolve()):
         raise ArtefactError(f"{out} is {source}, or inside of it. Give a folder outside of it for the shares.")
     kinds = {artefacts.kind_of(out)} | (artefacts.kinds_in(out) & {"scores", "attribution"}) if out.is_dir() else {None}

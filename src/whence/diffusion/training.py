@@ -80,7 +80,7 @@ def train(
         engine.report(config.training.steps, config.training.steps)
         return manifest
     _require_memory(data, config, start, conditions, engine)
-    facts: dict[str, Any] = {"examples": len(data), "device": str(engine.device)}
+    facts: dict[str, Any] = {"examples": len(data), "device": str(engine.device), "data": data.digests}
     with artefacts.create(path, "model", inputs=inputs, made=made, facts=facts, patience=patience) as folder:
         artefacts.write_table(folder / "examples.parquet", {"id": list(data.ids), "weight": w})
         artefacts.write_bytes(folder / "config.toml", config.to_toml().encode())
