@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from whence.config import Config, ModelConfig, TrainingConfig
-from whence.credit.credit import Credit
+from whence.credit.credit import Credit, Explained, write_credit
 from whence.data import load
 from whence.diffusion.training import train
 
@@ -248,6 +248,19 @@ def test_what_a_behaviour_lacks_is_said_before_a_study_is_begun(whence, place, t
     outcome = compute(whence, place, out, "--unit-column", "artist", *options, *plan)
     assert (outcome.code, message in outcome.err) == (1, True), outcome.err
     assert not out.exists()
+
+
+def test_an_audit_of_shares_of_zero_has_no_ratio(whence, tmp_path):
+    explained = (Explained("diversity", "Diversity", "bits", None, 0.0, 0.0),)
+    write_credit(
+        Credit("leave-one-out", False, ("a", "b"), (("1",), ("2",)), explained, np.zeros((1, 2)), None, {}),
+        tmp_path,
+        {},
+        {},
+    )
+    told = whence("credit", "audit", tmp_path).out
+    assert "leave-one-out, copies, diversity: 0 before, 0 after, no ratio" in told
+    assert "nan" not in told
 
 
 @pytest.mark.parametrize("command", [("audit",), ("statement", "--unit", "a"), ("why-not", "--unit", "a")])
