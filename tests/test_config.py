@@ -19,6 +19,22 @@ BAD = {
     "one timestep": ("[model]\ntimesteps = 1", "timesteps"),
     "unknown prediction": ("[model]\nprediction = 'x0'", "prediction.*'epsilon', 'v_prediction' or 'sample'"),
     "unknown method": ("[sampler]\nmethod = 'euler'", "method.*'ddpm' or 'ddim'"),
+    "yes for a rate": ("[training]\nlearning_rate = true", "learning_rate: expected a number .*True"),
+    "text for a warm-up": ("[training]\nwarmup = '7'", "warmup: expected a whole number .*'7'"),
+    "yes for a side": ("[model]\nattention = true", "attention: expected a whole number .*True"),
+    "text for yes or no": ("[training]\nflip = 'no'", "flip: expected true or false .*'no'"),
+    "text for a clip": ("[sampler]\nclip = 'no'", "clip: expected true or false"),
+    "no channels": ("[model]\nchannels = []", r"channels: expected a list with 1 values or more \(given: \[\]"),
+    "a number for channels": ("[model]\nchannels = 8", r"channels: expected a list such as \[64, 128\] \(given: 8"),
+    "a number for betas": ("[training]\nbetas = 0.9", r"betas: expected a list such as \[0.9, 0.99\]"),
+    "infinite decay": ("[training]\nweight_decay = inf", "weight_decay: expected a finite number"),
+    "infinite norm": ("[training]\nclip_norm = inf", "clip_norm: expected a finite number"),
+    "infinite rate": ("[training]\nlearning_rate = inf", "learning_rate: expected a finite number"),
+    "many timesteps": ("[model]\ntimesteps = 1000000", "timesteps: must be less than or equal to 100000"),
+    "a similar name": ("[training]\nstep = 3", "training.step is unknown; did you mean steps"),
+    "a name of another section": ("[model]\nclip_norm = 3", "model.clip_norm is unknown; there are channels"),
+    "a name without its section": ("ema = 0.5", "ema is unknown; did you mean training.ema"),
+    "a list for a section": ("training = [1]", r"training: expected a table such as \[training\]"),
     "not TOML": ("[training", "not a readable TOML file"),
 }
 
@@ -46,6 +62,19 @@ def test_bytes_that_are_not_text(tmp_path):
     file.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ConfigError, match="not a readable TOML file"):
         read_config(file)
+
+
+def test_a_byte_order_mark_is_no_part_of_the_file(tmp_path):
+    file = tmp_path / "c.toml"
+    file.write_bytes(b"\xef\xbb\xbf[training]\nsteps = 3\n")
+    assert read_config(file).training.steps == 3
+
+
+def test_lists_stand_for_tuples_and_whole_numbers_for_numbers():
+    config = Config(model={"channels": [8, 16]}, training={"learning_rate": 1, "betas": [0, 0.5]})
+    assert config.model.channels == (8, 16)
+    assert config.training.betas == (0.0, 0.5)
+    assert type(config.training.learning_rate) is float
 
 
 def test_missing_file(tmp_path):

@@ -12,11 +12,14 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from whence.config_errors import explain
 from whence.errors import ConfigError
 
 Count = Annotated[int, Field(ge=1, strict=True)]
+#: Largest number of timesteps of a diffusion process: tables of all of them are kept.
+TIMESTEPS = 100_000
 
 
 def require_whole(value: Any, name: str, least: int = 0) -> int:
@@ -40,9 +43,19 @@ def _is_whole(value: Any) -> bool:
 
 
 class Settings(BaseModel):
-    """Base of all settings: frozen; unknown names are refused."""
+    """Base of all settings: frozen; unknown names, values of other types and infinite numbers are refused.
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    A list may stand for a tuple, as in TOML, and a whole number for a number.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_lists_for_tuples(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
 
     def __init__(self, **values: Any) -> None:
         """Check the values.
@@ -54,7 +67,7 @@ class Settings(BaseModel):
         try:
             super().__init__(**values | whole)
         except ValidationError as error:
-            raise ConfigError(_explain(error)) from None
+            raise ConfigError(explain(error, type(self))) from None
 
     @classmethod
     def of(cls, config: Self | None) -> Self:
@@ -77,7 +90,7 @@ class Settings(BaseModel):
 class ModelConfig(Settings):
     """The denoiser and its diffusion process."""
 
-    channels: tuple[Count, ...] | None = Field(
+    channels: Annotated[tuple[Count, ...], Field(min_length=1)] | None = Field(
         None,
         description="Channels of each level of the UNet; each level halves the side. Default: by image size.",
     )
@@ -91,7 +104,9 @@ class ModelConfig(Settings):
     prediction: Literal["epsilon", "v_prediction", "sample"] = Field(
         "v_prediction", description="What the network predicts: the noise, the velocity or the clean picture."
     )
-    timesteps: Annotated[int, Field(ge=2)] = Field(1000, description="Timesteps T of the diffusion process.")
+    timesteps: Annotated[int, Field(ge=2, le=TIMESTEPS)] = Field(
+        1000, description="Timesteps T of the diffusion process."
+    )
     schedule: Literal["linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid"] = Field(
         "squaredcos_cap_v2", description="Noise schedule, by its name in diffusers."
     )
@@ -185,7 +200,7 @@ def read_config(path: Path | None) -> Config:
     if path is None:
         return Config()
     try:
-        values = tomllib.loads(path.read_text("utf-8"))
+        values = tomllib.loads(path.read_text("utf-8-sig"))
     except FileNotFoundError:
         raise ConfigError(f"The configuration file {path} does not exist.") from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
@@ -194,16 +209,3 @@ def read_config(path: Path | None) -> Config:
         return Config(**values)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
-
-
-def _explain(error: ValidationError) -> str:
-    lines = []
-    for problem in error.errors():
-        name = ".".join(str(key) for key in problem["loc"])
-        inner = problem.get("ctx", {}).get("error")
-        if isinstance(inner, ConfigError):
-            lines.append(f"{name}.{inner}" if name else str(inner))
-            continue
-        value = "" if problem["type"] == "extra_forbidden" else f" (given: {problem['input']!r})"
-        lines.append(f"{name}: {problem['msg']}{value}" if name else f"{problem['msg']}")
-    return "; ".join(lines)

@@ -223,7 +223,7 @@ DAMAGE = {
     "not ours": (lambda file: file.write_text("{}"), "is not a Whence manifest"),
     "a list": (lambda file: file.write_text("[]"), "is not a Whence manifest"),
     "newer": (edit(version=99), r"format version 99; this Whence reads up to 1. Install a newer Whence"),
-    "other kind": (edit(kind="scores"), "a is a scores, not a model"),
+    "other kind": (edit(kind="scores"), "a is scores, not a model"),
     "edited setting": (edit(made={"steps": 4}), "damaged or was edited: it states the fingerprint"),
     "edited hash": (edit(files={"sub/a.txt": "0" * 64}), "damaged or was edited"),
     "edited fingerprint": (edit(fingerprint="0" * 64), "states the fingerprint 0000"),

@@ -151,7 +151,7 @@ def test_queries_that_are_not_there(tmp_path, monkeypatch, source, error, messag
 
 
 def test_other_and_damaged_artefacts_are_refused(ensemble, flip_byte):
-    with pytest.raises(ArtefactError, match="is a ensemble, not a samples"):
+    with pytest.raises(ArtefactError, match="is an ensemble, not samples. It holds samples: .*ens/samples/0"):
         read_queries(model(), str(ensemble.path))
     flip_byte(ensemble.path / "samples/0/pictures.safetensors")
     with pytest.raises(ArtefactError, match="damaged"):

@@ -1,6 +1,8 @@
 """What is explained: weights, their shares, and what training drew before them."""
 
+import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from whence import artefacts
 from whence.attribution.feature_plan import recorded_draws
 from whence.attribution.target import Target
 from whence.config import Config, ModelConfig, TrainingConfig
+from whence.data import Dataset
 from whence.diffusion.checkpoint import Checkpoint, LoadedCheckpoint
 from whence.diffusion.model import DiffusionModel, fingerprint
 from whence.diffusion.record import Record
@@ -141,6 +144,56 @@ def test_checkpoints_within_an_epoch_are_passed_over(few_digits, tmp_path):
     ]
 
 
+def _changed(data: Dataset) -> dict[str, tuple[Dataset, str]]:
+    pixels, captions = data.pixels.copy(), ("a caption", *data.captions[1:])
+    pixels[0] = 255 - pixels[0]
+    ids = ("other", *data.ids[1:])
+    return {
+        "ids": (data.with_fields(ids=ids), "the ids differ"),
+        "pixels": (replace(data, pixels=pixels), "the pixels differ"),
+        "captions": (data.with_fields(captions=captions), "the captions differ"),
+        "units": (data.with_fields(units=(("u",),) * len(data), captions=captions), "the captions differ"),
+    }
+
+
+@pytest.mark.parametrize("change", ["ids", "pixels", "captions", "units"])
+def test_what_differs_from_the_training_data_is_said(recorded_run, few_digits, change):
+    changed, message = _changed(few_digits)[change]
+    with pytest.raises(MismatchError, match=f": {message}. Give the data"):
+        Target.open(recorded_run).require_data(changed)
+
+
+def test_units_that_differ_from_those_of_an_ensemble_are_said(tiny_ensemble, tiny_data):
+    with pytest.raises(MismatchError, match=": the units differ. Give the data"):
+        Target.open(tiny_ensemble).require_data(tiny_data.with_fields(units=(("u",),) * len(tiny_data)))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [("ids", "the ids differ"), ("pixels", "in which of pixels, captions and units is not known: compare files")],
+)
+def test_what_differs_from_an_older_run_is_said_as_far_as_it_is_known(
+    recorded_run, few_digits, tmp_path, change, message
+):
+    """Runs of earlier versions have no digests of the parts."""
+    path = shutil.copytree(recorded_run, tmp_path / "old")
+    manifest = json.loads((path / "manifest.json").read_text())
+    del manifest["facts"]["data"]
+    (path / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(MismatchError, match=message):
+        Target.open(path).require_data(_changed(few_digits)[change][0])
+
+
+def test_captions_that_were_added_to_an_older_run_are_said(few_digits, tmp_path):
+    bare = few_digits.with_fields(captions=(None,) * len(few_digits))
+    path = _trained(bare, tmp_path / "run", steps=2, checkpoints=0)
+    manifest = json.loads((path / "manifest.json").read_text())
+    del manifest["facts"]["data"]
+    (path / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(MismatchError, match="the captions differ"):
+        Target.open(path).require_data(_changed(few_digits)["captions"][0])
+
+
 def test_other_training_data_is_refused(recorded_run, tiny_ensemble, few_digits, tiny_data):
     for source, other in ((recorded_run, tiny_data), (tiny_ensemble, few_digits)):
         with pytest.raises(MismatchError, match="was trained on data with the fingerprint"):
@@ -164,7 +217,7 @@ def test_a_damaged_run(run, file, flip_byte):
 
 
 def test_another_artefact(tiny_ensemble):
-    with pytest.raises(ArtefactError, match="is a samples; expected a diffusers folder"):
+    with pytest.raises(ArtefactError, match="is samples; expected a diffusers folder"):
         Target.open(tiny_ensemble.path / "samples" / "0")
 
 

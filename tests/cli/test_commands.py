@@ -145,6 +145,12 @@ BAD = [
         "Ablate fewer units",
     ),
     (("report", "IMAGES"), 1, "is not a Whence ensemble"),
+    (("train", "IMAGES", "--out", "TOML"), 1, "tiny.toml is a file; a directory is made for the results"),
+    (("train", "IMAGES", "--out", "TOML", "--plan"), 1, "tiny.toml is a file; a directory is made for the results"),
+    (("ensemble", "train", "IMAGES", "--out", "TOML/x", "--plan"), 1, "tiny.toml is a file; a directory is made"),
+    (("ensemble", "sample", "ENS", "--steps", 3, "--plan"), 1, "Draw with another --seed, or delete"),
+    (("ensemble", "prove", "ENS", "--image", "nosuch.png", "--out", "OUT"), 1, "nosuch.png does not exist."),
+    (("ensemble", "prove", "ENS", "--image", "IMAGES", "--out", "OUT"), 1, "is a directory; an image file"),
 ]
 
 
@@ -152,6 +158,7 @@ BAD = [
 def test_bad_input_ends_with_a_message_and_writes_nothing(whence, workplace, trained, command, code, text):
     (workplace / "empty").mkdir(exist_ok=True)
     names = {"IMAGES": workplace / "images", "OUT": workplace / "bad", "ENS": trained, "EMPTY": workplace / "empty"}
+    names |= {"TOML": workplace / "tiny.toml", "TOML/x": workplace / "tiny.toml" / "x"}
     before = {path for path in trained.rglob("*") if not path.name.endswith(".lock")}
     outcome = whence(*(names.get(word, word) for word in command))
     assert outcome.code == code

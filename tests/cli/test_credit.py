@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from whence.config import Config, ModelConfig, TrainingConfig
-from whence.credit.credit import Credit
+from whence.credit.credit import Credit, Explained, write_credit
 from whence.data import load
 from whence.diffusion.training import train
 
@@ -76,7 +76,7 @@ def test_from_a_run_to_a_statement(whence, place, computed):
     assert "Owed to nobody" in (computed / "report.html").read_text("utf-8")
 
 
-def test_the_same_command_again_makes_no_model(whence, place, computed):
+def test_the_same_command_again_makes_no_model(whence, place, computed, recwarn):
     before = {path: path.stat().st_mtime_ns for path in (computed / "looks").rglob("*.safetensors")}
     wanted = ("--unit-column", "artist", "--held-out", place / "held-out", "--behaviour", "held-out-fit")
     assert compute(whence, place, computed, *wanted, "--estimator", "leave-one-out", "--repeats", 2).code == 0
@@ -134,7 +134,7 @@ def test_from_scores_to_shares(whence, place, scores):
         "attribute", place / "run", place / "images", "--unit-column", "artist", *asked, *few, "--out", scores
     )
     assert done.code == 0, done.err
-    outcome = whence("credit", "compute", scores, "--unit-column", "artist", "--out", place / "sums")
+    outcome = whence("credit", "compute", scores, "--out", place / "sums")
     assert outcome.code == 0, outcome.err
     assert "Left out gradient-cosine" in outcome.out
     assert Credit.read(place / "sums" / "sum-tangent").units == ("anna", "ben", "cleo", "(none)")
@@ -151,6 +151,60 @@ def test_from_an_ensemble_to_shares(whence, ensemble, tmp_path):
     assert len(credit.units) == 10
     assert np.isnan(credit.remainder[0])
     assert "not known, v(none) was not measured" in outcome.out
+
+
+UNUSED = {
+    "a plan and an estimator": (
+        ("--estimator", "banzhaf", "--plan"),
+        "--estimator is not used",
+        "--estimator is not used",
+    ),
+    "a behaviour": (("--behaviour", "diversity"), "--behaviour is not used", "--behaviour is not used"),
+    "held-out pictures": (("--held-out", "x"), "--held-out is not used", "--held-out is not used"),
+    "several": (("--pictures", 6, "--way", "retraining"), "--way, --pictures are not", "--way, --pictures are not"),
+    "clusters": (("--clusters", "licence"), "--clusters is not used", "--clusters is not used"),
+    "draws": (("--draws", 4), "--draws is not used", None),
+    "queries": (("--queries", "sample:1"), "--queries is not used", None),
+    "a column without data": (("--unit-column", "x"), "--unit-column is about DATA", "--unit-column is about DATA"),
+}
+
+
+@pytest.mark.parametrize("case", UNUSED)
+def test_options_that_a_source_does_not_use_are_refused(whence, place, scores, ensemble, tmp_path, case):
+    options, of_scores, of_ensemble = UNUSED[case]
+    for source, message in ((scores, of_scores), (ensemble.path, of_ensemble)):
+        if message is not None:
+            outcome = whence("credit", "compute", source, *options, "--out", tmp_path / "x")
+            assert (outcome.code, message in outcome.err) == (1, True), outcome.err
+    assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [(("--draws", 4), "--draws is not used"), (("--clusters", "licence"), "add --estimator owen")],
+)
+def test_options_that_a_run_does_not_use_are_refused(whence, place, tmp_path, options, message):
+    outcome = compute(whence, place, tmp_path / "x", "--unit-column", "artist", *options)
+    assert (outcome.code, message in outcome.err) == (1, True), outcome.err
+
+
+def test_a_plan_of_scores_and_of_an_ensemble_starts_nothing(whence, place, scores, ensemble, tmp_path):
+    for words in ((scores,), (ensemble.path, "--queries", "0/0", "--draws", 4)):
+        outcome = whence("credit", "compute", *words, "--out", tmp_path / "x", "--plan")
+        assert outcome.code == 0, outcome.err
+        assert "Nothing was started" in outcome.out
+        assert not (tmp_path / "x").exists()
+
+
+def test_shares_get_a_folder_of_their_own(whence, place, scores, ensemble, tmp_path):
+    for source in (scores, ensemble.path, place / "run"):
+        for out in (source, source / "credit"):
+            data = (place / "images", "--unit-column", "artist") if source == place / "run" else ()
+            outcome = whence("credit", "compute", source, *data, "--out", out)
+            assert (outcome.code, "or inside of it" in outcome.err) == (1, True), outcome.err
+        assert not (source / "credit").exists()
+    outcome = whence("credit", "compute", ensemble.path, "--queries", "0/0", "--out", scores)
+    assert (outcome.code, "holds something else (attribution)" in outcome.err) == (1, True), outcome.err
 
 
 REFUSED = {
@@ -176,6 +230,37 @@ def test_what_cannot_be_done_is_refused(whence, place, tmp_path, case):
     assert outcome.code == 1
     assert message in outcome.err, outcome.err
     assert "Traceback" not in outcome.err
+
+
+@pytest.mark.parametrize("plan", [("--plan",), ()], ids=["planned", "begun"])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--pictures", 4), "Diversity needs 6 drawn pictures or more"),
+        (("--behaviour", "coverage"), "'coverage' needs more than 5 held-out pictures"),
+        (("--behaviour", "precision", "--pictures", 0), "'precision' is measured on drawn pictures"),
+        (("--behaviour", "classes"), "need training examples of two classes or more"),
+        (("--behaviour", "held-out-fit"), "is measured on held-out pictures"),
+    ],
+)
+def test_what_a_behaviour_lacks_is_said_before_a_study_is_begun(whence, place, tmp_path, options, message, plan):
+    out = tmp_path / "x"
+    outcome = compute(whence, place, out, "--unit-column", "artist", *options, *plan)
+    assert (outcome.code, message in outcome.err) == (1, True), outcome.err
+    assert not out.exists()
+
+
+def test_an_audit_of_shares_of_zero_has_no_ratio(whence, tmp_path):
+    explained = (Explained("diversity", "Diversity", "bits", None, 0.0, 0.0),)
+    write_credit(
+        Credit("leave-one-out", False, ("a", "b"), (("1",), ("2",)), explained, np.zeros((1, 2)), None, {}),
+        tmp_path,
+        {},
+        {},
+    )
+    told = whence("credit", "audit", tmp_path).out
+    assert "leave-one-out, copies, diversity: 0 before, 0 after, no ratio" in told
+    assert "nan" not in told
 
 
 @pytest.mark.parametrize("command", [("audit",), ("statement", "--unit", "a"), ("why-not", "--unit", "a")])

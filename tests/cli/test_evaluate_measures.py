@@ -5,6 +5,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import whence as library
 from whence.attribution.pictures import Pictures
@@ -60,6 +61,19 @@ def test_outliers(whence, out):
     assert line(outcome, "recall among as many", "best")[0] == "1.000"
     assert line(outcome, "recall among as many", "guess")[-1] == "0.167"
     assert 0.2 < float(line(outcome, "area under the ROC curve", "guess")[0]) < 0.8
+
+
+def test_labelled_data_of_several_sizes_is_cropped(whence, out, tmp_path):
+    """The advice to pass --resolution can be followed."""
+    (tmp_path / "data").mkdir()
+    for n in range(30):
+        Image.new("RGB", (8 + n % 2, 8)).save(tmp_path / "data" / f"image {n:02}.png")
+    rows = "".join(f"image {n:02}.png,{SOURCES[n][0]}\n" for n in range(30))
+    (tmp_path / "data" / "metadata.csv").write_text("file_name,source\n" + rows)
+    for words in (("outliers", out, "--outliers", "odd"), ("retrieval", out)):
+        labelled = ("evaluate", *words, "--data", tmp_path / "data", "--unit-column", "source")
+        assert "Pass --resolution" in whence(*labelled).err
+        assert "30 of 30 training images" in whence(*labelled, "--resolution", 8, "--grey").err
 
 
 def test_retrieval_of_training_images(whence, out):

@@ -74,7 +74,7 @@ def test_codebook(whence):
 
 
 def test_a_codebook_that_can_name_nobody(whence):
-    said = whence("ensemble", "codebook", "--units", 150, "--remove", 199, "--survivors", 1)
+    said = whence("ensemble", "codebook", "--units", 199, "--remove", 199, "--survivors", 1)
     assert said.code == 0, said.err
     assert "No codebook of this table has enough words to name one of so many" in said.out
 
@@ -126,7 +126,7 @@ def test_losses_of_a_folder_of_other_pictures(whence, run, tmp_path):
     assert "Picture 00.png: loss" in said.out
     assert "Picture 19.png: loss" in said.out
     assert "... and 2 more pictures." in said.out
-    path = Path(re.search(r"Scores of all units with standard errors: (.*)", said.out)[1])
+    path = Path(re.search(r"Scores of all units without standard errors, which take 8 draws: (.*)", said.out)[1])
     assert Scores.read(path).standard_error is None  # of two draws
     assert len(Scores.read(path).queries) == 22
 
@@ -247,9 +247,25 @@ def test_the_plan_of_what_is_there(whence, drawn):
     assert "nothing: all of it is there already" in said.out
 
 
+def test_fewer_placebos_than_asked_for_are_told(whence, drawn):
+    for more in (("--plan",), ()):
+        said = whence("ensemble", "landscape", drawn, "--samples", "0/0", "--placebos", 999_999_999, *more)
+        assert said.code == 0, said.err
+        assert "Note: 999,999,999 placebos were asked for; the codebook has words for 10 that differ." in said.out
+    assert "Note" not in whence("ensemble", "landscape", drawn, "--samples", "0/0", "--placebos", 10).out
+
+
+@pytest.mark.parametrize(("draws", "told"), [(1, "without standard errors, which take 8 draws"), (8, "with standard")])
+def test_standard_errors_are_claimed_where_there_are_some(whence, drawn, draws, told):
+    said = whence("ensemble", "losses", drawn, "--queries", "0/0", "--draws", draws)
+    assert f"Scores of all units {told}" in said.out
+
+
 BAD = [
     (("codebook", "--units", 0), 1, "must be at least 1; given 0"),
-    (("codebook", "--units", 9, "--remove", 300), 1, "No codebook of at most 200 members"),
+    (("codebook", "--units", 900, "--remove", 300), 1, "No codebook of at most 200 members"),
+    (("codebook", "--units", 10, "--remove", 11), 1, "--remove 11 removes more units than there are: --units 10"),
+    (("losses", "ENS", "--queries", "SAMPLES"), 1, "holds pictures that an ensemble drew; name them as 0/0-3"),
     (("codebook", "--units", "many"), 2, "--units"),
     (("codebook",), 2, "--units"),
     (("losses", "ENS"), 2, "--queries"),
@@ -281,7 +297,12 @@ BAD = [
 
 @pytest.mark.parametrize(("command", "code", "text"), BAD, ids=[" ".join(map(str, row[0])) for row in BAD])
 def test_bad_input_ends_with_one_message_and_writes_nothing(whence, drawn, fatal, tmp_path, command, code, text):
-    names = {"ENS": (drawn,), "EMPTY": (tmp_path,), "FATAL": (fatal[0], *(w for u in fatal[1:] for w in ("--unit", u)))}
+    names = {
+        "ENS": (drawn,),
+        "EMPTY": (tmp_path,),
+        "SAMPLES": (drawn / "samples/0",),
+        "FATAL": (fatal[0], *(w for u in fatal[1:] for w in ("--unit", u))),
+    }
     before = files(drawn)
     said = whence("ensemble", *(word for part in command for word in names.get(part, (part,))))
     assert said.code == code

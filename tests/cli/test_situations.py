@@ -177,3 +177,35 @@ def test_files_that_are_no_images_are_told_of_data_and_of_queries(whence, run, p
     assert "notes.doc" in told
     assert "Note on the queries: " in told
     assert "b.doc" in told
+
+
+@pytest.mark.parametrize("told", [("data", "--unit-column", "artist"), ()], ids=["by the data", "by the scores"])
+def test_a_renamed_contributor_is_in_no_share_page_or_table(whence, run, told, recwarn):
+    assert whence("attribute", run, "data", *OF_ARTISTS).code == 0
+    first = ("credit", "compute", "scores", "data", "--unit-column", "artist", "--out", "credit")
+    assert whence(*first).code == 0
+    for unit in ("anna", "ben"):
+        assert whence("credit", "statement", "credit", "--unit", unit).code == 0
+    assert whence("report", "credit").code == 0
+    assert whence("credit", "audit", "credit").code == 0
+    Path("credit/statements/notes.txt").write_text("mine")
+    table({n: ("anna", "bertha", "cleo")[n % 3] for n in range(12)})
+    if not told:
+        assert whence("attribute", run, "data", *OF_ARTISTS).code == 0
+    again = whence("credit", "compute", "scores", *told, "--out", "credit")
+    assert again.code == 0, again.err
+    assert "Note: The shares in credit changed, so pages of the old ones were removed; write them again" in again.err
+    shown = Path("credit/sum-trak/shares.csv").read_text()
+    assert "bertha" in shown
+    assert "ben," not in shown
+    assert [path.name for path in Path("credit/statements").iterdir()] == ["notes.txt"]
+    assert not Path("credit/report.html").exists()
+    assert whence("report", "credit").code == 0
+    page = Path("credit/report.html").read_text()
+    assert "bertha" in page
+    assert ">ben<" not in page
+    assert whence("credit", "statement", "credit", "--unit", "bertha").code == 0
+    assert "There is no contributor 'ben'" in whence("credit", "statement", "credit", "--unit", "ben").err
+    assert whence("credit", "audit", "credit").code == 0
+    assert "bertha" in Path("credit/audit.csv").read_text()
+    assert Path("credit/data").exists() == bool(told)

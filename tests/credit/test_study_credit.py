@@ -167,6 +167,27 @@ def test_what_was_computed_for_something_else_is_replaced(played, contributors, 
     assert artefacts.read_manifest(place, "credit").made["seed"] == request["seed"]
 
 
+CHANGES = {
+    "a name of a contributor": lambda credit: {"units": ("bertha", *credit.units[1:])},
+    "an example of a contributor": lambda credit: {"examples": (credit.examples[0][1:], *credit.examples[1:])},
+    "a title": lambda credit: {"explained": (replace(credit.explained[0], title="T"), *credit.explained[1:])},
+    "a picture": lambda credit: {"explained": (replace(credit.explained[0], picture="0/9"), *credit.explained[1:])},
+    "an interval": lambda credit: {"replicates": np.zeros((2, *credit.shares.shape), np.float32)},
+    "a note": lambda credit: {"how": credit.how | {"null": "Something else."}},
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_whatever_shares_show_is_renewed(played, contributors, tmp_path, change):
+    first = shares(played, contributors, "add-one-in")
+    second = replace(first, **change(first))
+    write_credit(first, tmp_path, played.inputs, {})
+    written = Credit.read(write_credit(second, tmp_path, played.inputs, {}))
+    for name in ("units", "examples", "explained", "how"):
+        assert getattr(written, name) == getattr(second, name)
+    assert np.array_equal(written.replicates, second.replicates)
+
+
 @pytest.mark.parametrize("own", ["a folder of the user", "another artefact", "a damaged one"])
 def test_a_folder_that_holds_something_else_is_left_alone(played, contributors, tmp_path, contents, own):
     credit, place = shares(played, contributors, "add-one-in"), tmp_path / "add-one-in"

@@ -12,6 +12,7 @@ from whence.data import load
 from whence.diffusion.examples import Examples
 from whence.diffusion.model import DiffusionModel
 from whence.errors import ModelError, WhenceWarning
+from whence.gradients.check import require_separate_rows
 
 
 class Small(nn.Module):
@@ -115,6 +116,52 @@ MIXING = {
 def test_networks_that_mix_the_examples_of_a_batch_are_refused(mix):
     with pytest.raises(ModelError, match=r"changes with the other examples.* begins before or in 'between'"):
         scores(Small(Function(mix)))
+
+
+class Timed(Small):
+    """A network whose timesteps pass through a function."""
+
+    def __init__(self, change):
+        super().__init__()
+        self.change = change
+
+    def forward(self, x, t):
+        return super().forward(x, self.change(t))
+
+
+TIMES = {
+    "the first timestep for all": lambda t: t[:1].expand(len(t)),
+    "the last timestep for all": lambda t: t[-1:].expand(len(t)),
+    "the mean timestep": lambda t: t.float().mean().expand(len(t)),
+    "the place in the batch": lambda t: t + 100 * torch.arange(len(t)),
+    "the size of the batch": lambda t: t + 100 * len(t),
+}
+
+
+@pytest.mark.parametrize("change", TIMES.values(), ids=TIMES)
+def test_timesteps_of_other_examples_are_refused(change):
+    with pytest.raises(ModelError, match="changes with the other examples of the batch"):
+        scores(Timed(change))
+
+
+@pytest.mark.parametrize("t", [[5, 5, 5, 5], [0, 0, 0], [0, 9, 9]])
+def test_rows_are_compared_at_different_timesteps(t):
+    network, x = Timed(TIMES["the first timestep for all"]), torch.randn(len(t), 1, 8, 8)
+    with pytest.raises(ModelError, match="changes with the other examples"):
+        require_separate_rows(network, x, torch.tensor(t))
+    require_separate_rows(Small(), x, torch.tensor(t))
+
+
+RANDOM = {
+    "dropout that is always on": lambda h: nn.functional.dropout(h, 0.3, training=True),
+    "noise": lambda h: h + torch.randn_like(h),
+}
+
+
+@pytest.mark.parametrize("function", RANDOM.values(), ids=RANDOM)
+def test_random_networks_are_called_random(function):
+    with pytest.raises(ModelError, match="the network is random.* begins before or in 'between'"):
+        scores(Small(Function(function)))
 
 
 def twice(reentrant: bool | None) -> Small:

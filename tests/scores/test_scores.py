@@ -145,6 +145,25 @@ def test_scores_take_the_place_of_others_only_if_asked_for(tmp_path, flip_byte):
     assert torch.equal(Scores.read(tmp_path / "s").scores, other.scores)
 
 
+CHANGES = {
+    "queries": ("0/7", "0/1", "0/2"),
+    "examples": ("z", *"bcdef"),
+    "standard_error": torch.ones(3, 6),
+    "units": (("bertha",), *UNITS[1:]),
+}
+
+
+@pytest.mark.parametrize(("field", "value"), [*CHANGES.items(), ("standard_error", None)])
+def test_whatever_scores_show_is_renewed(tmp_path, field, value):
+    make().write(tmp_path / "s", {})
+    changed = make(**{field: value})
+    with pytest.raises(MismatchError):
+        changed.write(tmp_path / "s", {})
+    changed.write(tmp_path / "s", {}, renew=True)
+    found, expected = getattr(Scores.read(tmp_path / "s"), field), getattr(changed, field)
+    assert torch.equal(found, expected) if isinstance(value, torch.Tensor) else found == expected
+
+
 def test_written_again_and_another_request(tmp_path):
     first = make().write(tmp_path / "s", {"model": "m" * 64})
     assert make().write(tmp_path / "s", {"model": "m" * 64}) == first

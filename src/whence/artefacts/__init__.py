@@ -32,6 +32,7 @@ from whence.artefacts.manifest import (
     require_part,
     verify,
     whole,
+    with_article,
     write_manifest,
 )
 from whence.artefacts.state import read_state, write_state
@@ -69,6 +70,7 @@ __all__ = [
     "to_tensor",
     "verify",
     "whole",
+    "with_article",
     "write_bytes",
     "write_csv",
     "write_json",

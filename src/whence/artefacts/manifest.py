@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Self
 
 from whence.artefacts.digest import digest, file_digest
 from whence.artefacts.files import WAY_OUT, read_json, write_json
-from whence.errors import ArtefactError
+from whence.errors import ArtefactError, join_names
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
@@ -91,6 +91,18 @@ def kind_of(path: Path) -> str | None:
     return str(raw.get("kind")) if isinstance(raw, dict) and raw.get("format") == "whence" else None
 
 
+def with_article(kind: str) -> str:
+    """Return a kind of artefact in a sentence.
+
+    Example:
+        >>> with_article("ensemble"), with_article("model"), with_article("samples")
+        ('an ensemble', 'a model', 'samples')
+    """
+    if kind.endswith("s"):
+        return kind
+    return f"{'an' if kind[:1] in 'aeiou' else 'a'} {kind}"
+
+
 def of_kind(root: Path, kind: str) -> list[Path]:
     """The whole artefacts of a kind right below `root`, sorted by path."""
     return [path for path in whole(root, "*") if kind_of(path) == kind]
@@ -129,7 +141,9 @@ def read_manifest(path: Path, kind: str) -> Manifest:
             "Install a newer Whence."
         )
     if raw.get("kind") != kind:
-        raise ArtefactError(f"{path} is a {raw.get('kind')}, not a {kind}.")
+        inside = [str(place) for pattern in ("*", "*/*") for place in whole(path, pattern) if kind_of(place) == kind]
+        way = f" It holds {with_article(kind)}: {join_names(inside)}." if inside else ""
+        raise ArtefactError(f"{path} is {with_article(str(raw.get('kind')))}, not {with_article(kind)}.{way}")
     try:
         found = Manifest(**{name: raw[name] for name in Manifest.__dataclass_fields__})
     except KeyError as missing:

@@ -23,7 +23,7 @@ from whence.diffusion.sampling import Guidance, draw_pictures, predicted_clean
 from whence.engine import DEFAULT, Engine
 from whence.ensemble.model import Ensemble
 from whence.ensemble.sampling import Samples, expand_names, find_sample, sample
-from whence.errors import ConfigError, DataError, ModelError
+from whence.errors import ConfigError, DataError, ModelError, join_names
 
 #: Beginning of a source whose pictures the model draws now.
 SAMPLE = "sample:"
@@ -179,10 +179,25 @@ def _ensemble_queries(ensemble: Ensemble, source: str, sampler: SamplerConfig | 
         ids, opened = expand_names([source]), dict[int, Samples]()
         places = [find_sample(ensemble, name, opened) for name in ids]
         return Examples(tuple(ids), torch.stack([samples.pictures[index] for samples, index in places]))
+    _require_no_samples(Path(source))
     channels, height, width = ensemble.reference_model.size
     data = load(source, resolution=height if height == width else None, grey=channels == 1)
     pictures = _fitted(data.images(range(len(data))), ensemble.reference_model, source)
     return Examples(data.ids, pictures, notes=data.notes)
+
+
+def _require_no_samples(path: Path) -> None:
+    """Refuse a directory of samples of an ensemble with the names of its pictures, by which they are asked for."""
+    if not (path / MANIFEST).exists() or artefacts.kind_of(path) != "samples":
+        return
+    made = Samples.open(path).manifest.made
+    if made["without"]:
+        raise ConfigError(
+            f"{path} holds pictures that were drawn without {join_names(made['without'])}, which have no name to ask "
+            "for. Copy its images into a folder of their own, and give that."
+        )
+    names = f"{made['seed']}/0" + (f"-{made['count'] - 1}" if made["count"] > 1 else "")
+    raise ConfigError(f"{path} holds pictures that an ensemble drew; name them as {names}.")
 
 
 def _of_samples(samples: Samples, pictures: Tensor) -> Examples:

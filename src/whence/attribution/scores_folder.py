@@ -58,7 +58,9 @@ class ScoresFolder:
         """Return whether the folder has the same request, after a check that it holds no other results; see `claim`."""
         kind = artefacts.kind_of(self.path) if self.path.is_dir() else None
         if kind is not None:
-            raise ArtefactError(f"{self.path} is a {kind}. Give a folder of their own for scores.")
+            raise ArtefactError(
+                f"{self.path} is {artefacts.with_article(kind)}. Give a folder of their own for scores."
+            )
         self._require_no_other_files()
         try:
             manifest = artefacts.existing(self._place, "attribution", inputs=self.request.inputs, made=self._made)

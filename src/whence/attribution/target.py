@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from whence import artefacts
+from whence.attribution.data_difference import describe_difference
 from whence.attribution.queries import read_queries
 from whence.attribution.weighted_checkpoint import WeightedCheckpoint, checkpoint_files, recorded_checkpoints
 from whence.config import Config, SamplerConfig, read_config
@@ -65,7 +66,8 @@ class Target:
                         artefacts.verify(path, manifest, needed)
                 return cls(path.name, (path,))
             else:
-                raise ArtefactError(f"{path} is a {kind}; expected a diffusers folder, a training run or an ensemble.")
+                what = artefacts.with_article(kind)
+                raise ArtefactError(f"{path} is {what}; expected a diffusers folder, a training run or an ensemble.")
         members = range(source.codebook.members)
         return cls(source.path.name, tuple(member_path(source.path, m) for m in members), source)
 
@@ -148,16 +150,18 @@ class Target:
 
     def require_data(self, data: Dataset) -> None:
         """Check that a recorded run was trained on this data, or on the same without a unit column."""
+        recorded: list[tuple[str, str, Path | Ensemble]]
         if self.ensemble is not None:
-            recorded = {self.name: self.ensemble.data.fingerprint}
+            recorded = [(self.name, self.ensemble.data.fingerprint, self.ensemble)]
         else:
             runs = [run for run in self.runs if isinstance(run, Path) and artefacts.kind_of(run) == "model"]
-            recorded = {run.name: artefacts.read_manifest(run, "model").inputs["data"] for run in runs}
-        for name, known in recorded.items():
+            recorded = [(run.name, artefacts.read_manifest(run, "model").inputs["data"], run) for run in runs]
+        for name, known, source in recorded:
             if known != data.fingerprint and known != data.ungrouped.fingerprint:
                 raise MismatchError(
                     f"{name} was trained on data with the fingerprint {known}, given was data with "
-                    f"{data.fingerprint}. Give the data that it was trained on, with the same options."
+                    f"{data.fingerprint}: {describe_difference(source, data)}. Give the data that it was trained on, "
+                    "with the same options."
                 )
 
     def checkpoints(self, over: str, ids: Sequence[str], parameters: str | None = None) -> list[WeightedCheckpoint]:

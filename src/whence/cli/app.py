@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
@@ -11,15 +12,17 @@ import typer
 from whence.cli import attribute, bank, bank_show, check, credit, ensemble, landscape, proof, report, training
 from whence.cli.evaluate import deletion, false_attribution, ground_truth, lds, ranking
 from whence.cli.output import protect_output
+from whence.cli.show import size
 from whence.errors import WhenceError
 
 #: Exit code after Ctrl-C.
 INTERRUPTED = 130
 #: What a user does about short memory.
 MORE_MEMORY = (
-    "What was finished is kept. --plan says what a command needs. A smaller training.batch_size, fewer --workers or a "
-    "smaller --resolution need less."
+    "A smaller training.batch_size, smaller model.channels, fewer --workers or a smaller --resolution need less."
 )
+#: Parts of what PyTorch says where memory is short, or where no memory could be as large.
+SHORT = ("can't allocate memory", "Storage size calculation overflowed", "integer multiplication overflow")
 
 #: Functions by the name of their command.
 Commands = Mapping[str, Callable[..., None]]
@@ -114,7 +117,7 @@ def main() -> None:
     except (MemoryError, RuntimeError) as error:
         if not _is_out_of_memory(error):
             raise
-        _end(f"Error: the memory is not enough: {error or 'no more can be had'}. {MORE_MEMORY}", 1)
+        _end(_memory_message(str(error)), 1)
     except SystemExit as end:
         if end.code != INTERRUPTED:
             raise
@@ -126,8 +129,16 @@ def _is_out_of_memory(error: Exception) -> bool:
     return (
         isinstance(error, MemoryError)
         or type(error).__name__ == "OutOfMemoryError"
-        or "can't allocate memory" in str(error)
+        or any(text in str(error) for text in SHORT)
     )
+
+
+def _memory_message(text: str) -> str:
+    """What to print where memory is short, from what PyTorch says."""
+    asked = re.search(r"allocate (\d+) bytes", text)
+    told = f"{size(int(asked[1]))} more were asked for" if asked else "no more can be had"
+    plan = "" if "--plan" in sys.argv else "What was finished is kept. --plan says what a command needs. "
+    return f"Error: the memory is not enough: {told}. {plan}{MORE_MEMORY}"
 
 
 def _end(message: str, code: int) -> NoReturn:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -66,6 +67,7 @@ CLUSTERS = Annotated[
 
 
 def compute(
+    context: typer.Context,
     source: SOURCE,
     data: DATA = None,
     *,
@@ -100,19 +102,18 @@ def compute(
     that never saw a contributor give its share exactly. For scores, those of each contributor's images are added up.
     Interrupted, the same command continues; other estimators and behaviours use the same models.
 
-    Example: `whence credit compute runs/single digits --unit-column contributor --held-out digits:test
-    --behaviour held-out-fit --estimator shapley --out credit/`
+    Example: `whence credit compute runs/single DATA --unit-column artist --estimator shapley --out credit/`
     """
-    from whence import artefacts
-    from whence.cli.credit_sources import CreditOptions, compute_from_ensemble, compute_from_run, compute_from_scores
+    from whence.cli.credit_options import CreditOptions, checked_kind
+    from whence.cli.credit_sources import compute_from_ensemble, compute_from_run, compute_from_scores
 
     columns, drawing = tuple(unit_column or ()), {"method": sampler, "steps": sampler_steps}
     options = CreditOptions(source, data, out, columns, queries, split, resolution, grey, workers, drawing)
-    kinds = artefacts.kinds_in(source)
-    if "ensemble" in kinds:
-        return compute_from_ensemble(options, draws)
-    if kinds & {"scores", "attribution"}:
-        return compute_from_scores(options)
+    kind = checked_kind(context, options, estimator)
+    if kind == "an ensemble":
+        return compute_from_ensemble(options, draws, plan)
+    if kind == "scores":
+        return compute_from_scores(options, plan)
     rule = whence.RetrainingRule(kind=way, steps=steps, learning_rate=learning_rate)
     study = whence.StudyConfig(rule=rule, pictures=pictures, seed=seed)
     inputs: dict[str, Any] = {"held_out": held_out, "base": base, "clusters": clusters, "config": config}
@@ -224,7 +225,8 @@ def audit(
     say(f"A contributor that takes {names} names, on average over contributors (sizes of totals):")
     columns = ("estimator", "attack", "behaviour", "before", "after", "ratio")
     for row in zip(*(means[name] for name in columns), strict=True):
-        say("  {}, {}, {}: {:.3g} before, {:.3g} after, ratio {:.2f}".format(*row))
+        ratio = "no ratio" if math.isnan(row[-1]) else f"ratio {row[-1]:.2f}"
+        say("  {}, {}, {}: {:.3g} before, {:.3g} after, {}".format(*row[:-1], ratio))
     artefacts.write_csv(credit / "audit.csv", table(drifts))
     say(f"All of them: {credit / 'audit.csv'}")
 

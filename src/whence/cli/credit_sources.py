@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import whence
+from whence.cli.credit_options import CreditOptions
 from whence.cli.data import load_beside
-from whence.cli.show import say, show_cost, show_notes, show_work
+from whence.cli.show import say, show_cost, show_work
+from whence.cost import Cost, peak_memory
 from whence.errors import ConfigError
 
 if TYPE_CHECKING:
-    from whence.attribution.target import Target
     from whence.credit.estimators import Estimator
 
 #: Contributors that are shown of each behaviour, and behaviours.
@@ -22,55 +22,18 @@ CONTRIBUTORS, BEHAVIOURS = 3, 12
 ROUNDING = 1e-9
 
 
-@dataclass(frozen=True)
-class CreditOptions:
-    """The options that all sources share; see `whence credit compute`."""
-
-    source: Path
-    data: str | None
-    out: Path
-    columns: tuple[str, ...]
-    queries: str | None
-    split: str | None
-    resolution: int | None
-    grey: bool
-    workers: int | None
-    drawing: Mapping[str, Any]
-
-    def load(self, *columns: str) -> whence.Dataset:
-        """Return the training data; units are the contributors, or those of some other columns."""
-        from whence.credit.contributors import load_contributed
-        from whence.data.load import require_outside
-
-        if self.data is None or not self.columns:
-            raise ConfigError(
-                f"{self.source} doesn't say whose its training images are: give DATA and --unit-column, as in "
-                f"whence credit compute {self.source} DATA --unit-column artist."
-            )
-        require_outside(self.data, self.out)
-        data = load_contributed(self.data, columns or self.columns, split=self.split, **self.size)
-        show_notes(data.notes)
-        return data
-
-    def read_queries(self, target: Target) -> whence.Examples:
-        """Return the pictures that are asked about."""
-        queries = target.queries(str(self.queries), **self.size, **self.drawing)
-        show_notes(queries.notes, of="the queries")
-        return queries
-
-    @property
-    def size(self) -> dict[str, Any]:
-        """The options that say in which size pictures are read."""
-        return {"resolution": self.resolution, "grey": self.grey}
-
-
-def compute_from_scores(options: CreditOptions) -> None:
+def compute_from_scores(options: CreditOptions, plan: bool) -> None:
     """Compute the sums of the scores of every method that adds up."""
-    from whence.credit.score_credit import write_score_credit
+    from whence.credit.score_credit import score_credits, write_score_credit
 
     data = options.load() if options.data else None
     if data is None:
         say(f"Contributors as {options.source} was made with.")
+    if plan:
+        count = len(score_credits(options.source, data)[0])
+        return show_cost(
+            Cost(0.0, peak_memory(), 0, f"the sums of the scores of {count:,} methods; no model is made"), options.out
+        )
     credits, reasons = write_score_credit(options.source, options.out, data)
     for method, reason in reasons.items():
         say(f"Left out {method}: {reason}")
@@ -79,11 +42,13 @@ def compute_from_scores(options: CreditOptions) -> None:
     say(f"Next: whence report {options.out}")
 
 
-def compute_from_ensemble(options: CreditOptions, draws: int) -> None:
+def compute_from_ensemble(options: CreditOptions, draws: int, plan: bool) -> None:
     """Compute the exact losses without each contributor."""
     from whence.attribution.target import Target
     from whence.credit.credit import write_credit
-    from whence.data import write
+    from whence.credit.ensemble_credit import survivors_of
+    from whence.credit.leftovers import write_beside
+    from whence.ensemble.drawing_cost import losses_cost
 
     ensemble = whence.Ensemble.open(options.source)
     target = Target.open(ensemble)
@@ -97,11 +62,15 @@ def compute_from_ensemble(options: CreditOptions, draws: int) -> None:
     if options.queries is None:
         raise ConfigError("Exact losses are of pictures: name them with --queries, such as sample:16 or 0/3.")
     queries = options.read_queries(target)
+    survivors_of(ensemble, contributors)
+    if plan:
+        engine = whence.Engine(options.workers)
+        return show_cost(losses_cost(ensemble, len(queries.ids), draws, engine=engine), options.out)
     with show_work("exact losses", options.workers) as engine:
         credit = whence.credit_of_ensemble(
             ensemble, contributors, queries.values, queries.ids, draws=draws, engine=engine
         )
-    write(data, options.out / "data")
+    write_beside(data, options.out / "data")
     inputs = {"ensemble": target.fingerprint, "queries": list(queries.ids)}
     show_credit(credit, write_credit(credit, options.out, inputs, {}))
     say(f"Next: whence report {options.out}")
@@ -123,7 +92,7 @@ def compute_from_run(
     """Compute shares from the values of coalitions, by models that are made for them."""
     from whence.attribution.target import Target
     from whence.credit.credit import write_credit
-    from whence.credit.study_credit import request_of
+    from whence.credit.study_credit import request_of, require_measurable
 
     target, requested = Target.open(options.source), [whence.behaviour(name) for name in behaviours]
     data = options.load()
@@ -139,6 +108,7 @@ def compute_from_run(
         steps = min(settings.sampler.steps, target.model.process.timesteps)
         sampler = settings.sampler.model_copy(update={"steps": steps, **drawing})
         settings = settings.model_copy(update={"sampler": sampler})
+    require_measurable(requested, options.source, data, settings, unseen, queries)
     study_of = (options.source, data, _run_settings(options.source, config), settings, unseen, queries)
     if plan:
         return _show_plan(options, study_of, contributors, methods, sampling)

@@ -7,6 +7,7 @@ from typing import Any
 
 import whence
 from whence.cli.show import show_notes
+from whence.errors import ArtefactError
 
 
 def load_data(data: str, out: Path, **options: Any) -> whence.Dataset:
@@ -14,9 +15,17 @@ def load_data(data: str, out: Path, **options: Any) -> whence.Dataset:
     from whence.data.load import require_outside
 
     require_outside(data, out)
+    require_directory(out)
     dataset = whence.load(data, **options)
     show_notes(dataset.notes)
     return dataset
+
+
+def require_directory(out: Path) -> None:
+    """Check that results can be written into a directory, or raise ArtefactError: there is no file in its place."""
+    for place in (out, *out.parents):
+        if place.exists() and not place.is_dir():
+            raise ArtefactError(f"{place} is a file; a directory is made for the results. Give another name for it.")
 
 
 def load_beside(data: str | Path, **options: Any) -> whence.Dataset:

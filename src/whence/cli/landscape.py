@@ -73,7 +73,8 @@ def losses(
     path = measured.path.with_name(f"{measured.path.name}-scores")
     scores.write(path, {"losses": measured.manifest.fingerprint})
     say(independence_note(ensemble.codebook.members))
-    say(f"Scores of all units with standard errors: {path}")
+    errors = "without standard errors, which take 8 draws" if scores.standard_error is None else "with standard errors"
+    say(f"Scores of all units {errors}: {path}")
 
 
 def landscape(
@@ -95,15 +96,18 @@ def landscape(
     Example: `whence ensemble landscape runs/ens --samples 0/0-15`
     """
     from whence.ensemble.drawing_cost import drawing_cost
-    from whence.ensemble.make_landscape import missing_trajectories
+    from whence.ensemble.make_landscape import missing_trajectories, plan_landscapes
 
     ensemble = whence.Ensemble.open(run)
     together = unit or []
     if plan:
+        planned = plan_landscapes(ensemble, samples, placebos, together)[0].made["placebos"]
+        _show_fewer_placebos(placebos, planned)
         missing = missing_trajectories(ensemble, samples, placebos, together)
         return show_cost(drawing_cost(ensemble, missing, engine=whence.Engine(workers)), run)
     with show_work("drawing the landscape", workers) as engine:
         drawn = whence.landscape(ensemble, samples, placebos=placebos, together=together, engine=engine)
+    _show_fewer_placebos(placebos, drawn[0].manifest.made["placebos"])
     for picture in drawn:
         if together:
             say(f"Picture {picture.sample}")
@@ -162,6 +166,12 @@ def influence(
     say(independence_note(ensemble.codebook.members))
     if any(effects.threshold is None for effects in influences):
         say(placebo_advice(ensemble, influences[0].placebos_needed))
+
+
+def _show_fewer_placebos(asked: int, found: int) -> None:
+    """Say that there are fewer placebos than were asked for, if there are."""
+    if found < asked:
+        say(f"Note: {asked:,} placebos were asked for; the codebook has words for {found:,} that differ.")
 
 
 def placebo_advice(ensemble: whence.Ensemble, needed: int) -> str:

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from whence import artefacts
 from whence.credit.game import Game
+from whence.credit.leftovers import remove_pages
 from whence.errors import ArtefactError, DataError, MismatchError, NotFiniteError
 
 KIND = "credit"
@@ -205,15 +207,34 @@ def write_credit(
 ) -> Path:
     """Return the folder OUT/ESTIMATOR after writing credit there, in the place of one that was computed otherwise.
 
+    Pages in OUT that show the shares that are replaced are removed, and a warning says so.
+
     Raises:
         ArtefactError: The folder holds something else than credit, or is damaged; it is left as it is.
     """
-    path, content = out / credit.estimator, [credit.shares.tolist(), credit.none.tolist(), credit.all.tolist()]
-    made = {"estimator": credit.estimator, "efficient": credit.efficient, **made, "values": artefacts.digest(content)}
+    path = out / credit.estimator
+    made = {"estimator": credit.estimator, "efficient": credit.efficient, **made, "values": _digest(credit, game)}
     try:
         credit.write(path, inputs, made, game)
     except MismatchError:
         for old in (path, Path(f"{path}.part")):
             artefacts.discard(old)
+        remove_pages(out)
         credit.write(path, inputs, made, game)
     return path
+
+
+def _digest(credit: Credit, game: Game | None) -> str:
+    """SHA-256 (hex) of all that tables and pages show of shares: names and examples of contributors, titles, notes."""
+    tensors = {"replicates": credit.replicates, **({} if game is None else game.tensors())}
+    return artefacts.digest(
+        {
+            "shares": credit.shares.tolist(),
+            "contributors": [credit.units, credit.examples],
+            "explained": [asdict(one) for one in credit.explained],
+            "how": credit.how,
+            "tensors": artefacts.tensor_digests(
+                {name: torch.as_tensor(values) for name, values in tensors.items() if values is not None}
+            ),
+        }
+    )

@@ -13,8 +13,9 @@ from whence.attribution.pictures import Pictures
 from whence.credit.contributors import Contributors
 from whence.credit.credit import Credit, Explained, write_credit
 from whence.credit.estimators import score_sum
+from whence.credit.leftovers import remove_other_data, write_beside
 from whence.credit.study_pictures import query_dataset
-from whence.data import Dataset, write
+from whence.data import Dataset
 from whence.errors import ConfigError, MismatchError
 from whence.scores.scores import Scores
 from whence.scores.stored import read_scores
@@ -75,15 +76,16 @@ def credit_of_scores(scores: Scores, contributors: Contributors) -> Credit:
     )
 
 
-def write_score_credit(
-    source: Path, out: Path, data: Dataset | None = None
-) -> tuple[list[tuple[Credit, Path]], dict[str, str]]:
-    """Write the credit of all scores in a folder, of every method whose scores add up, and the pictures beside it.
+def score_credits(
+    source: Path, data: Dataset | None = None
+) -> tuple[list[tuple[Credit, str]], Contributors, dict[str, str]]:
+    """Return the credit of all scores in a folder, of every method whose scores add up.
 
     The contributors are the units of `data`, the training data; without it, those of the scores.
 
     Returns:
-        The credit of every method with its folder; and for each method that was left out the reason.
+        The credit of every method with the fingerprint of its scores; the contributors; and for each method that was
+        left out the reason.
 
     Raises:
         ConfigError: No method adds up; or the scores were made without contributors.
@@ -102,12 +104,26 @@ def write_score_credit(
             reasons[one.scores.method] = str(error)
     if not credits:
         raise ConfigError(f"No method in {source} has scores that add up. See whence methods.")
+    return credits, contributors, reasons
+
+
+def write_score_credit(
+    source: Path, out: Path, data: Dataset | None = None
+) -> tuple[list[tuple[Credit, Path]], dict[str, str]]:
+    """Write the credit of all scores in a folder, see `score_credits`, and the pictures beside it.
+
+    Returns:
+        The credit of every method with its folder; and for each method that was left out the reason.
+    """
+    credits, contributors, reasons = score_credits(source, data)
     if data:
-        write(data, out / "data")
+        write_beside(data, out / "data")
+    else:
+        remove_other_data(out / "data", contributors)
     pictures = (source.parent if artefacts.kind_of(source) == "scores" else source) / "pictures"
     if pictures.exists():
         queries = Pictures.read(pictures).queries
-        write(query_dataset(queries.ids, queries.values), out / "queries")
+        write_beside(query_dataset(queries.ids, queries.values), out / "queries")
     paths = [write_credit(credit, out, {"scores": fingerprint}, {}) for credit, fingerprint in credits]
     return [(credit, path) for (credit, _), path in zip(credits, paths, strict=True)], reasons
 

@@ -60,6 +60,15 @@ class StudyConfig(Settings):
         return self.model_dump(mode="json", by_alias=True)
 
 
+def measurement_plan(
+    settings: StudyConfig, held_out: Dataset | None, queries: Dataset | None, drawn: bool
+) -> MeasurementPlan:
+    """Return what is measured of every model; `drawn` says whether the queries were drawn by the credited model."""
+    names = tuple(f"{DRAWN_SEED}/{k}" for k in range(settings.pictures))
+    all_drawn = np.full(0 if queries is None else len(queries), drawn, bool)
+    return MeasurementPlan(names, held_out, queries, all_drawn, settings.sampler, settings.draws, settings.seed)
+
+
 @dataclass(frozen=True, eq=False)
 class Study:
     """A study on disk; see the module.
@@ -181,10 +190,7 @@ class Study:
         held_out, queries = (
             self._read(name) if self.manifest.inputs[name] else None for name in ("held_out", "queries")
         )
-        names = tuple(f"{DRAWN_SEED}/{k}" for k in range(self.settings.pictures))
-        drawn = np.full(0 if queries is None else len(queries), self.manifest.made["drawn"], bool)
-        settings = self.settings
-        return MeasurementPlan(names, held_out, queries, drawn, settings.sampler, settings.draws, settings.seed)
+        return measurement_plan(self.settings, held_out, queries, self.manifest.made["drawn"])
 
     def measure_full(self) -> Measurement:
         """Measure the credited model, if that was not done before, and return its measurement."""

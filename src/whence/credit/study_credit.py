@@ -11,13 +11,18 @@ import numpy as np
 
 from whence import artefacts
 from whence.credit.behaviours import Behaviour
+from whence.credit.behaviours.declaration import Context
 from whence.credit.coalitions import CoalitionSampling
 from whence.credit.contributors import Contributors
 from whence.credit.credit import Credit, Explained
 from whence.credit.estimators import Estimator
 from whence.credit.game import Game, cells, is_proper
 from whence.credit.make_game import measure_game
-from whence.credit.study import Study
+from whence.credit.study import Study, StudyConfig, measurement_plan
+from whence.credit.study_pictures import select_pictures
+from whence.data import Dataset
+from whence.diffusion.examples import Examples
+from whence.diffusion.model import DiffusionModel
 from whence.engine import DEFAULT, Engine
 from whence.errors import ConfigError, DataError
 
@@ -75,6 +80,28 @@ def credit_of_study(
         _notes(study, game, sampling, base) | {"interval": _interval_note(study, estimator, game, resampled)},
     )
     return credit, game
+
+
+def require_measurable(
+    behaviours: Sequence[Behaviour],
+    full: Path,
+    data: Dataset,
+    settings: StudyConfig,
+    held_out: Dataset | None,
+    queries: Examples | None,
+) -> None:
+    """Check before a study is begun that behaviours can be computed from what it would measure; see `Study.begin`.
+
+    Raises:
+        DataError: A behaviour lacks pictures, held-out pictures, queries or classes.
+    """
+    most, sampler = settings.held_out, settings.sampler
+    pictures = select_pictures(DiffusionModel.load(full), data, held_out, queries, most=most, sampler=sampler)
+    drawn = bool(queries and queries.origin and queries.origin.drawn)
+    plan = measurement_plan(settings, pictures["held_out"], pictures["queries"], drawn)
+    context = Context(data, plan, np.zeros((len(plan.names), *data.size), np.uint8))
+    for behaviour in behaviours:
+        behaviour.list_rows(context)
 
 
 def request_of(

@@ -91,8 +91,16 @@ class Dataset:
 
         Classes are not part of it: nothing is trained on them. What depends on classes records `class_inputs` too.
         """
-        parts = {"ids": self.ids, "pixels": self.fingerprints, "units": self.units, "captions": self.captions}
-        return artefacts.digest(parts)
+        return artefacts.digest(self._parts)
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """SHA-256 (hex) of ids, pixels, units and captions, each by itself, to say in what two data sets differ."""
+        return {name: artefacts.digest(part) for name, part in self._parts.items()}
+
+    @property
+    def _parts(self) -> dict[str, tuple[Any, ...]]:
+        return {"ids": self.ids, "pixels": self.fingerprints, "units": self.units, "captions": self.captions}
 
     @cached_property
     def ungrouped(self) -> Dataset:

@@ -97,6 +97,10 @@ def open_image(source: Source, name: str) -> Iterator[Image.Image]:
                 yield image
     except (DataError, ConfigError, MemoryError):
         raise
+    except FileNotFoundError:
+        raise DataError(f"{name} does not exist.") from None
+    except IsADirectoryError:
+        raise DataError(f"{name} is a directory; an image file was expected.") from None
     except UnidentifiedImageError:
         raise DataError(f"{name} is not an image in one of the formats {', '.join(FORMATS)}.") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):

@@ -91,7 +91,8 @@ def _require_no_other_artefact(path: Path) -> None:
     kind = kind_of(path)
     if kind not in (None, KIND):
         inside = ", ".join(str(inner) for inner in artefacts.whole(path, "*") if kind_of(inner) == KIND)
-        raise DataError(f"{path} is a {kind}, not a data set." + (f" Data sets in it: {inside}." if inside else ""))
+        what = artefacts.with_article(str(kind))
+        raise DataError(f"{path} is {what}, not a data set." + (f" Data sets in it: {inside}." if inside else ""))
 
 
 def _read_artefact(path: Path, split: str | None, options: ReadOptions) -> Dataset:

@@ -80,7 +80,7 @@ def train(
         engine.report(config.training.steps, config.training.steps)
         return manifest
     _require_memory(data, config, start, conditions, engine)
-    facts: dict[str, Any] = {"examples": len(data), "device": str(engine.device)}
+    facts: dict[str, Any] = {"examples": len(data), "device": str(engine.device), "data": data.digests}
     with artefacts.create(path, "model", inputs=inputs, made=made, facts=facts, patience=patience) as folder:
         artefacts.write_table(folder / "examples.parquet", {"id": list(data.ids), "weight": w})
         artefacts.write_bytes(folder / "config.toml", config.to_toml().encode())
@@ -124,7 +124,7 @@ def training_cost(data: Dataset, config: Config, *, members: int = 1, engine: En
     step, model = time_step(data, config)
     weights = weight_bytes(model)
     record = config.training.steps * config.training.batch * 17
-    kept = members * (weights * (1 + config.training.checkpoints) + record)
+    kept = members * (weights * (1 + min(config.training.checkpoints, config.training.steps)) + record)
     return Cost(
         seconds=-(-members // workers) * config.training.steps * step,
         memory=peak_memory() * workers,

@@ -76,7 +76,8 @@ def designs(units: int, remove: int = 1, survivors: int = 1) -> Iterator[Codeboo
     For each M it has the largest weight up to M/2 that keeps the guarantee, if there are words for all units.
 
     Raises:
-        ConfigError: A number is not positive, or no codebook of at most 200 members does it.
+        ConfigError: A number is not positive, more units are removed than there are, or no codebook of at most 200
+            members does it.
 
     Example:
         >>> next(designs(1500, remove=2, survivors=2))
@@ -86,6 +87,8 @@ def designs(units: int, remove: int = 1, survivors: int = 1) -> Iterator[Codeboo
         raise ConfigError(
             f"--units, --remove and --survivors must be at least 1; given {units}, {remove} and {survivors}."
         )
+    if remove > units:
+        raise ConfigError(f"--remove {remove} removes more units than there are: --units {units}. Remove fewer.")
     possible = False
     for members in range(2, LARGEST + 1):
         design = CodebookDesign(units, members, min(members // 2, (members - survivors) // remove), remove)

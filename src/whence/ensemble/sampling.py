@@ -22,7 +22,7 @@ from whence.diffusion.sampling import parse_name
 from whence.engine import DEFAULT, Engine
 from whence.ensemble.model import Ensemble
 from whence.ensemble.trajectories import Trajectory, draw_trajectories
-from whence.errors import ArtefactError, ConfigError
+from whence.errors import ArtefactError, ConfigError, MismatchError
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,14 @@ class SampleRequest:
         """Return what must be drawn: nothing if as many pictures are there already."""
         if self.path.exists():
             count = artefacts.read_manifest(self.path, "samples").made["count"]
-            artefacts.existing(self.path, "samples", inputs=self.inputs, made=self.made | {"count": count})
+            try:
+                artefacts.existing(self.path, "samples", inputs=self.inputs, made=self.made | {"count": count})
+            except MismatchError as error:
+                differences = "\n".join(str(error).splitlines()[1:-1])
+                raise MismatchError(
+                    f"The pictures of seed {self.made['seed']} were drawn in another way:\n{differences}\n"
+                    f"Draw with another --seed, or delete {self.path}."
+                ) from None
             if count >= self.made["count"]:
                 return []
         members = tuple(self.made["members"])

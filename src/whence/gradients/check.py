@@ -63,42 +63,76 @@ def explained_errors() -> Iterator[None]:
 def require_separate_rows(
     network: nn.Module, x_t: Tensor, t: Tensor, conditions: Mapping[str, Any] | None = None
 ) -> None:
-    """Check that the output for an example does not depend on the other examples of its batch.
+    """Check that the output for an example does not depend on chance, nor on the other examples of its batch.
 
-    The first row is computed beside the other rows, and beside copies of itself.
+    The rows have different timesteps. The batch is computed twice; then its first and its last row are each computed
+    by themselves, in a batch of two copies.
 
     Raises:
         ModelError: The outputs differ; the message names the first layer whose output does.
     """
-    conditions = conditions or {}
-    copies = {name: value[:1].expand_as(value) for name, value in conditions.items()}
-    mixed = _first_rows(network, x_t, t, conditions)
-    alone = _first_rows(network, x_t[:1].expand_as(x_t), t[:1].expand_as(t), copies)
-    different = [name for name, row in mixed.items() if not _same(row, alone.get(name, row))]
-    if "" in different:
-        first = next((repr(name) for name in different if name), "the network itself")
+    conditions, t = conditions or {}, _different(t)
+    ends = [0, len(x_t) - 1]
+    mixed = _rows(network, x_t, t, conditions, ends)
+    again = _rows(network, x_t, t, conditions, ends)
+    layer = _first_different(mixed, again, [0, 1])
+    if layer is not None:
         raise ModelError(
-            "The output of the network for one example changes with the other examples of the batch, so there is no "
-            f"gradient of a single example. It begins before or in {first}. Take out what mixes the examples, such as "
-            "a mean over the first dimension or a batch normalisation."
+            "The output of the network for the same batch changes when it is computed again: the network is random, so "
+            f"its gradient is not that of a fixed function. It begins before or in {layer}. Switch off what is random "
+            "in eval mode, such as dropout or noise that the network adds."
         )
+    for end, row in enumerate(ends):
+        copies = [row, row]
+        several = {name: value[copies] for name, value in conditions.items()}
+        alone = _rows(network, x_t[copies], t[copies], several, [0, 1])
+        layer = _first_different(mixed, alone, [end, end])
+        if layer is not None:
+            raise ModelError(
+                "The output of the network for one example changes with the other examples of the batch, so there is "
+                f"no gradient of a single example. It begins before or in {layer}. Take out what mixes the examples, "
+                "such as a mean over the first dimension, a batch normalisation, or the timestep of the first example "
+                "for all."
+            )
 
 
-def _first_rows(network: nn.Module, x_t: Tensor, t: Tensor, conditions: Mapping[str, Any]) -> dict[str, Tensor]:
-    """The first row of the output of every layer, in the order of their calls, and of the network (name "")."""
-    rows: dict[str, Tensor] = {}
+def _different(t: Tensor) -> Tensor:
+    """Timesteps as they are if they differ; else some that do, no larger than the largest, as far as there are any."""
+    if len(set(t.tolist())) == len(t):
+        return t
+    largest = max(int(t.max()), 1)
+    return (largest - torch.arange(len(t), device=t.device)).clamp(min=0).to(t.dtype)
+
+
+def _first_different(batch: Mapping[str, Tensor], other: Mapping[str, Tensor], rows: list[int]) -> str | None:
+    """The first layer whose rows in a batch aren't those in another, for a message; None if the output is the same."""
+    different = [
+        name
+        for name, output in batch.items()
+        if name in other and not all(_same(output[row], own) for row, own in zip(rows, other[name], strict=True))
+    ]
+    if "" not in different:
+        return None
+    return next((repr(name) for name in different if name), "the network itself")
+
+
+def _rows(
+    network: nn.Module, x_t: Tensor, t: Tensor, conditions: Mapping[str, Any], rows: list[int]
+) -> dict[str, Tensor]:
+    """Some rows of the output of every layer, in the order of their calls, and of the network (name "")."""
+    outputs: dict[str, Tensor] = {}
 
     def keep(name: str, _module: nn.Module, _inputs: object, output: object) -> None:
         if isinstance(output, Tensor) and output.dim() and len(output) == len(x_t):
-            rows.setdefault(name, output[0].clone())
+            outputs.setdefault(name, output[rows])
 
     handles = [module.register_forward_hook(partial(keep, name)) for name, module in network.named_modules() if name]
     try:
-        rows[""] = denoise(network, x_t, t, **conditions)[0]
+        outputs[""] = denoise(network, x_t, t, **conditions)[rows]
     finally:
         for handle in handles:
             handle.remove()
-    return rows
+    return outputs
 
 
 def _same(a: Tensor, b: Tensor) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import struct
+from typing import Any
 
 from whence import artefacts
 from whence.config import Config, SamplerConfig
@@ -113,7 +114,8 @@ def require_near_duplicates(certificate: Certificate) -> str:
 def certificate_sampler(certificate: Certificate) -> SamplerConfig:
     """Return how the picture was drawn."""
     try:
-        sampler = SamplerConfig(**certificate.sampler)
+        values: dict[str, Any] = dict(certificate.sampler)
+        sampler = SamplerConfig(**values)
     except (ConfigError, TypeError) as error:
         raise ProofError(f"The sampler is malformed: {error}") from None
     if sampler.record() != certificate.sampler:

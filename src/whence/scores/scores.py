@@ -16,7 +16,7 @@ from torch import Tensor
 
 from whence import artefacts
 from whence.artefacts import Manifest
-from whence.errors import ArtefactError, DataError, WhenceError
+from whence.errors import ArtefactError, DataError, MismatchError, WhenceError
 
 
 @dataclass(frozen=True)
@@ -162,8 +162,13 @@ class Scores:
             if not renew:
                 raise
             manifest = None
-        if manifest is not None:
+        if manifest is not None and self._shows_as(Scores.read(path)):
             return manifest
+        if manifest is not None and not renew:
+            raise MismatchError(
+                f"{path} has scores with the same values, but of other queries or examples, or with other standard "
+                "errors. Use another directory, or delete this one."
+            )
         with artefacts.create(path, "scores", inputs=inputs, made=made) as part:
             tensors = {"scores": self.scores.float()}
             if self.standard_error is not None:
@@ -176,6 +181,14 @@ class Scores:
                 part / "examples.parquet", {"id": list(self.examples), "units": [list(u) for u in self.units]}
             )
         return artefacts.read_manifest(path, "scores")
+
+    def _shows_as(self, other: Scores) -> bool:
+        """Whether scores of equal values have the same names and standard errors too."""
+        errors = (self.standard_error, other.standard_error)
+        same = errors[0] is errors[1] or (
+            errors[0] is not None and errors[1] is not None and torch.equal(errors[0].float(), errors[1].float())
+        )
+        return same and (self.queries, self.examples) == (other.queries, other.examples)
 
     @classmethod
     @artefacts.reader

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +11,7 @@ import typer
 
 import whence
 from whence.cli.data import load_beside
-from whence.cli.options import LABELLED_DATA, SCORES, UNIT_COLUMN
+from whence.cli.options import GREY, LABELLED_DATA, RESOLUTION, SCORES, UNIT_COLUMN
 from whence.cli.show import say, show_paragraph, show_sizes, show_statistics
 from whence.errors import DataError
 
@@ -106,6 +106,8 @@ def retrieval(
     ] = None,
     data: LABELLED_DATA = None,
     unit_column: UNIT_COLUMN = None,
+    resolution: RESOLUTION = None,
+    grey: GREY = False,
     top: Annotated[int, typer.Option(min=1, help="Training images at the top of each query that are looked at.")] = 10,
 ) -> None:
     """How many of the training images at the top are of the query's own class, or source? Is it traced to itself?
@@ -118,15 +120,15 @@ def retrieval(
     """
     from whence.scores.stored import read_scores
 
-    stored, statistics = read_scores(scores), {}
+    stored, statistics, read = read_scores(scores), {}, partial(_units_of, unit_column, resolution, grey)
     precision = f"precision of the top {top}"
     traced = ("itself first", "itself in the top 10", "1 / place of itself")
     for method in stored:
         examples, labels = method.scores.units, None
         if data is not None:
-            examples = _units_of(method.scores.examples, data, unit_column, f"training images of {method.name}")
+            examples = read(data, method.scores.examples, f"training images of {method.name}")
         if queries is not None:
-            labels = _units_of(method.scores.queries, queries, unit_column, f"queries of {method.name}")
+            labels = read(queries, method.scores.queries, f"queries of {method.name}")
         numbers = {} if queries is not None else dict(zip(traced, _tracing(method, scores), strict=True))
         share = _precision(method.scores, labels, examples, top)
         statistics[method.name] = ({precision: share} if share else {}) | numbers
@@ -166,6 +168,8 @@ def outliers(
     outliers: Annotated[list[str], typer.Option(help="Unit whose training images are the outliers; may be repeated.")],
     data: LABELLED_DATA = None,
     unit_column: UNIT_COLUMN = None,
+    resolution: RESOLUTION = None,
+    grey: GREY = False,
 ) -> None:
     """Do training images that don't belong stand out by their influence on themselves?
 
@@ -181,22 +185,21 @@ def outliers(
     stored, statistics = read_scores(scores), {}
     forms = {"area under the ROC curve": ".3f", "recall among as many": ".3f", "average precision": ".3f"}
     for method in stored:
-        columns = training_image_columns(method, scores)
+        columns, units = training_image_columns(method, scores), method.scores.units
+        if data is not None:
+            units = _units_of(unit_column, resolution, grey, data, method.scores.examples, "training images")
         self_influence = method.scores.scores.numpy()[range(len(columns)), columns]
-        result = measure(self_influence, _outlier_mask(method.scores, columns, outliers, data, unit_column))
+        result = measure(self_influence, _outlier_mask(units, columns, outliers))
         statistics[method.name] = dict(zip(forms, (result.area, result.recall, result.precision), strict=True))
     show_sizes(stored)
     show_statistics(statistics, forms)
     show_paragraph(OUTLIERS)
 
 
-def _outlier_mask(
-    scores: whence.Scores, columns: np.ndarray, outliers: list[str], data: str | None, unit_column: str | None
-) -> np.ndarray:
-    """Which queries are outliers, bool [Q]."""
+def _outlier_mask(units: Units, columns: np.ndarray, outliers: list[str]) -> np.ndarray:
+    """Which queries are outliers, bool [Q], by the units of the training images."""
     import numpy as np
 
-    units = scores.units if data is None else _units_of(scores.examples, data, unit_column, "training images")
     known = {unit for names in units for unit in names}
     for unit in outliers:
         if unit not in known:
@@ -208,9 +211,11 @@ def _outlier_mask(
     return np.array([bool(set(outliers) & set(units[n])) for n in columns])
 
 
-def _units_of(names: Sequence[str], data: str, unit_column: str | None, noun: str) -> Units:
+def _units_of(
+    unit_column: str | None, resolution: int | None, grey: bool, data: str, names: Sequence[str], noun: str
+) -> Units:
     """Return the units of images of a data set, which are in a column of it."""
-    units = _read_units(data, unit_column)
+    units = _read_units(data, unit_column, resolution, grey)
     unknown = [name for name in names if name not in units]
     if unknown:
         raise DataError(
@@ -221,7 +226,7 @@ def _units_of(names: Sequence[str], data: str, unit_column: str | None, noun: st
 
 
 @cache
-def _read_units(data: str, unit_column: str | None) -> dict[str, tuple[str, ...]]:
+def _read_units(data: str, unit_column: str | None, resolution: int | None, grey: bool) -> dict[str, tuple[str, ...]]:
     """Units of a data set by id."""
-    images = load_beside(data, unit_column=unit_column)
+    images = load_beside(data, unit_column=unit_column, resolution=resolution, grey=grey)
     return dict(zip(images.ids, images.units, strict=True))

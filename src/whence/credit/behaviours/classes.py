@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
+from whence import artefacts
 from whence.credit.behaviours.declaration import Behaviour, Context, Row, Values
 from whence.credit.behaviours.likeness import pixels
 from whence.data import Dataset
@@ -91,10 +91,18 @@ def _accuracy(
     return float(accuracy), f"{len(labels):,} training pictures that it was not fitted to"
 
 
-@lru_cache(maxsize=1)
+#: The classifier that was fitted last, by a digest of the pictures and classes.
+_FITTED: dict[str, Classifier] = {}
+
+
 def classifier(context: Context) -> Classifier:
-    """Return the classifier of a context, fitted once."""
-    return Classifier.fit(context.data, context.plan.held_out)
+    """Return the classifier of a context, fitted once for the same pictures."""
+    pictures = [context.data, *([] if context.plan.held_out is None else [context.plan.held_out])]
+    key = artefacts.digest([[images.fingerprints, images.classes] for images in pictures])
+    if key not in _FITTED:
+        _FITTED.clear()
+        _FITTED[key] = Classifier.fit(context.data, context.plan.held_out)
+    return _FITTED[key]
 
 
 def classes(only: str | None = None) -> Behaviour:

@@ -20,6 +20,7 @@ from scipy.spatial.distance import cdist
 
 from whence.credit.behaviours.declaration import Behaviour, Context, Row, Values
 from whence.credit.behaviours.likeness import Features, pixels
+from whence.data import Dataset
 from whence.errors import DataError
 from whence.retraining.measurement import Measurement
 
@@ -122,13 +123,20 @@ def precision(features: Features = pixels, name: str = "precision") -> Behaviour
 def _neighbours(
     name: str, title: str, unit: str, features: Features, share: Callable[[np.ndarray], float], meaning: str
 ) -> Behaviour:
-    def make(context: Context) -> Values:
-        pictures = context.plan.held_out
-        if pictures is None or len(pictures) <= NEIGHBOURS:
-            count = 0 if pictures is None else len(pictures)
+    def pictures(context: Context) -> Dataset:
+        found = context.plan.held_out
+        if found is None or len(found) <= NEIGHBOURS:
+            count = 0 if found is None else len(found)
             raise DataError(f"{name!r} needs more than {NEIGHBOURS} held-out pictures, given {count}; give more.")
-        held_out = features(pictures.pixels)
+        return found
+
+    def rows(context: Context) -> list[Row]:
+        pictures(context)
+        return [(name, title, None)]
+
+    def make(context: Context) -> Values:
+        held_out = features(pictures(context).pixels)
         reach = radii(held_out)
         return lambda measurement: np.array([share(within(features(measurement.pictures), held_out, reach))])
 
-    return Behaviour(name, title, unit, "model", frozenset({"pictures"}), make, meaning=meaning)
+    return Behaviour(name, title, unit, "model", frozenset({"pictures"}), make, rows, meaning)
