@@ -101,6 +101,8 @@ def test_nearest_units_are_those_of_the_closest_images(whence, trained):
     "command",
     [
         ("train", "IMAGES", "--out", "OUT", "--config", "TOML"),
+        ("train", "styles:base", "--out", "OUT", "--config", "TOML"),
+        ("train", "styles:train-small", "--unit-column", "contributor", "--out", "OUT", "--config", "TOML"),
         ("ensemble", "train", "IMAGES", "--unit-column", "artist", "--members", 4, "--out", "OUT", "--config", "TOML"),
         ("ensemble", "sample", "ENS", "--count", 64, "--seed", 9),
         ("ensemble", "ablate", "ENS", "--sample", "0/2", "--unit", "artist 4"),
@@ -124,6 +126,8 @@ def test_plan_states_the_cost_and_starts_nothing(whence, workplace, trained, com
 
 BAD = [
     (("train", "nowhere", "--out", "OUT"), 1, "nowhere"),
+    (("train", "styles:dev", "--out", "OUT"), 1, "styles has no split 'dev'"),
+    (("train", "styles", "--out", "OUT", "--unit-column", "artist"), 1, "there is label, caption, contributor"),
     (("train", "EMPTY", "--out", "OUT"), 1, "no images"),
     (("train", "IMAGES", "--out", "OUT", "--config", "missing.toml"), 1, "missing.toml does not exist"),
     (("train", "IMAGES", "--out", "OUT", "--steps", 0), 1, "training.steps"),

@@ -279,7 +279,9 @@ def test_links_to_folders_are_refused(fill, picture):
 
 def test_what_is_not_there_is_refused(tmp_path):
     (tmp_path / "notes.txt").write_text("hello")
-    with pytest.raises(DataError, match=r"nowhere does not exist. Data is 'digits', a folder, or a Parquet file."):
+    with pytest.raises(
+        DataError, match=r"nowhere does not exist. Data is 'digits', 'styles', a folder, or a Parquet file."
+    ):
         load(tmp_path / "nowhere")
     with pytest.raises(DataError, match=r"notes.txt is neither a folder nor a Parquet file."):
         load(tmp_path / "notes.txt")

@@ -15,9 +15,11 @@ from whence.data.hugging_face import is_saved, parquet_files, read_parquet, read
 from whence.data.image_files import is_image
 from whence.data.raw_examples import ReadOptions
 from whence.data.splits import DEFAULT, choose
+from whence.data.styles import read_styles
 from whence.errors import ArtefactError, ConfigError, DataError, join_names
 
-_DIGITS = "digits"
+#: The data sets that come with Whence, and the functions that read a split of them.
+BUILT_IN = {"digits": read_digits, "styles": read_styles}
 
 
 def load(
@@ -31,7 +33,7 @@ def load(
     """Read a data set.
 
     Args:
-        data: ``digits`` (a folder of that name is ``./digits``), an image folder, a folder that
+        data: ``digits`` or ``styles`` (a folder of that name is ``./digits``), an image folder, a folder that
             ``datasets`` saved, a Parquet file or a folder of them; ``:SPLIT`` may follow. Or a data set that
             Whence wrote, such as ``data`` and ``queries`` in a bank, which is read as it is.
         split: The split to read; None for ``train``, or for the only split.
@@ -54,11 +56,13 @@ def load(
     """
     options = ReadOptions(unit_column, resolution, grey)
     name, split = name_and_split(data, split)
-    if name == _DIGITS:
-        return read_digits(split, options)
+    if name in BUILT_IN:
+        return BUILT_IN[str(name)](split, options)
     path = Path(name)
     if not path.exists():
-        raise DataError(f"{path} does not exist. Data is {_DIGITS!r}, a folder, or a Parquet file.")
+        raise DataError(
+            f"{path} does not exist. Data is {', '.join(map(repr, BUILT_IN))}, a folder, or a Parquet file."
+        )
     if path.is_file() and path.suffix.lower() != ".parquet":
         raise DataError(f"{path} is neither a folder nor a Parquet file.")
     _require_no_other_artefact(path)
