@@ -103,6 +103,7 @@ def flat(data):
     return data.pixels.reshape(len(data), -1) / 255.0
 
 
+@pytest.mark.slow
 def test_styles_can_be_told_apart_and_from_the_base():
     train, test, base = styles("train"), styles("test"), styles("base")
     pixels = np.concatenate([flat(train), flat(base)[::2]])
@@ -190,7 +191,7 @@ REFUSED = {
         {"data": "styles", "unit_column": "x"},
         "'x'; there is label, caption, contributor.",
     ),
-    "no resolution": (ConfigError, {"data": "styles", "resolution": 0}, "1 pixel or more, not 0"),
+    "no resolution": (ConfigError, {"data": "styles", "resolution": 0}, "The resolution must be at least 1; given 0"),
 }
 
 

@@ -178,7 +178,8 @@ def name_and_split(data: str | Path, split: str | None) -> tuple[str | Path, str
     name, colon, suffix = str(data).rpartition(":")
     if isinstance(data, str) and not (name if colon else suffix).strip():
         raise DataError(
-            f"{data!r} names no data. Data is {_DIGITS!r}, a folder, or a Parquet file; the current folder is '.'."
+            f"{data!r} names no data. Data is {' or '.join(map(repr, BUILT_IN))}, a folder, or a Parquet file; the "
+            "current folder is '.'."
         )
     if not colon or Path(data).exists():
         return data, split
