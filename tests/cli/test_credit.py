@@ -122,18 +122,18 @@ def test_owen_values_over_a_declared_and_over_found_clusters(whence, place, tmp_
     assert "are of 2 clusters (cc, own); a contributor belongs to one" in refused.err
 
 
-@pytest.fixture(scope="module")
-def scores(place):
+@pytest.fixture
+def scores(whence, place):
+    """Scores by two methods, of which one adds up; made once."""
+    asked = ("--queries", "sample:2", "--method", "tangent", "--method", "gradient-cosine")
+    few = ("--draws", 8, "--width", 200, "--workers", 1, "--out", place / "scores")
+    if not (place / "scores").exists():
+        done = whence("attribute", place / "run", place / "images", "--unit-column", "artist", *asked, *few)
+        assert done.code == 0, done.err
     return place / "scores"
 
 
 def test_from_scores_to_shares(whence, place, scores):
-    asked = ("--queries", "sample:2", "--method", "tangent", "--method", "gradient-cosine")
-    few = ("--draws", 8, "--width", 200, "--workers", 1)
-    done = whence(
-        "attribute", place / "run", place / "images", "--unit-column", "artist", *asked, *few, "--out", scores
-    )
-    assert done.code == 0, done.err
     outcome = whence("credit", "compute", scores, "--out", place / "sums")
     assert outcome.code == 0, outcome.err
     assert "Left out gradient-cosine" in outcome.out
