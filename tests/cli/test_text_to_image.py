@@ -16,7 +16,8 @@ from whence.diffusion.adapters.adapter_file import write_adapter
 from whence.diffusion.adapters.low_rank import AdapterWeights, LowRank
 from whence.scores.scores import Scores
 
-DRAWS = ("--draws", 8, "--width", 256)
+DRAWS = ("--draws", 8, "--width", 64)
+FEW = (*DRAWS, "--parameters", "attn2")
 
 
 @pytest.fixture
@@ -91,7 +92,7 @@ def test_attribution_of_drawn_pictures_to_an_adapters_images(whence, place):
 
 def test_scores_depend_on_captions_and_prompts(whence, place):
     def scores(out: str, *options: object) -> torch.Tensor:
-        command = ["attribute", "sd", "data", "--parameters", "attn2", "--method", "gradient-dot", *DRAWS, "--out", out]
+        command = ["attribute", "sd", "data", "--method", "gradient-dot", *FEW, "--out", out]
         result = whence(*command, *options)
         assert result.code == 0, result.err
         return Scores.read(Path(out, "gradient-dot")).scores
@@ -105,10 +106,10 @@ def test_scores_depend_on_captions_and_prompts(whence, place):
 
 def test_pictures_without_captions_get_the_empty_one_and_it_is_said(whence, place):
     pictures("bare", ["a picture", None])
-    result = whence("attribute", "sd", "data", "--queries", "bare", *DRAWS, "--out", "scores")
+    result = whence("attribute", "sd", "data", "--queries", "bare", *FEW, "--out", "scores")
     assert result.code == 0, result.err
     assert "Note on the queries: 1 of 2 pictures have no caption; they get the empty one: 1.png." in result.out
-    drawn = whence("attribute", "sd", "data", "--queries", "sample:1", "--sampler-steps", 2, *DRAWS, "--out", "drawn")
+    drawn = whence("attribute", "sd", "data", "--queries", "sample:1", "--sampler-steps", 2, *FEW, "--out", "drawn")
     assert "No prompts were given; the pictures are drawn from the empty prompt." in drawn.out
 
 
@@ -145,10 +146,10 @@ def test_pictures_of_another_size_name_the_way_out(whence, place):
     Image.new("RGB", (24, 24)).save("data/0.png")
     for n in range(1, 9):
         Image.new("RGB", (24, 24), (n, 0, 0)).save(f"data/{n}.png")
-    result = whence("attribute", "sd", "data", "--queries", "sample:1", "--sampler-steps", 2, *DRAWS, "--out", "scores")
+    result = whence("attribute", "sd", "data", "--queries", "sample:1", "--sampler-steps", 2, *FEW, "--out", "scores")
     assert result.code == 1
     assert "have 24x24 pixels; the model draws 16x16. Give --resolution 16, or --resolution 24" in result.err
-    command = ["attribute", "sd", "data", "--queries", "sample:1", "--sampler-steps", 2, *DRAWS, "--out", "scores"]
+    command = ["attribute", "sd", "data", "--queries", "sample:1", "--sampler-steps", 2, *FEW, "--out", "scores"]
     for resolution in (16, 24):
         sized = whence(*command[:-1], f"scores{resolution}", "--resolution", resolution)
         assert sized.code == 0, sized.err
