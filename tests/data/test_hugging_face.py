@@ -382,3 +382,11 @@ def test_classes_beside_text_that_are_lists_are_refused(tmp_path, picture):
         load(tmp_path)
     pq.write_table(table.drop_columns(["label"]), tmp_path / "x.parquet")
     assert load(tmp_path, unit_column="tags").units == (("x", "y"),)
+
+
+def test_a_column_whose_name_is_damaged_is_refused_by_the_name_of_the_file(tmp_path, picture):
+    shards(tmp_path, picture, {"\u00e9": ["a"]})
+    file = tmp_path / "0.parquet"
+    file.write_bytes(file.read_bytes().replace("\u00e9".encode(), b"\xf3\xf3"))
+    with pytest.raises(DataError, match=r"0\.parquet cannot be read: 'utf-8' codec"):
+        load(tmp_path)

@@ -22,7 +22,7 @@ from whence.data.other_files import left_out
 from whence.data.raw_examples import RawExamples, ReadOptions
 from whence.data.shards import class_names, features_of, open_shards
 from whence.data.splits import CANONICAL, DEFAULT, canonical, choose
-from whence.errors import DataError, join_names
+from whence.errors import DataError, WhenceError, join_names
 
 _IMAGE = "image"
 _ROWS_AT_ONCE = 64
@@ -85,7 +85,9 @@ def _arrow_errors(path: Path) -> Iterator[None]:
     """Turn errors of Arrow and of the file system into a `DataError`."""
     try:
         yield
-    except (pa.ArrowException, OSError) as error:
+    except WhenceError:
+        raise
+    except (pa.ArrowException, OSError, ValueError) as error:  # ValueError: damage that shows in names or counts
         raise DataError(
             f"{path} cannot be read: {error}. Write the values of a column with one type in all files, and restore "
             "files that are damaged."

@@ -55,7 +55,7 @@ def _get(feature: Any, key: str) -> Any:
 def _schema(file: Path) -> pa.Schema:
     try:
         schema = pq.read_schema(file)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise DataError(f"{file} cannot be read: {error}. Restore the file, or move it away.") from None
     rename(schema.names, str(file))
     return schema
