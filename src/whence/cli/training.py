@@ -45,7 +45,9 @@ CAPTION_DROPOUT = Annotated[
 
 def train(
     data: DATA,
-    out: Annotated[Path, typer.Option(help="The run directory. It is also an ordinary diffusers folder.")],
+    out: Annotated[
+        Path, typer.Option(help="The run directory; without --base it is also an ordinary diffusers folder.")
+    ],
     steps: STEPS = None,
     seed: SEED = None,
     base: BASE = None,

@@ -90,8 +90,9 @@ def _run(request: TrainingRequest, weights: Mapping[str, float], folder: Path, e
     w = [weights.get(name, 1.0) for name in examples.ids]
     artefacts.write_table(folder / "examples.parquet", {"id": list(examples.ids), "weight": w})
     artefacts.write_bytes(folder / "config.toml", config.to_toml().encode())
+    captions = request.captions()  # before the network, so that the text encoder is not in memory with it
     with one_thread():
-        loop = Loop.start(examples, w, config.training, folder, request.model(), request.captions(), engine)
+        loop = Loop.start(examples, w, config.training, folder, request.model(), captions, engine)
         loop.run(engine)
         request.save(loop.averaged(), folder)
     return {"parameters": loop.size, **({"notes": list(examples.notes)} if examples.notes else {})}
@@ -133,7 +134,8 @@ def training_cost(
     weights, examples, training = 4 * loop.size, loop.examples, request.config.training
     record = training.steps * training.batch * 17
     kept = members * (weights * (1 + training.checkpoints) + record)
-    encoded = 0 if base is None else 4 * examples.values.numel()
+    each = sum(condition[[0]].numel() for condition in examples.conditions.values())
+    encoded = 4 * (examples.values.numel() + len(set(data.captions)) * each)
     return Cost(
         seconds=-(-members // workers) * training.steps * step,
         memory=peak_memory() * workers,
@@ -171,8 +173,8 @@ def _first_loop(request: TrainingRequest, engine: Engine = DEFAULT) -> Iterator[
     """Yield a training run before its first step, whose files are not kept."""
     examples, training = request.stand_in(), request.config.training
     with TemporaryDirectory() as scratch, one_thread():
-        model, captions = request.model(), request.captions()
-        yield Loop.start(examples, [1.0] * len(examples), training, Path(scratch), model, captions, engine)
+        captions = request.captions()
+        yield Loop.start(examples, [1.0] * len(examples), training, Path(scratch), request.model(), captions, engine)
 
 
 def weight_bytes(model: DiffusionModel) -> int:
