@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 _CONTENTS = {
     # Data and settings
     "data.dataset": "NO_UNIT Dataset", "data.load": "load",
-    "config": "Config ModelConfig SamplerConfig TrainingConfig read_config",
+    "config": "AdapterConfig Config ModelConfig SamplerConfig TrainingConfig read_config",
     "engine": "Engine", "errors": "WhenceError",
     # Diffusion models and their training
     "diffusion.training": "train", "diffusion.model": "DiffusionModel", "diffusion.record": "Record",
@@ -67,8 +67,9 @@ def __getattr__(name: str) -> Any:
 if TYPE_CHECKING:  # `as` tells type checkers that a name is public
     from whence.data.dataset import NO_UNIT as NO_UNIT, Dataset as Dataset
     from whence.data.load import load as load
-    from whence.config import Config as Config, ModelConfig as ModelConfig, SamplerConfig as SamplerConfig
-    from whence.config import TrainingConfig as TrainingConfig, read_config as read_config
+    from whence.config import AdapterConfig as AdapterConfig, Config as Config, ModelConfig as ModelConfig
+    from whence.config import SamplerConfig as SamplerConfig, TrainingConfig as TrainingConfig
+    from whence.config import read_config as read_config
     from whence.engine import Engine as Engine
     from whence.errors import WhenceError as WhenceError
     from whence.diffusion.training import train as train

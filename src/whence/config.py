@@ -6,13 +6,14 @@ The command line sets the few that matter most; the rest come from a TOML file g
 
 from __future__ import annotations
 
+import re
 import tomllib
 from numbers import Integral
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from whence.config_errors import explain
 from whence.errors import ConfigError
@@ -151,6 +152,39 @@ class TrainingConfig(Settings):
         return self.batch_size
 
 
+class AdapterConfig(Settings):
+    """A LoRA adapter that is trained on a base."""
+
+    rank: Count = Field(16, description="Rank r of the change ΔW = α / r · B A of each layer.")
+    alpha: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = Field(
+        None, description="α, which ΔW is in proportion to. Default: the rank, so that ΔW = B A."
+    )
+    target: str = Field(
+        r"\.to_(q|k|v|out\.0)$",
+        description="Layers that it changes: a regular expression in their names. Default: projections of attention.",
+    )
+    caption_dropout: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.0, description="Probability that a visit of an image has the empty caption; recorded."
+    )
+    resolution: Count | None = Field(
+        None, description="Height and width of the images. Default: those in the configuration of the base."
+    )
+
+    @field_validator("target")
+    @classmethod
+    def _require_expression(cls, target: str) -> str:
+        try:
+            re.compile(target)
+        except re.error as error:
+            raise ValueError(f"no regular expression, {error}") from None
+        return target
+
+    @property
+    def scale(self) -> float:
+        """The factor α / r of B A."""
+        return (self.rank if self.alpha is None else self.alpha) / self.rank
+
+
 class SamplerConfig(Settings):
     """How pictures are drawn."""
 
@@ -164,11 +198,16 @@ class SamplerConfig(Settings):
 
 
 class Config(Settings):
-    """All settings of a run."""
+    """All settings of a run; those of an adapter are only there for a run that trains one."""
 
     model: ModelConfig = ModelConfig()
     training: TrainingConfig = TrainingConfig()
     sampler: SamplerConfig = SamplerConfig()
+    adapter: AdapterConfig | None = None
+
+    def record(self) -> dict[str, Any]:
+        """The settings as JSON values, for a manifest."""
+        return self.model_dump(mode="json", exclude={"adapter"} if self.adapter is None else None)
 
     def to_toml(self) -> str:
         """The settings as TOML; fields left to their default of "by size" are absent."""
@@ -183,7 +222,7 @@ class Config(Settings):
         """
         changed = {name: value for name, value in values.items() if value is not None}
         fields = self.model_dump()
-        fields[section] |= changed
+        fields[section] = (fields[section] or {}) | changed
         return type(self)(**fields)
 
 

@@ -113,6 +113,61 @@ def test_pictures_without_captions_get_the_empty_one_and_it_is_said(whence, plac
     assert "No prompts were given; the pictures are drawn from the empty prompt." in drawn.out
 
 
+TRAIN = ("train", "data", "--base", "sd", "--rank", 4, "--steps", 4, "--out", "runs/lora")
+DRAW = ("--queries", "sample:2", "--prompt", "picture 1", "--guidance", 2, "--sampler-steps", 3)
+
+
+def test_an_adapter_is_trained_and_explained(whence, place):
+    planned = whence(*TRAIN, "--plan")
+    assert planned.code == 0, planned.err
+    assert "1 x 4 steps of " in planned.out
+    assert not Path("runs").exists()
+    result = whence(*TRAIN)
+    assert result.code == 0, result.err
+    assert "runs/lora is trained: 4 steps on 9 images." in result.out
+    assert "It has 2,752 weights of an adapter on sd." in result.out
+    assert 'StableDiffusionPipeline.from_pretrained("sd").load_lora_weights("runs/lora")' in result.out
+    manifest = Path("runs/lora/manifest.json").read_bytes()
+    assert whence(*TRAIN).code == 0
+    assert Path("runs/lora/manifest.json").read_bytes() == manifest
+    command = ["attribute", "runs/lora", "data", *DRAW, *DRAWS, "--method", "tracin-cp", "--out", "scores"]
+    assert whence(*command).code == 0
+    facts = json.loads(Path("scores/pictures/manifest.json").read_text())["facts"]
+    assert facts["model"] == "lora"
+    other = whence(*command[:2], "other", *command[3:])
+    assert other.code == 1
+    Path("sd").rename("moved")
+    lost = whence(*command)
+    assert "sd does not exist. Say where it is now: --base BASE." in lost.err
+    assert whence(*command, "--base", "moved").code == 0
+
+
+NOT_TRAINED = {
+    "another rank": (["--rank", 8], "made.adapter.rank: there 4, now 8"),
+    "another alpha": (["--alpha", 8], "made.adapter.alpha: there 4.0, now 8.0"),
+    "another base": (["--base", "other"], "inputs.base.network: there"),
+    "no layers": (["--target", "nothing"], "has a name that contains 'nothing'"),
+    "no expression": (["--target", "["], "adapter.target"),
+    "no probability": (["--caption-dropout", 2], "adapter.caption_dropout"),
+}
+
+
+def test_an_adapter_that_is_refused(whence, place):
+    assert whence(*TRAIN).code == 0
+    shutil.copytree("sd", "other")
+    weights = load_file("other/unet/diffusion_pytorch_model.safetensors")
+    weights["conv_in.bias"] += 1
+    save_file(weights, "other/unet/diffusion_pytorch_model.safetensors", {"format": "pt"})
+    for name, (options, message) in NOT_TRAINED.items():
+        result = whence(*TRAIN, *options)
+        assert result.code == 1, name
+        assert message in result.err, name
+        assert "Traceback" not in result.err
+    alone = whence("train", "data", "--rank", 8, "--out", "runs/alone")
+    assert alone.code == 1
+    assert "no base to train it on. Give one: --base BASE" in alone.err
+
+
 def nan_latents() -> None:
     file = Path("sd/vae/diffusion_pytorch_model.safetensors")
     weights = load_file(file)
@@ -158,7 +213,7 @@ def test_pictures_of_another_size_name_the_way_out(whence, place):
 def test_the_python_of_the_docs_runs(place):
     text = (Path(__file__).parents[2] / "docs" / "text-to-image.md").read_text("utf-8")
     [code] = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-    for there, here in {'"BASE"': '"sd"', "lora.safetensors": "lora", '"DATA"': '"data"'}.items():
+    for there, here in {'"BASE"': '"sd"', "lora.safetensors": "lora", '"DATA"': '"data"', "1000": "4"}.items():
         assert there in code
         code = code.replace(there, here)
     names: dict[str, object] = {}

@@ -1,4 +1,4 @@
-"""Begin runs on a data set and kill each at its own point: python kill_training.py ROOT CONFIG.
+"""Begin runs on a data set and kill each at its own point: python kill_training.py ROOT CONFIG [BASE].
 
 Each run is a child of this process, forked after the slow imports, and ends by SIGKILL: after a step, just
 before or just after the K-th file is put in place, or just after the K-th file is removed.
@@ -52,13 +52,13 @@ def main() -> None:
 
     torch.set_num_threads(1)
     root, config = Path(sys.argv[1]), read_config(Path(sys.argv[2]))
-    data = read(root / "data")
+    data, base = read(root / "data"), Path(sys.argv[3]) if len(sys.argv) > 3 else None
     for kind, first, stride in (("step", 1, 2), ("before", 3, 5), ("after", 5, 5), ("removed", 1, 2)):
         for point in count(first, stride):
             path = root / f"{kind}-{point}"
             child = os.fork()
             if child == 0:
-                train(data, path, config, engine=Engine(report=arm(kind, point)))
+                train(data, path, config, base=base, engine=Engine(report=arm(kind, point)))
                 os._exit(0)
             status = os.waitpid(child, 0)[1]
             assert status in (0, signal.SIGKILL), status

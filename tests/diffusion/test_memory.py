@@ -10,6 +10,7 @@ from whence.diffusion.families.unet import complete_config
 from whence.diffusion.loop import Loop
 from whence.diffusion.memory import free_memory, require_memory
 from whence.diffusion.training import train, training_cost
+from whence.diffusion.training_request import NetworkRequest
 from whence.engine import Engine
 from whence.errors import ConfigError
 
@@ -73,8 +74,8 @@ def test_a_run_that_does_not_fit_is_refused_and_leaves_the_same_weights_where_it
 
 
 def test_the_first_losses_are_those_of_the_step(tmp_path):
-    config = complete_config(Config().updated("model", channels=(8,)), (3, 8, 8))
-    loop = Loop.start(images(8), np.ones(4), config, tmp_path)
+    request = NetworkRequest.of(images(8), Config().updated("model", channels=(8,)))
+    loop = Loop.start(request.stand_in(), np.ones(4), request.config.training, tmp_path, request.model())
     assert loop._first_losses(3).shape == (3,)
 
 

@@ -396,7 +396,7 @@ def test_a_folder_is_refused_with_the_way_out(name, unet, tmp_path):
 @pytest.mark.parametrize("name", ["UNet1DModel", "AutoencoderKL"])
 def test_the_folder_of_another_network_is_refused(name, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"_class_name": name}))
-    with pytest.raises(ArtefactError, match=rf"has no UNet2DModel; its config.json says '{name}'"):
+    with pytest.raises(ArtefactError, match=rf"has no .* or UNet2DModel; its config.json says '{name}'"):
         DiffusionModel.load(tmp_path)
 
 

@@ -109,6 +109,16 @@ def test_a_drawn_picture_is_the_pipelines_own(model, pipeline, guidance):
     assert queries.captions == ("a cat", "a dog")
 
 
+def test_an_encoding_that_is_kept_has_the_order_of_the_data(stable_diffusion, data, tmp_path):
+    turned = data.select([3, 0, 4, 2, 1])
+    encoders = Encoders.of(stable_diffusion)
+    kept, made = (encoders.encode(turned, folder) for folder in (tmp_path / "encoding", None))
+    assert kept.ids == made.ids == turned.ids
+    assert torch.equal(kept.values, made.values)
+    assert torch.equal(kept.conditions[TEXT][range(5)], made.conditions[TEXT][range(5)])
+    assert kept.fingerprint == made.fingerprint
+
+
 def test_each_distinct_caption_is_embedded_once(stable_diffusion, data):
     examples = Encoders.of(stable_diffusion).encode(data)
     condition = examples.conditions[TEXT]

@@ -11,9 +11,10 @@ from typing import Literal
 from whence import artefacts
 from whence.attribution.data_difference import describe_difference
 from whence.attribution.queries import read_queries
-from whence.attribution.weighted_checkpoint import WeightedCheckpoint, checkpoint_files, recorded_checkpoints
+from whence.attribution.weighted_checkpoint import WeightedCheckpoint, adapter_checkpoints, run_checkpoints
 from whence.config import Config, SamplerConfig, read_config
 from whence.data import Dataset
+from whence.diffusion.adapter_run import AdapterRun, is_adapter_run
 from whence.diffusion.adapters.adapter import Adapter
 from whence.diffusion.checkpoint import Checkpoint, LoadedCheckpoint
 from whence.diffusion.encoding import Encoders
@@ -30,28 +31,43 @@ class Target:
 
     Attributes:
         name: Its name in reports and messages.
-        runs: Models whose scores are averaged: diffusers folders, recorded runs, or one model in memory.
+        runs: Models whose scores are averaged: diffusers folders, recorded runs, runs of adapters with their bases, or
+            one model in memory.
         ensemble: The encoded ensemble whose members they are, if they are.
         adapters: Adapters on top of each of them.
         resolution: Height and width of the pictures of a model of latents; None for those of its configuration.
     """
 
     name: str
-    runs: tuple[Path | DiffusionModel, ...]
+    runs: tuple[Path | DiffusionModel | AdapterRun, ...]
     ensemble: Ensemble | None = None
     adapters: tuple[Adapter, ...] = ()
     resolution: int | None = None
 
     @classmethod
-    def open(cls, source: str | Path | DiffusionModel | Ensemble, adapters: Sequence[Adapter] = ()) -> Target:
+    def open(
+        cls,
+        source: str | Path | DiffusionModel | Ensemble,
+        adapters: Sequence[Adapter] = (),
+        base: str | Path | None = None,
+    ) -> Target:
         """Return the target for a path with adapters, a model or an ensemble.
 
+        `base` is where the base of a run of an adapter is, if it isn't where it was at its training.
+
         Raises:
-            ArtefactError: The path is no model.
-            ConfigError: There are adapters on an ensemble or on a model in memory.
+            ArtefactError: The path is no model, or the base is not there.
+            MismatchError: The base is another one than the adapter of a run was trained on.
+            ConfigError: There are adapters on an ensemble, on a run of an adapter or on a model in memory; or there is
+                a base, and no run of an adapter.
         """
         if adapters:
-            return _adapted(cls.open(source), adapters)
+            return _adapted(cls.open(source, base=base), adapters)
+        if not isinstance(source, DiffusionModel | Ensemble) and is_adapter_run(Path(source)):
+            run = AdapterRun.open(Path(source), None if base is None else Path(base))
+            return cls(run.folder.name, (run,), resolution=run.settings.resolution)
+        if base is not None:
+            raise ConfigError(f"There is a base, {base}, but {source} is no run of an adapter. Leave --base out.")
         if isinstance(source, DiffusionModel):
             return cls(type(source.network).__name__, (source,))
         if not isinstance(source, Ensemble):
@@ -77,9 +93,10 @@ class Target:
         sources: Sequence[str | Path | DiffusionModel | Ensemble],
         adapters: Sequence[Adapter] = (),
         resolution: int | None = None,
+        base: str | Path | None = None,
     ) -> Target:
         """Return the mean over several models, such as the same training from other seeds, with adapters on each."""
-        targets = [replace(cls.open(source, adapters), resolution=resolution) for source in sources]
+        targets = [cls.open(source, adapters, base)._sized(resolution) for source in sources]
         if len(targets) == 1:
             return targets[0]
         sizes = {tuple(target.model.size) for target in targets}
@@ -97,14 +114,17 @@ class Target:
     @cached_property
     def encoders(self) -> Encoders:
         """The codec and the text encoder, without a network."""
-        return Encoders.of(self.runs[0], self.adapters)
+        run = self.runs[0]
+        return run.encoders if isinstance(run, AdapterRun) else Encoders.of(run, self.adapters)
 
     @cached_property
     def model(self) -> DiffusionModel:
         """The first model, for what all models share: process and size."""
         return self._load(self.runs[0])
 
-    def _load(self, run: Path | DiffusionModel) -> DiffusionModel:
+    def _load(self, run: Path | DiffusionModel | AdapterRun) -> DiffusionModel:
+        if isinstance(run, AdapterRun):
+            return run.checkpoint().open()
         return run if isinstance(run, DiffusionModel) else DiffusionModel.load(run, self._shape, self.adapters)
 
     @cached_property
@@ -139,9 +159,9 @@ class Target:
         """
         if self.ensemble is not None:
             return self.ensemble.config.sampler
-        run = self.runs[0]
-        if isinstance(run, Path) and (run / "config.toml").is_file():
-            sampler = read_config(run / "config.toml").sampler
+        folder = _folder(self.runs[0])
+        if folder is not None and (folder / "config.toml").is_file():
+            sampler = read_config(folder / "config.toml").sampler
             if sampler != SamplerConfig():
                 return sampler
         steps = min(SamplerConfig().steps, self.model.process.timesteps)
@@ -154,7 +174,8 @@ class Target:
         if self.ensemble is not None:
             recorded = [(self.name, self.ensemble.data.fingerprint, self.ensemble)]
         else:
-            runs = [run for run in self.runs if isinstance(run, Path) and artefacts.kind_of(run) == "model"]
+            folders = [folder for run in self.runs if (folder := _folder(run)) is not None]
+            runs = [folder for folder in folders if artefacts.kind_of(folder) == "model"]
             recorded = [(run.name, artefacts.read_manifest(run, "model").inputs["data"], run) for run in runs]
         for name, known, source in recorded:
             if known != data.fingerprint and known != data.ungrouped.fingerprint:
@@ -178,20 +199,37 @@ class Target:
         for run in self.runs:
             if isinstance(run, DiffusionModel):
                 of_run = [WeightedCheckpoint(LoadedCheckpoint(run, parameters))]
+            elif isinstance(run, AdapterRun):
+                of_run = adapter_checkpoints(run, over, ids, parameters)
             elif over == "model" or artefacts.kind_of(run) != "model":
                 of_run = [WeightedCheckpoint(Checkpoint(run, None, parameters, self.adapters, self._shape))]
-            elif over == "checkpoints":
-                files = checkpoint_files(run)
-                of_run = [WeightedCheckpoint(Checkpoint(run, file, parameters), 1 / len(files)) for file in files]
             else:
-                of_run = recorded_checkpoints(run, ids, parameters)
+                of_run = run_checkpoints(run, over, ids, parameters)
             checkpoints += [replace(checkpoint, weight=checkpoint.weight / len(self.runs)) for checkpoint in of_run]
         return checkpoints
+
+    def _sized(self, resolution: int | None) -> Target:
+        """The same target for pictures of another height and width; None leaves it as it is."""
+        if resolution is None or resolution == self.resolution:
+            return self
+        if any(isinstance(run, AdapterRun) for run in self.runs):
+            raise ConfigError(
+                f"{self.name} was trained at the resolution {self.resolution or 'of its base'}; given {resolution}. "
+                "Leave --resolution out."
+            )
+        return replace(self, resolution=resolution)
+
+
+def _folder(run: Path | DiffusionModel | AdapterRun) -> Path | None:
+    """The directory of a run; None for a model in memory."""
+    if isinstance(run, AdapterRun):
+        return run.folder
+    return run if isinstance(run, Path) else None
 
 
 def _adapted(target: Target, adapters: Sequence[Adapter]) -> Target:
     """Return a target with adapters. By which base they were trained is not known, and its name says so."""
-    if target.ensemble is not None or isinstance(target.runs[0], DiffusionModel):
+    if target.ensemble is not None or not isinstance(target.runs[0], Path):
         raise ConfigError(
             "Adapters are put on a model in a folder; give one, or put them on your network: "
             "whence.diffusion.adapters.layers.attach."

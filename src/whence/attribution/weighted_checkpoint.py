@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from whence import artefacts
+from whence.diffusion.adapter_run import AdapterRun
 from whence.diffusion.checkpoint import Checkpoint, LoadedCheckpoint
 from whence.diffusion.draws import Draws
 from whence.diffusion.record import Record
@@ -41,6 +42,31 @@ def checkpoint_files(run: Path) -> list[Path]:
     if not files:
         raise ArtefactError(f"{run} kept no checkpoints. Train it with training.checkpoints above 0.")
     return files
+
+
+def run_checkpoints(run: Path, over: str, ids: Sequence[str], parameters: str | None) -> list[WeightedCheckpoint]:
+    """Return the checkpoints of a run: all of them with the same weight, or `recorded_checkpoints` over the record."""
+    if over == "record":
+        return recorded_checkpoints(run, ids, parameters)
+    files = checkpoint_files(run)
+    return [WeightedCheckpoint(Checkpoint(run, file, parameters), 1 / len(files)) for file in files]
+
+
+def adapter_checkpoints(
+    run: AdapterRun, over: str, ids: Sequence[str], parameters: str | None
+) -> list[WeightedCheckpoint]:
+    """Return the final model of a run of an adapter, or its checkpoints; all are on the base.
+
+    The conditions of recorded draws are those that training gave, with the captions that it dropped.
+    """
+    if over == "model":
+        return [WeightedCheckpoint(run.checkpoint(parameters=parameters))]
+    captions, on_base = run.captions(), []
+    for own in run_checkpoints(run.folder, over, ids, parameters):
+        assert isinstance(own.checkpoint, Checkpoint)
+        source = own.source and replace(own.source, captions=captions)
+        on_base.append(replace(own, checkpoint=run.checkpoint(own.checkpoint.weights, parameters), source=source))
+    return on_base
 
 
 def recorded_checkpoints(run: Path, ids: Sequence[str], parameters: str | None) -> list[WeightedCheckpoint]:

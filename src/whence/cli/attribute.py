@@ -96,6 +96,10 @@ PARAMETERS = Annotated[
         help="Layers to differentiate, by a regular expression in their names, like 'attn2'; default adapters or all."
     ),
 ]
+BASE = Annotated[
+    Path | None,
+    typer.Option(help="Where the base of a run of an adapter is now; default where it was when the run was trained."),
+]
 HALF = Annotated[bool, typer.Option("--half", help="Keep features in half precision; they can't be extended.")]
 BFLOAT16 = Annotated[bool, typer.Option("--bfloat16", help="Run the network in bfloat16, which pays on GPUs.")]
 
@@ -125,6 +129,7 @@ def attribute(
     negative_prompt: NEGATIVE_PROMPT = None,
     guidance: GUIDANCE = None,
     adapter: ADAPTER = None,
+    base: BASE = None,
     parameters: PARAMETERS = None,
     workers: WORKERS = None,
     plan: PLAN = False,
@@ -145,7 +150,7 @@ def attribute(
     config = _config(draws, damping, width, seed, half, bfloat16)
     size: dict[str, Any] = {"resolution": resolution, "grey": grey}
     images = load_data(data, out, split=split, unit_column=unit_column, **size)
-    target = Target.mean([model, *(also or [])], [Adapter.parse(text) for text in adapter or ()], resolution)
+    target = Target.mean([model, *(also or [])], [Adapter.parse(text) for text in adapter or ()], resolution, base)
     target.require_data(images)
     texts = Prompts.read(prompts, prompt or (), negative_prompt, guidance)
     show_notes(target.encoders.encode(images, out / "encoding").notes, of="the training images")

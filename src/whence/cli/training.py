@@ -11,7 +11,7 @@ import typer
 import whence
 from whence.cli.data import load_data
 from whence.cli.options import CONFIG, DATA, GREY, PLAN, RESOLUTION, SEED, SPLIT, STEPS, UNIT_COLUMN, WORKERS
-from whence.cli.show import say, show_cost, show_work
+from whence.cli.show import say, show_cost, show_notes, show_work
 
 if TYPE_CHECKING:
     from whence.ensemble.codebook_design import CodebookDesign
@@ -28,11 +28,33 @@ TOO_FEW_WORDS = """No codebook of this table has enough words to name one of so 
 need fewer words; weights nearer to half of the members (a weaker guarantee) give more."""
 
 
+BASE = Annotated[
+    Path | None,
+    typer.Option(help="Folder of a text-to-image model, on which a LoRA adapter is trained; it is not changed."),
+]
+RANK = Annotated[int | None, typer.Option(min=1, help="Rank of the adapter; default 16.")]
+ALPHA = Annotated[float | None, typer.Option(help="Alpha of the adapter; default its rank.")]
+TARGET = Annotated[
+    str | None,
+    typer.Option(help="Layers that the adapter changes, by a regular expression in their names; default attention."),
+]
+CAPTION_DROPOUT = Annotated[
+    float | None, typer.Option(help="Probability that an adapter sees an image with the empty caption; default 0.")
+]
+
+
 def train(
     data: DATA,
-    out: Annotated[Path, typer.Option(help="The run directory. It is also an ordinary diffusers folder.")],
+    out: Annotated[
+        Path, typer.Option(help="The run directory; without --base it is also an ordinary diffusers folder.")
+    ],
     steps: STEPS = None,
     seed: SEED = None,
+    base: BASE = None,
+    rank: RANK = None,
+    alpha: ALPHA = None,
+    target: TARGET = None,
+    caption_dropout: CAPTION_DROPOUT = None,
     split: SPLIT = None,
     unit_column: UNIT_COLUMN = None,
     resolution: RESOLUTION = None,
@@ -40,23 +62,30 @@ def train(
     config: CONFIG = None,
     plan: PLAN = False,
 ) -> None:
-    """Train one diffusion model, recorded step by step.
+    """Train one diffusion model, or with --base a LoRA adapter, recorded step by step.
 
     If it is interrupted, the same command continues and ends with the same weights to the last bit.
-    `DDPMPipeline.from_pretrained(OUT)` opens the result.
+    `DDPMPipeline.from_pretrained(OUT)` opens the result; an adapter is put on its base by `load_lora_weights(OUT)`.
 
     Example: `whence train digits --steps 1000 --out runs/single`
     """
     from whence.diffusion.training import training_cost
 
     settings = whence.read_config(config).updated("training", steps=steps, seed=seed)
+    adapter = {"rank": rank, "alpha": alpha, "target": target, "caption_dropout": caption_dropout}
+    if base is not None or any(value is not None for value in adapter.values()):
+        settings = settings.updated("adapter", **adapter, resolution=resolution)
     images = load_data(data, out, split=split, unit_column=unit_column, resolution=resolution, grey=grey)
     if plan:
-        return show_cost(training_cost(images, settings), out)
+        return show_cost(training_cost(images, settings, base=base), out)
     with show_work("training") as engine:
-        whence.train(images, out, settings, engine=engine)
+        manifest = whence.train(images, out, settings, base=base, engine=engine)
+    show_notes(manifest.facts.get("notes", ()), of="the training images")
     say(f"{out} is trained: {settings.training.steps:,} steps on {len(images):,} images.")
-    say(f'Open it with  diffusers.DDPMPipeline.from_pretrained("{out}")')
+    if base is None:
+        return say(f'Open it with  diffusers.DDPMPipeline.from_pretrained("{out}")')
+    say(f"It has {manifest.facts['parameters']:,} weights of an adapter on {base}.")
+    say(f'Open it with  diffusers.StableDiffusionPipeline.from_pretrained("{base}").load_lora_weights("{out}")')
 
 
 def train_ensemble(

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from torch import Tensor
 
 from whence import artefacts
 from whence.diffusion.adapters.adapter import Adapter
 from whence.diffusion.model import DiffusionModel
-from whence.errors import ConfigError
+from whence.errors import ArtefactError, ConfigError, join_names
 
 
 @dataclass(frozen=True)
@@ -18,7 +21,8 @@ class Checkpoint:
 
     Attributes:
         folder: The diffusers folder.
-        weights: A safetensors file with tensors ``weights/NAME``; None for the folder's own weights.
+        weights: A safetensors file with tensors ``weights/NAME``, of the adapters alone where there are any; None for
+            the weights of folder and adapters.
         parameters: A regular expression that the names of layers must contain; None for all.
         adapters: Adapters on top of the folder's weights.
         shape: Shape of an example; None for that in the network's configuration.
@@ -48,8 +52,20 @@ class Checkpoint:
             state = {
                 name.removeprefix("weights/"): value for name, value in tensors.items() if name.startswith("weights/")
             }
-            model.network.load_state_dict(state)
+            if self.adapters:
+                _require_trained(model, state, self.weights)
+            model.network.load_state_dict(state, strict=not self.adapters)
         return model
+
+
+def _require_trained(model: DiffusionModel, state: Mapping[str, Tensor], file: Path) -> None:
+    """Check that a file has all weights of the adapters, and no others."""
+    trained = {name for name, p in model.network.named_parameters() if p.requires_grad}
+    if state.keys() != trained:
+        raise ArtefactError(
+            f"{file} is not of the adapters on this model: {join_names(sorted(trained ^ state.keys()))} are in one "
+            "alone. Give the checkpoints of the run that has the adapter."
+        )
 
 
 @dataclass(frozen=True)

@@ -157,3 +157,8 @@ class Batches:
 def flips(seed: int, ids: Sequence[str], visits: np.ndarray) -> np.ndarray:
     """Whether each (example, visit) is seen flipped left to right, bool [n], probability 1/2."""
     return bits(keys("flip", seed, ids), visits, 1)[:, 0] >= np.uint64(1 << 31)
+
+
+def caption_drops(seed: int, ids: Sequence[str], visits: np.ndarray, probability: float) -> np.ndarray:
+    """Whether each (example, visit) is seen with the empty caption, bool [n]."""
+    return bits(keys("caption", seed, ids), visits, 1)[:, 0] < np.uint64(probability * 2.0**32)

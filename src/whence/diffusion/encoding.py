@@ -54,7 +54,9 @@ class Encoders:
         return self.draws_pixels and self.text is None
 
     def encode(self, data: Dataset, folder: Path | None = None) -> Examples:
-        """Return images with their captions as the network gets them; pixels without text stay as they are.
+        """Return images with their captions as the network gets them, in the order of the data.
+
+        Pixels without text stay as they are.
 
         Args:
             data: The images. Those without a caption get the empty one.
@@ -76,7 +78,7 @@ class Encoders:
             self._encode(data).write(part / "examples")
 
         artefacts.ensure(folder, KIND, inputs=inputs, made={"latents": "mean"}, build=build)
-        return replace(Examples.read(folder / "examples"), notes=self._notes(data))
+        return replace(Examples.read(folder / "examples").ordered(data.ids), notes=self._notes(data))
 
     def _encode(self, data: Dataset) -> Examples:
         values = artefacts.to_tensor(data.pixels)

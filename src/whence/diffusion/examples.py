@@ -149,6 +149,18 @@ class Examples:
         """Return the examples in the order of their ids, on which batches depend."""
         return self._select(sorted(range(len(self)), key=self.ids.__getitem__))
 
+    def ordered(self, ids: Sequence[str]) -> Examples:
+        """Return the examples of these ids, in their order.
+
+        Example:
+            >>> Examples(("a", "b"), torch.tensor([[[[0]]], [[[255]]]], dtype=torch.uint8)).ordered(["b", "a"]).ids
+            ('b', 'a')
+        """
+        if tuple(ids) == self.ids:
+            return self
+        rows = {name: n for n, name in enumerate(self.ids)}
+        return self._select([rows[name] for name in ids])
+
     def _select(self, rows: Sequence[int]) -> Examples:
         at = slice(rows.start, rows.stop) if isinstance(rows, range) else torch.tensor(rows)
         index = torch.tensor(rows)

@@ -1,18 +1,17 @@
 """The steps of a training run, and the saves from which a killed run goes on to the same weights.
 
 Batches, draws, flips and dropout are pure functions of the seed and the step. So the weights after the next step are a
-function of the weights, the optimiser's moments and the step. A save holds nothing else.
+function of the weights, the optimiser's moments and the step. A save holds nothing else. The weights are those that
+require a gradient: all of a network, or those of its adapter alone.
 """
 
 from __future__ import annotations
 
-import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,11 +19,12 @@ from diffusers.training_utils import EMAModel
 from torch import Tensor
 
 from whence import artefacts
-from whence.config import Config, TrainingConfig
-from whence.data import Dataset
+from whence.config import TrainingConfig
+from whence.diffusion.caption_dropout import CaptionDropout
 from whence.diffusion.checks import require_finite
-from whence.diffusion.denoiser import NO_CONDITIONS, on_device
+from whence.diffusion.denoiser import on_device
 from whence.diffusion.draws import Batches, Draws, flips
+from whence.diffusion.examples import Examples
 from whence.diffusion.memory import require_memory
 from whence.diffusion.model import DiffusionModel
 from whence.diffusion.record import Recorder
@@ -58,16 +58,17 @@ def checkpoint_steps(config: TrainingConfig) -> list[int]:
 class Loop:
     """A training run in progress."""
 
-    data: Dataset
+    examples: Examples
     weights: Tensor
     config: TrainingConfig
     folder: Path
     model: DiffusionModel
+    parameters: Mapping[str, torch.nn.Parameter]
     optimiser: torch.optim.AdamW
     ema: EMAModel
     step: int
     recorder: Recorder
-    conditions: Mapping[str, Tensor]
+    captions: CaptionDropout | None = None
 
     @cached_property
     def dropout(self) -> bool:
@@ -75,10 +76,15 @@ class Loop:
         layers = self.model.network.modules()
         return any(layer.p > 0 for layer in layers if isinstance(layer, torch.nn.Dropout))
 
+    @property
+    def size(self) -> int:
+        """Number of weights that are trained."""
+        return sum(p.numel() for p in self.parameters.values())
+
     @cached_property
     def batches(self) -> Batches:
         """Which examples each step sees."""
-        return Batches(self.data.ids, self.config.batch, self.config.seed)
+        return Batches(self.examples.ids, self.config.batch, self.config.seed)
 
     @cached_property
     def draws(self) -> Draws:
@@ -89,29 +95,28 @@ class Loop:
     @classmethod
     def start(
         cls,
-        data: Dataset,
-        weights: np.ndarray,
-        config: Config,
+        examples: Examples,
+        weights: Sequence[float] | np.ndarray,
+        config: TrainingConfig,
         folder: Path,
-        start: DiffusionModel | None = None,
-        conditions: Mapping[str, Tensor] = NO_CONDITIONS,
+        model: DiffusionModel,
+        captions: CaptionDropout | None = None,
         engine: Engine = DEFAULT,
     ) -> Loop:
-        """A new run, from new weights or those of another model, or the interrupted one whose save is in `folder`."""
-        training = config.training
-        model = copy.deepcopy(start) if start else DiffusionModel.new(config.model, data.size, training.seed)
-        model.network.to(engine.device).float().train().requires_grad_(True)
-        parameters = list(model.network.parameters())
-        optimiser = torch.optim.AdamW(parameters, betas=training.betas, weight_decay=training.weight_decay, fused=True)
-        ema = EMAModel(parameters, decay=training.ema, foreach=True)
-        w = torch.from_numpy(weights).float().to(engine.device)
-        loop = cls(data, w, training, folder, model, optimiser, ema, 0, Recorder(folder), conditions)
+        """A new run from a model, which it changes, or the interrupted one whose save is in `folder`."""
+        model.network.to(engine.device).float().train()
+        parameters = {name: p for name, p in model.network.named_parameters() if p.requires_grad}
+        trained = list(parameters.values())
+        optimiser = torch.optim.AdamW(trained, betas=config.betas, weight_decay=config.weight_decay, fused=True)
+        ema = EMAModel(trained, decay=config.ema, foreach=True)
+        w, recorder = torch.tensor(weights).float().to(engine.device), Recorder(folder)
+        loop = cls(examples, w, config, folder, model, parameters, optimiser, ema, 0, recorder, captions)
         loop._restore()
         return loop
 
     def require_memory(self) -> None:
         """Check that a step fits into memory; a `ConfigError` names the batch that fits."""
-        later = 2 * sum(p.numel() * p.element_size() for p in self.model.network.parameters())
+        later = 2 * sum(p.numel() * p.element_size() for p in self.parameters.values())
         require_memory(self._first_losses, self.config.batch, later, self.model.device)
         self.optimiser.zero_grad()
 
@@ -127,22 +132,23 @@ class Loop:
                 self._save()
             engine.report(self.step, self.config.steps)
 
-    def finish(self) -> dict[str, Any]:
-        """Write the diffusers folder; returns what the manifest should state."""
-        self.ema.copy_to(self.model.network.parameters())
+    def averaged(self) -> DiffusionModel:
+        """The model with the averaged weights, on the CPU and in eval mode; the run ends with it."""
+        self.ema.copy_to(self.parameters.values())
         self.model.network.eval().cpu()
-        self.model.save(self.folder)
-        return {"parameters": sum(p.numel() for p in self.model.network.parameters())}
+        return self.model
 
     def one_step(self) -> None:
         """One optimiser step; a `NotFiniteError` if the loss is NaN or infinite."""
         rows, visits = self.batches(self.step)
-        ids = [self.data.ids[row] for row in rows]
-        x = self.model.codec.encode(torch.from_numpy(self.data.pixels[rows]))
+        ids = [self.examples.ids[row] for row in rows]
+        x, conditions, dropped = self.examples.x(rows), self.examples.conditions_of(rows), None
         flipped = flips(self.config.seed, ids, visits) if self.config.flip else np.zeros(len(ids), bool)
         x[flipped] = x[flipped].flip(-1)
+        if self.captions is not None:
+            dropped = self.captions.drops(ids, visits)
+            conditions = self.captions.apply(conditions, dropped)
         t, noise = self.draws(ids, visits, x.shape[1:])
-        conditions = {name: tensor[torch.from_numpy(rows)] for name, tensor in self.conditions.items()}
         losses = self._losses(x, t, noise, ids, conditions)
         loss = (self.weights[torch.from_numpy(rows)] * losses).sum() / len(rows)
         self.optimiser.zero_grad()
@@ -152,18 +158,16 @@ class Loop:
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         self.optimiser.step()
-        self.ema.step(self.model.network.parameters())
-        self.recorder.add(rows, visits, t, flipped, losses.detach().cpu(), rate)
+        self.ema.step(self.parameters.values())
+        self.recorder.add(rows, visits, t, flipped, losses.detach().cpu(), rate, dropped)
         self.step += 1
 
     def _first_losses(self, count: int) -> Tensor:
         """Losses of the first examples of the next step, [count]."""
         rows, visits = (values[:count] for values in self.batches(self.step))
-        ids = [self.data.ids[row] for row in rows]
-        x = self.model.codec.encode(torch.from_numpy(self.data.pixels[rows]))
+        ids, x = [self.examples.ids[row] for row in rows], self.examples.x(rows)
         t, noise = self.draws(ids, visits, x.shape[1:])
-        conditions = {name: tensor[torch.from_numpy(rows)] for name, tensor in self.conditions.items()}
-        return self._losses(x, t, noise, ids, conditions)
+        return self._losses(x, t, noise, ids, self.examples.conditions_of(rows))
 
     def _losses(self, x: Tensor, t: Tensor, noise: Tensor, ids: list[str], conditions: Mapping[str, Tensor]) -> Tensor:
         """Losses of the step's batch, [B]; dropout, if the network has any, is a function of seed and step."""
@@ -181,10 +185,11 @@ class Loop:
 
     def _clip(self, ids: list[str]) -> None:
         """Clip the gradient, which must be finite."""
-        parameters = dict(self.model.network.named_parameters())
-        norm = torch.nn.utils.clip_grad_norm_(parameters.values(), self.config.clip_norm)
+        norm = torch.nn.utils.clip_grad_norm_(self.parameters.values(), self.config.clip_norm)
         if not torch.isfinite(norm):
-            bad = [name for name, p in parameters.items() if p.grad is not None and not torch.isfinite(p.grad).all()]
+            bad = [
+                name for name, p in self.parameters.items() if p.grad is not None and not torch.isfinite(p.grad).all()
+            ]
             raise NotFiniteError(
                 f"The gradient of {bad[0] if bad else 'all weights together'} is not finite in training step "
                 f"{self.step} ({len(ids)} examples from {ids[0]} on). A lower training.learning_rate usually helps."
@@ -192,9 +197,8 @@ class Loop:
 
     def _tensors(self) -> dict[str, Tensor]:
         """Every tensor of the state, by its name in the save; valid once the optimiser has its moments."""
-        parameters = dict(self.model.network.named_parameters())
-        tensors = {f"weights/{name}": parameter.data for name, parameter in parameters.items()}
-        for (name, parameter), shadow in zip(parameters.items(), self.ema.shadow_params, strict=True):
+        tensors = {f"weights/{name}": parameter.data for name, parameter in self.parameters.items()}
+        for (name, parameter), shadow in zip(self.parameters.items(), self.ema.shadow_params, strict=True):
             tensors[f"ema/{name}"] = shadow
             for moment in ("exp_avg", "exp_avg_sq"):
                 tensors[f"{moment}/{name}"] = self.optimiser.state[parameter][moment]
@@ -212,7 +216,7 @@ class Loop:
             return
         self.step, saved = state
         self.recorder.first = self.step
-        for parameter in self.model.network.parameters():
+        for parameter in self.parameters.values():
             self.optimiser.state[parameter] = {
                 "step": torch.tensor(float(self.step), device=parameter.device),
                 "exp_avg": torch.zeros_like(parameter),
@@ -223,7 +227,7 @@ class Loop:
         self.ema.optimization_step = self.step
 
     def _checkpoint(self) -> None:
-        tensors = {f"weights/{name}": p.data for name, p in self.model.network.named_parameters()}
+        tensors = {f"weights/{name}": p.data for name, p in self.parameters.items()}
         rate = torch.tensor(learning_rate(self.config, self.step - 1), dtype=torch.float64)
         file = self.folder / "checkpoints" / f"{self.step:08d}.safetensors"
         artefacts.write_tensors(file, tensors | {"step": torch.tensor(self.step), "learning_rate": rate})

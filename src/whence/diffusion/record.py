@@ -1,7 +1,8 @@
 """The record of a training run: what every step saw, in one file of ``record/`` for the steps between two saves.
 
 It holds rows (into ``examples.parquet``), visit counts, timesteps, flips and losses, each [steps, B], and the learning
-rates [steps]. The noise is not stored: it is `Draws` of (seed, id, visit).
+rates [steps]; with caption dropout also which captions were dropped. The noise is not stored: it is `Draws` of (seed,
+id, visit).
 """
 
 from __future__ import annotations
@@ -31,7 +32,14 @@ class Recorder:
     steps: list[dict[str, Tensor]] = field(default_factory=list)
 
     def add(
-        self, rows: np.ndarray, visits: np.ndarray, timesteps: Tensor, flipped: np.ndarray, losses: Tensor, rate: float
+        self,
+        rows: np.ndarray,
+        visits: np.ndarray,
+        timesteps: Tensor,
+        flipped: np.ndarray,
+        losses: Tensor,
+        rate: float,
+        dropped: np.ndarray | None = None,
     ) -> None:
         """Note one step: its batch ([B] each) and learning rate."""
         step = {
@@ -42,6 +50,8 @@ class Recorder:
             "losses": losses.float(),
             "learning_rate": torch.tensor(rate, dtype=torch.float64),
         }
+        if dropped is not None:
+            step["dropped"] = torch.from_numpy(dropped)
         self.steps.append(step)
 
     def write(self, step: int) -> None:
@@ -98,7 +108,7 @@ class Record:
         return self.training.steps
 
     def __getitem__(self, name: str) -> Tensor:
-        """One column: rows, visits, timesteps, flipped, losses ([steps, B]) or learning_rate ([steps])."""
+        """One column: rows, visits, timesteps, flipped, dropped, losses ([steps, B]) or learning_rate ([steps])."""
         return self._steps[name]
 
     def batch(self, step: int) -> list[str]:

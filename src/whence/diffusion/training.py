@@ -1,4 +1,4 @@
-"""Training one diffusion model: recorded, resumable to the last bit, with per-example weights; and its cost."""
+"""Training one diffusion model or adapter: recorded, resumable to the last bit, with weights of examples; its cost."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
-import torch
 from torch import Tensor
 
 from whence import artefacts
@@ -18,15 +16,13 @@ from whence.artefacts import Manifest
 from whence.config import Config
 from whence.cost import Cost, counted, median_seconds, peak_memory
 from whence.data import Dataset
-from whence.diffusion.checks import require_size
 from whence.diffusion.denoiser import NO_CONDITIONS
-from whence.diffusion.families.family import family_of_network
-from whence.diffusion.families.unet import complete_config, complete_training
 from whence.diffusion.loop import Loop
 from whence.diffusion.memory import LARGE
-from whence.diffusion.model import DiffusionModel, fingerprint
+from whence.diffusion.model import DiffusionModel
+from whence.diffusion.training_request import AdapterRequest, NetworkRequest, TrainingRequest
 from whence.engine import DEFAULT, Engine, one_thread
-from whence.errors import DataError
+from whence.errors import ConfigError, DataError
 
 
 def train(
@@ -37,23 +33,29 @@ def train(
     weights: Mapping[str, float] | None = None,
     start: DiffusionModel | None = None,
     conditions: Mapping[str, Tensor] = NO_CONDITIONS,
+    base: str | Path | None = None,
     engine: Engine = DEFAULT,
     patience: float = 0.0,
 ) -> Manifest:
-    """Train one model and record the run; an interrupted run goes on, and a finished run is left as it is.
+    """Train one model or adapter and record the run; an interrupted run goes on, and a finished run is left as it is.
 
     A step minimises  Σ_n w_n ℓ_n / B  over its batch of B examples (never divided by Σ w), so that "without unit u" can
     mean the same run with weight 0. The directory is a diffusers folder with the averaged weights, plus ``record/``
     (what every step saw), ``checkpoints/`` (raw weights), ``examples.parquet`` and ``config.toml``.
 
+    With a `base` only a LoRA adapter is trained, on latents and captions, by the settings `config.adapter`. The
+    directory then has ``pytorch_lora_weights.safetensors`` in place of a model, and ``encoding/``. Nothing of the base
+    is copied: the manifest has its fingerprints, and the path as it is given here.
+
     Args:
         data: The training examples.
         path: The run directory.
-        config: Settings of model and training.
+        config: Settings of model, training and adapter.
         weights: Weight w_n in the loss by example id; 1 where absent.
         start: A model from whose weights training goes on as a new run, with moments of zero. It is not changed, and
             `config.model` does not matter. Default: new weights.
         conditions: Further arguments of the network of `start` by name, with one row for each training example.
+        base: The folder of the text-to-image model that an adapter is trained on; it is not changed.
         engine: Where work runs. Its report is called with (steps done, steps in all).
         patience: Seconds to wait for another writer of the same directory.
 
@@ -62,74 +64,84 @@ def train(
 
     Raises:
         MismatchError, LockedError: The directory holds another run, or another process is writing it.
-        ConfigError: A step does not fit into memory; the message names the batch that fits.
-        DataError: Weights, pictures or conditions don't fit the data or `start`, or a weight is not finite.
-        ModelError, NotFiniteError: No family is known for the network of `start`; the loss is not finite.
+        ConfigError: A step does not fit into memory; the message names the batch that fits. Settings don't fit `base`.
+        DataError: Weights, pictures or conditions don't fit the data or the model, or a weight is not finite.
+        ModelError, NotFiniteError: No family is known for the network; the loss is not finite.
+        ArtefactError: The base is missing or damaged.
     """
-    path, config, w = Path(path), _settings(Config.of(config), data, start), _weights(data, weights or {})
-    _require_rows(data, conditions, start)
+    path, by_id = Path(path), _weights(data, weights or {})
+    request = request_of(data, Config.of(config), start=start, conditions=conditions, base=base)
     inputs = {"data": data.fingerprint, "weights": artefacts.digest(dict(weights)) if weights else None}
-    made = {"model": config.model.record(), "training": config.training.record()}
-    if conditions:
-        inputs["conditions"] = artefacts.digest(artefacts.tensor_digests(conditions))
-    if start is not None:
-        inputs["start"] = fingerprint(start)
-        made["model"] = start.process.record()
+    inputs, made, training = inputs | request.inputs, request.made, request.config.training
     manifest = artefacts.existing(path, "model", inputs=inputs, made=made)
     if manifest is not None:
-        engine.report(config.training.steps, config.training.steps)
+        engine.report(training.steps, training.steps)
         return manifest
-    _require_memory(data, config, start, conditions, engine)
+    _require_memory(request, engine)
     facts: dict[str, Any] = {"examples": len(data), "device": str(engine.device), "data": data.digests}
+    facts |= request.facts(path)
     with artefacts.create(path, "model", inputs=inputs, made=made, facts=facts, patience=patience) as folder:
-        artefacts.write_table(folder / "examples.parquet", {"id": list(data.ids), "weight": w})
-        artefacts.write_bytes(folder / "config.toml", config.to_toml().encode())
-        with one_thread():
-            loop = Loop.start(data, w, config, folder, start, conditions, engine)
-            loop.run(engine)
-            facts |= loop.finish()
+        facts |= _run(request, by_id, folder, engine)
     return artefacts.read_manifest(path, "model")
 
 
-def _settings(config: Config, data: Dataset, start: DiffusionModel | None) -> Config:
-    """The settings with nothing left open that matters."""
-    if start is None:
-        return complete_config(config, data.size)
-    family_of_network(start.network, "trained further")
-    require_size(start, torch.from_numpy(data.pixels[:1]), "training images")
-    return config.model_copy(update={"training": complete_training(config.training, data.size)})
+def _run(request: TrainingRequest, weights: Mapping[str, float], folder: Path, engine: Engine) -> dict[str, Any]:
+    """Train in the folder of a run from where it is; returns facts for its manifest."""
+    examples, config = request.examples(folder), request.config
+    w = [weights.get(name, 1.0) for name in examples.ids]
+    artefacts.write_table(folder / "examples.parquet", {"id": list(examples.ids), "weight": w})
+    artefacts.write_bytes(folder / "config.toml", config.to_toml().encode())
+    captions = request.captions()  # before the network, so that the text encoder is not in memory with it
+    with one_thread():
+        loop = Loop.start(examples, w, config.training, folder, request.model(), captions, engine)
+        loop.run(engine)
+        request.save(loop.averaged(), folder)
+    return {"parameters": loop.size, **({"notes": list(examples.notes)} if examples.notes else {})}
 
 
-def _require_rows(data: Dataset, conditions: Mapping[str, Tensor], start: DiffusionModel | None) -> None:
-    if conditions and start is None:
-        raise DataError(f"New networks take no conditions; {', '.join(conditions)} need a network of yours as `start`.")
-    for name, tensor in conditions.items():
-        if len(tensor) != len(data):
-            raise DataError(f"There are {len(data)} training examples, but {len(tensor)} rows of {name!r}.")
+def request_of(
+    data: Dataset,
+    config: Config | None = None,
+    *,
+    start: DiffusionModel | None = None,
+    conditions: Mapping[str, Tensor] = NO_CONDITIONS,
+    base: str | Path | None = None,
+) -> TrainingRequest:
+    """Return the request of a training, checked; `train` describes the arguments and the errors."""
+    config = config or Config()
+    if base is None:
+        return NetworkRequest.of(data, config, start, conditions)
+    if start is not None or conditions:
+        raise ConfigError("An adapter is trained on a base in a folder; leave out `start` and `conditions`.")
+    return AdapterRequest.of(data, config, Path(base))
 
 
-def _weights(data: Dataset, weights: Mapping[str, float]) -> np.ndarray:
-    """w_n of every example, float64 [N]."""
-    w = np.ones(len(data))
+def _weights(data: Dataset, weights: Mapping[str, float]) -> dict[str, float]:
+    """w_n of the examples that have one, by id."""
+    by_id = {}
     for name, value in weights.items():
         if not math.isfinite(value):
             raise DataError(f"The weight of training example {name!r} is {value}; it must be a finite number.")
-        w[data.index_of(name)] = value
-    return w
+        by_id[data.ids[data.index_of(name)]] = float(value)
+    return by_id
 
 
-def training_cost(data: Dataset, config: Config, *, members: int = 1, engine: Engine = DEFAULT) -> Cost:
+def training_cost(
+    data: Dataset, config: Config, *, members: int = 1, base: Path | None = None, engine: Engine = DEFAULT
+) -> Cost:
     """Cost of training some models: time by a few steps of one in this process, memory and disk by counting."""
-    workers, config = engine.processes(members), complete_config(config, data.size)
-    step, model = time_step(data, config)
-    weights = weight_bytes(model)
-    record = config.training.steps * config.training.batch * 17
-    kept = members * (weights * (1 + min(config.training.checkpoints, config.training.steps)) + record)
+    workers, request = engine.processes(members), request_of(data, config, base=base)
+    step, loop = _time_step(request)
+    weights, examples, training = 4 * loop.size, loop.examples, request.config.training
+    record = training.steps * training.batch * 17
+    kept = members * (weights * (1 + min(training.checkpoints, training.steps)) + record)
+    each = sum(condition[[0]].numel() for condition in examples.conditions.values())
+    encoded = 4 * (examples.values.numel() + len(set(data.captions)) * each)
     return Cost(
-        seconds=-(-members // workers) * config.training.steps * step,
+        seconds=-(-members // workers) * training.steps * step,
         memory=peak_memory() * workers,
-        disk=kept + workers * 4 * weights + data.pixels.nbytes,
-        work=f"{members} x {config.training.steps:,} steps of {step * 1000:.0f} ms, {weights // 4:,} parameters each, "
+        disk=kept + workers * 4 * weights + (data.pixels.nbytes if base is None else encoded),
+        work=f"{members} x {training.steps:,} steps of {step * 1000:.0f} ms, {weights // 4:,} parameters each, "
         f"in {counted(workers)}",
     )
 
@@ -141,31 +153,29 @@ def time_step(
     conditions: Mapping[str, Tensor] = NO_CONDITIONS,
 ) -> tuple[float, DiffusionModel]:
     """Median time in seconds of a few training steps, with one thread, and the model that took them."""
-    settings = complete_config(config, data.size) if start is None else config
-    with _first_loop(data, settings, start, conditions) as loop:
-        return median_seconds(loop.one_step, 5), loop.model
+    seconds, loop = _time_step(NetworkRequest.of(data, config, start, conditions))
+    return seconds, loop.model
 
 
-def _require_memory(
-    data: Dataset, config: Config, start: DiffusionModel | None, conditions: Mapping[str, Tensor], engine: Engine
-) -> None:
+def _time_step(request: TrainingRequest) -> tuple[float, Loop]:
+    with _first_loop(request) as loop:
+        return median_seconds(loop.one_step, 5), loop
+
+
+def _require_memory(request: TrainingRequest, engine: Engine) -> None:
     """Check that a step fits into memory, where its batch is large."""
-    if config.training.batch * data.pixels[0].size >= LARGE:
-        with _first_loop(data, config, start, conditions, engine) as loop:
+    if request.config.training.batch * request.data.pixels[0].size >= LARGE:
+        with _first_loop(request, engine) as loop:
             loop.require_memory()
 
 
 @contextmanager
-def _first_loop(
-    data: Dataset,
-    config: Config,
-    start: DiffusionModel | None,
-    conditions: Mapping[str, Tensor],
-    engine: Engine = DEFAULT,
-) -> Iterator[Loop]:
+def _first_loop(request: TrainingRequest, engine: Engine = DEFAULT) -> Iterator[Loop]:
     """Yield a training run before its first step, whose files are not kept."""
+    examples, training = request.stand_in(), request.config.training
     with TemporaryDirectory() as scratch, one_thread():
-        yield Loop.start(data, np.ones(len(data)), config, Path(scratch), start, conditions, engine)
+        captions = request.captions()
+        yield Loop.start(examples, [1.0] * len(examples), training, Path(scratch), request.model(), captions, engine)
 
 
 def weight_bytes(model: DiffusionModel) -> int:

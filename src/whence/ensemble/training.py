@@ -18,7 +18,7 @@ from whence.diffusion.training import train
 from whence.engine import DEFAULT, Engine, Task
 from whence.ensemble.codebook import Codebook
 from whence.ensemble.model import Ensemble, damaged_members, member_name, member_path
-from whence.errors import ArtefactError
+from whence.errors import ArtefactError, ConfigError
 from whence.seeds import derived_seed
 
 #: Seconds to wait for a worker of an interrupted run, which ends when it notices that its main process is gone.
@@ -49,6 +49,8 @@ def train_ensemble(
         LockedError: Another process is writing the directory.
     """
     path, config = Path(path), complete_config(Config.of(config), data.size)
+    if config.adapter is not None:
+        raise ConfigError("Members are whole networks today; take [adapter] out of the settings.")
     codebook = make_codebook(data, members, codebook_seed, weight)
     inputs = {"data": data.fingerprint}
     made = {

@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from whence.diffusion.denoiser import on_device
 from whence.diffusion.examples import Examples
 from whence.diffusion.model import DiffusionModel
 from whence.engine import DEFAULT, Engine
@@ -138,9 +139,10 @@ def _rows(
     used = torch.from_numpy((example < len(examples)) & (index >= block.start) & (index < block.stop))
     row = torch.from_numpy(np.where(example < len(examples), example, 0))
     place = model.device
-    x, t, noise = source(examples.x(row), [examples.ids[n] for n in row.tolist()], index)
+    ids = [examples.ids[n] for n in row.tolist()]
+    x, t, noise = source(examples.x(row), ids, index)
     x, t, noise = x.to(place), t.to(place), noise.to(place)
-    conditions = {name: value.to(place) for name, value in examples.conditions_of(row).items()}
+    conditions = on_device(source.conditions(examples.conditions_of(row), ids, index), place)
     outcomes: list[Outcome] = []
 
     def cotangent(name: str, output: Tensor) -> Tensor:

@@ -21,6 +21,8 @@ class Adapter:
     Attributes:
         file: A .safetensors file, or the folder that holds it.
         strength: What ΔW is multiplied by.
+        scale: The part of the factor of B A that is no part of B. Files that Whence writes have their whole scale in B;
+            with the scale of a run, A and B are those that were trained.
 
     Raises:
         ConfigError: The strength is 0 or not finite.
@@ -32,6 +34,7 @@ class Adapter:
 
     file: Path
     strength: float = 1.0
+    scale: float = 1.0
 
     def __post_init__(self) -> None:
         if not math.isfinite(self.strength) or self.strength == 0:

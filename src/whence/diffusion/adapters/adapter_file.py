@@ -57,7 +57,8 @@ def read_adapter(adapter: Adapter) -> AdapterWeights:
                 f"{source} has weights of the {part}, but its settings are of the {join_names(list(settings))} only, "
                 "so their scale isn't known. Save the adapter again, with the settings of both."
             )
-        parts[part][name] = _low_rank(sides, name, settings.get(part), adapter.strength, source)
+        low_rank = _low_rank(sides, name, settings.get(part), adapter.strength, source)
+        parts[part][name] = LowRank(low_rank.A, low_rank.B / adapter.scale, low_rank.scale * adapter.scale)
     if all(layer.is_zero for layers in parts.values() for layer in layers.values()):
         raise ModelError(
             f"{source} changes nothing: B A is zero in all of its layers. Give an adapter that was trained."

@@ -1,0 +1,103 @@
+"""The run of an adapter: what `whence train DATA --base BASE` made, together with its base."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from whence import artefacts
+from whence.artefacts import Manifest
+from whence.config import AdapterConfig
+from whence.diffusion.adapters.adapter import FILE_NAMES, Adapter
+from whence.diffusion.base import Base
+from whence.diffusion.caption_dropout import CaptionDropout
+from whence.diffusion.checkpoint import Checkpoint
+from whence.diffusion.encoding import Encoders
+from whence.errors import ArtefactError, MismatchError
+
+
+@dataclass(frozen=True)
+class AdapterRun:
+    """A finished run whose adapter is checked by hash, with the base that it was trained on.
+
+    Attributes:
+        folder: The run directory.
+        base: The folder of its base.
+    """
+
+    folder: Path
+    base: Path
+
+    @classmethod
+    def open(cls, folder: Path, base: Path | None = None) -> AdapterRun:
+        """Return the run in a directory, with its base where the run says it is, or in another folder.
+
+        A path that was relative is looked up from the current directory, then from the run as it was at its training.
+
+        Raises:
+            ArtefactError: The adapter is damaged, or the base is not there.
+            MismatchError: The base is another one than it was trained on.
+        """
+        manifest = artefacts.read_manifest(folder, "model")
+        artefacts.verify(folder, manifest, FILE_NAMES[0])
+        run = cls(folder, base or _base_of(folder, manifest))
+        run._require_base()
+        return run
+
+    @cached_property
+    def _manifest(self) -> Manifest:
+        return artefacts.read_manifest(self.folder, "model")
+
+    @cached_property
+    def settings(self) -> AdapterConfig:
+        """The settings of the adapter."""
+        return AdapterConfig(**self._manifest.made["adapter"])
+
+    @cached_property
+    def encoders(self) -> Encoders:
+        """The encoders of the base."""
+        return Encoders.of(self.base)
+
+    def _require_base(self) -> None:
+        stated: dict[str, Any] = self._manifest.inputs["base"]
+        found = Base(self.base, self.settings.resolution).fingerprints()
+        others = [name for name in stated if found.get(name) != stated[name]]
+        if others:
+            lines = [f"  {name}: trained on {stated[name][:12]}, there {str(found.get(name))[:12]}" for name in others]
+            raise MismatchError(
+                f"{self.base} is another base than {self.folder} was trained on; the fingerprints differ:\n"
+                + "\n".join(lines)
+                + "\nGive the base that it was trained on: --base BASE."
+            )
+
+    def checkpoint(self, weights: Path | None = None, parameters: str | None = None) -> Checkpoint:
+        """Return the base with the adapter, whose weights are in a file of the run's checkpoints, or the final ones.
+
+        Without `parameters` the adapter is differentiated.
+        """
+        shape = Base(self.base, self.settings.resolution).shape
+        adapter = Adapter(self.folder, scale=self.settings.scale)
+        return Checkpoint(self.base, weights, parameters or "lora_", (adapter,), shape)
+
+    def captions(self) -> CaptionDropout | None:
+        """The caption dropout of its training; None without."""
+        seed = self._manifest.made["training"]["seed"]
+        return Base(self.base).caption_dropout(self.settings.caption_dropout, seed)
+
+
+def is_adapter_run(folder: Path) -> bool:
+    """Whether a directory is the run of an adapter."""
+    return artefacts.kind_of(folder) == "model" and "adapter" in artefacts.read_manifest(folder, "model").made
+
+
+def _base_of(folder: Path, manifest: Manifest) -> Path:
+    """Where the base of a run is."""
+    places = [Path(str(manifest.facts["base"])), folder / str(manifest.facts["base_from_run"])]
+    found = next((place for place in places if place.is_dir()), None)
+    if found is None:
+        raise ArtefactError(
+            f"The base of {folder} is not there: {places[0]} does not exist. Say where it is now: --base BASE."
+        )
+    return found
