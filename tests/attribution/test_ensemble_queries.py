@@ -74,7 +74,7 @@ def test_they_can_be_measured(ensemble, coloured):
         ("0/", DataError, "does not exist"),
         ("nowhere", DataError, "nowhere does not exist"),
         ("digits:nothing", DataError, "nothing"),
-        ("", DataError, "image"),
+        ("", DataError, "names no data"),
     ],
 )
 def test_pictures_that_are_not_there(tiny_ensemble, monkeypatch, tmp_path, source, error, message):

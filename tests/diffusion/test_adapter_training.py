@@ -185,6 +185,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_one_does_not(run, data, 
     assert (tmp_path / "other" / WEIGHTS).read_bytes() != (run / WEIGHTS).read_bytes()
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_is_bit_identical(run, data, stable_diffusion, tmp_path, run_script, contents):
     """SIGKILL between steps, inside and between the files of encoding and saves, and while the run is sealed."""
     write(data, tmp_path / "data")

@@ -366,7 +366,7 @@ FOLDERS = {
     "noise levels": (_edit("unet/config.json", time_embedding_type="fourier"), ModelError, "variance exploding"),
     "no size": (_edit("unet/config.json", sample_size=None), ModelError, r"shape=\(C, H, W\)"),
     "latents": (_edit("model_index.json", vqvae=["diffusers", "VQModel"]), ModelError, "latents of its vqvae"),
-    "no unet": (_edit("model_index.json", unet=None), ArtefactError, "has no UNet2DModel.*says None.*from Python"),
+    "no unet": (_edit("model_index.json", unet=None), ArtefactError, "has no .*UNet2DModel.*says None.*from Python"),
     "list": (lambda folder: (folder / "model_index.json").write_text("[]"), ArtefactError, "holds no mapping"),
     "no scheduler": (lambda folder: shutil.rmtree(folder / "scheduler"), ArtefactError, r"scheduler.save_pretrained\("),
     "unknown scheduler": (

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from whence import artefacts
+from whence.config import AdapterConfig
 from whence.data import write
 from whence.diffusion.families.unet import NETWORK_FILE
 from whence.diffusion.model import DiffusionModel
@@ -260,3 +261,10 @@ def test_two_workers_train_the_same_bytes(tiny_data, tiny_config, tiny_ensemble,
     two = train_ensemble(tiny_data, path, members=6, config=tiny_config, engine=Engine(2))
     assert two.manifest.fingerprint == tiny_ensemble.manifest.fingerprint
     assert members(contents, path) == members(contents, tiny_ensemble.path)
+
+
+def test_members_are_no_adapters(tiny_data, tiny_config, tmp_path):
+    config = tiny_config.model_copy(update={"adapter": AdapterConfig(rank=2)})
+    with pytest.raises(ConfigError, match=r"take \[adapter\] out of the settings"):
+        train_ensemble(tiny_data, tmp_path / "ens", members=4, config=config)
+    assert not list(tmp_path.iterdir())
