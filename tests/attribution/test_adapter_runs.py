@@ -21,6 +21,7 @@ from whence.diffusion.model import DiffusionModel, fingerprint
 from whence.diffusion.prompts import Prompts
 from whence.diffusion.record import Record
 from whence.diffusion.training import train
+from whence.engine import Engine
 from whence.errors import ArtefactError, ConfigError, MismatchError
 
 CONFIG = (
@@ -103,7 +104,7 @@ def test_scores_of_drawn_pictures(lora, data, tmp_path):
     target = Target.open(lora)
     queries = target.queries("sample:2", **QUERIES)
     methods = ["d-trak", "tracin-cp", "tracin", "pixel"]
-    results = attribute(target, data, queries, methods, config=FEW, out=tmp_path / "scores")
+    results = attribute(target, data, queries, methods, config=FEW, out=tmp_path / "scores", engine=Engine(1))
     units = dict(zip(data.ids, data.units, strict=True))
     for scores in results.values():
         assert scores.scores.shape == (2, 8)

@@ -82,8 +82,8 @@ def _way_out(folder: Path) -> str:
     files = sorted(path.relative_to(folder).as_posix() for path in (*folder.glob("*"), *folder.glob("*/config.json")))
     if any("lora" in name.lower() and name.endswith(".safetensors") for name in files):
         return (
-            "It holds the LoRA weights of a trainer, which belong to a base model. Give the base model, and "
-            f"the LoRA weights on top of it: --adapter {folder}."
+            "It holds LoRA weights, which belong to a base model. whence attribute and whence check take the base "
+            f"model with the LoRA weights on top of it: --adapter {folder}. Other commands take whole models."
         )
     networks = [name.removesuffix("/config.json") for name in files if name.endswith("/config.json")]
     if networks:
