@@ -24,7 +24,7 @@ def check(
     """Check that Whence reads a model as its own pipeline does: text, latents, the loss, and one picture.
 
     Each value is computed twice, by Whence and by diffusers. The command ends with 1 where they differ by more than
-    rounding. It takes about a minute for a model of full size.
+    rounding.
 
     Example: `whence check stable-diffusion-v1-5/ --adapter pytorch_lora_weights.safetensors --out picture.png`
     """

@@ -41,7 +41,7 @@ SAMPLER_STEPS = Annotated[
 ]
 ADAPTER = Annotated[
     list[str] | None,
-    typer.Option(help="LoRA file or folder on top of MODEL, as FILE or FILE:STRENGTH; may be repeated."),
+    typer.Option(help="LoRA file or folder on top of the model, as FILE or FILE:STRENGTH; may be repeated."),
 ]
 PROMPTS = Annotated[Path | None, typer.Option(help="Text file with a prompt in each line, for sample:COUNT.")]
 PROMPT = Annotated[

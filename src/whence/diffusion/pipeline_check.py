@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from whence.config import SamplerConfig
 from whence.diffusion.adapters.adapter import Adapter
-from whence.diffusion.encoding import Encoders
+from whence.diffusion.encoding import TEXT, Encoders
 from whence.diffusion.families.folders import read_mapping
 from whence.diffusion.model import DiffusionModel
 from whence.diffusion.sampling import Guidance, draw_pictures, parse_name, picture_noise
@@ -104,11 +105,12 @@ class PipelineCheck:
         with one_thread():
             own = model.loss(x, t, start, **self._conditions(text))
             yield Comparison("loss", _difference(own, self._loss(x, t, start, text)), ROUNDING)
-        drawn, theirs = self.draw(), self._drawn(start)
+        theirs = self._drawn(start)
         scale = max(1.0, theirs.abs().max().item())
-        yield Comparison("drawn picture", _difference(drawn, theirs) / scale, DRAWN)
+        yield Comparison("drawn picture", _difference(self.drawn, theirs) / scale, DRAWN)
 
-    def draw(self) -> Tensor:
+    @cached_property
+    def drawn(self) -> Tensor:
         """What Whence draws, with guidance if there is text: pictures or latents float32 [1, ...]."""
         text, guidance = self._embedded(self.prompt), None
         if self.model.text is not None:
@@ -117,7 +119,7 @@ class PipelineCheck:
 
     def picture(self) -> np.ndarray:
         """The picture that Whence draws, uint8 [C, H, W]."""
-        decoded: np.ndarray = self.model.codec.decode(self.draw())[0]
+        decoded: np.ndarray = self.model.codec.decode(self.drawn)[0]
         return decoded
 
     @property
@@ -128,7 +130,7 @@ class PipelineCheck:
         return SamplerConfig(method="ddim", steps=steps, clip=clip)
 
     def _conditions(self, text: Tensor | None) -> dict[str, Tensor]:
-        return {} if text is None else {"encoder_hidden_states": text}
+        return {} if text is None else {TEXT: text}
 
     def _embedded(self, prompt: str) -> Tensor | None:
         """What the pipeline makes of a prompt."""
