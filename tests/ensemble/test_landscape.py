@@ -65,7 +65,7 @@ def test_placebos_are_drawn_by_the_members_of_unassigned_words(drawn):
 def test_the_number_of_network_evaluations_is_what_was_promised(ensemble, monkeypatch):
     """Counted in the networks, without the padding of batches: U·(M/2)·T for units, P·(M/2)·T for placebos, M·T."""
     rows, padding = [0], [0]
-    evaluate, pad = MeanPrediction.__call__, denoiser._pad
+    evaluate, pad = MeanPrediction.__call__, denoiser.pad
 
     def counting(self, x, t):
         handles = [
@@ -83,7 +83,7 @@ def test_the_number_of_network_evaluations_is_what_was_promised(ensemble, monkey
         return pad(x, batch_size)
 
     monkeypatch.setattr(MeanPrediction, "__call__", counting)
-    monkeypatch.setattr(denoiser, "_pad", padded)
+    monkeypatch.setattr(denoiser, "pad", padded)
     found = landscape(ensemble, ["0/0", "0/2"], placebos=5, engine=Engine(1))
     steps, promised = 4, 2 * 4 * (10 * 3 + 5 * 3 + 6)
     assert rows[0] - padding[0] // 2 == promised  # pictures and timesteps are both padded

@@ -19,6 +19,7 @@ from whence.attribution.scores_folder import ScoresFolder, write_norms
 from whence.attribution.target import Target
 from whence.cost import Cost, counted, peak_memory
 from whence.data import Dataset, load
+from whence.diffusion.encoding import FOLDER
 from whence.diffusion.examples import Examples
 from whence.diffusion.model import DiffusionModel
 from whence.engine import DEFAULT, Engine, Report, cores, one_thread, silent
@@ -79,8 +80,8 @@ def attribute(
         >>> scores["trak"].top("q", 1)[0][0] == digits.ids[5]
         True
     """
-    data = load(str(data)) if isinstance(data, str | Path) else data
-    request = AttributionRequest.of(model, data, queries, method, config, parameters, encoding_of(out))
+    data, kept = load(str(data)) if isinstance(data, str | Path) else data, Path(out) / FOLDER if out else None
+    request = AttributionRequest.of(model, data, queries, method, config, parameters, kept)
     with tempfile.TemporaryDirectory() as scratch:
         folder = ScoresFolder(Path(out or scratch), request)
         folder.claim()
@@ -94,11 +95,6 @@ def attribute(
         if out:
             folder.write(scores)
     return scores
-
-
-def encoding_of(out: str | Path | None) -> Path | None:
-    """Return the folder of the encoding among the results; None where nothing is kept."""
-    return Path(out) / "encoding" if out else None
 
 
 def attribution_cost(plan: FeaturePlan, store: FeatureStore, *, engine: Engine = DEFAULT) -> Cost:

@@ -94,10 +94,8 @@ def _read_pictures(model: DiffusionModel, source: str, resolution: int | None, g
     if encoders.are_plain:
         return Examples(data.ids, _fitted(data.images(range(len(data))), model, source), notes=data.notes)
     _fitted(data.images(range(1)).expand(1, 3, -1, -1), model, source)
-    examples = encoders.encode(data)
-    captions = tuple(caption or "" for caption in data.captions) if model.text else ()
-    notes, pictures = (*data.notes, *examples.notes), artefacts.to_tensor(data.pixels)
-    return replace(examples, notes=notes, pictures=pictures, captions=captions)
+    queries = encoders.encode_queries(data)
+    return replace(queries, notes=(*data.notes, *queries.notes))
 
 
 def draw_queries(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,7 +20,6 @@ from whence.attribution.target import Target
 from whence.config import Settings
 from whence.data import Dataset
 from whence.diffusion.checks import require_size
-from whence.diffusion.codec import Pixels
 from whence.diffusion.examples import Examples
 from whence.diffusion.model import DiffusionModel
 from whence.ensemble.model import Ensemble
@@ -104,7 +103,7 @@ class AttributionRequest:
         if isinstance(queries, str | Path):
             queries = target.queries(str(queries))
         elif isinstance(queries, Dataset):
-            queries = _of_data(target, queries)
+            queries = target.encoders.encode_queries(queries)
         images = data if isinstance(data, Dataset) else None
         request = cls(target, images, examples, units, queries, methods, similarities, config, parameters)
         request._check()
@@ -137,7 +136,7 @@ class AttributionRequest:
     def _warn_of_range(self) -> None:
         """Warn of floats in [0, 1] where the model denoises pictures; latents may have any range."""
         size = self.target.model.size
-        if len(size) == 3 and size[0] in (1, 3) and isinstance(self.target.model.codec, Pixels):
+        if len(size) == 3 and size[0] in (1, 3) and self.target.encoders.draws_pixels:
             for examples, noun in ((self.examples, "training examples"), (self.queries, "queries")):
                 if examples.values.is_floating_point():
                     warn_of_range(examples.values, noun)
@@ -164,9 +163,7 @@ class AttributionRequest:
     @property
     def captions(self) -> tuple[str, ...]:
         """The captions of the training images, of a model that draws from text; else empty."""
-        if self.data is None or self.target.encoders.text is None:
-            return ()
-        return tuple(caption or "" for caption in self.data.captions)
+        return () if self.data is None else self.target.encoders.captions(self.data)
 
     @cached_property
     def inputs(self) -> dict[str, str]:
@@ -199,12 +196,3 @@ def _require_distinct(names: Sequence[str]) -> None:
     repeated = [name for name in dict.fromkeys(names) if names.count(name) > 1]
     if repeated:
         raise ConfigError(f"Two methods are called {repeated[0]!r}; give yours another name.")
-
-
-def _of_data(target: Target, queries: Dataset) -> Examples:
-    """Return the pictures of a data set as queries."""
-    if target.encoders.are_plain:
-        return Examples(queries.ids, queries.images(range(len(queries))))
-    captions = tuple(caption or "" for caption in queries.captions) if target.encoders.text else ()
-    encoded = target.encoders.encode(queries)
-    return replace(encoded, pictures=artefacts.to_tensor(queries.pixels), captions=captions)

@@ -22,13 +22,14 @@ from whence.attribution.feature_plan import FeaturePlan, FeatureSet
 from whence.attribution.feature_store import FeatureStore
 from whence.attribution.pictures import Pictures, extreme_examples
 from whence.attribution.request import AttributionRequest
+from whence.diffusion.encoding import FOLDER
 from whence.diffusion.examples import Examples
 from whence.errors import ArtefactError, MismatchError, WhenceWarning, join_names
 from whence.gradients.features import Feature
 from whence.scores.scores import Scores
 
 #: What an attribution may have left in a folder before its request is written.
-KNOWN = {"encoding", "features", "pictures", "request.part", "norms.parquet", "report.html"}
+KNOWN = {FOLDER, "features", "pictures", "request.part", "norms.parquet", "report.html"}
 #: Number of pairs of example and draw that are kept for each readout.
 PAIRS = 20_000
 #: Columns of the table of norms.

@@ -145,6 +145,7 @@ def attribute(
     from whence.attribution.request import AttributionRequest
     from whence.attribution.target import Target
     from whence.diffusion.adapters.adapter import Adapter
+    from whence.diffusion.encoding import FOLDER
     from whence.diffusion.prompts import Prompts
 
     config = _config(draws, damping, width, seed, half, bfloat16)
@@ -153,17 +154,16 @@ def attribute(
     target = Target.mean([model, *(also or [])], [Adapter.parse(text) for text in adapter or ()], resolution, base)
     target.require_data(images)
     texts = Prompts.read(prompts, prompt or (), negative_prompt, guidance)
-    show_notes(target.encoders.encode(images, out / "encoding").notes, of="the training images")
+    show_notes(target.encoders.encode(images, out / FOLDER).notes, of="the training images")
     examples = target.queries(queries, method=sampler, steps=sampler_steps, prompts=texts, **size)
     _show_drawing(target, examples)
     if plan:
-        request = AttributionRequest.of(target, images, examples, method, config, parameters, out / "encoding")
+        request = AttributionRequest.of(target, images, examples, method, config, parameters, out / FOLDER)
         return show_cost(_planned(request, out, store, workers), out)
     with progress("gradients") as report, progress("scores") as scored:
         chosen: dict[str, Any] = {"config": config, "parameters": parameters, "engine": whence.Engine(workers, report)}
         results = whence.attribute(target, images, examples, method, out=out, store=store, scored=scored, **chosen)
-    _show_results(results)
-    say(f"Next: whence report {out}")
+    _show_results(results, out)
 
 
 def _config(
@@ -185,12 +185,13 @@ def _show_drawing(target: Target, queries: whence.Examples) -> None:
         show_notes([f"Pictures are drawn by {drawn}, which does not follow the model's scheduler in: {others}."])
 
 
-def _show_results(results: Mapping[str, whence.Scores]) -> None:
-    """Print the strongest proponents of the first pictures by each method."""
+def _show_results(results: Mapping[str, whence.Scores], out: Path) -> None:
+    """Print the strongest proponents of the first pictures by each method, and what to do next."""
     for name, scores in results.items():
         say(f"{name}: {len(scores.queries)} queries, {len(scores.examples):,} training images")
         for query in scores.queries[:TOLD]:
             say(f"  picture {query}: {_best(scores, query)}")
+    say(f"Next: whence report {out}")
 
 
 def _best(scores: whence.Scores, query: str) -> str:

@@ -16,6 +16,8 @@ Columns = Mapping[str, Sequence[object]]
 CLASS_COLUMN = "label"
 CAPTION_COLUMNS = ("text", "caption", "prompt")
 """Columns that hold captions; the first of them that is there is used."""
+#: Text that stands for no value.
+_BLANK = ("", "nan", "NaN")
 _KNOWN = ("file_name", "id", "image", CLASS_COLUMN, *CAPTION_COLUMNS)
 
 
@@ -101,9 +103,8 @@ def has_values(values: Sequence[object]) -> bool:
         >>> has_values([None, " ", float("nan")]), has_values([None, 0])
         (False, True)
     """
-    blank = ("", "nan", "NaN")
     return any(
-        value is not None and not (isinstance(value, str | float) and str(value).strip() in blank) for value in values
+        value is not None and not (isinstance(value, str | float) and str(value).strip() in _BLANK) for value in values
     )
 
 
@@ -128,4 +129,4 @@ def as_text(value: object, id: str, column: str) -> str | None:
             "expected. Write one value, or give the column another name."
         )
     text = str(value).strip()
-    return None if text in ("", "nan", "NaN") else text
+    return None if text in _BLANK else text

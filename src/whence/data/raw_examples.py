@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from whence.config import require_whole
-from whence.data.columns import CAPTION_COLUMNS, CLASS_COLUMN, Columns, has_values, normalise, rename, texts
+from whence.data.columns import CAPTION_COLUMNS, CLASS_COLUMN, Columns, has_values, rename, texts
 from whence.data.dataset import NO_UNIT, Dataset, Labels
 from whence.data.image_files import Source
 from whence.data.pixels import stack
@@ -76,30 +76,21 @@ class RawExamples:
         if captions is None or classes is None:
             captions, classes = captions_and_classes(self.ids, self.columns, self.class_columns)
         units, unit_notes = units_of(self.ids, self.columns, options.unit_column)
-        labels = (tuple(self.ids), units, captions, classes)
-        (ids, units, captions, classes), text_notes = _normalised(labels)
         pixels, pixel_notes = stack(self.names, self.sources, resolution=options.resolution, grey=options.grey)
-        data = Dataset(ids, pixels, units, captions, classes=classes)
+        data = Dataset(tuple(self.ids), pixels, units, captions, classes=classes)
+        text_notes = _composition_notes(data, (self.ids, units, captions, classes))
         notes = (*self.notes, *pixel_notes, *unit_notes, *text_notes, *_duplicate_notes(data))
         return data.with_fields(notes=notes)
 
 
-_Labels = tuple[tuple[str, ...], tuple[tuple[str, ...], ...], Labels, Labels]
-
-
-def _normalised(labels: _Labels) -> tuple[_Labels, list[str]]:
-    """Ids, units, captions and classes in Unicode's composed form, and a note on what that changed."""
-    ids, units, captions, classes = labels
-    composed = (
-        tuple(normalise(id) for id in ids),
-        tuple(tuple(dict.fromkeys(normalise(unit) for unit in names)) for names in units),
-        tuple(text and normalise(text) for text in captions),
-        tuple(text and normalise(text) for text in classes),
+def _composition_notes(data: Dataset, given: tuple[Sequence[object], ...]) -> list[str]:
+    """A note on ids, units, captions and classes that the data set brought to Unicode's composed form."""
+    rows = zip(
+        zip(*given, strict=True), zip(data.ids, data.units, data.captions, data.classes, strict=True), strict=True
     )
-    rows = zip(zip(*labels, strict=True), zip(*composed, strict=True), strict=True)
     changed = sum(before != after for before, after in rows)
     note = f"Names and captions of {changed} training examples were brought to Unicode's composed form (NFC)."
-    return composed, [note] if changed else []
+    return [note] if changed else []
 
 
 def _duplicate_notes(data: Dataset) -> list[str]:

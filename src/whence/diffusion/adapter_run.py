@@ -56,13 +56,17 @@ class AdapterRun:
         return AdapterConfig(**self._manifest.made["adapter"])
 
     @cached_property
+    def _base(self) -> Base:
+        return Base(self.base, self.settings.resolution)
+
+    @property
     def encoders(self) -> Encoders:
         """The encoders of the base."""
-        return Encoders.of(self.base)
+        return self._base.encoders
 
     def _require_base(self) -> None:
         stated: dict[str, Any] = self._manifest.inputs["base"]
-        found = Base(self.base, self.settings.resolution).fingerprints()
+        found = self._base.fingerprints()
         others = [name for name in stated if found.get(name) != stated[name]]
         if others:
             lines = [f"  {name}: trained on {stated[name][:12]}, there {str(found.get(name))[:12]}" for name in others]
@@ -77,14 +81,13 @@ class AdapterRun:
 
         Without `parameters` the adapter is differentiated.
         """
-        shape = Base(self.base, self.settings.resolution).shape
         adapter = Adapter(self.folder, scale=self.settings.scale)
-        return Checkpoint(self.base, weights, parameters or "lora_", (adapter,), shape)
+        return Checkpoint(self.base, weights, parameters or "lora_", (adapter,), self._base.shape)
 
     def captions(self) -> CaptionDropout | None:
         """The caption dropout of its training; None without."""
         seed = self._manifest.made["training"]["seed"]
-        return Base(self.base).caption_dropout(self.settings.caption_dropout, seed)
+        return self._base.caption_dropout(self.settings.caption_dropout, seed)
 
 
 def is_adapter_run(folder: Path) -> bool:

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from whence import artefacts
+from whence.diffusion.denoiser import pad
 from whence.diffusion.families.folders import read_mapping, read_network
 from whence.engine import DEFAULT, one_thread
 from whence.errors import ArtefactError, DataError, NotFiniteError
@@ -132,8 +133,5 @@ def _mean(network: Any, x: Tensor) -> Tensor:
 
 def _batched(function: Any, x: Tensor) -> Tensor:
     """Apply a function to canonical batches of rows."""
-    outputs = []
-    for rows in torch.split(x, BATCH):
-        padded = torch.cat([rows, rows.new_zeros(BATCH - len(rows), *rows.shape[1:])]).to(DEFAULT.device)
-        outputs.append(function(padded)[: len(rows)].cpu())
-    return torch.cat(outputs)
+    batches = torch.split(x, BATCH)
+    return torch.cat([function(pad(rows, BATCH).to(DEFAULT.device))[: len(rows)].cpu() for rows in batches])

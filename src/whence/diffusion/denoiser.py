@@ -102,11 +102,12 @@ def predict(
     outputs = []
     for start in range(0, max(len(x), 1), batch_size):
         rows = slice(start, start + batch_size)
-        padded = {name: _pad(tensor[rows], batch_size) for name, tensor in conditions.items()}
-        output = denoise(network, _pad(x[rows], batch_size), _pad(t[rows], batch_size), **padded)
+        padded = {name: pad(tensor[rows], batch_size) for name, tensor in conditions.items()}
+        output = denoise(network, pad(x[rows], batch_size), pad(t[rows], batch_size), **padded)
         outputs.append(output[: len(x) - start])
     return torch.cat(outputs)
 
 
-def _pad(x: Tensor, batch_size: int) -> Tensor:
+def pad(x: Tensor, batch_size: int) -> Tensor:
+    """Return rows [n, ...] with rows of zeros up to a canonical batch."""
     return torch.cat([x, x.new_zeros(batch_size - len(x), *x.shape[1:])])

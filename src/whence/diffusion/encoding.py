@@ -21,6 +21,8 @@ from whence.errors import join_names
 #: The condition of networks that draw from text, by its name in diffusers.
 TEXT = "encoder_hidden_states"
 KIND = "encoding"
+#: Name of the folder of an encoding among the results of a command or a run.
+FOLDER = "encoding"
 
 
 @dataclass(frozen=True)
@@ -80,11 +82,21 @@ class Encoders:
         artefacts.ensure(folder, KIND, inputs=inputs, made={"latents": "mean"}, build=build)
         return replace(Examples.read(folder / "examples").ordered(data.ids), notes=self._notes(data))
 
+    def encode_queries(self, data: Dataset) -> Examples:
+        """Return images as queries: as the network gets them, with their pictures and captions for pages."""
+        if self.are_plain:
+            return Examples(data.ids, data.images(range(len(data))))
+        return replace(self.encode(data), pictures=artefacts.to_tensor(data.pixels), captions=self.captions(data))
+
+    def captions(self, data: Dataset) -> tuple[str, ...]:
+        """The captions of images as they are encoded, the empty one where there is none; empty for networks without."""
+        return () if self.text is None else tuple(caption or "" for caption in data.captions)
+
     def _encode(self, data: Dataset) -> Examples:
         values = artefacts.to_tensor(data.pixels)
         if not self.draws_pixels:
             values = self.codec.encode(values)
-        conditions = self.conditions([caption or "" for caption in data.captions])
+        conditions = self.conditions(self.captions(data))
         return Examples(data.ids, values, conditions, notes=self._notes(data))
 
     def conditions(self, texts: Sequence[str]) -> dict[str, Repeated]:

@@ -19,6 +19,7 @@ from whence.diffusion.adapters.low_rank import AdapterWeights
 from whence.diffusion.families.folders import read_mapping
 from whence.engine import DEFAULT, one_thread
 from whence.errors import ArtefactError, NotFiniteError
+from whence.pretrained import quiet_transformers
 
 #: Texts in a canonical batch; the last one is padded, so an embedding does not depend on the texts beside it.
 BATCH = 8
@@ -134,15 +135,6 @@ class TextEncoder:
 
 
 def _opened(kind: Any, folder: Path, **settings: Any) -> Any:
-    """Open what transformers wrote, without its bar of progress."""
-    from transformers.utils import logging
-
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
+    """Open what transformers wrote."""
+    with quiet_transformers(folder, "can't be opened by transformers"):
         return kind.from_pretrained(folder, local_files_only=True, **settings)
-    except Exception as error:
-        raise ArtefactError(f"{folder} can't be opened by transformers: {error}") from error
-    finally:
-        if shown:
-            logging.enable_progress_bar()

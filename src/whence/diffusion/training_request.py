@@ -23,6 +23,7 @@ from whence.diffusion.base import Base
 from whence.diffusion.caption_dropout import CaptionDropout
 from whence.diffusion.checks import require_size
 from whence.diffusion.denoiser import NO_CONDITIONS
+from whence.diffusion.encoding import FOLDER
 from whence.diffusion.examples import Examples, Repeated
 from whence.diffusion.families.family import family_of_network
 from whence.diffusion.families.unet import complete_config, complete_training
@@ -31,8 +32,6 @@ from whence.errors import ConfigError, DataError
 
 #: Peak learning rate and batch of adapters where none is given.
 ADAPTER_RATE, ADAPTER_BATCH = 3e-4, 4
-#: The encoding of the training images in the run of an adapter.
-ENCODING = "encoding"
 
 
 class TrainingRequest(Protocol):
@@ -216,7 +215,7 @@ class AdapterRequest:
 
     def examples(self, folder: Path) -> Examples:
         """Latents and embedded captions, which are kept."""
-        return self.base.encoders.encode(self.data, folder / ENCODING)
+        return self.base.encoders.encode(self.data, folder / FOLDER)
 
     def stand_in(self) -> Examples:
         """The first image, as often as there are images."""

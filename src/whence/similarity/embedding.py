@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,13 +13,17 @@ from torch import Tensor, nn
 
 from whence import artefacts, images
 from whence.data import Dataset
+from whence.diffusion.denoiser import pad
 from whence.engine import DEFAULT
 from whence.errors import ArtefactError, NotFiniteError
+from whence.pretrained import quiet_transformers
 from whence.scores.scores import Scores
 from whence.similarity.similarity import Measure, comparable_pictures, similarity, similarity_scores
 
 #: Pictures in a canonical batch; the last one is padded, so a result doesn't depend on the pictures beside it.
 BATCH = 16
+#: What messages say of a folder without such a model.
+PROBLEM = "can't be used as a vision model"
 #: Training images that are held as floats at a time.
 CHUNK = 64 * BATCH
 
@@ -56,7 +59,7 @@ class Embedder:
         if not (folder / "config.json").is_file():
             raise ArtefactError(f"{folder} is not a folder of a transformers model: it has no config.json.")
         local = {"local_files_only": True, "trust_remote_code": False}
-        with _loading(folder):
+        with quiet_transformers(folder, PROBLEM):
             network, info = transformers.AutoModel.from_pretrained(
                 folder, use_safetensors=True, dtype=torch.float32, output_loading_info=True, **local
             )
@@ -65,7 +68,7 @@ class Embedder:
             raise ArtefactError(f"{folder} holds a {type(network).__name__}, which doesn't look at pictures.")
         if any(not name.startswith("pooler.") for name in missing):
             raise ArtefactError(f"{folder} lacks the weights {', '.join(missing[:3])} ... of {type(network).__name__}.")
-        with _loading(folder):
+        with quiet_transformers(folder, PROBLEM):
             processor = _processor(folder, network, local)
         return cls(folder, network.eval().to(DEFAULT.device), processor, bool(missing))
 
@@ -98,7 +101,7 @@ class Embedder:
 
     def _batch(self, pictures: Tensor) -> Tensor:
         count, channels = pictures.shape[:2]
-        padded = torch.cat([pictures, pictures.new_zeros(BATCH - count, *pictures.shape[1:])])
+        padded = pad(pictures, BATCH)
         rgb = images.to_pixels(padded.expand(-1, 3, -1, -1) if channels == 1 else padded)
         try:
             ready = self.processor(images=list(rgb), input_data_format="channels_first", return_tensors="pt")
@@ -166,21 +169,3 @@ def _processor(folder: Path, network: Any, local: dict[str, Any]) -> Any:
         return AutoImageProcessor.from_pretrained(folder, backend="pil", **local)
     side = getattr(network.config, "vision_config", network.config).image_size
     return CLIPImageProcessorPil(size={"height": side, "width": side}, do_center_crop=False)
-
-
-@contextmanager
-def _loading(folder: Path) -> Iterator[None]:
-    """Say what goes wrong in one message, without the progress bars and load reports of transformers."""
-    from transformers.utils import logging
-
-    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    except Exception as error:
-        raise ArtefactError(f"{folder} can't be used as a vision model: {error}") from error
-    finally:
-        logging.set_verbosity(verbosity)
-        if bars:
-            logging.enable_progress_bar()

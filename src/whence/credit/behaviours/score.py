@@ -17,6 +17,7 @@ import torch
 from whence.credit.behaviours.declaration import Behaviour, Context, Values
 from whence.engine import DEFAULT
 from whence.errors import ArtefactError, ConfigError, DataError
+from whence.pretrained import quiet_transformers
 
 
 @dataclass(frozen=True)
@@ -78,13 +79,11 @@ class Scorer:
         if not (self.folder / "config.json").is_file():
             raise ArtefactError(f"{self.folder} is not a folder of a transformers model: it has no config.json.")
         local = {"local_files_only": True, "trust_remote_code": False}
-        try:
+        with quiet_transformers(self.folder, "can't be used as a scoring model"):
             network, info = transformers.AutoModelForImageClassification.from_pretrained(
                 self.folder, use_safetensors=True, dtype=torch.float32, output_loading_info=True, **local
             )
             processor = transformers.AutoImageProcessor.from_pretrained(self.folder, backend="pil", **local)
-        except Exception as error:
-            raise ArtefactError(f"{self.folder} can't be used as a scoring model: {error}") from error
         if info["missing_keys"]:
             lacking = ", ".join(sorted(info["missing_keys"])[:3])
             raise ArtefactError(f"{self.folder} lacks the weights {lacking} of {type(network).__name__}.")
