@@ -8,6 +8,7 @@ from PIL import Image
 from whence import artefacts
 from whence.attribution.queries import read_queries
 from whence.data import load
+from whence.diffusion.prompts import Prompts
 from whence.engine import Engine
 from whence.ensemble.make_losses import losses
 from whence.errors import ArtefactError, ConfigError, DataError
@@ -91,3 +92,8 @@ def test_a_folder_of_the_name_of_a_sample_needs_its_path(tiny_ensemble, coloured
     monkeypatch.chdir(folder.parent.parent)
     assert read_queries(tiny_ensemble, "0/1").ids == ("0/1",)
     assert read_queries(tiny_ensemble, "./0/1").ids == ("0.png", "1.png", "2.png")
+
+
+def test_prompts_are_not_ignored(tiny_ensemble):
+    with pytest.raises(ConfigError, match="take no text. Leave them out"):
+        read_queries(tiny_ensemble, "sample:1", prompts=Prompts(("a cat",)))

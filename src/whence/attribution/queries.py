@@ -73,6 +73,8 @@ def read_queries(
         (('7/0', '7/1'), torch.Size([2, 1, 8, 8]), True)
     """
     if isinstance(model, Ensemble):
+        if prompts is not None:
+            raise ConfigError(f"There are prompts, and the members of {model.path} take no text. Leave them out.")
         return _ensemble_queries(model, source, sampler, engine)
     _require_pictures(model)
     if source.startswith(SAMPLE):
