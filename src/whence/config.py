@@ -169,6 +169,7 @@ class AdapterConfig(Settings):
     resolution: Count | None = Field(
         None, description="Height and width of the images. Default: those in the configuration of the base."
     )
+    freeze_a: bool = Field(False, description="Train B alone; A is random, and the same in every run.")
 
     @field_validator("target")
     @classmethod

@@ -12,7 +12,7 @@ from whence.diffusion.examples import Examples, Origin
 from whence.diffusion.model import DiffusionModel
 from whence.diffusion.sampling import draw
 from whence.engine import Engine
-from whence.ensemble.model import MeanPrediction, Members
+from whence.ensemble.model import MeanPrediction, NetworkMembers
 from whence.errors import ArtefactError, ConfigError, DataError, ModelError
 
 DDIM = SamplerConfig(method="ddim", steps=3, batch_size=4)
@@ -43,7 +43,7 @@ def test_pictures_drawn_now_are_those_of_the_plain_sampler():
     made = model()
     queries = read_queries(made, "sample:5@7", sampler=DDIM)
     names = [(7, index) for index in range(5)]
-    expected = draw(MeanPrediction(Members({0: made.network}), [(0,)] * 5, 4), made, DDIM, names)
+    expected = draw(MeanPrediction(NetworkMembers({0: made.network}), [(0,)] * 5, 4), made, DDIM, names)
     assert torch.equal(queries.values, expected)
     assert queries.ids == ("7/0", "7/1", "7/2", "7/3", "7/4")
     assert queries.origin == Origin(DDIM, drawn=True)

@@ -16,7 +16,7 @@ from whence.ensemble import Ensemble
 from whence.ensemble.ablation import nearest_units
 from whence.ensemble.landscape import Landscape, landscapes
 from whence.ensemble.losses import Losses
-from whence.ensemble.model import Members
+from whence.ensemble.members import NetworkMembers
 from whence.scores.scores import Scores
 
 PAIRS = list(combinations([f"u{k}" for k in range(10)], 2))
@@ -197,7 +197,7 @@ def test_black_and_white(whence, drawn):
 
 def test_nobody_changes_a_picture_of_copies(whence, ensemble, monkeypatch):
     network = ensemble.open_members([0]).networks[0]
-    copies = Members(dict.fromkeys(range(6), network))
+    copies = NetworkMembers(dict.fromkeys(range(6), network))
     monkeypatch.setattr(Ensemble, "open_members", lambda *_, **__: copies)
     assert whence("ensemble", "landscape", ensemble.path, "--samples", "0/0", "--placebos", 0, "--workers", 1).code == 0
     said = whence("ensemble", "influence", ensemble.path, "--sample", "0/0", "--binarise")

@@ -7,7 +7,7 @@ from whence.diffusion.model import DiffusionModel
 from whence.diffusion.sampling import draw, picture_noise
 from whence.engine import Engine
 from whence.ensemble import MeanPrediction
-from whence.ensemble.model import Members
+from whence.ensemble.members import NetworkMembers
 from whence.errors import ConfigError, NotFiniteError
 
 PREDICTIONS = ["epsilon", "v_prediction", "sample"]
@@ -87,7 +87,7 @@ def test_more_steps_than_timesteps_are_refused():
 
 
 def predict(made: DiffusionModel, count: int, batch_size: int) -> MeanPrediction:
-    return MeanPrediction(Members({0: made.network}), [(0,)] * count, batch_size)
+    return MeanPrediction(NetworkMembers({0: made.network}), [(0,)] * count, batch_size)
 
 
 @pytest.mark.parametrize("method", ["ddpm", "ddim"])

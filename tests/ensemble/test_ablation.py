@@ -9,7 +9,17 @@ from whence.diffusion.model import DiffusionModel
 from whence.diffusion.record import Record
 from whence.diffusion.sampling import draw
 from whence.engine import Engine
-from whence.ensemble import Ablation, Ensemble, MeanPrediction, Members, Samples, ablate, ablate_each, ablations, sample
+from whence.ensemble import (
+    Ablation,
+    Ensemble,
+    MeanPrediction,
+    NetworkMembers,
+    Samples,
+    ablate,
+    ablate_each,
+    ablations,
+    sample,
+)
 from whence.ensemble.model import member_path
 from whence.errors import ArtefactError, ConfigError, DataError, NoSurvivorsError
 
@@ -30,7 +40,7 @@ def by_hand(ensemble: Ensemble, members: list[int], sampler: SamplerConfig, seed
     """One picture from an ensemble that is made of these members alone, read from disk."""
     models = [DiffusionModel.load(member_path(ensemble.path, m)) for m in members]
     networks = {k: model.network for k, model in enumerate(models)}
-    predict = MeanPrediction(Members(networks), [tuple(networks)], sampler.batch_size)
+    predict = MeanPrediction(NetworkMembers(networks), [tuple(networks)], sampler.batch_size)
     return draw(predict, models[0], sampler, [(seed, index)])[0]
 
 
@@ -56,7 +66,7 @@ def test_a_counterfactual_is_drawn_by_an_ensemble_of_the_survivors_alone(ensembl
     for unit, one in zip(UNITS, made, strict=True):
         survivors = ensemble.codebook.survivors([unit])
         assert (one.sample, one.units, one.survivors) == ("0/2", [unit], survivors)
-        expected = by_hand(ensemble, survivors, samples.sampler, 0, 2)
+        expected = by_hand(ensemble, survivors, samples.drawing.sampler, 0, 2)
         assert torch.equal(one.pictures["counterfactual"], expected)
         assert torch.equal(one.pictures["factual"], samples.pictures[2])
         assert not torch.equal(one.pictures["counterfactual"], one.pictures["factual"])

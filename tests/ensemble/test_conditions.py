@@ -7,13 +7,12 @@ from torch import nn
 from whence import artefacts
 from whence.config import ModelConfig, SamplerConfig
 from whence.diffusion.draws import Draws
+from whence.diffusion.examples import Examples
 from whence.diffusion.model import DiffusionModel
-from whence.diffusion.sampling import draw
 from whence.ensemble.losses import draw_groups
 from whence.ensemble.make_losses import gram_matrices
-from whence.ensemble.model import Ensemble, MeanPrediction, Members
+from whence.ensemble.model import Ensemble, MeanPrediction, NetworkMembers
 from whence.ensemble.tangents import tangents
-from whence.ensemble.trajectories import Trajectory, stacked_conditions
 
 SIZE = (1, 4, 4)
 SETS = [(0, 1, 2), (1,), (2, 0), (1, 2), (0,)]
@@ -36,8 +35,8 @@ class Conditional(nn.Module):
 
 
 @pytest.fixture(scope="module")
-def members() -> Members:
-    return Members({m: Conditional(m).eval() for m in range(3)})
+def members() -> NetworkMembers:
+    return NetworkMembers({m: Conditional(m).eval() for m in range(3)})
 
 
 @pytest.fixture(scope="module")
@@ -71,10 +70,9 @@ def test_the_mean_prediction_of_each_row(members, conditions, pictures, batch_si
 
 
 @pytest.mark.parametrize("batch", [3, 128])
-def test_the_gram_matrices_of_each_picture(model, members, conditions, pictures, monkeypatch, batch):
-    monkeypatch.setattr("whence.ensemble.make_losses.BATCH", batch)
+def test_the_gram_matrices_of_each_picture(model, members, conditions, pictures, batch):
     names, draws, count = list("abcde"), Draws(0, model.process.timesteps), 9
-    grams = gram_matrices(model, members, pictures, names, draws, count, conditions)
+    grams = gram_matrices(model, members, Examples(tuple(names), pictures, conditions), draws, count, batch)
     groups = draw_groups(count)
     for q, name in enumerate(names):
         expected = torch.zeros(8, 3, 3, dtype=torch.float64)
@@ -96,24 +94,6 @@ def test_pictures_and_tangents_do_not_depend_on_their_neighbours(model, members,
         assert torch.allclose(together[n], alone[0], atol=1e-5)
         assert torch.allclose(J[:, n], tangent[:, 0], atol=1e-5)
     assert (together[0] - together[3]).abs().max() > 0.01
-
-
-def test_trajectories_carry_their_conditions(model, members, conditions):
-    sampler = SamplerConfig(steps=3, batch_size=4)
-    trajectories = [
-        Trajectory(0, n, numbers, {name: tensor[n] for name, tensor in conditions.items()})
-        for n, numbers in enumerate(SETS)
-    ]
-
-    def drawn(rows):
-        predict = MeanPrediction(members, [r.members for r in rows], 4, stacked_conditions(rows))
-        return draw(predict, model, sampler, [(r.seed, r.index) for r in rows])
-
-    together = drawn(trajectories)
-    for n in range(5):
-        assert torch.equal(together[n], drawn(trajectories[n : n + 1])[0])
-    other = Trajectory(0, 3, SETS[3], {"label": torch.tensor(6), "text": torch.ones(3)})
-    assert not torch.equal(together[3], drawn([other])[0])
 
 
 def test_members_are_hashed_once_in_a_process(ensemble, monkeypatch):

@@ -12,7 +12,7 @@ from whence.ensemble import Ensemble, ablate, sample
 from whence.ensemble.codebook import placebos
 from whence.ensemble.landscape import Landscape, landscapes, shard
 from whence.ensemble.make_landscape import drawing_tasks, landscape, plan_landscapes
-from whence.ensemble.model import MeanPrediction, Members
+from whence.ensemble.model import MeanPrediction, NetworkMembers
 from whence.ensemble.trajectories import draw_files
 from whence.errors import ArtefactError, ConfigError, DataError, MismatchError
 
@@ -157,7 +157,7 @@ def test_it_is_drawn_once(drawn, monkeypatch):
 def test_an_ensemble_of_copies_has_no_distances(ensemble, monkeypatch):
     """When all members are one model, nobody matters, and the distances are exactly 0."""
     network = ensemble.open_members([2]).networks[2]
-    copies = Members(dict.fromkeys(range(6), network))
+    copies = NetworkMembers(dict.fromkeys(range(6), network))
     monkeypatch.setattr(Ensemble, "open_members", lambda *_, **__: copies)
     (one,) = landscape(ensemble, "0/0", placebos=3, engine=Engine(1))
     assert one.distances.abs().max() == 0

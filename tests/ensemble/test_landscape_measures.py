@@ -22,7 +22,7 @@ from whence.ensemble.landscape import (
     published_scale,
 )
 from whence.ensemble.make_landscape import landscape
-from whence.ensemble.model import Members
+from whence.ensemble.members import NetworkMembers
 from whence.errors import ArtefactError
 
 
@@ -74,7 +74,7 @@ def test_unattributable_only_when_no_unit_changes_anything(changed, certifying, 
 
 def test_a_landscape_that_changes_nothing_is_unattributable(ensemble, monkeypatch):
     network = ensemble.open_members([1]).networks[1]
-    copies = Members(dict.fromkeys(range(6), network))
+    copies = NetworkMembers(dict.fromkeys(range(6), network))
     monkeypatch.setattr(Ensemble, "open_members", lambda *_, **__: copies)
     (one,) = landscape(ensemble, "0/0", placebos=2, engine=Engine(1))
     assert binary_landscape(one).unattributable

@@ -9,8 +9,9 @@ from torch import nn
 from whence import artefacts
 from whence.data import load
 from whence.diffusion.draws import Draws
+from whence.diffusion.examples import Examples
 from whence.engine import Engine
-from whence.ensemble import Ensemble, MeanPrediction, Members
+from whence.ensemble import Ensemble, MeanPrediction, NetworkMembers
 from whence.ensemble.losses import Losses, draw_groups
 from whence.ensemble.make_losses import gram_matrices, losses, measure
 from whence.errors import ArtefactError, ConfigError, DataError, MismatchError, NoSurvivorsError, NotFiniteError
@@ -69,13 +70,13 @@ def test_the_full_ensemble_and_single_members(tiny_ensemble, measured, foreign):
     assert torch.allclose(alone, measured.gram.diagonal(dim1=1, dim2=2))
 
 
-def test_it_costs_one_forward_pass_per_member_and_draw(tiny_ensemble, foreign, monkeypatch):
+def test_it_costs_one_forward_pass_per_member_and_draw(tiny_ensemble, foreign):
     rows = dict.fromkeys(range(6), 0)
     members = tiny_ensemble.open_members()
     for m, network in members.networks.items():
         network.register_forward_hook(lambda _n, given, _o, m=m: rows.__setitem__(m, rows[m] + len(given[0])))
-    monkeypatch.setattr("whence.ensemble.make_losses.BATCH", 10)
-    gram_matrices(tiny_ensemble.reference_model, members, foreign, NAMES, Draws(0), DRAWS)
+    queries = Examples(tuple(NAMES), foreign)
+    gram_matrices(tiny_ensemble.reference_model, members, queries, Draws(0), DRAWS, batch=10)
     assert rows == dict.fromkeys(range(6), 5 * DRAWS)
 
 
@@ -106,7 +107,7 @@ def test_standard_errors_are_the_jackknife_over_groups(tiny_ensemble, measured, 
     """Against leaving each group of draws out by hand."""
     sources = Draws(derived_seed(0, "losses"))
     model, members = tiny_ensemble.reference_model, tiny_ensemble.open_members()
-    each = [gram_matrices(model, members, foreign[:1], NAMES[:1], sources, DRAWS)]
+    each = [gram_matrices(model, members, Examples(tuple(NAMES[:1]), foreign[:1]), sources, DRAWS)]
     groups = draw_groups(DRAWS)
     assert groups.bincount().tolist() == [3, 3, 2, 3, 2, 3, 2, 2] or groups.bincount().sum() == DRAWS
     grams, counts = each[0][0], groups.bincount().double()
@@ -177,7 +178,7 @@ def test_measured_in_blocks_and_interrupted_it_is_the_same(measured, ensemble, f
 
 def test_equal_members_have_no_influence(ensemble, foreign, monkeypatch):
     network = ensemble.open_members([2]).networks[2]
-    copies = Members(dict.fromkeys(range(6), network))
+    copies = NetworkMembers(dict.fromkeys(range(6), network))
     monkeypatch.setattr(Ensemble, "open_members", lambda *_, **__: copies)
     found = losses(ensemble, foreign, NAMES, draws=8, engine=Engine(1))
     assert found.scores().scores.abs().max() < 1e-12
@@ -197,8 +198,8 @@ def test_a_linear_model_in_closed_form(tiny_ensemble, foreign):
 
     factors = [0.1, 0.5, -0.3, 0.9, 0.0, 0.2]
     model, expected = tiny_ensemble.reference_model, 0.0
-    members = Members(dict(enumerate(map(Scale, factors))))
-    grams = gram_matrices(model, members, foreign[:1], NAMES[:1], Draws(0), 8)[0].mean(0)
+    members = NetworkMembers(dict(enumerate(map(Scale, factors))))
+    grams = gram_matrices(model, members, Examples(tuple(NAMES[:1]), foreign[:1]), Draws(0), 8)[0].mean(0)
     for k in range(8):
         t, noise = Draws(0)(NAMES[:1], [k], model.size)
         residual = 0.2 * model.process.noised(foreign[:1], t, noise) - model.process.target(foreign[:1], t, noise)

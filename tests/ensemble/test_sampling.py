@@ -11,7 +11,7 @@ from whence.diffusion.model import DiffusionModel
 from whence.diffusion.sampling import draw
 from whence.diffusion.variance_preserving import VariancePreserving
 from whence.engine import Engine
-from whence.ensemble import Ensemble, MeanPrediction, Members, Samples, sample
+from whence.ensemble import Ensemble, MeanPrediction, NetworkMembers, Samples, sample
 from whence.ensemble.model import member_path
 from whence.ensemble.sampling import find_sample, units_key
 from whence.errors import ArtefactError, ConfigError, DataError, MismatchError, NoSurvivorsError
@@ -24,7 +24,9 @@ def hashes(path: Path) -> dict[str, str]:
 def by_hand(ensemble: Ensemble, members, sampler: SamplerConfig, seed: int, index: int) -> torch.Tensor:
     """One picture from an ensemble that is made of these members alone, read from disk."""
     models = {m: DiffusionModel.load(member_path(ensemble.path, m)) for m in members}
-    predict = MeanPrediction(Members({m: models[m].network for m in members}), [tuple(members)], sampler.batch_size)
+    predict = MeanPrediction(
+        NetworkMembers({m: models[m].network for m in members}), [tuple(members)], sampler.batch_size
+    )
     return draw(predict, models[members[0]], sampler, [(seed, index)])[0]
 
 
@@ -34,7 +36,9 @@ def test_samples_are_the_mean_of_all_members(tiny_ensemble):
     assert samples.pictures.shape == (4, 1, 8, 8)
     assert samples.manifest.inputs == {"ensemble": tiny_ensemble.manifest.fingerprint}
     for index in (0, 3):
-        assert torch.equal(samples.pictures[index], by_hand(tiny_ensemble, list(range(6)), samples.sampler, 0, index))
+        assert torch.equal(
+            samples.pictures[index], by_hand(tiny_ensemble, list(range(6)), samples.drawing.sampler, 0, index)
+        )
 
 
 def test_an_ensemble_of_copies_of_one_model_is_that_model(ensemble):
@@ -42,9 +46,9 @@ def test_an_ensemble_of_copies_of_one_model_is_that_model(ensemble):
     sampler = SamplerConfig(steps=4, batch_size=4)
     network = ensemble.open_members([2]).networks[2]
     names = [(0, 0), (0, 1)]
-    one = draw(MeanPrediction(Members({0: network}), [(0,)] * 2, 4), ensemble.reference_model, sampler, names)
+    one = draw(MeanPrediction(NetworkMembers({0: network}), [(0,)] * 2, 4), ensemble.reference_model, sampler, names)
     eight = draw(
-        MeanPrediction(Members(dict.fromkeys(range(8), network)), [tuple(range(8))] * 2, 4),
+        MeanPrediction(NetworkMembers(dict.fromkeys(range(8), network)), [tuple(range(8))] * 2, 4),
         ensemble.reference_model,
         sampler,
         names,
@@ -55,7 +59,7 @@ def test_an_ensemble_of_copies_of_one_model_is_that_model(ensemble):
 def test_copies_of_one_member_on_disk_draw_the_same_however_many_survive(ensemble):
     """The ensemble's own pictures and any ablation of it agree when all members are one model."""
     sampler = SamplerConfig(steps=4, batch_size=4)
-    members = Members(dict.fromkeys(range(6), ensemble.open_members([2]).networks[2]))
+    members = NetworkMembers(dict.fromkeys(range(6), ensemble.open_members([2]).networks[2]))
     sets = [tuple(range(6)), (1, 3, 5), (0,), (2, 4)]
     pictures = draw(MeanPrediction(members, sets, 4), ensemble.reference_model, sampler, [(0, 0)] * 4)
     for picture in pictures[1:]:
@@ -112,7 +116,7 @@ def test_without_uses_the_survivors_only(ensemble, without):
     assert samples.manifest.made["members"] == survivors
     assert samples.without == list(dict.fromkeys(without))
     for index in range(2):
-        expected = by_hand(ensemble, survivors, samples.sampler, 7, index)
+        expected = by_hand(ensemble, survivors, samples.drawing.sampler, 7, index)
         assert torch.equal(samples.pictures[index], expected)
 
 
@@ -142,7 +146,7 @@ def test_seeds_and_samplers_draw_other_pictures(ensemble):
     second = sample(ensemble, count=4, seed=1, engine=Engine(1)).pictures
     ddim = SamplerConfig(method="ddim", steps=4, batch_size=4)
     third = sample(ensemble, count=4, seed=2, sampler=ddim, engine=Engine(1))
-    assert third.sampler == ddim
+    assert third.drawing.sampler == ddim
     assert not torch.equal(first, second)
     assert not torch.equal(second, third.pictures)
 

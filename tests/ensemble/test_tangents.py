@@ -13,7 +13,7 @@ from whence.config import ModelConfig, SamplerConfig
 from whence.diffusion.model import DiffusionModel
 from whence.diffusion.sampling import draw, picture_noise
 from whence.engine import Engine
-from whence.ensemble.model import MeanPrediction, Members
+from whence.ensemble.model import MeanPrediction, NetworkMembers
 from whence.ensemble.tangents import forward_evaluations, tangents, unclipped, weight_change
 from whence.errors import NoSurvivorsError, NotFiniteError
 
@@ -21,8 +21,8 @@ NAMES = [(0, 1), (7, 2)]
 FULL = torch.full((3,), 1 / 3, dtype=torch.float64)
 
 
-def in_memory(networks) -> Members:
-    return Members(dict(enumerate(networks)))
+def in_memory(networks) -> NetworkMembers:
+    return NetworkMembers(dict(enumerate(networks)))
 
 
 def members(prediction="v_prediction", attention=0, count=3) -> list[DiffusionModel]:

@@ -162,7 +162,7 @@ def test_samples_of_several_samplers(ensemble):
     said = Saying(RULES["never moves"][0])
     names = ["7/1", "0/2"]
     missing = missing_trajectories(ensemble, names, said)
-    assert {sampler.steps: len(some) for sampler, some in missing.items()} == {3: 2, 4: 2}
+    assert {drawing.sampler.steps: len(some) for drawing, some in missing.items()} == {3: 2, 4: 2}
     found = false_attribution(ensemble, names, said, engine=Engine(1))
     assert [row.sample for row in found.trials] == ["0/2", "7/1"]
     expected = sample(ensemble, count=2, seed=7, without=["u1"], sampler=sampler, engine=Engine(1)).pictures[1]

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from whence import artefacts
+from whence import artefacts, images
 from whence.artefacts import MANIFEST
 from whence.config import SamplerConfig
 from whence.data import load
@@ -19,7 +19,7 @@ from whence.diffusion.encoding import Encoders
 from whence.diffusion.examples import Examples, Origin, Repeated
 from whence.diffusion.model import DiffusionModel
 from whence.diffusion.prompts import Prompts
-from whence.diffusion.sampling import Guidance, draw_pictures, predicted_clean
+from whence.diffusion.sampling import draw_pictures, predicted_clean
 from whence.engine import DEFAULT, Engine
 from whence.ensemble.model import Ensemble
 from whence.ensemble.sampling import Samples, expand_names, find_sample, sample
@@ -73,9 +73,7 @@ def read_queries(
         (('7/0', '7/1'), torch.Size([2, 1, 8, 8]), True)
     """
     if isinstance(model, Ensemble):
-        if prompts is not None:
-            raise ConfigError(f"There are prompts, and the members of {model.path} take no text. Leave them out.")
-        return _ensemble_queries(model, source, sampler, engine)
+        return _ensemble_queries(model, source, sampler, prompts, engine)
     _require_pictures(model)
     if source.startswith(SAMPLE):
         seed, count = parse_sample_source(source)
@@ -90,7 +88,9 @@ def _read_pictures(model: DiffusionModel, source: str, resolution: int | None, g
     """Return the pictures of samples or data, encoded as the model needs them."""
     path = Path(source)
     if ((path / MANIFEST).exists() or Path(f"{source}.part").exists()) and kind_of(path) != "dataset":
-        return _of_samples(samples := Samples.open(path), _fitted(samples.pictures, model, source))
+        samples = Samples.open(path)
+        origin = Origin(samples.drawing.sampler, drawn=False)
+        return Examples(tuple(samples.names), _fitted(samples.pictures, model, source), origin=origin)
     data = load(source, resolution=resolution, grey=grey)
     encoders = Encoders.of(model)
     if encoders.are_plain:
@@ -123,8 +123,8 @@ def draw_queries(
             Prompts(guidance=1.0),
             ("No prompts were given; the pictures are drawn from the empty prompt.",),
         )
-    conditions, guidance = _guided(encoders, prompts, ids)
-    x = draw_pictures(model, sampler, ids, engine, conditions=_rows(conditions), guidance=guidance)
+    conditions, guidance = encoders.prompted(prompts, ids)
+    x = draw_pictures(model, sampler, ids, engine, conditions=conditions, guidance=guidance)
     pictures = None if encoders.draws_pixels else torch.from_numpy(model.codec.decode(x))
     origin = Origin(sampler, drawn=True, prompts=prompts)
     return Examples(ids, x, conditions, origin, notes, pictures, prompts.of(ids) if prompts else ())
@@ -144,46 +144,46 @@ def predicted_queries(
             "Journey-TRAK explains the way to a picture, so the model must have drawn the queries itself: give "
             "--queries sample:COUNT, or leave this method out."
         )
-    conditions, guidance = _guided(Encoders.of(model), origin.prompts, queries.ids)
-    timesteps, clean = predicted_clean(
-        model, origin.sampler, queries.ids, conditions=_rows(conditions), guidance=guidance
-    )
+    conditions, guidance = Encoders.of(model).prompted(origin.prompts, queries.ids)
+    timesteps, clean = predicted_clean(model, origin.sampler, queries.ids, conditions=conditions, guidance=guidance)
     every = torch.arange(len(queries)).repeat(len(timesteps))
     return timesteps, clean, {name: condition.select(every) for name, condition in conditions.items()}
 
 
-def _guided(
-    encoders: Encoders, prompts: Prompts | None, ids: Sequence[str]
-) -> tuple[dict[str, Repeated], Guidance | None]:
-    """Return the conditions of pictures that are drawn from prompts, and how they are guided."""
-    if prompts is None:
-        return {}, None
-    guidance = None
-    if prompts.guidance != 1:
-        guidance = Guidance(prompts.guidance, _rows(encoders.conditions([prompts.negative] * len(ids))))
-    return encoders.conditions(prompts.of(ids)), guidance
-
-
-def _rows(conditions: Mapping[str, Repeated]) -> dict[str, Tensor]:
-    """Return conditions with a row for each picture."""
-    return {name: condition[range(len(condition))] for name, condition in conditions.items()}
-
-
-def _ensemble_queries(ensemble: Ensemble, source: str, sampler: SamplerConfig | None, engine: Engine) -> Examples:
+def _ensemble_queries(
+    ensemble: Ensemble, source: str, sampler: SamplerConfig | None, prompts: Prompts | None, engine: Engine
+) -> Examples:
     """Return the pictures that `source` names, in the size of an ensemble; all its members draw together."""
     if source.startswith(SAMPLE):
         seed, count = parse_sample_source(source)
-        samples = sample(ensemble, count=count, seed=seed, sampler=sampler, engine=engine)
-        return _of_samples(samples, samples.pictures)
+        samples = sample(ensemble, count=count, seed=seed, sampler=sampler, prompts=prompts, engine=engine)
+        queries = _of_drawn(ensemble, [(samples, index) for index in range(len(samples.names))])
+        return replace(queries, origin=Origin(samples.drawing.sampler, drawn=False, prompts=samples.drawing.prompts))
+    if prompts is not None:
+        raise ConfigError(f"Prompts are for pictures that are drawn, sample:COUNT; {source} is read.")
     if re.fullmatch(r"\d+/\d+(-\d+)?", source):
-        ids, opened = expand_names([source]), dict[int, Samples]()
-        places = [find_sample(ensemble, name, opened) for name in ids]
-        return Examples(tuple(ids), torch.stack([samples.pictures[index] for samples, index in places]))
+        opened = dict[int, Samples]()
+        return _of_drawn(ensemble, [find_sample(ensemble, name, opened) for name in expand_names([source])])
     _require_no_samples(Path(source))
-    channels, height, width = ensemble.reference_model.size
+    channels, height, width = ensemble.picture_size
     data = load(source, resolution=height if height == width else None, grey=channels == 1)
     pictures = _fitted(data.images(range(len(data))), ensemble.reference_model, source)
-    return Examples(data.ids, pictures, notes=data.notes)
+    if ensemble.encoders.are_plain:
+        return Examples(data.ids, pictures, notes=data.notes)
+    queries = ensemble.encoders.encode_queries(data)
+    return replace(queries, notes=(*data.notes, *queries.notes))
+
+
+def _of_drawn(ensemble: Ensemble, places: Sequence[tuple[Samples, int]]) -> Examples:
+    """Return pictures that an ensemble has drawn, by their samples and indices."""
+    ids = tuple(samples.names[index] for samples, index in places)
+    values = torch.stack([samples.examples[index] for samples, index in places])
+    if ensemble.encoders.are_plain:
+        return Examples(ids, values)
+    captions = tuple(samples.captions[index] for samples, index in places)
+    pictures = images.to_pixels(torch.stack([samples.pictures[index] for samples, index in places]))
+    conditions = ensemble.encoders.conditions(captions)
+    return Examples(ids, values, conditions, pictures=torch.from_numpy(pictures), captions=captions)
 
 
 def _require_no_samples(path: Path) -> None:
@@ -198,10 +198,6 @@ def _require_no_samples(path: Path) -> None:
         )
     names = f"{made['seed']}/0" + (f"-{made['count'] - 1}" if made["count"] > 1 else "")
     raise ConfigError(f"{path} holds pictures that an ensemble drew; name them as {names}.")
-
-
-def _of_samples(samples: Samples, pictures: Tensor) -> Examples:
-    return Examples(tuple(samples.names), pictures, origin=Origin(samples.sampler, drawn=False))
 
 
 def _require_pictures(model: DiffusionModel) -> None:

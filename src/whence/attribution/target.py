@@ -74,18 +74,25 @@ class Target:
             path = Path(source)
             kind = artefacts.kind_of(path)
             if kind == "ensemble":
-                source = Ensemble.open(path)
-            elif kind in ("model", None):
+                return cls._of_ensemble(Ensemble.open(path))
+            if kind in ("model", None):
                 if kind == "model":
                     manifest = artefacts.read_manifest(path, "model")
                     for needed in ("model_index.json", "unet/", "scheduler/"):
                         artefacts.verify(path, manifest, needed)
                 return cls(path.name, (path,))
-            else:
-                what = artefacts.with_article(kind)
-                raise ArtefactError(f"{path} is {what}; expected a diffusers folder, a training run or an ensemble.")
-        members = range(source.codebook.members)
-        return cls(source.path.name, tuple(member_path(source.path, m) for m in members), source)
+            what = artefacts.with_article(kind)
+            raise ArtefactError(f"{path} is {what}; expected a diffusers folder, a training run or an ensemble.")
+        return cls._of_ensemble(source)
+
+    @classmethod
+    def _of_ensemble(cls, ensemble: Ensemble) -> Target:
+        """The target of all members of an ensemble."""
+        folders = [member_path(ensemble.path, m) for m in range(ensemble.codebook.members)]
+        if ensemble.base is None:
+            return cls(ensemble.path.name, tuple(folders), ensemble)
+        runs = tuple(AdapterRun(folder, ensemble.base.folder) for folder in folders)
+        return cls(ensemble.path.name, runs, ensemble, resolution=ensemble.base.resolution)
 
     @classmethod
     def mean(

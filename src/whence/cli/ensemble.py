@@ -5,12 +5,12 @@ from __future__ import annotations
 import shlex
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 import whence
-from whence.cli.options import PLAN, RUN, SAMPLES, WORKERS
+from whence.cli.options import GUIDANCE, NEGATIVE_PROMPT, PLAN, PROMPT, PROMPTS, RUN, SAMPLES, WORKERS
 from whence.cli.show import say, show_ablation, show_cost, show_work, size
 
 if TYPE_CHECKING:
@@ -32,27 +32,41 @@ def sample(
         typer.Option(help="Ancestral sampling or DDIM; default the run's setting."),
     ] = None,
     steps: Annotated[int | None, typer.Option(help="Denoising steps; default the run's setting.")] = None,
+    prompts: PROMPTS = None,
+    prompt: PROMPT = None,
+    negative_prompt: NEGATIVE_PROMPT = None,
+    guidance: GUIDANCE = None,
+    combine: Annotated[
+        Literal["predictions", "weights"],
+        typer.Option(help="Of adapters: the mean of their predictions, or of their changes of the weights."),
+    ] = "predictions",
     workers: WORKERS = None,
     plan: PLAN = False,
 ) -> None:
-    """Draw pictures from the mean prediction of the members.
+    """Draw pictures by all members together.
 
     A picture is named SEED/INDEX. The same name is the same picture, however many are drawn beside it. With --without,
-    no member that draws was trained on the unit: this is the opt-out.
+    no member that draws was trained on the unit: this is the opt-out. Adapters draw from prompts, in turn.
 
     Example: `whence ensemble sample runs/ens --count 16 --seed 1 --without 17`
     """
+    from whence.diffusion.prompts import Prompts
+    from whence.ensemble.drawing import complete_drawing
     from whence.ensemble.drawing_cost import drawing_cost
     from whence.ensemble.sampling import SampleRequest
 
     ensemble = whence.Ensemble.open(run)
-    units = without or []
+    units, texts = without or [], Prompts.read(prompts, prompt or (), negative_prompt, guidance)
     sampler = ensemble.config.updated("sampler", method=method, steps=steps).sampler
+    drawing = complete_drawing(ensemble.base is not None, sampler, texts, combine)
+    if ensemble.base is not None and texts is None:
+        say("Note: no prompts were given; the pictures are drawn from the empty prompt.")
     if plan:
-        missing = SampleRequest.make(ensemble, count, seed, units, sampler).missing_trajectories()
-        return show_cost(drawing_cost(ensemble, {sampler: missing}, engine=whence.Engine(workers)), run)
+        missing = SampleRequest.make(ensemble, count, seed, units, drawing).missing_trajectories()
+        return show_cost(drawing_cost(ensemble, {drawing: missing}, engine=whence.Engine(workers)), run)
+    options: dict[str, Any] = {"sampler": sampler, "prompts": texts, "combine": combine}
     with show_work(f"drawing {count} pictures", workers) as engine:
-        samples = whence.sample(ensemble, count=count, seed=seed, without=units, sampler=sampler, engine=engine)
+        samples = whence.sample(ensemble, count=count, seed=seed, without=units, engine=engine, **options)
     names = samples.names
     say(f"Pictures {names[0]} to {names[-1]}, by {len(samples.manifest.made['members'])} members: {samples.path}")
     say(f"All at a glance: {samples.path / 'sheet.png'}")
@@ -184,20 +198,48 @@ def export(
     run: RUN,
     out: Annotated[Path, typer.Argument(help="The file to write; an old one is replaced.", metavar="OUT")],
     format: Annotated[
-        Literal["ctf"], typer.Option(help="ctf: a universe file, an uncompressed tar of PNG sheets.")
+        Literal["ctf", "lora"],
+        typer.Option(
+            help="ctf: a universe file, an uncompressed tar of PNG sheets. lora: one adapter, the mean of the members."
+        ),
     ] = "ctf",
+    without: Annotated[
+        list[str] | None, typer.Option(help="lora: leave out this unit; repeated, all are left out together.")
+    ] = None,
+    rank: Annotated[
+        int | None, typer.Option(min=1, help="lora: the largest rank; default as much as it takes to be exact.")
+    ] = None,
 ) -> None:
-    """Write all landscapes of an ensemble as one file: its pictures, and each picture without each unit.
+    """Write all landscapes of an ensemble as one file, or the adapter without a unit as an ordinary LoRA file.
 
-    The file is in the format of published counterfactual universes, with 8 bits per channel; `whence.Universe.open`
-    reads it, and theirs.
+    `ctf` is the format of published counterfactual universes: pictures, and each picture without each unit, with 8 bits
+    per channel; `whence.Universe.open` reads it, and theirs. `lora` is the opt-out: the mean of ΔW of the members that
+    never saw the units. `load_lora_weights` of a pipeline opens it.
 
-    Example: `whence ensemble export runs/ens --format ctf universe.ctf`
+    Example: `whence ensemble export runs/ens --without "artist 7" --format lora opt-out.safetensors`
     """
     ensemble = whence.Ensemble.open(run)
+    if format == "lora":
+        return _export_adapter(ensemble, out, without or [], rank)
+    if without or rank:
+        raise typer.BadParameter("--without and --rank belong to --format lora")
     drawn = whence.landscapes(ensemble)
     with show_work("writing sheets") as engine:
         universe = whence.write_universe(out, ensemble, drawn, engine=engine)
     pictures = ", ".join(landscape.sample for landscape in drawn[:4]) + (", ..." if len(drawn) > 4 else "")
     say(f"{out} holds {len(drawn)} pictures ({pictures}), each without each of {len(universe.units):,} units.")
     say(f"Its size is {size(out.stat().st_size)}; format: {format}, {universe.config.format}.")
+
+
+def _export_adapter(ensemble: whence.Ensemble, out: Path, without: list[str], rank: int | None) -> None:
+    """Write the adapter of the members that never saw some units, and say what it is."""
+    from whence.ensemble.opt_out import opt_out
+
+    made = opt_out(ensemble, without, rank)
+    made.write(out)
+    members = f"{len(made.survivors)} of {ensemble.codebook.members} members"
+    kept = f"the {members} that never saw {', '.join(made.units)}" if made.units else f"all {members}"
+    error = "exactly" if made.error == 0 else f"with an error of {made.error:.2%}"
+    say(f"{out} is the mean of {kept}, {error}: a LoRA file of rank {made.rank}, {size(out.stat().st_size)}.")
+    assert ensemble.base is not None
+    say(f"Its base is {ensemble.base.folder}, which saw what it saw.")

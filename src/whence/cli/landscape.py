@@ -58,12 +58,12 @@ def losses(
         ensemble.codebook.survivors(together)  # Refused now rather than after all is measured.
     examples = whence.read_queries(ensemble, queries)
     show_notes(examples.notes, of="the queries")
-    names, pictures = examples.ids, examples.values
-    check_queries(ensemble, pictures, names, draws)
+    names = examples.ids
+    check_queries(ensemble, examples, names, draws)
     if plan:
         return show_cost(losses_cost(ensemble, len(names), draws, engine=whence.Engine(workers)), run)
     with show_work(f"losses of {len(names)} pictures", workers) as engine:
-        measured = whence.losses(ensemble, pictures, names, draws=draws, engine=engine)
+        measured = whence.losses(ensemble, examples, draws=draws, engine=engine)
     full, scores = measured.full(), measured.scores()
     for name in names[:PRINTED]:
         say(f"Picture {name}: loss {full[names.index(name)]:.4f} by all members, mean over {draws} draws")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -41,6 +41,9 @@ TARGET = Annotated[
 CAPTION_DROPOUT = Annotated[
     float | None, typer.Option(help="Probability that an adapter sees an image with the empty caption; default 0.")
 ]
+FREEZE_A = Annotated[
+    bool, typer.Option("--freeze-a", help="Train B of the adapter alone; A is random, and the same in every run.")
+]
 
 
 def train(
@@ -55,6 +58,7 @@ def train(
     alpha: ALPHA = None,
     target: TARGET = None,
     caption_dropout: CAPTION_DROPOUT = None,
+    freeze_a: FREEZE_A = False,
     split: SPLIT = None,
     unit_column: UNIT_COLUMN = None,
     resolution: RESOLUTION = None,
@@ -73,8 +77,7 @@ def train(
 
     settings = whence.read_config(config).updated("training", steps=steps, seed=seed)
     adapter = {"rank": rank, "alpha": alpha, "target": target, "caption_dropout": caption_dropout}
-    if base is not None or any(value is not None for value in adapter.values()):
-        settings = settings.updated("adapter", **adapter, resolution=resolution)
+    settings = _with_adapter(settings, base, {**adapter, "freeze_a": freeze_a or None}, resolution)
     images = load_data(data, out, split=split, unit_column=unit_column, resolution=resolution, grey=grey)
     if plan:
         return show_cost(training_cost(images, settings, base=base), out)
@@ -98,6 +101,12 @@ def train_ensemble(
     steps: STEPS = None,
     seed: SEED = None,
     codebook_seed: Annotated[int, typer.Option(help="Seed of the code words.")] = 0,
+    base: BASE = None,
+    rank: RANK = None,
+    alpha: ALPHA = None,
+    target: TARGET = None,
+    caption_dropout: CAPTION_DROPOUT = None,
+    freeze_a: FREEZE_A = False,
     split: SPLIT = None,
     unit_column: UNIT_COLUMN = None,
     resolution: RESOLUTION = None,
@@ -106,7 +115,7 @@ def train_ensemble(
     workers: WORKERS = None,
     plan: PLAN = False,
 ) -> None:
-    """Train the members of an encoded ensemble, in parallel.
+    """Train the members of an encoded ensemble, in parallel: whole models, or with --base LoRA adapters on one base.
 
     Each unit (image, artist ...) gets a code word, in which half of the bits are set unless --weight says otherwise.
     Each member trains on the units whose word has its bit set. Interrupted at any moment, the same command continues.
@@ -118,18 +127,29 @@ def train_ensemble(
     from whence.ensemble.training import make_codebook
 
     settings = whence.read_config(config).updated("training", steps=steps, seed=seed)
+    adapter = {"rank": rank, "alpha": alpha, "target": target, "caption_dropout": caption_dropout}
+    settings = _with_adapter(settings, base, {**adapter, "freeze_a": freeze_a or None}, resolution)
     images = load_data(data, out, split=split, unit_column=unit_column, resolution=resolution, grey=grey)
     if plan:
         make_codebook(images, members, codebook_seed, weight)
-        return show_cost(training_cost(images, settings, members=members, engine=whence.Engine(workers)), out)
+        engine = whence.Engine(workers)
+        return show_cost(training_cost(images, settings, members=members, base=base, engine=engine), out)
+    book: dict[str, Any] = {"members": members, "weight": weight, "codebook_seed": codebook_seed}
     with show_work(f"training {members} members", workers) as engine:
-        ensemble = whence.train_ensemble(
-            images, out, members=members, weight=weight, config=settings, codebook_seed=codebook_seed, engine=engine
-        )
+        ensemble = whence.train_ensemble(images, out, config=settings, base=base, engine=engine, **book)
     units = len(ensemble.codebook.units)
     say(f"{out} is whole: {members} members on {len(images):,} images in {units:,} units, every member checked.")
     say(f"Its root, to be published before anything is certified: {whence.commit(ensemble).root.hash}")
     say(f"Next: whence ensemble sample {out} --count 16 --seed 0")
+
+
+def _with_adapter(
+    settings: whence.Config, base: Path | None, adapter: dict[str, Any], resolution: int | None
+) -> whence.Config:
+    """Return the settings with those of an adapter, where there is a base or one of them is given."""
+    if base is None and all(value is None for value in adapter.values()):
+        return settings
+    return settings.updated("adapter", **adapter, resolution=resolution)
 
 
 def codebook(

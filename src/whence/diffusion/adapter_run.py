@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -42,8 +43,8 @@ class AdapterRun:
         """
         manifest = artefacts.read_manifest(folder, "model")
         artefacts.verify(folder, manifest, FILE_NAMES[0])
-        run = cls(folder, base or _base_of(folder, manifest))
-        run._require_base()
+        run = cls(folder, base or base_of_run(folder, manifest))
+        require_base(manifest, run._base.fingerprints(), folder, run.base)
         return run
 
     @cached_property
@@ -64,25 +65,14 @@ class AdapterRun:
         """The encoders of the base."""
         return self._base.encoders
 
-    def _require_base(self) -> None:
-        stated: dict[str, Any] = self._manifest.inputs["base"]
-        found = self._base.fingerprints()
-        others = [name for name in stated if found.get(name) != stated[name]]
-        if others:
-            lines = [f"  {name}: trained on {stated[name][:12]}, there {str(found.get(name))[:12]}" for name in others]
-            raise MismatchError(
-                f"{self.base} is another base than {self.folder} was trained on; the fingerprints differ:\n"
-                + "\n".join(lines)
-                + "\nGive the base that it was trained on: --base BASE."
-            )
-
     def checkpoint(self, weights: Path | None = None, parameters: str | None = None) -> Checkpoint:
         """Return the base with the adapter, whose weights are in a file of the run's checkpoints, or the final ones.
 
-        Without `parameters` the adapter is differentiated.
+        Without `parameters` the weights of the adapter that were trained are differentiated.
         """
         adapter = Adapter(self.folder, scale=self.settings.scale)
-        return Checkpoint(self.base, weights, parameters or "lora_", (adapter,), self._base.shape)
+        trained = "lora_B" if self.settings.freeze_a else "lora_"
+        return Checkpoint(self.base, weights, parameters or trained, (adapter,), self._base.shape)
 
     def captions(self) -> CaptionDropout | None:
         """The caption dropout of its training; None without."""
@@ -95,12 +85,33 @@ def is_adapter_run(folder: Path) -> bool:
     return artefacts.kind_of(folder) == "model" and "adapter" in artefacts.read_manifest(folder, "model").made
 
 
-def _base_of(folder: Path, manifest: Manifest) -> Path:
-    """Where the base of a run is."""
+def base_of_run(folder: Path, manifest: Manifest) -> Path:
+    """Return where the base of a run or an ensemble is: the path as it was given, or as seen from the folder.
+
+    Raises:
+        ArtefactError: It is at neither place.
+    """
     places = [Path(str(manifest.facts["base"])), folder / str(manifest.facts["base_from_run"])]
     found = next((place for place in places if place.is_dir()), None)
     if found is None:
-        raise ArtefactError(
-            f"The base of {folder} is not there: {places[0]} does not exist. Say where it is now: --base BASE."
-        )
+        way = "Say where it is now: --base BASE." if manifest.kind == "model" else "Move it back, or make a link there."
+        raise ArtefactError(f"The base of {folder} is not there: {places[0]} does not exist. {way}")
     return found
+
+
+def require_base(manifest: Manifest, found: Mapping[str, str], folder: Path, base: Path) -> None:
+    """Check that a base has the fingerprints with which a run or an ensemble was trained.
+
+    Raises:
+        MismatchError: It is another one; the message says which part differs.
+    """
+    stated: dict[str, Any] = manifest.inputs["base"]
+    others = [name for name in stated if found.get(name) != stated[name]]
+    if others:
+        lines = [f"  {name}: trained on {stated[name][:12]}, there {str(found.get(name))[:12]}" for name in others]
+        way = "Give the base that it was trained on: --base BASE." if manifest.kind == "model" else "Put it back."
+        raise MismatchError(
+            f"{base} is another base than {folder} was trained on; the fingerprints differ:\n"
+            + "\n".join(lines)
+            + f"\n{way}"
+        )

@@ -59,9 +59,9 @@ class Checkpoint:
 
 
 def _require_trained(model: DiffusionModel, state: Mapping[str, Tensor], file: Path) -> None:
-    """Check that a file has all weights of the adapters, and no others."""
+    """Check that a file has all weights of the adapters, or B of all of them where A is frozen, and no others."""
     trained = {name for name, p in model.network.named_parameters() if p.requires_grad}
-    if state.keys() != trained:
+    if state.keys() not in (trained, {name for name in trained if ".lora_B." in name}):
         raise ArtefactError(
             f"{file} is not of the adapters on this model: {join_names(sorted(trained ^ state.keys()))} are in one "
             "alone. Give the checkpoints of the run that has the adapter."

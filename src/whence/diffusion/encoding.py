@@ -15,8 +15,10 @@ from whence.diffusion.codec import Codec, Pixels
 from whence.diffusion.examples import Examples, Repeated
 from whence.diffusion.families.family import family_of_folder
 from whence.diffusion.model import DiffusionModel
+from whence.diffusion.prompts import Prompts
+from whence.diffusion.sampling import Guidance
 from whence.diffusion.text_encoder import TextEncoder
-from whence.errors import join_names
+from whence.errors import ArtefactError, MismatchError, join_names
 
 #: The condition of networks that draw from text, by its name in diffusers.
 TEXT = "encoder_hidden_states"
@@ -72,15 +74,37 @@ class Encoders:
             return Examples.of(data)
         if folder is None:
             return self._encode(data)
-        inputs = {"data": data.ungrouped.fingerprint, "codec": self.codec.fingerprint}
-        if self.text is not None:
-            inputs["text"] = self.text.fingerprint
+        inputs = {"data": data.ungrouped.fingerprint, **self._fingerprints}
 
         def build(part: Path) -> None:
             self._encode(data).write(part / "examples")
 
         artefacts.ensure(folder, KIND, inputs=inputs, made={"latents": "mean"}, build=build)
         return replace(Examples.read(folder / "examples").ordered(data.ids), notes=self._notes(data))
+
+    @property
+    def _fingerprints(self) -> dict[str, str]:
+        """Fingerprints of codec and text encoder."""
+        text = {} if self.text is None else {"text": self.text.fingerprint}
+        return {"codec": self.codec.fingerprint, **text}
+
+    def read(self, data: Dataset, folder: Path) -> Examples:
+        """Return images with their captions from an encoding of these and perhaps others.
+
+        Raises:
+            MismatchError: The folder holds an encoding by other encoders.
+            ArtefactError: It is missing or damaged, or lacks an image.
+        """
+        manifest = artefacts.read_manifest(folder, KIND)
+        artefacts.verify(folder, manifest)
+        for name, own in self._fingerprints.items():
+            if manifest.inputs.get(name) != own:
+                raise MismatchError(f"{folder} was encoded by another {name} than that of this base. Encode it again.")
+        examples = Examples.read(folder / "examples")
+        missing = sorted(set(data.ids) - set(examples.ids))
+        if missing:
+            raise ArtefactError(f"{folder} has no encoding of {join_names(missing)}. Encode the images again.")
+        return replace(examples.ordered(data.ids), notes=self._notes(data))
 
     def encode_queries(self, data: Dataset) -> Examples:
         """Return images as queries: as the network gets them, with their pictures and captions for pages."""
@@ -107,6 +131,15 @@ class Encoders:
         index = {text: n for n, text in enumerate(distinct)}
         rows = torch.tensor([index[text] for text in texts])
         return {TEXT: Repeated(self.text.embed(distinct), rows)}
+
+    def prompted(self, prompts: Prompts | None, names: Sequence[str]) -> tuple[dict[str, Repeated], Guidance | None]:
+        """Return the conditions of pictures SEED/INDEX that are drawn from prompts, and how they are guided."""
+        if prompts is None:
+            return {}, None
+        guidance = None
+        if prompts.guidance != 1:
+            guidance = Guidance(prompts.guidance, self.conditions([prompts.negative] * len(names)))
+        return self.conditions(prompts.of(names)), guidance
 
     def _notes(self, data: Dataset) -> tuple[str, ...]:
         """What a reader of results should know of the captions."""

@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 
 from whence.config import SamplerConfig
-from whence.diffusion.denoiser import NO_CONDITIONS, on_device, predict
+from whence.diffusion.denoiser import NO_CONDITIONS, predict
 from whence.diffusion.draws import keys, normals
+from whence.diffusion.examples import Repeated
 from whence.diffusion.model import DiffusionModel
 from whence.engine import DEFAULT, Engine, one_thread
 from whence.errors import ConfigError, NotFiniteError
@@ -89,7 +90,19 @@ class Guidance:
     """
 
     scale: float
-    conditions: Mapping[str, Tensor]
+    conditions: Mapping[str, Tensor | Repeated]
+
+
+def guided(conditioned: Predict, unconditional: Predict | None = None, scale: float = 1.0) -> Predict:
+    """Return the guided prediction o_u + s (o_c - o_u); without `unconditional` it is o_c."""
+    if unconditional is None:
+        return conditioned
+
+    def predict(x: Tensor, t: Tensor) -> Tensor:
+        output, plain = conditioned(x, t), unconditional(x, t)
+        return plain + scale * (output - plain)
+
+    return predict
 
 
 def draw_pictures(
@@ -98,7 +111,7 @@ def draw_pictures(
     names: Sequence[str],
     engine: Engine = DEFAULT,
     observe: Observe | None = None,
-    conditions: Mapping[str, Tensor] = NO_CONDITIONS,
+    conditions: Mapping[str, Tensor | Repeated] = NO_CONDITIONS,
     guidance: Guidance | None = None,
 ) -> Tensor:
     """Return the pictures SEED/INDEX by one model, float32 [n, C, H, W]; none depends on the others.
@@ -118,18 +131,15 @@ def draw_pictures(
     """
     network = model.network.to(engine.device).eval()
 
-    def conditioned(x: Tensor, t: Tensor, rows: Mapping[str, Tensor]) -> Tensor:
-        return predict(network, x, t, config.batch_size, on_device(rows, x.device)).double()
+    def under(rows: Mapping[str, Tensor | Repeated]) -> Predict:
+        own = {name: rows[name][torch.arange(len(names))].to(engine.device) for name in rows}
+        return lambda x, t: predict(network, x, t, config.batch_size, own).double()
 
-    def guided(x: Tensor, t: Tensor) -> Tensor:
-        output = conditioned(x, t, conditions)
-        if guidance is None:
-            return output
-        unconditional = conditioned(x, t, guidance.conditions)
-        return unconditional + guidance.scale * (output - unconditional)
-
+    function = under(conditions)
+    if guidance is not None:
+        function = guided(function, under(guidance.conditions), guidance.scale)
     with one_thread():
-        return draw(guided, model, config, [parse_name(name) for name in names], engine, observe)
+        return draw(function, model, config, [parse_name(name) for name in names], engine, observe)
 
 
 def predicted_clean(
@@ -137,7 +147,7 @@ def predicted_clean(
     config: SamplerConfig,
     names: Sequence[str],
     engine: Engine = DEFAULT,
-    conditions: Mapping[str, Tensor] = NO_CONDITIONS,
+    conditions: Mapping[str, Tensor | Repeated] = NO_CONDITIONS,
     guidance: Guidance | None = None,
 ) -> tuple[list[int], Tensor]:
     """Return t of each of the S steps that draw Q pictures, from the noisiest, and its x̂0, float32 [S, Q, C, H, W].

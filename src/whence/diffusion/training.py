@@ -34,6 +34,7 @@ def train(
     start: DiffusionModel | None = None,
     conditions: Mapping[str, Tensor] = NO_CONDITIONS,
     base: str | Path | None = None,
+    encoding: Path | None = None,
     engine: Engine = DEFAULT,
     patience: float = 0.0,
 ) -> Manifest:
@@ -56,6 +57,8 @@ def train(
             `config.model` does not matter. Default: new weights.
         conditions: Further arguments of the network of `start` by name, with one row for each training example.
         base: The folder of the text-to-image model that an adapter is trained on; it is not changed.
+        encoding: Where the images are encoded for this base already, perhaps among others; default: they are encoded
+            in the run directory.
         engine: Where work runs. Its report is called with (steps done, steps in all).
         patience: Seconds to wait for another writer of the same directory.
 
@@ -70,7 +73,7 @@ def train(
         ArtefactError: The base is missing or damaged.
     """
     path, by_id = Path(path), _weights(data, weights or {})
-    request = request_of(data, Config.of(config), start=start, conditions=conditions, base=base)
+    request = request_of(data, Config.of(config), start=start, conditions=conditions, base=base, encoding=encoding)
     inputs = {"data": data.fingerprint, "weights": artefacts.digest(dict(weights)) if weights else None}
     inputs, made, training = inputs | request.inputs, request.made, request.config.training
     manifest = artefacts.existing(path, "model", inputs=inputs, made=made)
@@ -106,6 +109,7 @@ def request_of(
     start: DiffusionModel | None = None,
     conditions: Mapping[str, Tensor] = NO_CONDITIONS,
     base: str | Path | None = None,
+    encoding: Path | None = None,
 ) -> TrainingRequest:
     """Return the request of a training, checked; `train` describes the arguments and the errors."""
     config = config or Config()
@@ -113,7 +117,7 @@ def request_of(
         return NetworkRequest.of(data, config, start, conditions)
     if start is not None or conditions:
         raise ConfigError("An adapter is trained on a base in a folder; leave out `start` and `conditions`.")
-    return AdapterRequest.of(data, config, Path(base))
+    return AdapterRequest.of(data, config, Path(base), encoding)
 
 
 def _weights(data: Dataset, weights: Mapping[str, float]) -> dict[str, float]:

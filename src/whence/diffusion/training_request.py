@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from whence import artefacts
-from whence.config import AdapterConfig, Config
+from whence.config import AdapterConfig, Config, SamplerConfig
 from whence.data import Dataset
 from whence.diffusion.adapters.adapter_file import write_adapter
 from whence.diffusion.adapters.initial_weights import initial_weights
@@ -163,6 +163,7 @@ class AdapterRequest:
         fingerprints: Its fingerprints.
         process: Its process, for the manifest.
         first: The first image as the network gets it.
+        encoding: Where these images are encoded already, perhaps among others; None to encode them.
     """
 
     data: Dataset
@@ -172,9 +173,10 @@ class AdapterRequest:
     fingerprints: Mapping[str, str]
     process: Mapping[str, Any]
     first: Examples
+    encoding: Path | None = None
 
     @classmethod
-    def of(cls, data: Dataset, config: Config, base: Path) -> AdapterRequest:
+    def of(cls, data: Dataset, config: Config, base: Path, encoding: Path | None = None) -> AdapterRequest:
         """Return the request, checked.
 
         Raises:
@@ -190,11 +192,13 @@ class AdapterRequest:
                 "flipped images to the data instead."
             )
         opened = Base(base, adapter.resolution)
-        first = opened.encoders.encode(data.select([0]))
+        first_image = data.select([0])
+        first = opened.encoders.encode(first_image) if encoding is None else opened.encoders.read(first_image, encoding)
         model = opened.open()
         require_size(model, first.values, "training images")
         initial_weights(model.network, adapter, config.training.seed)
-        return cls(data, config, adapter, opened, opened.fingerprints(model), model.process.record(), first)
+        config = config.model_copy(update={"sampler": _complete_sampler(config.sampler, model)})
+        return cls(data, config, adapter, opened, opened.fingerprints(model), model.process.record(), first, encoding)
 
     @property
     def inputs(self) -> dict[str, Any]:
@@ -211,10 +215,15 @@ class AdapterRequest:
         """The base with a new adapter of the seed; the weights of the base are frozen."""
         model = self.base.open()
         attach(model.network, [initial_weights(model.network, self.adapter, self.config.training.seed)])
+        for name, parameter in model.network.named_parameters():
+            if self.adapter.freeze_a and ".lora_A." in name:
+                parameter.requires_grad_(False)
         return model
 
     def examples(self, folder: Path) -> Examples:
         """Latents and embedded captions, which are kept."""
+        if self.encoding is not None:
+            return self.base.encoders.read(self.data, self.encoding)
         return self.base.encoders.encode(self.data, folder / FOLDER)
 
     def stand_in(self) -> Examples:
@@ -235,6 +244,14 @@ class AdapterRequest:
         """Where the base is, as it was given and as seen from the run."""
         given = self.base.folder
         return {"base": str(given), "base_from_run": os.path.relpath(given, folder)}
+
+
+def _complete_sampler(sampler: SamplerConfig, model: DiffusionModel) -> SamplerConfig:
+    """Return how pictures are drawn where the settings don't say: by DDIM, clipped as the base's scheduler says."""
+    if sampler != SamplerConfig():
+        return sampler
+    steps, clip = min(sampler.steps, model.process.timesteps), bool(model.scheduler.config.get("clip_sample", False))
+    return sampler.model_copy(update={"method": "ddim", "steps": steps, "clip": clip})
 
 
 def _complete(config: Config) -> Config:

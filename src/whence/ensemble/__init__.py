@@ -1,8 +1,9 @@
 """Encoded ensembles: exact counterfactual pictures, by leaving out the members that saw a unit.
 
 codebook, codebook_design           which member may see which unit, and placebos; how many members it takes
-model, training                     the ensemble on disk, its members in memory, their training
-sampling, trajectories              pictures, and drawing many of them together
+model, training                     the ensemble on disk, what its mean predicts, and training
+members, member_layers              members in memory: whole networks, or adapters on one base
+drawing, sampling, trajectories     how pictures are drawn, pictures, and drawing many of them together
 ablation, landscape                 pictures without units, and what code words without a unit do
 losses                              the exact loss of every ablation on any picture
 screen, tangents                    a first-order estimate of every ablation
@@ -11,7 +12,8 @@ influence                           effects of units tested against those of pla
 
 from whence.ensemble.ablation import Ablation, ablate, ablate_each, ablations
 from whence.ensemble.codebook import Codebook
-from whence.ensemble.model import Ensemble, MeanPrediction, Members
+from whence.ensemble.members import Members, NetworkMembers
+from whence.ensemble.model import Ensemble, MeanPrediction
 from whence.ensemble.sampling import Samples, sample
 from whence.ensemble.training import train_ensemble
 
@@ -21,6 +23,7 @@ __all__ = [
     "Ensemble",
     "MeanPrediction",
     "Members",
+    "NetworkMembers",
     "Samples",
     "ablate",
     "ablate_each",

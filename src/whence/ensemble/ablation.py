@@ -21,9 +21,10 @@ from torch import Tensor
 
 from whence import artefacts, images
 from whence.artefacts import Artefact
-from whence.config import SamplerConfig
 from whence.engine import DEFAULT, Engine
 from whence.ensemble.codebook import placebo
+from whence.ensemble.drawing import Drawing
+from whence.ensemble.members import ALONE
 from whence.ensemble.model import Ensemble
 from whence.ensemble.sampling import Samples, find_sample, units_key
 from whence.ensemble.trajectories import Trajectory, draw_trajectories
@@ -59,8 +60,16 @@ class Ablation(Artefact):
 
     @cached_property
     def pictures(self) -> dict[str, Tensor]:
-        """The pictures ``factual``, ``counterfactual`` and, if there is one, ``placebo``; float32 [C, H, W]."""
+        """The pictures ``factual``, ``counterfactual``, if there is one ``placebo``, and ``base`` of members with one.
+
+        All of them are float32 [C, H, W]; ``base`` is drawn by the base alone, without any member.
+        """
         return artefacts.read_tensors(self.path / "pictures.safetensors")
+
+    @property
+    def drawing(self) -> Drawing:
+        """How the pictures were drawn."""
+        return Drawing.of(self.manifest.made)
 
     @property
     def distance(self) -> float:
@@ -117,19 +126,19 @@ def ablate_each(
     plans = _plans(ensemble, requests, keep_only)
     with artefacts.lock(ensemble.path / "ablations"):
         missing = _missing(plans)
-        for sampler in dict.fromkeys(plan.samples.sampler for plan in missing):
-            _draw(ensemble, [plan for plan in missing if plan.samples.sampler == sampler], sampler, engine)
+        for drawing in dict.fromkeys(plan.samples.drawing for plan in missing):
+            _draw(ensemble, [plan for plan in missing if plan.samples.drawing == drawing], drawing, engine)
     engine.report(1, 1)
     return [Ablation.open(plan.path) for plan in plans]
 
 
 def missing_trajectories(
     ensemble: Ensemble, requests: Sequence[tuple[str, Sequence[str]]], *, keep_only: bool = False
-) -> dict[SamplerConfig, list[Trajectory]]:
-    """The trajectories that `ablate_each` would draw, by sampler."""
-    trajectories: dict[SamplerConfig, list[Trajectory]] = {}
+) -> dict[Drawing, list[Trajectory]]:
+    """The trajectories that `ablate_each` would draw, by drawing."""
+    trajectories: dict[Drawing, list[Trajectory]] = {}
     for plan in _missing(_plans(ensemble, requests, keep_only)):
-        trajectories.setdefault(plan.samples.sampler, []).extend(plan.trajectories().values())
+        trajectories.setdefault(plan.samples.drawing, []).extend(plan.trajectories().values())
     return trajectories
 
 
@@ -179,8 +188,10 @@ class AblationPlan:
             "keep_only": keep_only,
             "survivors": survivors,
             "placebo": placebo(ensemble.codebook, len(units), survivors, seed, keep_only=keep_only),
-            "sampler": samples.sampler.record(),
+            **samples.drawing.record(),
         }
+        if ensemble.base is not None:
+            made["base"] = [ALONE]
         # The fingerprint is of the picture, not of all samples: drawing more samples leaves this ablation valid.
         inputs = {
             "ensemble": ensemble.manifest.fingerprint,
@@ -195,8 +206,12 @@ class AblationPlan:
         return artefacts.existing(self.path, "ablation", inputs=self.inputs, made=self.made) is not None
 
     def trajectories(self) -> dict[str, Trajectory]:
-        """What must be drawn: ``counterfactual`` and, if there is one, ``placebo``."""
-        sets = {"counterfactual": self.made["survivors"], "placebo": self.made["placebo"]}
+        """What must be drawn: ``counterfactual``, ``placebo`` if there is one, and ``base`` if members have one."""
+        sets = {
+            "counterfactual": self.made["survivors"],
+            "placebo": self.made["placebo"],
+            "base": self.made.get("base"),
+        }
         return {
             name: Trajectory(self.samples.seed, self.index, tuple(members)) for name, members in sets.items() if members
         }
@@ -219,19 +234,19 @@ def _missing(plans: list[AblationPlan]) -> list[AblationPlan]:
     return list({plan.path: plan for plan in plans if not plan.is_drawn()}.values())
 
 
-def _draw(ensemble: Ensemble, plans: list[AblationPlan], sampler: SamplerConfig, engine: Engine) -> None:
+def _draw(ensemble: Ensemble, plans: list[AblationPlan], drawing: Drawing, engine: Engine) -> None:
     trajectories = [trajectory for plan in plans for trajectory in plan.trajectories().values()]
-    request = [ensemble.manifest.fingerprint, sampler.record(), *map(repr, trajectories)]
+    request = [ensemble.manifest.fingerprint, drawing.record(), *map(repr, trajectories)]
     scratch = ensemble.path / "ablations" / artefacts.RESUME / artefacts.digest(request)[:12]
-    pictures = iter(draw_trajectories(ensemble, trajectories, sampler, scratch, engine))
+    pictures = iter(draw_trajectories(ensemble, trajectories, drawing, scratch, engine)["pictures"])
     for plan in plans:
         plan.write({name: next(pictures) for name in plan.trajectories()})
     artefacts.discard(scratch.parent)
 
 
 def _strip(pictures: dict[str, Tensor]) -> np.ndarray:
-    """A row of the factual picture, the counterfactual and its difference, the placebo and its difference."""
+    """A row of the factual picture; the counterfactual, the placebo and the base, each with its difference."""
     row = [images.to_pixels(pictures["factual"])]
-    for name in [name for name in ("counterfactual", "placebo") if name in pictures]:
+    for name in [name for name in ("counterfactual", "placebo", "base") if name in pictures]:
         row += [images.to_pixels(pictures[name]), images.difference(pictures["factual"], pictures[name])]
     return images.sheet(np.stack(row))

@@ -5,34 +5,34 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping, Sequence
-from functools import partial
 
 import torch
 
-from whence.config import SamplerConfig
 from whence.cost import Cost, counted, median_seconds, peak_memory
 from whence.diffusion.sampling import parse_name
 from whence.engine import DEFAULT, Engine, one_thread
-from whence.ensemble.make_losses import BATCH, BLOCK
-from whence.ensemble.model import Ensemble, Members
+from whence.ensemble.drawing import Drawing
+from whence.ensemble.make_losses import BLOCK, losses_batch
+from whence.ensemble.members import Members, NetworkMembers, batch_count, pairs_of
+from whence.ensemble.model import Ensemble
 from whence.ensemble.screen import ScreenRequest, group_evaluations, missing_groups
 from whence.ensemble.tangents import tangents
 from whence.ensemble.trajectories import Trajectory, evaluations, part_count
 
 
 def drawing_cost(
-    ensemble: Ensemble, missing: Mapping[SamplerConfig, Sequence[Trajectory]], *, engine: Engine = DEFAULT
+    ensemble: Ensemble, missing: Mapping[Drawing, Sequence[Trajectory]], *, engine: Engine = DEFAULT
 ) -> Cost:
-    """Return the cost of drawing what is missing by sampler, measured on a few canonical batches of one member."""
+    """Return the cost of drawing what is missing by drawing, measured on a few canonical batches of one member."""
     member = ensemble.open_members([0], engine)
     seconds, processes, work = 0.0, 1, []
-    for sampler, trajectories in missing.items():
+    for drawing, trajectories in missing.items():
         if not trajectories:
             continue
-        parts = part_count(len(trajectories), sampler)
+        sampler, parts = drawing.sampler, part_count(len(trajectories), drawing)
         used = engine.processes(parts)
-        batch = _batch_seconds(ensemble, member, sampler.batch_size)
-        total = evaluations(trajectories, sampler)
+        batch = _batch_seconds(ensemble, member, sampler.batch_size, engine.device)
+        total = evaluations(ensemble, trajectories, drawing)
         seconds += -(-parts // used) * (total / parts) * batch
         processes = max(processes, used)
         work.append(
@@ -43,7 +43,7 @@ def drawing_cost(
     return Cost(
         seconds=seconds,
         memory=_memory(ensemble, member) * processes,
-        disk=pictures * math.prod(ensemble.reference_model.size) * 10,
+        disk=pictures * math.prod(ensemble.picture_size) * 10,
         work="; ".join(work) or "nothing: all of it is there already",
     )
 
@@ -53,14 +53,16 @@ def losses_cost(ensemble: Ensemble, pictures: int, draws: int, *, engine: Engine
     member, members = ensemble.open_members([0], engine), ensemble.codebook.members
     tasks = -(-pictures // BLOCK)
     used = engine.processes(tasks)
-    batch = _batch_seconds(ensemble, member, BATCH)
-    total = members * tasks * -(-min(BLOCK, pictures) * draws // BATCH)
+    rows = losses_batch(ensemble)
+    batch = _batch_seconds(ensemble, member, rows, engine.device)
+    pairs = dict.fromkeys(range(members), min(BLOCK, pictures) * draws)
+    total = tasks * batch_count(pairs, rows, on_one_base=ensemble.base is not None)
     return Cost(
         seconds=-(-tasks // used) * (total / tasks) * batch,
         memory=_memory(ensemble, member) * used,
-        disk=pictures * (8 * members**2 * 8 + 4 * math.prod(ensemble.reference_model.size)),
+        disk=pictures * (8 * members**2 * 8 + 4 * math.prod(ensemble.picture_size)),
         work=f"{pictures} pictures, {draws} draws each: about {total:,} network evaluations of {batch * 1000:.0f} ms "
-        f"({BATCH} pairs each) in {counted(used)}",
+        f"({rows} pairs each) in {counted(used)}",
     )
 
 
@@ -71,7 +73,8 @@ def screen_cost(ensemble: Ensemble, requests: Sequence[ScreenRequest], *, engine
         return Cost(0.0, peak_memory(), 0, "nothing: all of it is there already")
     used = engine.processes(len(groups))
     member, members, sampler = ensemble.open_members([0], engine), ensemble.codebook.members, groups[0][0].sampler
-    copies = Members(dict.fromkeys(range(members), member.networks[0]))
+    assert isinstance(member, NetworkMembers)
+    copies = NetworkMembers(dict.fromkeys(range(members), member.networks[0]))
     single_step, names = sampler.model_copy(update={"steps": 1}), [parse_name(request.sample) for request in groups[0]]
     with one_thread():
         for _ in range(2):  # The first step warms up.
@@ -82,21 +85,20 @@ def screen_cost(ensemble: Ensemble, requests: Sequence[ScreenRequest], *, engine
     return Cost(
         seconds=-(-len(groups) // used) * sampler.steps * seconds,
         memory=_memory(ensemble, member) * used,
-        disk=pictures * math.prod(ensemble.reference_model.size) * (8 * members + 4),
+        disk=pictures * math.prod(ensemble.picture_size) * (8 * members + 4),
         work=f"{pictures} pictures: {total:,} forward-mode evaluations in {counted(used)}",
     )
 
 
-def _batch_seconds(ensemble: Ensemble, member: Members, batch_size: int) -> float:
-    """Median time of a canonical batch."""
-    place = next(member.networks[0].parameters()).device
+def _batch_seconds(ensemble: Ensemble, members: Members, batch_size: int, place: torch.device) -> float:
+    """Median time of a canonical batch of member 0."""
     x = torch.zeros(batch_size, *ensemble.reference_model.size, device=place)
     t = torch.zeros(batch_size, dtype=torch.long, device=place)
+    conditions, pairs = ensemble.encoders.conditions([""] * batch_size), pairs_of([(0,)] * batch_size)
     with one_thread():
-        return median_seconds(partial(member.predict, 0, x, t, batch_size), 5)
+        return median_seconds(lambda: list(members.outputs(pairs, x, t, batch_size, conditions)), 5)
 
 
-def _memory(ensemble: Ensemble, member: Members) -> int:
+def _memory(ensemble: Ensemble, members: Members) -> int:
     """Memory of a process that holds all members in float32."""
-    parameters = sum(parameter.numel() for parameter in member.networks[0].parameters())
-    return peak_memory() + 4 * parameters * ensemble.codebook.members
+    return peak_memory() + 4 * members.size(ensemble.codebook.members)

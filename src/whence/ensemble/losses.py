@@ -25,6 +25,7 @@ from torch import Tensor
 
 from whence import artefacts
 from whence.artefacts import Manifest
+from whence.diffusion.examples import Examples
 from whence.ensemble.codebook import Codebook, placebos
 from whence.ensemble.influence import Influence
 from whence.errors import ConfigError, DataError, NoSurvivorsError
@@ -69,6 +70,11 @@ class Losses:
     def queries(self) -> tuple[str, ...]:
         """Ids of the pictures, Q."""
         return tuple(artefacts.read_table(self.path / "queries.parquet")["id"])
+
+    @cached_property
+    def examples(self) -> Examples:
+        """The pictures as the members got them."""
+        return read_measured(self.path)
 
     @property
     def draws(self) -> int:
@@ -203,6 +209,14 @@ class Losses:
             gram = mean_gram(self.grams[:, rest], self._counts[rest])
             replicates.append(loss_increases(gram, survivors))
         return ((groups - 1) * torch.stack(replicates).var(0, unbiased=False)).sqrt().float()
+
+
+def read_measured(folder: Path) -> Examples:
+    """Return the pictures in the folder of losses, whole or unfinished, in their order."""
+    names = artefacts.read_table(folder / "queries.parquet")["id"]
+    if (folder / "queries").exists():
+        return Examples.read(folder / "queries").ordered(names)
+    return Examples(tuple(names), artefacts.read_tensors(folder / "queries.safetensors")["pictures"])
 
 
 def draw_groups(draws: int) -> Tensor:

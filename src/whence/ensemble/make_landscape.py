@@ -19,9 +19,9 @@ from typing import Any
 import torch
 
 from whence import artefacts, images
-from whence.config import SamplerConfig
 from whence.engine import DEFAULT, Engine, Task, cores
 from whence.ensemble.codebook import placebos as placebo_sets
+from whence.ensemble.drawing import Drawing
 from whence.ensemble.landscape import Landscape, landscape_path, shard
 from whence.ensemble.model import Ensemble
 from whence.ensemble.sampling import Samples, expand_names, find_sample
@@ -77,7 +77,7 @@ class LandscapePlan:
         path: Its directory.
         trajectories: The factual picture, the units, the placebos.
         units: The units, U.
-        sampler: How they are drawn.
+        drawing: How they are drawn.
         inputs: Fingerprints of the ensemble and of the picture.
         made: All other settings that it depends on.
     """
@@ -85,7 +85,7 @@ class LandscapePlan:
     path: Path
     trajectories: list[Trajectory]
     units: tuple[str, ...]
-    sampler: SamplerConfig
+    drawing: Drawing
     inputs: dict[str, str]
     made: dict[str, Any]
 
@@ -100,7 +100,9 @@ class LandscapePlan:
     @contextmanager
     def create(self) -> Iterator[Path]:
         """Begin, extend or continue the landscape, and yield its directory; full shards of fewer placebos are kept."""
-        facts = {"evaluations": self.sampler.steps * sum(len(trajectory.members) for trajectory in self.trajectories)}
+        facts = {
+            "evaluations": self.drawing.sampler.steps * sum(len(trajectory.members) for trajectory in self.trajectories)
+        }
         with artefacts.create(self.path, "landscape", inputs=self.inputs, made=self.made, facts=facts) as part:
             if self.path.exists():
                 placebos = artefacts.read_manifest(self.path, "landscape").made["placebos"]
@@ -143,34 +145,34 @@ def plan_landscapes(
     # Other words together may leave the very same members as the units do.
     others = (members for members in others if members != survivors[0])
     sets = [tuple(range(book.members)), *survivors, *islice(others, placebos)]
-    batch = min(LARGEST, max(SMALLEST, PIXELS // math.prod(ensemble.reference_model.size[1:])))
+    batch = min(LARGEST, max(SMALLEST, PIXELS // math.prod(ensemble.picture_size[1:])))
     plans = []
     for name in names:
         drawn, index = find_sample(ensemble, name, opened)
-        sampler = drawn.sampler.model_copy(update={"batch_size": batch})
+        drawing = drawn.drawing.with_sampler(batch_size=batch)
         made = {
             "sample": name,
             "together": together,
             "placebos": len(sets) - 1 - len(survivors),
             "block": SHARD * batch,
-            "sampler": sampler.record(),
+            **drawing.record(),
         }
         picture = artefacts.digest(drawn.pictures[index].numpy().tobytes())
         inputs = {"ensemble": ensemble.manifest.fingerprint, "factual": picture}
         trajectories = [Trajectory(drawn.seed, index, members) for members in sets]
         path = landscape_path(ensemble, name, together)
-        plans.append(LandscapePlan(path, trajectories, units, sampler, inputs, made))
+        plans.append(LandscapePlan(path, trajectories, units, drawing, inputs, made))
     return plans
 
 
 def missing_trajectories(
     ensemble: Ensemble, samples: str | Sequence[str], placebos: int, together: Sequence[str] = ()
-) -> dict[SamplerConfig, list[Trajectory]]:
-    """The trajectories of the landscapes that are not there yet, by sampler."""
-    trajectories: dict[SamplerConfig, list[Trajectory]] = {}
+) -> dict[Drawing, list[Trajectory]]:
+    """The trajectories of the landscapes that are not there yet, by drawing."""
+    trajectories: dict[Drawing, list[Trajectory]] = {}
     for plan in plan_landscapes(ensemble, samples, placebos, together):
         if not plan.is_drawn():
-            trajectories.setdefault(plan.sampler, []).extend(plan.trajectories)
+            trajectories.setdefault(plan.drawing, []).extend(plan.trajectories)
     return trajectories
 
 
@@ -179,17 +181,17 @@ def drawing_tasks(ensemble: Ensemble, parts: Mapping[Path, LandscapePlan], engin
 
     A task draws several shards, so that batches are full, but not so many that a worker has no task.
     """
-    blocks = [(plan.sampler, *block) for part, plan in parts.items() for block in plan.blocks(part)]
+    blocks = [(plan.drawing, *block) for part, plan in parts.items() for block in plan.blocks(part)]
     missing = [block for block in blocks if not block[1].exists()]
     rows = sum(len(trajectories) for _, _, trajectories in missing)
     tasks: list[Task] = []
-    for sampler, group in groupby(missing, key=lambda block: block[0]):
-        most = min(TASK * sampler.batch_size, -(-rows // (engine.workers or cores())))
+    for drawing, group in groupby(missing, key=lambda block: block[0]):
+        most = min(TASK * drawing.sampler.batch_size, -(-rows // (engine.workers or cores())))
         files: list[tuple[Path, list[Trajectory]]] = []
         for _, file, trajectories in group:
             if files and sum(len(block) for _, block in files) + len(trajectories) > most:
-                tasks.append(drawing_task(ensemble, files, sampler))
+                tasks.append(drawing_task(ensemble, files, drawing))
                 files = []
             files.append((file, trajectories))
-        tasks.append(drawing_task(ensemble, files, sampler))
+        tasks.append(drawing_task(ensemble, files, drawing))
     return tasks

@@ -18,8 +18,10 @@ from torch import Tensor
 from whence import artefacts, images
 from whence.artefacts import Artefact
 from whence.config import SamplerConfig
+from whence.diffusion.prompts import Prompts
 from whence.diffusion.sampling import parse_name
 from whence.engine import DEFAULT, Engine
+from whence.ensemble.drawing import Combine, Drawing, complete_drawing
 from whence.ensemble.model import Ensemble
 from whence.ensemble.trajectories import Trajectory, draw_trajectories
 from whence.errors import ArtefactError, ConfigError, MismatchError
@@ -42,9 +44,14 @@ class Samples(Artefact):
         return list(self.manifest.made["without"])
 
     @property
-    def sampler(self) -> SamplerConfig:
+    def drawing(self) -> Drawing:
         """How they were drawn."""
-        return SamplerConfig(**self.manifest.made["sampler"])
+        return Drawing.of(self.manifest.made)
+
+    @property
+    def captions(self) -> tuple[str, ...]:
+        """Their prompts; none of members that take no text."""
+        return self.drawing.captions(self.names)
 
     @property
     def names(self) -> list[str]:
@@ -54,7 +61,16 @@ class Samples(Artefact):
     @cached_property
     def pictures(self) -> Tensor:
         """Float32 [K, C, H, W] in [-1, 1]."""
-        return artefacts.read_tensors(self.path / "pictures.safetensors")["pictures"]
+        return self._tensors["pictures"]
+
+    @property
+    def examples(self) -> Tensor:
+        """What the members drew: the pictures, or the latents that they were decoded from, float32 [K, ...]."""
+        return self._tensors.get("latents", self.pictures)
+
+    @cached_property
+    def _tensors(self) -> dict[str, Tensor]:
+        return artefacts.read_tensors(self.path / "pictures.safetensors")
 
 
 def sample(
@@ -64,19 +80,24 @@ def sample(
     seed: int = 0,
     without: Sequence[str] = (),
     sampler: SamplerConfig | None = None,
+    prompts: Prompts | None = None,
+    combine: Combine = "predictions",
     engine: Engine = DEFAULT,
 ) -> Samples:
     """Return pictures SEED/0 ... SEED/COUNT-1 by the mean of all members, or of those that never saw some units.
 
     A picture doesn't depend on how many are drawn; what is there already is not drawn again. `sampler` is by default
-    that of the ensemble. The report is called with (network evaluations done, evaluations in all).
+    that of the ensemble. Members that take text draw from prompts, by default the empty one; adapters are combined by
+    their predictions or by their weights, see `Drawing`. The report is called with (network evaluations done,
+    evaluations in all).
 
     Raises:
         NoSurvivorsError: Every member saw one of the units.
         MismatchError: Pictures of this seed were drawn by another sampler or ensemble.
-        ConfigError: A number is out of range.
+        ConfigError: A number is out of range, or members that are whole networks get prompts or combined weights.
     """
-    request = SampleRequest.make(ensemble, count, seed, without, sampler)
+    drawing = complete_drawing(ensemble.base is not None, sampler or ensemble.config.sampler, prompts, combine)
+    request = SampleRequest.make(ensemble, count, seed, without, drawing)
     with artefacts.lock(request.path.with_name(f"{request.path.name}-request")):
         trajectories = request.missing_trajectories()
         if not trajectories:
@@ -84,11 +105,11 @@ def sample(
             return Samples.open(request.path)
         with artefacts.create(request.path, "samples", inputs=request.inputs, made=request.made) as part:
             scratch = part / artefacts.RESUME / "parts"
-            pictures = draw_trajectories(ensemble, trajectories, request.sampler, scratch, engine)
-            artefacts.write_tensors(part / "pictures.safetensors", {"pictures": pictures})
-            for index, picture in enumerate(pictures):
+            drawn = draw_trajectories(ensemble, trajectories, request.drawing, scratch, engine)
+            artefacts.write_tensors(part / "pictures.safetensors", drawn)
+            for index, picture in enumerate(drawn["pictures"]):
                 images.write_png(part / f"{index:05d}.png", images.to_pixels(picture))
-            images.write_png(part / "sheet.png", images.sheet(images.to_pixels(pictures)))
+            images.write_png(part / "sheet.png", images.sheet(images.to_pixels(drawn["pictures"])))
     return Samples.open(request.path)
 
 
@@ -98,20 +119,18 @@ class SampleRequest:
 
     Attributes:
         path: Directory of the samples.
-        sampler: How they are drawn.
+        drawing: How they are drawn.
         inputs: Fingerprint of the ensemble.
         made: All other settings that they depend on.
     """
 
     path: Path
-    sampler: SamplerConfig
+    drawing: Drawing
     inputs: dict[str, str]
     made: dict[str, Any]
 
     @classmethod
-    def make(
-        cls, ensemble: Ensemble, count: int, seed: int, without: Sequence[str], sampler: SamplerConfig | None
-    ) -> SampleRequest:
+    def make(cls, ensemble: Ensemble, count: int, seed: int, without: Sequence[str], drawing: Drawing) -> SampleRequest:
         """Return the request, with every default filled in.
 
         Raises:
@@ -119,13 +138,12 @@ class SampleRequest:
         """
         if count < 1 or seed < 0:
             raise ConfigError(f"--count must be at least 1 and --seed at least 0; given {count} and {seed}.")
-        sampler = sampler or ensemble.config.sampler
-        ensemble.reference_model.process.sampling_steps(sampler.steps)
+        ensemble.reference_model.process.sampling_steps(drawing.sampler.steps)
         units = ensemble.codebook.in_order(without) if without else []
         members = ensemble.codebook.survivors(units) if units else list(range(ensemble.codebook.members))
-        made = {"seed": seed, "count": count, "without": units, "members": members, "sampler": sampler.record()}
+        made = {"seed": seed, "count": count, "without": units, "members": members, **drawing.record()}
         path = samples_path(ensemble, seed, units)
-        return cls(path, sampler, {"ensemble": ensemble.manifest.fingerprint}, made)
+        return cls(path, drawing, {"ensemble": ensemble.manifest.fingerprint}, made)
 
     def missing_trajectories(self) -> list[Trajectory]:
         """Return what must be drawn: nothing if as many pictures are there already."""

@@ -23,6 +23,7 @@ from whence.config import SamplerConfig
 from whence.diffusion.sampling import parse_name
 from whence.engine import DEFAULT, Engine, Task
 from whence.ensemble.codebook import Codebook
+from whence.ensemble.members import NetworkMembers
 from whence.ensemble.model import Ensemble
 from whence.ensemble.sampling import Samples, expand_names, find_sample
 from whence.ensemble.tangents import forward_evaluations, tangents, unclipped, weight_change
@@ -119,8 +120,12 @@ def screen_requests(ensemble: Ensemble, samples: str | Sequence[str]) -> list[Sc
     """Return a request for each sample, without repeats.
 
     Raises:
-        ConfigError: No sample is given.
+        ConfigError: No sample is given, or the members draw latents.
     """
+    if not ensemble.encoders.draws_pixels:
+        raise ConfigError(
+            "A screen estimates distances of pixels, and these members draw latents. Draw the landscape: it is exact."
+        )
     names = expand_names([samples] if isinstance(samples, str) else samples)
     if not names:
         raise ConfigError("No sample is given; a sample is named SEED/INDEX, like 0/3.")
@@ -128,7 +133,7 @@ def screen_requests(ensemble: Ensemble, samples: str | Sequence[str]) -> list[Sc
     requests = []
     for name in names:
         drawn, index = find_sample(ensemble, name, opened)
-        sample, sampler = drawn.names[index], unclipped(drawn.sampler)
+        sample, sampler = drawn.names[index], unclipped(drawn.drawing.sampler)
         path = ensemble.path / "screens" / sample.replace("/", "-")
         made = {"sample": sample, "sampler": sampler.record()}
         requests.append(ScreenRequest(path, sample, sampler, {"ensemble": ensemble.manifest.fingerprint}, made))
@@ -164,9 +169,11 @@ def draw_group(path: str, fingerprint: str, group: list[ScreenRequest], engine: 
     """Draw pictures with their tangents together and write a screen for each; a task for the engine."""
     ensemble = Ensemble.open_unchanged(path, fingerprint)
     total = group_evaluations(ensemble, group)
+    members = ensemble.open_members(engine=engine)
+    assert isinstance(members, NetworkMembers)
     pictures, J = tangents(
         ensemble.reference_model,
-        ensemble.open_members(engine=engine),
+        members,
         group[0].sampler,
         [parse_name(request.sample) for request in group],
         engine.reporting(lambda done, steps: engine.report(done * total // steps, total)),

@@ -28,13 +28,13 @@ from whence.diffusion.denoiser import NO_CONDITIONS, denoise
 from whence.diffusion.model import DiffusionModel
 from whence.diffusion.sampling import picture_noise
 from whence.engine import DEFAULT, Engine
-from whence.ensemble.model import Members
+from whence.ensemble.members import NetworkMembers
 from whence.errors import NoSurvivorsError, NotFiniteError
 
 
 def tangents(
     model: DiffusionModel,
-    members: Members,
+    members: NetworkMembers,
     sampler: SamplerConfig,
     names: Sequence[tuple[int, int]],
     engine: Engine = DEFAULT,
@@ -52,12 +52,11 @@ def tangents(
     sampler = unclipped(sampler)
     steps = model.process.sampling_steps(sampler.steps, sampler.method)
     x = picture_noise(names, 0, model.size).double().to(engine.device)
-    networks = [members.networks[member] for member in sorted(members.networks)]
     rows = {name: tensor.to(engine.device) for name, tensor in conditions.items()}
-    d = x.new_zeros(len(networks), *x.shape)
-    with torch.no_grad(), _forward_mode(networks):
+    d = x.new_zeros(len(members.numbers), *x.shape)
+    with torch.no_grad(), _forward_mode(members):
         for k, (t, s) in enumerate(steps):
-            output, d_output = _mean(networks, x, d, t, rows)
+            output, d_output = _mean(members, x, d, t, rows)
             noise = picture_noise(names, k + 1, model.size).double().to(x.device) if s >= 0 else None
             x = model.process.step(sampler, x, output, t, s, noise)
             d = model.process.step(sampler, d.flatten(0, 1), d_output.flatten(0, 1), t, s).reshape(d.shape)
@@ -95,15 +94,15 @@ def forward_evaluations(members: int, sampler: SamplerConfig) -> int:
 
 
 def _mean(
-    networks: Sequence[nn.Module], x: Tensor, d: Tensor, t: int, conditions: Mapping[str, Tensor]
+    members: NetworkMembers, x: Tensor, d: Tensor, t: int, conditions: Mapping[str, Tensor]
 ) -> tuple[Tensor, Tensor]:
     """Mean output [n, C, H, W] at x and its tangents [M, n, C, H, W] along d; members added in ascending order."""
     total, d_total = torch.zeros_like(x), torch.zeros_like(d)
     timesteps = torch.full((len(x),), t, device=x.device)
-    for m, network in enumerate(networks):
-        output, pushed = _push(network, x, d, timesteps, conditions)
-        total += output / len(networks)
-        d_total += pushed / len(networks)
+    for m, member in enumerate(members.numbers):
+        output, pushed = _push(members.networks[member], x, d, timesteps, conditions)
+        total += output / len(members.numbers)
+        d_total += pushed / len(members.numbers)
         d_total[m] += output
     return total, d_total
 
@@ -122,10 +121,11 @@ def _push(
 
 
 @contextmanager
-def _forward_mode(networks: Sequence[nn.Module]) -> Iterator[None]:
+def _forward_mode(members: NetworkMembers) -> Iterator[None]:
     """Make forward mode possible: attention by plain arithmetic, and contiguous features for normalisations."""
-    norms = [module for network in networks for module in network.modules() if isinstance(module, nn.GroupNorm)]
-    handles = [norm.register_forward_pre_hook(lambda _norm, args: (args[0].contiguous(),)) for norm in set(norms)]
+    networks = {members.networks[member] for member in members.numbers}
+    norms = {module for network in networks for module in network.modules() if isinstance(module, nn.GroupNorm)}
+    handles = [norm.register_forward_pre_hook(lambda _norm, args: (args[0].contiguous(),)) for norm in norms]
     try:
         with sdpa_kernel(SDPBackend.MATH):
             yield

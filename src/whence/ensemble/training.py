@@ -2,23 +2,25 @@
 
 runs/ens/data/         the training images, once for all members
 runs/ens/codebook/     which member may see which unit
+runs/ens/encoding/     of members that are adapters: latents and embedded captions, once for all members
 runs/ens/members/03/   a run directory like that of `whence train`
 runs/ens/manifest.json the fingerprints of all of them
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from whence import artefacts
 from whence.config import Config
 from whence.data import Dataset, read, write
-from whence.diffusion.families.unet import complete_config
-from whence.diffusion.training import train
+from whence.diffusion.encoding import FOLDER
+from whence.diffusion.training import request_of, train
 from whence.engine import DEFAULT, Engine, Task
 from whence.ensemble.codebook import Codebook
 from whence.ensemble.model import Ensemble, damaged_members, member_name, member_path
-from whence.errors import ArtefactError, ConfigError
+from whence.errors import ArtefactError
 from whence.seeds import derived_seed
 
 #: Seconds to wait for a worker of an interrupted run, which ends when it notices that its main process is gone.
@@ -33,9 +35,12 @@ def train_ensemble(
     weight: int | None = None,
     config: Config | None = None,
     codebook_seed: int = 0,
+    base: str | Path | None = None,
     engine: Engine = DEFAULT,
 ) -> Ensemble:
     """Train an encoded ensemble, continue an interrupted training, or train damaged members again.
+
+    With a `base` the members are LoRA adapters on it, by the settings `config.adapter`, as `whence.train` trains them.
 
     Each unit is seen by `weight` members, by default half of them. Each member has the settings `config` with a seed of
     its own, derived from ``training.seed``. The report is called with (training steps done, steps in all).
@@ -45,14 +50,13 @@ def train_ensemble(
 
     Raises:
         ConfigError: The codebook is impossible, or a setting doesn't fit the data.
-        MismatchError: The directory holds an ensemble of other data or settings.
+        MismatchError: The directory holds an ensemble of other data, settings or base.
         LockedError: Another process is writing the directory.
     """
-    path, config = Path(path), complete_config(Config.of(config), data.size)
-    if config.adapter is not None:
-        raise ConfigError("Members are whole networks today; take [adapter] out of the settings.")
-    codebook = make_codebook(data, members, codebook_seed, weight)
-    inputs = {"data": data.fingerprint}
+    path = Path(path)
+    request = request_of(data, Config.of(config), base=base)
+    config, codebook = request.config, make_codebook(data, members, codebook_seed, weight)
+    inputs = {"data": data.fingerprint, **request.inputs}
     made = {
         "members": members,
         "weight": codebook.weight,
@@ -61,15 +65,17 @@ def train_ensemble(
     }
     if artefacts.existing(path, "ensemble", inputs=inputs, made=made):
         with artefacts.lock(path):
-            _repair(path, config, engine)
+            _repair(path, config, base, engine)
         return Ensemble.open(path)
-    facts = {"units": len(codebook.units), "examples": len(data), "notes": list(data.notes)}
+    facts = {"units": len(codebook.units), "examples": len(data), **request.facts(path)}
+    facts["notes"] = list(data.notes)
     with artefacts.create(path, "ensemble", inputs=inputs, made=made, facts=facts) as part:
         if not (part / "data").exists():
             write(data, part / "data")
         codebook.write(part / "codebook", data.fingerprint)
         artefacts.write_bytes(part / "config.toml", config.to_toml().encode())
-        _train_members(part, range(members), config, engine)
+        facts["notes"] += request.examples(part).notes
+        _train_members(part, range(members), config, base, engine)
     return Ensemble.open(path)
 
 
@@ -81,7 +87,7 @@ def make_codebook(data: Dataset, members: int, seed: int, weight: int | None = N
     return codebook
 
 
-def train_member(path: str, member: int, config: Config, engine: Engine) -> None:
+def train_member(path: str, member: int, config: Config, base: str | None, engine: Engine) -> None:
     """Train one member of the ensemble in `path`; a task for the engine."""
     root = Path(path)
     data = read(root / "data")
@@ -89,7 +95,8 @@ def train_member(path: str, member: int, config: Config, engine: Engine) -> None
     folder = member_path(root, member)
     if folder.exists() and not _is_sound(folder):
         artefacts.discard(folder)
-    train(data.select(rows), folder, config, engine=engine, patience=PATIENCE)
+    encoding = None if base is None else root / FOLDER
+    train(data.select(rows), folder, config, base=base, encoding=encoding, engine=engine, patience=PATIENCE)
 
 
 def _is_sound(folder: Path) -> bool:
@@ -106,17 +113,17 @@ def member_config(config: Config, member: int) -> Config:
     return config.updated("training", seed=derived_seed(config.training.seed, f"member {member}"))
 
 
-def _train_members(path: Path, members: range | list[int], config: Config, engine: Engine) -> None:
+def _train_members(path: Path, members: Sequence[int], config: Config, base: str | Path | None, engine: Engine) -> None:
     artefacts.read_verified(path / "data", "dataset")
-    size = config.training.steps
+    size, shared = config.training.steps, {"path": str(path), "base": None if base is None else str(base)}
     tasks = [
-        Task(f"member {m}", train_member, {"path": str(path), "member": m, "config": member_config(config, m)}, size)
+        Task(f"member {m}", train_member, {**shared, "member": m, "config": member_config(config, m)}, size)
         for m in members
     ]
     engine.run(tasks)
 
 
-def _repair(path: Path, config: Config, engine: Engine) -> None:
+def _repair(path: Path, config: Config, base: str | Path | None, engine: Engine) -> None:
     """Train damaged members again. On the same machine they come out the same to the last bit.
 
     They are removed from the manifest first. So if the process is killed, the manifest shows which members are missing.
@@ -124,6 +131,7 @@ def _repair(path: Path, config: Config, engine: Engine) -> None:
     manifest = artefacts.read_manifest(path, "ensemble")
     artefacts.require_part(path, manifest, "data", "dataset")
     artefacts.require_part(path, manifest, "codebook", "codebook")
+    shared = [name for name in ("codebook", "data", FOLDER) if name in manifest.parts]
     for member in damaged_members(path, manifest):
         if member_name(member) in manifest.parts:
             artefacts.discard(member_path(path, member))
@@ -134,5 +142,5 @@ def _repair(path: Path, config: Config, engine: Engine) -> None:
         engine.report(1, 1)
         return
     artefacts.reseal(path, manifest, sound)
-    _train_members(path, missing, config, engine)
-    artefacts.reseal(path, manifest, ["codebook", "data", *map(member_name, range(members))])
+    _train_members(path, missing, config, base, engine)
+    artefacts.reseal(path, manifest, [*shared, *map(member_name, range(members))])

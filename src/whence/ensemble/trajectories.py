@@ -7,18 +7,21 @@ ablations take few more network evaluations than the pictures that they belong t
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from whence import artefacts
-from whence.config import SamplerConfig
-from whence.diffusion.sampling import draw
+from whence.diffusion.sampling import Predict, draw, guided
 from whence.engine import DEFAULT, Engine, Task
-from whence.ensemble.model import Ensemble, MeanPrediction
+from whence.ensemble.drawing import Drawing
+from whence.ensemble.members import Conditions, batch_count
+from whence.ensemble.model import Ensemble, MeanPrediction, MeanWeights
+from whence.images import from_pixels
 
 #: Canonical batches per member in one task.
 PART = 4
@@ -26,37 +29,40 @@ PART = 4
 
 @dataclass(frozen=True)
 class Trajectory:
-    """A picture SEED/INDEX to draw, from the noise of its name, by some members.
-
-    Further arguments of the networks by name are `conditions`, one row each, without a batch dimension.
-    """
+    """A picture SEED/INDEX to draw, from the noise of its name, by some members."""
 
     seed: int
     index: int
     members: tuple[int, ...]
-    conditions: Mapping[str, Tensor] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def name(self) -> str:
+        """SEED/INDEX."""
+        return f"{self.seed}/{self.index}"
 
 
 def draw_trajectories(
     ensemble: Ensemble,
     trajectories: Sequence[Trajectory],
-    sampler: SamplerConfig,
+    drawing: Drawing,
     scratch: Path,
     engine: Engine = DEFAULT,
-) -> Tensor:
-    """Return pictures that are drawn together, float32 [n, C, H, W] in [-1, 1].
+) -> dict[str, Tensor]:
+    """Return pictures that are drawn together, and their latents where the members draw latents.
 
-    Finished parts are kept in `scratch`, so interrupted work continues. The report counts network evaluations.
+    They are ``pictures``, float32 [n, C, H, W] in [-1, 1], and ``latents``, float32 [n, c, h, w]. Finished parts are
+    kept in `scratch`, so interrupted work continues. The report counts network evaluations.
     """
-    size = PART * sampler.batch_size
+    size = PART * drawing.sampler.batch_size
     parts = [list(trajectories[start : start + size]) for start in range(0, len(trajectories), size)]
     files = [scratch / f"{k:05d}.safetensors" for k in range(len(parts))]
-    tasks = [drawing_task(ensemble, [(file, part)], sampler) for file, part in zip(files, parts, strict=True)]
+    tasks = [drawing_task(ensemble, [(file, part)], drawing) for file, part in zip(files, parts, strict=True)]
     engine.run(tasks)
-    return torch.cat([artefacts.read_tensors(file)["pictures"] for file in files])
+    drawn = [artefacts.read_tensors(file) for file in files]
+    return {name: torch.cat([tensors[name] for tensors in drawn]) for name in drawn[0]}
 
 
-def drawing_task(ensemble: Ensemble, files: Sequence[tuple[Path, list[Trajectory]]], sampler: SamplerConfig) -> Task:
+def drawing_task(ensemble: Ensemble, files: Sequence[tuple[Path, list[Trajectory]]], drawing: Drawing) -> Task:
     """The task that draws trajectories together and writes them to one or more files."""
     return Task(
         str(files[0][0]),
@@ -65,48 +71,75 @@ def drawing_task(ensemble: Ensemble, files: Sequence[tuple[Path, list[Trajectory
             "path": str(ensemble.path),
             "fingerprint": ensemble.manifest.fingerprint,
             "files": [(str(file), trajectories) for file, trajectories in files],
-            "sampler": sampler,
+            "drawing": drawing,
         },
-        evaluations([trajectory for _, trajectories in files for trajectory in trajectories], sampler),
+        evaluations(ensemble, [trajectory for _, trajectories in files for trajectory in trajectories], drawing),
     )
 
 
-def part_count(pictures: int, sampler: SamplerConfig) -> int:
+def part_count(pictures: int, drawing: Drawing) -> int:
     """Number of tasks that draw so many pictures."""
-    return -(-pictures // (PART * sampler.batch_size))
+    return -(-pictures // (PART * drawing.sampler.batch_size))
 
 
-def evaluations(trajectories: Sequence[Trajectory], sampler: SamplerConfig) -> int:
+def evaluations(ensemble: Ensemble, trajectories: Sequence[Trajectory], drawing: Drawing) -> int:
     """Number of canonical batches that networks evaluate to draw these trajectories together."""
     rows = Counter(member for trajectory in trajectories for member in trajectory.members)
-    return sampler.steps * sum(-(-count // sampler.batch_size) for count in rows.values())
+    if drawing.combine == "weights":
+        rows = Counter({0: len(trajectories)})
+    batches = batch_count(rows, drawing.sampler.batch_size, on_one_base=ensemble.base is not None)
+    guided_twice = drawing.prompts is not None and drawing.prompts.guidance != 1
+    return drawing.sampler.steps * batches * (2 if guided_twice else 1)
 
 
 def draw_files(
-    path: str, fingerprint: str, files: list[tuple[str, list[Trajectory]]], sampler: SamplerConfig, engine: Engine
+    path: str, fingerprint: str, files: list[tuple[str, list[Trajectory]]], drawing: Drawing, engine: Engine
 ) -> None:
     """Draw together the trajectories of all files that are not there yet, and write them; a task for the engine."""
-    total = evaluations([trajectory for _, trajectories in files for trajectory in trajectories], sampler)
+    ensemble = Ensemble.open_unchanged(path, fingerprint)
+    total = evaluations(ensemble, [trajectory for _, trajectories in files for trajectory in trajectories], drawing)
     missing = [(file, trajectories) for file, trajectories in files if not Path(file).exists()]
     if missing:
-        ensemble = Ensemble.open_unchanged(path, fingerprint)
         rows = [trajectory for _, trajectories in missing for trajectory in trajectories]
-        sets = [trajectory.members for trajectory in rows]
-        members = ensemble.open_members((member for row in sets for member in row), engine)
-        pictures = draw(
-            MeanPrediction(members, sets, sampler.batch_size, stacked_conditions(rows)),
-            ensemble.reference_model,
-            sampler,
-            [(trajectory.seed, trajectory.index) for trajectory in rows],
+        drawn = draw_together(
+            ensemble,
+            rows,
+            drawing,
             engine.reporting(lambda done, steps: engine.report(done * total // steps, total)),
         )
         sizes = [len(trajectories) for _, trajectories in missing]
-        for (file, _), block in zip(missing, torch.split(pictures, sizes), strict=True):
-            artefacts.write_tensors(Path(file), {"pictures": block})
+        blocks = {name: torch.split(tensor, sizes) for name, tensor in drawn.items()}
+        for k, (file, _) in enumerate(missing):
+            artefacts.write_tensors(Path(file), {name: split[k] for name, split in blocks.items()})
     engine.report(total, total)
 
 
-def stacked_conditions(trajectories: Sequence[Trajectory]) -> dict[str, Tensor]:
-    """The conditions of all trajectories by name, one row for each of them; all have the same names."""
-    names = trajectories[0].conditions
-    return {name: torch.stack([trajectory.conditions[name] for trajectory in trajectories]) for name in names}
+def draw_together(
+    ensemble: Ensemble, rows: Sequence[Trajectory], drawing: Drawing, engine: Engine = DEFAULT
+) -> dict[str, Tensor]:
+    """Return the pictures of trajectories, and their latents where there are any; in this process."""
+    model, names = ensemble.reference_model, [trajectory.name for trajectory in rows]
+    conditions, guidance = ensemble.encoders.prompted(drawing.prompts, names)
+    predict = _predictor(ensemble, [trajectory.members for trajectory in rows], drawing, engine)
+    unconditional = None if guidance is None else predict(guidance.conditions)
+    x = draw(
+        guided(predict(conditions), unconditional, 1.0 if guidance is None else guidance.scale),
+        model,
+        drawing.sampler,
+        [(trajectory.seed, trajectory.index) for trajectory in rows],
+        engine,
+    )
+    if ensemble.encoders.draws_pixels:
+        return {"pictures": x}
+    return {"pictures": from_pixels(torch.from_numpy(model.codec.decode(x))), "latents": x}
+
+
+def _predictor(
+    ensemble: Ensemble, sets: Sequence[tuple[int, ...]], drawing: Drawing, engine: Engine
+) -> Callable[[Conditions], Predict]:
+    """What makes the combined prediction of the members of each row, from conditions."""
+    batch_size = drawing.sampler.batch_size
+    if drawing.combine == "weights":
+        return partial(MeanWeights, ensemble.open_adapters(engine=engine), sets, batch_size)
+    members = ensemble.open_members((member for row in sets for member in row), engine)
+    return partial(MeanPrediction, members, sets, batch_size)

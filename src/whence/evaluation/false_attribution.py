@@ -29,8 +29,8 @@ from torch import Tensor
 
 from whence import artefacts
 from whence.artefacts import Manifest
-from whence.config import SamplerConfig
 from whence.engine import DEFAULT, Engine
+from whence.ensemble.drawing import Drawing
 from whence.ensemble.model import Ensemble
 from whence.ensemble.sampling import Samples, find_sample
 from whence.ensemble.trajectories import Trajectory, draw_trajectories
@@ -84,8 +84,8 @@ def false_attribution(
 
 def missing_trajectories(
     ensemble: Ensemble, samples: Sequence[str], attributor: Attributor, *, controls: int = 1, seed: int = 0
-) -> dict[SamplerConfig, list[Trajectory]]:
-    """Return the trajectories that `false_attribution` would draw, by sampler."""
+) -> dict[Drawing, list[Trajectory]]:
+    """Return the trajectories that `false_attribution` would draw, by drawing."""
     return _Design.make(ensemble, samples, attributor, controls, seed).removals.missing()
 
 
@@ -165,16 +165,16 @@ class Removals:
     """Pictures that an ensemble draws again without one unit each, by the sampler that drew the sample."""
 
     ensemble: Ensemble
-    trajectories: dict[SamplerConfig, dict[Removal, Trajectory]]
+    trajectories: dict[Drawing, dict[Removal, Trajectory]]
 
     @classmethod
     def make(cls, ensemble: Ensemble, removals: Sequence[Removal], opened: dict[int, Samples]) -> Removals:
         """Return what must be drawn; `opened` holds samples by seed that were opened and checked before."""
-        trajectories: dict[SamplerConfig, dict[Removal, Trajectory]] = {}
+        trajectories: dict[Drawing, dict[Removal, Trajectory]] = {}
         for name, unit in sorted(set(removals)):
             samples, index = find_sample(ensemble, name, opened)
             survivors = tuple(ensemble.codebook.survivors([unit]))
-            trajectories.setdefault(samples.sampler, {})[name, unit] = Trajectory(samples.seed, index, survivors)
+            trajectories.setdefault(samples.drawing, {})[name, unit] = Trajectory(samples.seed, index, survivors)
         return cls(ensemble, trajectories)
 
     def draw(self, engine: Engine) -> tuple[dict[Removal, Tensor], Manifest]:
@@ -182,9 +182,9 @@ class Removals:
 
         def build(part: Path) -> None:
             pictures = []
-            for k, (sampler, by_removal) in enumerate(self.trajectories.items()):
+            for k, (drawing, by_removal) in enumerate(self.trajectories.items()):
                 scratch, trajectories = part / artefacts.RESUME / f"sampler-{k}", list(by_removal.values())
-                pictures.append(draw_trajectories(self.ensemble, trajectories, sampler, scratch, engine))
+                pictures.append(draw_trajectories(self.ensemble, trajectories, drawing, scratch, engine)["pictures"])
             artefacts.write_tensors(part / "pictures.safetensors", {"pictures": torch.cat(pictures)})
 
         manifest = artefacts.ensure(self._path, "removals", **self._provenance, build=build)
@@ -193,17 +193,15 @@ class Removals:
         removals = [removal for by_removal in self.trajectories.values() for removal in by_removal]
         return dict(zip(removals, pictures, strict=True)), manifest
 
-    def missing(self) -> dict[SamplerConfig, list[Trajectory]]:
-        """Return the trajectories that `draw` would draw, by sampler."""
+    def missing(self) -> dict[Drawing, list[Trajectory]]:
+        """Return the trajectories that `draw` would draw, by drawing."""
         if artefacts.existing(self._path, "removals", **self._provenance) is not None:
             return {}
-        return {sampler: list(by_removal.values()) for sampler, by_removal in self.trajectories.items()}
+        return {drawing: list(by_removal.values()) for drawing, by_removal in self.trajectories.items()}
 
     @property
     def _provenance(self) -> dict[str, Any]:
-        groups = [
-            {"sampler": sampler.record(), "removals": list(removed)} for sampler, removed in self.trajectories.items()
-        ]
+        groups = [{**drawing.record(), "removals": list(removed)} for drawing, removed in self.trajectories.items()]
         return {"inputs": {"ensemble": self.ensemble.manifest.fingerprint}, "made": {"groups": groups}}
 
     @property

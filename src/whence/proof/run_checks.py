@@ -22,6 +22,7 @@ from whence.diffusion.record import Record
 from whence.diffusion.training import train
 from whence.engine import DEFAULT, Engine
 from whence.ensemble import Ensemble
+from whence.ensemble.drawing import Drawing
 from whence.ensemble.model import member_path
 from whence.ensemble.training import member_config
 from whence.ensemble.trajectories import Trajectory, draw_trajectories
@@ -138,10 +139,9 @@ def redraw(certificate: Certificate, ensemble: Ensemble, engine: Engine = DEFAUL
     seed, index = map(int, certificate.sample.split("/"))
     trajectory = Trajectory(seed, index, tuple(certificate.members))
     with TemporaryDirectory() as scratch:
-        drawn = draw_trajectories(
-            ensemble, [trajectory], certificate_sampler(certificate), Path(scratch), replace(engine, workers=1)
-        )
-        return torch.clone(drawn[0])
+        drawing = Drawing(certificate_sampler(certificate))
+        drawn = draw_trajectories(ensemble, [trajectory], drawing, Path(scratch), replace(engine, workers=1))
+        return torch.clone(drawn["pictures"][0])
 
 
 def require_retrained(trees: EnsembleTrees, member: int, engine: Engine = DEFAULT) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from whence import images
+from whence.report.text import shorten
 
 #: Longest side in pixels of a large picture and of a small one.
 LARGE, SMALL = 256, 128
@@ -25,6 +26,11 @@ class Picture:
     name: str  # first line below it
     details: tuple[str, ...] = ()  # further lines below it
     link: str = ""  # place on the page that it leads to, or empty
+
+
+def quoted(caption: str) -> tuple[str, ...]:
+    """The line with a caption or prompt below a picture; no line for an empty one."""
+    return (f"“{shorten(caption)}”",) if caption else ()
 
 
 def data_uri(pixels: np.ndarray, longest: int = LARGE) -> str:

@@ -164,6 +164,15 @@ def write_adapter(folder: Path, weights: AdapterWeights, metadata: Mapping[str, 
     Raises:
         ModelError: Names of layers are those of kohya's trainer.
     """
+    tensors = adapter_tensors(weights)
+    file = folder / FILE_NAMES[0]
+    with replacing(file) as temporary:
+        save_file(tensors, temporary, {"format": "pt", **(metadata or {})})
+    return file
+
+
+def adapter_tensors(weights: AdapterWeights) -> dict[str, Tensor]:
+    """The tensors of an adapter by their names in a file of diffusers, with the scale in B."""
     tensors = {}
     for part, layers in ((NETWORK, weights.network), (TEXT_ENCODER, weights.text_encoder)):
         for name, layer in layers.items():
@@ -175,7 +184,4 @@ def write_adapter(folder: Path, weights: AdapterWeights, metadata: Mapping[str, 
             sides = {"A": layer.A, "B": layer.scale * layer.B}
             for side, tensor in sides.items():
                 tensors[f"{part}.{name}.lora_{side}.weight"] = tensor.detach().cpu().contiguous()
-    file = folder / FILE_NAMES[0]
-    with replacing(file) as temporary:
-        save_file(tensors, temporary, {"format": "pt", **(metadata or {})})
-    return file
+    return tensors

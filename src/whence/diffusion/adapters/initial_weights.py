@@ -19,7 +19,8 @@ def initial_weights(network: nn.Module, config: AdapterConfig, seed: int) -> Ada
 
         A ~ uniform on ± 1 / √(inputs of the layer),   B = 0,   scale = α / r
 
-    These are the defaults of PEFT. A of a layer depends on the seed and the name of the layer alone.
+    These are the defaults of PEFT. A of a layer depends on the seed and the name of the layer alone. Where A is frozen
+    it does not depend on the seed: runs with one A have B in common coordinates, so that the mean of B is that of ΔW.
 
     Raises:
         ConfigError: No linear layer and no convolution has such a name.
@@ -51,7 +52,7 @@ def _layers(network: nn.Module, target: str) -> dict[str, nn.Linear | nn.Conv2d]
 
 def _initial(name: str, layer: nn.Linear | nn.Conv2d, config: AdapterConfig, seed: int) -> LowRank:
     outputs, *inputs = layer.weight.shape
-    random = torch.Generator().manual_seed(derived_seed(seed, f"lora_A {name}"))
+    random = torch.Generator().manual_seed(derived_seed(0 if config.freeze_a else seed, f"lora_A {name}"))
     a = torch.empty(config.rank, *inputs)
     nn.init.kaiming_uniform_(a, a=math.sqrt(5), generator=random)
     return LowRank(a, torch.zeros(outputs, config.rank, *[1] * (len(inputs) - 1)), config.scale)

@@ -22,7 +22,7 @@ from whence.report.ensemble.ablation_card import ABLATIONS, HINT, ablation_cards
 from whence.report.ensemble.landscape_card import LANDSCAPES, landscape_cards, loss_readings, nearest_command, outcomes
 from whence.report.ensemble.radii import compare_radii
 from whence.report.ensemble.unit import TrainingImages
-from whence.report.picture import CRISP, LARGE, SMALL, Picture, data_uri
+from whence.report.picture import CRISP, LARGE, SMALL, Picture, data_uri, quoted
 from whence.report.template import fill, flat_settings, versions
 from whence.report.text import number, plural, unit_phrase
 from whence.statistics.placebo_test import LEVEL, placebos_needed
@@ -67,6 +67,8 @@ def render(ensemble: Ensemble, beside: Sequence[Ensemble] = ()) -> str:
         version=str(ensemble.manifest.environment["whence"]),
         about=overview(ensemble, sets, training.grouped),
         grouped=training.grouped,
+        base=ensemble.base.folder if ensemble.base else None,
+        combined=any(samples.drawing.combine == "weights" for samples in sets),
         pictures=sum(len(samples.names) for samples in sets),
         ablatable=any(not samples.without for samples in sets),
         galleries=[gallery(samples, ensemble.codebook.members, links) for samples in sets[:SETS]],
@@ -123,7 +125,11 @@ def provenance(ensemble: Ensemble) -> dict[str, dict[str, str]]:
     manifest, book = ensemble.manifest, ensemble.codebook
     members = [manifest.parts[member_name(m)] for m in range(book.members)]
     return {
-        "Fingerprints": {"ensemble": manifest.fingerprint, "training data": str(manifest.inputs["data"])},
+        "Fingerprints": {
+            "ensemble": manifest.fingerprint,
+            "training data": str(manifest.inputs["data"]),
+            **{f"base: {part}": str(value) for part, value in manifest.inputs.get("base", {}).items()},
+        },
         "Settings": {"codebook_seed": str(book.seed), **flat_settings(manifest.made["config"])},
         "Versions": versions(manifest),
         "Members": {
@@ -139,13 +145,15 @@ def commands(ensemble: Ensemble, sets: Sequence[Samples]) -> dict[str, str]:
     first = next((samples for samples in sets if not samples.without), None)
     name, seed, drawn = (first.names[-1], first.seed, len(first.names)) if first else ("0/0", 0, 0)
     placebos = max(PLACEBOS, placebos_needed(len(ensemble.codebook.units)))
+    prompt = "" if ensemble.base is None else ' --prompt "..."'
     return {
-        "draw": f"whence ensemble sample {path} --count {drawn + 16} --seed {seed}",
+        "draw": f"whence ensemble sample {path} --count {drawn + 16} --seed {seed}{prompt}",
         "nearest": f"whence ensemble ablate {path} --sample {name} --nearest 3",
         "ablate": f"whence ensemble ablate {path} --sample {name} --unit {unit}",
         "keep": f"whence ensemble ablate {path} --sample {name} --unit {unit} --keep-only",
         "landscape": f"whence ensemble landscape {path} --samples {name} --placebos {placebos}",
-        "without": f"whence ensemble sample {path} --count 16 --seed 1 --without {unit}",
+        "without": f"whence ensemble sample {path} --count 16 --seed 1 --without {unit}{prompt}",
+        "export": f"whence ensemble export {path} --without {unit} --format lora opt-out.safetensors",
         "report": f"whence report {path}",
     }
 
@@ -176,21 +184,32 @@ def sample_sets(ensemble: Ensemble) -> list[Samples]:
     return sorted(sets, key=lambda samples: (bool(samples.without), samples.seed, samples.without))
 
 
+def prompted(samples: Samples) -> str:
+    """How prompts guide the drawing, and how adapters are combined, in sentences; empty without text."""
+    prompts = samples.drawing.prompts
+    if prompts is None:
+        return ""
+    away = f", away from “{prompts.negative}”" if prompts.negative else ""
+    combine = "predictions" if samples.drawing.combine == "predictions" else "changes of the weights"
+    return f" Guidance {prompts.guidance:g}{away}. Each step takes the mean of the members' {combine}."
+
+
 def gallery(samples: Samples, members: int, links: Mapping[str, str]) -> Gallery:
     """The first pictures of a set; `links` are the places on the page where a picture is explained, by its name."""
     names, without = samples.names, samples.without
     suffix = f", drawn without {unit_phrase(without)}" if without else ""
     title = (f"Pictures {names[0]} to {names[-1]}" if len(names) > 1 else f"Picture {names[0]}") + suffix
-    explanation = f"Drawn by all {members} members."
+    explanation = f"Drawn by all {members} members.{prompted(samples)}"
     if without:
         explanation = (
             f"No member that drew them was trained on {unit_phrase(without)}. "
-            f"{len(samples.manifest.made['members'])} of {plural(members, 'member')} drew them. "
+            f"{len(samples.manifest.made['members'])} of {plural(members, 'member')} drew them.{prompted(samples)} "
             + (f"The units: {join_names(without, most=20)}." if len(without) > 3 else "")
         )
         links = {}
+    captions = samples.captions or ("",) * len(names)
     pictures = [
-        Picture(data_uri(image, SMALL), f"Picture {name}{suffix}", name, link=links.get(name, ""))
-        for name, image in zip(names, images.to_pixels(samples.pictures[:PICTURES]), strict=False)
+        Picture(data_uri(image, SMALL), f"Picture {name}{suffix}", name, quoted(caption), links.get(name, ""))
+        for name, image, caption in zip(names, images.to_pixels(samples.pictures[:PICTURES]), captions, strict=False)
     ]
     return Gallery(title, explanation, tuple(pictures), len(names) - len(pictures))

@@ -104,7 +104,7 @@ class Comparison:
 class PictureRow:
     """A picture that was drawn again, its difference from the factual picture, and how far it moved."""
 
-    kind: str  # ``counterfactual`` or ``placebo``
+    kind: str  # ``counterfactual``, ``placebo`` or ``base``
     picture: Picture  # the picture
     change: Picture  # its difference from the factual picture
     distance: str  # its distance from the factual picture, in words
@@ -116,7 +116,7 @@ class AblationEntry:
     """One ablation on the page."""
 
     comparison: Comparison  # its distances and what they mean
-    rows: tuple[PictureRow, ...]  # counterfactual and, if there is one, placebo
+    rows: tuple[PictureRow, ...]  # counterfactual, placebo if there is one, and base if members have one
     members: str  # how many members drew each
     units: str  # the names of the units, where the title only counts them
     images: tuple[Picture, ...]  # training images of the units
@@ -131,6 +131,7 @@ class AblationCard:
 
     anchor: str  # its place on the page
     name: str  # SEED/INDEX
+    prompt: str  # what it was drawn from; empty without text
     factual: Picture  # the picture
     entries: tuple[AblationEntry, ...]  # its ablations
     closest: tuple[Picture, ...]  # the training images most like it
@@ -165,6 +166,7 @@ def _card(
     return AblationCard(
         anchor=anchor,
         name=name,
+        prompt="".join(ablations[0].drawing.captions([name])),
         factual=Picture(data_uri(pixels), f"Picture {name}, drawn by all {members}", f"Picture {name}"),
         entries=tuple(_entry(ablation, training, longest) for ablation in ablations),
         closest=tuple(training.closest(likeness, anchor)),
@@ -179,6 +181,9 @@ def _entry(ablation: Ablation, training: TrainingImages, longest: float) -> Abla
     rows = [_row(ablation, "counterfactual", distances.title, distances.distance, longest)]
     if distances.placebo is not None:
         rows.append(_row(ablation, "placebo", "Placebo", distances.placebo, longest))
+    if "base" in ablation.pictures:
+        far = images.distance(ablation.pictures["factual"], ablation.pictures["base"]).item()
+        rows.append(_row(ablation, "base", "The base alone", far, max(longest, far)))
     return AblationEntry(
         comparison=distances,
         rows=tuple(rows),

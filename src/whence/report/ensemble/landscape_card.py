@@ -174,8 +174,7 @@ def loss_readings(ensemble: Ensemble) -> dict[str, tuple[int, Influence]]:
         losses = Losses.open(path, ensemble.codebook)
         if losses.manifest.inputs["ensemble"] != ensemble.manifest.fingerprint:
             continue
-        pictures = artefacts.read_tensors(path / "queries.safetensors")["pictures"]
-        for name, picture in zip(losses.queries, pictures, strict=True):
+        for name, picture in zip(losses.queries, losses.examples.values, strict=True):
             better = name not in readings or readings[name][0] < losses.draws
             if better and _is_drawn(ensemble, name, picture, opened):
                 readings[name] = (losses.draws, losses.influence_on(name))
@@ -190,7 +189,7 @@ def _is_drawn(ensemble: Ensemble, name: str, picture: torch.Tensor, opened: dict
         samples, index = find_sample(ensemble, name, opened)
     except ArtefactError:
         return False
-    return torch.equal(samples.pictures[index], picture)
+    return torch.equal(samples.examples[index], picture)
 
 
 def distance_plot(reading: Influence, anchor: str, title: str, description: str) -> Markup:

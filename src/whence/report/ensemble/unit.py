@@ -14,8 +14,8 @@ from whence.data import Dataset
 from whence.ensemble import Codebook
 from whence.ensemble.influence import Influence, format_p_value
 from whence.ensemble.landscape import Landscape
-from whence.report.picture import SMALL, Picture, data_uri
-from whence.report.text import number, plural, shorten, unit_phrase
+from whence.report.picture import SMALL, Picture, data_uri, quoted
+from whence.report.text import number, plural, unit_phrase
 from whence.scores.scores import Scores
 
 #: Training images shown of removed units, and of those most like a picture.
@@ -42,7 +42,7 @@ class TrainingImages:
         """Training example n with its id, caption and units, but for units that are its id or that the reader knows."""
         id, units, caption = self.data.ids[n], self.data.units[n], self.data.captions[n]
         lines = [] if units in ((id,), tuple(known)) else [unit_phrase(units)]
-        lines += [f"“{shorten(caption)}”"] if caption else []
+        lines += quoted(caption or "")
         return Picture(data_uri(self.data.pixels[n], SMALL), f"Training image {id}", id, (*details, *lines))
 
     def closest(self, likeness: Scores, query: str) -> list[Picture]:
