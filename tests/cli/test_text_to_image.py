@@ -219,3 +219,57 @@ def test_the_python_of_the_docs_runs(place):
     names: dict[str, object] = {}
     exec(code, names)
     assert names["scores"]["d-trak"].scores.shape == (4, 9)
+
+
+ENSEMBLE = ("ensemble", "train", "data", "--base", "sd", "--rank", 2, "--members", 4, "--unit-column", "artist")
+
+
+def test_an_ensemble_of_adapters_from_training_to_the_opt_out(whence, place):
+    steps = ("--steps", 3, "--workers", 1, "--out", "ens")
+    planned = whence(*ENSEMBLE, *steps, "--plan")
+    assert planned.code == 0, planned.err
+    assert "4 x 3 steps of " in planned.out
+    assert not Path("ens").exists()
+    assert whence(*ENSEMBLE, *steps).code == 0
+    Path("prompts.txt").write_text("picture 1\npicture 2\n")
+    draw = ("ensemble", "sample", "ens", "--count", 3, "--prompts", "prompts.txt", "--guidance", 2, "--steps", 3)
+    assert "6 network evaluations" in whence(*draw, "--plan").out  # 12 pairs in one batch of 16, 3 steps, guided
+    drawn = whence(*draw, "--workers", 1)
+    assert drawn.code == 0, drawn.err
+    other = whence(*draw, "--seed", 1, "--combine", "weights", "--workers", 1)
+    assert other.code == 0, other.err
+    assert not np.array_equal(*(np.asarray(Image.open(f"ens/samples/{seed}/00000.png")) for seed in (0, 1)))
+    ablated = whence("ensemble", "ablate", "ens", "--sample", "0/2", "--unit", "ben", "--workers", 1)
+    assert ablated.code == 0, ablated.err
+    measured = whence("ensemble", "losses", "ens", "--queries", "data", "--draws", 8, "--workers", 1)
+    assert measured.code == 0, measured.err
+    assert whence("ensemble", "landscape", "ens", "--samples", "0/0", "--workers", 1).code == 0
+    assert whence("report", "ens").code == 0
+    page = Path("ens/report.html").read_text("utf-8")
+    assert "The base alone" in page
+    assert "“picture 2”" in page
+    exported = whence("ensemble", "export", "ens", "--without", "ben", "--format", "lora", "opt-out.safetensors")
+    assert exported.code == 0, exported.err
+    assert "is the mean of the 2 of 4 members that never saw ben, exactly: a LoRA file of rank 4" in exported.out
+    assert whence("check", "sd", "--adapter", "opt-out.safetensors").code == 0
+
+
+def test_what_an_ensemble_of_adapters_refuses(whence, place):
+    assert whence(*ENSEMBLE, "--steps", 1, "--workers", 1, "--out", "ens").code == 0
+    silent = whence("ensemble", "sample", "ens", "--count", 1, "--steps", 2, "--workers", 1)
+    assert "Note: no prompts were given; the pictures are drawn from the empty prompt." in silent.out
+    cases = {
+        ("ensemble", "screen", "ens", "--sample", "0/0"): "these members draw latents. Draw the landscape",
+        ("ensemble", "export", "ens", "--without", "dora", "--format", "lora", "x"): "dora",
+        ("ensemble", "export", "ens", "--without", "ben", "u.ctf"): "--without and --rank belong to --format lora",
+        (*ENSEMBLE, "--steps", 2, "--out", "ens"): "made.config.training.steps: there 1, now 2",
+        ("ensemble", "train", "data", "--rank", 2, "--out", "e"): "no base to train it on",
+    }
+    for command, message in cases.items():
+        result = whence(*command)
+        assert result.code in (1, 2), command
+        assert message in " ".join(result.err.replace("│", " ").split()), command
+    shutil.rmtree("sd/text_encoder")
+    lost = whence("ensemble", "sample", "ens", "--count", 1)
+    assert lost.code == 1
+    assert "sd has no text_encoder" in lost.err

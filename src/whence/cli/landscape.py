@@ -80,7 +80,13 @@ def losses(
 def landscape(
     run: RUN,
     samples: SAMPLES,
-    placebos: Annotated[int, typer.Option(help="Code words without a unit to ablate beside the units.")] = 200,
+    placebos: Annotated[
+        int | None,
+        typer.Option(
+            help="Code words without a unit to ablate beside the units; default 200, or up to 1,000 if it takes so "
+            "many to name one of all units."
+        ),
+    ] = None,
     unit: Annotated[
         list[str] | None,
         typer.Option(help="Leave out these units together, against as many words together; default each by itself."),
@@ -168,9 +174,9 @@ def influence(
         say(placebo_advice(ensemble, influences[0].placebos_needed))
 
 
-def _show_fewer_placebos(asked: int, found: int) -> None:
+def _show_fewer_placebos(asked: int | None, found: int) -> None:
     """Say that there are fewer placebos than were asked for, if there are."""
-    if found < asked:
+    if asked is not None and found < asked:
         say(f"Note: {asked:,} placebos were asked for; the codebook has words for {found:,} that differ.")
 
 

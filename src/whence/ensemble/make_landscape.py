@@ -28,9 +28,10 @@ from whence.ensemble.sampling import Samples, expand_names, find_sample
 from whence.ensemble.trajectories import Trajectory, drawing_task
 from whence.errors import ConfigError
 from whence.seeds import derived_seed
+from whence.statistics.placebo_test import placebos_needed
 
-#: Code words without a unit that are ablated beside the units.
-PLACEBOS = 200
+#: Code words without a unit that are ablated beside the units, and the most that are drawn where none are asked for.
+PLACEBOS, MOST = 200, 1000
 #: Pixels in a canonical batch of landscapes, for nearly the throughput of the largest batch; and its bounds.
 PIXELS, SMALLEST, LARGEST = 2**14, 16, 256
 #: Canonical batches of pictures in one shard, and in one task at most. A member evaluates about half of a task's.
@@ -41,7 +42,7 @@ def landscape(
     ensemble: Ensemble,
     samples: str | Sequence[str],
     *,
-    placebos: int = PLACEBOS,
+    placebos: int | None = None,
     together: Sequence[str] = (),
     engine: Engine = DEFAULT,
 ) -> list[Landscape]:
@@ -49,7 +50,8 @@ def landscape(
 
     What is there already is not drawn again; a landscape with fewer placebos is extended. Each unit is left out by
     itself, or the units `together`; then a placebo is as many words together. There are fewer placebos if the codebook
-    has no more words. The report is called with (network evaluations done, evaluations in all).
+    has no more words. Default: as many as it takes to name one of all units, from 200 on, but 200 where that is more
+    than 1,000. The report is called with (network evaluations done, evaluations in all).
 
     Raises:
         ArtefactError: A sample has not been drawn.
@@ -129,10 +131,23 @@ class LandscapePlan:
         artefacts.write_table(part / "units.parquet", {"unit": list(self.units)})
 
 
+def default_placebos(units: int) -> int:
+    """Return the number of placebos to name one of so many units at the usual error, where that can be drawn.
+
+    Example:
+        >>> default_placebos(10), default_placebos(12), default_placebos(1500)
+        (200, 239, 200)
+    """
+    needed = placebos_needed(units)
+    return needed if PLACEBOS < needed <= MOST else PLACEBOS
+
+
 def plan_landscapes(
-    ensemble: Ensemble, samples: str | Sequence[str], placebos: int, together: Sequence[str] = ()
+    ensemble: Ensemble, samples: str | Sequence[str], placebos: int | None, together: Sequence[str] = ()
 ) -> list[LandscapePlan]:
     """Return the landscapes that `landscape` draws with these arguments, checked."""
+    if placebos is None:
+        placebos = default_placebos(1 if together else len(ensemble.codebook.units))
     if placebos < 0:
         raise ConfigError(f"--placebos must be at least 0; given {placebos}.")
     names = expand_names([samples] if isinstance(samples, str) else samples)
@@ -166,7 +181,7 @@ def plan_landscapes(
 
 
 def missing_trajectories(
-    ensemble: Ensemble, samples: str | Sequence[str], placebos: int, together: Sequence[str] = ()
+    ensemble: Ensemble, samples: str | Sequence[str], placebos: int | None, together: Sequence[str] = ()
 ) -> dict[Drawing, list[Trajectory]]:
     """The trajectories of the landscapes that are not there yet, by drawing."""
     trajectories: dict[Drawing, list[Trajectory]] = {}

@@ -15,7 +15,7 @@ from whence import artefacts, images
 from whence.ensemble import Ensemble, Samples, ablations
 from whence.ensemble.influence import independence_note
 from whence.ensemble.landscape import landscapes
-from whence.ensemble.make_landscape import PLACEBOS
+from whence.ensemble.make_landscape import default_placebos
 from whence.ensemble.model import member_name
 from whence.errors import join_names
 from whence.report.ensemble.ablation_card import ABLATIONS, HINT, ablation_cards, comparison
@@ -144,14 +144,15 @@ def commands(ensemble: Ensemble, sets: Sequence[Samples]) -> dict[str, str]:
     path, unit = shlex.quote(str(ensemble.path)), shlex.quote(ensemble.codebook.units[0])
     first = next((samples for samples in sets if not samples.without), None)
     name, seed, drawn = (first.names[-1], first.seed, len(first.names)) if first else ("0/0", 0, 0)
-    placebos = max(PLACEBOS, placebos_needed(len(ensemble.codebook.units)))
+    needed = placebos_needed(len(ensemble.codebook.units))
+    placebos = "" if default_placebos(len(ensemble.codebook.units)) >= needed else f" --placebos {needed}"
     prompt = "" if ensemble.base is None else ' --prompt "..."'
     return {
         "draw": f"whence ensemble sample {path} --count {drawn + 16} --seed {seed}{prompt}",
         "nearest": f"whence ensemble ablate {path} --sample {name} --nearest 3",
         "ablate": f"whence ensemble ablate {path} --sample {name} --unit {unit}",
         "keep": f"whence ensemble ablate {path} --sample {name} --unit {unit} --keep-only",
-        "landscape": f"whence ensemble landscape {path} --samples {name} --placebos {placebos}",
+        "landscape": f"whence ensemble landscape {path} --samples {name}{placebos}",
         "without": f"whence ensemble sample {path} --count 16 --seed 1 --without {unit}{prompt}",
         "export": f"whence ensemble export {path} --without {unit} --format lora opt-out.safetensors",
         "report": f"whence report {path}",
