@@ -13,7 +13,7 @@ from whence.diffusion.denoiser import predict
 from whence.diffusion.model import DiffusionModel
 from whence.diffusion.record import Record
 from whence.diffusion.sampling import Guidance, draw_pictures, predicted_clean
-from whence.diffusion.training import time_step, train
+from whence.diffusion.training import request_of, time_step, train
 from whence.errors import DataError, NotFiniteError
 
 NAMES = ["0/0", "3/1", "0/7"]
@@ -128,7 +128,7 @@ def test_training_sees_the_conditions_of_every_example(tiny_data, tiny_bank_conf
     before = (tmp_path / "run" / "manifest.json").stat().st_mtime_ns
     train(tiny_data, tmp_path / "run", tiny_bank_config, start=model, conditions=conditions)
     assert (tmp_path / "run" / "manifest.json").stat().st_mtime_ns == before
-    seconds, _ = time_step(tiny_data, tiny_bank_config, model, conditions)
+    seconds, _ = time_step(request_of(tiny_data, tiny_bank_config, start=model, conditions=conditions))
     assert seconds > 0
 
 

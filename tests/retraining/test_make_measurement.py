@@ -10,7 +10,8 @@ from whence.diffusion.model import DiffusionModel
 from whence.diffusion.sampling import draw_pictures
 from whence.errors import NotFiniteError
 from whence.images import to_pixels
-from whence.retraining.measurement import draw_pixels, measure_losses
+from whence.retraining.denoising_losses import measure_losses
+from whence.retraining.measurement import draw_pixels
 
 
 def slow_losses(model, queries, draws, count):

@@ -11,7 +11,7 @@ from whence.diffusion.training import train
 from whence.engine import Engine
 from whence.errors import ArtefactError, ConfigError, MismatchError
 from whence.evaluation.bank.make_bank import reference_seed
-from whence.retraining.measurement import measure_losses
+from whence.retraining.denoising_losses import measure_losses
 from whence.retraining.retrain import retrain
 from whence.seeds import derived_seed
 

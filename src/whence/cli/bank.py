@@ -11,8 +11,22 @@ import typer
 
 import whence
 from whence.cli.data import load_beside, load_data
-from whence.cli.options import CONFIG, DATA, GREY, PLAN, RESOLUTION, SPLIT, STEPS, WORKERS
+from whence.cli.options import (
+    CONFIG,
+    DATA,
+    GREY,
+    GUIDANCE,
+    NEGATIVE_PROMPT,
+    PLAN,
+    PROMPT,
+    PROMPTS,
+    RESOLUTION,
+    SPLIT,
+    STEPS,
+    WORKERS,
+)
 from whence.cli.show import say, show_cost, show_work
+from whence.cli.training import ALPHA, BASE, CAPTION_DROPOUT, RANK, TARGET, with_adapter
 from whence.errors import ArtefactError, ConfigError, DataError, SplitError
 
 if TYPE_CHECKING:
@@ -66,6 +80,15 @@ def build(
     examples: Annotated[int | None, typer.Option(min=1, help="Only the first so many training examples.")] = None,
     steps: STEPS = None,
     seed: SEED = None,
+    base: BASE = None,
+    rank: RANK = None,
+    alpha: ALPHA = None,
+    target: TARGET = None,
+    caption_dropout: CAPTION_DROPOUT = None,
+    prompts: PROMPTS = None,
+    prompt: PROMPT = None,
+    negative_prompt: NEGATIVE_PROMPT = None,
+    guidance: GUIDANCE = None,
     split: SPLIT = None,
     resolution: RESOLUTION = None,
     grey: GREY = False,
@@ -88,6 +111,7 @@ def build(
 
     Example: `whence bank build digits --examples 500 --subsets 64 --seeds 3 --out bank/ --plan`
     """
+    from whence.diffusion.prompts import Prompts
     from whence.evaluation.bank import usual_pools
     from whence.evaluation.bank.bank_request import BankRequest, bank_cost
     from whence.retraining.subsets import classes_of
@@ -95,9 +119,12 @@ def build(
     images = load_data(data, out, split=split, resolution=resolution, grey=grey)
     images, others = select_first(images, examples), held_out_pictures(data, split, held_out, resolution, grey)
     run_settings = settings_of(config, steps)
+    adapter = {"rank": rank, "alpha": alpha, "target": target, "caption_dropout": caption_dropout}
+    run_settings = with_adapter(run_settings, base, adapter, resolution)
+    texts = Prompts.read(prompts, prompt or (), negative_prompt, guidance)
     seed = run_settings.training.seed if seed is None else seed
     settings = whence.BankConfig(models=models, held_out=held_out_count, drawn=drawn, draws=draws, seed=seed)
-    part, request = shard_of(shard), BankRequest.make(images, others, run_settings, settings)
+    part, request = shard_of(shard), BankRequest.make(images, others, run_settings, settings, base, texts)
     pools = usual_pools(subsets, fraction=fraction, seeds=seeds, development=development, deterministic=deterministic)
     for pool in pools:
         pool.subsets(classes_of(images), settings.seed)

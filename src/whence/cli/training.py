@@ -77,7 +77,7 @@ def train(
 
     settings = whence.read_config(config).updated("training", steps=steps, seed=seed)
     adapter = {"rank": rank, "alpha": alpha, "target": target, "caption_dropout": caption_dropout}
-    settings = _with_adapter(settings, base, {**adapter, "freeze_a": freeze_a or None}, resolution)
+    settings = with_adapter(settings, base, {**adapter, "freeze_a": freeze_a or None}, resolution)
     images = load_data(data, out, split=split, unit_column=unit_column, resolution=resolution, grey=grey)
     if plan:
         return show_cost(training_cost(images, settings, base=base), out)
@@ -128,7 +128,7 @@ def train_ensemble(
 
     settings = whence.read_config(config).updated("training", steps=steps, seed=seed)
     adapter = {"rank": rank, "alpha": alpha, "target": target, "caption_dropout": caption_dropout}
-    settings = _with_adapter(settings, base, {**adapter, "freeze_a": freeze_a or None}, resolution)
+    settings = with_adapter(settings, base, {**adapter, "freeze_a": freeze_a or None}, resolution)
     images = load_data(data, out, split=split, unit_column=unit_column, resolution=resolution, grey=grey)
     if plan:
         make_codebook(images, members, codebook_seed, weight)
@@ -143,7 +143,7 @@ def train_ensemble(
     say(f"Next: whence ensemble sample {out} --count 16 --seed 0")
 
 
-def _with_adapter(
+def with_adapter(
     settings: whence.Config, base: Path | None, adapter: dict[str, Any], resolution: int | None
 ) -> whence.Config:
     """Return the settings with those of an adapter, where there is a base or one of them is given."""

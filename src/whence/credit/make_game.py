@@ -20,10 +20,11 @@ from whence.credit.study import Study
 from whence.diffusion.checks import require_size
 from whence.diffusion.families.unet import complete_training
 from whence.diffusion.model import DiffusionModel, fingerprint
-from whence.diffusion.training import time_step, weight_bytes
+from whence.diffusion.training import request_of, time_step, weight_bytes
 from whence.engine import DEFAULT, Engine
 from whence.errors import MismatchError, ModelError
-from whence.retraining.measurement import Measurement, time_drawing, time_losses
+from whence.retraining.denoising_losses import time_losses
+from whence.retraining.measurement import Measurement, time_drawing
 from whence.retraining.retrain import MODEL_SUFFIX, Retraining, missing_retrainings, retrain
 
 #: Folder of a study with the measurements of the models of coalitions.
@@ -169,7 +170,7 @@ def credit_cost(
     used = engine.processes(len(missing))
     steps = [retraining.config.training.steps for retraining in missing]
     config = study.config.model_copy(update={"training": complete_training(study.config.training, study.data.size)})
-    step, model = time_step(study.data, config, study.start)
+    step, model = time_step(request_of(study.data, config, start=study.start))
     seconds, weights = _time_measurement(study, model), weight_bytes(model)
     work = (
         f"{len(missing):,} models: {sum(steps):,} steps of {step * 1000:.0f} ms, {weights // 4:,} parameters each, and "

@@ -86,6 +86,8 @@ class Study:
     settings: StudyConfig
 
     layout = LOOK
+    base = None
+    encoding = None
 
     @classmethod
     def begin(

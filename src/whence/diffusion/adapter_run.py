@@ -16,6 +16,7 @@ from whence.diffusion.base import Base
 from whence.diffusion.caption_dropout import CaptionDropout
 from whence.diffusion.checkpoint import Checkpoint
 from whence.diffusion.encoding import Encoders
+from whence.diffusion.model import DiffusionModel
 from whence.errors import ArtefactError, MismatchError
 
 
@@ -78,6 +79,16 @@ class AdapterRun:
         """The caption dropout of its training; None without."""
         seed = self._manifest.made["training"]["seed"]
         return self._base.caption_dropout(self.settings.caption_dropout, seed)
+
+
+def load_run(folder: Path, base: Path | None = None) -> DiffusionModel:
+    """Return the model of a finished run: the network that it trained, or its adapter on a base."""
+    return DiffusionModel.load(folder) if base is None else AdapterRun(folder, base).checkpoint().open()
+
+
+def require_weights(folder: Path, base: Path | None = None) -> None:
+    """Check the weights of a finished run by hash; an `ArtefactError` if they are damaged."""
+    artefacts.verify(folder, artefacts.read_manifest(folder, "model"), "unet/" if base is None else FILE_NAMES[0])
 
 
 def is_adapter_run(folder: Path) -> bool:

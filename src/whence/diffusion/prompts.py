@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,6 +68,11 @@ class Prompts:
             return None
         scale = GUIDANCE if guidance is None else guidance
         return cls((*lines, *texts) or ("",), negative or "", scale)
+
+    @classmethod
+    def of_record(cls, record: Mapping[str, Any]) -> Prompts:
+        """Return the prompts of a manifest."""
+        return cls(tuple(record["texts"]), record["negative"], record["guidance"])
 
     def of(self, names: Sequence[str]) -> tuple[str, ...]:
         """The prompts of pictures by their names SEED/INDEX."""

@@ -150,14 +150,9 @@ def training_cost(
     )
 
 
-def time_step(
-    data: Dataset,
-    config: Config,
-    start: DiffusionModel | None = None,
-    conditions: Mapping[str, Tensor] = NO_CONDITIONS,
-) -> tuple[float, DiffusionModel]:
+def time_step(request: TrainingRequest) -> tuple[float, DiffusionModel]:
     """Median time in seconds of a few training steps, with one thread, and the model that took them."""
-    seconds, loop = _time_step(NetworkRequest.of(data, config, start, conditions))
+    seconds, loop = _time_step(request)
     return seconds, loop.model
 
 
@@ -183,5 +178,5 @@ def _first_loop(request: TrainingRequest, engine: Engine = DEFAULT) -> Iterator[
 
 
 def weight_bytes(model: DiffusionModel) -> int:
-    """Return the bytes of a model's weights in float32."""
-    return 4 * sum(p.numel() for p in model.network.parameters())
+    """Return the bytes of the weights that are trained, in float32."""
+    return 4 * sum(p.numel() for p in model.network.parameters() if p.requires_grad)

@@ -39,9 +39,7 @@ class Drawing:
         sampler = SamplerConfig(**made["sampler"])
         if "prompts" not in made:
             return cls(sampler)
-        settings = made["prompts"]
-        prompts = Prompts(tuple(settings["texts"]), settings["negative"], settings["guidance"])
-        return cls(sampler, prompts, made["combine"])
+        return cls(sampler, Prompts.of_record(made["prompts"]), made["combine"])
 
     def record(self) -> dict[str, Any]:
         """The settings as JSON values, for a manifest."""

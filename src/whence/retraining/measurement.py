@@ -14,16 +14,17 @@ from whence import artefacts
 from whence.config import SamplerConfig
 from whence.cost import median_seconds
 from whence.data import Dataset
-from whence.diffusion.denoiser import predict
-from whence.diffusion.draws import Draws
+from whence.diffusion.encoding import Encoders
 from whence.diffusion.model import DiffusionModel, fingerprint
+from whence.diffusion.prompts import Prompts
 from whence.diffusion.sampling import draw_pictures
-from whence.engine import DEFAULT, Engine, one_thread, silent
-from whence.errors import ArtefactError, DataError, NotFiniteError
+from whence.engine import DEFAULT, Engine, silent
+from whence.errors import ArtefactError, DataError
+from whence.retraining.denoising_losses import measure_losses
 from whence.seeds import derived_seed
 
-#: Rows of a canonical batch of losses, and sampling steps that are timed.
-BATCH, TIMED_STEPS = 256, 3
+#: Sampling steps that are timed.
+TIMED_STEPS = 3
 #: A part of a measurement.
 Part = Literal["pictures", "held_out", "losses", "redrawn"]
 PARTS: tuple[Part, ...] = ("pictures", "held_out", "losses", "redrawn")
@@ -66,6 +67,7 @@ class MeasurementPlan:
         sampler: How pictures are drawn.
         draws: Draws at which the loss of a picture is measured.
         seed: Seed of these draws.
+        prompts: What pictures are drawn from; None for models that take no text.
     """
 
     names: tuple[str, ...]
@@ -75,6 +77,7 @@ class MeasurementPlan:
     sampler: SamplerConfig
     draws: int = 32
     seed: int = 0
+    prompts: Prompts | None = None
 
     def __post_init__(self) -> None:
         count = len(self.queries) if self.queries is not None else 0
@@ -168,7 +171,7 @@ def measure(
     redrawn = plan.redrawn if "redrawn" in parts else ()
     unique = tuple(dict.fromkeys((*names, *redrawn)))
     rows = {name: k for k, name in enumerate(unique)}
-    pictures = draw_pixels(model, plan.sampler, unique, engine)
+    pictures = draw_pixels(model, plan.sampler, unique, engine, plan.prompts)
     draws = model.process.draws(derived_seed(plan.seed, "measurement"))
 
     def losses(data: Dataset | None, part: Part) -> np.ndarray:
@@ -185,57 +188,26 @@ def measure(
     )
 
 
-def measure_losses(
-    model: DiffusionModel, queries: Dataset, draws: Draws, count: int, engine: Engine = DEFAULT
-) -> np.ndarray:
-    """Return the mean denoising loss of every query over `count` draws, float64 [Q].
-
-    The draws belong to the queries, so all models are measured on the same ones and their differences are far less
-    noisy than the losses themselves.
-
-    Raises:
-        NotFiniteError: A loss is NaN or infinite.
-    """
-    network, means = model.network.to(engine.device).eval(), np.empty(len(queries))
-    block = max(1, BATCH // count)
-    with one_thread():
-        for first in range(0, len(queries), block):
-            rows = range(first, min(first + block, len(queries)))
-            ids = [queries.ids[q] for q in rows for _ in range(count)]
-            t, noise = draws(ids, np.tile(np.arange(count), len(rows)), queries.size)
-            x = queries.images(rows).repeat_interleave(count, 0)
-            x, t, noise = (values.to(model.device) for values in (x, t, noise))
-            output = predict(network, model.process.noised(x, t, noise), t, BATCH)
-            losses = (output.double() - model.process.target(x, t, noise).double()).square().flatten(1).mean(1)
-            means[first : first + len(rows)] = losses.reshape(len(rows), count).mean(1).cpu().numpy()
-    if not np.isfinite(means).all():
-        bad = queries.ids[int(np.argmin(np.isfinite(means)))]
-        raise NotFiniteError(f"The loss of query {bad!r} is not finite under a retrained model.")
-    return means
-
-
 def draw_pixels(
-    model: DiffusionModel, sampler: SamplerConfig, names: Sequence[str], engine: Engine = DEFAULT
+    model: DiffusionModel,
+    sampler: SamplerConfig,
+    names: Sequence[str],
+    engine: Engine = DEFAULT,
+    prompts: Prompts | None = None,
 ) -> np.ndarray:
-    """Return the pictures SEED/INDEX as the model draws them, uint8 [G, C, H, W]."""
+    """Return the pictures SEED/INDEX as the model draws them from prompts, uint8 [G, C, H, W]."""
     if not names:
-        return np.zeros((0, *model.size), np.uint8)
-    return model.codec.decode(draw_pictures(model, sampler, names, engine))
+        return np.zeros((0, *model.codec.picture_size(model.size)), np.uint8)
+    conditions, guidance = Encoders.of(model).prompted(prompts, names)
+    return model.codec.decode(draw_pictures(model, sampler, names, engine, None, conditions, guidance))
 
 
-def time_losses(model: DiffusionModel, data: Dataset, draws: int, pictures: int) -> float:
-    """Return the seconds that losses of so many pictures take one model, measured on some of `data`."""
-    if not pictures:
-        return 0.0
-    few = data.select(np.arange(min(len(data), max(1, BATCH // draws))))
-    seconds = median_seconds(partial(measure_losses, model, few, model.process.draws(0), draws), 3)
-    return seconds * pictures / len(few)
-
-
-def time_drawing(model: DiffusionModel, sampler: SamplerConfig, names: Sequence[str]) -> float:
+def time_drawing(
+    model: DiffusionModel, sampler: SamplerConfig, names: Sequence[str], prompts: Prompts | None = None
+) -> float:
     """Return the seconds that drawing the pictures SEED/INDEX takes one model, measured on one batch and few steps."""
     if not names:
         return 0.0
     short = sampler.model_copy(update={"steps": min(TIMED_STEPS, sampler.steps)})
-    seconds = median_seconds(partial(draw_pixels, model, short, names[: sampler.batch_size]), 1)
+    seconds = median_seconds(partial(draw_pixels, model, short, names[: sampler.batch_size], prompts=prompts), 1)
     return seconds * -(-len(names) // sampler.batch_size) * sampler.steps / short.steps

@@ -40,6 +40,14 @@ class Experiment(Protocol):
         """The model that fine-tuning starts from; None where models are only trained from new weights."""
 
     @property
+    def base(self) -> Path | None:
+        """The folder of the base of models that are adapters; None for whole networks."""
+
+    @property
+    def encoding(self) -> Path | None:
+        """Where the training examples are encoded for the base; None without one."""
+
+    @property
     def plan(self) -> MeasurementPlan:
         """What is measured of every model."""
 
@@ -116,9 +124,8 @@ def train_and_measure(
     if _is_measured(experiment, path, retraining):
         return
     weights = path.with_name(path.name + MODEL_SUFFIX)
-    model = retraining.rule.train(
-        experiment.data, retraining.rows, weights, retraining.config, start=experiment.start, engine=engine
-    )
+    begin: dict[str, Any] = {"start": experiment.start, "base": experiment.base, "encoding": experiment.encoding}
+    model = retraining.rule.train(experiment.data, retraining.rows, weights, retraining.config, engine=engine, **begin)
     measurement = measure(model, experiment.plan, engine=engine)
     measurement.write(path, experiment.layout, retraining.inputs, retraining.made, PATIENCE)
     if not keep_model:

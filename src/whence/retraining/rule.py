@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from pydantic import Field, model_validator
 
 from whence.config import Config, Settings
 from whence.data import Dataset
+from whence.diffusion.adapter_run import load_run
 from whence.diffusion.model import DiffusionModel
 from whence.diffusion.training import train
 from whence.engine import DEFAULT, Engine
@@ -75,12 +76,15 @@ class RetrainingRule(Settings):
         config: Config,
         *,
         start: DiffusionModel | None = None,
+        base: Path | None = None,
+        encoding: Path | None = None,
         engine: Engine = DEFAULT,
     ) -> DiffusionModel:
         """Return the model, trained at `path` on these rows by its `settings`; an interrupted training continues.
 
         Fine-tuning starts from `start`. Retraining makes a new network of its kind, or without it one of the kind in
-        `config`. The report is called with (steps done, steps in all).
+        `config`; with a `base` a new adapter on it, on the `encoding` of the data. The report is called with (steps
+        done, steps in all).
         """
         weights, network = None, start
         if self.kind == "weight 0":
@@ -89,8 +93,9 @@ class RetrainingRule(Settings):
             data = data.select(rows)
         if start is not None and self.kind != "fine-tuning":
             network = start.untrained(config.training.seed)
-        train(data, path, config, weights=weights, start=network, engine=engine, patience=PATIENCE)
-        return DiffusionModel.load(path)
+        begin: dict[str, Any] = {"start": network, "base": base, "encoding": encoding}
+        train(data, path, config, weights=weights, engine=engine, patience=PATIENCE, **begin)
+        return load_run(path, base)
 
     @property
     def description(self) -> str:

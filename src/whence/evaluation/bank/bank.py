@@ -1,6 +1,7 @@
 """The bank: models that were retrained on recorded subsets, and their measurements.
 
 bank/data/          the training examples
+bank/encoding/      of models that are adapters: latents and embedded captions of the examples
 bank/queries/       the queries: held-out pictures, and pictures that the first reference model drew
 bank/models/0/ ...  reference models, trained on everything; attributions are of these
 bank/reference/     their measurements
@@ -14,7 +15,7 @@ from __future__ import annotations
 import shlex
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -24,8 +25,12 @@ from whence import artefacts
 from whence.artefacts import Manifest
 from whence.config import Config
 from whence.data import Dataset, read
+from whence.diffusion.adapter_run import base_of_run, load_run, require_base, require_weights
+from whence.diffusion.base import Base
+from whence.diffusion.encoding import FOLDER, Encoders
 from whence.diffusion.examples import Examples, Origin
-from whence.diffusion.model import DiffusionModel, fingerprint
+from whence.diffusion.model import fingerprint
+from whence.diffusion.prompts import Prompts
 from whence.errors import ArtefactError, MismatchError
 from whence.evaluation.bank.alignment import reorder, require_match, with_means
 from whence.evaluation.bank.pool import KIND as POOL
@@ -61,12 +66,30 @@ class Bank:
         for name in ("data", "queries"):
             artefacts.require_part(folder, manifest, name, "dataset")
             artefacts.read_verified(folder / name, "dataset")
+        if "base" in manifest.inputs:
+            base = base_of_run(folder, manifest)
+            require_base(manifest, Base(base).fingerprints(), folder, base)
         return cls(folder, manifest)
 
     @cached_property
     def config(self) -> Config:
         """Settings of a model that is trained on everything, and of the sampler."""
         return Config(**self.manifest.made["config"])
+
+    @cached_property
+    def base(self) -> Path | None:
+        """The folder of the base of models that are adapters; None for whole networks."""
+        return base_of_run(self.path, self.manifest) if "base" in self.manifest.inputs else None
+
+    @property
+    def encoding(self) -> Path | None:
+        """Where the training examples are encoded for the base; None without one."""
+        return None if self.base is None else self.path / FOLDER
+
+    @cached_property
+    def encoders(self) -> Encoders:
+        """From pictures and captions to what the models get."""
+        return Encoders.of(self.models[0] if self.base is None else self.base)
 
     @cached_property
     def data(self) -> Dataset:
@@ -113,8 +136,8 @@ class Bank:
         """Fingerprints of the reference models' weights, checked by hash."""
         for k, path in enumerate(self.models):
             artefacts.require_part(self.path, self.manifest, f"models/{k}", "model")
-            artefacts.verify(path, artefacts.read_manifest(path, "model"), "unet/")
-        return tuple(fingerprint(DiffusionModel.load(path)) for path in self.models)
+            require_weights(path, self.base)
+        return tuple(fingerprint(load_run(path, self.base)) for path in self.models)
 
     layout = RETRAINED
     start = None
@@ -123,9 +146,9 @@ class Bank:
     def plan(self) -> MeasurementPlan:
         """What is measured of every model: the losses of the queries, and the drawn ones drawn again."""
         made = self.manifest.made
-        return MeasurementPlan(
-            (), None, self.queries_data, self.drawn, self.config.sampler, int(made["draws"]), int(made["seed"])
-        )
+        prompts = Prompts.of_record(made["prompts"]) if "prompts" in made else None
+        shared = (self.config.sampler, int(made["draws"]), int(made["seed"]), prompts)
+        return MeasurementPlan((), None, self.queries_data, self.drawn, *shared)
 
     @property
     def reopen(self) -> Callable[[], Bank]:
@@ -196,15 +219,15 @@ class Bank:
     def attribution_queries(self, drawn: bool | None = None) -> Examples:
         """Return the queries for `attribute`: all of them, or those that were drawn, or those held out."""
         rows = np.arange(len(self.queries)) if drawn is None else np.flatnonzero(self.drawn == drawn)
-        origin = Origin(self.config.sampler, drawn=True) if drawn else None
-        return Examples(tuple(self.queries[q] for q in rows), self.queries_data.images(rows), origin=origin)
+        origin = Origin(self.config.sampler, drawn=True, prompts=self.plan.prompts) if drawn else None
+        return replace(self.encoders.encode_queries(self.queries_data.select(rows)), origin=origin)
 
     def require(self, scores: Scores, manifest: Manifest) -> Scores:
         """Return scores in the order of the bank, after a check that they are of its model, data and queries."""
         kinds = [kind for kind in (None, False, True) if kind is None or (self.drawn == kind).any()]
         fingerprints = {
             "model": with_means(self.fingerprints),
-            "data": (Examples.of(self.data).fingerprint,),
+            "data": (self.encoders.encode(self.data, self.encoding).fingerprint,),
             "queries": tuple(dict.fromkeys(self.attribution_queries(kind).fingerprint for kind in kinds)),
         }
         way_out = f"Attribute the bank's own: {self.attribution} --out scores/"

@@ -14,13 +14,15 @@ from whence import artefacts
 from whence.config import Config, Settings
 from whence.cost import Cost, counted, peak_memory
 from whence.data import Dataset, class_inputs
-from whence.diffusion.families.unet import complete_config
-from whence.diffusion.training import time_step, weight_bytes
+from whence.diffusion.prompts import Prompts
+from whence.diffusion.training import request_of, time_step, weight_bytes
+from whence.diffusion.training_request import AdapterRequest, TrainingRequest
 from whence.engine import DEFAULT, Engine, cores
 from whence.errors import ConfigError, DataError
 from whence.evaluation.bank.bank import KIND
 from whence.evaluation.bank.pool import PoolRequest
-from whence.retraining.measurement import time_drawing, time_losses
+from whence.retraining.denoising_losses import time_losses
+from whence.retraining.measurement import time_drawing
 from whence.retraining.rule import shorten_training
 
 #: Seed of the names of drawn queries.
@@ -51,16 +53,26 @@ class BankRequest:
         held_out: The held-out queries; None for none.
         config: Settings of a model that is trained on everything, with nothing left open, and of the sampler.
         settings: How many models and queries the bank has, and how it measures them.
+        training: The request of the training of a model on everything: of a network, or of an adapter on a base.
+        prompts: What the drawn queries are drawn from; None for models that take no text.
     """
 
     data: Dataset
     held_out: Dataset | None
     config: Config
     settings: BankConfig
+    training: TrainingRequest
+    prompts: Prompts | None = None
 
     @classmethod
     def make(
-        cls, data: Dataset, held_out: Dataset | None, config: Config | None = None, settings: BankConfig | None = None
+        cls,
+        data: Dataset,
+        held_out: Dataset | None,
+        config: Config | None = None,
+        settings: BankConfig | None = None,
+        base: Path | None = None,
+        prompts: Prompts | None = None,
     ) -> BankRequest:
         """Return a request, checked; `whence.evaluation.bank.make_bank.build_bank` says what is refused.
 
@@ -69,7 +81,8 @@ class BankRequest:
         """
         settings = BankConfig.of(settings)
         default = Config().updated("sampler", method="ddim")
-        config = complete_config(default if config is None else Config.of(config), data.size)
+        training = request_of(data, default if config is None else Config.of(config), base=base)
+        config = training.config
         if not settings.held_out + settings.drawn:
             raise ConfigError("A bank without queries measures nothing: ask for held-out or drawn ones.")
         if settings.drawn and config.sampler.steps > config.model.timesteps:
@@ -77,7 +90,15 @@ class BankRequest:
                 f"{config.sampler.steps} sampling steps were asked for; the models have {config.model.timesteps} "
                 "timesteps."
             )
-        return cls(data, _held_out(data, held_out, settings), config, settings)
+        if base is None and prompts is not None:
+            raise ConfigError("There are prompts, and the models take no text. Give --base, or leave them out.")
+        prompts = (prompts or _captions(data)) if base is not None else None
+        return cls(data, _held_out(data, held_out, settings), config, settings, training, prompts)
+
+    @property
+    def base(self) -> Path | None:
+        """The folder of the base of models that are adapters."""
+        return self.training.base.folder if isinstance(self.training, AdapterRequest) else None
 
     @property
     def provenance(self) -> dict[str, Mapping[str, Any]]:
@@ -87,13 +108,23 @@ class BankRequest:
                 "data": self.data.fingerprint,
                 "held_out": self.held_out.fingerprint if self.held_out else None,
                 **class_inputs(data=self.data, held_out=self.held_out),
+                **self.training.inputs,
             },
-            "made": {"config": self.config.record(), **self.settings.record()},
+            "made": {
+                "config": self.config.record(),
+                **self.settings.record(),
+                **({} if self.prompts is None else {"prompts": self.prompts.record()}),
+            },
         }
 
     def exists_in(self, path: Path) -> bool:
         """Return whether a directory already holds this bank; raise MismatchError if it holds another one."""
         return artefacts.existing(path, KIND, **self.provenance) is not None
+
+
+def _captions(data: Dataset) -> Prompts:
+    """The captions of the training examples as prompts, each once."""
+    return Prompts(tuple(dict.fromkeys(caption for caption in data.captions if caption)) or ("",))
 
 
 def _held_out(data: Dataset, held_out: Dataset | None, settings: BankConfig) -> Dataset | None:
@@ -132,9 +163,9 @@ def bank_cost(
 ) -> Cost:
     """Return the cost of the missing models of a bank: time by measuring a little, memory and disk by counting."""
     data, config, settings = request.data, request.config, request.settings
-    step, model = time_step(data, config)
+    step, model = time_step(request.training)
     names, used = settings.drawn_names, engine.workers or cores()
-    drawing = time_drawing(model, config.sampler, names)
+    drawing = time_drawing(model, config.sampler, names, request.prompts)
     losses = time_losses(model, data, settings.draws, settings.held_out + settings.drawn)
     measuring, references = losses + drawing, _missing_references(request, path)
     measured = (path / "reference" / artefacts.MANIFEST).exists()

@@ -11,7 +11,9 @@ import numpy as np
 from whence import artefacts
 from whence.config import Config
 from whence.data import Dataset, read, write
-from whence.diffusion.model import DiffusionModel
+from whence.diffusion.adapter_run import load_run
+from whence.diffusion.encoding import FOLDER
+from whence.diffusion.prompts import Prompts
 from whence.diffusion.training import train
 from whence.engine import DEFAULT, Engine, Task, silent
 from whence.evaluation.bank.bank import KIND, Bank
@@ -31,9 +33,13 @@ def build_bank(
     *,
     config: Config | None = None,
     settings: BankConfig | None = None,
+    base: Path | None = None,
+    prompts: Prompts | None = None,
     engine: Engine = DEFAULT,
 ) -> Bank:
     """Return the base of a bank: train the reference models and draw the queries. `build_pool` fills the bank.
+
+    With the `base` of a text-to-image model the models are LoRA adapters on it, by the settings `config.adapter`.
 
     Args:
         data: The training examples.
@@ -41,6 +47,8 @@ def build_bank(
         path: The bank's directory.
         config: Settings of a model that is trained on everything, and of the sampler.
         settings: How many models and queries the bank has, and how it measures them.
+        base: The folder of the base of adapters.
+        prompts: What adapters draw the queries from; default the captions of the training examples, in turn.
         engine: Where work runs. Its report is called with (training steps done, steps in all).
 
     Raises:
@@ -49,16 +57,19 @@ def build_bank(
         ConfigError: There are to be no queries, or they can't be drawn.
         MismatchError: The directory holds a bank of something else.
     """
-    return make_bank(BankRequest.make(data, held_out, config, settings), Path(path), engine=engine)
+    request = BankRequest.make(data, held_out, config, settings, base, prompts)
+    return make_bank(request, Path(path), engine=engine)
 
 
 def make_bank(request: BankRequest, path: Path, *, engine: Engine = DEFAULT) -> Bank:
     """Make the base of a bank; see `build_bank`. If it was interrupted, it continues."""
 
-    def build(part: Path) -> None:
+    def build(part: Path) -> dict[str, Any]:
         write(request.data, part / "data")
+        request.training.examples(part)
         _train_references(part, request, engine)
         write(_queries(part, request, engine.reporting(silent)), part / "queries")
+        return request.training.facts(path)
 
     artefacts.ensure(path, KIND, **request.provenance, build=build, patience=PATIENCE)
     return Bank.open(path)
@@ -71,7 +82,7 @@ def measure_references(bank: Bank, engine: Engine = DEFAULT) -> Pool:
     if artefacts.existing(path, POOL, inputs=inputs, made=made) is None:
         measurements = []
         for model in bank.models:
-            measurements.append(measure(DiffusionModel.load(model), bank.plan, engine=engine))
+            measurements.append(measure(load_run(model, bank.base), bank.plan, engine=engine))
             engine.report(len(measurements), len(bank.models))
         seeds = tuple(reference_seed(bank.manifest.made["seed"], k) for k in range(len(measurements)))
         everything = np.ones((1, len(bank.examples)), bool)
@@ -92,22 +103,28 @@ def _train_references(part: Path, request: BankRequest, engine: Engine) -> None:
         config = config.updated("training", checkpoints=0) if k else config
         folder = part / "models" / str(k)
         if not (folder / artefacts.MANIFEST).exists():
-            arguments = {"data": str(part / "data"), "path": str(folder), "config": config}
+            encoding = None if request.base is None else part / FOLDER
+            arguments: dict[str, Any] = {"data": str(part / "data"), "path": str(folder), "config": config}
+            arguments |= {"base": request.base, "encoding": encoding}
             tasks.append(Task(f"model {k}", train_reference, arguments, config.training.steps))
     if tasks:
         engine.run(tasks)
 
 
-def train_reference(data: str, path: str, config: Config, engine: Engine) -> None:
+def train_reference(
+    data: str, path: str, config: Config, base: Path | None, encoding: Path | None, engine: Engine
+) -> None:
     """Train a reference model; a task for the engine."""
-    train(read(Path(data)), path, config, engine=engine, patience=PATIENCE)
+    train(read(Path(data)), path, config, base=base, encoding=encoding, engine=engine, patience=PATIENCE)
 
 
 def _queries(part: Path, request: BankRequest, engine: Engine) -> Dataset:
     """Held-out and drawn pictures in one data set; units say which is which."""
     names, held_out = request.settings.drawn_names, request.held_out
-    pixels = draw_pixels(DiffusionModel.load(part / "models" / "0"), request.config.sampler, names, engine)
-    units, captions = (("drawn",),) * len(names), (None,) * len(names)
+    model, prompts = load_run(part / "models" / "0", request.base), request.prompts
+    pixels = draw_pixels(model, request.config.sampler, names, engine, prompts)
+    units, nothing = (("drawn",),) * len(names), (None,) * len(names)
+    captions: tuple[str | None, ...] = nothing if prompts is None else prompts.of(names)
     if held_out is None:
         return Dataset(names, pixels, units, captions)
     return Dataset(
@@ -115,7 +132,7 @@ def _queries(part: Path, request: BankRequest, engine: Engine) -> Dataset:
         np.concatenate([held_out.pixels, pixels]),
         (*[("held out",)] * len(held_out), *units),
         (*held_out.captions, *captions),
-        classes=(*held_out.classes, *captions),
+        classes=(*held_out.classes, *nothing),
     )
 
 

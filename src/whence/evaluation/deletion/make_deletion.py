@@ -13,8 +13,8 @@ from pathlib import Path
 
 from whence import artefacts
 from whence.cost import Cost, counted, peak_memory
-from whence.diffusion.model import DiffusionModel
-from whence.diffusion.training import time_step, weight_bytes
+from whence.diffusion.adapter_run import load_run
+from whence.diffusion.training import request_of, time_step, weight_bytes
 from whence.engine import DEFAULT, Engine
 from whence.errors import ArtefactError
 from whence.evaluation.bank import Bank
@@ -118,9 +118,9 @@ def deletion_cost(
     missing = missing_retrainings(bank, removals, store)
     if not missing:
         return Cost(0.0, 0, 0, "nothing: all of it is there already")
-    step, model = time_step(bank.data, bank.config)
+    step, model = time_step(request_of(bank.data, bank.config, base=bank.base))
     start = time.perf_counter()
-    measurement = measure(DiffusionModel.load(bank.models[0]), bank.plan, engine=engine)
+    measurement = measure(load_run(bank.models[0], bank.base), bank.plan, engine=engine)
     seconds = time.perf_counter() - start
     used, steps = engine.processes(len(missing)), missing[0].config.training.steps
     kept = measurement.losses.nbytes + measurement.redrawn.nbytes

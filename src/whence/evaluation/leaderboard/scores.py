@@ -109,7 +109,7 @@ def held_out_queries(board: Board, count: int | None = None) -> Examples:
     """Return the first held-out queries that are not for development; by default all of them."""
     bank = board.bank
     rows = query_places(bank, Kind.HELD_OUT)[:count]
-    return Examples(tuple(bank.queries[q] for q in rows), bank.queries_data.images(rows))
+    return bank.encoders.encode_queries(bank.queries_data.select(rows))
 
 
 def random_scores(board: Board, shape: tuple[int, int], purpose: str = "scores") -> np.ndarray:
