@@ -9,7 +9,7 @@ from whence.config import ModelConfig, SamplerConfig
 from whence.diffusion.draws import Draws
 from whence.diffusion.examples import Examples
 from whence.diffusion.model import DiffusionModel
-from whence.ensemble.losses import draw_groups
+from whence.ensemble.gram import draw_groups
 from whence.ensemble.make_losses import gram_matrices
 from whence.ensemble.model import Ensemble, MeanPrediction, NetworkMembers
 from whence.ensemble.tangents import tangents

@@ -12,7 +12,8 @@ from whence.diffusion.draws import Draws
 from whence.diffusion.examples import Examples
 from whence.engine import Engine
 from whence.ensemble import Ensemble, MeanPrediction, NetworkMembers
-from whence.ensemble.losses import Losses, draw_groups
+from whence.ensemble.gram import draw_groups
+from whence.ensemble.losses import Losses
 from whence.ensemble.make_losses import gram_matrices, losses, measure
 from whence.errors import ArtefactError, ConfigError, DataError, MismatchError, NoSurvivorsError, NotFiniteError
 from whence.seeds import derived_seed

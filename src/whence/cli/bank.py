@@ -100,21 +100,20 @@ def build(
 ) -> None:
     """Train models on recorded subsets of the data and measure them: the ground truth for `whence evaluate`.
 
-    First the bank's base is made, once: reference models are trained on all examples, and the queries are chosen, which
-    are held-out pictures and pictures that the first reference model draws. Then models are trained on random subsets
-    of equal size, stratified by class. Each model is measured: the loss of every query over the same draws, and the
-    drawn queries, drawn again from the same noise. If the command was interrupted, the same command continues.
+    Reference models are trained on all examples, and the queries are chosen: held-out pictures, and pictures that the
+    first reference model draws. Then models are trained on random subsets of equal size, stratified by class. Each is
+    measured: the loss of every query over the same draws, and the drawn queries, drawn again from the same noise. If
+    the command was interrupted, the same command continues. With --base the models are LoRA adapters.
 
-    On several machines: make the base with --subsets 0 --development 0, copy the bank's directory to each of them, and
-    run there the same command with --shard 1/4, 2/4 ... Then copy what is in the bank's `runs/` on each into that of
-    one of them, and run there the command without --shard: it gathers the measurements.
+    On several machines: run with --subsets 0 --development 0, copy the bank's directory to each of them, and run there
+    the command with --shard 1/4, 2/4 ... Then copy what is in the bank's `runs/` on each into that of one of them, and
+    run there the command without --shard: it gathers the measurements.
 
     Example: `whence bank build digits --examples 500 --subsets 64 --seeds 3 --out bank/ --plan`
     """
     from whence.diffusion.prompts import Prompts
     from whence.evaluation.bank import usual_pools
     from whence.evaluation.bank.bank_request import BankRequest, bank_cost
-    from whence.retraining.subsets import classes_of
 
     images = load_data(data, out, split=split, resolution=resolution, grey=grey)
     images, others = select_first(images, examples), held_out_pictures(data, split, held_out, resolution, grey)
@@ -126,12 +125,19 @@ def build(
     settings = whence.BankConfig(models=models, held_out=held_out_count, drawn=drawn, draws=draws, seed=seed)
     part, request = shard_of(shard), BankRequest.make(images, others, run_settings, settings, base, texts)
     pools = usual_pools(subsets, fraction=fraction, seeds=seeds, development=development, deterministic=deterministic)
-    for pool in pools:
-        pool.subsets(classes_of(images), settings.seed)
+    require_possible(pools, images, seed)
     if plan:
         engine = whence.Engine(workers)
         return show_cost(bank_cost(request, pools, out, shard=part, keep_models=keep_models, engine=engine), out)
     train_bank(request, pools, out, part, keep_models, workers)
+
+
+def require_possible(pools: tuple[whence.PoolRequest, ...], images: whence.Dataset, seed: int) -> None:
+    """Refuse pools whose subsets can't be made, before anything is trained."""
+    from whence.retraining.subsets import classes_of
+
+    for pool in pools:
+        pool.subsets(classes_of(images), seed)
 
 
 def train_bank(

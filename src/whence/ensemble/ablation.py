@@ -60,10 +60,7 @@ class Ablation(Artefact):
 
     @cached_property
     def pictures(self) -> dict[str, Tensor]:
-        """The pictures ``factual``, ``counterfactual``, if there is one ``placebo``, and ``base`` of members with one.
-
-        All of them are float32 [C, H, W]; ``base`` is drawn by the base alone, without any member.
-        """
+        """``factual``, ``counterfactual``, perhaps ``placebo``, and ``base`` of adapters alone; float32 [C, H, W]."""
         return artefacts.read_tensors(self.path / "pictures.safetensors")
 
     @property

@@ -16,7 +16,8 @@ from whence.diffusion.draws import Draws
 from whence.diffusion.examples import Examples
 from whence.diffusion.model import DiffusionModel
 from whence.engine import DEFAULT, Engine, Task
-from whence.ensemble.losses import Losses, draw_groups, read_measured
+from whence.ensemble.gram import draw_groups
+from whence.ensemble.losses import Losses, read_measured
 from whence.ensemble.members import Members, pairs_of
 from whence.ensemble.model import Ensemble
 from whence.errors import DataError, NotFiniteError
