@@ -55,7 +55,7 @@ class ProcessMemory:
 
     @classmethod
     def peak(cls) -> ProcessMemory:
-        """Return the most memory that this process has used so far; what it shares is taken to be what it shares now."""
+        """Return the most memory that this process has used so far, by the bytes that it shares now."""
         shared = cls.now().shared
         return cls(peak_memory() - shared, shared)
 

@@ -134,9 +134,7 @@ def _processes_of(jobs: Mapping[FeatureSet, FeatureJob], engine: Engine) -> int:
     return engine.processes(sum(shards))
 
 
-def _measure_batches(
-    jobs: Mapping[FeatureSet, FeatureJob], processes: int, engine: Engine
-) -> tuple[list[float], int]:
+def _measure_batches(jobs: Mapping[FeatureSet, FeatureJob], processes: int, engine: Engine) -> tuple[list[float], int]:
     """Return the time of a batch of each job, and the memory of all processes together while such batches are made.
 
     The batches run where those of the command run: in a worker, or in this process if no worker is needed.

@@ -95,7 +95,7 @@ class Engine:
             work(note)
 
     def run_apart(self, task: Task) -> Any:
-        """Run a task in a worker process of its own, and return what its function returns.
+        """Return the result of a task's function, which runs in a worker process of its own.
 
         Raises:
             InterruptedRunError: The worker process died.

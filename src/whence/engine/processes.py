@@ -33,7 +33,7 @@ Work = Callable[[Note], object]
 
 
 def run_in_processes(works: Sequence[tuple[str, Work]], workers: int, note: Note) -> list[Any]:
-    """Do all named works in worker processes, started in this order, and return what they return.
+    """Return the results of all named works, which worker processes do, started in this order.
 
     `note` is called in this process, which first gives the memory that it has freed back to the system.
 
@@ -76,7 +76,7 @@ def _without_main() -> Iterator[None]:
 
 
 def _results(futures: Mapping[Future[Any], str]) -> list[Any]:
-    """Wait for all works or the first error, and return what the works return."""
+    """Return the results of all works, or raise the first error."""
     done, pending = wait(futures, return_when=FIRST_EXCEPTION)
     try:
         for future in done:
