@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import psutil
+
 
 @dataclass(frozen=True)
 class Cost:
@@ -31,6 +33,44 @@ def peak_memory() -> int:
     """Bytes of the most memory that this process has used so far; after a few steps of some work, what it needs."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else 1024 * peak
+
+
+@dataclass(frozen=True)
+class ProcessMemory:
+    """Memory of a process.
+
+    Attributes:
+        alone: Bytes that no other process holds.
+        shared: Bytes that other processes hold too: libraries, and what a worker has from the server that forked it.
+    """
+
+    alone: int
+    shared: int
+
+    @classmethod
+    def now(cls) -> ProcessMemory:
+        """Return the memory that this process uses now."""
+        memory = psutil.Process().memory_full_info()
+        return cls(memory.uss, memory.rss - memory.uss)
+
+    @classmethod
+    def peak(cls) -> ProcessMemory:
+        """Return the most memory that this process has used so far, by the bytes that it shares now."""
+        shared = cls.now().shared
+        return cls(peak_memory() - shared, shared)
+
+    @property
+    def total(self) -> int:
+        """Bytes of both."""
+        return self.alone + self.shared
+
+
+def memory_together(worker: ProcessMemory, workers: int) -> int:
+    """Return the bytes of this process as it is now and of some workers: what each has alone, and once what they share.
+
+    The server that forks the workers counts by what it shares with them.
+    """
+    return ProcessMemory.now().alone + worker.shared + workers * worker.alone
 
 
 def counted(processes: int) -> str:

@@ -1,10 +1,12 @@
 import pytest
+import torch
 
 from whence import artefacts
 from whence.attribution.attribute import KEPT, attribute, attribution_cost
 from whence.attribution.feature_plan import FeaturePlan
 from whence.attribution.feature_store import FeatureStore
 from whence.attribution.request import AttributionConfig, AttributionRequest
+from whence.cost import ProcessMemory, peak_memory
 from whence.diffusion.model import DiffusionModel
 from whence.engine import Engine
 from whence.gradients.compression import Compression
@@ -41,3 +43,34 @@ def test_scores_of_features_that_are_there(recorded_run, few_digits, drawn, tmp_
     assert plan.seconds > 0
     tensors = artefacts.read_tensors(tmp_path / "trak" / "scores.safetensors").values()
     assert plan.disk == sum(one.numel() * one.element_size() for one in tensors)
+
+
+def test_the_memory_of_a_worker_is_measured_in_a_worker(recorded_run, few_digits, drawn, tmp_path):
+    """What the planning process has used itself counts once, not once for each worker."""
+    torch.ones(2**30, dtype=torch.uint8)
+    request = AttributionRequest.of(recorded_run, few_digits, drawn, "trak", CONFIG)
+    plan = attribution_cost(FeaturePlan.of(request), FeatureStore(tmp_path), engine=Engine(2))
+    assert "in 2 processes" in plan.work
+    assert peak_memory() <= plan.memory < 1.5 * peak_memory()
+    assert plan.seconds > 0
+
+
+@pytest.mark.parametrize("workers", [2, 3])
+def test_what_a_worker_has_alone_is_multiplied(recorded_run, few_digits, drawn, tmp_path, monkeypatch, workers):
+    """The training examples are in two batches, the queries in one: three tasks."""
+    worker = ProcessMemory(alone=10**12, shared=10**11)
+    monkeypatch.setattr(Engine, "run_apart", lambda self, task: ([1.0] * len(task.arguments["jobs"]), worker))
+    monkeypatch.setattr("whence.attribution.feature_store.suitable_batch", lambda size: 8)
+    request = AttributionRequest.of(recorded_run, few_digits, drawn, "trak", CONFIG)
+    plan = attribution_cost(FeaturePlan.of(request), FeatureStore(tmp_path), engine=Engine(workers))
+    main = plan.memory - workers * worker.alone - worker.shared
+    assert 0 < main <= peak_memory()
+
+
+def test_a_model_in_memory_is_planned_with_one_process(recorded_run, few_digits, drawn, tmp_path, monkeypatch):
+    """Another process can't open it."""
+    monkeypatch.delattr(Engine, "run_apart")
+    request = AttributionRequest.of(DiffusionModel.load(recorded_run), few_digits, drawn, "trak", CONFIG)
+    plan = attribution_cost(FeaturePlan.of(request), FeatureStore(tmp_path), engine=Engine(4))
+    assert "in 1 process," in plan.work
+    assert plan.memory >= peak_memory() > 0

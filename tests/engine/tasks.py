@@ -49,6 +49,17 @@ def settings(file, engine=None):
     engine.report(1, 1)
 
 
+def fill(size, engine=None):
+    """Fill so many bytes, forget them, and return who this is and its most memory."""
+    import torch
+
+    from whence.cost import ProcessMemory
+
+    before = ProcessMemory.now()
+    torch.ones(size, dtype=torch.uint8)
+    return os.getpid(), before, ProcessMemory.peak()
+
+
 def main() -> None:
     sys.path.insert(0, str(Path(__file__).parent))
     import tasks
@@ -57,6 +68,10 @@ def main() -> None:
     from whence.errors import WhenceError
 
     scenario, folder = sys.argv[1], Path(sys.argv[2])
+    if scenario == "apart":
+        worker, before, peak = Engine(2).run_apart(Task("fill", tasks.fill, {"size": 3 * 10**8}))
+        print(worker != os.getpid(), round((peak.total - before.total) / 10**8))
+        return
     some = [Task(f"mark {k}", tasks.mark, {"file": str(folder / f"{k}")}) for k in range(6)]
     hold = Task("hold", tasks.wait_long, {"file": str(folder / "hold")}, 6000)
     work = {

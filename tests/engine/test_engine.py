@@ -113,6 +113,11 @@ def test_a_killed_worker_is_an_interrupted_run(tmp_path, run_script):
     assert "run the same command again to continue, with fewer --workers" in printed
 
 
+def test_a_task_apart_returns_its_result_from_another_process_whose_peak_is_its_own(tmp_path, run_script):
+    """It filled 3e8 bytes."""
+    assert run_script(SCRIPT, "apart", tmp_path) == "True 3\n"
+
+
 @pytest.mark.parametrize("scenario", ["busy", "idle"])
 def test_workers_end_when_their_parent_is_killed(tmp_path, start, wait_until, scenario):
     """Also the worker that waits for a task that will never come."""

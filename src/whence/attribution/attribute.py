@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from whence.attribution.compute_scores import compute_scores
 from whence.attribution.feature_pair import FeaturePair
-from whence.attribution.feature_plan import FeaturePlan
+from whence.attribution.feature_plan import FeaturePlan, FeatureSet
 from whence.attribution.feature_store import FeatureStore
 from whence.attribution.method import Method
 from whence.attribution.request import AttributionConfig, AttributionRequest
 from whence.attribution.scores_folder import ScoresFolder, write_norms
 from whence.attribution.target import Target
-from whence.cost import Cost, counted, peak_memory
+from whence.cost import Cost, ProcessMemory, counted, memory_together, peak_memory
 from whence.data import Dataset, load
 from whence.diffusion.encoding import FOLDER
 from whence.diffusion.examples import Examples
 from whence.diffusion.model import DiffusionModel
-from whence.engine import DEFAULT, Engine, Report, cores, one_thread, silent
+from whence.engine import DEFAULT, Engine, Report, Task, one_thread, silent
 from whence.ensemble.model import Ensemble
 from whence.gradients.features import Feature, Sums, add_draws, batch_shape
 from whence.gradients.make_features import FeatureJob
@@ -98,29 +99,62 @@ def attribute(
 
 
 def attribution_cost(plan: FeaturePlan, store: FeatureStore, *, engine: Engine = DEFAULT) -> Cost:
-    """Return the cost of the features that are missing in a store, and of the scores: measured on a small part."""
-    used, rows, seconds, disk, parameters = engine.workers or cores(), 0, 0.0, 0, 0
-    for feature_set, job in store.jobs(plan).items():
-        parameters, missing = job.spec.size, job.missing()
-        if not missing:
-            continue
+    """Return the cost of the features that are missing in a store, and of the scores: measured on a small part.
+
+    The memory is the largest of three: what this process has used to check the model, which the command does as well;
+    what it and the workers use together while features are made; and what it uses for the scores.
+    """
+    jobs = store.jobs(plan)
+    missing = {feature_set: job for feature_set, job in jobs.items() if job.missing()}
+    used = _processes_of(missing, engine) if all(job.spec.can_travel for job in jobs.values()) else 1
+    batches, memory = _measure_batches(missing, used, engine)
+    rows, seconds, disk = 0, 0.0, 0
+    for (feature_set, job), batch in zip(missing.items(), batches, strict=True):
         examples, row_bytes = feature_set.examples, 2 if job.precision == "float16" else 4
-        batch, width = batch_seconds(job, examples), sum(job.spec.compression["widths"])
-        for before, kinds in missing.items():
+        for before, kinds in job.missing().items():
             seconds += batch_count(job, len(examples), before) * batch * len(kinds) / len(job.kinds)
             rows += len(examples) * (job.draws - before)
-            disk += len(kinds) * len(examples) * GROUPS * width * row_bytes
-    now = peak_memory()
+            disk += len(kinds) * len(examples) * GROUPS * sum(job.spec.compression["widths"]) * row_bytes
+    now, parameters = ProcessMemory.now().total, next((job.spec.size for job in jobs.values()), 0)
     pairs = sum(len(plan.query_ids(method)) for method in plan.terms) * len(plan.request.examples)
-    kernels, memory = _kernels(plan, parameters)
+    kernels, kernel_bytes = _kernels(plan, parameters)
     return Cost(
         seconds=seconds / used + kernels,
-        memory=max(now * used, now + memory + PAIR * pairs),
+        memory=max(memory, now + kernel_bytes + PAIR * pairs),
         disk=disk + KEPT * pairs,
         work=f"{rows:,} gradients of a picture at a draw, in {counted(used)}, by {parameters:,} parameters, and scores"
         if rows
         else "scores alone: the features are there",
     )
+
+
+def _processes_of(jobs: Mapping[FeatureSet, FeatureJob], engine: Engine) -> int:
+    """Return the number of processes that make the features of some jobs; a task is a batch of examples."""
+    shards = (-(-len(one.examples) // job.batch) * len(job.missing()) for one, job in jobs.items())
+    return engine.processes(sum(shards))
+
+
+def _measure_batches(jobs: Mapping[FeatureSet, FeatureJob], processes: int, engine: Engine) -> tuple[list[float], int]:
+    """Return the time of a batch of each job, and the memory of all processes together while such batches are made.
+
+    The batches run where those of the command run: in a worker, or in this process if no worker is needed.
+    """
+    if not jobs:
+        return [], peak_memory()
+    with tempfile.TemporaryDirectory() as scratch:
+        few = [replace(job, examples=Path(scratch) / f"{number}") for number, job in enumerate(jobs.values())]
+        for feature_set, job in zip(jobs, few, strict=True):
+            feature_set.examples.head(job.batch).write(job.examples)
+        if processes == 1:
+            return time_batches(few, engine=engine)[0], peak_memory()
+        seconds, worker = engine.run_apart(Task("a batch of features", time_batches, {"jobs": few}))
+        return seconds, max(peak_memory(), memory_together(worker, processes))
+
+
+def time_batches(jobs: Sequence[FeatureJob], engine: Engine) -> tuple[list[float], ProcessMemory]:
+    """Return the time of a batch of each job, and the most memory that this process has used then."""
+    seconds = [batch_seconds(job, Examples.read(job.examples), engine=engine) for job in jobs]
+    return seconds, ProcessMemory.peak()
 
 
 def batch_count(job: FeatureJob, examples: int, before: int = 0) -> int:
@@ -130,13 +164,18 @@ def batch_count(job: FeatureJob, examples: int, before: int = 0) -> int:
 
 
 def batch_seconds(
-    job: FeatureJob, examples: Examples, *, clock: Callable[[], float] = time.perf_counter, repeats: int = 1
+    job: FeatureJob,
+    examples: Examples,
+    *,
+    clock: Callable[[], float] = time.perf_counter,
+    repeats: int = 1,
+    engine: Engine = DEFAULT,
 ) -> float:
     """Return the least time of one of several batches with all kinds of features, after a batch that isn't counted."""
     few = examples.head(job.batch)
     _, draws = batch_shape(len(few), job.batch)
     with one_thread():
-        model, collector = job.spec.open()
+        model, collector = job.spec.open(engine)
 
         def batch() -> None:
             sums = {feature: Sums.empty(len(few), collector.maps.width) for feature in job.kinds}

@@ -94,11 +94,25 @@ class Engine:
         for _, work in works:
             work(note)
 
+    def run_apart(self, task: Task) -> Any:
+        """Return the result of a task's function, which runs in a worker process of its own.
+
+        Raises:
+            InterruptedRunError: The worker process died.
+        """
+        work = partial(_task_result, task, self.accelerator)
+        (result,) = run_in_processes([(task.name, work)], 1, lambda _name, done: self.report(done, task.size))
+        return result
+
 
 def _run_task(task: Task, accelerator: str | None, note: Note) -> None:
+    _task_result(task, accelerator, note)
+
+
+def _task_result(task: Task, accelerator: str | None, note: Note) -> object:
     engine = Engine(1, lambda done, _total: note(task.name, done), accelerator)
     with one_thread():
-        task.function(**task.arguments, engine=engine)
+        return task.function(**task.arguments, engine=engine)
 
 
 #: All cores of this machine, silently.

@@ -16,7 +16,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing import connection
 from typing import Any
 
@@ -32,12 +32,15 @@ Note = Callable[[str, int], None]
 Work = Callable[[Note], object]
 
 
-def run_in_processes(works: Sequence[tuple[str, Work]], workers: int, note: Note) -> None:
-    """Do all named works in worker processes, started in this order; `note` is called in this process.
+def run_in_processes(works: Sequence[tuple[str, Work]], workers: int, note: Note) -> list[Any]:
+    """Return the results of all named works, which worker processes do, started in this order.
+
+    `note` is called in this process, which first gives the memory that it has freed back to the system.
 
     Raises:
         InterruptedRunError: A worker process died.
     """
+    _return_freed_memory()
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)
     messages = context.Queue()
@@ -49,7 +52,7 @@ def run_in_processes(works: Sequence[tuple[str, Work]], workers: int, note: Note
         with _without_main():
             futures = {pool.submit(_do, work): name for name, work in works}
             pool.submit(int)  # The pool watches a worker from the next call of submit on; this watches the last one.
-        _wait(futures)
+        return _results(futures)
     except BaseException:
         for process in list((pool._processes or {}).values()):
             process.kill()
@@ -72,12 +75,13 @@ def _without_main() -> Iterator[None]:
         vars(main).update(hidden)
 
 
-def _wait(futures: Mapping[Future[None], str]) -> None:
-    """Wait for all works or the first error."""
+def _results(futures: Mapping[Future[Any], str]) -> list[Any]:
+    """Return the results of all works, or raise the first error."""
     done, pending = wait(futures, return_when=FIRST_EXCEPTION)
     try:
         for future in done:
             future.result()
+        return [future.result() for future in futures]
     except BrokenProcessPool:
         names = sorted(futures[future] for future in (pending or done))
         raise InterruptedRunError(
@@ -115,9 +119,9 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _do(work: Work) -> None:
+def _do(work: Work) -> object:
     """Do a work in a worker process."""
-    work(lambda name, amount: _messages.put((name, amount)))
+    return work(lambda name, amount: _messages.put((name, amount)))
 
 
 @contextmanager
@@ -145,3 +149,9 @@ def _keep_memory() -> None:
             library.mallopt(parameter, value)
     except (OSError, AttributeError, TypeError):
         return
+
+
+def _return_freed_memory() -> None:
+    """Give the memory that this process has freed back to the system, which `_keep_memory` would keep (glibc alone)."""
+    with suppress(OSError, AttributeError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)
