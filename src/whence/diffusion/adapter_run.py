@@ -15,6 +15,7 @@ from whence.diffusion.base import Base
 from whence.diffusion.caption_dropout import CaptionDropout
 from whence.diffusion.checkpoint import Checkpoint
 from whence.diffusion.encoding import Encoders
+from whence.diffusion.shipped_base import base_folder
 from whence.errors import ArtefactError, MismatchError
 
 
@@ -31,7 +32,7 @@ class AdapterRun:
     base: Path
 
     @classmethod
-    def open(cls, folder: Path, base: Path | None = None) -> AdapterRun:
+    def open(cls, folder: Path, base: str | Path | None = None) -> AdapterRun:
         """Return the run in a directory, with its base where the run says it is, or in another folder.
 
         A path that was relative is looked up from the current directory, then from the run as it was at its training.
@@ -42,7 +43,7 @@ class AdapterRun:
         """
         manifest = artefacts.read_manifest(folder, "model")
         artefacts.verify(folder, manifest, FILE_NAMES[0])
-        run = cls(folder, base or _base_of(folder, manifest))
+        run = cls(folder, base_folder(base) if base is not None else _base_of(folder, manifest))
         run._require_base()
         return run
 
@@ -97,7 +98,7 @@ def is_adapter_run(folder: Path) -> bool:
 
 def _base_of(folder: Path, manifest: Manifest) -> Path:
     """Where the base of a run is."""
-    places = [Path(str(manifest.facts["base"])), folder / str(manifest.facts["base_from_run"])]
+    places = [base_folder(str(manifest.facts["base"])), folder / str(manifest.facts["base_from_run"])]
     found = next((place for place in places if place.is_dir()), None)
     if found is None:
         raise ArtefactError(

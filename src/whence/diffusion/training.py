@@ -55,7 +55,8 @@ def train(
         start: A model from whose weights training goes on as a new run, with moments of zero. It is not changed, and
             `config.model` does not matter. Default: new weights.
         conditions: Further arguments of the network of `start` by name, with one row for each training example.
-        base: The folder of the text-to-image model that an adapter is trained on; it is not changed.
+        base: The folder of the text-to-image model that an adapter is trained on, which is not changed; or the name
+            of a base that comes with Whence, ``styles``.
         engine: Where work runs. Its report is called with (steps done, steps in all).
         patience: Seconds to wait for another writer of the same directory.
 
@@ -113,7 +114,7 @@ def request_of(
         return NetworkRequest.of(data, config, start, conditions)
     if start is not None or conditions:
         raise ConfigError("An adapter is trained on a base in a folder; leave out `start` and `conditions`.")
-    return AdapterRequest.of(data, config, Path(base))
+    return AdapterRequest.of(data, config, base)
 
 
 def _weights(data: Dataset, weights: Mapping[str, float]) -> dict[str, float]:
@@ -127,7 +128,7 @@ def _weights(data: Dataset, weights: Mapping[str, float]) -> dict[str, float]:
 
 
 def training_cost(
-    data: Dataset, config: Config, *, members: int = 1, base: Path | None = None, engine: Engine = DEFAULT
+    data: Dataset, config: Config, *, members: int = 1, base: str | Path | None = None, engine: Engine = DEFAULT
 ) -> Cost:
     """Cost of training some models: time by a few steps of one in this process, memory and disk by counting."""
     workers, request = engine.processes(members), request_of(data, config, base=base)

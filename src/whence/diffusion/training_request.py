@@ -28,6 +28,7 @@ from whence.diffusion.examples import Examples, Repeated
 from whence.diffusion.families.family import family_of_network
 from whence.diffusion.families.unet import complete_config, complete_training
 from whence.diffusion.model import DiffusionModel, fingerprint
+from whence.diffusion.shipped_base import base_folder, base_name
 from whence.errors import ConfigError, DataError
 
 #: Peak learning rate and batch of adapters where none is given.
@@ -174,7 +175,7 @@ class AdapterRequest:
     first: Examples
 
     @classmethod
-    def of(cls, data: Dataset, config: Config, base: Path) -> AdapterRequest:
+    def of(cls, data: Dataset, config: Config, base: str | Path) -> AdapterRequest:
         """Return the request, checked.
 
         Raises:
@@ -189,7 +190,7 @@ class AdapterRequest:
                 "training.flip is for networks of pixels; the latents of images that are flipped are others. Add the "
                 "flipped images to the data instead."
             )
-        opened = Base(base, adapter.resolution)
+        opened = Base(base_folder(base), adapter.resolution)
         first = opened.encoders.encode(data.select([0]))
         model = opened.open()
         require_size(model, first.values, "training images")
@@ -234,7 +235,7 @@ class AdapterRequest:
     def facts(self, folder: Path) -> dict[str, Any]:
         """Where the base is, as it was given and as seen from the run."""
         given = self.base.folder
-        return {"base": str(given), "base_from_run": os.path.relpath(given, folder)}
+        return {"base": base_name(given), "base_from_run": os.path.relpath(given, folder)}
 
 
 def _complete(config: Config) -> Config:
