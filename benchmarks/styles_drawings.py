@@ -140,7 +140,7 @@ def write_sheet(file: Path, rows: Mapping[str, np.ndarray]) -> None:
     axes.set_xticks([])
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
-    figure.savefig(file)
+    figure.savefig(file, bbox_inches="tight")
 
 
 if __name__ == "__main__":
