@@ -21,6 +21,7 @@ from whence.diffusion.encoding import Encoders
 from whence.diffusion.examples import Examples
 from whence.diffusion.model import DiffusionModel, fingerprint
 from whence.diffusion.prompts import Prompts
+from whence.diffusion.shipped_base import base_folder
 from whence.ensemble.model import Ensemble, member_path
 from whence.errors import ArtefactError, ConfigError, MismatchError
 
@@ -51,7 +52,7 @@ class Target:
         adapters: Sequence[Adapter] = (),
         base: str | Path | None = None,
     ) -> Target:
-        """Return the target for a path with adapters, a model or an ensemble.
+        """Return the target for a path or the name of a base with adapters, a model or an ensemble.
 
         `base` is where the base of a run of an adapter is, if it isn't where it was at its training.
 
@@ -63,36 +64,23 @@ class Target:
         """
         if adapters:
             return _adapted(cls.open(source, base=base), adapters)
+        if isinstance(source, str):
+            source = base_folder(source)
         if not isinstance(source, DiffusionModel | Ensemble) and is_adapter_run(Path(source)):
-            run = AdapterRun.open(Path(source), None if base is None else Path(base))
+            run = AdapterRun.open(Path(source), base)
             return cls(run.folder.name, (run,), resolution=run.settings.resolution)
         if base is not None:
             raise ConfigError(f"There is a base, {base}, but {source} is no run of an adapter. Leave --base out.")
         if isinstance(source, DiffusionModel):
             return cls(type(source.network).__name__, (source,))
-        if not isinstance(source, Ensemble):
-            path = Path(source)
-            kind = artefacts.kind_of(path)
-            if kind == "ensemble":
-                return cls._of_ensemble(Ensemble.open(path))
-            if kind in ("model", None):
-                if kind == "model":
-                    manifest = artefacts.read_manifest(path, "model")
-                    for needed in ("model_index.json", "unet/", "scheduler/"):
-                        artefacts.verify(path, manifest, needed)
-                return cls(path.name, (path,))
-            what = artefacts.with_article(kind)
-            raise ArtefactError(f"{path} is {what}; expected a diffusers folder, a training run or an ensemble.")
-        return cls._of_ensemble(source)
-
-    @classmethod
-    def _of_ensemble(cls, ensemble: Ensemble) -> Target:
-        """The target of all members of an ensemble."""
-        folders = [member_path(ensemble.path, m) for m in range(ensemble.codebook.members)]
-        if ensemble.base is None:
-            return cls(ensemble.path.name, tuple(folders), ensemble)
-        runs = tuple(AdapterRun(folder, ensemble.base.folder) for folder in folders)
-        return cls(ensemble.path.name, runs, ensemble, resolution=ensemble.base.resolution)
+        opened = source if isinstance(source, Ensemble) else _open_folder(Path(source))
+        if isinstance(opened, Path):
+            return cls(opened.name, (opened,))
+        folders = [member_path(opened.path, m) for m in range(opened.codebook.members)]
+        if opened.base is None:
+            return cls(opened.path.name, tuple(folders), opened)
+        runs = tuple(AdapterRun(folder, opened.base.folder) for folder in folders)
+        return cls(opened.path.name, runs, opened, resolution=opened.base.resolution)
 
     @classmethod
     def mean(
@@ -225,6 +213,21 @@ class Target:
                 "Leave --resolution out."
             )
         return replace(self, resolution=resolution)
+
+
+def _open_folder(path: Path) -> Path | Ensemble:
+    """Return the ensemble in a directory, or the directory of a model, checked by hash if Whence wrote it."""
+    kind = artefacts.kind_of(path)
+    if kind == "ensemble":
+        return Ensemble.open(path)
+    if kind not in ("model", None):
+        what = artefacts.with_article(kind)
+        raise ArtefactError(f"{path} is {what}; expected a diffusers folder, a training run or an ensemble.")
+    if kind == "model":
+        manifest = artefacts.read_manifest(path, "model")
+        for needed in ("model_index.json", "unet/", "scheduler/"):
+            artefacts.verify(path, manifest, needed)
+    return path
 
 
 def _folder(run: Path | DiffusionModel | AdapterRun) -> Path | None:

@@ -62,8 +62,10 @@ def methods() -> None:
 
 
 MODEL = Annotated[
-    Path,
-    typer.Argument(help="What drew the pictures: a run of `whence train`, an ensemble, or a diffusers folder."),
+    str,
+    typer.Argument(
+        help="What drew the pictures: a run of `whence train`, an ensemble, a diffusers folder, or the base `styles`."
+    ),
 ]
 QUERIES = Annotated[
     str,
@@ -84,7 +86,7 @@ DAMPING = Annotated[
     typer.Option(help="Damping of the kernel as a multiple of its mean eigenvalue; default the method's own."),
 ]
 ALSO = Annotated[
-    list[Path] | None,
+    list[str] | None,
     typer.Option(help="A further model, such as another seed of the training; scores are the mean. May be repeated."),
 ]
 STORE = Annotated[
@@ -97,7 +99,7 @@ PARAMETERS = Annotated[
     ),
 ]
 BASE = Annotated[
-    Path | None,
+    str | None,
     typer.Option(help="Where the base of a run of an adapter is now; default where it was when the run was trained."),
 ]
 HALF = Annotated[bool, typer.Option("--half", help="Keep features in half precision; they can't be extended.")]

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 
 def check(
-    base: Annotated[Path, typer.Argument(help="The folder that save_pretrained of a pipeline wrote.", metavar="BASE")],
+    base: Annotated[
+        str,
+        typer.Argument(help="The folder that save_pretrained of a pipeline wrote, or `styles`.", metavar="BASE"),
+    ],
     adapter: ADAPTER = None,
     prompt: Annotated[str, typer.Option(help="What the picture is drawn from, by models of text.")] = "a picture",
     out: Annotated[Path | None, typer.Option(help="PNG file for the picture that is drawn.")] = None,

@@ -29,8 +29,11 @@ need fewer words; weights nearer to half of the members (a weaker guarantee) giv
 
 
 BASE = Annotated[
-    Path | None,
-    typer.Option(help="Folder of a text-to-image model, on which a LoRA adapter is trained; it is not changed."),
+    str | None,
+    typer.Option(
+        help="Folder of a text-to-image model, on which a LoRA adapter is trained; it is not changed. `styles` is one "
+        "that comes with Whence."
+    ),
 ]
 RANK = Annotated[int | None, typer.Option(min=1, help="Rank of the adapter; default 16.")]
 ALPHA = Annotated[float | None, typer.Option(help="Alpha of the adapter; default its rank.")]
@@ -73,6 +76,7 @@ def train(
 
     Example: `whence train digits --steps 1000 --out runs/single`
     """
+    from whence.diffusion.shipped_base import base_folder
     from whence.diffusion.training import training_cost
 
     settings = whence.read_config(config).updated("training", steps=steps, seed=seed)
@@ -88,7 +92,8 @@ def train(
     if base is None:
         return say(f'Open it with  diffusers.DDPMPipeline.from_pretrained("{out}")')
     say(f"It has {manifest.facts['parameters']:,} weights of an adapter on {base}.")
-    say(f'Open it with  diffusers.StableDiffusionPipeline.from_pretrained("{base}").load_lora_weights("{out}")')
+    folder = base_folder(base)
+    say(f'Open it with  diffusers.StableDiffusionPipeline.from_pretrained("{folder}").load_lora_weights("{out}")')
 
 
 def train_ensemble(
@@ -144,7 +149,7 @@ def train_ensemble(
 
 
 def with_adapter(
-    settings: whence.Config, base: Path | None, adapter: dict[str, Any], resolution: int | None
+    settings: whence.Config, base: str | None, adapter: dict[str, Any], resolution: int | None
 ) -> whence.Config:
     """Return the settings with those of an adapter, where there is a base or one of them is given."""
     if base is None and all(value is None for value in adapter.values()):

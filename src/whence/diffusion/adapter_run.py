@@ -17,6 +17,7 @@ from whence.diffusion.caption_dropout import CaptionDropout
 from whence.diffusion.checkpoint import Checkpoint
 from whence.diffusion.encoding import Encoders
 from whence.diffusion.model import DiffusionModel
+from whence.diffusion.shipped_base import base_folder
 from whence.errors import ArtefactError, MismatchError
 
 
@@ -33,7 +34,7 @@ class AdapterRun:
     base: Path
 
     @classmethod
-    def open(cls, folder: Path, base: Path | None = None) -> AdapterRun:
+    def open(cls, folder: Path, base: str | Path | None = None) -> AdapterRun:
         """Return the run in a directory, with its base where the run says it is, or in another folder.
 
         A path that was relative is looked up from the current directory, then from the run as it was at its training.
@@ -44,7 +45,7 @@ class AdapterRun:
         """
         manifest = artefacts.read_manifest(folder, "model")
         artefacts.verify(folder, manifest, FILE_NAMES[0])
-        run = cls(folder, base or base_of_run(folder, manifest))
+        run = cls(folder, base_folder(base) if base is not None else base_of_run(folder, manifest))
         require_base(manifest, run._base.fingerprints(), folder, run.base)
         return run
 
@@ -102,7 +103,7 @@ def base_of_run(folder: Path, manifest: Manifest) -> Path:
     Raises:
         ArtefactError: It is at neither place.
     """
-    places = [Path(str(manifest.facts["base"])), folder / str(manifest.facts["base_from_run"])]
+    places = [base_folder(str(manifest.facts["base"])), folder / str(manifest.facts["base_from_run"])]
     found = next((place for place in places if place.is_dir()), None)
     if found is None:
         way = "Say where it is now: --base BASE." if manifest.kind == "model" else "Move it back, or make a link there."

@@ -20,6 +20,7 @@ from whence.diffusion.encoding import TEXT, Encoders
 from whence.diffusion.families.folders import read_mapping
 from whence.diffusion.model import DiffusionModel
 from whence.diffusion.sampling import Guidance, draw_pictures, parse_name, picture_noise
+from whence.diffusion.shipped_base import base_folder
 from whence.engine import one_thread
 from whence.errors import ArtefactError, ConfigError
 
@@ -64,13 +65,14 @@ class PipelineCheck:
     prompt: str = "a picture"
 
     @classmethod
-    def open(cls, folder: Path, adapters: Sequence[Adapter] = (), prompt: str = "a picture") -> PipelineCheck:
-        """Return the check of a folder.
+    def open(cls, base: str | Path, adapters: Sequence[Adapter] = (), prompt: str = "a picture") -> PipelineCheck:
+        """Return the check of a folder, or of a base that comes with Whence by its name.
 
         Raises:
             ArtefactError: The folder is no pipeline, or diffusers can't open it or put the adapters on it.
             ConfigError: There are adapters, and peft, which diffusers needs for them, is not installed.
         """
+        folder = base_folder(base)
         if not (folder / "model_index.json").exists():
             raise ArtefactError(f"{folder} is no whole pipeline: it has no model_index.json to open it with.")
         model = DiffusionModel.load(folder, adapters=adapters)

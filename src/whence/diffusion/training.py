@@ -16,11 +16,12 @@ from whence.artefacts import Manifest
 from whence.config import Config
 from whence.cost import Cost, counted, median_seconds, peak_memory
 from whence.data import Dataset
+from whence.diffusion.adapter_request import AdapterRequest
 from whence.diffusion.denoiser import NO_CONDITIONS
 from whence.diffusion.loop import Loop
 from whence.diffusion.memory import LARGE
 from whence.diffusion.model import DiffusionModel
-from whence.diffusion.training_request import AdapterRequest, NetworkRequest, TrainingRequest
+from whence.diffusion.training_request import NetworkRequest, TrainingRequest
 from whence.engine import DEFAULT, Engine, one_thread
 from whence.errors import ConfigError, DataError
 
@@ -56,7 +57,8 @@ def train(
         start: A model from whose weights training goes on as a new run, with moments of zero. It is not changed, and
             `config.model` does not matter. Default: new weights.
         conditions: Further arguments of the network of `start` by name, with one row for each training example.
-        base: The folder of the text-to-image model that an adapter is trained on; it is not changed.
+        base: The folder of the text-to-image model that an adapter is trained on, which is not changed; or the name
+            of a base that comes with Whence, ``styles``.
         encoding: Where the images are encoded for this base already, perhaps among others; default: they are encoded
             in the run directory.
         engine: Where work runs. Its report is called with (steps done, steps in all).
@@ -117,7 +119,7 @@ def request_of(
         return NetworkRequest.of(data, config, start, conditions)
     if start is not None or conditions:
         raise ConfigError("An adapter is trained on a base in a folder; leave out `start` and `conditions`.")
-    return AdapterRequest.of(data, config, Path(base), encoding)
+    return AdapterRequest.of(data, config, base, encoding)
 
 
 def _weights(data: Dataset, weights: Mapping[str, float]) -> dict[str, float]:
@@ -131,7 +133,7 @@ def _weights(data: Dataset, weights: Mapping[str, float]) -> dict[str, float]:
 
 
 def training_cost(
-    data: Dataset, config: Config, *, members: int = 1, base: Path | None = None, engine: Engine = DEFAULT
+    data: Dataset, config: Config, *, members: int = 1, base: str | Path | None = None, engine: Engine = DEFAULT
 ) -> Cost:
     """Cost of training some models: time by a few steps of one in this process, memory and disk by counting."""
     workers, request = engine.processes(members), request_of(data, config, base=base)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,25 +12,16 @@ import torch
 from torch import Tensor
 
 from whence import artefacts
-from whence.config import AdapterConfig, Config, SamplerConfig
+from whence.config import Config
 from whence.data import Dataset
-from whence.diffusion.adapters.adapter_file import write_adapter
-from whence.diffusion.adapters.initial_weights import initial_weights
-from whence.diffusion.adapters.layers import attach, low_rank_weights
-from whence.diffusion.adapters.low_rank import AdapterWeights
-from whence.diffusion.base import Base
 from whence.diffusion.caption_dropout import CaptionDropout
 from whence.diffusion.checks import require_size
 from whence.diffusion.denoiser import NO_CONDITIONS
-from whence.diffusion.encoding import FOLDER
-from whence.diffusion.examples import Examples, Repeated
+from whence.diffusion.examples import Examples
 from whence.diffusion.families.family import family_of_network
 from whence.diffusion.families.unet import complete_config, complete_training
 from whence.diffusion.model import DiffusionModel, fingerprint
 from whence.errors import ConfigError, DataError
-
-#: Peak learning rate and batch of adapters where none is given.
-ADAPTER_RATE, ADAPTER_BATCH = 3e-4, 4
 
 
 class TrainingRequest(Protocol):
@@ -44,6 +34,10 @@ class TrainingRequest(Protocol):
     @property
     def config(self) -> Config:
         """The settings."""
+
+    @property
+    def base_folder(self) -> Path | None:
+        """The folder of the base of an adapter; None for a network."""
 
     @property
     def inputs(self) -> dict[str, Any]:
@@ -106,6 +100,8 @@ class NetworkRequest:
         training = complete_training(config.training, data.size)
         return cls(data, config.model_copy(update={"training": training}), start, conditions)
 
+    base_folder = None
+
     @property
     def inputs(self) -> dict[str, Any]:
         """Fingerprints of conditions and start, where there are any."""
@@ -149,117 +145,3 @@ class NetworkRequest:
     def facts(self, folder: Path) -> dict[str, Any]:
         """None."""
         return {}
-
-
-@dataclass(frozen=True, eq=False)
-class AdapterRequest:
-    """The training of an adapter on a base.
-
-    Attributes:
-        data: The training images.
-        config: The settings.
-        adapter: Those of the adapter.
-        base: The base.
-        fingerprints: Its fingerprints.
-        process: Its process, for the manifest.
-        first: The first image as the network gets it.
-        encoding: Where these images are encoded already, perhaps among others; None to encode them.
-    """
-
-    data: Dataset
-    config: Config
-    adapter: AdapterConfig
-    base: Base
-    fingerprints: Mapping[str, str]
-    process: Mapping[str, Any]
-    first: Examples
-    encoding: Path | None = None
-
-    @classmethod
-    def of(cls, data: Dataset, config: Config, base: Path, encoding: Path | None = None) -> AdapterRequest:
-        """Return the request, checked.
-
-        Raises:
-            ConfigError: The settings flip images, or name no layer.
-            DataError: The images don't fit the base.
-            ArtefactError, ModelError, NotFiniteError: The base is missing or damaged, or can't have an adapter.
-        """
-        config = _complete(config)
-        adapter = config.adapter or AdapterConfig()
-        if config.training.flip:
-            raise ConfigError(
-                "training.flip is for networks of pixels; the latents of images that are flipped are others. Add the "
-                "flipped images to the data instead."
-            )
-        opened = Base(base, adapter.resolution)
-        first_image = data.select([0])
-        first = opened.encoders.encode(first_image) if encoding is None else opened.encoders.read(first_image, encoding)
-        model = opened.open()
-        require_size(model, first.values, "training images")
-        initial_weights(model.network, adapter, config.training.seed)
-        config = config.model_copy(update={"sampler": _complete_sampler(config.sampler, model)})
-        return cls(data, config, adapter, opened, opened.fingerprints(model), model.process.record(), first, encoding)
-
-    @property
-    def inputs(self) -> dict[str, Any]:
-        """The fingerprints of the base."""
-        return {"base": dict(self.fingerprints)}
-
-    @property
-    def made(self) -> dict[str, Any]:
-        """The process of the base, and the settings of adapter and training."""
-        settings = {"adapter": self.adapter.record(), "training": self.config.training.record()}
-        return {"model": dict(self.process), **settings}
-
-    def model(self) -> DiffusionModel:
-        """The base with a new adapter of the seed; the weights of the base are frozen."""
-        model = self.base.open()
-        attach(model.network, [initial_weights(model.network, self.adapter, self.config.training.seed)])
-        for name, parameter in model.network.named_parameters():
-            if self.adapter.freeze_a and ".lora_A." in name:
-                parameter.requires_grad_(False)
-        return model
-
-    def examples(self, folder: Path) -> Examples:
-        """Latents and embedded captions, which are kept."""
-        if self.encoding is not None:
-            return self.base.encoders.read(self.data, self.encoding)
-        return self.base.encoders.encode(self.data, folder / FOLDER)
-
-    def stand_in(self) -> Examples:
-        """The first image, as often as there are images."""
-        rows = torch.zeros(len(self.data), dtype=torch.int64)
-        conditions = {name: Repeated(condition[[0]], rows) for name, condition in self.first.conditions.items()}
-        return Examples(self.data.ids, self.first.values.expand(len(rows), *self.first.values.shape[1:]), conditions)
-
-    def captions(self) -> CaptionDropout | None:
-        """The caption dropout of the settings."""
-        return self.base.caption_dropout(self.adapter.caption_dropout, self.config.training.seed)
-
-    def save(self, model: DiffusionModel, folder: Path) -> None:
-        """Write the adapter as a file that ``load_lora_weights`` of a pipeline opens."""
-        write_adapter(folder, AdapterWeights(low_rank_weights(model.network)))
-
-    def facts(self, folder: Path) -> dict[str, Any]:
-        """Where the base is, as it was given and as seen from the run."""
-        given = self.base.folder
-        return {"base": str(given), "base_from_run": os.path.relpath(given, folder)}
-
-
-def _complete_sampler(sampler: SamplerConfig, model: DiffusionModel) -> SamplerConfig:
-    """Return how pictures are drawn where the settings don't say: by DDIM, clipped as the base's scheduler says."""
-    if sampler != SamplerConfig():
-        return sampler
-    steps, clip = min(sampler.steps, model.process.timesteps), bool(model.scheduler.config.get("clip_sample", False))
-    return sampler.model_copy(update={"method": "ddim", "steps": steps, "clip": clip})
-
-
-def _complete(config: Config) -> Config:
-    """Return the settings of the training of an adapter with nothing left open."""
-    adapter, training = config.adapter or AdapterConfig(), config.training
-    rate, batch = training.learning_rate or ADAPTER_RATE, training.batch_size or ADAPTER_BATCH
-    changed: dict[str, Any] = {
-        "adapter": adapter.model_copy(update={"alpha": adapter.alpha or float(adapter.rank)}),
-        "training": training.model_copy(update={"learning_rate": rate, "batch_size": batch}),
-    }
-    return config.model_copy(update=changed)

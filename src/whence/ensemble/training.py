@@ -55,7 +55,8 @@ def train_ensemble(
     """
     path = Path(path)
     request = request_of(data, Config.of(config), base=base)
-    config, codebook = request.config, make_codebook(data, members, codebook_seed, weight)
+    config, folder = request.config, request.base_folder
+    codebook = make_codebook(data, members, codebook_seed, weight)
     inputs = {"data": data.fingerprint, **request.inputs}
     made = {
         "members": members,
@@ -65,7 +66,7 @@ def train_ensemble(
     }
     if artefacts.existing(path, "ensemble", inputs=inputs, made=made):
         with artefacts.lock(path):
-            _repair(path, config, base, engine)
+            _repair(path, config, folder, engine)
         return Ensemble.open(path)
     facts = {"units": len(codebook.units), "examples": len(data), **request.facts(path)}
     facts["notes"] = list(data.notes)
@@ -75,7 +76,7 @@ def train_ensemble(
         codebook.write(part / "codebook", data.fingerprint)
         artefacts.write_bytes(part / "config.toml", config.to_toml().encode())
         facts["notes"] += request.examples(part).notes
-        _train_members(part, range(members), config, base, engine)
+        _train_members(part, range(members), config, folder, engine)
     return Ensemble.open(path)
 
 
@@ -87,7 +88,7 @@ def make_codebook(data: Dataset, members: int, seed: int, weight: int | None = N
     return codebook
 
 
-def train_member(path: str, member: int, config: Config, base: str | None, engine: Engine) -> None:
+def train_member(path: str, member: int, config: Config, base: Path | None, engine: Engine) -> None:
     """Train one member of the ensemble in `path`; a task for the engine."""
     root = Path(path)
     data = read(root / "data")
@@ -113,9 +114,9 @@ def member_config(config: Config, member: int) -> Config:
     return config.updated("training", seed=derived_seed(config.training.seed, f"member {member}"))
 
 
-def _train_members(path: Path, members: Sequence[int], config: Config, base: str | Path | None, engine: Engine) -> None:
+def _train_members(path: Path, members: Sequence[int], config: Config, base: Path | None, engine: Engine) -> None:
     artefacts.read_verified(path / "data", "dataset")
-    size, shared = config.training.steps, {"path": str(path), "base": None if base is None else str(base)}
+    size, shared = config.training.steps, {"path": str(path), "base": base}
     tasks = [
         Task(f"member {m}", train_member, {**shared, "member": m, "config": member_config(config, m)}, size)
         for m in members
@@ -123,7 +124,7 @@ def _train_members(path: Path, members: Sequence[int], config: Config, base: str
     engine.run(tasks)
 
 
-def _repair(path: Path, config: Config, base: str | Path | None, engine: Engine) -> None:
+def _repair(path: Path, config: Config, base: Path | None, engine: Engine) -> None:
     """Train damaged members again. On the same machine they come out the same to the last bit.
 
     They are removed from the manifest first. So if the process is killed, the manifest shows which members are missing.

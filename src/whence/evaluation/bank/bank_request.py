@@ -16,7 +16,7 @@ from whence.cost import Cost, counted, peak_memory
 from whence.data import Dataset, class_inputs
 from whence.diffusion.prompts import Prompts
 from whence.diffusion.training import request_of, time_step, weight_bytes
-from whence.diffusion.training_request import AdapterRequest, TrainingRequest
+from whence.diffusion.training_request import TrainingRequest
 from whence.engine import DEFAULT, Engine, cores
 from whence.errors import ConfigError, DataError
 from whence.evaluation.bank.bank import KIND
@@ -71,7 +71,7 @@ class BankRequest:
         held_out: Dataset | None,
         config: Config | None = None,
         settings: BankConfig | None = None,
-        base: Path | None = None,
+        base: str | Path | None = None,
         prompts: Prompts | None = None,
     ) -> BankRequest:
         """Return a request, checked; `whence.evaluation.bank.make_bank.build_bank` says what is refused.
@@ -98,7 +98,7 @@ class BankRequest:
     @property
     def base(self) -> Path | None:
         """The folder of the base of models that are adapters."""
-        return self.training.base.folder if isinstance(self.training, AdapterRequest) else None
+        return self.training.base_folder
 
     @property
     def provenance(self) -> dict[str, Mapping[str, Any]]:

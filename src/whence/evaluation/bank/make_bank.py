@@ -33,7 +33,7 @@ def build_bank(
     *,
     config: Config | None = None,
     settings: BankConfig | None = None,
-    base: Path | None = None,
+    base: str | Path | None = None,
     prompts: Prompts | None = None,
     engine: Engine = DEFAULT,
 ) -> Bank:
@@ -47,7 +47,7 @@ def build_bank(
         path: The bank's directory.
         config: Settings of a model that is trained on everything, and of the sampler.
         settings: How many models and queries the bank has, and how it measures them.
-        base: The folder of the base of adapters.
+        base: The folder of the base of adapters, or ``styles``.
         prompts: What adapters draw the queries from; default the captions of the training examples, in turn.
         engine: Where work runs. Its report is called with (training steps done, steps in all).
 
