@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -26,7 +26,8 @@ from whence.cli.options import (
     WORKERS,
 )
 from whence.cli.show import say, show_cost, show_work
-from whence.cli.training import ALPHA, BASE, CAPTION_DROPOUT, RANK, TARGET, with_adapter
+from whence.cli.training import BASE, CAPTION_DROPOUT, RANK, with_adapter
+from whence.diffusion.prompts import Prompts
 from whence.errors import ArtefactError, ConfigError, DataError, SplitError
 
 if TYPE_CHECKING:
@@ -82,8 +83,6 @@ def build(
     seed: SEED = None,
     base: BASE = None,
     rank: RANK = None,
-    alpha: ALPHA = None,
-    target: TARGET = None,
     caption_dropout: CAPTION_DROPOUT = None,
     prompts: PROMPTS = None,
     prompt: PROMPT = None,
@@ -100,35 +99,31 @@ def build(
 ) -> None:
     """Train models on recorded subsets of the data and measure them: the ground truth for `whence evaluate`.
 
-    Reference models are trained on all examples, and the queries are chosen: held-out pictures, and pictures that the
-    first reference model draws. Then models are trained on random subsets of equal size, stratified by class. Each is
-    measured: the loss of every query over the same draws, and the drawn queries, drawn again from the same noise. If
-    the command was interrupted, the same command continues. With --base the models are LoRA adapters.
+    Reference models are trained on all examples. The queries are held-out pictures, and pictures that the first of them
+    draws. Then models are trained on random subsets, stratified by class, and measured on the queries. Interrupted, the
+    same command continues. With --base the models are LoRA adapters.
 
-    On several machines: run with --subsets 0 --development 0, copy the bank's directory to each of them, and run there
-    the command with --shard 1/4, 2/4 ... Then copy what is in the bank's `runs/` on each into that of one of them, and
-    run there the command without --shard: it gathers the measurements.
+    On several machines: run with --subsets 0 --development 0, copy the bank to each, and run there with --shard 1/4,
+    2/4 ... Copy what is in `runs/` of each into that of one of them, and run there without --shard.
 
     Example: `whence bank build digits --examples 500 --subsets 64 --seeds 3 --out bank/ --plan`
     """
-    from whence.diffusion.prompts import Prompts
     from whence.evaluation.bank import usual_pools
     from whence.evaluation.bank.bank_request import BankRequest, bank_cost
 
-    images = load_data(data, out, split=split, resolution=resolution, grey=grey)
-    images, others = select_first(images, examples), held_out_pictures(data, split, held_out, resolution, grey)
-    run_settings = settings_of(config, steps)
-    adapter = {"rank": rank, "alpha": alpha, "target": target, "caption_dropout": caption_dropout}
-    run_settings = with_adapter(run_settings, base, adapter, resolution)
-    texts = Prompts.read(prompts, prompt or (), negative_prompt, guidance)
+    images = select_first(load_data(data, out, split=split, resolution=resolution, grey=grey), examples)
+    others = held_out_pictures(data, split, held_out, resolution, grey)
+    adapter = {"rank": rank, "caption_dropout": caption_dropout}
+    run_settings = with_adapter(settings_of(config, steps), base, adapter, resolution)
     seed = run_settings.training.seed if seed is None else seed
     settings = whence.BankConfig(models=models, held_out=held_out_count, drawn=drawn, draws=draws, seed=seed)
-    part, request = shard_of(shard), BankRequest.make(images, others, run_settings, settings, base, texts)
+    part, texts = shard_of(shard), Prompts.read(prompts, prompt or (), negative_prompt, guidance)
+    request = BankRequest.make(images, others, run_settings, settings, base, texts)
     pools = usual_pools(subsets, fraction=fraction, seeds=seeds, development=development, deterministic=deterministic)
     require_possible(pools, images, seed)
     if plan:
-        engine = whence.Engine(workers)
-        return show_cost(bank_cost(request, pools, out, shard=part, keep_models=keep_models, engine=engine), out)
+        options: dict[str, Any] = {"shard": part, "keep_models": keep_models, "engine": whence.Engine(workers)}
+        return show_cost(bank_cost(request, pools, out, **options), out)
     train_bank(request, pools, out, part, keep_models, workers)
 
 
