@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
 #: Code words without a unit that are estimated beside the units.
 PLACEBOS = 200
+COMBINE = Annotated[
+    Literal["predictions", "weights"],
+    typer.Option(help="Of adapters: the mean of their predictions, or of their changes of the weights."),
+]
 
 
 def sample(
@@ -36,10 +40,7 @@ def sample(
     prompt: PROMPT = None,
     negative_prompt: NEGATIVE_PROMPT = None,
     guidance: GUIDANCE = None,
-    combine: Annotated[
-        Literal["predictions", "weights"],
-        typer.Option(help="Of adapters: the mean of their predictions, or of their changes of the weights."),
-    ] = "predictions",
+    combine: COMBINE = "predictions",
     workers: WORKERS = None,
     plan: PLAN = False,
 ) -> None:
