@@ -1,7 +1,6 @@
 """The settings of a run: small frozen records, one sentence per field, checked when made.
 
-The command line sets the few that matter most; the rest come from a TOML file given with
-``--config`` and are kept, resolved, in the run's manifest and in its ``config.toml``.
+The command line sets those that matter most; the rest come from a TOML file, --config. A run keeps all of them.
 """
 
 from __future__ import annotations
@@ -183,7 +182,7 @@ class AdapterConfig(Settings):
     @property
     def scale(self) -> float:
         """The factor α / r of B A."""
-        return (self.rank if self.alpha is None else self.alpha) / self.rank
+        return (self.alpha or self.rank) / self.rank
 
 
 class SamplerConfig(Settings):

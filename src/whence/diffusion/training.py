@@ -57,10 +57,8 @@ def train(
         start: A model from whose weights training goes on as a new run, with moments of zero. It is not changed, and
             `config.model` does not matter. Default: new weights.
         conditions: Further arguments of the network of `start` by name, with one row for each training example.
-        base: The folder of the text-to-image model that an adapter is trained on, which is not changed; or the name
-            of a base that comes with Whence, ``styles``.
-        encoding: Where the images are encoded for this base already, perhaps among others; default: they are encoded
-            in the run directory.
+        base: The folder of the text-to-image model that an adapter is trained on, or ``styles``; it is not changed.
+        encoding: Where these images, and perhaps others, are encoded for the base; default: in the run directory.
         engine: Where work runs. Its report is called with (steps done, steps in all).
         patience: Seconds to wait for another writer of the same directory.
 
