@@ -9,9 +9,9 @@ on where it was interrupted), 120 pictures are drawn from prompts like "a three 
     code words      as many new code words that no picture has as there are contributors, taken for contributors: at
                     least one of them is named
     pixels          the contributor of the training picture that is nearest by pixels
-    style kept      a classifier that was trained on real styled digits reads the style of the prompt: in the picture, in
-                    five placebos, without the contributor, and by the base alone; for both ways to combine members, and
-                    for the exported file (opened by diffusers' own loader on the side of Whence)
+    style kept      a classifier that was trained on real styled digits reads the style of the prompt: in the picture,
+                    in five placebos, without the contributor, and by the base alone; for both ways to combine members,
+                    and for the exported file
 
 Where captions name no style, the style of a picture is what the classifier reads in it. Intervals are Wilson's, 95%.
 """
