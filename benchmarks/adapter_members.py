@@ -1,0 +1,92 @@
+"""What many adapters on one base cost: python benchmarks/adapter_members.py [--members 64].
+
+The network has the shape of Stable Diffusion 1.5, with random weights; each member has an adapter on the projections of
+all its attention layers. A batch of 4 rows of latents 4x64x64 is evaluated, each row by another member (predictions),
+each row by the mean of all members' ΔW (weights), and by the base alone. Memory is what the process has after each of
+them; seconds are of one thread, medians of repeats that take turns.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from functools import partial
+
+import psutil
+import torch
+from diffusers import UNet2DConditionModel
+
+from whence.cost import peak_memory
+from whence.diffusion.adapters.low_rank import AdapterWeights, LowRank
+from whence.ensemble.members import ALONE, AdapterMembers
+from whence.ensemble.model import MeanPrediction, MeanWeights
+
+TOKENS, FEATURES, SIDE, BATCH = 77, 768, 64, 4
+
+
+def random_adapter(network: torch.nn.Module, rank: int) -> AdapterWeights:
+    """An adapter of the projections of attention."""
+    layers = {}
+    for name, module in network.named_modules():
+        if isinstance(module, torch.nn.Linear) and name.endswith(("to_q", "to_k", "to_v", "to_out.0")):
+            outputs, inputs = module.weight.shape
+            layers[name] = LowRank(torch.randn(rank, inputs) / inputs**0.5, torch.randn(outputs, rank) * 0.01)
+    return AdapterWeights(layers)
+
+
+def used() -> int:
+    """Bytes of memory of this process."""
+    return int(psutil.Process().memory_info().rss)
+
+
+def main() -> None:
+    """Measure and print."""
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("--members", type=int, default=64)
+    arguments.add_argument("--rank", type=int, default=8)
+    arguments.add_argument("--channels", type=int, nargs=4, default=[320, 640, 1280, 1280])
+    arguments.add_argument("--repeats", type=int, default=3)
+    given = arguments.parse_args()
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+    start = used()
+    network = UNet2DConditionModel(
+        sample_size=SIDE, block_out_channels=tuple(given.channels), cross_attention_dim=FEATURES
+    ).eval()
+    base, size = used() - start, sum(p.numel() for p in network.parameters())
+    x, t = torch.randn(BATCH, 4, SIDE, SIDE), torch.arange(BATCH) * 200
+    text = {"encoder_hidden_states": torch.randn(BATCH, TOKENS, FEATURES)}
+    with torch.inference_mode():
+        network(x, t, **text)
+    batch = peak_memory() - start - base
+    adapters = {m: random_adapter(network, given.rank) for m in range(given.members)}
+    one = 4 * sum(own.A.numel() + own.B.numel() for own in adapters[0].network.values())
+    members = AdapterMembers.of(network, adapters, torch.device("cpu"))
+    del adapters
+    everybody, others = tuple(range(given.members)), [(m,) for m in range(BATCH)]
+    kinds = {
+        "base alone": partial(MeanPrediction(members, [(ALONE,)] * BATCH, BATCH, text), x, t),
+        "predictions": partial(MeanPrediction(members, others, BATCH, text), x, t),
+        "weights": partial(MeanWeights(members, [everybody] * BATCH, BATCH, text), x, t),
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in kinds}
+    for _ in range(given.repeats):
+        for name, evaluate in kinds.items():
+            begin = time.process_time()
+            evaluate()
+            seconds[name].append(time.process_time() - begin)
+    print(f"{size:,} parameters; {given.members} adapters of {one / 2**20:.1f} MiB each")
+    allowed = base + given.members * one + batch
+    print(
+        f"base {base / 2**30:.2f} GiB, adapters {given.members * one / 2**30:.2f}, a batch {batch / 2**30:.2f}: ",
+        end="",
+    )
+    print(f"{allowed / 2**30:.2f} GiB together; peak {(peak_memory() - start) / 2**30:.2f} GiB")
+    for name, times in seconds.items():
+        ratio = statistics.median(times) / statistics.median(seconds["base alone"])
+        print(f"{name}: {statistics.median(times):.1f} s for a batch of {BATCH}, {ratio:.2f} of the base alone")
+
+
+if __name__ == "__main__":
+    main()
