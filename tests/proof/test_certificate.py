@@ -169,7 +169,7 @@ def test_pictures_drawn_in_other_batches_are_not_certified(ensemble):
     [
         ({"root": "abc"}, "64 hexadecimal digits"),
         ({"retrain_one": True}, "give the run directory"),
-        ({"member": 1, "run": "."}, "Member 1 did not draw the picture"),
+        ({"member": 1, "run": "."}, "Member 1 did not make the picture"),
         ({"image": np.zeros((1, 8, 8), np.uint8)}, "this is a certificate"),
     ],
 )
