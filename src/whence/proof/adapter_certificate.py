@@ -68,8 +68,8 @@ class AdapterCertificate(RelativeCertificate):
         """Return the statement."""
         exactness = "exactly" if self.error == 0 else f"cut to rank {self.rank} with an error of {self.error:.2%}"
         return (
-            f"The LoRA file with the SHA-256 {self.file[:12]} is the mean of ΔW ({exactness}) of the ensemble "
-            f"{self.root_of.ensemble[:12]}, over {self.describe_members()}"
+            f"The LoRA file with the SHA-256 {self.file[:12]} is the mean of ΔW, {exactness}, of these adapters of the "
+            f"ensemble {self.root_of.ensemble[:12]}: {self.describe_members()}"
         )
 
     def reasons(self) -> tuple[str, ...]:

@@ -16,10 +16,9 @@ from whence.proof.document import Count, Hash, StrictModel
 from whence.proof.relative_certificate import RETRAINING, RelativeCertificate
 from whence.proof.survivor_certificate import COMMITMENT, SurvivorCertificate
 
-#: Largest difference, in grey levels of 255, between a picture and the one drawn again on another machine.
+#: Largest difference, in grey levels of 255, between a picture and the one drawn again on another machine. Of adapters
+#: on a small base no pixel differed with other kernels, other batches or 50 steps.
 BOUND = 1
-#: The same of pictures that an autoencoder decodes.
-DECODER_BOUND = 2
 
 PROVEN = (
     COMMITMENT,
@@ -34,7 +33,7 @@ PROVEN_OF_PROMPTS = (
     "With the run directory and the base too: their files are those of the root; in the records of these members no "
     "batch of any training step holds an image of the units; and these members, on this base, draw this picture from "
     "the noise of its name, its prompt and its guidance, bit for bit on a machine like the one that drew it, within "
-    f"{DECODER_BOUND} of 255 grey levels per pixel on any other.",
+    f"{BOUND} of 255 grey levels per pixel on any other.",
     RETRAINING,
 )
 
@@ -69,7 +68,6 @@ class PictureCertificate(SurvivorCertificate):
     """A statement about a picture without some units.
 
     Attributes:
-        bound: Largest difference in grey levels from the picture drawn again on another machine.
         sample: SEED/INDEX of the picture, which gives its noise.
         sampler: How it was drawn.
         picture: The picture without the units.
@@ -77,7 +75,6 @@ class PictureCertificate(SurvivorCertificate):
 
     subject: ClassVar[str] = "picture"
     work: ClassVar[str] = "the drawing of the picture"
-    bound: ClassVar[int]
     sample: SampleName
     sampler: Mapping[str, JsonValue]
     picture: Picture
@@ -85,9 +82,14 @@ class PictureCertificate(SurvivorCertificate):
     def claim(self) -> str:
         """Return the statement."""
         return (
-            f"Picture {self.sample} of the ensemble {self.root_of.ensemble[:12]}, drawn again from its own noise by "
+            f"Picture {self.sample} of the ensemble {self.root_of.ensemble[:12]}, drawn again from {self.origin} by "
             f"{self.describe_members()}"
         )
+
+    @property
+    def origin(self) -> str:
+        """What the picture was drawn from, in a sentence."""
+        return "its own noise"
 
     def write(self, path: Path) -> None:
         """Write it as a JSON file, whole or not at all. The picture stands before what shows where it comes from."""
@@ -100,7 +102,6 @@ class PictureCertificate(SurvivorCertificate):
 class Certificate(PictureCertificate):
     """A statement about a picture of an ensemble of whole networks."""
 
-    bound: ClassVar[int] = BOUND
     kind: Literal["certificate"]
 
     def reasons(self) -> tuple[str, ...]:
@@ -115,6 +116,11 @@ class Prompt(StrictModel):
     negative: str
     guidance: Annotated[float, Field(ge=0)]
 
+    def __str__(self) -> str:
+        """What it is, in a sentence."""
+        away = f", guided by {self.guidance:g} away from {self.negative!r}" if self.guidance != 1 else ""
+        return f"the prompt {self.text!r}{away}"
+
 
 class PromptCertificate(RelativeCertificate, PictureCertificate):
     """A statement about a picture of an ensemble of adapters, relative to their base.
@@ -124,10 +130,14 @@ class PromptCertificate(RelativeCertificate, PictureCertificate):
         combine: What the mean is of: the members' ``predictions``, or their changes of the ``weights``.
     """
 
-    bound: ClassVar[int] = DECODER_BOUND
     kind: Literal["prompt-certificate"]
     prompt: Prompt
     combine: Combine
+
+    @property
+    def origin(self) -> str:
+        """What the picture was drawn from, in a sentence."""
+        return f"its own noise and {self.prompt}, by the mean of {self.combine},"
 
     def reasons(self) -> tuple[str, ...]:
         """Return what a verifier can rely on."""

@@ -21,7 +21,7 @@ from whence.ensemble.opt_out import opt_out
 from whence.ensemble.trajectories import Trajectory, draw_trajectories
 from whence.errors import ProofError
 from whence.proof.adapter_certificate import ROUNDING, SIDES, AdapterCertificate, AdapterTensor
-from whence.proof.certificate import PictureCertificate, float_digest
+from whence.proof.certificate import BOUND, PictureCertificate, float_digest
 from whence.proof.document_checks import certificate_drawing, picture_pixels
 
 
@@ -32,8 +32,8 @@ def require_redrawn(certificate: PictureCertificate, ensemble: Ensemble, engine:
     stated = np.frombuffer(picture_pixels(certificate.picture), np.uint8).reshape(size).astype(int)
     largest = int(np.abs(images.to_pixels(drawn).astype(int) - stated).max())
     exact = float_digest(drawn) == certificate.picture.floats
-    if largest > (0 if exact else certificate.bound):
-        allowed = "none, since the float32 values are those of the stated hash" if exact else certificate.bound
+    if largest > (0 if exact else BOUND):
+        allowed = "none, since the float32 values are those of the stated hash" if exact else BOUND
         raise ProofError(
             f"Drawn again, the picture differs by up to {largest} of 255 grey levels from the embedded one; allowed: "
             f"{allowed}."
@@ -41,8 +41,8 @@ def require_redrawn(certificate: PictureCertificate, ensemble: Ensemble, engine:
     if exact:
         return "drawn again, the picture is the same to the last bit"
     return (
-        f"drawn again, the picture differs by up to {largest} of 255 grey levels ({certificate.bound} allowed): not "
-        "bit for bit, as on another machine, device or version"
+        f"drawn again, the picture differs by up to {largest} of 255 grey levels ({BOUND} allowed): not bit for bit, "
+        "as on another machine, device or version"
     )
 
 
