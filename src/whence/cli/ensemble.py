@@ -215,7 +215,8 @@ def export(
 
     `ctf` is the format of published counterfactual universes: pictures, and each picture without each unit, with 8 bits
     per channel; `whence.Universe.open` reads it, and theirs. `lora` is the opt-out: the mean of ΔW of the members that
-    never saw the units. `load_lora_weights` of a pipeline opens it. Its certificate is written beside it, as `opt-out.json`.
+    never saw the units. `load_lora_weights` of a pipeline opens it. Its certificate is written beside it, like
+    `opt-out.json`, and `whence verify` checks it.
 
     Example: `whence ensemble export runs/ens --without "artist 7" --format lora opt-out.safetensors`
     """

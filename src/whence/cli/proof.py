@@ -88,8 +88,9 @@ def verify(
 
     Without --run, everything is checked that needs no run: that the document belongs to the root and agrees with
     itself. With --run, all files, records and data are checked too, and the picture is drawn again: it must be the same
-    bit for bit, or on another machine within one grey level of 255 per pixel. The LoRA file of an opt-out is made again. With --file, it must be the one that the certificate is about. With
-    --retrain-one, the record of a member is checked by training it again. The exit code is 0 only for VERIFIED.
+    bit for bit, or on another machine within one grey level of 255 per pixel. The LoRA file of an opt-out is made
+    again; with --file it must be the one that the certificate is about. With --retrain-one, the record of a member is
+    checked by training it again. The exit code is 0 only for VERIFIED.
 
     Example: `whence verify cert.json --run runs/ens --root HASH`
 
