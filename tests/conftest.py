@@ -9,11 +9,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from whence.config import Config, ModelConfig, SamplerConfig, TrainingConfig
 from whence.data import Dataset, load
+from whence.diffusion.prompts import Prompts
 from whence.diffusion.training import train
 from whence.engine import Engine
 from whence.ensemble import Ensemble, sample, train_ensemble
@@ -84,6 +86,31 @@ def tiny_ensemble(tiny_data: Dataset, tmp_path_factory: pytest.TempPathFactory) 
 def ensemble(tiny_ensemble: Ensemble, tmp_path: Path) -> Ensemble:
     """A copy of `tiny_ensemble` that a test may change."""
     return Ensemble.open(shutil.copytree(tiny_ensemble.path, tmp_path / "ens"))
+
+
+#: Adapters of rank 2 with four steps, and what two pictures of them are drawn from.
+TINY_ADAPTER = (
+    Config()
+    .updated("training", steps=4, batch_size=3, warmup=1, checkpoints=1, save_every=2, learning_rate=3e-2, seed=3)
+    .updated("adapter", rank=2, alpha=4.0)
+    .updated("sampler", method="ddim", steps=3, batch_size=4, clip=False)
+)
+TINY_PROMPTS = Prompts(("picture 1", "picture 2"), "ugly", 2.0)
+
+
+@pytest.fixture(scope="session")
+def tiny_adapters(stable_diffusion: Path, tmp_path_factory: pytest.TempPathFactory) -> Ensemble:
+    """Six adapters on twelve pictures of four artists; only to be read.
+
+    The pictures 0/0 and 0/1 are drawn by the mean of predictions, 1/0 and 1/1 by the mean of weights.
+    """
+    pixels = np.random.default_rng(0).integers(0, 256, (12, 3, 16, 16), dtype=np.uint8)
+    units, captions = (tuple((f"artist {n % 4}",) for n in range(12)), tuple(f"picture {n % 3}" for n in range(12)))
+    data, path = Dataset(tuple("lkjihgfedcba"), pixels, units, captions), tmp_path_factory.mktemp("adapters") / "ens"
+    ensemble = train_ensemble(data, path, members=6, config=TINY_ADAPTER, base=stable_diffusion, engine=Engine(1))
+    sample(ensemble, count=2, prompts=TINY_PROMPTS, engine=Engine(1))
+    sample(ensemble, count=2, seed=1, prompts=TINY_PROMPTS, combine="weights", engine=Engine(1))
+    return ensemble
 
 
 #: A network of a few thousand parameters, four steps.

@@ -47,7 +47,7 @@ _CONTENTS = {
     "credit.ensemble_credit": "credit_of_ensemble", "credit.score_credit": "credit_of_scores",
     # Proofs, files and pages
     "proof.root": "commit", "proof.make_certificate": "certify", "proof.certificate": "Certificate",
-    "proof.verification": "Verification verify", "universe.universe": "Universe",
+    "proof.verification": "Verification", "proof.make_verification": "verify", "universe.universe": "Universe",
     "universe.make_universe": "write_universe", "report": "write_report",
 }
 # fmt: on
@@ -110,7 +110,7 @@ if TYPE_CHECKING:  # `as` tells type checkers that a name is public
     from whence.proof.root import commit as commit
     from whence.proof.make_certificate import certify as certify
     from whence.proof.certificate import Certificate as Certificate
-    from whence.proof.verification import verify as verify
+    from whence.proof.make_verification import verify as verify
     from whence.proof.verification import Verification as Verification
     from whence.universe.universe import Universe as Universe
     from whence.universe.make_universe import write_universe as write_universe

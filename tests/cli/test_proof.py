@@ -12,10 +12,17 @@ import pytest
 from whence import images
 from whence.cli.app import main
 
+UNIT = "artist 2"
+
 
 @pytest.fixture(scope="module")
 def run(tiny_ensemble, tmp_path_factory) -> Path:
     return shutil.copytree(tiny_ensemble.path, tmp_path_factory.mktemp("proof") / "ens")
+
+
+@pytest.fixture(scope="module")
+def adapter_run(tiny_adapters, tmp_path_factory) -> Path:
+    return shutil.copytree(tiny_adapters.path, tmp_path_factory.mktemp("adapters") / "ens")
 
 
 @pytest.fixture
@@ -72,6 +79,45 @@ def test_the_story_from_root_to_verdict(whence, run, tmp_path):
     code, said = whence("verify", cert)
     assert code == 1
     assert said.startswith("REFUSED: ")
+
+
+def test_a_picture_of_adapters_from_root_to_verdict(whence, adapter_run, tmp_path):
+    root, cert = whence("ensemble", "root", adapter_run)[1].split()[-1], tmp_path / "cert.json"
+    request = ("ensemble", "certify", adapter_run, "--sample", "0/1", "--without", UNIT, "--out", cert, "--workers", 1)
+    assert "Nothing was started" in whence(*request, "--plan")[1]
+    code, said = whence(*request)
+    assert code == 0
+    assert "the prompt 'picture 2', guided by 2 away from 'ugly', by the mean of predictions" in " ".join(said.split())
+    code, said = whence("verify", cert, "--run", adapter_run, "--root", root)
+    assert code == 0
+    assert said.splitlines()[-1] == "VERIFIED, except for what was not checked: retraining"
+    assert "Nothing was started" in whence("verify", cert, "--run", adapter_run, "--retrain-one", "--plan")[1]
+
+
+def test_an_opt_out_comes_with_its_certificate(whence, adapter_run, tmp_path):
+    file, certificate = tmp_path / "opt-out.safetensors", tmp_path / "opt-out.json"
+    code, said = whence("ensemble", "export", adapter_run, "--without", UNIT, "--format", "lora", file)
+    assert code == 0
+    assert f"The certificate: {certificate}" in said
+    assert "Not proven: Anything about what the base saw" in said
+    root = said.split()[-1]
+    assert root == whence("ensemble", "root", adapter_run)[1].split()[-1]
+    code, said = whence("verify", certificate, "--file", file, "--run", adapter_run, "--root", root, "--retrain-one")
+    assert code == 0
+    assert said.splitlines()[-1] == "VERIFIED"
+
+    other = tmp_path / "other.safetensors"
+    whence("ensemble", "export", adapter_run, "--without", "artist 1", "--format", "lora", other)
+    code, said = whence("verify", certificate, "--file", other, "--root", root)
+    assert code == 1
+    assert said.splitlines()[-1].startswith(f"REFUSED: {other} has other tensors than those that are stated")
+
+
+def test_where_nothing_is_left_out_there_is_no_certificate(whence, adapter_run, tmp_path):
+    code, said = whence("ensemble", "export", adapter_run, "--format", "lora", tmp_path / "all.safetensors")
+    assert code == 0
+    assert "No unit is left out, so there is no certificate." in said
+    assert [file.name for file in tmp_path.iterdir()] == ["all.safetensors"]
 
 
 def test_one_image_is_proven_to_be_there_or_not(whence, run, tmp_path, tiny_data):

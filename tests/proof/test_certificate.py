@@ -26,6 +26,28 @@ from whence.proof import certify, commit, read_proof, verify
 from whence.proof.make_certificate import NEAREST, near_duplicates
 from whence.proof.run_checks import member_data
 
+#: The fields of a file, in their order.
+FIELDS = [
+    "fingerprint",
+    "format",
+    "version",
+    "statement",
+    "root",
+    "root_of",
+    "kind",
+    "proven",
+    "not_proven",
+    "ensemble",
+    "sample",
+    "sampler",
+    "picture",
+    "units",
+    "survivors",
+    "examples",
+    "near",
+    "environment",
+]
+
 
 def test_it_holds_what_it_says(certificate, run):
     ensemble = Ensemble.open(run)
@@ -169,7 +191,7 @@ def test_pictures_drawn_in_other_batches_are_not_certified(ensemble):
     [
         ({"root": "abc"}, "64 hexadecimal digits"),
         ({"retrain_one": True}, "give the run directory"),
-        ({"member": 1, "run": "."}, "Member 1 did not draw the picture"),
+        ({"member": 1, "run": "."}, "Member 1 did not make the picture"),
         ({"image": np.zeros((1, 8, 8), np.uint8)}, "this is a certificate"),
     ],
 )
@@ -189,6 +211,9 @@ def test_the_file_is_plain_json(certificate, tmp_path):
     assert fields["kind"] == "certificate"
     assert fields["sample"] == "0/2"
     assert fields["fingerprint"] == certificate.fingerprint
+    assert list(fields) == FIELDS, "certificates that were issued before have the same bytes when they are made again"
+    assert list(fields["picture"]) == ["size", "png", "pixels", "floats"]
+    assert list(fields["survivors"][0]["run"]) == ["kind", "inputs", "made", "files", "parts"]
 
 
 def test_another_machine_may_differ_by_rounding(certificate, run, monkeypatch):

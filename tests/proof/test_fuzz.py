@@ -27,6 +27,11 @@ JSON = st.recursive(
 )
 #: What a forger may change so that only the run tells: see CLAIMS in test_tampering.py.
 CLAIMS = ("sample", "sampler", "picture", "near", "environment")
+#: The same of certificates of adapters; of an opt-out the file and the run tell together.
+ADAPTER_CLAIMS = {
+    "prompt-certificate": (*CLAIMS, "prompt", "combine"),
+    "adapter-certificate": ("near", "environment", "file", "tensors", "rank", "error"),
+}
 
 
 def places(value: Any, path: tuple = ()) -> list[tuple]:
@@ -88,17 +93,18 @@ def accepted(text: str, root: str) -> bool:
 
 
 @pytest.fixture(scope="session")
-def documents(certificate, run) -> list[Any]:
-    """A certificate, a proof of membership and one of absence."""
+def documents(certificate, run, prompt_certificate, adapter_certificate) -> list[Any]:
+    """A certificate, a proof of membership and one of absence, and both kinds of certificates of adapters."""
     ensemble = Ensemble.open(run)
     pixels = ensemble.data.pixels[0]
-    return [certificate, prove(ensemble, pixels), prove(ensemble, 255 - pixels)]
+    proofs = [prove(ensemble, pixels), prove(ensemble, 255 - pixels)]
+    return [certificate, *proofs, prompt_certificate, adapter_certificate]
 
 
 @settings(SETTINGS, max_examples=700)
 @given(data=st.data())
 def test_a_mutated_document_passes_only_if_it_means_the_same(documents, data):
-    original = documents[data.draw(st.sampled_from([0, 0, 0, 1, 2]))]
+    original = documents[data.draw(st.sampled_from([0, 0, 0, 1, 2, 3, 4]))]
     fields = original.model_dump(mode="json")
     for _ in range(data.draw(st.integers(1, 2))):
         fields = mutate(fields, data)
@@ -115,6 +121,17 @@ def test_a_mutated_certificate_sealed_again_passes_only_with_claims_about_the_ru
         there, was = (in_order(one.model_dump(mode="json")) for one in (parse_proof(text), certificate))
         changed = {name for name in was if there[name] != was[name]} - {"statement", "not_proven", "fingerprint"}
         assert changed <= set(CLAIMS)
+
+
+@settings(SETTINGS, max_examples=500)
+@given(data=st.data())
+def test_mutated_certificates_of_adapters_sealed_again_pass_only_with_claims(documents, forge, data):
+    original = documents[data.draw(st.sampled_from([3, 4]))]
+    text = forge(mutate(original.model_dump(mode="json"), data))
+    if accepted(text, original.root):
+        there, was = (in_order(one.model_dump(mode="json")) for one in (parse_proof(text), original))
+        changed = {name for name in was if there[name] != was[name]} - {"statement", "not_proven", "fingerprint"}
+        assert changed <= set(ADAPTER_CLAIMS[original.kind])
 
 
 @settings(SETTINGS, max_examples=400)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 import whence
+from whence.cli.opt_out import export_adapter
 from whence.cli.options import GUIDANCE, NEGATIVE_PROMPT, PLAN, PROMPT, PROMPTS, RUN, SAMPLES, WORKERS
 from whence.cli.show import say, show_ablation, show_cost, show_work, size
 
@@ -215,13 +216,14 @@ def export(
 
     `ctf` is the format of published counterfactual universes: pictures, and each picture without each unit, with 8 bits
     per channel; `whence.Universe.open` reads it, and theirs. `lora` is the opt-out: the mean of ΔW of the members that
-    never saw the units. `load_lora_weights` of a pipeline opens it.
+    never saw the units. `load_lora_weights` of a pipeline opens it. Its certificate is written beside it, like
+    `opt-out.json`, and `whence verify` checks it.
 
     Example: `whence ensemble export runs/ens --without "artist 7" --format lora opt-out.safetensors`
     """
     ensemble = whence.Ensemble.open(run)
     if format == "lora":
-        return _export_adapter(ensemble, out, without or [], rank)
+        return export_adapter(ensemble, out, without or [], rank, run)
     if without or rank:
         raise typer.BadParameter("--without and --rank belong to --format lora")
     drawn = whence.landscapes(ensemble)
@@ -230,17 +232,3 @@ def export(
     pictures = ", ".join(landscape.sample for landscape in drawn[:4]) + (", ..." if len(drawn) > 4 else "")
     say(f"{out} holds {len(drawn)} pictures ({pictures}), each without each of {len(universe.units):,} units.")
     say(f"Its size is {size(out.stat().st_size)}; format: {format}, {universe.config.format}.")
-
-
-def _export_adapter(ensemble: whence.Ensemble, out: Path, without: list[str], rank: int | None) -> None:
-    """Write the adapter of the members that never saw some units, and say what it is."""
-    from whence.ensemble.opt_out import opt_out
-
-    made = opt_out(ensemble, without, rank)
-    made.write(out)
-    members = f"{len(made.survivors)} of {ensemble.codebook.members} members"
-    kept = f"the {members} that never saw {', '.join(made.units)}" if made.units else f"all {members}"
-    error = "exactly" if made.error == 0 else f"with an error of {made.error:.2%}"
-    say(f"{out} is the mean of {kept}, {error}: a LoRA file of rank {made.rank}, {size(out.stat().st_size)}.")
-    assert ensemble.base is not None
-    say(f"Its base is {ensemble.base.folder}, which saw what it saw.")

@@ -9,7 +9,7 @@ import typer
 
 import whence
 from whence.cli.options import PLAN, RUN, WORKERS
-from whence.cli.show import say, show_cost, show_work
+from whence.cli.show import say, show_certificate, show_cost, show_work
 
 _OUT = Annotated[Path, typer.Option(help="The JSON file to write.")]
 
@@ -53,12 +53,7 @@ def certify(
     with show_work("drawing", workers) as engine:
         certificate = whence.certify(ensemble, sample, without, engine=engine)
     certificate.write(out)
-    say(certificate.statement)
-    for line in certificate.not_proven:
-        say(f"Not proven: {line}")
-    say(f"The certificate: {out}")
-    say(f"Its root, to be published by another way: {certificate.root}")
-    say(f"To check it: whence verify {out} --run {run} --root {certificate.root}")
+    show_certificate(certificate, out, f"--run {run}")
 
 
 def prove(run: RUN, image: Annotated[Path, typer.Option(help="An image file.")], out: _OUT) -> None:
@@ -86,23 +81,34 @@ def verify(
     ] = False,
     member: Annotated[int | None, typer.Option(help="Train this member again.")] = None,
     image: Annotated[Path | None, typer.Option(help="The image that the proof must be about.")] = None,
+    file: Annotated[Path | None, typer.Option(help="The LoRA file that the certificate must be about.")] = None,
     plan: PLAN = False,
 ) -> None:
     """Check a certificate or a proof about one image; the last line is VERIFIED or REFUSED with the reason.
 
     Without --run, everything is checked that needs no run: that the document belongs to the root and agrees with
     itself. With --run, all files, records and data are checked too, and the picture is drawn again: it must be the same
-    bit for bit, or on another machine within one grey level of 255 per pixel. With --retrain-one, the record of a
-    member is checked by training it again. The exit code is 0 only for VERIFIED.
+    bit for bit, or on another machine within one grey level of 255 per pixel. The LoRA file of an opt-out is made
+    again; with --file it must be the one that the certificate is about. With --retrain-one, the record of a member is
+    checked by training it again. The exit code is 0 only for VERIFIED.
 
     Example: `whence verify cert.json --run runs/ens --root HASH`
+
+    Of an opt-out: `whence verify opt-out.json --file opt-out.safetensors --run runs/ens --root HASH`
     """
     if plan:
         return _show_plan(run, retrain_one or member is not None)
     try:
         with show_work("verifying") as engine:
             verification = whence.verify(
-                proof, run=run, root=root, retrain_one=retrain_one, member=member, image=image, engine=engine
+                proof,
+                run=run,
+                root=root,
+                retrain_one=retrain_one,
+                member=member,
+                image=image,
+                file=file,
+                engine=engine,
             )
     except whence.WhenceError as error:
         say(f"REFUSED: {error}")
@@ -128,7 +134,11 @@ def _show_plan(run: Path | None, retrain: bool) -> None:
     from whence.diffusion.training import training_cost
 
     if run is None or not retrain:
-        return say("Reading every file once and drawing one picture: seconds. Nothing was started.")
+        return say(
+            "Reading every file once, and drawing one picture or taking one mean: seconds where networks are small. "
+            "Nothing was started."
+        )
     ensemble = whence.Ensemble.open(run)
     rows = ensemble.codebook.examples(0, ensemble.data)
-    show_cost(training_cost(ensemble.data.select(rows), ensemble.config), Path.cwd())
+    base = None if ensemble.base is None else ensemble.base.folder
+    show_cost(training_cost(ensemble.data.select(rows), ensemble.config, base=base), Path.cwd())

@@ -18,6 +18,7 @@ import whence
 
 if TYPE_CHECKING:
     from whence.cost import Cost
+    from whence.proof.survivor_certificate import SurvivorCertificate
     from whence.scores.stored import StoredScores
     from whence.statistics.statistic import Statistic
 
@@ -63,6 +64,16 @@ def show_ablation(ablation: whence.Ablation) -> None:
     placebo = "no placebo: every code word belongs to a unit" if distance is None else f"placebo {distance:.3f}"
     say(f"  distance {ablation.distance:.3f}, {placebo}")
     say(f"  {ablation.path / 'picture.png'}  (picture, without, difference, placebo, difference)")
+
+
+def show_certificate(certificate: SurvivorCertificate, file: Path, options: str) -> None:
+    """Print what a certificate says, where it is, and how it is checked: with its root and further options."""
+    say(certificate.statement)
+    for line in certificate.not_proven:
+        say(f"Not proven: {line}")
+    say(f"The certificate: {file}")
+    say(f"Its root, to be published by another way: {certificate.root}")
+    say(f"To check it: whence verify {file} {options} --root {certificate.root}")
 
 
 def show_statistics(statistics: Mapping[str, Mapping[str, Statistic]], forms: Mapping[str, str]) -> None:

@@ -41,9 +41,15 @@ class OptOut:
         """The largest rank of a layer."""
         return max(len(layer.A) for layer in self.weights.network.values())
 
+    @property
+    def content(self) -> bytes:
+        """The content of a file that ``load_lora_weights`` opens."""
+        content: bytes = save(adapter_tensors(self.weights), {"format": "pt"})
+        return content
+
     def write(self, file: Path) -> None:
-        """Write a file that ``load_lora_weights`` opens, whole or not at all; an old one is replaced."""
-        artefacts.write_bytes(file, save(adapter_tensors(self.weights), {"format": "pt"}))
+        """Write the file, whole or not at all; an old one is replaced."""
+        artefacts.write_bytes(file, self.content)
 
 
 def opt_out(ensemble: Ensemble, without: Sequence[str] = (), rank: int | None = None) -> OptOut:

@@ -1,58 +1,43 @@
-"""Certificates: this picture was drawn by members of which none was trained on these units.
-
-A certificate holds everything that the root hash is made of. So anyone who has the root hash can check most of it, and
-anyone who has the run directory can check all of it.
-"""
+"""Certificates of pictures: this picture was drawn by members of which none was trained on these units."""
 
 from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, JsonValue
 from torch import Tensor
 
 from whence import artefacts, images
-from whence.artefacts import Manifest
+from whence.ensemble.drawing import Combine
 from whence.proof.document import Count, Hash, StrictModel
-from whence.proof.root import Place, ProofDocument
+from whence.proof.relative_certificate import RETRAINING, RelativeCertificate
+from whence.proof.survivor_certificate import COMMITMENT, SurvivorCertificate
 
-#: Largest difference, in grey levels of 255, between a picture and the one drawn again on another machine.
+#: Largest difference, in grey levels of 255, between a picture and the one drawn again on another machine. Of adapters
+#: on a small base no pixel differed with other kernels, other batches or 50 steps.
 BOUND = 1
 
 PROVEN = (
-    "With the root hash alone: when it was published, the holder had committed to these members (weights, settings, "
-    "seeds and records by hash), to these code words and images of the units, and these members are all those whose "
-    "bit is 0 for every one of the units.",
+    COMMITMENT,
     "With the run directory too: its files are those of the root; in the records of these members no batch of any "
     "training step holds an image of the units; and these members draw this picture from the noise of its name, bit "
     f"for bit on a machine like the one that drew it, within {BOUND} of 255 grey levels per pixel on any other.",
     "For a member that is retrained (--retrain-one): these weights are what its record says, so that they can't have "
     "been trained on anything else, where they come out the same to the last bit.",
 )
+PROVEN_OF_PROMPTS = (
+    COMMITMENT,
+    "With the run directory and the base too: their files are those of the root; in the records of these members no "
+    "batch of any training step holds an image of the units; and these members, on this base, draw this picture from "
+    "the noise of its name, its prompt and its guidance, bit for bit on a machine like the one that drew it, within "
+    f"{BOUND} of 255 grey levels per pixel on any other.",
+    RETRAINING,
+)
 
 SampleName = Annotated[str, Field(pattern="^(0|[1-9][0-9]{0,8})/(0|[1-9][0-9]{0,8})$")]
-
-
-class Content(StrictModel):
-    """The fields of a manifest that the fingerprint of an artefact is made of."""
-
-    kind: str
-    inputs: Mapping[str, JsonValue]
-    made: Mapping[str, JsonValue]
-    files: Mapping[str, Hash]
-    parts: Mapping[str, Hash]
-
-    @classmethod
-    def of(cls, manifest: Manifest) -> Content:
-        """Return the content of a manifest."""
-        return cls(**{name: getattr(manifest, name) for name in cls.model_fields})
-
-    @property
-    def fingerprint(self) -> str:
-        """The fingerprint of the artefact."""
-        return Manifest(**self.model_dump(mode="json")).fingerprint
 
 
 class Picture(StrictModel):
@@ -79,112 +64,84 @@ class Picture(StrictModel):
         )
 
 
-class Unit(StrictModel):
-    """A unit that no survivor was trained on, all its training images, and its place in the tree of units.
-
-    Character m of its code word is 1 if member m may see it.
-    """
-
-    unit: str
-    word: Annotated[str, Field(pattern="^[01]+$")]
-    ids: tuple[str, ...]
-    place: Place
-
-
-class Example(StrictModel):
-    """A training image that is named: its id, SHA-256 of its pixels, units, and place in the tree of images."""
-
-    id: str
-    fingerprint: Hash
-    units: tuple[str, ...]
-    place: Place
-
-
-class NearDuplicate(StrictModel):
-    """A training image `id` that some survivor saw, and the image of the units that it looks like.
-
-    The Euclidean distance between them, pixels in [0, 1], is exact up to the last rounding.
-    """
-
-    of: str
-    id: str
-    distance: float
-    identical: bool
-
-
-class Survivor(StrictModel):
-    """A member that drew the picture.
-
-    The content that its fingerprint is made of: settings with the seed, fingerprint of the data, and SHA-256 of its
-    weights, of its record and of its list of examples.
-    """
-
-    member: Count
-    fingerprint: Hash
-    run: Content
-
-
-class Certificate(ProofDocument):
-    """A statement about a picture, with everything that it takes to check it.
+class PictureCertificate(SurvivorCertificate):
+    """A statement about a picture without some units.
 
     Attributes:
-        proven: What a verifier can rely on.
-        not_proven: What the certificate does not show.
-        ensemble: The content that the fingerprint of the ensemble is made of.
         sample: SEED/INDEX of the picture, which gives its noise.
         sampler: How it was drawn.
         picture: The picture without the units.
-        units: The units.
-        survivors: The members that drew it.
-        examples: Every training image of the units, and those in `near`.
-        near: The training images that survivors saw and that look most like those of the units.
-        environment: Versions of the packages that drew it, for information.
     """
 
-    kind: Literal["certificate"]
-    proven: tuple[str, ...]
-    not_proven: tuple[str, ...]
-    ensemble: Content
+    subject: ClassVar[str] = "picture"
+    work: ClassVar[str] = "the drawing of the picture"
     sample: SampleName
     sampler: Mapping[str, JsonValue]
     picture: Picture
-    units: Annotated[tuple[Unit, ...], Field(min_length=1)]
-    survivors: Annotated[tuple[Survivor, ...], Field(min_length=1)]
-    examples: tuple[Example, ...]
-    near: tuple[NearDuplicate, ...]
-    environment: Mapping[str, str]
+
+    def claim(self) -> str:
+        """Return the statement."""
+        return (
+            f"Picture {self.sample} of the ensemble {self.root_of.ensemble[:12]}, drawn again from {self.origin} by "
+            f"{self.describe_members()}"
+        )
 
     @property
-    def members(self) -> list[int]:
-        """The numbers of the survivors."""
-        return [survivor.member for survivor in self.survivors]
+    def origin(self) -> str:
+        """What the picture was drawn from, in a sentence."""
+        return "its own noise"
 
-    def words(self) -> dict[str, Any]:
-        """Return the fields that are sentences, as the other fields give them, so that the two can't differ."""
-        ids = {id for unit in self.units for id in unit.ids}
-        units = ", ".join(repr(unit.unit) for unit in self.units)
-        members = ", ".join(map(str, self.members))
-        statement = (
-            f"Picture {self.sample} of the ensemble {self.root_of.ensemble[:12]}, drawn again from its own noise by "
-            f"member(s) {members} of {len(self.units[0].word)}, of which none was trained on any of the {len(ids)} "
-            f"training image(s) of the unit(s) {units}."
-        )
-        return {"statement": statement, "proven": PROVEN, "not_proven": self._not_proven()}
+    def write(self, path: Path) -> None:
+        """Write it as a JSON file, whole or not at all. The picture stands before what shows where it comes from."""
+        fields = self.model_dump(mode="json")
+        for name in ("units", "survivors", "examples", "near", "environment"):
+            fields[name] = fields.pop(name)
+        artefacts.write_json(path, fields)
 
-    def _not_proven(self) -> tuple[str, ...]:
-        identical = {duplicate.id for duplicate in self.near if duplicate.identical}
-        distances = [duplicate.distance for duplicate in self.near]
-        nearest = f"; the nearest is at distance {min(distances):.3f} (pixels in [0, 1])" if distances else ""
-        return (
-            "That the members were trained as their records say: the records are the holder's word, except for a "
-            "member that the verifier retrains.",
-            "Anything about other models: it speaks of this ensemble and this picture.",
-            "That nothing like the units' images was seen. Near-duplicates that belong to other units remain; those "
-            f"nearest are listed under `near`, {len(identical)} of them identical to the last pixel{nearest}.",
-            "That all images of a person, artist or owner are in the units: units are as the holder declared them.",
-            "Anything at all against a holder who publishes the root only afterwards: compare with a root hash that "
-            "was published before, by another way than this file.",
-        )
+
+class Certificate(PictureCertificate):
+    """A statement about a picture of an ensemble of whole networks."""
+
+    kind: Literal["certificate"]
+
+    def reasons(self) -> tuple[str, ...]:
+        """Return what a verifier can rely on."""
+        return PROVEN
+
+
+class Prompt(StrictModel):
+    """What a picture was drawn from: a text, the text that it was guided away from, and the scale of the guidance."""
+
+    text: str
+    negative: str
+    guidance: Annotated[float, Field(ge=0)]
+
+    def __str__(self) -> str:
+        """What it is, in a sentence."""
+        away = f", guided by {self.guidance:g} away from {self.negative!r}" if self.guidance != 1 else ""
+        return f"the prompt {self.text!r}{away}"
+
+
+class PromptCertificate(RelativeCertificate, PictureCertificate):
+    """A statement about a picture of an ensemble of adapters, relative to their base.
+
+    Attributes:
+        prompt: What the picture was drawn from.
+        combine: What the mean is of: the members' ``predictions``, or their changes of the ``weights``.
+    """
+
+    kind: Literal["prompt-certificate"]
+    prompt: Prompt
+    combine: Combine
+
+    @property
+    def origin(self) -> str:
+        """What the picture was drawn from, in a sentence."""
+        return f"its own noise and {self.prompt}, by the mean of {self.combine},"
+
+    def reasons(self) -> tuple[str, ...]:
+        """Return what a verifier can rely on."""
+        return PROVEN_OF_PROMPTS
 
 
 def float_digest(picture: Tensor) -> str:

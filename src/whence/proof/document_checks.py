@@ -11,22 +11,26 @@ from whence import artefacts
 from whence.config import Config, SamplerConfig
 from whence.data.image_files import header
 from whence.data.pixels import decode
+from whence.diffusion.prompts import Prompts
+from whence.ensemble.drawing import Drawing
 from whence.ensemble.model import member_name
 from whence.ensemble.training import member_config
 from whence.errors import ConfigError, DataError, ProofError
-from whence.proof.certificate import Certificate, Content, Picture
+from whence.proof.certificate import Picture, PictureCertificate, PromptCertificate
+from whence.proof.relative_certificate import RelativeCertificate
+from whence.proof.survivor_certificate import Content, Survivor, SurvivorCertificate
 
 
-def require_words(certificate: Certificate) -> str:
+def require_words(certificate: SurvivorCertificate) -> str:
     """Check that the sentences are those that the fields give."""
     if any(getattr(certificate, name) != stated for name, stated in certificate.words().items()):
         raise ProofError("The statement in words is not what the fields say.")
     return "the sentences are those that the fields give"
 
 
-def require_units(certificate: Certificate) -> str:
+def require_units(certificate: SurvivorCertificate) -> str:
     """Check that code words and images of the units are in the tree of units, and all images in the tree of images."""
-    names = [unit.unit for unit in certificate.units]
+    names = certificate.unit_names
     if len(set(names)) < len(names):
         raise ProofError("A unit is listed twice.")
     examples = {example.id: example for example in certificate.examples}
@@ -46,7 +50,7 @@ def require_units(certificate: Certificate) -> str:
     return f"{len(ids)} images of {len(names)} unit(s), each led to the root"
 
 
-def require_survivors(certificate: Certificate) -> str:
+def require_survivors(certificate: SurvivorCertificate) -> str:
     """Check that the survivors are all members whose bit is 0 in the code words of all units."""
     members = certificate.ensemble.made.get("members")
     if any(len(unit.word) != members for unit in certificate.units):
@@ -58,7 +62,7 @@ def require_survivors(certificate: Certificate) -> str:
     return f"{len(survivors)} of {members} members may not see any of the units: {survivors}"
 
 
-def require_members(certificate: Certificate) -> str:
+def require_members(certificate: SurvivorCertificate) -> str:
     """Check that ensemble and survivors have the stated fingerprints, and that their settings agree."""
     ensemble = certificate.ensemble
     if ensemble.kind != "ensemble" or ensemble.fingerprint != certificate.root_of.ensemble:
@@ -67,20 +71,35 @@ def require_members(certificate: Certificate) -> str:
             f"{certificate.root_of.ensemble[:12]}."
         )
     config = _config(ensemble)
+    if (config.adapter is not None) != isinstance(certificate, RelativeCertificate):
+        raise ProofError("The certificate is of another kind than the ensemble: whole networks, or adapters on a base.")
     for survivor in certificate.survivors:
         name, run = f"Member {survivor.member}", survivor.run
         sealed = ensemble.parts.get(member_name(survivor.member))
         if run.kind != "model" or not run.fingerprint == survivor.fingerprint == sealed:
             raise ProofError(f"{name} is not the one that the ensemble was sealed with.")
-        expected = member_config(config, survivor.member)
-        if run.made != {"model": expected.model.record(), "training": expected.training.record()}:
+        if run.made != _member_settings(config, survivor):
             raise ProofError(f"{name} was trained with other settings or another seed than the ensemble gives it.")
         if run.inputs.get("weights") is not None:
             raise ProofError(f"{name} was trained with weights on its examples.")
     return "weights, settings, seeds and records are those of the ensemble, by hash"
 
 
-def require_picture(certificate: Certificate) -> str:
+def require_base(certificate: RelativeCertificate) -> str:
+    """Check that the base is the one that ensemble and survivors state, and that they state nothing else beside it."""
+    base = certificate.base.model_dump()
+    if certificate.ensemble.inputs.get("base") != base:
+        raise ProofError("The base is not the one that the ensemble was trained on.")
+    for survivor in certificate.survivors:
+        inputs = survivor.run.inputs
+        if inputs != {"data": inputs.get("data"), "weights": None, "base": base}:
+            raise ProofError(f"Member {survivor.member} was trained on another base, or with more than the images.")
+        if survivor.run.made.get("model") != certificate.survivors[0].run.made.get("model"):
+            raise ProofError(f"Member {survivor.member} was trained with another noise schedule than the others.")
+    return f"the same for all members, SHA-256 of its network {base['network'][:12]}"
+
+
+def require_picture(certificate: PictureCertificate) -> str:
     """Check that the picture has the stated hash and the size of the training images, and that its sampler is valid."""
     picture = certificate.picture
     if picture.size != certificate.root_of.size:
@@ -96,7 +115,7 @@ def require_picture(certificate: Certificate) -> str:
     return f"{'x'.join(map(str, picture.size))}, SHA-256 of its pixels {picture.pixels[:12]}"
 
 
-def require_near_duplicates(certificate: Certificate) -> str:
+def require_near_duplicates(certificate: SurvivorCertificate) -> str:
     """Check that the list of near-duplicates agrees with the other fields."""
     fingerprints = {example.id: example.fingerprint for example in certificate.examples}
     ids = {id for unit in certificate.units for id in unit.ids}
@@ -111,8 +130,8 @@ def require_near_duplicates(certificate: Certificate) -> str:
     return f"{len(certificate.near)} near-duplicates that remain are listed, {identical} identical"
 
 
-def certificate_sampler(certificate: Certificate) -> SamplerConfig:
-    """Return how the picture was drawn."""
+def certificate_sampler(certificate: PictureCertificate) -> SamplerConfig:
+    """Return the sampler that drew the picture."""
     try:
         values: dict[str, Any] = dict(certificate.sampler)
         sampler = SamplerConfig(**values)
@@ -121,6 +140,15 @@ def certificate_sampler(certificate: Certificate) -> SamplerConfig:
     if sampler.record() != certificate.sampler:
         raise ProofError("The sampler's settings are not complete and of the right types.")
     return sampler
+
+
+def certificate_drawing(certificate: PictureCertificate) -> Drawing:
+    """Return how the picture was drawn."""
+    sampler = certificate_sampler(certificate)
+    if not isinstance(certificate, PromptCertificate):
+        return Drawing(sampler)
+    prompt = certificate.prompt
+    return Drawing(sampler, Prompts((prompt.text,), prompt.negative, prompt.guidance), certificate.combine)
 
 
 def picture_pixels(picture: Picture) -> bytes:
@@ -154,3 +182,12 @@ def _config(ensemble: Content) -> Config:
         return Config(**ensemble.made["config"])  # type: ignore[arg-type]
     except (ConfigError, KeyError, TypeError) as error:
         raise ProofError(f"The ensemble's settings are malformed: {error}.") from None
+
+
+def _member_settings(config: Config, survivor: Survivor) -> dict[str, Any]:
+    """The settings that the ensemble gives a member; the noise schedule of a base is the one that the member states."""
+    own = member_config(config, survivor.member)
+    if own.adapter is None:
+        return {"model": own.model.record(), "training": own.training.record()}
+    model = survivor.run.made.get("model")
+    return {"model": model, "adapter": own.adapter.record(), "training": own.training.record()}

@@ -15,9 +15,9 @@ from whence import artefacts
 from whence.data.pixels import decode
 from whence.ensemble import Ensemble
 from whence.errors import DataError, ProofError
-from whence.proof.certificate import Example
 from whence.proof.document import Hash
 from whence.proof.root import Neighbour, ProofDocument, commit
+from whence.proof.survivor_certificate import Example
 
 
 class ImageProof(ProofDocument):

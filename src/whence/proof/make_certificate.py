@@ -1,29 +1,36 @@
-"""Making a certificate. It lists near-duplicates: images that look like those of the units, and that survivors saw."""
+"""Making certificates. They list near-duplicates: images that look like those of the units, and that survivors saw."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from whence import artefacts
 from whence.data import Dataset
+from whence.diffusion.adapters.adapter_file import adapter_tensors
 from whence.engine import DEFAULT, Engine
 from whence.ensemble import Ensemble, ablate
 from whence.ensemble.model import member_name, member_path
+from whence.ensemble.opt_out import OptOut
 from whence.errors import ConfigError
-from whence.proof.certificate import Certificate, Content, Example, NearDuplicate, Picture, Survivor, Unit
+from whence.proof.adapter_certificate import AdapterCertificate, AdapterTensor
+from whence.proof.certificate import Certificate, Picture, PictureCertificate, Prompt, PromptCertificate
+from whence.proof.relative_certificate import BaseFingerprints
 from whence.proof.root import EnsembleTrees, code_word, commit
+from whence.proof.survivor_certificate import Content, Example, NearDuplicate, Survivor, SurvivorCertificate, Unit
 
 #: Images listed for each image of the units. All identical images are listed.
 NEAREST = 3
 #: Pixels of training images that are held as floats at a time.
 CHUNK = 2**23
 
+C = TypeVar("C", bound=SurvivorCertificate)
 
-def certify(ensemble: Ensemble, sample: str, units: Sequence[str], *, engine: Engine = DEFAULT) -> Certificate:
+
+def certify(ensemble: Ensemble, sample: str, units: Sequence[str], *, engine: Engine = DEFAULT) -> PictureCertificate:
     """Return the certificate of a picture without some units. The picture is drawn if it is not there yet.
 
     Args:
@@ -33,7 +40,8 @@ def certify(ensemble: Ensemble, sample: str, units: Sequence[str], *, engine: En
         engine: Where work runs. Its report is called with (network evaluations done, evaluations in all).
 
     Returns:
-        The certificate. Its `root` is the hash that should have been published.
+        The certificate, of an ensemble of adapters a `PromptCertificate`. Its `root` is the hash that should have been
+        published.
 
     Raises:
         DataError: A unit is unknown.
@@ -48,24 +56,70 @@ def certify(ensemble: Ensemble, sample: str, units: Sequence[str], *, engine: En
             f"Picture {sample} was drawn in batches of {sampler['batch_size']}; a certificate is for pictures drawn in "
             f"the ensemble's own, of {batch_size}."
         )
-    trees = commit(ensemble)
-    near = near_duplicates(trees.data, ablation.units, training_rows(trees, ablation.survivors))
-    ids = [id for unit in ablation.units for id in _ids(trees, unit)] + [duplicate.id for duplicate in near]
-    fields: dict[str, Any] = {
-        "kind": "certificate",
-        "root": trees.root.hash,
-        "root_of": trees.root,
-        "ensemble": Content.of(ensemble.manifest),
+    fields = {
         "sample": ablation.sample,
         "sampler": sampler,
         "picture": Picture.of(ablation.pictures["counterfactual"]),
-        "units": tuple(_unit(trees, unit) for unit in ablation.units),
-        "survivors": tuple(_survivor(ensemble, member) for member in ablation.survivors),
+        **_survivor_fields(commit(ensemble), ablation.units, ablation.survivors),
+    }
+    prompts = ablation.drawing.prompts
+    if prompts is None:
+        return _sealed(Certificate, kind="certificate", **fields)
+    [text] = prompts.of([ablation.sample])
+    return _sealed(
+        PromptCertificate,
+        kind="prompt-certificate",
+        base=_base(ensemble),
+        prompt=Prompt(text=text, negative=prompts.negative, guidance=prompts.guidance),
+        combine=ablation.drawing.combine,
+        **fields,
+    )
+
+
+def certify_adapter(ensemble: Ensemble, adapter: OptOut) -> AdapterCertificate:
+    """Return the certificate of an adapter without some units.
+
+    Raises:
+        ConfigError: The adapter is of all members, so that nothing is left out.
+        ArtefactError: The run is damaged.
+    """
+    if not adapter.units:
+        raise ConfigError("The adapter is the mean of all members: no unit is left out, and nothing can be certified.")
+    return _sealed(
+        AdapterCertificate,
+        kind="adapter-certificate",
+        base=_base(ensemble),
+        file=artefacts.digest(adapter.content),
+        tensors=AdapterTensor.of_each(adapter_tensors(adapter.weights)),
+        rank=adapter.rank,
+        error=adapter.error,
+        **_survivor_fields(commit(ensemble), adapter.units, adapter.survivors),
+    )
+
+
+def _sealed(form: type[C], /, **fields: Any) -> C:
+    """The certificate with these fields, its sentences and its fingerprint."""
+    return form.sealed(**fields, **form.model_construct(**fields).words())
+
+
+def _survivor_fields(trees: EnsembleTrees, units: Sequence[str], survivors: Sequence[int]) -> dict[str, Any]:
+    """The fields that all certificates have, but for the sentences."""
+    near = near_duplicates(trees.data, units, training_rows(trees, survivors))
+    ids = [id for unit in units for id in _ids(trees, unit)] + [duplicate.id for duplicate in near]
+    return {
+        "root": trees.root.hash,
+        "root_of": trees.root,
+        "ensemble": Content.of(trees.ensemble.manifest),
+        "units": tuple(_unit(trees, unit) for unit in units),
+        "survivors": tuple(_survivor(trees.ensemble, member) for member in survivors),
         "examples": tuple(_example(trees, id) for id in dict.fromkeys(ids)),
         "near": near,
         "environment": artefacts.environment(),
     }
-    return Certificate.sealed(**fields, **Certificate.model_construct(**fields).words())
+
+
+def _base(ensemble: Ensemble) -> BaseFingerprints:
+    return BaseFingerprints(**ensemble.manifest.inputs["base"])
 
 
 def _ids(trees: EnsembleTrees, unit: str) -> list[str]:

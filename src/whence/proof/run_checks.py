@@ -5,7 +5,7 @@ Training a member again is the only one that does not rely on the record of the 
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -13,24 +13,27 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from whence import artefacts, images
+from whence import artefacts
+from whence.config import Config
 from whence.data import Dataset
+from whence.diffusion.adapters.adapter import FILE_NAMES
+from whence.diffusion.adapters.adapter_file import adapter_tensors
+from whence.diffusion.adapters.initial_weights import initial_weights
 from whence.diffusion.draws import Batches
+from whence.diffusion.encoding import FOLDER, KIND
 from whence.diffusion.families.unet import NETWORK_FILE
 from whence.diffusion.model import DiffusionModel
 from whence.diffusion.record import Record
 from whence.diffusion.training import train
 from whence.engine import DEFAULT, Engine
 from whence.ensemble import Ensemble
-from whence.ensemble.drawing import Drawing
 from whence.ensemble.model import member_path
 from whence.ensemble.training import member_config
-from whence.ensemble.trajectories import Trajectory, draw_trajectories
 from whence.errors import ProofError
-from whence.proof.certificate import BOUND, Certificate, float_digest
-from whence.proof.document_checks import certificate_sampler, picture_pixels
 from whence.proof.make_certificate import near_duplicates, training_rows
+from whence.proof.relative_certificate import RelativeCertificate
 from whence.proof.root import EnsembleTrees, Root, commit
+from whence.proof.survivor_certificate import SurvivorCertificate
 
 #: Largest ‖w' - w‖ / ‖w - w₀‖ that counts as rounding, with the retrained weights w', the stated w, the untrained w₀.
 #: On 300 steps of 8x8 digits another number of threads made it 4e-6, other kernels 8e-5 (8e-3 after only 6
@@ -59,7 +62,7 @@ def open_run(path: Path, root: Root) -> EnsembleTrees:
     return trees
 
 
-def require_records(certificate: Certificate, trees: EnsembleTrees) -> str:
+def require_records(certificate: SurvivorCertificate, trees: EnsembleTrees) -> str:
     """Return the finding that no batch of a surviving member holds an image of the units.
 
     The record of a survivor is compared with the batches that codebook and seed give. All members are checked to be
@@ -79,6 +82,29 @@ def require_records(certificate: Certificate, trees: EnsembleTrees) -> str:
             _require_record(record, data, removed, f"member {member}")
             batches += len(record)
     return f"no image of the units in {batches:,} recorded batches of {len(certificate.members)} members"
+
+
+def require_base(certificate: RelativeCertificate, trees: EnsembleTrees) -> str:
+    """Return the finding that the noise schedule is that of the base, and the encoding by it and of these images.
+
+    That the base has the stated fingerprints is checked when the run is opened.
+
+    Raises:
+        ProofError: Members were trained with another noise schedule, or on an encoding of other images.
+    """
+    ensemble = trees.ensemble
+    assert ensemble.base is not None
+    schedule = ensemble.reference_model.process.record()
+    if certificate.survivors[0].run.made["model"] != schedule:
+        raise ProofError("The members were trained with another noise schedule than that of the base.")
+    folder = ensemble.path / FOLDER
+    encoding = artefacts.read_manifest(folder, KIND)
+    artefacts.require_part(folder, encoding, "examples", "examples")
+    artefacts.read_verified(folder / "examples", "examples")
+    encoders = {"codec": certificate.base.autoencoder, "text": certificate.base.text_encoder}
+    if encoding.inputs != {"data": trees.data.ungrouped.fingerprint, **encoders}:
+        raise ProofError("The latents and embedded captions are of other images, or by another base.")
+    return f"{ensemble.base.folder} has the stated network, autoencoder and text encoder"
 
 
 def member_data(trees: EnsembleTrees, member: int) -> Dataset:
@@ -104,59 +130,33 @@ def _require_record(record: Record, data: Dataset, removed: set[str], name: str)
             raise ProofError(f"The record of {name} is not of its seed: step {step} has another batch.")
 
 
-def require_all_near_duplicates(certificate: Certificate, trees: EnsembleTrees) -> str:
+def require_all_near_duplicates(certificate: SurvivorCertificate, trees: EnsembleTrees) -> str:
     """Check that the near-duplicates that remain are those that are listed."""
-    names = [unit.unit for unit in certificate.units]
     rows = training_rows(trees, certificate.members)
-    if near_duplicates(trees.data, names, rows) != certificate.near:
+    if near_duplicates(trees.data, certificate.unit_names, rows) != certificate.near:
         raise ProofError("The near-duplicates that remain in the data are not those that are listed.")
     return f"the {len(certificate.near)} listed are the nearest of the {len(rows)} images that the members saw"
 
 
-def require_redrawn(certificate: Certificate, ensemble: Ensemble, engine: Engine = DEFAULT) -> str:
-    """Check that the members draw the picture: bit for bit, or within `BOUND` grey levels per pixel."""
-    drawn = redraw(certificate, ensemble, engine)
-    size = certificate.picture.size
-    stated = np.frombuffer(picture_pixels(certificate.picture), np.uint8).reshape(size).astype(int)
-    largest = int(np.abs(images.to_pixels(drawn).astype(int) - stated).max())
-    exact = float_digest(drawn) == certificate.picture.floats
-    if largest > (0 if exact else BOUND):
-        allowed = "none, since the float32 values are those of the stated hash" if exact else BOUND
-        raise ProofError(
-            f"Drawn again, the picture differs by up to {largest} of 255 grey levels from the embedded one; allowed: "
-            f"{allowed}."
-        )
-    if exact:
-        return "drawn again, the picture is the same to the last bit"
-    return (
-        f"drawn again, the picture differs by up to {largest} of 255 grey levels ({BOUND} allowed): not bit for bit, "
-        "as on another machine, device or version"
-    )
-
-
-def redraw(certificate: Certificate, ensemble: Ensemble, engine: Engine = DEFAULT) -> Tensor:
-    """Return the picture float32 [C, H, W] as these members draw it here, without writing to the run directory."""
-    seed, index = map(int, certificate.sample.split("/"))
-    trajectory = Trajectory(seed, index, tuple(certificate.members))
-    with TemporaryDirectory() as scratch:
-        drawing = Drawing(certificate_sampler(certificate))
-        drawn = draw_trajectories(ensemble, [trajectory], drawing, Path(scratch), replace(engine, workers=1))
-        return torch.clone(drawn["pictures"][0])
-
-
 def require_retrained(trees: EnsembleTrees, member: int, engine: Engine = DEFAULT) -> str:
-    """Check that a member, trained again, has the same batches, and weights that differ by rounding at most."""
+    """Return the finding that a member, trained again, has the same batches, and weights that differ by rounding.
+
+    An adapter is trained on images that are encoded again, because their encoding in the run is the holder's word.
+
+    Raises:
+        ProofError: It has other batches or weights.
+    """
     ensemble = trees.ensemble
     config, folder = member_config(ensemble.config, member), member_path(ensemble.path, member)
-    data = member_data(trees, member)
+    name, data = NETWORK_FILE if ensemble.base is None else FILE_NAMES[0], member_data(trees, member)
     with TemporaryDirectory() as scratch:
         again = Path(scratch) / "member"
-        train(data, again, config, engine=engine)
-        _require_same_batches(folder, again, member)
-        if artefacts.file_digest(again / NETWORK_FILE) == artefacts.file_digest(folder / NETWORK_FILE):
+        train(data, again, config, base=None if ensemble.base is None else ensemble.base.folder, engine=engine)
+        dropout = config.adapter is not None and config.adapter.caption_dropout > 0
+        _require_same_batches(folder, again, member, (*_COLUMNS, "dropped") if dropout else _COLUMNS)
+        if artefacts.file_digest(again / name) == artefacts.file_digest(folder / name):
             return f"member {member}, trained again, has the same batches and the same weights to the last bit"
-        untrained = DiffusionModel.new(config.model, data.size, config.training.seed).network.state_dict()
-        largest, relative = _difference(folder / NETWORK_FILE, again / NETWORK_FILE, untrained)
+        largest, relative = _difference(folder / name, again / name, _untrained(ensemble, data, config))
     difference = f"differ by up to {largest:.1e}, which is {relative:.1e} of the way that training moved them"
     if not relative <= ROUNDING:
         raise ProofError(f"Member {member} was not trained as its record says: retrained, the weights {difference}.")
@@ -166,9 +166,16 @@ def require_retrained(trees: EnsembleTrees, member: int, engine: Engine = DEFAUL
     )
 
 
-def _require_same_batches(folder: Path, again: Path, member: int) -> None:
+def _untrained(ensemble: Ensemble, data: Dataset, config: Config) -> dict[str, Tensor]:
+    """The weights from which the training of a member begins, by their names in its file."""
+    if ensemble.base is None or config.adapter is None:
+        return DiffusionModel.new(config.model, data.size, config.training.seed).network.state_dict()
+    return adapter_tensors(initial_weights(ensemble.base.open().network, config.adapter, config.training.seed))
+
+
+def _require_same_batches(folder: Path, again: Path, member: int, columns: Sequence[str]) -> None:
     stated, actual = Record(folder), Record(again)
-    if stated.ids != actual.ids or any(not torch.equal(stated[name], actual[name]) for name in _COLUMNS):
+    if stated.ids != actual.ids or any(not torch.equal(stated[name], actual[name]) for name in columns):
         raise ProofError(f"Member {member}, trained again, sees other batches than its record says.")
 
 
