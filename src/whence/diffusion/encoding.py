@@ -95,8 +95,9 @@ class Encoders:
             MismatchError: The folder holds an encoding by other encoders.
             ArtefactError: It is missing or damaged, or lacks an image.
         """
-        manifest = artefacts.read_manifest(folder, KIND)
-        artefacts.verify(folder, manifest)
+        manifest = artefacts.read_verified(folder, KIND)
+        artefacts.require_part(folder, manifest, "examples", "examples")
+        artefacts.read_verified(folder / "examples", "examples")
         for name, own in self._fingerprints.items():
             if manifest.inputs.get(name) != own:
                 raise MismatchError(f"{folder} was encoded by another {name} than that of this base. Encode it again.")
