@@ -13,14 +13,18 @@ from safetensors.torch import load_file, save_file
 
 from whence import artefacts
 from whence.attribution.attribute import attribute
+from whence.attribution.ensemble_queries import encode_shown
 from whence.attribution.queries import read_queries
 from whence.attribution.request import AttributionConfig
 from whence.config import Config
+from whence.credit.contributors import Contributors
+from whence.credit.ensemble_credit import credit_of_ensemble
 from whence.data import Dataset, write
 from whence.diffusion.adapters.adapter import Adapter
 from whence.diffusion.adapters.mean import mean_adapter
 from whence.diffusion.draws import Draws
 from whence.diffusion.encoding import Encoders
+from whence.diffusion.examples import Examples
 from whence.diffusion.model import DiffusionModel
 from whence.diffusion.prompts import Prompts
 from whence.diffusion.sampling import draw, draw_pictures
@@ -28,7 +32,7 @@ from whence.diffusion.training import train
 from whence.engine import Engine
 from whence.ensemble import Ensemble, ablate, sample, train_ensemble
 from whence.ensemble.make_landscape import landscape
-from whence.ensemble.make_losses import losses
+from whence.ensemble.make_losses import losses, losses_batch
 from whence.ensemble.model import member_path
 from whence.ensemble.opt_out import opt_out
 from whence.ensemble.training import member_config
@@ -210,6 +214,36 @@ def test_losses_depend_on_the_caption(ensemble, data):
     other = ensemble.encoders.encode_queries(data.select([0]).with_fields(captions=("something else",)))
     full = [losses(ensemble, queries, draws=2, engine=Engine(1)).full() for queries in (one, other)]
     assert full[0] != full[1]
+
+
+def test_losses_take_one_row_of_each_member_for_each_draw(ensemble, monkeypatch):
+    """Six members, two pictures, three draws: 36 rows of the base, in one canonical batch."""
+    rows: list[int] = []
+    queries, plain = read_queries(ensemble, "0/0-1"), ensemble.open_adapters
+    counted = plain()
+    counted.base.register_forward_hook(lambda _n, given, _o: rows.append(len(given[0])))
+    monkeypatch.setattr(Ensemble, "open_members", lambda *_, **__: counted)
+    monkeypatch.setattr(Ensemble, "open_unchanged", lambda *_: ensemble)
+    losses(ensemble, queries, draws=3, engine=Engine(1))
+    assert sum(rows) == 6 * losses_batch(ensemble)  # a batch of pictures and draws, once by each member
+
+
+def test_pictures_of_a_page_are_encoded_again(ensemble, data):
+    """A drawn picture has its own latents; another one is encoded with its caption."""
+    drawn = read_queries(ensemble, "0/0-1")
+    shown = Examples(drawn.ids, drawn.pictures, captions=drawn.captions)
+    assert encode_shown(ensemble, shown).fingerprint == drawn.fingerprint
+    held = ensemble.encoders.encode_queries(data.select([0, 5]))
+    other = Examples(held.ids, held.pictures, captions=held.captions)
+    assert encode_shown(ensemble, other).fingerprint == held.fingerprint
+
+
+def test_credit_of_the_artists(ensemble):
+    queries = read_queries(ensemble, "0/0-1")
+    credit = credit_of_ensemble(ensemble, Contributors.of_data(ensemble.data), queries, draws=4, engine=Engine(1))
+    measured = losses(ensemble, queries, draws=4, engine=Engine(1))
+    place = credit.units.index(UNIT)
+    assert credit.shares[:, place] == pytest.approx(measured.influence([UNIT]).numpy())
 
 
 def test_gradients_of_all_members(ensemble, data):

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from whence import artefacts, images
 from whence.artefacts import MANIFEST
+from whence.attribution.ensemble_queries import ensemble_queries
+from whence.attribution.query_source import SAMPLE, fit_pictures, parse_sample_source
 from whence.config import SamplerConfig
 from whence.data import load
 from whence.data.load import kind_of
@@ -22,11 +21,8 @@ from whence.diffusion.prompts import Prompts
 from whence.diffusion.sampling import draw_pictures, predicted_clean
 from whence.engine import DEFAULT, Engine
 from whence.ensemble.model import Ensemble
-from whence.ensemble.sampling import Samples, expand_names, find_sample, sample
-from whence.errors import ConfigError, DataError, ModelError, join_names
-
-#: Beginning of a source whose pictures the model draws now.
-SAMPLE = "sample:"
+from whence.ensemble.sampling import Samples
+from whence.errors import ConfigError, ModelError
 
 
 def read_queries(
@@ -73,7 +69,7 @@ def read_queries(
         (('7/0', '7/1'), torch.Size([2, 1, 8, 8]), True)
     """
     if isinstance(model, Ensemble):
-        return _ensemble_queries(model, source, sampler, prompts, engine)
+        return ensemble_queries(model, source, sampler, prompts, engine)
     _require_pictures(model)
     if source.startswith(SAMPLE):
         seed, count = parse_sample_source(source)
@@ -90,12 +86,12 @@ def _read_pictures(model: DiffusionModel, source: str, resolution: int | None, g
     if ((path / MANIFEST).exists() or Path(f"{source}.part").exists()) and kind_of(path) != "dataset":
         samples = Samples.open(path)
         origin = Origin(samples.drawing.sampler, drawn=False)
-        return Examples(tuple(samples.names), _fitted(samples.pictures, model, source), origin=origin)
+        return Examples(tuple(samples.names), fit_pictures(samples.pictures, model, source), origin=origin)
     data = load(source, resolution=resolution, grey=grey)
     encoders = Encoders.of(model)
     if encoders.are_plain:
-        return Examples(data.ids, _fitted(data.images(range(len(data))), model, source), notes=data.notes)
-    _fitted(data.images(range(1)).expand(1, 3, -1, -1), model, source)
+        return Examples(data.ids, fit_pictures(data.images(range(len(data))), model, source), notes=data.notes)
+    fit_pictures(data.images(range(1)).expand(1, 3, -1, -1), model, source)
     queries = encoders.encode_queries(data)
     return replace(queries, notes=(*data.notes, *queries.notes))
 
@@ -150,56 +146,6 @@ def predicted_queries(
     return timesteps, clean, {name: condition.select(every) for name, condition in conditions.items()}
 
 
-def _ensemble_queries(
-    ensemble: Ensemble, source: str, sampler: SamplerConfig | None, prompts: Prompts | None, engine: Engine
-) -> Examples:
-    """Return the pictures that `source` names, in the size of an ensemble; all its members draw together."""
-    if source.startswith(SAMPLE):
-        seed, count = parse_sample_source(source)
-        samples = sample(ensemble, count=count, seed=seed, sampler=sampler, prompts=prompts, engine=engine)
-        queries = _of_drawn(ensemble, [(samples, index) for index in range(len(samples.names))])
-        return replace(queries, origin=Origin(samples.drawing.sampler, drawn=False, prompts=samples.drawing.prompts))
-    if prompts is not None:
-        raise ConfigError(f"Prompts are for pictures that are drawn, sample:COUNT; {source} is read.")
-    if re.fullmatch(r"\d+/\d+(-\d+)?", source):
-        opened = dict[int, Samples]()
-        return _of_drawn(ensemble, [find_sample(ensemble, name, opened) for name in expand_names([source])])
-    _require_no_samples(Path(source))
-    channels, height, width = ensemble.picture_size
-    data = load(source, resolution=height if height == width else None, grey=channels == 1)
-    pictures = _fitted(data.images(range(len(data))), ensemble.reference_model, source)
-    if ensemble.encoders.are_plain:
-        return Examples(data.ids, pictures, notes=data.notes)
-    queries = ensemble.encoders.encode_queries(data)
-    return replace(queries, notes=(*data.notes, *queries.notes))
-
-
-def _of_drawn(ensemble: Ensemble, places: Sequence[tuple[Samples, int]]) -> Examples:
-    """Return pictures that an ensemble has drawn, by their samples and indices."""
-    ids = tuple(samples.names[index] for samples, index in places)
-    values = torch.stack([samples.examples[index] for samples, index in places])
-    if ensemble.encoders.are_plain:
-        return Examples(ids, values)
-    captions = tuple(samples.captions[index] for samples, index in places)
-    pictures = images.to_pixels(torch.stack([samples.pictures[index] for samples, index in places]))
-    conditions = ensemble.encoders.conditions(captions)
-    return Examples(ids, values, conditions, pictures=torch.from_numpy(pictures), captions=captions)
-
-
-def _require_no_samples(path: Path) -> None:
-    """Refuse a directory of samples of an ensemble with the names of its pictures, by which they are asked for."""
-    if not (path / MANIFEST).exists() or artefacts.kind_of(path) != "samples":
-        return
-    made = Samples.open(path).manifest.made
-    if made["without"]:
-        raise ConfigError(
-            f"{path} holds pictures that were drawn without {join_names(made['without'])}, which have no name to ask "
-            "for. Copy its images into a folder of their own, and give that."
-        )
-    names = f"{made['seed']}/0" + (f"-{made['count'] - 1}" if made["count"] > 1 else "")
-    raise ConfigError(f"{path} holds pictures that an ensemble drew; name them as {names}.")
-
-
 def _require_pictures(model: DiffusionModel) -> None:
     """Refuse a model of something else than pictures or latents of an autoencoder."""
     size = model.codec.picture_size(model.size)
@@ -208,36 +154,3 @@ def _require_pictures(model: DiffusionModel) -> None:
             f"Queries are pictures of 1 or 3 channels; the model's examples have the shape {model.size}. "
             "Make Examples of your own tensors in Python."
         )
-
-
-def parse_sample_source(source: str) -> tuple[int, int]:
-    """Return SEED and COUNT of ``sample:COUNT@SEED``."""
-    match = re.fullmatch(SAMPLE + r"([1-9][0-9]{0,8})(?:@([0-9]{1,9}))?", source)
-    if not match:
-        raise ConfigError(
-            f"Pictures to draw are sample:COUNT or sample:COUNT@SEED, like sample:16@0, with a count from 1 on; given "
-            f"{source!r}. A folder of that name is ./{source}."
-        )
-    return int(match[2] or 0), int(match[1])
-
-
-def _fitted(pictures: Tensor, model: DiffusionModel, source: str) -> Tensor:
-    """Return pictures in the size of the model's [Q, C, H, W]; grey in three channels for a model of colours."""
-    channels, height, width = expected = model.codec.picture_size(model.size)
-    if pictures.shape[2:] == (height, width) and (pictures.shape[1] in (1, channels)):
-        return pictures.expand(-1, channels, -1, -1).contiguous()
-    ways = []
-    if pictures.shape[2:] != (height, width):
-        square = height == width
-        ways.append(f"--resolution {height}" if square else f"pictures cropped and scaled to {width}x{height} pixels")
-    if pictures.shape[1] > channels == 1:
-        ways.append("--grey")
-    advice = f" Pass {' and '.join(ways)}." if ways else ""
-    raise DataError(
-        f"The queries in {source} are {_size(*pictures.shape[1:])}, the model's pictures {_size(*expected)}.{advice}"
-    )
-
-
-def _size(channels: int, height: int, width: int) -> str:
-    """Return a size in words, such as 12x20 pixels of 3 channels."""
-    return f"{width}x{height} pixels of {channels} channel{'s' if channels > 1 else ''}"

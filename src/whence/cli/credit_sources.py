@@ -67,9 +67,7 @@ def compute_from_ensemble(options: CreditOptions, draws: int, plan: bool) -> Non
         engine = whence.Engine(options.workers)
         return show_cost(losses_cost(ensemble, len(queries.ids), draws, engine=engine), options.out)
     with show_work("exact losses", options.workers) as engine:
-        credit = whence.credit_of_ensemble(
-            ensemble, contributors, queries.values, queries.ids, draws=draws, engine=engine
-        )
+        credit = whence.credit_of_ensemble(ensemble, contributors, queries, draws=draws, engine=engine)
     write_beside(data, options.out / "data")
     inputs = {"ensemble": target.fingerprint, "queries": list(queries.ids)}
     show_credit(credit, write_credit(credit, options.out, inputs, {}))

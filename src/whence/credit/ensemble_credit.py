@@ -19,6 +19,7 @@ from torch import Tensor
 
 from whence.credit.contributors import Contributors
 from whence.credit.credit import LEVEL, Credit, Explained
+from whence.diffusion.examples import Examples
 from whence.engine import DEFAULT, Engine
 from whence.ensemble.losses import Losses
 from whence.ensemble.make_losses import losses
@@ -34,8 +35,8 @@ FEWEST = math.ceil(2 / (1 - LEVEL))
 def credit_of_ensemble(
     ensemble: Ensemble,
     contributors: Contributors,
-    pictures: Tensor,
-    names: Sequence[str],
+    pictures: Tensor | Examples,
+    names: Sequence[str] = (),
     *,
     draws: int = 100,
     engine: Engine = DEFAULT,
@@ -45,8 +46,8 @@ def credit_of_ensemble(
     Args:
         ensemble: A whole ensemble.
         contributors: Whose its training examples are; any grouping, not only the one that it was trained with.
-        pictures: Any pictures, float32 [Q, C, H, W] in [-1, 1].
-        names: Their ids, Q.
+        pictures: Any pictures, float32 [Q, C, H, W] in [-1, 1], or the examples that `read_queries` returns.
+        names: Their ids, Q; examples have their own.
         draws: Draws (timestep, noise) per picture.
         engine: Where work runs. Its report is called with (network evaluations done, evaluations in all).
 
@@ -66,7 +67,7 @@ def credit_of_ensemble(
     counts, members = survivors.sum(1), ensemble.codebook.members
     expected = torch.stack([exact.expected(int(count)) for count in counts], 1)
     shares = (exact.of(survivors) - expected).numpy()
-    explained = [_explained(name, -float(loss)) for name, loss in zip(names, exact.full(), strict=True)]
+    explained = [_explained(name, -float(loss)) for name, loss in zip(exact.queries, exact.full(), strict=True)]
     pairs = zip(contributors.names, counts.tolist(), strict=True)
     few = [name for name, count in pairs if math.comb(members, count) < FEWEST]
     return Credit(

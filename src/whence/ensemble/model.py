@@ -26,6 +26,7 @@ from whence.diffusion.adapters.adapter import Adapter
 from whence.diffusion.adapters.adapter_file import read_adapter
 from whence.diffusion.base import Base
 from whence.diffusion.encoding import FOLDER, Encoders
+from whence.diffusion.examples import Examples
 from whence.diffusion.model import DiffusionModel
 from whence.engine import DEFAULT, Engine
 from whence.ensemble.codebook import Codebook
@@ -93,6 +94,11 @@ class Ensemble:
     def data(self) -> Dataset:
         """The training examples."""
         return read(self.path / "data")
+
+    @cached_property
+    def examples(self) -> Examples:
+        """The training examples as the members got them."""
+        return self.encoders.encode(self.data, self.path / FOLDER)
 
     @cached_property
     def base(self) -> Base | None:

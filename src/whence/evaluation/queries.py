@@ -16,7 +16,6 @@ import numpy as np
 
 from whence import artefacts
 from whence.attribution.pictures import Pictures
-from whence.diffusion.examples import Examples
 from whence.ensemble.model import Ensemble
 from whence.errors import ArtefactError, DataError, MismatchError
 from whence.scores.scores import Scores
@@ -121,7 +120,7 @@ def shared_pictures(stored: Sequence[StoredScores], paths: Sequence[Path]) -> Pi
 
 def require_same_data(ensemble: Ensemble, stored: Sequence[StoredScores]) -> None:
     """Raise MismatchError, which names both fingerprints, if scores are not of the training images of an ensemble."""
-    fingerprint = Examples.of(ensemble.data).fingerprint
+    fingerprint = ensemble.examples.fingerprint
     for scores in stored:
         if (other := scores.manifest.inputs.get("data")) != fingerprint:
             raise MismatchError(

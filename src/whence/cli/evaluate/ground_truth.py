@@ -67,6 +67,7 @@ def landscape(
 
     Example: `whence evaluate landscape scores/ --run runs/ens --second runs/second`
     """
+    from whence.attribution.ensemble_queries import encode_shown
     from whence.ensemble.drawing_cost import losses_cost
     from whence.ensemble.make_losses import check_queries
     from whence.evaluation.ground_truth import GroundTruth, require_independent
@@ -78,17 +79,18 @@ def landscape(
     require_same_data(ensembles[0], stored)
     if second:
         require_independent(*ensembles)
-    queries = shared_pictures(stored, scores).queries
-    for ensemble in ensembles:
-        check_queries(ensemble, queries.values, queries.ids, draws)
+    shown = shared_pictures(stored, scores).queries
+    queries = [encode_shown(ensemble, shown) for ensemble in ensembles]
+    for ensemble, own in zip(ensembles, queries, strict=True):
+        check_queries(ensemble, own, (), draws)
     if plan:
         for ensemble in ensembles:
-            show_cost(losses_cost(ensemble, len(queries), draws, engine=whence.Engine(workers)), ensemble.path)
+            show_cost(losses_cost(ensemble, len(shown), draws, engine=whence.Engine(workers)), ensemble.path)
         return
     exact = []
     for seed, ensemble in enumerate(ensembles):  # Other draws for each, so that they share the images alone.
         with show_work(f"exact losses of {ensemble.path}", workers) as engine:
-            exact += [whence.losses(ensemble, queries.values, queries.ids, draws=draws, seed=seed, engine=engine)]
+            exact += [whence.losses(ensemble, queries[seed], draws=draws, seed=seed, engine=engine)]
     truth = GroundTruth.of(ensembles[0], exact[0])
     agreements = {method.name: truth.compare(method.scores) for method in stored}
     _show(truth, agreements, truth.compare(exact[1].scores()) if second else None)
