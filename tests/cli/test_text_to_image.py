@@ -104,6 +104,21 @@ def test_scores_depend_on_captions_and_prompts(whence, place):
     assert torch.equal(first, scores("c", "--queries", "one"))
 
 
+def test_captions_of_a_column_that_is_named(whence, place):
+    train = ("--base", "sd", "--rank", 1, "--steps", 2, "--caption-column", "artist", "--out", "lora-of-artists")
+    assert whence("train", "data", *train).code == 0
+    explain = ("lora-of-artists", "data", "--queries", "data", *FEW, "--out", "scores")
+    other = whence("attribute", *explain)
+    assert other.code == 1
+    assert "captions" in other.err
+    assert whence("attribute", *explain, "--caption-column", "artist").code == 0
+    unknown = whence("ensemble", "train", "data", "--caption-column", "poem", "--members", 2, "--out", "ens")
+    assert unknown.code == 1
+    assert "There is no caption column 'poem'; there is file_name, text, artist." in unknown.err
+    unknown = whence("bank", "build", "data", "--caption-column", "poem", "--out", "bank")
+    assert "There is no caption column 'poem'" in unknown.err
+
+
 def test_pictures_without_captions_get_the_empty_one_and_it_is_said(whence, place):
     pictures("bare", ["a picture", None])
     result = whence("attribute", "sd", "data", "--queries", "bare", *FEW, "--out", "scores")

@@ -10,7 +10,19 @@ import typer
 
 import whence
 from whence.cli.data import load_data
-from whence.cli.options import CONFIG, DATA, GREY, PLAN, RESOLUTION, SEED, SPLIT, STEPS, UNIT_COLUMN, WORKERS
+from whence.cli.options import (
+    CAPTION_COLUMN,
+    CONFIG,
+    DATA,
+    GREY,
+    PLAN,
+    RESOLUTION,
+    SEED,
+    SPLIT,
+    STEPS,
+    UNIT_COLUMN,
+    WORKERS,
+)
 from whence.cli.show import say, show_cost, show_notes, show_work
 
 if TYPE_CHECKING:
@@ -64,6 +76,7 @@ def train(
     freeze_a: FREEZE_A = False,
     split: SPLIT = None,
     unit_column: UNIT_COLUMN = None,
+    caption_column: CAPTION_COLUMN = None,
     resolution: RESOLUTION = None,
     grey: GREY = False,
     config: CONFIG = None,
@@ -82,7 +95,8 @@ def train(
     settings = whence.read_config(config).updated("training", steps=steps, seed=seed)
     adapter = {"rank": rank, "alpha": alpha, "target": target, "caption_dropout": caption_dropout}
     settings = with_adapter(settings, base, {**adapter, "freeze_a": freeze_a or None}, resolution)
-    images = load_data(data, out, split=split, unit_column=unit_column, resolution=resolution, grey=grey)
+    columns = {"unit_column": unit_column, "caption_column": caption_column}
+    images = load_data(data, out, split=split, resolution=resolution, grey=grey, **columns)
     if plan:
         return show_cost(training_cost(images, settings, base=base), out)
     with show_work("training") as engine:
@@ -114,6 +128,7 @@ def train_ensemble(
     freeze_a: FREEZE_A = False,
     split: SPLIT = None,
     unit_column: UNIT_COLUMN = None,
+    caption_column: CAPTION_COLUMN = None,
     resolution: RESOLUTION = None,
     grey: GREY = False,
     config: CONFIG = None,
@@ -134,7 +149,8 @@ def train_ensemble(
     settings = whence.read_config(config).updated("training", steps=steps, seed=seed)
     adapter = {"rank": rank, "alpha": alpha, "target": target, "caption_dropout": caption_dropout}
     settings = with_adapter(settings, base, {**adapter, "freeze_a": freeze_a or None}, resolution)
-    images = load_data(data, out, split=split, unit_column=unit_column, resolution=resolution, grey=grey)
+    columns = {"unit_column": unit_column, "caption_column": caption_column}
+    images = load_data(data, out, split=split, resolution=resolution, grey=grey, **columns)
     if plan:
         make_codebook(images, members, codebook_seed, weight)
         engine = whence.Engine(workers)
