@@ -47,6 +47,13 @@ BASE = Annotated[
         "that comes with Whence."
     ),
 ]
+AUTOENCODER = Annotated[
+    str | None,
+    typer.Option(
+        help="Folder of an autoencoder, or of a pipeline that has one, on whose latents the network is trained. "
+        "`styles` is one that comes with Whence."
+    ),
+]
 RANK = Annotated[int | None, typer.Option(min=1, help="Rank of the adapter; default 16.")]
 ALPHA = Annotated[float | None, typer.Option(help="Alpha of the adapter; default its rank.")]
 TARGET = Annotated[
@@ -69,6 +76,7 @@ def train(
     steps: STEPS = None,
     seed: SEED = None,
     base: BASE = None,
+    autoencoder: AUTOENCODER = None,
     rank: RANK = None,
     alpha: ALPHA = None,
     target: TARGET = None,
@@ -82,10 +90,11 @@ def train(
     config: CONFIG = None,
     plan: PLAN = False,
 ) -> None:
-    """Train one diffusion model, or with --base a LoRA adapter, recorded step by step.
+    """Train one diffusion model, with --autoencoder on latents, or with --base a LoRA adapter, recorded step by step.
 
     If it is interrupted, the same command continues and ends with the same weights to the last bit.
-    `DDPMPipeline.from_pretrained(OUT)` opens the result; an adapter is put on its base by `load_lora_weights(OUT)`.
+    `DDPMPipeline.from_pretrained(OUT)` opens the result, or LDMPipeline a network of latents; an adapter is put on its
+    base by `load_lora_weights(OUT)`.
 
     Example: `whence train digits --steps 1000 --out runs/single`
     """
@@ -98,13 +107,14 @@ def train(
     columns = {"unit_column": unit_column, "caption_column": caption_column}
     images = load_data(data, out, split=split, resolution=resolution, grey=grey, **columns)
     if plan:
-        return show_cost(training_cost(images, settings, base=base), out)
+        return show_cost(training_cost(images, settings, base=base, autoencoder=autoencoder), out)
     with show_work("training") as engine:
-        manifest = whence.train(images, out, settings, base=base, engine=engine)
+        manifest = whence.train(images, out, settings, base=base, autoencoder=autoencoder, engine=engine)
     show_notes(manifest.facts.get("notes", ()), of="the training images")
     say(f"{out} is trained: {settings.training.steps:,} steps on {len(images):,} images.")
     if base is None:
-        return say(f'Open it with  diffusers.DDPMPipeline.from_pretrained("{out}")')
+        pipeline = "DDPMPipeline" if autoencoder is None else "LDMPipeline"
+        return say(f'Open it with  diffusers.{pipeline}.from_pretrained("{out}")')
     say(f"It has {manifest.facts['parameters']:,} weights of an adapter on {base}.")
     folder = base_folder(base)
     say(f'Open it with  diffusers.StableDiffusionPipeline.from_pretrained("{folder}").load_lora_weights("{out}")')

@@ -25,7 +25,7 @@ from whence.errors import ConfigError, DataError
 
 
 class TrainingRequest(Protocol):
-    """What a run trains: a network or an adapter. Its settings have nothing left open."""
+    """What a run trains: a network of pixels or latents, or an adapter. Its settings have nothing left open."""
 
     @property
     def data(self) -> Dataset:
@@ -46,6 +46,10 @@ class TrainingRequest(Protocol):
     @property
     def made(self) -> dict[str, Any]:
         """The settings that the weights depend on, for the manifest."""
+
+    @property
+    def copied(self) -> int:
+        """Bytes of files that are copied into the run."""
 
     def model(self) -> DiffusionModel:
         """The model at the beginning, which the run may change; the weights that are trained require a gradient."""
@@ -100,7 +104,7 @@ class NetworkRequest:
         training = complete_training(config.training, data.size)
         return cls(data, config.model_copy(update={"training": training}), start, conditions)
 
-    base_folder = None
+    base_folder, copied = None, 0
 
     @property
     def inputs(self) -> dict[str, Any]:
