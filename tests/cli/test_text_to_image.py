@@ -269,6 +269,28 @@ def test_an_ensemble_of_adapters_from_training_to_the_opt_out(whence, place):
     assert whence("check", "sd", "--adapter", "opt-out.safetensors").code == 0
 
 
+def test_a_network_of_latents_is_trained_and_explained(whence, place):
+    Path("small.toml").write_text("[model]\nchannels = [8, 16]\n[training]\nbatch_size = 4\n[sampler]\nsteps = 3\n")
+    train = ("train", "data", "--autoencoder", "sd", "--steps", 6, "--config", "small.toml", "--out", "ldm")
+    planned = whence(*train, "--plan")
+    assert planned.code == 0, planned.err
+    assert "1 x 6 steps" in planned.out
+    assert not Path("ldm").exists()
+    result = whence(*train)
+    assert result.code == 0, result.err
+    assert 'diffusers.LDMPipeline.from_pretrained("ldm")' in result.out
+    assert whence("check", "ldm", "--out", "drawn.png").code == 0
+    options = ("--queries", "sample:2", "--method", "tangent", "--method", "tracin", *DRAWS, "--out", "scores")
+    result = whence("attribute", "ldm", "data", *options)
+    assert result.code == 0, result.err
+    for method in ("tangent", "tracin"):
+        assert Scores.read(Path("scores", method)).scores.isfinite().all()
+    assert whence("report", "scores").code == 0
+    both = whence(*train[:-1], "other", "--base", "sd")
+    assert both.code == 1
+    assert "Leave out the autoencoder" in both.err
+
+
 def test_what_an_ensemble_of_adapters_refuses(whence, place):
     assert whence(*ENSEMBLE, "--steps", 1, "--workers", 1, "--out", "ens").code == 0
     silent = whence("ensemble", "sample", "ens", "--count", 1, "--steps", 2, "--workers", 1)
