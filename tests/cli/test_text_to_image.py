@@ -228,7 +228,8 @@ def test_pictures_of_another_size_name_the_way_out(whence, place):
 def test_the_python_of_the_docs_runs(place):
     text = (Path(__file__).parents[2] / "docs" / "text-to-image.md").read_text("utf-8")
     [code] = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-    for there, here in {'"BASE"': '"sd"', "lora.safetensors": "lora", '"DATA"': '"data"', "1000": "4"}.items():
+    small = {'"BASE"': '"sd"', "lora.safetensors": "lora", '"DATA"': '"data"', "1000": "4"}
+    for there, here in (small | {"members=16": "members=4", "artist 7": "anna"}).items():
         assert there in code
         code = code.replace(there, here)
     names: dict[str, object] = {}
@@ -286,6 +287,10 @@ def test_a_network_of_latents_is_trained_and_explained(whence, place):
     for method in ("tangent", "tracin"):
         assert Scores.read(Path("scores", method)).scores.isfinite().all()
     assert whence("report", "scores").code == 0
+    shared = whence("credit", "compute", "ldm", "data", "--unit-column", "artist", "--out", "credit")
+    assert shared.code == 1
+    assert "Models of coalitions are of pixels, and this one is of latents." in shared.err
+    assert whence("credit", "compute", "scores", "data", "--unit-column", "artist", "--out", "credit").code == 0
     both = whence(*train[:-1], "other", "--base", "sd")
     assert both.code == 1
     assert "Leave out the autoencoder" in both.err

@@ -225,3 +225,8 @@ def test_folders_and_pictures_that_are_refused(data, latent_diffusion, tmp_path)
             train(
                 Dataset(("a", "b"), pixels, (("a",), ("b",)), (None,) * 2), tmp_path / "x", CONFIG, autoencoder="styles"
             )
+
+
+def test_a_network_of_latents_is_not_trained_further(run, data, tmp_path):
+    with pytest.raises(ModelError, match="A network of latents is not trained further"):
+        train(data, tmp_path / "x", CONFIG, start=DiffusionModel.load(run))

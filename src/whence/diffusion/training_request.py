@@ -16,12 +16,13 @@ from whence.config import Config
 from whence.data import Dataset
 from whence.diffusion.caption_dropout import CaptionDropout
 from whence.diffusion.checks import require_size
+from whence.diffusion.codec import Pixels
 from whence.diffusion.denoiser import NO_CONDITIONS
 from whence.diffusion.examples import Examples
 from whence.diffusion.families.family import family_of_network
 from whence.diffusion.families.unet import complete_config, complete_training
 from whence.diffusion.model import DiffusionModel, fingerprint
-from whence.errors import ConfigError, DataError
+from whence.errors import ConfigError, DataError, ModelError
 
 
 class TrainingRequest(Protocol):
@@ -100,6 +101,8 @@ class NetworkRequest:
         if start is None:
             return cls(data, complete_config(config, data.size))
         family_of_network(start.network, "trained further")
+        if not isinstance(start.codec, Pixels):
+            raise ModelError("A network of latents is not trained further. Train a new one.")
         require_size(start, torch.from_numpy(data.pixels[:1]), "training images")
         training = complete_training(config.training, data.size)
         return cls(data, config.model_copy(update={"training": training}), start, conditions)
