@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -115,7 +114,7 @@ def build(
 
     how: dict[str, Any] = {"caption_column": caption_column, "resolution": resolution, "grey": grey}
     images = select_first(load_data(data, out, split=split, **how), examples)
-    others = held_out_pictures(data, split, held_out, how)
+    others = held_out_pictures(data, split, held_out, **how)
     run = with_adapter(settings_of(config, steps), base, {"rank": rank, "caption_dropout": caption_dropout}, resolution)
     seed = run.training.seed if seed is None else seed
     settings = whence.BankConfig(models=models, held_out=held_out_count, drawn=drawn, draws=draws, seed=seed)
@@ -173,19 +172,17 @@ def select_first(images: whence.Dataset, count: int | None) -> whence.Dataset:
     return images if count is None else images.select(range(count))
 
 
-def held_out_pictures(
-    data: str, split: str | None, held_out: str | None, how: Mapping[str, Any]
-) -> whence.Dataset | None:
+def held_out_pictures(data: str, split: str | None, held_out: str | None, **options: Any) -> whence.Dataset | None:
     """Return the pictures that training never sees, read as the data: of --held-out, or another split of the data."""
     from whence.data.load import name_and_split
 
     if held_out is not None:
-        return load_beside(held_out, **how)
+        return load_beside(held_out, **options)
     name, used = name_and_split(data, split)
     for other in ("test", "validation"):
         if other != used:
             with suppress(SplitError):
-                return load_beside(name, split=other, **how)
+                return load_beside(name, split=other, **options)
     return None
 
 
