@@ -145,17 +145,17 @@ def test_all_is_one_part():
 
 
 def test_held_out_pictures_are_another_split(tmp_path):
-    assert held_out_pictures("digits:train", None, None, None, False).fingerprint == load("digits:test").fingerprint
-    assert held_out_pictures("digits", "train", None, 4, False).size == (1, 4, 4)
-    assert held_out_pictures("digits", "test", None, None, False) is None
-    assert held_out_pictures("digits", None, "digits:train", None, False).fingerprint == load("digits").fingerprint
+    assert held_out_pictures("digits:train", None, None).fingerprint == load("digits:test").fingerprint
+    assert held_out_pictures("digits", "train", None, resolution=4).size == (1, 4, 4)
+    assert held_out_pictures("digits", "test", None) is None
+    assert held_out_pictures("digits", None, "digits:train").fingerprint == load("digits").fingerprint
     for split in ("train", "val"):
         (tmp_path / "images" / split).mkdir(parents=True)
         Image.new("L", (8, 8)).save(tmp_path / "images" / split / f"{split}.png")
-    assert held_out_pictures(str(tmp_path / "images"), None, None, None, False).ids == ("val.png",)
+    assert held_out_pictures(str(tmp_path / "images"), None, None).ids == ("val.png",)
     (tmp_path / "images/val/val.png").write_bytes(b"broken")
     with pytest.raises(DataError, match=r"val\.png"):
-        held_out_pictures(str(tmp_path / "images"), None, None, None, False)
+        held_out_pictures(str(tmp_path / "images"), None, None)
 
 
 def test_queries_are_drawn_by_ddim_where_the_settings_do_not_say_otherwise(tmp_path):

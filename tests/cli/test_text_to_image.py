@@ -104,6 +104,21 @@ def test_scores_depend_on_captions_and_prompts(whence, place):
     assert torch.equal(first, scores("c", "--queries", "one"))
 
 
+def test_captions_of_a_column_that_is_named(whence, place):
+    train = ("--base", "sd", "--rank", 1, "--steps", 2, "--caption-column", "artist", "--out", "lora-of-artists")
+    assert whence("train", "data", *train).code == 0
+    explain = ("lora-of-artists", "data", "--queries", "data", *FEW, "--out", "scores")
+    other = whence("attribute", *explain)
+    assert other.code == 1
+    assert "captions" in other.err
+    assert whence("attribute", *explain, "--caption-column", "artist").code == 0
+    unknown = whence("ensemble", "train", "data", "--caption-column", "poem", "--members", 2, "--out", "ens")
+    assert unknown.code == 1
+    assert "There is no caption column 'poem'; there is file_name, text, artist." in unknown.err
+    unknown = whence("bank", "build", "data", "--caption-column", "poem", "--out", "bank")
+    assert "There is no caption column 'poem'" in unknown.err
+
+
 def test_pictures_without_captions_get_the_empty_one_and_it_is_said(whence, place):
     pictures("bare", ["a picture", None])
     result = whence("attribute", "sd", "data", "--queries", "bare", *FEW, "--out", "scores")
@@ -213,7 +228,8 @@ def test_pictures_of_another_size_name_the_way_out(whence, place):
 def test_the_python_of_the_docs_runs(place):
     text = (Path(__file__).parents[2] / "docs" / "text-to-image.md").read_text("utf-8")
     [code] = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-    for there, here in {'"BASE"': '"sd"', "lora.safetensors": "lora", '"DATA"': '"data"', "1000": "4"}.items():
+    small = {'"BASE"': '"sd"', "lora.safetensors": "lora", '"DATA"': '"data"', "1000": "4"}
+    for there, here in (small | {"members=16": "members=4", "artist 7": "anna"}).items():
         assert there in code
         code = code.replace(there, here)
     names: dict[str, object] = {}
@@ -252,6 +268,32 @@ def test_an_ensemble_of_adapters_from_training_to_the_opt_out(whence, place):
     assert exported.code == 0, exported.err
     assert "is the mean of the 2 of 4 members that never saw ben, exactly: a LoRA file of rank 4" in exported.out
     assert whence("check", "sd", "--adapter", "opt-out.safetensors").code == 0
+
+
+def test_a_network_of_latents_is_trained_and_explained(whence, place):
+    Path("small.toml").write_text("[model]\nchannels = [8, 16]\n[training]\nbatch_size = 4\n[sampler]\nsteps = 3\n")
+    train = ("train", "data", "--autoencoder", "sd", "--steps", 6, "--config", "small.toml", "--out", "ldm")
+    planned = whence(*train, "--plan")
+    assert planned.code == 0, planned.err
+    assert "1 x 6 steps" in planned.out
+    assert not Path("ldm").exists()
+    result = whence(*train)
+    assert result.code == 0, result.err
+    assert 'diffusers.LDMPipeline.from_pretrained("ldm")' in result.out
+    assert whence("check", "ldm", "--out", "drawn.png").code == 0
+    options = ("--queries", "sample:2", "--method", "tangent", "--method", "tracin", *DRAWS, "--out", "scores")
+    result = whence("attribute", "ldm", "data", *options)
+    assert result.code == 0, result.err
+    for method in ("tangent", "tracin"):
+        assert Scores.read(Path("scores", method)).scores.isfinite().all()
+    assert whence("report", "scores").code == 0
+    shared = whence("credit", "compute", "ldm", "data", "--unit-column", "artist", "--out", "credit")
+    assert shared.code == 1
+    assert "Models of coalitions are of pixels, and this one is of latents." in shared.err
+    assert whence("credit", "compute", "scores", "data", "--unit-column", "artist", "--out", "credit").code == 0
+    both = whence(*train[:-1], "other", "--base", "sd")
+    assert both.code == 1
+    assert "Leave out the autoencoder" in both.err
 
 
 def test_what_an_ensemble_of_adapters_refuses(whence, place):

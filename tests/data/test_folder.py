@@ -101,6 +101,39 @@ def test_labels_and_numbers_are_classes_and_text_is_not(fill, picture, columns, 
     assert (data.captions, data.classes) == (captions, classes)
 
 
+def test_captions_of_a_column_that_is_named(fill, picture):
+    rows = [
+        {"file_name": "0.png", " Description": "a cat\u0301 ", "text": "x", "label": "cat"},
+        {"file_name": "1.png", " Description": None, "text": "y", "label": "dog"},
+    ]
+    path = fill({"0.png": picture(0), "1.png": picture(1), "metadata.jsonl": jsonl(*rows)})
+    usual, named = load(path), load(path, caption_column="Description", unit_column="text")
+    assert usual.captions == ("x", "y")
+    assert named.captions == ("a cat\u0301", None)
+    assert named.classes == usual.classes == ("cat", "dog")
+    assert named.units == (("x",), ("y",))
+    assert load(path, caption_column=" Description").fingerprint == load(path, caption_column="Description").fingerprint
+    assert named.with_fields(units=usual.units).fingerprint != usual.fingerprint, "captions are compared"
+    assert load(path, caption_column="label").captions == load(path, caption_column="label").classes == ("cat", "dog")
+
+
+NOT_TEXT = {"a number": (1900, "int"), "a list": (["a"], "list"), "a fraction": (0.5, "float")}
+
+
+@pytest.mark.parametrize(("value", "kind"), NOT_TEXT.values(), ids=NOT_TEXT)
+def test_a_caption_column_that_is_not_text_is_refused_with_its_type(fill, picture, value, kind):
+    rows = [{"file_name": "0.png", "year": None}, {"file_name": "1.png", "year": value}]
+    path = fill({"0.png": picture(0), "1.png": picture(1), "metadata.jsonl": jsonl(*rows)})
+    with pytest.raises(DataError, match=f"The caption column 'year' is not text: it holds {kind}"):
+        load(path, caption_column="year")
+
+
+def test_a_caption_column_that_is_not_there_names_those_that_are(fill, picture):
+    path = fill({"0.png": picture(0), "metadata.csv": "file_name,artist\n0.png,anna\n"})
+    with pytest.raises(DataError, match="There is no caption column 'poem'; there is file_name, artist."):
+        load(path, caption_column="poem")
+
+
 def test_metadata_beside_the_splits_names_them_in_its_paths(fill, picture):
     table = "file_name,caption\ntrain/1.png,one\ntest/2.png,two\n"
     path = fill({"train/1.png": picture(0), "test/2.png": picture(1), "metadata.csv": table})

@@ -83,6 +83,22 @@ def test_a_caption_column_of_class_numbers_holds_classes(saved, tmp_path, name):
     assert load(tmp_path / "saved").classes == ("cat", "dog", None, "cat", "dog", "cat")
 
 
+def test_captions_of_a_column_that_is_named(saved, tmp_path):
+    poems = [f"poem {n}" for n in range(6)]
+    named = saved.add_column("text", ["x"] * 6).add_column("Poem", poems)
+    named.save_to_disk(tmp_path / "saved")
+    named.to_parquet(tmp_path / "x.parquet")
+    for path in (tmp_path / "saved", tmp_path / "x.parquet"):
+        data = load(path, caption_column="Poem")
+        assert data.captions == tuple(poems)
+        assert data.classes == ("cat", "dog", None, "cat", "dog", "cat")
+        assert load(path, caption_column="label").captions == data.classes, "names of classes are text"
+        with pytest.raises(DataError, match="'year' is not text: it holds int"):
+            load(path, caption_column="year")
+        with pytest.raises(DataError, match=r"no caption column 'image'; there is .*label.*year.*Poem"):
+            load(path, caption_column="image")
+
+
 def test_splits_of_a_saved_data_set(saved, tmp_path):
     splits = {"train": saved, "validation": saved.select([4, 2])}
     datasets.DatasetDict(splits).save_to_disk(tmp_path / "saved")

@@ -225,7 +225,8 @@ def _open_folder(path: Path) -> Path | Ensemble:
         raise ArtefactError(f"{path} is {what}; expected a diffusers folder, a training run or an ensemble.")
     if kind == "model":
         manifest = artefacts.read_manifest(path, "model")
-        for needed in ("model_index.json", "unet/", "scheduler/"):
+        latent = ["vqvae/"] if any(name.startswith("vqvae/") for name in manifest.files) else []
+        for needed in ("model_index.json", "unet/", "scheduler/", *latent):
             artefacts.verify(path, manifest, needed)
     return path
 

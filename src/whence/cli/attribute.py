@@ -12,6 +12,7 @@ import whence
 from whence.cli.data import load_data
 from whence.cli.options import (
     ADAPTER,
+    CAPTION_COLUMN,
     DATA,
     GREY,
     GUIDANCE,
@@ -122,6 +123,7 @@ def attribute(
     bfloat16: BFLOAT16 = False,
     split: SPLIT = None,
     unit_column: UNIT_COLUMN = None,
+    caption_column: CAPTION_COLUMN = None,
     resolution: RESOLUTION = None,
     grey: GREY = False,
     sampler: SAMPLER = None,
@@ -139,8 +141,7 @@ def attribute(
     """Estimate how strongly each training image is tied to each picture, by gradients, for any diffusion model.
 
     Positive scores are proponents: training on the image pulled the model towards the picture. They are estimates, with
-    standard errors of the draws. Interrupted at any moment, the same command continues. The same command with more
-    --draws or other methods adds to what is there.
+    standard errors of the draws. Interrupted, the same command continues; with more --draws or methods it adds to them.
 
     Example: `whence attribute runs/single digits --queries sample:16 --method tangent --method d-trak --out scores/`
     """
@@ -152,7 +153,7 @@ def attribute(
 
     config = _config(draws, damping, width, seed, half, bfloat16)
     size: dict[str, Any] = {"resolution": resolution, "grey": grey}
-    images = load_data(data, out, split=split, unit_column=unit_column, **size)
+    images = load_data(data, out, split=split, unit_column=unit_column, caption_column=caption_column, **size)
     target = Target.mean([model, *(also or [])], [Adapter.parse(text) for text in adapter or ()], resolution, base)
     target.require_data(images)
     texts = Prompts.read(prompts, prompt or (), negative_prompt, guidance)

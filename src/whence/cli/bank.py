@@ -12,6 +12,7 @@ import typer
 import whence
 from whence.cli.data import load_beside, load_data
 from whence.cli.options import (
+    CAPTION_COLUMN,
     CONFIG,
     DATA,
     GREY,
@@ -89,6 +90,7 @@ def build(
     negative_prompt: NEGATIVE_PROMPT = None,
     guidance: GUIDANCE = None,
     split: SPLIT = None,
+    caption_column: CAPTION_COLUMN = None,
     resolution: RESOLUTION = None,
     grey: GREY = False,
     config: CONFIG = None,
@@ -99,7 +101,7 @@ def build(
 ) -> None:
     """Train models on recorded subsets of the data and measure them: the ground truth for `whence evaluate`.
 
-    Reference models are trained on all examples. The queries are held-out pictures, and pictures that the first of them
+    Reference models are trained on all examples. Queries are held-out pictures, and pictures that the first of them
     draws. Then models are trained on random subsets, stratified by class, and measured on the queries. Interrupted, the
     same command continues. With --base the models are LoRA adapters.
 
@@ -108,22 +110,21 @@ def build(
 
     Example: `whence bank build digits --examples 500 --subsets 64 --seeds 3 --out bank/ --plan`
     """
-    from whence.evaluation.bank import usual_pools
-    from whence.evaluation.bank.bank_request import BankRequest, bank_cost
+    from whence.evaluation.bank import bank_request, usual_pools
 
-    images = select_first(load_data(data, out, split=split, resolution=resolution, grey=grey), examples)
-    others = held_out_pictures(data, split, held_out, resolution, grey)
-    adapter = {"rank": rank, "caption_dropout": caption_dropout}
-    run_settings = with_adapter(settings_of(config, steps), base, adapter, resolution)
-    seed = run_settings.training.seed if seed is None else seed
+    how: dict[str, Any] = {"caption_column": caption_column, "resolution": resolution, "grey": grey}
+    images = select_first(load_data(data, out, split=split, **how), examples)
+    others = held_out_pictures(data, split, held_out, **how)
+    run = with_adapter(settings_of(config, steps), base, {"rank": rank, "caption_dropout": caption_dropout}, resolution)
+    seed = run.training.seed if seed is None else seed
     settings = whence.BankConfig(models=models, held_out=held_out_count, drawn=drawn, draws=draws, seed=seed)
     part, texts = shard_of(shard), Prompts.read(prompts, prompt or (), negative_prompt, guidance)
-    request = BankRequest.make(images, others, run_settings, settings, base, texts)
+    request = bank_request.BankRequest.make(images, others, run, settings, base, texts)
     pools = usual_pools(subsets, fraction=fraction, seeds=seeds, development=development, deterministic=deterministic)
     require_possible(pools, images, seed)
     if plan:
         options: dict[str, Any] = {"shard": part, "keep_models": keep_models, "engine": whence.Engine(workers)}
-        return show_cost(bank_cost(request, pools, out, **options), out)
+        return show_cost(bank_request.bank_cost(request, pools, out, **options), out)
     train_bank(request, pools, out, part, keep_models, workers)
 
 
@@ -171,19 +172,17 @@ def select_first(images: whence.Dataset, count: int | None) -> whence.Dataset:
     return images if count is None else images.select(range(count))
 
 
-def held_out_pictures(
-    data: str, split: str | None, held_out: str | None, resolution: int | None, grey: bool
-) -> whence.Dataset | None:
-    """Return the pictures that training never sees: those of --held-out, or another split of the data."""
+def held_out_pictures(data: str, split: str | None, held_out: str | None, **options: Any) -> whence.Dataset | None:
+    """Return the pictures that training never sees, read as the data: of --held-out, or another split of the data."""
     from whence.data.load import name_and_split
 
     if held_out is not None:
-        return load_beside(held_out, resolution=resolution, grey=grey)
+        return load_beside(held_out, **options)
     name, used = name_and_split(data, split)
     for other in ("test", "validation"):
         if other != used:
             with suppress(SplitError):
-                return load_beside(name, split=other, resolution=resolution, grey=grey)
+                return load_beside(name, split=other, **options)
     return None
 
 

@@ -4,12 +4,25 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 import whence
-from whence.cli.options import CONFIG, CREDIT, ESTIMATOR, GREY, PLAN, RESOLUTION, SAMPLER, SAMPLER_STEPS, SPLIT, WORKERS
+from whence.cli.credit_options import BASE, CLUSTERS, STEPS, WAY, CreditOptions, checked_kind
+from whence.cli.options import (
+    CAPTION_COLUMN,
+    CONFIG,
+    CREDIT,
+    ESTIMATOR,
+    GREY,
+    PLAN,
+    RESOLUTION,
+    SAMPLER,
+    SAMPLER_STEPS,
+    SPLIT,
+    WORKERS,
+)
 from whence.cli.show import say, show_work
 from whence.errors import ConfigError
 
@@ -47,23 +60,6 @@ HELD_OUT = Annotated[
     str | None, typer.Option(help="Pictures that training never saw, such as digits:test or a folder.")
 ]
 COALITIONS = Annotated[int, typer.Option(help="Coalitions that are drawn; a larger number later adds to them.")]
-WAY = Annotated[
-    Literal["fine-tuning", "retraining"],
-    typer.Option(
-        help="How models of coalitions are made: the full model is trained on for a few steps, or new ones are."
-    ),
-]
-STEPS = Annotated[int | None, typer.Option(min=1, help="Steps of fine-tuning; default a twentieth of the run's.")]
-BASE = Annotated[
-    Path | None, typer.Option(help="The model before any of DATA, as v(none); default an untrained network.")
-]
-CLUSTERS = Annotated[
-    str | None,
-    typer.Option(
-        help="For owen: a column of DATA that says which contributors belong together; default: those who "
-        "share near-duplicates."
-    ),
-]
 
 
 def compute(
@@ -89,6 +85,7 @@ def compute(
     seed: Annotated[int, typer.Option(help="Seed of coalitions, trainings and drawn pictures.")] = 0,
     config: CONFIG = None,
     split: SPLIT = None,
+    caption_column: CAPTION_COLUMN = None,
     resolution: RESOLUTION = None,
     grey: GREY = False,
     sampler: SAMPLER = None,
@@ -104,11 +101,10 @@ def compute(
 
     Example: `whence credit compute runs/single DATA --unit-column artist --estimator shapley --out credit/`
     """
-    from whence.cli.credit_options import CreditOptions, checked_kind
     from whence.cli.credit_sources import compute_from_ensemble, compute_from_run, compute_from_scores
 
-    columns, drawing = tuple(unit_column or ()), {"method": sampler, "steps": sampler_steps}
-    options = CreditOptions(source, data, out, columns, queries, split, resolution, grey, workers, drawing)
+    columns, how = tuple(unit_column or ()), {"method": sampler, "steps": sampler_steps}
+    options = CreditOptions(source, data, out, columns, queries, split, resolution, grey, workers, how, caption_column)
     kind = checked_kind(context, options, estimator)
     if kind == "an ensemble":
         return compute_from_ensemble(options, draws, plan)
@@ -116,14 +112,13 @@ def compute(
         return compute_from_scores(options, plan)
     rule = whence.RetrainingRule(kind=way, steps=steps, learning_rate=learning_rate)
     study = whence.StudyConfig(rule=rule, pictures=pictures, seed=seed)
-    inputs: dict[str, Any] = {"held_out": held_out, "base": base, "clusters": clusters, "config": config}
+    inputs: dict[str, Any] = {"held_out": held_out, "base": base, "clusters": clusters, "config": config, "plan": plan}
     compute_from_run(
         options,
         study,
         whence.CoalitionSampling(coalitions, repeats, seed),
         behaviours=behaviour or (["fit"] if queries else ["diversity"]),
         estimators=estimator or ["shapley"],
-        plan=plan,
         **inputs,
     )
 

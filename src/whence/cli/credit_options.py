@@ -1,11 +1,11 @@
-"""What the sources of `whence credit compute` have in common, and which options are of which source."""
+"""Options of `whence credit compute`: what its sources have in common, and which options are of which source."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -25,8 +25,27 @@ _COALITIONS = (
 _PICTURES = ("queries", "sampler", "sampler_steps")
 #: Options that a source does not use, by what it is called.
 UNUSED = {"scores": (*_COALITIONS, *_PICTURES, "draws"), "an ensemble": _COALITIONS, "a run": ("draws",)}
+_COLUMNS = ("unit_column", "caption_column", "split")
 #: Options that say how DATA is read.
-OF_DATA = {"scores": ("unit_column", "split", "resolution", "grey"), "an ensemble": ("unit_column", "split")}
+OF_DATA = {"scores": (*_COLUMNS, "resolution", "grey"), "an ensemble": _COLUMNS}
+
+WAY = Annotated[
+    Literal["fine-tuning", "retraining"],
+    typer.Option(
+        help="How models of coalitions are made: the full model is trained on for a few steps, or new ones are."
+    ),
+]
+STEPS = Annotated[int | None, typer.Option(min=1, help="Steps of fine-tuning; default a twentieth of the run's.")]
+BASE = Annotated[
+    Path | None, typer.Option(help="The model before any of DATA, as v(none); default an untrained network.")
+]
+CLUSTERS = Annotated[
+    str | None,
+    typer.Option(
+        help="For owen: a column of DATA that says which contributors belong together; default: those who "
+        "share near-duplicates."
+    ),
+]
 
 
 @dataclass(frozen=True)
@@ -43,6 +62,7 @@ class CreditOptions:
     grey: bool
     workers: int | None
     drawing: Mapping[str, Any]
+    caption_column: str | None = None
 
     def load(self, *columns: str) -> whence.Dataset:
         """Return the training data; units are the contributors, or those of some other columns."""
@@ -55,7 +75,8 @@ class CreditOptions:
                 f"whence credit compute {self.source} DATA --unit-column artist."
             )
         require_outside(self.data, self.out)
-        data = load_contributed(self.data, columns or self.columns, split=self.split, **self.size)
+        how = {"split": self.split, "caption_column": self.caption_column, **self.size}
+        data = load_contributed(self.data, columns or self.columns, **how)
         show_notes(data.notes)
         return data
 

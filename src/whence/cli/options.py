@@ -26,6 +26,10 @@ UNIT_COLUMN = Annotated[
         "Default: each image is a unit."
     ),
 ]
+CAPTION_COLUMN = Annotated[
+    str | None,
+    typer.Option(help="Column of the data that holds the captions; default `text`, `caption` or `prompt`."),
+]
 RESOLUTION = Annotated[int | None, typer.Option(help="Crop to the centre square and resize to this many pixels.")]
 GREY = Annotated[bool, typer.Option("--grey", help="Turn the images to grey.")]
 CONFIG = Annotated[Path | None, typer.Option(help="TOML file with more settings, such as the config.toml of a run.")]

@@ -10,7 +10,19 @@ import typer
 
 import whence
 from whence.cli.data import load_data
-from whence.cli.options import CONFIG, DATA, GREY, PLAN, RESOLUTION, SEED, SPLIT, STEPS, UNIT_COLUMN, WORKERS
+from whence.cli.options import (
+    CAPTION_COLUMN,
+    CONFIG,
+    DATA,
+    GREY,
+    PLAN,
+    RESOLUTION,
+    SEED,
+    SPLIT,
+    STEPS,
+    UNIT_COLUMN,
+    WORKERS,
+)
 from whence.cli.show import say, show_cost, show_notes, show_work
 
 if TYPE_CHECKING:
@@ -35,6 +47,13 @@ BASE = Annotated[
         "that comes with Whence."
     ),
 ]
+AUTOENCODER = Annotated[
+    str | None,
+    typer.Option(
+        help="Folder of an autoencoder, or of a pipeline that has one, on whose latents the network is trained. "
+        "`styles` is one that comes with Whence."
+    ),
+]
 RANK = Annotated[int | None, typer.Option(min=1, help="Rank of the adapter; default 16.")]
 ALPHA = Annotated[float | None, typer.Option(help="Alpha of the adapter; default its rank.")]
 TARGET = Annotated[
@@ -57,6 +76,7 @@ def train(
     steps: STEPS = None,
     seed: SEED = None,
     base: BASE = None,
+    autoencoder: AUTOENCODER = None,
     rank: RANK = None,
     alpha: ALPHA = None,
     target: TARGET = None,
@@ -64,15 +84,17 @@ def train(
     freeze_a: FREEZE_A = False,
     split: SPLIT = None,
     unit_column: UNIT_COLUMN = None,
+    caption_column: CAPTION_COLUMN = None,
     resolution: RESOLUTION = None,
     grey: GREY = False,
     config: CONFIG = None,
     plan: PLAN = False,
 ) -> None:
-    """Train one diffusion model, or with --base a LoRA adapter, recorded step by step.
+    """Train one diffusion model, with --autoencoder on latents, or with --base a LoRA adapter, recorded step by step.
 
     If it is interrupted, the same command continues and ends with the same weights to the last bit.
-    `DDPMPipeline.from_pretrained(OUT)` opens the result; an adapter is put on its base by `load_lora_weights(OUT)`.
+    `DDPMPipeline.from_pretrained(OUT)` opens the result, or LDMPipeline a network of latents; an adapter is put on its
+    base by `load_lora_weights(OUT)`.
 
     Example: `whence train digits --steps 1000 --out runs/single`
     """
@@ -82,15 +104,17 @@ def train(
     settings = whence.read_config(config).updated("training", steps=steps, seed=seed)
     adapter = {"rank": rank, "alpha": alpha, "target": target, "caption_dropout": caption_dropout}
     settings = with_adapter(settings, base, {**adapter, "freeze_a": freeze_a or None}, resolution)
-    images = load_data(data, out, split=split, unit_column=unit_column, resolution=resolution, grey=grey)
+    columns = {"unit_column": unit_column, "caption_column": caption_column}
+    images = load_data(data, out, split=split, resolution=resolution, grey=grey, **columns)
     if plan:
-        return show_cost(training_cost(images, settings, base=base), out)
+        return show_cost(training_cost(images, settings, base=base, autoencoder=autoencoder), out)
     with show_work("training") as engine:
-        manifest = whence.train(images, out, settings, base=base, engine=engine)
+        manifest = whence.train(images, out, settings, base=base, autoencoder=autoencoder, engine=engine)
     show_notes(manifest.facts.get("notes", ()), of="the training images")
     say(f"{out} is trained: {settings.training.steps:,} steps on {len(images):,} images.")
     if base is None:
-        return say(f'Open it with  diffusers.DDPMPipeline.from_pretrained("{out}")')
+        pipeline = "DDPMPipeline" if autoencoder is None else "LDMPipeline"
+        return say(f'Open it with  diffusers.{pipeline}.from_pretrained("{out}")')
     say(f"It has {manifest.facts['parameters']:,} weights of an adapter on {base}.")
     folder = base_folder(base)
     say(f'Open it with  diffusers.StableDiffusionPipeline.from_pretrained("{folder}").load_lora_weights("{out}")')
@@ -114,6 +138,7 @@ def train_ensemble(
     freeze_a: FREEZE_A = False,
     split: SPLIT = None,
     unit_column: UNIT_COLUMN = None,
+    caption_column: CAPTION_COLUMN = None,
     resolution: RESOLUTION = None,
     grey: GREY = False,
     config: CONFIG = None,
@@ -134,7 +159,8 @@ def train_ensemble(
     settings = whence.read_config(config).updated("training", steps=steps, seed=seed)
     adapter = {"rank": rank, "alpha": alpha, "target": target, "caption_dropout": caption_dropout}
     settings = with_adapter(settings, base, {**adapter, "freeze_a": freeze_a or None}, resolution)
-    images = load_data(data, out, split=split, unit_column=unit_column, resolution=resolution, grey=grey)
+    columns = {"unit_column": unit_column, "caption_column": caption_column}
+    images = load_data(data, out, split=split, resolution=resolution, grey=grey, **columns)
     if plan:
         make_codebook(images, members, codebook_seed, weight)
         engine = whence.Engine(workers)

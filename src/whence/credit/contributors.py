@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -116,13 +117,9 @@ class Contributors:
         return tuple(clusters)
 
 
-def load_contributed(
-    name: str, columns: Sequence[str], *, split: str | None = None, resolution: int | None = None, grey: bool = False
-) -> Dataset:
+def load_contributed(name: str, columns: Sequence[str], **options: Any) -> Dataset:
     """Load data whose units are its contributors, by the columns that say whose an example is; see `join_columns`."""
-    by_column = {
-        column: load(name, unit_column=column, split=split, resolution=resolution, grey=grey) for column in columns
-    }
+    by_column = {column: load(name, unit_column=column, **options) for column in columns}
     first = next(iter(by_column.values()))
     return replace(first, units=join_columns({column: data.units for column, data in by_column.items()}))
 

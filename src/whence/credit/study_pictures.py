@@ -11,9 +11,10 @@ from torch import Tensor
 from whence.config import SamplerConfig
 from whence.data import Dataset
 from whence.diffusion.checks import EXAMPLES, require_range, require_size
+from whence.diffusion.codec import Pixels
 from whence.diffusion.examples import Examples
 from whence.diffusion.model import DiffusionModel
-from whence.errors import ConfigError, DataError
+from whence.errors import ConfigError, DataError, ModelError
 from whence.images import to_pixels
 
 #: Settings of a sampler that change more of a picture than its last bits.
@@ -32,9 +33,15 @@ def select_pictures(
     """Return the training examples, the first `most` held-out pictures, and the queries as 8-bit pixels, by role.
 
     Raises:
+        ModelError: The model is of latents.
         DataError: Pictures are of another size or range than the model's, or a held-out one is a training example.
         ConfigError: The queries were drawn in another way than `sampler`, with which models will draw them again.
     """
+    if not isinstance(model.codec, Pixels):
+        raise ModelError(
+            "Models of coalitions are of pixels, and this one is of latents. Compute shares from its scores: "
+            "whence credit compute SCORES DATA."
+        )
     for role, shape in (
         ("training images", data.pixels),
         ("held-out pictures", None if held_out is None else held_out.pixels),

@@ -29,6 +29,7 @@ def load(
     unit_column: str | None = None,
     resolution: int | None = None,
     grey: bool = False,
+    caption_column: str | None = None,
 ) -> Dataset:
     """Read a data set.
 
@@ -40,6 +41,7 @@ def load(
         unit_column: The column that holds the units; None makes each training example its own unit.
         resolution: Crop the central square of every image and scale it to this height and width.
         grey: Use one channel, even where there are colours.
+        caption_column: The column that holds the captions; None for ``text``, ``caption`` or ``prompt``.
 
     Returns:
         The training examples of the split.
@@ -54,7 +56,7 @@ def load(
         >>> digits.captions[0], digits.units[0]
         ('2', ('digit 2',))
     """
-    options = ReadOptions(unit_column, resolution, grey)
+    options = ReadOptions(unit_column, resolution, grey, caption_column)
     name, split = name_and_split(data, split)
     if name in BUILT_IN:
         return BUILT_IN[str(name)](split, options)
@@ -103,18 +105,19 @@ def _read_artefact(path: Path, split: str | None, options: ReadOptions) -> Datas
     """Return a data set that Whence wrote, checked by hash.
 
     Raises:
-        DataError: The options ask for other units, another size or grey, which can't be changed.
+        DataError: The options ask for other units or captions, another size or grey, which can't be changed.
     """
     choose({DEFAULT: path}, split, str(path))
     artefacts.read_verified(path, KIND)
     data = read(path)
     channels, *sides = data.size
     resized = options.resolution is not None and sides != [options.resolution] * 2
-    if options.unit_column is not None or resized or (options.grey and channels > 1):
+    renamed = options.unit_column is not None or options.caption_column is not None
+    if renamed or resized or (options.grey and channels > 1):
         raise DataError(
-            f"{path} is a data set that Whence wrote. Its units, size and colours can't be changed: "
+            f"{path} is a data set that Whence wrote. Its units, captions, size and colours can't be changed: "
             f"{sides[1]}x{sides[0]} pixels of {channels} channel{'s' if channels > 1 else ''}. "
-            "Leave out --unit-column, --resolution and --grey, or give the data it was made from."
+            "Leave out --unit-column, --caption-column, --resolution and --grey, or give the data it was made from."
         )
     return data
 

@@ -22,21 +22,23 @@ class ReadOptions:
         unit_column: The column that holds the units; None makes each training example its own unit.
         resolution: Height and width to crop and scale to; None keeps the size that all images share.
         grey: Use one channel, even where there are colours.
+        caption_column: The column that holds the captions; None for the usual ones.
     """
 
     unit_column: str | None = None
     resolution: int | None = None
     grey: bool = False
+    caption_column: str | None = None
 
     def __post_init__(self) -> None:
         """Check the settings.
 
         Raises:
-            ConfigError: The unit column is no text, or the resolution is no whole number from 1 on.
+            ConfigError: The name of a column is no text, or the resolution is no whole number from 1 on.
         """
-        if not isinstance(self.unit_column, str | None):
-            kind = type(self.unit_column).__name__
-            raise ConfigError(f"The unit column is a {kind}; give the name of one column.")
+        for purpose, name in (("unit", self.unit_column), ("caption", self.caption_column)):
+            if not isinstance(name, str | None):
+                raise ConfigError(f"The {purpose} column is a {type(name).__name__}; give the name of one column.")
         if self.resolution is not None:
             object.__setattr__(self, "resolution", require_whole(self.resolution, "The resolution", least=1))
 
@@ -68,19 +70,24 @@ class RawExamples:
 
         Raises:
             DataError: There is no training example, an image can't be decoded, the sizes differ, ids
-                repeat, the unit column is unknown or a caption is no text or number.
+                repeat, a column is unknown or a caption is no text or number.
         """
         if not self.ids:
             raise DataError("The data set has no training example.")
-        captions = classes = self.labels
-        if captions is None or classes is None:
-            captions, classes = captions_and_classes(self.ids, self.columns, self.class_columns)
+        captions, classes = self._captions_and_classes(options.caption_column)
         units, unit_notes = units_of(self.ids, self.columns, options.unit_column)
         pixels, pixel_notes = stack(self.names, self.sources, resolution=options.resolution, grey=options.grey)
         data = Dataset(tuple(self.ids), pixels, units, captions, classes=classes)
         text_notes = _composition_notes(data, (self.ids, units, captions, classes))
         notes = (*self.notes, *pixel_notes, *unit_notes, *text_notes, *_duplicate_notes(data))
         return data.with_fields(notes=notes)
+
+    def _captions_and_classes(self, caption_column: str | None) -> tuple[Labels, Labels]:
+        """The captions and the classes; a caption column that is named comes before `labels`."""
+        if self.labels is not None and caption_column is None:
+            return self.labels, self.labels
+        found = captions_and_classes(self.ids, self.columns, self.class_columns, caption_column)
+        return found if self.labels is None else (found[0], self.labels)
 
 
 def _composition_notes(data: Dataset, given: tuple[Sequence[object], ...]) -> list[str]:
@@ -120,11 +127,7 @@ def units_of(
     """
     if unit_column is None:
         return tuple((id,) for id in ids), []
-    if unit_column not in columns:
-        [unit_column] = rename([unit_column], "The unit column")
-    if unit_column not in columns:
-        names = ", ".join(columns) or "none at all"
-        raise DataError(f"There is no unit column {unit_column!r}; there is {names}.")
+    unit_column = _name_in(columns, unit_column, "unit")
     entries = [value if isinstance(value, list) else [value] for value in columns[unit_column]]
     owners = [id for id, values in zip(ids, entries, strict=True) for _ in values]
     flat = iter(texts([value for values in entries for value in values], owners, unit_column))
@@ -140,22 +143,32 @@ def units_of(
     return tuple(units), [note] if without else []
 
 
+def _name_in(columns: Columns, name: str, purpose: str) -> str:
+    """The name that a column is used by, which may be given as in the file; a `DataError` if there is none."""
+    if name not in columns:
+        [name] = rename([name], f"The {purpose} column")
+    if name not in columns:
+        raise DataError(f"There is no {purpose} column {name!r}; there is {', '.join(columns) or 'none at all'}.")
+    return name
+
+
 def captions_and_classes(
-    ids: Sequence[str], columns: Columns, class_columns: Collection[str] = ()
+    ids: Sequence[str], columns: Columns, class_columns: Collection[str] = (), caption_column: str | None = None
 ) -> tuple[Labels, Labels]:
     """Return the captions and the classes of every training example.
 
     Captions are the first of the columns ``text``, ``caption`` and ``prompt`` that has a value, or else ``label``. They
     are the classes too if that column is ``label``, is a class column or holds numbers. If it holds text, classes are
-    the column ``label``, where there is one.
+    the column ``label``, where there is one. A column that is named as `caption_column` holds text alone.
 
     Args:
         ids: The examples.
         columns: Their columns.
         class_columns: Columns that their file declares to hold classes.
+        caption_column: The column that holds the captions; None for the first of the usual ones.
 
     Raises:
-        DataError: A caption or a class is no text or number.
+        DataError: A caption or a class is no text or number, or there is no such caption column.
 
     Example:
         >>> captions_and_classes(["x", "y"], {"text": ["a big cat", None], "label": ["cat", "dog"]})
@@ -163,14 +176,28 @@ def captions_and_classes(
     """
     unknown = (None,) * len(ids)
     known = {name: columns[name] for name in (*CAPTION_COLUMNS, CLASS_COLUMN) if name in columns}
-    if not known:
+    if caption_column is not None:
+        name = _name_in(columns, caption_column, "caption")
+        known[name] = _require_text(columns[name], name)
+    elif not known:
         return unknown, unknown
-    name = next((name for name in CAPTION_COLUMNS if has_values(known.get(name, ()))), next(iter(known)))
+    else:
+        name = next((name for name in CAPTION_COLUMNS if has_values(known.get(name, ()))), next(iter(known)))
     values = known[name]
     captions = texts(values, ids, name)
     if name == CLASS_COLUMN or name in class_columns or _are_numbers(values):
         return captions, captions
     return captions, texts(known.get(CLASS_COLUMN, unknown), ids, CLASS_COLUMN)
+
+
+def _require_text(values: Sequence[object], column: str) -> Sequence[object]:
+    """Return the values of a caption column, which are text where there are any; a `DataError` names another type."""
+    for value in values:
+        if has_values([value]) and not isinstance(value, str | bytes):
+            raise DataError(
+                f"The caption column {column!r} is not text: it holds {type(value).__name__}. Name a column of text."
+            )
+    return values
 
 
 def _are_numbers(values: Sequence[object]) -> bool:

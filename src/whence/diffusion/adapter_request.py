@@ -83,6 +83,8 @@ class AdapterRequest:
         """The folder of the base."""
         return self.base.folder
 
+    copied = 0
+
     @property
     def inputs(self) -> dict[str, Any]:
         """The fingerprints of the base."""

@@ -66,8 +66,17 @@ class Autoencoder:
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 (hex) of the weights and the configuration."""
-        files = sorted([*self.folder.glob("*.safetensors"), self.folder / "config.json"])
-        return artefacts.digest({file.name: artefacts.file_digest(file) for file in files})
+        return artefacts.digest({file.name: artefacts.file_digest(file) for file in self._files})
+
+    @property
+    def bytes(self) -> int:
+        """The size of weights and configuration on disk."""
+        return sum(file.stat().st_size for file in self._files)
+
+    @property
+    def _files(self) -> list[Path]:
+        """The files of weights and configuration."""
+        return sorted([*self.folder.glob("*.safetensors"), self.folder / "config.json"])
 
     @property
     def factor(self) -> int:

@@ -18,6 +18,7 @@ from whence.cost import Cost, counted, median_seconds, peak_memory
 from whence.data import Dataset
 from whence.diffusion.adapter_request import AdapterRequest
 from whence.diffusion.denoiser import NO_CONDITIONS
+from whence.diffusion.latent_request import LatentRequest
 from whence.diffusion.loop import Loop
 from whence.diffusion.memory import LARGE
 from whence.diffusion.model import DiffusionModel
@@ -36,6 +37,7 @@ def train(
     conditions: Mapping[str, Tensor] = NO_CONDITIONS,
     base: str | Path | None = None,
     encoding: Path | None = None,
+    autoencoder: str | Path | None = None,
     engine: Engine = DEFAULT,
     patience: float = 0.0,
 ) -> Manifest:
@@ -47,7 +49,8 @@ def train(
 
     With a `base` only a LoRA adapter is trained, on latents and captions, by the settings `config.adapter`. The
     directory then has ``pytorch_lora_weights.safetensors`` in place of a model, and ``encoding/``. Nothing of the base
-    is copied: the manifest has its fingerprints, and the path as it is given here.
+    is copied: the manifest has its fingerprints, and the path as it is given here. With an `autoencoder` a network is
+    trained on its latents, and the directory has a copy of it in ``vqvae/``, and ``encoding/``.
 
     Args:
         data: The training examples.
@@ -59,6 +62,7 @@ def train(
         conditions: Further arguments of the network of `start` by name, with one row for each training example.
         base: The folder of the text-to-image model that an adapter is trained on, or ``styles``; it is not changed.
         encoding: Where these images, and perhaps others, are encoded for the base; default: in the run directory.
+        autoencoder: The folder of an autoencoder, or of a pipeline that has one, or ``styles``; it is not changed.
         engine: Where work runs. Its report is called with (steps done, steps in all).
         patience: Seconds to wait for another writer of the same directory.
 
@@ -67,24 +71,39 @@ def train(
 
     Raises:
         MismatchError, LockedError: The directory holds another run, or another process is writing it.
-        ConfigError: A step does not fit into memory; the message names the batch that fits. Settings don't fit `base`.
+        ConfigError: A step does not fit into memory; the message names the batch that fits. Settings don't fit the base
+            or the autoencoder.
         DataError: Weights, pictures or conditions don't fit the data or the model, or a weight is not finite.
         ModelError, NotFiniteError: No family is known for the network; the loss is not finite.
-        ArtefactError: The base is missing or damaged.
+        ArtefactError: The base or the autoencoder is missing or damaged.
     """
-    path, by_id = Path(path), _weights(data, weights or {})
-    request = request_of(data, Config.of(config), start=start, conditions=conditions, base=base, encoding=encoding)
+    weights = weights or {}
+    by_id = _weights(data, weights)
+    given: dict[str, Any] = {"start": start, "conditions": conditions, "encoding": encoding}
+    request = request_of(data, Config.of(config), base=base, autoencoder=autoencoder, **given)
     inputs = {"data": data.fingerprint, "weights": artefacts.digest(dict(weights)) if weights else None}
-    inputs, made, training = inputs | request.inputs, request.made, request.config.training
+    return _train(request, Path(path), by_id, inputs, engine, patience)
+
+
+def _train(
+    request: TrainingRequest,
+    path: Path,
+    weights: Mapping[str, float],
+    inputs: Mapping[str, Any],
+    engine: Engine,
+    patience: float,
+) -> Manifest:
+    """Train what is requested in a directory, from where it is; a finished run is left as it is."""
+    inputs, made, training = {**inputs, **request.inputs}, request.made, request.config.training
     manifest = artefacts.existing(path, "model", inputs=inputs, made=made)
     if manifest is not None:
         engine.report(training.steps, training.steps)
         return manifest
     _require_memory(request, engine)
-    facts: dict[str, Any] = {"examples": len(data), "device": str(engine.device), "data": data.digests}
-    facts |= request.facts(path)
+    facts: dict[str, Any] = {"examples": len(request.data), "device": str(engine.device)}
+    facts |= {"data": request.data.digests, **request.facts(path)}
     with artefacts.create(path, "model", inputs=inputs, made=made, facts=facts, patience=patience) as folder:
-        facts |= _run(request, by_id, folder, engine)
+        facts |= _run(request, weights, folder, engine)
     return artefacts.read_manifest(path, "model")
 
 
@@ -110,9 +129,17 @@ def request_of(
     conditions: Mapping[str, Tensor] = NO_CONDITIONS,
     base: str | Path | None = None,
     encoding: Path | None = None,
+    autoencoder: str | Path | None = None,
 ) -> TrainingRequest:
     """Return the request of a training, checked; `train` describes the arguments and the errors."""
     config = config or Config()
+    if autoencoder is not None:
+        if base is not None or start is not None or conditions:
+            raise ConfigError(
+                "With an autoencoder a new network is trained on its latents; a base has one of its own. Leave out the "
+                "autoencoder, or `base`, `start` and `conditions`."
+            )
+        return LatentRequest.of(data, config, autoencoder)
     if base is None:
         return NetworkRequest.of(data, config, start, conditions)
     if start is not None or conditions:
@@ -131,20 +158,26 @@ def _weights(data: Dataset, weights: Mapping[str, float]) -> dict[str, float]:
 
 
 def training_cost(
-    data: Dataset, config: Config, *, members: int = 1, base: str | Path | None = None, engine: Engine = DEFAULT
+    data: Dataset,
+    config: Config,
+    *,
+    members: int = 1,
+    base: str | Path | None = None,
+    autoencoder: str | Path | None = None,
+    engine: Engine = DEFAULT,
 ) -> Cost:
     """Cost of training some models: time by a few steps of one in this process, memory and disk by counting."""
-    workers, request = engine.processes(members), request_of(data, config, base=base)
+    workers, request = engine.processes(members), request_of(data, config, base=base, autoencoder=autoencoder)
     step, loop = _time_step(request)
     weights, examples, training = 4 * loop.size, loop.examples, request.config.training
     record = training.steps * training.batch * 17
-    kept = members * (weights * (1 + min(training.checkpoints, training.steps)) + record)
+    kept = members * (weights * (1 + min(training.checkpoints, training.steps)) + record + request.copied)
     each = sum(condition[[0]].numel() for condition in examples.conditions.values())
-    encoded = 4 * (examples.values.numel() + len(set(data.captions)) * each)
+    encoded = examples.values.numel() * examples.values.element_size() + 4 * len(set(data.captions)) * each
     return Cost(
         seconds=-(-members // workers) * training.steps * step,
         memory=peak_memory() * workers,
-        disk=kept + workers * 4 * weights + (data.pixels.nbytes if base is None else encoded),
+        disk=kept + workers * 4 * weights + encoded,
         work=f"{members} x {training.steps:,} steps of {step * 1000:.0f} ms, {weights // 4:,} parameters each, "
         f"in {counted(workers)}",
     )

@@ -16,16 +16,17 @@ from whence.config import Config
 from whence.data import Dataset
 from whence.diffusion.caption_dropout import CaptionDropout
 from whence.diffusion.checks import require_size
+from whence.diffusion.codec import Pixels
 from whence.diffusion.denoiser import NO_CONDITIONS
 from whence.diffusion.examples import Examples
 from whence.diffusion.families.family import family_of_network
 from whence.diffusion.families.unet import complete_config, complete_training
 from whence.diffusion.model import DiffusionModel, fingerprint
-from whence.errors import ConfigError, DataError
+from whence.errors import ConfigError, DataError, ModelError
 
 
 class TrainingRequest(Protocol):
-    """What a run trains: a network or an adapter. Its settings have nothing left open."""
+    """What a run trains: a network of pixels or latents, or an adapter. Its settings have nothing left open."""
 
     @property
     def data(self) -> Dataset:
@@ -46,6 +47,10 @@ class TrainingRequest(Protocol):
     @property
     def made(self) -> dict[str, Any]:
         """The settings that the weights depend on, for the manifest."""
+
+    @property
+    def copied(self) -> int:
+        """Bytes of files that are copied into the run."""
 
     def model(self) -> DiffusionModel:
         """The model at the beginning, which the run may change; the weights that are trained require a gradient."""
@@ -96,11 +101,13 @@ class NetworkRequest:
         if start is None:
             return cls(data, complete_config(config, data.size))
         family_of_network(start.network, "trained further")
+        if not isinstance(start.codec, Pixels):
+            raise ModelError("A network of latents is not trained further. Train a new one.")
         require_size(start, torch.from_numpy(data.pixels[:1]), "training images")
         training = complete_training(config.training, data.size)
         return cls(data, config.model_copy(update={"training": training}), start, conditions)
 
-    base_folder = None
+    base_folder, copied = None, 0
 
     @property
     def inputs(self) -> dict[str, Any]:
