@@ -1,7 +1,4 @@
-"""The settings of a run: small frozen records, one sentence per field, checked when made.
-
-The command line sets those that matter most; the rest come from a TOML file, --config. A run keeps all of them.
-"""
+"""The settings of a run: small frozen records, one sentence per field, checked when made; kept in ``config.toml``."""
 
 from __future__ import annotations
 
@@ -169,6 +166,7 @@ class AdapterConfig(Settings):
         None, description="Height and width of the images. Default: those in the configuration of the base."
     )
     freeze_a: bool = Field(False, description="Train B alone; A is random, and the same in every run.")
+    start: int | None = Field(None, description="Seed of A at the start. Default: that of the training.")
 
     @field_validator("target")
     @classmethod

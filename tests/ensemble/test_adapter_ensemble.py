@@ -127,6 +127,13 @@ def test_a_member_is_the_adapter_that_train_makes_of_its_images(made, data, stab
     assert (folder / WEIGHTS).read_bytes() != (member_path(made.path, 1) / WEIGHTS).read_bytes()
 
 
+def test_members_begin_with_one_a(made):
+    starts = [artefacts.read_manifest(member_path(made.path, m), "model").made["adapter"]["start"] for m in range(6)]
+    assert starts == [3] * 6
+    seeds = {artefacts.read_manifest(member_path(made.path, m), "model").made["training"]["seed"] for m in range(6)}
+    assert len(seeds) == 6
+
+
 def test_pictures_are_the_guided_mean_of_the_members(made):
     samples = sample(made, count=3, prompts=PROMPTS, engine=Engine(1))
     expected = by_hand(made, list(range(6)), PROMPTS, samples.names)

@@ -110,8 +110,14 @@ def _is_sound(folder: Path) -> bool:
 
 
 def member_config(config: Config, member: int) -> Config:
-    """The settings of one member: those of the ensemble, with another seed for every member."""
-    return config.updated("training", seed=derived_seed(config.training.seed, f"member {member}"))
+    """The settings of one member: those of the ensemble, with another seed for every member.
+
+    Adapters begin with the same A, so that their changes of the weights are alike and their mean is not lost in them.
+    """
+    seed = config.training.seed
+    if config.adapter is not None and config.adapter.start is None:
+        config = config.updated("adapter", start=seed)
+    return config.updated("training", seed=derived_seed(seed, f"member {member}"))
 
 
 def _train_members(path: Path, members: Sequence[int], config: Config, base: Path | None, engine: Engine) -> None:

@@ -40,6 +40,13 @@ def initial_weights(network: nn.Module, config: AdapterConfig, seed: int) -> Ada
     return AdapterWeights(layers)
 
 
+def _start(config: AdapterConfig, seed: int) -> int:
+    """The seed of A of a training with a seed."""
+    if config.freeze_a:
+        return 0
+    return seed if config.start is None else config.start
+
+
 def _layers(network: nn.Module, target: str) -> dict[str, nn.Linear | nn.Conv2d]:
     """The layers that can have an adapter and whose names contain the pattern."""
     return {
@@ -52,7 +59,7 @@ def _layers(network: nn.Module, target: str) -> dict[str, nn.Linear | nn.Conv2d]
 
 def _initial(name: str, layer: nn.Linear | nn.Conv2d, config: AdapterConfig, seed: int) -> LowRank:
     outputs, *inputs = layer.weight.shape
-    random = torch.Generator().manual_seed(derived_seed(0 if config.freeze_a else seed, f"lora_A {name}"))
+    random = torch.Generator().manual_seed(derived_seed(_start(config, seed), f"lora_A {name}"))
     a = torch.empty(config.rank, *inputs)
     nn.init.kaiming_uniform_(a, a=math.sqrt(5), generator=random)
     return LowRank(a, torch.zeros(outputs, config.rank, *[1] * (len(inputs) - 1)), config.scale)
