@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import shutil
@@ -352,4 +353,14 @@ def test_a_full_disk_is_an_error_of_the_system(tmp_path, monkeypatch):
     monkeypatch.setattr("whence.artefacts.files.save_file", full)
     with pytest.raises(OSError, match="No space left on device"):
         artefacts.write_tensors(tmp_path / "a.safetensors", {"a": torch.zeros(1)})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_names_the_file(tmp_path, monkeypatch):
+    def full(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="No space left on device: '.*a.json'"):
+        artefacts.write_json(tmp_path / "a.json", {})
     assert list(tmp_path.iterdir()) == []
