@@ -1,6 +1,6 @@
 """Drills: long commands are killed, run out of disk, meet a read-only folder and a second writer; nothing may be lost.
 
-python tests/drills.py --kills 20 --table drills.md       # about half an hour on two cores
+python tests/drills.py --kills 20 --table drills.md       # about an hour on two cores
 
 Each command of `COMMANDS` runs once undisturbed. Then it is killed with SIGKILL, all its processes at once, at random
 moments, and continued by the same command. It must end with the bytes of the undisturbed run, and no attempt may print
