@@ -1,6 +1,6 @@
 """Drills: long commands are killed, run out of disk, meet a read-only folder and a second writer; nothing may be lost.
 
-python tests/drills.py --kills 20 --table drills.md       # about half an hour on two cores
+python tests/drills.py --kills 20 --table drills.md       # about an hour on two cores
 
 Each command of `COMMANDS` runs once undisturbed. Then it is killed with SIGKILL, all its processes at once, at random
 moments, and continued by the same command. It must end with the bytes of the undisturbed run, and no attempt may print
@@ -38,6 +38,22 @@ method = "ddim"
 steps = 3
 batch_size = 4
 """
+#: Settings of adapters.
+ADAPTERS = """[adapter]
+rank = 2
+[training]
+steps = 6
+batch_size = 3
+warmup = 1
+save_every = 1
+checkpoints = 2
+[sampler]
+method = "ddim"
+steps = 3
+batch_size = 4
+clip = false
+"""
+DRAWN = "--prompt picture --prompt paint --guidance 2"
 #: What the commands need, made once: name and arguments. DATA, CONFIG and paths are in the working folder.
 NEEDED = (
     "train data --config c.toml --unit-column label --out run",
@@ -46,8 +62,11 @@ NEEDED = (
     "bank build data --config c.toml --examples 20 --subsets 3 --seeds 1 --development 1 --deterministic 0 --models 1 "
     "--held-out other --held-out-count 2 --drawn 2 --draws 4 --out bank",
     "attribute bank/models/0 bank/data --queries bank/queries --draws 8 --method trak --out scores-bank",
+    "train colour --base sd --config a.toml --unit-column artist --out lora",
+    "ensemble train colour --base sd --config a.toml --unit-column artist --members 4 --out adapters",
+    f"ensemble sample adapters --count 4 {DRAWN}",
 )
-#: The long commands of the README: a name, the arguments, and what they write.
+#: The long commands of the README and of text-to-image models: a name, the arguments, and what they write.
 COMMANDS = {
     "train": ("train data --config c.toml --unit-column label --out new", ("new",)),
     "ensemble train": ("ensemble train data --config c.toml --unit-column label --members 6 --out new", ("new",)),
@@ -60,6 +79,26 @@ COMMANDS = {
     "evaluate deletion": ("evaluate deletion scores-bank/trak --bank bank --top 3 --count 2", ("bank",)),
     "credit compute": (
         "credit compute run data --unit-column label --coalitions 24 --pictures 6 --steps 2 --out new",
+        ("new",),
+    ),
+    "train --base": ("train colour --base sd --config a.toml --unit-column artist --out new", ("new",)),
+    "attribute --adapter": (
+        f"attribute sd colour --adapter lora --queries sample:2 --sampler-steps 3 {DRAWN} --draws 8 --out new",
+        ("new",),
+    ),
+    "ensemble train --base": (
+        "ensemble train colour --base sd --config a.toml --unit-column artist --members 4 --out new",
+        ("new",),
+    ),
+    "ensemble sample --prompt": (f"ensemble sample adapters --count 8 --seed 1 {DRAWN}", ("adapters",)),
+    "ensemble losses of adapters": ("ensemble losses adapters --queries 0/0-3 --draws 8", ("adapters",)),
+    "bank build --base": (
+        "bank build colour --base sd --config a.toml --subsets 3 --seeds 1 --development 1 --models 1 --held-out odd "
+        f"--held-out-count 2 --drawn 2 --draws 4 {DRAWN} --out new",
+        ("new",),
+    ),
+    "ensemble export --format lora": (
+        "ensemble export adapters --without anna --format lora new/opt-out.safetensors",
         ("new",),
     ),
 }
@@ -270,6 +309,8 @@ OTHERS: dict[str, Callable[[Drill], Result]] = {
 def preload() -> None:
     """Import what the commands import, once, before they are forked."""
     import torch
+    from diffusers import AutoencoderKL, UNet2DConditionModel  # noqa: F401
+    from transformers import CLIPTextModel, CLIPTokenizer  # noqa: F401
 
     import whence.diffusion.model  # noqa: F401
 
@@ -288,10 +329,31 @@ def prepare(folder: Path) -> Path:
         pixels = np.random.default_rng(n).integers(0, 256, (8, 8), dtype=np.uint8)
         Image.fromarray(pixels).save(path)
     (needed / "c.toml").write_text(CONFIG)
+    prepare_adapters(needed)
     for command in NEEDED:
         ended = run(needed, command)
         assert ended.code == 0, f"whence {command}\n{ended.text}"
     return needed
+
+
+def prepare_adapters(needed: Path) -> None:
+    """Make a small Stable Diffusion pipeline, and captioned pictures of three artists and of none."""
+    import numpy as np
+    from PIL import Image
+
+    sys.path.insert(0, str(Path(__file__).parent))
+    from pipelines import stable_diffusion
+
+    stable_diffusion(needed / "sd")
+    (needed / "a.toml").write_text(ADAPTERS)
+    for name, numbers in {"colour": range(12), "odd": range(12, 14)}.items():
+        (needed / name).mkdir()
+        rows = ["file_name,text,artist"]
+        for n in numbers:
+            pixels = np.random.default_rng(n).integers(0, 256, (16, 16, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(needed / name / f"{n}.png")
+            rows.append(f"{n}.png,picture {n % 3},{('anna', 'ben', 'cleo', 'dora')[n % 4]}")
+        (needed / name / "metadata.csv").write_text("\n".join(rows) + "\n")
 
 
 def main() -> None:

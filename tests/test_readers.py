@@ -9,36 +9,65 @@ import shutil
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from whence import artefacts
 from whence.attribution.attribute import attribute
 from whence.attribution.pictures import Pictures
+from whence.attribution.queries import read_queries
 from whence.attribution.request import AttributionConfig
 from whence.config import read_config
 from whence.data import load, read, write
+from whence.diffusion.adapters.adapter import Adapter
+from whence.diffusion.adapters.adapter_file import read_adapter
+from whence.diffusion.base import Base
+from whence.diffusion.encoding import Encoders
 from whence.diffusion.model import DiffusionModel
 from whence.diffusion.record import Record
 from whence.engine import Engine
 from whence.ensemble import Ensemble
+from whence.ensemble.codebook import Codebook
 from whence.ensemble.landscape import Landscape
 from whence.ensemble.losses import Losses
 from whence.ensemble.make_landscape import landscape
 from whence.ensemble.make_losses import losses
+from whence.ensemble.opt_out import opt_out
 from whence.ensemble.sampling import Samples
-from whence.errors import WhenceError
-from whence.evaluation.bank import Bank
+from whence.errors import ArtefactError, WhenceError
+from whence.evaluation.bank import Bank, BankConfig, PoolRequest, build_bank, build_pool
 from whence.gradients.features import Feature
 from whence.gradients.stored_features import StoredFeatures
+from whence.proof import certify, certify_adapter, read_proof, verify
 from whence.report.scores import write_scores_report
 from whence.scores.scores import Scores
 from whence.scores.stored import read_scores
+
+
+@pytest.fixture(scope="session")
+def adapters(tmp_path_factory, tiny_adapters) -> Callable[[str], Path]:
+    """The folder of an artefact of adapters of each kind, whole."""
+    root = tmp_path_factory.mktemp("adapters-whole")
+    shutil.copytree(tiny_adapters.base.folder, root / "base")
+    ensemble = Ensemble.open(shutil.copytree(tiny_adapters.path, root / "adapters"))
+    losses(ensemble, read_queries(ensemble, "0/0-1"), draws=2, engine=Engine(1))
+    shutil.copytree(ensemble.path / "encoding", root / "encoding")
+    adapter = opt_out(ensemble, ["artist 2"])
+    adapter.write(root / "opt-out" / "opt-out.safetensors")
+    certify_adapter(ensemble, adapter).write(root / "adapter-certificate" / "opt-out.json")
+    certify(ensemble, "0/1", ["artist 2"], engine=Engine(1)).write(root / "prompt-certificate" / "picture.json")
+    settings = BankConfig(models=1, held_out=0, drawn=2, draws=2)
+    options = {"config": ensemble.config, "settings": settings, "base": ensemble.base.folder, "engine": Engine(1)}
+    bank = build_bank(ensemble.data, None, root / "adapter-bank", **options)
+    build_pool(bank, PoolRequest("test", 2), engine=Engine(1))
+    return lambda name: root / name
 
 
 @pytest.fixture(scope="session")
@@ -72,6 +101,23 @@ def first(pattern: str, open_it: Callable[[Path], object]) -> Callable[[Path], o
     return lambda path: [open_it(found) for found in sorted(path.glob(pattern))[:1]]
 
 
+def losses_in(path: Path, codebook: Codebook) -> list[Losses]:
+    """The losses in an ensemble."""
+    return [Losses.open(found, codebook) for found in path.glob("losses/[!.]*")]
+
+
+def read_record(record: Record) -> object:
+    """Read all that a record says."""
+    return record.weights, len(record), record.timesteps, record.seen(), record.noise(0, (1, 8, 8))
+
+
+def check_proof(path: Path) -> None:
+    """Read the certificates in a folder, and check what can be checked without a run."""
+    for file in sorted(path.glob("*.json")):
+        found = verify(read_proof(file))
+        assert not [one for one in found.reasons if one.startswith("this could not be checked")], found.reasons
+
+
 #: A reader, and the artefact that it reads.
 READERS: dict[str, tuple[str, Callable[[Path], object]]] = {
     "folder": ("folder", load),
@@ -81,11 +127,11 @@ READERS: dict[str, tuple[str, Callable[[Path], object]]] = {
     "manifest": ("dataset", lambda path: artefacts.read_verified(path, "dataset")),
     "settings": ("run", lambda path: read_config(path / "config.toml")),
     "model": ("run", DiffusionModel.load),
-    "record": ("run", lambda path: Record(path / "record").ids),
+    "record": ("run", lambda path: read_record(Record(path))),
     "ensemble and codebook": ("ensemble", Ensemble.open),
-    "samples": ("ensemble", first("samples/*", Samples.open)),
-    "losses": ("ensemble", lambda path: [Losses.open(p, Ensemble.open(path).codebook) for p in path.glob("losses/*")]),
-    "landscape": ("ensemble", first("landscapes/*", Landscape.open)),
+    "samples": ("ensemble", first("samples/[!.]*", Samples.open)),
+    "losses": ("ensemble", lambda path: losses_in(path, Ensemble.open(path).codebook)),
+    "landscape": ("ensemble", first("landscapes/[!.]*", Landscape.open)),
     "scores": ("attribution", lambda path: read_scores([path])),
     "scores of a method": ("attribution", lambda path: Scores.read(path / "trak")),
     "pictures": ("attribution", lambda path: Pictures.read(path / "pictures")),
@@ -95,6 +141,21 @@ READERS: dict[str, tuple[str, Callable[[Path], object]]] = {
     ),
     "page of scores": ("attribution", lambda path: write_scores_report(path, path.parent / "page.html")),
     "bank": ("bank", Bank.open),
+}
+
+
+#: A reader of what adapters are kept in, and the artefact that it reads; the base of all of them is whole.
+ADAPTER_READERS: dict[str, tuple[str, Callable[[Ensemble, Path], object]]] = {
+    "base": ("base", lambda _, path: Base(path).fingerprints()),
+    "encoding": ("encoding", lambda e, path: Encoders.of(e.base.folder).read(e.data, path)),
+    "ensemble": ("adapters", lambda _, path: Ensemble.open(path).open_members()),
+    "samples": ("adapters", lambda _, path: [Samples.open(found) for found in sorted(path.glob("samples/[!.]*"))]),
+    "losses": ("adapters", lambda e, path: losses_in(path, e.codebook)),
+    "opt-out": ("opt-out", lambda _, path: read_adapter(Adapter(path / "opt-out.safetensors"))),
+    "certificate of an opt-out": ("adapter-certificate", lambda _, path: check_proof(path)),
+    "certificate of a picture": ("prompt-certificate", lambda _, path: check_proof(path)),
+    "bank": ("adapter-bank", lambda _, path: Bank.open(path).fingerprints),
+    "pool": ("adapter-bank", lambda _, path: Bank.open(path).pool("test")),
 }
 
 
@@ -167,15 +228,40 @@ def check(read_it: Callable[[Path], object], whole: Path, case) -> None:
         read_it(folder)
 
 
+def check_all(read_it: Callable[[Path], object], whole: Path, examples: int) -> None:
+    @given(damages())
+    @settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck))
+    def run(case):
+        check(read_it, whole, case)
+
+    run()
+
+
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize("name", READERS)
 @pytest.mark.parametrize("examples", [4, pytest.param(1000, marks=pytest.mark.slow)])
 def test_a_damaged_file_is_read_or_refused(artefact, name, examples):
     whole, read_it = READERS[name]
+    read_it(artefact(whole))
+    check_all(read_it, artefact(whole), examples)
 
-    @given(damages())
-    @settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck))
-    def run(case):
-        check(read_it, artefact(whole), case)
 
-    run()
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("name", ADAPTER_READERS)
+@pytest.mark.parametrize("examples", [4, pytest.param(1000, marks=pytest.mark.slow)])
+def test_damaged_files_of_adapters_are_read_or_refused(adapters, tiny_adapters, name, examples):
+    whole, read_it = ADAPTER_READERS[name]
+    read_it(tiny_adapters, adapters(whole))
+    check_all(partial(read_it, tiny_adapters), adapters(whole), examples)
+
+
+@pytest.mark.parametrize("name", ["examples.parquet", "record/00000000.safetensors"])
+def test_a_record_of_other_columns_is_refused(artefact, tmp_path, name):
+    run = shutil.copytree(artefact("run"), tmp_path / "run")
+    if name.endswith(".parquet"):
+        pq.write_table(pa.table({"other": ["a"]}), run / name)
+    else:
+        artefacts.write_tensors(run / name, {"other": torch.zeros(2)})
+    seal(run, run / name)
+    with pytest.raises(ArtefactError, match="is damaged: KeyError"):
+        read_record(Record(run))

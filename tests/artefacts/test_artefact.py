@@ -1,7 +1,10 @@
+import errno
 import json
 import os
 import shutil
 import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -353,3 +356,30 @@ def test_a_full_disk_is_an_error_of_the_system(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space left on device"):
         artefacts.write_tensors(tmp_path / "a.safetensors", {"a": torch.zeros(1)})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_names_the_file(tmp_path, monkeypatch):
+    def full(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="No space left on device: '.*a.json'"):
+        artefacts.write_json(tmp_path / "a.json", {})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_writer_that_waited_takes_what_the_other_made(tmp_path):
+    """It must not put a second one in its place, with which all that was added to the first would go."""
+    path, built = tmp_path / "bank", []
+
+    def build(part: Path) -> None:
+        built.append(part)
+        time.sleep(0.5)
+        artefacts.write_json(part / "a.json", 1)
+
+    def make(_number: int) -> str:
+        return artefacts.ensure(path, "bank", inputs={}, made={}, build=build, patience=30).fingerprint
+
+    with ThreadPoolExecutor(2) as threads:
+        assert len(set(threads.map(make, range(2)))) == 1
+    assert len(built) == 1

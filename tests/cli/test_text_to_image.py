@@ -315,3 +315,63 @@ def test_what_an_ensemble_of_adapters_refuses(whence, place):
     lost = whence("ensemble", "sample", "ens", "--count", 1)
     assert lost.code == 1
     assert "sd has no text_encoder" in lost.err
+
+
+ENSEMBLE_WRONG = {
+    "no text encoder": (lambda: shutil.rmtree("sd/text_encoder"), "sd has no text_encoder"),
+    "latents that are not finite": (nan_latents, "gives latents that are not finite"),
+}
+
+
+@pytest.mark.parametrize(("change", "message"), ENSEMBLE_WRONG.values(), ids=ENSEMBLE_WRONG)
+def test_a_base_on_which_no_ensemble_can_be_trained(whence, place, change, message):
+    change()
+    result = whence(*ENSEMBLE, "--steps", 1, "--workers", 1, "--out", "ens")
+    assert result.code == 1
+    assert message in " ".join(result.err.split())
+    assert "Traceback" not in result.err
+
+
+def test_an_ensemble_of_pictures_without_captions_says_so(whence, place):
+    pictures("bare", [None] * 4)
+    result = whence("ensemble", "train", "bare", *ENSEMBLE[3:], "--steps", 1, "--workers", 1, "--out", "ens")
+    assert result.code == 0, result.err
+    note = "Note on the training images: 4 of 4 pictures have no caption; they get the empty one: "
+    assert result.out.count(note) == 1
+
+
+def unfinished_training(whence, monkeypatch, *command: object) -> Path:
+    """Interrupt a training before its first step; returns the folder of what is unfinished."""
+
+    def stop(*_arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("whence.diffusion.loop.Loop.run", stop)
+        assert whence(*command).code == 130
+    return Path(f"{command[-1]}.part")
+
+
+@pytest.mark.parametrize(
+    "command", [TRAIN, (*ENSEMBLE, "--steps", 1, "--workers", 1, "--out", "ens")], ids=["run", "ensemble"]
+)
+@pytest.mark.parametrize("file", ["examples.safetensors", "examples.parquet"])
+def test_an_encoding_that_was_cut_is_noticed_when_training_continues(whence, place, monkeypatch, command, file):
+    encoding = unfinished_training(whence, monkeypatch, *command) / "encoding"
+    whole = (encoding / "examples" / file).read_bytes()
+    (encoding / "examples" / file).write_bytes(whole[:-20])
+    result = whence(*command)
+    assert result.code == 1
+    assert f"{encoding} is damaged: its examples are missing or have changed. Delete {encoding} and run" in result.err
+    assert "Traceback" not in result.err
+    shutil.rmtree(encoding)
+    assert whence(*command).code == 0
+
+
+def test_the_encoding_of_an_ensemble_is_made_again(whence, place):
+    command = (*ENSEMBLE, "--steps", 1, "--workers", 1, "--out", "ens")
+    assert whence(*command).code == 0
+    manifest = Path("ens/encoding/manifest.json").read_bytes()
+    shutil.rmtree("ens/encoding")
+    assert whence(*command).code == 0
+    assert Path("ens/encoding/manifest.json").read_bytes() == manifest

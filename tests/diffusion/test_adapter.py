@@ -2,6 +2,8 @@
 
 import copy
 import json
+import resource
+import signal
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -16,7 +18,7 @@ from torch import nn
 from whence.diffusion.adapters.adapter import Adapter
 from whence.diffusion.adapters.adapter_file import read_adapter, write_adapter
 from whence.diffusion.adapters.layers import LoraLayer, attach, delta, low_rank_weights, match_layers
-from whence.diffusion.adapters.low_rank import AdapterWeights
+from whence.diffusion.adapters.low_rank import AdapterWeights, LowRank
 from whence.diffusion.model import DiffusionModel, fingerprint
 from whence.gradients.collector import Collector, check
 from whence.gradients.compression import Compression, maps
@@ -398,3 +400,17 @@ def test_gradients_of_single_examples_are_those_of_autograd(whole, tmp_path):
             error = (found[n, made.by_layer[name][1]] - gradient.flatten()).norm()
             assert error <= 1e-3 * gradient.norm() + 1e-6, name
     check(network, cover, x_t, t, torch.cos, {"caption": caption})
+
+
+def test_a_full_disk_is_an_error_of_the_system(tmp_path):
+    """The command line tells OSErrors in one line; nothing is left behind."""
+    weights = AdapterWeights({"conv_in": LowRank(torch.ones(1, 2), torch.ones(3, 1))})
+    limits, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10, limits[1]))
+        with pytest.raises(OSError, match="File too large: .*pytorch_lora_weights"):
+            write_adapter(tmp_path, weights)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert list(tmp_path.iterdir()) == []

@@ -58,22 +58,30 @@ def create(
         LockedError: Another process is writing the same artefact.
         MismatchError: ``PATH.part`` was begun with other inputs or settings.
     """
+    with lock(path, patience), _filled(path, kind, inputs, made, {} if facts is None else facts) as part:
+        yield part
+
+
+@contextmanager
+def _filled(
+    path: Path, kind: str, inputs: Mapping[str, Any], made: Mapping[str, Any], facts: dict[str, Any]
+) -> Iterator[Path]:
+    """Yield ``PATH.part`` to fill, under the lock of `path`; when the block ends well, seal and rename it."""
     part = Path(f"{path}.part")
     request = json.loads(json.dumps({"kind": kind, "inputs": inputs, "made": made}))
-    with lock(path, patience):
-        if (part / _REQUEST).exists():
-            _require_same(part, "was begun", read_json(part / _REQUEST), request)
-        else:
-            shutil.rmtree(part, ignore_errors=True)
-            part.mkdir(parents=True)
-            write_json(part / _REQUEST, request)
-        yield part
-        for leftover in part.rglob(".*.tmp"):
-            leftover.unlink()
-        files, parts = _content(part)
-        write_manifest(part, Manifest(kind, inputs, made, files, parts, facts or {}, environment()))
-        _replace(part, path)
-        discard(path / RESUME)
+    if (part / _REQUEST).exists():
+        _require_same(part, "was begun", read_json(part / _REQUEST), request)
+    else:
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(parents=True)
+        write_json(part / _REQUEST, request)
+    yield part
+    for leftover in part.rglob(".*.tmp"):
+        leftover.unlink()
+    files, parts = _content(part)
+    write_manifest(part, Manifest(kind, inputs, made, files, parts, facts, environment()))
+    _replace(part, path)
+    discard(path / RESUME)
 
 
 def existing(path: Path, kind: str, *, inputs: Mapping[str, Any], made: Mapping[str, Any]) -> Manifest | None:
@@ -137,8 +145,12 @@ def ensure(
     if found is not None:
         return found
     facts: dict[str, Any] = {}
-    with create(path, kind, inputs=inputs, made=made, facts=facts, patience=patience) as part:
-        facts.update(build(part) or {})
+    with lock(path, patience):
+        found = existing(path, kind, inputs=inputs, made=made)  # another writer made it while this one waited
+        if found is not None:
+            return found
+        with _filled(path, kind, inputs, made, facts) as part:
+            facts.update(build(part) or {})
     return read_manifest(path, kind)
 
 

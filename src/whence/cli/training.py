@@ -168,6 +168,8 @@ def train_ensemble(
     book: dict[str, Any] = {"members": members, "weight": weight, "codebook_seed": codebook_seed}
     with show_work(f"training {members} members", workers) as engine:
         ensemble = whence.train_ensemble(images, out, config=settings, base=base, engine=engine, **book)
+    notes = [note for note in ensemble.manifest.facts.get("notes", ()) if note not in images.notes]
+    show_notes(notes, of="the training images")
     units = len(ensemble.codebook.units)
     say(f"{out} is whole: {members} members on {len(images):,} images in {units:,} units, every member checked.")
     say(f"Its root, to be published before anything is certified: {whence.commit(ensemble).root.hash}")

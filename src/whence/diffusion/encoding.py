@@ -69,6 +69,7 @@ class Encoders:
         Raises:
             DataError: The sides of the images don't fit the autoencoder.
             MismatchError: The folder holds an encoding of other images, captions or encoders.
+            ArtefactError: The encoding there is damaged.
         """
         if self.are_plain:
             return Examples.of(data)
@@ -80,7 +81,7 @@ class Encoders:
             self._encode(data).write(part / "examples")
 
         artefacts.ensure(folder, KIND, inputs=inputs, made={"latents": "mean"}, build=build)
-        return replace(Examples.read(folder / "examples").ordered(data.ids), notes=self._notes(data))
+        return replace(_verified(folder).ordered(data.ids), notes=self._notes(data))
 
     @property
     def _fingerprints(self) -> dict[str, str]:
@@ -96,12 +97,10 @@ class Encoders:
             ArtefactError: It is missing or damaged, or lacks an image.
         """
         manifest = artefacts.read_verified(folder, KIND)
-        artefacts.require_part(folder, manifest, "examples", "examples")
-        artefacts.read_verified(folder / "examples", "examples")
+        examples = _verified(folder)
         for name, own in self._fingerprints.items():
             if manifest.inputs.get(name) != own:
                 raise MismatchError(f"{folder} was encoded by another {name} than that of this base. Encode it again.")
-        examples = Examples.read(folder / "examples")
         missing = sorted(set(data.ids) - set(examples.ids))
         if missing:
             raise ArtefactError(f"{folder} has no encoding of {join_names(missing)}. Encode the images again.")
@@ -156,3 +155,16 @@ class Encoders:
         ]
         adapted = ["The adapter's part of the text encoder is applied to captions and prompts, and not differentiated."]
         return (*(notes if without else []), *(longer if cut else []), *(adapted if self.text.adapted else []))
+
+
+def _verified(folder: Path) -> Examples:
+    """Return the examples of an encoding whose files are all checked by hash."""
+    try:
+        artefacts.require_part(folder, artefacts.read_verified(folder, KIND), "examples", "examples")
+        artefacts.read_verified(folder / "examples", "examples")
+        return Examples.read(folder / "examples")
+    except ArtefactError as error:
+        raise ArtefactError(
+            f"{folder} is damaged: its examples are missing or have changed. Delete {folder} and run the same command "
+            "again: the images are encoded anew."
+        ) from error

@@ -94,15 +94,11 @@ class Record:
 
     @cached_property
     def _examples(self) -> dict[str, list[Any]]:
-        artefacts.verify(self.path, self._manifest, "examples.parquet")
-        return artefacts.read_table(self.path / "examples.parquet")
+        return _read_examples(self.path, self._manifest)
 
     @cached_property
     def _steps(self) -> dict[str, Tensor]:
-        artefacts.verify(self.path, self._manifest, "record/")
-        names = sorted(name for name in self._manifest.files if name.startswith("record/"))
-        files = [artefacts.read_tensors(self.path / name) for name in names]
-        return {name: torch.cat([file[name] for file in files]) for name in files[0]}
+        return _read_steps(self.path, self._manifest)
 
     def __len__(self) -> int:
         return self.training.steps
@@ -127,3 +123,20 @@ class Record:
     def seen(self) -> set[str]:
         """Ids of all examples that were in a batch."""
         return {self.ids[row] for row in np.unique(self["rows"].numpy())}
+
+
+@artefacts.reader
+def _read_examples(path: Path, manifest: Manifest) -> dict[str, list[Any]]:
+    """Ids and weights of the examples of a run."""
+    artefacts.verify(path, manifest, "examples.parquet")
+    columns = artefacts.read_table(path / "examples.parquet")
+    return {name: columns[name] for name in ("id", "weight")}
+
+
+@artefacts.reader
+def _read_steps(path: Path, manifest: Manifest) -> dict[str, Tensor]:
+    """The columns of a record, with all steps."""
+    artefacts.verify(path, manifest, "record/")
+    names = sorted(name for name in manifest.files if name.startswith("record/"))
+    files = [artefacts.read_tensors(path / name) for name in names]
+    return {name: torch.cat([file[name] for file in files]) for name in files[0]}

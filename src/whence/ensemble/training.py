@@ -66,6 +66,7 @@ def train_ensemble(
     }
     if artefacts.existing(path, "ensemble", inputs=inputs, made=made):
         with artefacts.lock(path):
+            request.examples(path)  # where the encoding was deleted, it is made again
             _repair(path, config, folder, engine)
         return Ensemble.open(path)
     facts = {"units": len(codebook.units), "examples": len(data), **request.facts(path)}

@@ -9,7 +9,7 @@ from whence import artefacts
 from whence.diffusion.model import DiffusionModel, fingerprint
 from whence.diffusion.training import train
 from whence.engine import Engine
-from whence.errors import ConfigError, MismatchError
+from whence.errors import ConfigError, LockedError, MismatchError
 from whence.evaluation.bank import Bank, PoolRequest, build_pool, usual_pools
 from whence.evaluation.bank.pool import KIND, Pool
 from whence.retraining.measurement import draw_pixels, measure
@@ -143,3 +143,12 @@ def test_a_pool_is_read_as_it_was_written(tiny_bank, tmp_path):
     assert (found.name, found.seeds, found.weights) == (pool.name, pool.seeds, pool.weights)
     for name in ("kept", "losses", "pictures"):
         assert np.array_equal(getattr(found, name), getattr(pool, name)), name
+
+
+def test_two_writers_of_a_pool_do_not_meet(base):
+    """The second would read measurements that the first has gathered and removed, or leave some of its own."""
+    request = PoolRequest("test", 2)
+    with artefacts.lock(base.path / "runs" / "test"), pytest.raises(LockedError, match="runs/test is being written"):
+        build_pool(base, request, engine=Engine(1))
+    assert build_pool(base, request, engine=Engine(1)) is not None
+    assert not (base.path / "runs" / "test").exists()

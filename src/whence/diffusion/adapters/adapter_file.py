@@ -8,10 +8,10 @@ from pathlib import Path
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
-from whence.artefacts import replacing
+from whence.artefacts import write_bytes
 from whence.diffusion.adapters.adapter import FILE_NAMES, Adapter
 from whence.diffusion.adapters.formats import NETWORK, PEFT_PREFIX, TEXT_ENCODER, place, require_low_rank
 from whence.diffusion.adapters.low_rank import FLAT_PREFIXES, AdapterWeights, LowRank, plain_name
@@ -166,8 +166,7 @@ def write_adapter(folder: Path, weights: AdapterWeights, metadata: Mapping[str, 
     """
     tensors = adapter_tensors(weights)
     file = folder / FILE_NAMES[0]
-    with replacing(file) as temporary:
-        save_file(tensors, temporary, {"format": "pt", **(metadata or {})})
+    write_bytes(file, save(tensors, {"format": "pt", **(metadata or {})}))
     return file
 
 

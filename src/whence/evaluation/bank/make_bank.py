@@ -157,6 +157,7 @@ def build_pool(
     Raises:
         ConfigError: The fraction, shard or number of subsets is impossible.
         MismatchError: There is a pool of that name that was made otherwise.
+        LockedError: Another process is making the pool, or the same part of it.
     """
     made = {name: value for name, value in asdict(request).items() if name != "name"}
     path, folder = bank.path / "pools" / request.name, bank.path / "runs" / request.name
@@ -165,13 +166,17 @@ def build_pool(
         return Pool.read(path)
     retrainings, kept, seeds = plan_pool(bank, request)
     part = select_shard(retrainings, shard)
-    measurements = retrain(bank, folder, part, keep_models=keep_models, engine=engine)
-    if shard[1] > 1:
-        return None
-    pool = Pool.of(request.name, kept, seeds, measurements)
-    pool.write(path, inputs, made)
-    if not keep_models:
-        artefacts.discard(folder)
+    work = folder if shard[1] == 1 else folder.with_name(f"{request.name}-{shard[0]}-of-{shard[1]}")
+    with artefacts.lock(work):  # another writer would lose the measurements that this one gathers and removes
+        if artefacts.existing(path, POOL, inputs=inputs, made=made) is not None:
+            return Pool.read(path)
+        measurements = retrain(bank, folder, part, keep_models=keep_models, engine=engine)
+        if shard[1] > 1:
+            return None
+        pool = Pool.of(request.name, kept, seeds, measurements)
+        pool.write(path, inputs, made)
+        if not keep_models:
+            artefacts.discard(folder)
     return pool
 
 
