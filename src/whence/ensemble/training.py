@@ -111,7 +111,7 @@ def _is_sound(folder: Path) -> bool:
 
 
 def member_config(config: Config, member: int) -> Config:
-    """The settings of one member: those of the ensemble, with another seed for every member.
+    """Return the settings of one member: those of the ensemble, with another seed for every member.
 
     Adapters begin with the same A, so that their changes of the weights are alike and their mean is not lost in them.
     """
