@@ -67,6 +67,7 @@ def main() -> None:
     arguments.add_argument("--weight", type=int)
     arguments.add_argument("--split", choices=SPLITS, nargs="+", default=["train"])
     arguments.add_argument("--steps", type=int, help="training steps; default those of benchmarks/styles.toml")
+    arguments.add_argument("--guidance", type=float, default=GUIDANCE)
     arguments.add_argument("--draws", type=int, default=100)
     arguments.add_argument("--count", type=int, default=120, help="pictures, from all prompts in turn")
     arguments.add_argument("--workers", type=int, default=2)
@@ -85,14 +86,15 @@ def measure(given: argparse.Namespace, split: str) -> dict[str, Any]:
         engine = Engine(given.workers, report)
         book: dict[str, Any] = {"members": given.members, "weight": given.weight}
         ensemble = whence.train_ensemble(data, given.out / split, config=settings, base="styles", engine=engine, **book)
-    prompts = Prompts(tuple(style_prompts()), guidance=GUIDANCE)
+    prompts = Prompts(tuple(style_prompts()), guidance=given.guidance)
     drawn: dict[Combine, Samples] = {}
     for seed, combine in enumerate(("predictions", "weights")):
         with progress(f"drawing by {combine}") as report:
             options: dict[str, Any] = {"sampler": SAMPLER, "prompts": prompts, "combine": combine}
             engine = Engine(given.workers, report)
             drawn[combine] = whence.sample(ensemble, count=given.count, seed=seed, engine=engine, **options)
-    figures: dict[str, Any] = {"members": given.members, "steps": ensemble.config.training.steps}
+    book = {"members": given.members, "weight": ensemble.codebook.weight, "guidance": given.guidance}
+    figures: dict[str, Any] = {**book, "steps": ensemble.config.training.steps}
     own = styles_of(drawn["predictions"], split)
     figures |= naming(ensemble, drawn["predictions"], own, given)
     for combine, samples in drawn.items():
@@ -203,7 +205,8 @@ def table(split: str, figures: dict[str, Any]) -> str:
     def text(value: dict[str, float]) -> str:
         return f"{value['share']:.1%} ({value['low']:.1%} to {value['high']:.1%})"
 
-    lines = [f"| {split}, {figures['members']} members | share |", "|---|---|"]
+    about = f"{split}, {figures['members']} members of weight {figures['weight']}, guidance {figures['guidance']:g}"
+    lines = [f"| {about} | share |", "|---|---|"]
     names = ("named first", "named at all", "largest effect", "somebody named", "code words", "pixels")
     lines += [f"| {name} | {text(figures[name])} |" for name in names]
     for combine in ("predictions", "weights", "exported"):
