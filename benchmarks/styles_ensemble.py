@@ -86,7 +86,7 @@ def measure(given: argparse.Namespace, split: str) -> dict[str, Any]:
         engine = Engine(given.workers, report)
         book: dict[str, Any] = {"members": given.members, "weight": given.weight}
         ensemble = whence.train_ensemble(data, given.out / split, config=settings, base="styles", engine=engine, **book)
-    prompts = Prompts(tuple(style_prompts()), guidance=given.guidance)
+    prompts = Prompts(tuple(sorted(style_prompts())), guidance=given.guidance)
     drawn: dict[Combine, Samples] = {}
     for seed, combine in enumerate(("predictions", "weights")):
         with progress(f"drawing by {combine}") as report:

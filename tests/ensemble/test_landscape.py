@@ -6,9 +6,8 @@ import pytest
 import torch
 
 from whence import artefacts, images
-from whence.diffusion import denoiser
 from whence.engine import Engine
-from whence.ensemble import Ensemble, ablate, sample
+from whence.ensemble import Ensemble, ablate, members, sample
 from whence.ensemble.codebook import placebos
 from whence.ensemble.landscape import Landscape, landscapes, shard
 from whence.ensemble.make_landscape import drawing_tasks, landscape, plan_landscapes
@@ -65,7 +64,7 @@ def test_placebos_are_drawn_by_the_members_of_unassigned_words(drawn):
 def test_the_number_of_network_evaluations_is_what_was_promised(ensemble, monkeypatch):
     """Counted in the networks, without the padding of batches: U·(M/2)·T for units, P·(M/2)·T for placebos, M·T."""
     rows, padding = [0], [0]
-    evaluate, pad = MeanPrediction.__call__, denoiser.pad
+    evaluate, pad = MeanPrediction.__call__, members.pad
 
     def counting(self, x, t):
         handles = [
@@ -83,7 +82,7 @@ def test_the_number_of_network_evaluations_is_what_was_promised(ensemble, monkey
         return pad(x, batch_size)
 
     monkeypatch.setattr(MeanPrediction, "__call__", counting)
-    monkeypatch.setattr(denoiser, "pad", padded)
+    monkeypatch.setattr(members, "pad", padded)
     found = landscape(ensemble, ["0/0", "0/2"], placebos=5, engine=Engine(1))
     steps, promised = 4, 2 * 4 * (10 * 3 + 5 * 3 + 6)
     assert rows[0] - padding[0] // 2 == promised  # pictures and timesteps are both padded
@@ -253,9 +252,8 @@ def test_samples_drawn_by_another_sampler_are_not_mixed(ensemble):
     sampler = ensemble.config.updated("sampler", method="ddim").sampler
     sample(ensemble, count=1, seed=1, sampler=sampler, engine=Engine(1))
     plans = plan_landscapes(ensemble, ["0/0", "1/0"], 2)
-    assert [
-        task.arguments["sampler"].method for task in drawing_tasks(ensemble, {plan.path: plan for plan in plans})
-    ] == ["ddpm", "ddim"]
+    tasks = drawing_tasks(ensemble, {plan.path: plan for plan in plans})
+    assert [task.arguments["drawing"].sampler.method for task in tasks] == ["ddpm", "ddim"]
     first, second = landscape(ensemble, ["0/0", "1/0"], placebos=2, engine=Engine(1))
     assert first.manifest.made["sampler"]["method"] == "ddpm"
     assert torch.allclose(
