@@ -223,8 +223,8 @@ def longer(tiny_config, tmp_path):
 
 
 def workers_of(process) -> list[psutil.Process]:
-    children = psutil.Process(process.pid).children(recursive=True)
-    return [child for child in children if "resource_tracker" not in " ".join(child.cmdline())]
+    """The processes that the fork server started."""
+    return [worker for child in psutil.Process(process.pid).children() for worker in child.children()]
 
 
 def at_work(process: psutil.Process) -> bool:
