@@ -11,6 +11,7 @@ from whence.cli.show import say, show_certificate, size
 
 def export_adapter(ensemble: whence.Ensemble, out: Path, without: Sequence[str], rank: int | None, run: Path) -> None:
     """Write the adapter of the members that never saw some units with its certificate, and say what they are."""
+    from whence.diffusion.shipped_base import base_name
     from whence.ensemble.opt_out import opt_out
     from whence.proof import certify_adapter
 
@@ -22,7 +23,7 @@ def export_adapter(ensemble: whence.Ensemble, out: Path, without: Sequence[str],
     error = "exactly" if made.error == 0 else f"with an error of {made.error:.2%}"
     say(f"{out} is the mean of {kept}, {error}: a LoRA file of rank {made.rank}, {size(out.stat().st_size)}.")
     assert ensemble.base is not None
-    say(f"Its base is {ensemble.base.folder}, which saw what it saw.")
+    say(f"Its base is {base_name(ensemble.base.folder)}, which saw what it saw.")
     if certificate is None:
         return say("No unit is left out, so there is no certificate.")
     file = certificate_file(out)

@@ -63,7 +63,8 @@ def show_ablation(ablation: whence.Ablation) -> None:
     distance = ablation.placebo_distance
     placebo = "no placebo: every code word belongs to a unit" if distance is None else f"placebo {distance:.3f}"
     say(f"  distance {ablation.distance:.3f}, {placebo}")
-    say(f"  {ablation.path / 'picture.png'}  (picture, without, difference, placebo, difference)")
+    base = ", base, difference" if "base" in ablation.pictures else ""
+    say(f"  {ablation.path / 'picture.png'}  (picture, without, difference, placebo, difference{base})")
 
 
 def show_certificate(certificate: SurvivorCertificate, file: Path, options: str) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from whence import artefacts, images
+from whence.diffusion.shipped_base import base_name
 from whence.ensemble import Ensemble, Samples, ablations
 from whence.ensemble.influence import independence_note
 from whence.ensemble.landscape import landscapes
@@ -67,7 +68,7 @@ def render(ensemble: Ensemble, beside: Sequence[Ensemble] = ()) -> str:
         version=str(ensemble.manifest.environment["whence"]),
         about=overview(ensemble, sets, training.grouped),
         grouped=training.grouped,
-        base=ensemble.base.folder if ensemble.base else None,
+        base=base_name(ensemble.base.folder) if ensemble.base else None,
         combined=any(samples.drawing.combine == "weights" for samples in sets),
         pictures=sum(len(samples.names) for samples in sets),
         ablatable=any(not samples.without for samples in sets),
@@ -96,7 +97,7 @@ def render(ensemble: Ensemble, beside: Sequence[Ensemble] = ()) -> str:
 
 def overview(ensemble: Ensemble, sets: Sequence[Samples], grouped: bool) -> dict[str, Any]:
     """The ensemble in words and figures. `grouped` says whether units are more than single training images."""
-    book, sampler = ensemble.codebook, ensemble.config.sampler
+    book, sampler = ensemble.codebook, sets[0].drawing.sampler if sets else ensemble.config.sampler
     examples = plural(len(ensemble.data), "training image")
     counts = book.bits.sum(axis=1)
     fewest, most = int(counts.min()), int(counts.max())
