@@ -12,6 +12,7 @@ import torch
 
 from whence import artefacts, images
 from whence.artefacts import MANIFEST
+from whence.attribution.pictures import pixels_of
 from whence.attribution.query_source import SAMPLE, fit_pictures, parse_sample_source
 from whence.config import SamplerConfig
 from whence.data import Dataset, load
@@ -80,17 +81,13 @@ def encode_shown(ensemble: Ensemble, shown: Examples) -> Examples:
     """
     if ensemble.encoders.are_plain:
         return shown
-    pixels = np.stack([_pixels(picture) for picture in shown.values])
+    pixels = np.stack([pixels_of(picture) for picture in shown.values])
     places = [_place(ensemble, name, own) for name, own in zip(shown.ids, pixels, strict=True)]
     drawn = [place for place in places if place is not None]
     if len(drawn) == len(places):
         return _of_drawn(ensemble, drawn)
     captions = tuple(shown.captions) or ("",) * len(shown)
     return ensemble.encoders.encode_queries(Dataset(shown.ids, pixels, tuple((id,) for id in shown.ids), captions))
-
-
-def _pixels(picture: torch.Tensor) -> np.ndarray:
-    return picture.numpy() if picture.dtype == torch.uint8 else images.to_pixels(picture)
 
 
 def _place(ensemble: Ensemble, name: str, pixels: np.ndarray) -> tuple[Samples, int] | None:

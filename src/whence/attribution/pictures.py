@@ -112,5 +112,9 @@ def extreme_examples(scores: Iterable[Scores], count: int = ENDS) -> list[int]:
 
 
 def _pixels(examples: Examples, name: str) -> np.ndarray:
-    picture = examples.values[examples.ids.index(name)]
+    return pixels_of(examples.values[examples.ids.index(name)])
+
+
+def pixels_of(picture: torch.Tensor) -> np.ndarray:
+    """Return a picture of uint8 pixels, or of float32 in [-1, 1], as uint8 [C, H, W]."""
     return picture.numpy() if picture.dtype == torch.uint8 else images.to_pixels(picture)

@@ -21,6 +21,7 @@ from whence.diffusion.encoding import Encoders
 from whence.diffusion.examples import Examples
 from whence.diffusion.model import DiffusionModel, fingerprint
 from whence.diffusion.prompts import Prompts
+from whence.diffusion.sampling import default_sampler
 from whence.diffusion.shipped_base import base_folder
 from whence.ensemble.model import Ensemble, member_path
 from whence.errors import ArtefactError, ConfigError, MismatchError
@@ -159,9 +160,7 @@ class Target:
             sampler = read_config(folder / "config.toml").sampler
             if sampler != SamplerConfig():
                 return sampler
-        steps = min(SamplerConfig().steps, self.model.process.timesteps)
-        clip = bool(getattr(self.model.scheduler, "config", {}).get("clip_sample", False))
-        return SamplerConfig(method="ddim", steps=steps, clip=clip)
+        return default_sampler(self.model)
 
     def require_data(self, data: Dataset) -> None:
         """Check that a recorded run was trained on this data, or on the same without a unit column."""

@@ -18,12 +18,12 @@ from whence.diffusion.adapters.layers import attach, low_rank_weights
 from whence.diffusion.adapters.low_rank import AdapterWeights
 from whence.diffusion.base import Base
 from whence.diffusion.caption_dropout import CaptionDropout
-from whence.diffusion.checks import require_size
+from whence.diffusion.checks import refuse_flips, require_size
 from whence.diffusion.encoding import FOLDER
 from whence.diffusion.examples import Examples, Repeated
 from whence.diffusion.model import DiffusionModel
+from whence.diffusion.sampling import default_sampler
 from whence.diffusion.shipped_base import base_folder, base_name
-from whence.errors import ConfigError
 
 #: Peak learning rate and batch of adapters where none is given.
 ADAPTER_RATE, ADAPTER_BATCH = 3e-4, 4
@@ -41,7 +41,7 @@ class AdapterRequest:
         fingerprints: Its fingerprints.
         process: Its process, for the manifest.
         first: The first image as the network gets it.
-        encoding: Where these images are encoded already, perhaps among others; None to encode them.
+        encoded: All images as the network gets them, where they are encoded already.
     """
 
     data: Dataset
@@ -51,7 +51,7 @@ class AdapterRequest:
     fingerprints: Mapping[str, str]
     process: Mapping[str, Any]
     first: Examples
-    encoding: Path | None = None
+    encoded: Examples | None = None
 
     @classmethod
     def of(cls, data: Dataset, config: Config, base: str | Path, encoding: Path | None = None) -> AdapterRequest:
@@ -64,19 +64,15 @@ class AdapterRequest:
         """
         config = _complete(config)
         adapter = config.adapter or AdapterConfig()
-        if config.training.flip:
-            raise ConfigError(
-                "training.flip is for networks of pixels; the latents of images that are flipped are others. Add the "
-                "flipped images to the data instead."
-            )
+        refuse_flips(config.training)
         opened = Base(base_folder(base), adapter.resolution)
-        first_image = data.select([0])
-        first = opened.encoders.encode(first_image) if encoding is None else opened.encoders.read(first_image, encoding)
+        encoded = None if encoding is None else opened.encoders.read(data, encoding)
+        first = opened.encoders.encode(data.select([0])) if encoded is None else encoded.head(1)
         model = opened.open()
         require_size(model, first.values, "training images")
         initial_weights(model.network, adapter, config.training.seed)
         config = config.model_copy(update={"sampler": _complete_sampler(config.sampler, model)})
-        return cls(data, config, adapter, opened, opened.fingerprints(model), model.process.record(), first, encoding)
+        return cls(data, config, adapter, opened, opened.fingerprints(model), model.process.record(), first, encoded)
 
     @property
     def base_folder(self) -> Path:
@@ -107,8 +103,8 @@ class AdapterRequest:
 
     def examples(self, folder: Path) -> Examples:
         """Latents and embedded captions, which are kept."""
-        if self.encoding is not None:
-            return self.base.encoders.read(self.data, self.encoding)
+        if self.encoded is not None:
+            return self.encoded
         return self.base.encoders.encode(self.data, folder / FOLDER)
 
     def stand_in(self) -> Examples:
@@ -132,11 +128,8 @@ class AdapterRequest:
 
 
 def _complete_sampler(sampler: SamplerConfig, model: DiffusionModel) -> SamplerConfig:
-    """Return how pictures are drawn where the settings don't say: by DDIM, clipped as the base's scheduler says."""
-    if sampler != SamplerConfig():
-        return sampler
-    steps, clip = min(sampler.steps, model.process.timesteps), bool(model.scheduler.config.get("clip_sample", False))
-    return sampler.model_copy(update={"method": "ddim", "steps": steps, "clip": clip})
+    """Return how pictures are drawn: as the settings say, if they say anything."""
+    return default_sampler(model) if sampler == SamplerConfig() else sampler
 
 
 def _complete(config: Config) -> Config:

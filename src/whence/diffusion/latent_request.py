@@ -11,6 +11,7 @@ from diffusers import DDIMScheduler
 from whence.config import Config, ModelConfig, SamplerConfig
 from whence.data import Dataset
 from whence.diffusion.autoencoder import Autoencoder
+from whence.diffusion.checks import refuse_flips
 from whence.diffusion.encoding import FOLDER, Encoders
 from whence.diffusion.examples import Examples
 from whence.diffusion.families.latent_diffusion import find_autoencoder, write_pipeline
@@ -49,11 +50,7 @@ class LatentRequest:
         """
         if config.adapter is not None:
             raise ConfigError("There are settings of an adapter, but no base to train it on. Give one: --base BASE.")
-        if config.training.flip:
-            raise ConfigError(
-                "training.flip is for networks of pixels; the latents of images that are flipped are others. Add the "
-                "flipped images to the data instead."
-            )
+        refuse_flips(config.training)
         opened = Autoencoder(find_autoencoder(base_folder(autoencoder)))
         if opened.shift:
             raise ModelError(

@@ -43,6 +43,12 @@ def picture_noise(names: Sequence[tuple[int, int]], step: int, shape: Sequence[i
     return normals(key, np.full(len(rows), step), shape)[[rows[name] for name in names]]
 
 
+def default_sampler(model: DiffusionModel) -> SamplerConfig:
+    """Return how a model draws where nothing is said: DDIM in 50 steps at most, clipped as its scheduler says."""
+    clip = bool(getattr(model.scheduler, "config", {}).get("clip_sample", False))
+    return SamplerConfig(method="ddim", steps=min(SamplerConfig().steps, model.process.timesteps), clip=clip)
+
+
 def draw(
     predict: Predict,
     model: DiffusionModel,

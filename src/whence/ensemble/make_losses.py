@@ -188,7 +188,8 @@ def gram_matrices(
         few = pairs[start : start + batch]
         q, k = (torch.tensor(side) for side in zip(*few, *[few[0]] * (batch - len(few)), strict=True))
         t, noise = draws([names[row] for row in q], k.numpy(), model.size)
-        x, target = queries.x(q), model.process.target(queries.x(q), t, noise)
+        x = queries.x(q)
+        target = model.process.target(x, t, noise)
         x_t, t = model.process.noised(x, t, noise).to(engine.device), t.to(engine.device)
         residuals = (_outputs(members, x_t, t, queries.conditions_of(q)) - target).double()
         residuals = residuals.flatten(2)[:, : len(few)].transpose(0, 1)
