@@ -22,8 +22,9 @@ from whence.credit.contributors import Contributors
 from whence.credit.make_game import measure_coalitions, values_of
 from whence.credit.study import Study, StudyConfig
 from whence.data import Dataset, load
-from whence.diffusion.examples import Examples, Origin
+from whence.diffusion.examples import Examples
 from whence.diffusion.model import DiffusionModel
+from whence.diffusion.origin import Origin
 from whence.diffusion.sampling import draw_pictures
 from whence.engine import Engine, one_thread
 from whence.evaluation.bank import Bank

@@ -27,7 +27,8 @@ _CONTENTS = {
     "engine": "Engine", "errors": "WhenceError",
     # Diffusion models and their training
     "diffusion.training": "train", "diffusion.model": "DiffusionModel", "diffusion.record": "Record",
-    "diffusion.draws": "Draws", "diffusion.examples": "Examples Origin",
+    "diffusion.draws": "Draws", "diffusion.examples": "Examples",
+    "diffusion.origin": "Origin",
     # Encoded ensembles: exact counterfactuals
     "ensemble": "Ablation Codebook Ensemble Samples ablate ablate_each sample train_ensemble",
     "ensemble.landscape": "Landscape landscapes", "ensemble.make_landscape": "landscape",
@@ -76,7 +77,8 @@ if TYPE_CHECKING:  # `as` tells type checkers that a name is public
     from whence.diffusion.model import DiffusionModel as DiffusionModel
     from whence.diffusion.record import Record as Record
     from whence.diffusion.draws import Draws as Draws
-    from whence.diffusion.examples import Examples as Examples, Origin as Origin
+    from whence.diffusion.examples import Examples as Examples
+    from whence.diffusion.origin import Origin as Origin
     from whence.ensemble import Ablation as Ablation, Codebook as Codebook, Ensemble as Ensemble, Samples as Samples
     from whence.ensemble import ablate as ablate, ablate_each as ablate_each, sample as sample
     from whence.ensemble import train_ensemble as train_ensemble

@@ -15,6 +15,8 @@ from whence.config_errors import explain
 from whence.errors import ConfigError
 
 Count = Annotated[int, Field(ge=1, strict=True)]
+#: What a network of latents is trained on: the mean of the autoencoder's posterior, or a sample of it at each visit.
+LatentChoice = Literal["mode", "sample"]
 #: Largest number of timesteps of a diffusion process: tables of all of them are kept.
 TIMESTEPS = 100_000
 
@@ -127,6 +129,11 @@ class TrainingConfig(Settings):
     clip_norm: Annotated[float, Field(gt=0)] = Field(1.0, description="Largest norm of a step's gradient.")
     ema: Annotated[float, Field(ge=0, lt=1)] = Field(0.99, description="Decay of the averaged weights.")
     flip: bool = Field(False, description="Flip each visit's image left to right with probability 1/2; recorded.")
+    latents: LatentChoice = Field(
+        "mode",
+        exclude_if=lambda value: value == "mode",
+        description="mode: latents are the mean of the autoencoder's posterior; sample: they are drawn at each visit.",
+    )
     antithetic: bool = Field(False, description="Visits 2k and 2k+1 of an example get opposite noise.")
     shared_noise: bool = Field(False, description="All examples share the draws of their k-th visit.")
     precision: Literal["float32", "bfloat16"] = Field(

@@ -75,7 +75,7 @@ def test_losses_of_the_record_come_again_at_the_recorded_draws(lora, data):
         rows = [data.index_of(name) for name in ids]
         index = last.source.last - visits
         source = last.source.__class__(**{**vars(last.source), "visits": 3})
-        x, t, noise = source(examples.x(rows), ids, index)
+        x, (t, noise) = source.x(examples, np.array(rows), index), source(ids, index, examples.size)
         conditions = source.conditions(examples.conditions_of(rows), ids, index)
         with torch.no_grad():
             losses = model.loss(x, t, noise, **conditions)

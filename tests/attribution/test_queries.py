@@ -8,8 +8,9 @@ from whence import artefacts
 from whence.attribution.queries import read_queries
 from whence.config import ModelConfig, SamplerConfig
 from whence.data import load
-from whence.diffusion.examples import Examples, Origin
+from whence.diffusion.examples import Examples
 from whence.diffusion.model import DiffusionModel
+from whence.diffusion.origin import Origin
 from whence.diffusion.sampling import draw
 from whence.engine import Engine
 from whence.ensemble.model import MeanPrediction, NetworkMembers

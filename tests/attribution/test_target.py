@@ -14,6 +14,7 @@ from whence.attribution.target import Target
 from whence.config import Config, ModelConfig, TrainingConfig
 from whence.data import Dataset
 from whence.diffusion.checkpoint import Checkpoint, LoadedCheckpoint
+from whence.diffusion.examples import Examples
 from whence.diffusion.model import DiffusionModel, fingerprint
 from whence.diffusion.record import Record
 from whence.diffusion.training import train
@@ -71,7 +72,8 @@ def test_recorded_draws_are_what_training_saw(recorded_run, few_digits):
         count = recorded_draws(8, source.visits)
         seen = []
         for index in range(count):
-            x, t, noise = source(few_digits.images(range(10)), ids, np.full(10, index))
+            rows, indices = np.arange(10), np.full(10, index)
+            x, (t, noise) = source.x(Examples.of(few_digits), rows, indices), source(ids, indices, (1, 8, 8))
             visit = source.last - index % source.visits
             seen.append(visit)
             for n in range(10):

@@ -355,11 +355,11 @@ def unfinished_training(whence, monkeypatch, *command: object) -> Path:
 @pytest.mark.parametrize(
     "command", [TRAIN, (*ENSEMBLE, "--steps", 1, "--workers", 1, "--out", "ens")], ids=["run", "ensemble"]
 )
-@pytest.mark.parametrize("file", ["examples.safetensors", "examples.parquet"])
+@pytest.mark.parametrize("file", ["latents/00000.safetensors", "examples.parquet"])
 def test_an_encoding_that_was_cut_is_noticed_when_training_continues(whence, place, monkeypatch, command, file):
     encoding = unfinished_training(whence, monkeypatch, *command) / "encoding"
-    whole = (encoding / "examples" / file).read_bytes()
-    (encoding / "examples" / file).write_bytes(whole[:-20])
+    whole = (encoding / file).read_bytes()
+    (encoding / file).write_bytes(whole[:-20])
     result = whence(*command)
     assert result.code == 1
     assert f"{encoding} is damaged: its examples are missing or have changed. Delete {encoding} and run" in result.err

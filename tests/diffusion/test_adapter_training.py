@@ -385,7 +385,6 @@ REFUSED = {
     "latents that are not finite": (nan_latents, {}, NotFiniteError, "gives latents that are not finite"),
     "a rate that diverges": (same, {"training": {"learning_rate": 1e30}}, NotFiniteError, "training step [0-9]"),
     "no such layer": (same, {"adapter": {"target": "nothing"}}, ConfigError, "name that contains 'nothing'"),
-    "flips": (same, {"training": {"flip": True}}, ConfigError, "training.flip is for networks of pixels"),
     "another size": (same, {"adapter": {"resolution": 32}}, DataError, "16x16 pixels; the model draws 32x32"),
 }
 

@@ -190,7 +190,6 @@ def test_the_cost_is_that_of_latents(data, latent_diffusion):
 
 
 REFUSED = {
-    "flips": ({"training": {"flip": True}}, ConfigError, "training.flip is for networks of pixels"),
     "an adapter": ({"adapter": {"rank": 2}}, ConfigError, "settings of an adapter, but no base"),
     "too many levels": ({"model": {"channels": (8,) * 5}}, ConfigError, "5 levels need sides divisible by 16"),
 }

@@ -13,9 +13,10 @@ from whence.config import SamplerConfig
 from whence.data import Dataset
 from whence.diffusion.autoencoder import Autoencoder
 from whence.diffusion.encoding import TEXT, Encoders
-from whence.diffusion.examples import Examples, Repeated
+from whence.diffusion.examples import Examples
 from whence.diffusion.model import DiffusionModel
 from whence.diffusion.prompts import Prompts
+from whence.diffusion.repeated import Repeated
 from whence.diffusion.sampling import picture_noise
 from whence.diffusion.text_encoder import TextEncoder
 from whence.errors import ArtefactError, DataError, ModelError, NotFiniteError
@@ -114,7 +115,7 @@ def test_an_encoding_that_is_kept_has_the_order_of_the_data(stable_diffusion, da
     encoders = Encoders.of(stable_diffusion)
     kept, made = (encoders.encode(turned, folder) for folder in (tmp_path / "encoding", None))
     assert kept.ids == made.ids == turned.ids
-    assert torch.equal(kept.values, made.values)
+    assert torch.equal(kept.tensor, made.tensor)
     assert torch.equal(kept.conditions[TEXT][range(5)], made.conditions[TEXT][range(5)])
     assert kept.fingerprint == made.fingerprint
 

@@ -60,7 +60,7 @@ def changed_run(adapter_run, tmp_path) -> Path:
 
 def seal_all(reseal: Callable, path: Path) -> None:
     """Seal a whole ensemble of adapters again, from the inside out."""
-    for name in ("data", "codebook", "encoding/examples", "encoding", *(member_name(m) for m in range(6)), "."):
+    for name in ("data", "codebook", "encoding", *(member_name(m) for m in range(6)), "."):
         reseal(path / name)
 
 
@@ -419,9 +419,8 @@ def change_record(path: Path, member: int) -> None:
 
 def change_encoding(path: Path, _member: int) -> None:
     """Latents of other pictures under the ids of all of them."""
-    folder = path / "encoding" / "examples"
-    tensors = artefacts.read_tensors(folder / "examples.safetensors")
-    artefacts.write_tensors(folder / "examples.safetensors", {name: one.flip(0) for name, one in tensors.items()})
+    file = path / "encoding" / "latents" / "00000.safetensors"
+    artefacts.write_tensors(file, {name: one.flip(0) for name, one in artefacts.read_tensors(file).items()})
 
 
 CHANGES = {"weights": change_weights, "record": change_record, "encoding": change_encoding}
@@ -460,7 +459,7 @@ def test_a_holder_who_trained_on_the_encoding_of_other_images_is_refused(
 
     def exchanged(self: Examples, ids: Any) -> Examples:
         found = ordered(self, ids)
-        return Examples(found.ids, found.values.flip(0), found.conditions)
+        return Examples(found.ids, found.tensor.flip(0), found.conditions)
 
     with monkeypatch.context() as patch:
         patch.setattr(Examples, "ordered", exchanged)

@@ -207,5 +207,7 @@ def _estimand(plan: FeaturePlan, method: Method) -> Estimand:
         step = "one damped Newton step" if method.damped else "one gradient step"
         over = "" if len(terms) == 1 else f", the mean over {len(terms)} sets of weights"
         process = f"{step} from these weights{over}"
+    if terms[0].examples.source.sampled:
+        process += ", with a sample of the latents at each draw"
     model = plan.request.target.fingerprint
     return Estimand(method.behaviour, "an example left out of training", process, model, "example")

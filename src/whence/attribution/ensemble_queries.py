@@ -16,7 +16,8 @@ from whence.attribution.pictures import pixels_of
 from whence.attribution.query_source import SAMPLE, fit_pictures, parse_sample_source
 from whence.config import SamplerConfig
 from whence.data import Dataset, load
-from whence.diffusion.examples import Examples, Origin
+from whence.diffusion.examples import Examples
+from whence.diffusion.origin import Origin
 from whence.diffusion.prompts import Prompts
 from whence.engine import DEFAULT, Engine
 from whence.ensemble.model import Ensemble
@@ -81,7 +82,7 @@ def encode_shown(ensemble: Ensemble, shown: Examples) -> Examples:
     """
     if ensemble.encoders.are_plain:
         return shown
-    pixels = np.stack([pixels_of(picture) for picture in shown.values])
+    pixels = np.stack([pixels_of(picture) for picture in shown.tensor])
     places = [_place(ensemble, name, own) for name, own in zip(shown.ids, pixels, strict=True)]
     drawn = [place for place in places if place is not None]
     if len(drawn) == len(places):

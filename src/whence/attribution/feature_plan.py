@@ -135,7 +135,8 @@ def _own_set(
     """Return features at draws of each example's own, which differ by purpose; or at the same draws for all."""
     draws = replace(_draws(request, "shared" if method.shared else purpose), shared=method.shared)
     name = f"shared-{name}" if method.shared else name
-    return FeatureSet(weighted.checkpoint, name, x, OwnDraws(draws), request.config.draws)
+    sampled = purpose == "examples" and request.config.latents == "sample"
+    return FeatureSet(weighted.checkpoint, name, x, OwnDraws(draws, sampled), request.config.draws)
 
 
 def _draws(request: AttributionRequest, purpose: str) -> Draws:

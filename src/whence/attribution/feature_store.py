@@ -77,7 +77,7 @@ class FeatureStore:
             source=feature_set.source,
             draws=feature_set.draws,
             kinds=tuple(kinds),
-            batch=suitable_batch(examples.values.shape[1:]),
+            batch=suitable_batch(examples.size),
             precision=plan.request.config.precision,
         )
 

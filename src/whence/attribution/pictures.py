@@ -49,7 +49,7 @@ class Pictures:
 
     def __post_init__(self) -> None:
         for name, examples in (("queries", self.queries), ("examples", self.examples)):
-            values = examples.values
+            values = examples.tensor
             if values.ndim != 4 or values.dtype not in (torch.uint8, torch.float32):
                 raise ArtefactError(
                     f"The pictures of {len(examples)} {name} are {tuple(values.shape)} {values.dtype}; expected "
@@ -70,9 +70,9 @@ class Pictures:
         """Write the pictures in place of any that are there; a report says the facts, such as the model's name."""
         made = {"queries": len(self.queries), "examples": len(self.examples)}
         with artefacts.create(path, _KIND, inputs=inputs, made=made, facts=dict(facts or {})) as part:
-            artefacts.write_tensors(part / "queries.safetensors", {"pictures": self.queries.values})
+            artefacts.write_tensors(part / "queries.safetensors", {"pictures": self.queries.tensor})
             artefacts.write_table(part / "queries.parquet", {"id": list(self.queries.ids), **_captions(self.queries)})
-            artefacts.write_tensors(part / "examples.safetensors", {"pictures": self.examples.values})
+            artefacts.write_tensors(part / "examples.safetensors", {"pictures": self.examples.tensor})
             units = [list(names) for names in self.units]
             texts = _captions(self.examples)
             artefacts.write_table(part / "examples.parquet", {"id": list(self.examples.ids), "units": units, **texts})
@@ -112,7 +112,7 @@ def extreme_examples(scores: Iterable[Scores], count: int = ENDS) -> list[int]:
 
 
 def _pixels(examples: Examples, name: str) -> np.ndarray:
-    return pixels_of(examples.values[examples.ids.index(name)])
+    return pixels_of(examples.tensor[examples.ids.index(name)])
 
 
 def pixels_of(picture: torch.Tensor) -> np.ndarray:

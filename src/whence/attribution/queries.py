@@ -15,9 +15,11 @@ from whence.config import SamplerConfig
 from whence.data import load
 from whence.data.load import kind_of
 from whence.diffusion.encoding import Encoders
-from whence.diffusion.examples import Examples, Origin, Repeated
+from whence.diffusion.examples import Examples
 from whence.diffusion.model import DiffusionModel
+from whence.diffusion.origin import Origin
 from whence.diffusion.prompts import Prompts
+from whence.diffusion.repeated import Repeated
 from whence.diffusion.sampling import draw_pictures, predicted_clean
 from whence.engine import DEFAULT, Engine
 from whence.ensemble.model import Ensemble

@@ -17,7 +17,8 @@ from whence.attribution.method import Method
 from whence.attribution.methods import METHODS
 from whence.attribution.methods import method as method_of
 from whence.attribution.target import Target
-from whence.config import Settings
+from whence.attribution.training_examples import latents_of, training_examples
+from whence.config import LatentChoice, Settings
 from whence.data import Dataset
 from whence.diffusion.checks import require_size
 from whence.diffusion.examples import Examples
@@ -47,6 +48,12 @@ class AttributionConfig(Settings):
         description="Damping λ as a multiple of the mean eigenvalue of the kernel. Default: the method's own.",
     )
     seed: int = Field(0, ge=0, description="Seed of the draws.")
+    latents: LatentChoice | None = Field(
+        None,
+        exclude_if=lambda value: value != "sample",
+        description="Gradients at the mean of the latents of training images (mode), or at a sample of them at each "
+        "draw (sample). Default: as the run was trained, else mode.",
+    )
     compression: Compression = Field(Compression(), description="What is kept of a gradient.")
     autocast: bool = Field(False, description="Run the network in bfloat16 where that is safe.")
     precision: Precision = Field("float32", description="How features are kept on disk: float32 or float16.")
@@ -94,7 +101,8 @@ class AttributionRequest:
         target = model if isinstance(model, Target) else Target.open(model)
         if isinstance(data, Dataset):
             target.require_data(data)
-        examples = target.encoders.encode(data, encoding) if isinstance(data, Dataset) else data
+        config = config.model_copy(update={"latents": latents_of(target, config.latents)})
+        examples = training_examples(target, data, encoding, config.latents)
         units = data.units if isinstance(data, Dataset) else tuple((name,) for name in data.ids)
         names = dict.fromkeys([method] if isinstance(method, str | Method) else method)
         similarities = tuple(n for n in names if isinstance(n, str) and n not in METHODS and is_similarity(n))
@@ -111,8 +119,8 @@ class AttributionRequest:
 
     def _check(self) -> None:
         """Check that training examples and queries fit the model and each other."""
-        if self.examples.values.dtype == torch.uint8 and self.queries.values.is_floating_point():
-            require_pictures(self.queries.values, self.queries.ids)
+        if self.examples.values.dtype == torch.uint8 and self.queries.values.dtype.is_floating_point:
+            require_pictures(self.queries.tensor, self.queries.ids)
         else:
             self.examples.require_range()
             self.queries.require_range()
@@ -138,8 +146,8 @@ class AttributionRequest:
         size = self.target.model.size
         if len(size) == 3 and size[0] in (1, 3) and self.target.encoders.draws_pixels:
             for examples, noun in ((self.examples, "training examples"), (self.queries, "queries")):
-                if examples.values.is_floating_point():
-                    warn_of_range(examples.values, noun)
+                if examples.values.dtype.is_floating_point:
+                    warn_of_range(examples.tensor, noun)
 
     def similarity_scores(self) -> dict[str, Scores]:
         """Compute the scores of the methods that compare pictures alone, by name."""
@@ -151,13 +159,13 @@ class AttributionRequest:
     @property
     def training_pictures(self) -> Tensor | None:
         """The training images, uint8 [N, C, H, W]; None where there are no pictures of 1 or 3 channels."""
-        pixels = self.examples.values if self.data is None else artefacts.to_tensor(self.data.pixels)
+        pixels = self.examples.tensor if self.data is None else artefacts.to_tensor(self.data.pixels)
         return pixels if pixels.dtype == torch.uint8 and pixels.shape[1] in (1, 3) else None
 
     @property
     def query_pictures(self) -> Examples:
         """The queries as pictures, without conditions."""
-        values = self.queries.values if self.queries.pictures is None else self.queries.pictures
+        values = self.queries.tensor if self.queries.pictures is None else self.queries.pictures
         return Examples(self.queries.ids, values, captions=self.queries.captions)
 
     @property

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
+import numpy as np
 
 from whence import artefacts
 from whence.attribution.feature_plan import FeaturePlan, FeatureSet
@@ -172,7 +172,7 @@ def _norms(
     rows = list(range(0, len(features.ids), -(-len(features.ids) * features.draws // PAIRS)))
     names, values = [features.ids[n] for n in rows], features.norms()[rows]
     for index in range(features.draws):
-        _, t, _ = examples.source(torch.zeros(len(names), 1), names, torch.full((len(names),), index).numpy())
+        t, _ = examples.source(names, np.full(len(names), index), (1,))
         yield from zip(t.tolist(), values[:, index].tolist(), strict=True)
 
 

@@ -155,7 +155,7 @@ class Target:
         """
         if self.ensemble is not None:
             return self.ensemble.config.sampler
-        folder = _folder(self.runs[0])
+        folder = run_folder(self.runs[0])
         if folder is not None and (folder / "config.toml").is_file():
             sampler = read_config(folder / "config.toml").sampler
             if sampler != SamplerConfig():
@@ -168,7 +168,7 @@ class Target:
         if self.ensemble is not None:
             recorded = [(self.name, self.ensemble.data.fingerprint, self.ensemble)]
         else:
-            folders = [folder for run in self.runs if (folder := _folder(run)) is not None]
+            folders = [folder for run in self.runs if (folder := run_folder(run)) is not None]
             runs = [folder for folder in folders if artefacts.kind_of(folder) == "model"]
             recorded = [(run.name, artefacts.read_manifest(run, "model").inputs["data"], run) for run in runs]
         for name, known, source in recorded:
@@ -230,7 +230,7 @@ def _open_folder(path: Path) -> Path | Ensemble:
     return path
 
 
-def _folder(run: Path | DiffusionModel | AdapterRun) -> Path | None:
+def run_folder(run: Path | DiffusionModel | AdapterRun) -> Path | None:
     """The directory of a run; None for a model in memory."""
     if isinstance(run, AdapterRun):
         return run.folder

@@ -11,6 +11,7 @@ import numpy as np
 
 from whence import artefacts
 from whence.diffusion.adapter_run import AdapterRun
+from whence.diffusion.augmentation import Augmentation
 from whence.diffusion.checkpoint import Checkpoint, LoadedCheckpoint
 from whence.diffusion.draws import Draws
 from whence.diffusion.record import Record
@@ -88,7 +89,7 @@ def recorded_checkpoints(run: Path, ids: Sequence[str], parameters: str | None) 
         if visits > 0:
             steps = [epoch * len(record.ids) / config.batch for epoch in (before + 1, last + 1)]
             rate = record["learning_rate"][math.floor(steps[0]) : math.ceil(steps[1])].mean().item()
-            source = RecordedDraws(draws, last, visits, config.seed, config.flip)
+            source = RecordedDraws(draws, last, visits, Augmentation.of(config))
             weight = rate * visits / config.batch
             checkpoints.append(WeightedCheckpoint(Checkpoint(run, file, parameters), weight, source, trained))
         before = max(before, last)

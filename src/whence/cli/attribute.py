@@ -16,6 +16,7 @@ from whence.cli.options import (
     DATA,
     GREY,
     GUIDANCE,
+    LATENTS,
     NEGATIVE_PROMPT,
     PLAN,
     PROMPT,
@@ -135,6 +136,7 @@ def attribute(
     adapter: ADAPTER = None,
     base: BASE = None,
     parameters: PARAMETERS = None,
+    latents: LATENTS = None,
     workers: WORKERS = None,
     plan: PLAN = False,
 ) -> None:
@@ -147,17 +149,18 @@ def attribute(
     """
     from whence.attribution.request import AttributionRequest
     from whence.attribution.target import Target
+    from whence.attribution.training_examples import training_examples
     from whence.diffusion.adapters.adapter import Adapter
     from whence.diffusion.encoding import FOLDER
     from whence.diffusion.prompts import Prompts
 
-    config = _config(draws, damping, width, seed, half, bfloat16)
+    config = _config(draws, damping, width, seed, half, bfloat16, latents)
     size: dict[str, Any] = {"resolution": resolution, "grey": grey}
     images = load_data(data, out, split=split, unit_column=unit_column, caption_column=caption_column, **size)
     target = Target.mean([model, *(also or [])], [Adapter.parse(text) for text in adapter or ()], resolution, base)
     target.require_data(images)
     texts = Prompts.read(prompts, prompt or (), negative_prompt, guidance)
-    show_notes(target.encoders.encode(images, out / FOLDER).notes, of="the training images")
+    show_notes(training_examples(target, images, out / FOLDER, latents).notes, of="the training images")
     examples = target.queries(queries, method=sampler, steps=sampler_steps, prompts=texts, **size)
     _show_drawing(target, examples)
     if plan:
@@ -170,10 +173,11 @@ def attribute(
 
 
 def _config(
-    draws: int, damping: float | None, width: int | None, seed: int, half: bool, bfloat16: bool
+    draws: int, damping: float | None, width: int | None, seed: int, half: bool, bfloat16: bool, latents: str | None
 ) -> whence.AttributionConfig:
     """Return the settings of the options."""
-    settings: dict[str, Any] = {"draws": draws, "damping": damping, "seed": seed, "autocast": bfloat16}
+    settings: dict[str, Any] = {"draws": draws, "damping": damping, "seed": seed}
+    settings |= {"autocast": bfloat16, "latents": latents}
     settings["compression"] = {} if width is None else {"width": width}
     settings["precision"] = "float16" if half else "float32"
     return whence.AttributionConfig(**settings)

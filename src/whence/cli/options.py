@@ -43,6 +43,10 @@ SAMPLER_STEPS = Annotated[
     int | None,
     typer.Option(min=1, help="Denoising steps of sample:COUNT; default the run's setting, or 50 or all timesteps."),
 ]
+LATENTS = Annotated[
+    Literal["mode", "sample"] | None,
+    typer.Option(help="Gradients at the mean of latents, or at a sample of them at each draw; default as trained."),
+]
 ADAPTER = Annotated[
     list[str] | None,
     typer.Option(help="LoRA file or folder on top of the model, as FILE or FILE:STRENGTH; may be repeated."),

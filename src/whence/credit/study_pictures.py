@@ -61,7 +61,7 @@ def select_pictures(
     return {
         "data": data,
         "held_out": None if held_out is None or most == 0 else _first_held_out(data, held_out, most),
-        "queries": None if queries is None else query_dataset(queries.ids, queries.values),
+        "queries": None if queries is None else query_dataset(queries.ids, queries.tensor),
     }
 
 

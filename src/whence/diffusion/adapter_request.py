@@ -8,19 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from whence.config import AdapterConfig, Config, SamplerConfig
 from whence.data import Dataset
 from whence.diffusion.adapters.adapter_file import write_adapter
 from whence.diffusion.adapters.initial_weights import initial_weights
 from whence.diffusion.adapters.layers import attach, low_rank_weights
 from whence.diffusion.adapters.low_rank import AdapterWeights
+from whence.diffusion.augmentation import Augmentation
 from whence.diffusion.base import Base
 from whence.diffusion.caption_dropout import CaptionDropout
-from whence.diffusion.checks import refuse_flips, require_size
+from whence.diffusion.checks import require_size
 from whence.diffusion.encoding import FOLDER
-from whence.diffusion.examples import Examples, Repeated
+from whence.diffusion.examples import Examples
 from whence.diffusion.model import DiffusionModel
 from whence.diffusion.sampling import default_sampler
 from whence.diffusion.shipped_base import base_folder, base_name
@@ -58,16 +57,17 @@ class AdapterRequest:
         """Return the request, checked.
 
         Raises:
-            ConfigError: The settings flip images, or name no layer.
+            ConfigError: The settings name no layer, or sample latents without a Gaussian posterior.
             DataError: The images don't fit the base.
             ArtefactError, ModelError, NotFiniteError: The base is missing or damaged, or can't have an adapter.
         """
         config = _complete(config)
         adapter = config.adapter or AdapterConfig()
-        refuse_flips(config.training)
-        opened = Base(base_folder(base), adapter.resolution)
-        encoded = None if encoding is None else opened.encoders.read(data, encoding)
-        first = opened.encoders.encode(data.select([0])) if encoded is None else encoded.head(1)
+        opened, augmentation = Base(base_folder(base), adapter.resolution), Augmentation.of(config.training)
+        encoded = None if encoding is None else opened.encoders.read(data, encoding, augmentation)
+        first = (
+            opened.encoders.encode(data.select([0]), augmentation=augmentation) if encoded is None else encoded.head(1)
+        )
         model = opened.open()
         require_size(model, first.values, "training images")
         initial_weights(model.network, adapter, config.training.seed)
@@ -105,13 +105,11 @@ class AdapterRequest:
         """Latents and embedded captions, which are kept."""
         if self.encoded is not None:
             return self.encoded
-        return self.base.encoders.encode(self.data, folder / FOLDER)
+        return self.base.encoders.encode(self.data, folder / FOLDER, Augmentation.of(self.config.training))
 
     def stand_in(self) -> Examples:
         """The first image, as often as there are images."""
-        rows = torch.zeros(len(self.data), dtype=torch.int64)
-        conditions = {name: Repeated(condition[[0]], rows) for name, condition in self.first.conditions.items()}
-        return Examples(self.data.ids, self.first.values.expand(len(rows), *self.first.values.shape[1:]), conditions)
+        return self.first.repeated(self.data.ids)
 
     def captions(self) -> CaptionDropout | None:
         """The caption dropout of the settings."""

@@ -33,7 +33,10 @@ KINDS = ("AutoencoderKL", "VQModel")
 class Autoencoder:
     """An autoencoder of pictures in RGB, with a Gaussian posterior (KL) or a codebook (VQ).
 
-        z = (mean(x) - shift) · scale        x = decode(z / scale + shift)
+        z = (mean(x) - shift) · scale + deviation(x) · scale · ε        x = decode(z / scale + shift)
+
+    ε is 0 where latents are the mean. With ε from a standard normal, z is ``(latent_dist.sample() - shift) · scale`` of
+    diffusers.
 
     Of a VQ autoencoder z is what is looked up in the codebook when it is decoded, as in latent diffusion
     (Rombach et al. 2022).
@@ -101,8 +104,22 @@ class Autoencoder:
         """Shape (c, h, w) of the latents of pictures of this height and width."""
         return (int(self._config.get("latent_channels", 4)), *(resolution // self.factor,) * 2)
 
+    @property
+    def has_deviation(self) -> bool:
+        """Whether the posterior is Gaussian (KL); a codebook (VQ) has none."""
+        return bool(self._config["_class_name"] == "AutoencoderKL")
+
     def encode(self, pixels: Tensor) -> Tensor:
         """Return latents float32 [n, c, h, w] of pictures uint8 [n, C, H, W], grey or in colour: the posterior's mean.
+
+        `posterior` describes the errors.
+        """
+        return self.posterior(pixels)[0]
+
+    def posterior(self, pixels: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return mean and standard deviation of the latents, float32 [n, c, h, w] each, times `scale`.
+
+        The pictures are uint8 [n, C, H, W], grey or in colour. A VQ autoencoder has no deviation.
 
         Raises:
             DataError: A side of the pictures is no multiple of `factor`.
@@ -113,18 +130,27 @@ class Autoencoder:
                 f"The autoencoder in {self.folder} needs sides that are multiples of {self.factor}; the pictures have "
                 f"{pixels.shape[3]}x{pixels.shape[2]} pixels. Give --resolution."
             )
-        x = from_pixels(pixels).expand(-1, 3, -1, -1)
+        means, deviations = [], []
         with self._open() as network:
-            latents = _batched(lambda batch: (_mean(network, batch) - self.shift) * self.scale, x)
-        if not torch.isfinite(latents).all():
+            for rows in torch.split(pixels, BATCH):
+                encoded = network.encode(_padded(from_pixels(rows).expand(-1, 3, -1, -1)))
+                mean = encoded.latent_dist.mean if self.has_deviation else encoded.latents
+                means.append(((mean - self.shift) * self.scale)[: len(rows)].cpu())
+                if self.has_deviation:
+                    deviations.append((encoded.latent_dist.std * self.scale)[: len(rows)].cpu())
+        latents, deviation = torch.cat(means), torch.cat(deviations) if deviations else None
+        if not all(values.isfinite().all() for values in (latents, deviation) if values is not None):
             raise NotFiniteError(f"The autoencoder in {self.folder} gives latents that are not finite.")
-        return latents
+        return latents, deviation
 
     def decode(self, x: Tensor) -> np.ndarray:
         """Pictures uint8 [n, 3, H, W] of latents [n, c, h, w]."""
         with self._open() as network:
-            decoded = _batched(lambda batch: network.decode(batch / self.scale + self.shift).sample, x.float())
-        return to_pixels(decoded)
+            batches = [
+                network.decode(_padded(rows) / self.scale + self.shift).sample[: len(rows)].cpu()
+                for rows in torch.split(x.float(), BATCH)
+            ]
+        return to_pixels(torch.cat(batches))
 
     @contextmanager
     def _open(self) -> Iterator[Any]:
@@ -134,13 +160,6 @@ class Autoencoder:
             yield network.to(DEFAULT.device)
 
 
-def _mean(network: Any, x: Tensor) -> Tensor:
-    encoded = network.encode(x)
-    latents: Tensor = encoded.latent_dist.mean if hasattr(encoded, "latent_dist") else encoded.latents
-    return latents
-
-
-def _batched(function: Any, x: Tensor) -> Tensor:
-    """Apply a function to canonical batches of rows."""
-    batches = torch.split(x, BATCH)
-    return torch.cat([function(pad(rows, BATCH).to(DEFAULT.device))[: len(rows)].cpu() for rows in batches])
+def _padded(rows: Tensor) -> Tensor:
+    """Return rows as a canonical batch on the device."""
+    return pad(rows, BATCH).to(DEFAULT.device)

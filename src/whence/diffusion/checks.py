@@ -8,12 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from whence.config import TrainingConfig
 from whence.diffusion.codec import Pixels
 from whence.diffusion.denoiser import NO_CONDITIONS, on_device
 from whence.diffusion.draws import Draws
+from whence.diffusion.latents import Latents
 from whence.diffusion.model import DiffusionModel
-from whence.errors import ConfigError, DataError, NotFiniteError
+from whence.errors import DataError, NotFiniteError
 from whence.images import require_pictures
 
 EXAMPLES = 64
@@ -27,7 +27,7 @@ MARGIN = 0.95
 CONTRAST = 1e-3
 
 
-def require_size(model: DiffusionModel, x: Tensor, what: str) -> None:
+def require_size(model: DiffusionModel, x: Tensor | Latents, what: str) -> None:
     """Check that examples [n, ...] have the shape that the model takes; `what` names them: ``"queries"``."""
     size, expected = tuple(x.shape[1:]), model.size
     if size == expected:
@@ -153,16 +153,3 @@ def require_finite(
 
 def _shape(size: Sequence[int]) -> str:
     return "x".join(map(str, size))
-
-
-def refuse_flips(training: TrainingConfig) -> None:
-    """Refuse to flip images of which a training sees the latents alone.
-
-    Raises:
-        ConfigError: The settings flip images.
-    """
-    if training.flip:
-        raise ConfigError(
-            "training.flip is for networks of pixels; the latents of images that are flipped are others. Add the "
-            "flipped images to the data instead."
-        )

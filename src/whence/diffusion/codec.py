@@ -28,8 +28,15 @@ class Codec(Protocol):
     def example_size(self, resolution: int) -> tuple[int, ...] | None:
         """Shape of examples of pictures of this height and width; None if the network decides about it."""
 
+    @property
+    def has_deviation(self) -> bool:
+        """Whether pictures have a posterior with a deviation."""
+
     def encode(self, pixels: Tensor) -> Tensor:
-        """Examples float32 [n, ...] of pictures uint8 [n, C, H, W]."""
+        """Examples float32 [n, ...] of pictures uint8 [n, C, H, W]; the mean where they have a posterior."""
+
+    def posterior(self, pixels: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Mean and standard deviation of the posterior of pictures, [n, ...] each; None where there is no deviation."""
 
     def decode(self, x: Tensor) -> np.ndarray:
         """Pictures uint8 [n, C, H, W] of examples [n, ...]."""
@@ -47,6 +54,7 @@ class Pixels:
 
     bound: float | None = 1.0
     fingerprint: str = "pixels"
+    has_deviation: bool = False
 
     def picture_size(self, size: tuple[int, ...]) -> tuple[int, ...]:
         """The shape of the examples themselves."""
@@ -58,6 +66,10 @@ class Pixels:
     def encode(self, pixels: Tensor) -> Tensor:
         """X = pixel / 127.5 - 1, float32."""
         return from_pixels(pixels)
+
+    def posterior(self, pixels: Tensor) -> tuple[Tensor, None]:
+        """X itself."""
+        return self.encode(pixels), None
 
     def decode(self, x: Tensor) -> np.ndarray:
         """The nearest pixel of x, clamped to [-1, 1]; uint8."""

@@ -159,6 +159,11 @@ def flips(seed: int, ids: Sequence[str], visits: np.ndarray) -> np.ndarray:
     return bits(keys("flip", seed, ids), visits, 1)[:, 0] >= np.uint64(1 << 31)
 
 
+def posterior_noise(seed: int, ids: Sequence[str], visits: np.ndarray, shape: Sequence[int]) -> torch.Tensor:
+    """The noise of a sample of the posterior of latents at each (example, visit), float32 [n, *shape]."""
+    return normals(keys("posterior", seed, ids), visits, shape)
+
+
 def caption_drops(seed: int, ids: Sequence[str], visits: np.ndarray, probability: float) -> np.ndarray:
     """Whether each (example, visit) is seen with the empty caption, bool [n]."""
     return bits(keys("caption", seed, ids), visits, 1)[:, 0] < np.uint64(probability * 2.0**32)

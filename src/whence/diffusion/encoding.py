@@ -6,19 +6,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from whence import artefacts
 from whence.data import Dataset
 from whence.diffusion.adapters.adapter import Adapter
+from whence.diffusion.augmentation import PLAIN, Augmentation
 from whence.diffusion.codec import Codec, Pixels
-from whence.diffusion.examples import Examples, Repeated
+from whence.diffusion.example_files import CONDITIONS, LATENTS, ROWS, write_example_files
+from whence.diffusion.examples import Examples
 from whence.diffusion.families.family import family_of_folder
+from whence.diffusion.latents import DEVIATION, MEAN, MIRRORED, MIRRORED_DEVIATION, Latents
 from whence.diffusion.model import DiffusionModel
 from whence.diffusion.prompts import Prompts
+from whence.diffusion.repeated import Repeated
 from whence.diffusion.sampling import Guidance
+from whence.diffusion.shards import Shards, write_shards
 from whence.diffusion.text_encoder import TextEncoder
-from whence.errors import ArtefactError, MismatchError, join_names
+from whence.errors import ArtefactError, ConfigError, MismatchError, join_names
 
 #: The condition of networks that draw from text, by its name in diffusers.
 TEXT = "encoder_hidden_states"
@@ -57,31 +64,45 @@ class Encoders:
         """Whether pictures are given to the network as they are, and nothing else."""
         return self.draws_pixels and self.text is None
 
-    def encode(self, data: Dataset, folder: Path | None = None) -> Examples:
+    def encode(self, data: Dataset, folder: Path | None = None, augmentation: Augmentation = PLAIN) -> Examples:
         """Return images with their captions as the network gets them, in the order of the data.
 
-        Pixels without text stay as they are.
+        Pixels without text stay as they are. Latents are encoded with their posterior, shard by shard; an interrupted
+        call goes on after the last whole shard. First the autoencoder is in memory, then the text encoder.
 
         Args:
             data: The images. Those without a caption get the empty one.
             folder: Where the encoding is kept, and found again; None keeps nothing.
+            augmentation: Which of deviations and mirror images of latents are needed.
 
         Raises:
+            ConfigError: Latents are to be sampled, and there is no Gaussian posterior.
             DataError: The sides of the images don't fit the autoencoder.
             MismatchError: The folder holds an encoding of other images, captions or encoders.
             ArtefactError: The encoding there is damaged.
         """
+        self.require_posterior(augmentation.sampled)
         if self.are_plain:
             return Examples.of(data)
+        mirrored = augmentation.flip
         if folder is None:
-            return self._encode(data)
+            return self._encode(data, augmentation)
         inputs = {"data": data.ungrouped.fingerprint, **self._fingerprints}
+        made = {"deviation": self.codec.has_deviation, "mirrored": mirrored}
+        artefacts.ensure(folder, KIND, inputs=inputs, made=made, build=lambda part: self._write(data, part, mirrored))
+        return self._read(data, folder, augmentation)
 
-        def build(part: Path) -> None:
-            self._encode(data).write(part / "examples")
-
-        artefacts.ensure(folder, KIND, inputs=inputs, made={"latents": "mean"}, build=build)
-        return replace(_verified(folder).ordered(data.ids), notes=self._notes(data))
+    def require_posterior(self, sampled: bool) -> None:
+        """Check that latents can be sampled, if they are to be; a `ConfigError` says why not."""
+        if sampled and self.draws_pixels:
+            raise ConfigError(
+                "latents = sample is for networks of latents; this one denoises the pictures themselves. Leave it out."
+            )
+        if sampled and not self.codec.has_deviation:
+            raise ConfigError(
+                "latents = sample needs the Gaussian posterior of an AutoencoderKL; a VQ autoencoder has no deviation. "
+                "Give latents = mode."
+            )
 
     @property
     def _fingerprints(self) -> dict[str, str]:
@@ -89,22 +110,33 @@ class Encoders:
         text = {} if self.text is None else {"text": self.text.fingerprint}
         return {"codec": self.codec.fingerprint, **text}
 
-    def read(self, data: Dataset, folder: Path) -> Examples:
-        """Return images with their captions from an encoding of these and perhaps others.
+    def read(self, data: Dataset, folder: Path, augmentation: Augmentation = PLAIN) -> Examples:
+        """Return images with their captions from an encoding of these and perhaps others, as `encode` does.
 
         Raises:
+            ConfigError: Latents are to be sampled, and there is no Gaussian posterior.
             MismatchError: The folder holds an encoding by other encoders.
-            ArtefactError: It is missing or damaged, or lacks an image.
+            ArtefactError: It is missing or damaged, or lacks an image or mirror images.
         """
+        self.require_posterior(augmentation.sampled)
         manifest = artefacts.read_verified(folder, KIND)
-        examples = _verified(folder)
         for name, own in self._fingerprints.items():
             if manifest.inputs.get(name) != own:
                 raise MismatchError(f"{folder} was encoded by another {name} than that of this base. Encode it again.")
+        if augmentation.flip and not manifest.made.get("mirrored"):
+            raise ArtefactError(f"{folder} has no mirror images, which training.flip needs. Encode the images again.")
+        return self._read(data, folder, augmentation)
+
+    def _read(self, data: Dataset, folder: Path, augmentation: Augmentation) -> Examples:
+        """Return images from a whole encoding, with what is needed of their posteriors."""
+        examples = _verified(folder)
         missing = sorted(set(data.ids) - set(examples.ids))
         if missing:
             raise ArtefactError(f"{folder} has no encoding of {join_names(missing)}. Encode the images again.")
-        return replace(examples.ordered(data.ids), notes=self._notes(data))
+        examples = examples.ordered(data.ids)
+        if isinstance(examples.values, Latents):
+            examples = replace(examples, values=examples.values.needed(augmentation.sampled, augmentation.flip))
+        return replace(examples, notes=self._notes(data))
 
     def encode_queries(self, data: Dataset) -> Examples:
         """Return images as queries: as the network gets them, with their pictures and captions for pages."""
@@ -116,20 +148,50 @@ class Encoders:
         """The captions of images as they are encoded, the empty one where there is none; empty for networks without."""
         return () if self.text is None else tuple(caption or "" for caption in data.captions)
 
-    def _encode(self, data: Dataset) -> Examples:
-        values = artefacts.to_tensor(data.pixels)
+    def _encode(self, data: Dataset, augmentation: Augmentation) -> Examples:
+        """Encode images in memory; their latents are one tensor where the mean is all that is needed."""
+        values: Tensor | Latents = artefacts.to_tensor(data.pixels)
         if not self.draws_pixels:
-            values = self.codec.encode(values)
-        conditions = self.conditions(self.captions(data))
-        return Examples(data.ids, values, conditions, notes=self._notes(data))
+            tensors = self._latents(artefacts.to_tensor(data.pixels), augmentation.flip)
+            latents = Latents({name: Shards((tensor,)) for name, tensor in tensors.items()})
+            needed = latents.needed(augmentation.sampled, augmentation.flip)
+            values = needed if len(needed.tensors) > 1 else tensors[MEAN]
+        return Examples(data.ids, values, self.conditions(self.captions(data)), notes=self._notes(data))
+
+    def _latents(self, pixels: Tensor, mirrored: bool) -> dict[str, Tensor]:
+        """The posterior of pictures uint8 [n, C, H, W], and of their mirror images, by name as in `Latents`."""
+        found = dict(zip((MEAN, DEVIATION), self.codec.posterior(pixels), strict=True))
+        if mirrored:
+            mirror = self.codec.posterior(pixels.flip(-1))
+            found |= dict(zip((MIRRORED, MIRRORED_DEVIATION), mirror, strict=True))
+        return {name: tensor for name, tensor in found.items() if tensor is not None}
+
+    def _write(self, data: Dataset, part: Path, mirrored: bool) -> None:
+        """Write the encoding of images in the order of their ids; shards that are there are kept."""
+        order = np.array(sorted(range(len(data)), key=data.ids.__getitem__))
+        tensors: dict[str, Tensor] = {}
+        if self.draws_pixels:
+            tensors[MEAN] = artefacts.to_tensor(data.pixels[order])
+        else:
+            pixels = data.pixels
+            write_shards(
+                part / LATENTS,
+                len(order),
+                lambda rows: self._latents(artefacts.to_tensor(pixels[order[rows.start : rows.stop]]), mirrored),
+            )
+        if self.text is not None:
+            distinct, rows = _distinct([self.captions(data)[n] for n in order])
+            embed = self.text.embed
+            place = part / CONDITIONS / TEXT
+            write_shards(place, len(distinct), lambda few: {MEAN: embed(distinct[few.start : few.stop])})
+            tensors[ROWS + TEXT] = rows
+        write_example_files(part, [data.ids[n] for n in order], tensors)
 
     def conditions(self, texts: Sequence[str]) -> dict[str, Repeated]:
         """The conditions of a picture for each text; each distinct text is encoded once."""
         if self.text is None:
             return {}
-        distinct = sorted(set(texts))
-        index = {text: n for n, text in enumerate(distinct)}
-        rows = torch.tensor([index[text] for text in texts])
+        distinct, rows = _distinct(texts)
         return {TEXT: Repeated(self.text.embed(distinct), rows)}
 
     def prompted(self, prompts: Prompts | None, names: Sequence[str]) -> tuple[dict[str, Repeated], Guidance | None]:
@@ -157,12 +219,18 @@ class Encoders:
         return (*(notes if without else []), *(longer if cut else []), *(adapted if self.text.adapted else []))
 
 
+def _distinct(texts: Sequence[str]) -> tuple[list[str], Tensor]:
+    """Return the distinct texts in their order, and which of them each one is, int64 [n]."""
+    distinct = sorted(set(texts))
+    index = {text: n for n, text in enumerate(distinct)}
+    return distinct, torch.tensor([index[text] for text in texts])
+
+
 def _verified(folder: Path) -> Examples:
     """Return the examples of an encoding whose files are all checked by hash."""
     try:
-        artefacts.require_part(folder, artefacts.read_verified(folder, KIND), "examples", "examples")
-        artefacts.read_verified(folder / "examples", "examples")
-        return Examples.read(folder / "examples")
+        artefacts.read_verified(folder, KIND)
+        return Examples.read_files(folder)
     except ArtefactError as error:
         raise ArtefactError(
             f"{folder} is damaged: its examples are missing or have changed. Delete {folder} and run the same command "

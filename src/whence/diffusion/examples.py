@@ -12,59 +12,17 @@ import torch
 from torch import Tensor
 
 from whence import artefacts
-from whence.config import SamplerConfig
 from whence.data import Dataset
 from whence.diffusion.codec import Pixels
-from whence.diffusion.prompts import Prompts
-from whence.errors import DataError, NotFiniteError
+from whence.diffusion.example_files import CONDITIONS, ROWS, read_example_files, write_example_files
+from whence.diffusion.latents import MEAN, Latents
+from whence.diffusion.origin import Origin
+from whence.diffusion.repeated import Repeated
+from whence.diffusion.shards import Shards
+from whence.errors import ConfigError, DataError, NotFiniteError
 from whence.images import require_texts, to_tensor
 
 KIND = "examples"
-_CONDITIONS, _ROWS = "conditions/", "rows/"
-_TENSORS = "examples.safetensors"
-
-
-@dataclass(frozen=True)
-class Origin:
-    """How pictures were drawn.
-
-    Attributes:
-        sampler: Settings of the sampler.
-        drawn: Whether the model that is explained drew them by itself, from the noise of their ids SEED/INDEX, so that
-            `whence.diffusion.sampling.predicted_clean` can draw them again.
-        prompts: The prompts that they were drawn from; None for a model without text.
-    """
-
-    sampler: SamplerConfig
-    drawn: bool
-    prompts: Prompts | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class Repeated:
-    """A condition that few values of occur, such as embedded captions: each value is kept once.
-
-    Attributes:
-        values: The distinct values [D, ...].
-        rows: Which of them each example has, int64 [N].
-
-    Example:
-        >>> Repeated(torch.tensor([[1.0], [2.0]]), torch.tensor([1, 1, 0]))[[0, 2]].tolist()
-        [[2.0], [1.0]]
-    """
-
-    values: Tensor
-    rows: Tensor
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, rows: Tensor | Sequence[int] | np.ndarray) -> Tensor:
-        return self.values[self.rows[torch.as_tensor(rows)]]
-
-    def select(self, rows: Tensor) -> Repeated:
-        """The condition of some examples, without copies of its values."""
-        return Repeated(self.values, self.rows[rows])
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +31,8 @@ class Examples:
 
     Attributes:
         ids: Their ids, N, all different.
-        values: uint8 pixels, or float32 pictures in [-1, 1] or latents, [N, C, H, W]; an array becomes a tensor.
+        values: uint8 pixels, or float32 pictures in [-1, 1] or latents, [N, C, H, W]; an array becomes a tensor. Or
+            `Latents` with deviations and mirror images, which may be larger than memory.
         conditions: Further arguments of the network by name, [N, ...] each; `Repeated` where examples share them.
         origin: How queries were drawn, if known; no part of the fingerprint, and not written to disk.
         notes: What reading the pictures left out or changed; as `origin`.
@@ -92,7 +51,7 @@ class Examples:
     """
 
     ids: tuple[str, ...]
-    values: Tensor
+    values: Tensor | Latents
     conditions: Mapping[str, Tensor | Repeated] = field(default_factory=dict)
     origin: Origin | None = None
     notes: tuple[str, ...] = ()
@@ -107,14 +66,14 @@ class Examples:
             raise DataError(f"{len(self.ids)} examples have only {len(set(self.ids))} different ids.")
         vars(self).update(
             ids=tuple(self.ids),
-            values=to_tensor(self.values),
+            values=self.values if isinstance(self.values, Latents) else to_tensor(self.values),
             conditions={n: c if isinstance(c, Repeated) else to_tensor(c) for n, c in self.conditions.items()},
         )
         for name, rows in {"values": self.values, **self.conditions}.items():
             count = 0 if isinstance(rows, Tensor) and not rows.ndim else len(rows)
             if count != len(self.ids):
                 raise DataError(f"There are {len(self.ids)} ids, but {count} {name}.")
-        if self.values.dtype != torch.uint8 and not self.values.is_floating_point():
+        if self.values.dtype != torch.uint8 and not self.values.dtype.is_floating_point:
             raise DataError(
                 f"The values of examples are {self.values.dtype}; give uint8 pixels, or float32 pictures in [-1, 1] or "
                 "latents."
@@ -128,10 +87,40 @@ class Examples:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def x(self, rows: Sequence[int] | np.ndarray | Tensor) -> Tensor:
-        """Return what the model denoises, float32 [n, C, H, W]; pixels become pixel / 127.5 - 1."""
-        chosen = self.values[torch.as_tensor(rows)]
-        return Pixels().encode(chosen) if chosen.dtype == torch.uint8 else chosen.float()
+    @property
+    def size(self) -> tuple[int, ...]:
+        """Shape of an example."""
+        return tuple(self.values.shape[1:])
+
+    @property
+    def tensor(self) -> Tensor:
+        """The values as one tensor [N, C, H, W] in memory; the means of latents."""
+        return self.values if isinstance(self.values, Tensor) else self.x(range(len(self)))
+
+    def x(
+        self,
+        rows: Sequence[int] | np.ndarray | Tensor,
+        mirrored: np.ndarray | None = None,
+        noise: Tensor | None = None,
+    ) -> Tensor:
+        """Return what the model denoises, float32 [n, C, H, W]; pixels become pixel / 127.5 - 1.
+
+        Args:
+            rows: Rows of the examples, n of them.
+            mirrored: Of which the mirror image is seen, bool [n].
+            noise: The noise of a sample of the posterior of latents [n, C, H, W]; None gives the mean.
+
+        Raises:
+            ConfigError: A posterior is needed, and the examples have none.
+        """
+        at, mirror = torch.as_tensor(rows), None if mirrored is None else torch.from_numpy(mirrored)
+        if isinstance(self.values, Latents):
+            return self.values.x(at, mirror, noise)
+        if noise is not None:
+            raise ConfigError("Samples of latents need their posterior, and these examples are tensors. Give images.")
+        chosen = self.values[at]
+        x = Pixels().encode(chosen) if chosen.dtype == torch.uint8 else chosen.float()
+        return x if mirror is None else torch.where(mirror.reshape(-1, *[1] * (x.dim() - 1)), x.flip(-1), x)
 
     def conditions_of(self, rows: Sequence[int] | np.ndarray | Tensor) -> dict[str, Tensor]:
         """Return the conditions of some rows."""
@@ -140,6 +129,13 @@ class Examples:
     def head(self, count: int) -> Examples:
         """Return the first examples, at most `count`."""
         return self.block(range(min(count, len(self))))
+
+    def repeated(self, ids: tuple[str, ...]) -> Examples:
+        """Return the first example under each of these ids; it is not copied."""
+        rows = torch.zeros(len(ids), dtype=torch.int64)
+        values = self.values
+        values = values.select(rows) if isinstance(values, Latents) else values[:1].expand(len(ids), *self.size)
+        return Examples(ids, values, {name: Repeated(one[[0]], rows) for name, one in self.conditions.items()})
 
     def block(self, rows: range) -> Examples:
         """Return the examples of consecutive rows."""
@@ -171,12 +167,15 @@ class Examples:
         ids = tuple(self.ids[n] for n in rows)
         pictures = None if self.pictures is None else self.pictures[at]
         captions = tuple(self.captions[n] for n in rows) if self.captions else ()
-        return Examples(ids, self.values[at], conditions, self.origin, self.notes, pictures, captions)
+        values = self.values.select(index) if isinstance(self.values, Latents) else self.values[at]
+        return Examples(ids, values, conditions, self.origin, self.notes, pictures, captions)
 
     def require_finite(self) -> None:
-        """Check that no value is NaN or infinite; the message names the example."""
+        """Check that no value is NaN or infinite; the message names the example. Encoders check what they encode."""
         for name, rows in {"values": self.values, **self.conditions}.items():
             tensor = rows.values if isinstance(rows, Repeated) else rows
+            if not isinstance(tensor, Tensor):
+                continue
             bad = (~tensor.isfinite()).flatten(1).any(1) if tensor.dim() > 1 else ~tensor.isfinite()
             bad = bad[rows.rows] if isinstance(rows, Repeated) else bad
             for n in bad.nonzero().flatten()[:1].tolist():
@@ -188,7 +187,7 @@ class Examples:
     def require_range(self) -> None:
         """Check that floating point values are not pixels of 0 ... 255; latents may have any other range."""
         values = self.values
-        if values.is_floating_point() and values.min() >= 0 and values.max() > 2:
+        if isinstance(values, Tensor) and values.is_floating_point() and values.min() >= 0 and values.max() > 2:
             raise DataError(
                 f"The values of {len(self)} examples are between {values.min():g} and {values.max():g}, like pixels of "
                 "0 ... 255. Give pixels as uint8, pictures in [-1, 1] (x / 127.5 - 1), or latents."
@@ -198,17 +197,18 @@ class Examples:
     def fingerprint(self) -> str:
         """SHA-256 (hex) of ids, values and conditions in the order of the ids."""
         ordered = self.sorted()
-        tensors = {name.removeprefix(_CONDITIONS): tensor for name, tensor in ordered._tensors.items()}
+        tensors = {name.removeprefix(CONDITIONS): tensor for name, tensor in ordered._tensors.items()}
         return artefacts.digest([ordered.ids, artefacts.tensor_digests(tensors)])
 
     @property
-    def _tensors(self) -> dict[str, Tensor]:
+    def _tensors(self) -> dict[str, Tensor | Shards]:
         """Values and conditions by their names on disk."""
-        tensors = {"values": self.values}
+        tensors: dict[str, Tensor | Shards] = {}
+        tensors |= self.values.tensors if isinstance(self.values, Latents) else {MEAN: self.values}
         for name, condition in self.conditions.items():
             if isinstance(condition, Repeated):
-                tensors[_ROWS + name] = condition.rows
-            tensors[_CONDITIONS + name] = condition.values if isinstance(condition, Repeated) else condition
+                tensors[ROWS + name] = condition.rows
+            tensors[CONDITIONS + name] = condition.values if isinstance(condition, Repeated) else condition
         return tensors
 
     def write(self, path: Path) -> None:
@@ -216,9 +216,7 @@ class Examples:
 
         def build(part: Path) -> None:
             ordered = self.sorted()
-            tensors = {name: tensor.contiguous() for name, tensor in ordered._tensors.items()}
-            artefacts.write_tensors(part / _TENSORS, tensors)
-            artefacts.write_table(part / "examples.parquet", {"id": list(ordered.ids)})
+            write_example_files(part, ordered.ids, ordered._tensors)
 
         artefacts.ensure(path, KIND, inputs={"examples": self.fingerprint}, made={}, build=build)
 
@@ -227,13 +225,21 @@ class Examples:
     def read(cls, path: Path) -> Examples:
         """The examples at `path`, mapped from disk; an `ArtefactError` if they are missing or unfinished."""
         manifest = artefacts.read_manifest(path, KIND)
-        tensors = artefacts.read_tensors(path / _TENSORS)
-        values = tensors.pop("values")
-        rows = {name: tensors.pop(name) for name in list(tensors) if name.startswith(_ROWS)}
-        conditions: dict[str, Tensor | Repeated] = {}
-        for place, tensor in tensors.items():
-            name = place.removeprefix(_CONDITIONS)
-            conditions[name] = Repeated(tensor, rows[_ROWS + name]) if _ROWS + name in rows else tensor
-        examples = cls(tuple(artefacts.read_table(path / "examples.parquet")["id"]), values, conditions)
+        examples = cls.read_files(path)
         vars(examples)["fingerprint"] = str(manifest.inputs["examples"])
         return examples
+
+    @classmethod
+    @artefacts.reader
+    def read_files(cls, folder: Path) -> Examples:
+        """The examples whose files are in a folder, mapped from disk; an `ArtefactError` if one is damaged."""
+        ids, tensors, shards = read_example_files(folder)
+        conditions: dict[str, Tensor | Repeated] = {}
+        for place in [name for name in (*tensors, *shards) if name.startswith(CONDITIONS)]:
+            name = place.removeprefix(CONDITIONS)
+            if ROWS + name in tensors:
+                conditions[name] = Repeated(shards[place] if place in shards else tensors[place], tensors[ROWS + name])
+            else:
+                conditions[name] = tensors[place]
+        latents = {name: one for name, one in shards.items() if not name.startswith(CONDITIONS)}
+        return cls(ids, Latents(latents) if latents else tensors[MEAN], conditions)

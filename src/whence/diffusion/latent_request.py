@@ -10,8 +10,8 @@ from diffusers import DDIMScheduler
 
 from whence.config import Config, ModelConfig, SamplerConfig
 from whence.data import Dataset
+from whence.diffusion.augmentation import Augmentation
 from whence.diffusion.autoencoder import Autoencoder
-from whence.diffusion.checks import refuse_flips
 from whence.diffusion.encoding import FOLDER, Encoders
 from whence.diffusion.examples import Examples
 from whence.diffusion.families.latent_diffusion import find_autoencoder, write_pipeline
@@ -43,22 +43,21 @@ class LatentRequest:
         """Return the request, checked.
 
         Raises:
-            ConfigError: The settings flip images, are of an adapter, or don't fit the latents.
+            ConfigError: The settings are of an adapter, don't fit the latents, or sample latents of a VQ autoencoder.
             DataError: The images don't fit the autoencoder, or are no squares.
             ArtefactError, NotFiniteError: The autoencoder is missing or damaged.
             ModelError: LDMPipeline can't decode its latents.
         """
         if config.adapter is not None:
             raise ConfigError("There are settings of an adapter, but no base to train it on. Give one: --base BASE.")
-        refuse_flips(config.training)
         opened = Autoencoder(find_autoencoder(base_folder(autoencoder)))
         if opened.shift:
             raise ModelError(
                 f"The autoencoder in {opened.folder} has a shift_factor, which LDMPipeline does not know. Give one "
                 "without."
             )
-        first = Encoders(opened).encode(data.select([0]))
-        channels, height, width = first.values.shape[1:]
+        first = Encoders(opened).encode(data.select([0]), augmentation=Augmentation.of(config.training))
+        channels, height, width = first.size
         if height != width:
             raise DataError(
                 f"The images have {data.size[2]}x{data.size[1]} pixels, and LDMPipeline draws squares alone. Give "
@@ -86,7 +85,7 @@ class LatentRequest:
 
     def model(self) -> DiffusionModel:
         """A new model of the seed."""
-        channels, height, width = self.first.values.shape[1:]
+        channels, height, width = self.first.size
         settings = self.config.model
         model = DiffusionModel.new(settings, (channels, height, width), self.config.training.seed)
         model.network.requires_grad_(True)
@@ -94,11 +93,11 @@ class LatentRequest:
 
     def examples(self, folder: Path) -> Examples:
         """Latents, which are kept."""
-        return Encoders(self.autoencoder).encode(self.data, folder / FOLDER)
+        return Encoders(self.autoencoder).encode(self.data, folder / FOLDER, Augmentation.of(self.config.training))
 
     def stand_in(self) -> Examples:
         """The first image, as often as there are images."""
-        return Examples(self.data.ids, self.first.values.expand(len(self.data), *self.first.values.shape[1:]))
+        return self.first.repeated(self.data.ids)
 
     def captions(self) -> None:
         """None: there are no conditions."""

@@ -20,10 +20,11 @@ from torch import Tensor
 
 from whence import artefacts
 from whence.config import TrainingConfig
+from whence.diffusion.augmentation import Augmentation
 from whence.diffusion.caption_dropout import CaptionDropout
 from whence.diffusion.checks import require_finite
 from whence.diffusion.denoiser import on_device
-from whence.diffusion.draws import Batches, Draws, flips
+from whence.diffusion.draws import Batches, Draws
 from whence.diffusion.examples import Examples
 from whence.diffusion.memory import require_memory
 from whence.diffusion.model import DiffusionModel
@@ -142,9 +143,8 @@ class Loop:
         """One optimiser step; a `NotFiniteError` if the loss is NaN or infinite."""
         rows, visits = self.batches(self.step)
         ids = [self.examples.ids[row] for row in rows]
-        x, conditions, dropped = self.examples.x(rows), self.examples.conditions_of(rows), None
-        flipped = flips(self.config.seed, ids, visits) if self.config.flip else np.zeros(len(ids), bool)
-        x[flipped] = x[flipped].flip(-1)
+        augmentation, conditions, dropped = Augmentation.of(self.config), self.examples.conditions_of(rows), None
+        x, flipped = augmentation.x(self.examples, rows, visits), augmentation.flips(ids, visits)
         if self.captions is not None:
             dropped = self.captions.drops(ids, visits)
             conditions = self.captions.apply(conditions, dropped)

@@ -2,7 +2,7 @@
 
 It holds rows (into ``examples.parquet``), visit counts, timesteps, flips and losses, each [steps, B], and the learning
 rates [steps]; with caption dropout also which captions were dropped. The noise is not stored: it is `Draws` of (seed,
-id, visit).
+id, visit). So is the noise of sampled latents, `posterior_noise`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from torch import Tensor
 from whence import artefacts
 from whence.artefacts import Manifest
 from whence.config import TrainingConfig
-from whence.diffusion.draws import Draws
+from whence.diffusion.draws import Draws, posterior_noise
 from whence.errors import ArtefactError
 
 
@@ -119,6 +119,10 @@ class Record:
         if not torch.equal(t.int(), self["timesteps"][step]):
             raise ArtefactError(f"The record in {self.path} is not of its seed: step {step} has other timesteps.")
         return noise
+
+    def posterior_noise(self, step: int, shape: tuple[int, int, int]) -> Tensor:
+        """The noise of the samples of latents in a step's batch, float32 [B, *shape], made again from the seed."""
+        return posterior_noise(self.training.seed, self.batch(step), self["visits"][step].numpy(), shape)
 
     def seen(self) -> set[str]:
         """Ids of all examples that were in a batch."""

@@ -17,8 +17,8 @@ from torch import Tensor
 from whence.config import SamplerConfig
 from whence.diffusion.denoiser import NO_CONDITIONS, predict
 from whence.diffusion.draws import keys, normals
-from whence.diffusion.examples import Repeated
 from whence.diffusion.model import DiffusionModel
+from whence.diffusion.repeated import Repeated
 from whence.engine import DEFAULT, Engine, one_thread
 from whence.errors import ConfigError, NotFiniteError
 

@@ -19,6 +19,7 @@ from whence.data import Dataset
 from whence.diffusion.adapter_request import AdapterRequest
 from whence.diffusion.denoiser import NO_CONDITIONS
 from whence.diffusion.latent_request import LatentRequest
+from whence.diffusion.latents import Latents
 from whence.diffusion.loop import Loop
 from whence.diffusion.memory import LARGE
 from whence.diffusion.model import DiffusionModel
@@ -173,7 +174,9 @@ def training_cost(
     record = training.steps * training.batch * 17
     kept = members * (weights * (1 + min(training.checkpoints, training.steps)) + record + request.copied)
     each = sum(condition[[0]].numel() for condition in examples.conditions.values())
-    encoded = examples.values.numel() * examples.values.element_size() + 4 * len(set(data.captions)) * each
+    tensors = examples.values.tensors if isinstance(examples.values, Latents) else {"": examples.values}
+    encoded = sum(math.prod(one.shape) * one.dtype.itemsize for one in tensors.values())
+    encoded += 4 * len(set(data.captions)) * each
     return Cost(
         seconds=-(-members // workers) * training.steps * step,
         memory=peak_memory() * workers,

@@ -91,6 +91,11 @@ class NetworkRequest:
         """Return the request, checked."""
         if config.adapter is not None:
             raise ConfigError("There are settings of an adapter, but no base to train it on. Give one: --base BASE.")
+        if config.training.latents == "sample":
+            raise ConfigError(
+                "training.latents = sample is for adapters and networks of latents; this network denoises the pictures "
+                "themselves. Leave it out."
+            )
         if conditions and start is None:
             raise DataError(
                 f"New networks take no conditions; {', '.join(conditions)} need a network of yours as `start`."

@@ -68,7 +68,7 @@ def losses(
         if queries.conditions:
             queries.write(part / "queries")
         else:
-            artefacts.write_tensors(part / "queries.safetensors", {"pictures": queries.values.float()})
+            artefacts.write_tensors(part / "queries.safetensors", {"pictures": queries.tensor.float()})
         artefacts.write_table(part / "queries.parquet", {"id": names})
         files = [part / artefacts.RESUME / f"{k:05d}.safetensors" for k in range(-(-len(names) // BLOCK))]
         tasks = [_task(ensemble, part, k, file, made) for k, file in enumerate(files)]
@@ -95,9 +95,9 @@ def check_queries(ensemble: Ensemble, pictures: Tensor | Examples, names: Sequen
     require_whole(draws, "--draws", least=1)
     size, takes_text = ensemble.reference_model.size, ensemble.base is not None
     if isinstance(pictures, Examples) and takes_text:
-        queries, given = pictures, pictures.values
+        queries, given = pictures, pictures.tensor
     else:
-        values, names = (pictures.values, pictures.ids) if isinstance(pictures, Examples) else (pictures, names)
+        values, names = (pictures.tensor, pictures.ids) if isinstance(pictures, Examples) else (pictures, names)
         given = named_pictures(to_tensor(values), names, UNCLIPPED)
     if takes_text and not (isinstance(pictures, Examples) and pictures.conditions):
         raise DataError(
@@ -122,7 +122,7 @@ def losses_batch(ensemble: Ensemble) -> int:
 def _fingerprint(queries: Examples) -> str:
     if queries.conditions:
         return queries.fingerprint
-    pixels = artefacts.digest(queries.values.float().contiguous().numpy().tobytes())
+    pixels = artefacts.digest(queries.tensor.float().contiguous().numpy().tobytes())
     return artefacts.digest([list(queries.ids), pixels])
 
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from whence.diffusion.adapters.low_rank import AdapterWeights
 from whence.diffusion.denoiser import NO_CONDITIONS, denoise, pad
-from whence.diffusion.examples import Repeated
+from whence.diffusion.repeated import Repeated
 from whence.ensemble.member_layers import MemberLayer, Stack, put_member_layers
 
 #: The number of the base itself among members that are adapters on it.

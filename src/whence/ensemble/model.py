@@ -24,6 +24,7 @@ from whence.data import Dataset, read
 from whence.diffusion.adapter_run import base_of_run, require_base
 from whence.diffusion.adapters.adapter import Adapter
 from whence.diffusion.adapters.adapter_file import read_adapter
+from whence.diffusion.augmentation import Augmentation
 from whence.diffusion.base import Base
 from whence.diffusion.encoding import FOLDER, Encoders
 from whence.diffusion.examples import Examples
@@ -98,7 +99,7 @@ class Ensemble:
     @cached_property
     def examples(self) -> Examples:
         """The training examples as the members got them."""
-        return self.encoders.encode(self.data, self.path / FOLDER)
+        return self.encoders.encode(self.data, self.path / FOLDER, Augmentation.of(self.config.training))
 
     @cached_property
     def base(self) -> Base | None:

@@ -1,4 +1,4 @@
-"""Draw sources: at which timestep and with which noise the gradient of an example is taken."""
+"""Draw sources: of what, at which timestep and with which noise the gradient of an example is taken."""
 
 from __future__ import annotations
 
@@ -10,18 +10,29 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from whence.diffusion.augmentation import Augmentation
 from whence.diffusion.caption_dropout import CaptionDropout
-from whence.diffusion.draws import Draws, flips
+from whence.diffusion.draws import Draws
+from whence.diffusion.examples import Examples
 
 
 class DrawSource(Protocol):
     """Gives the draws of examples.
 
-    Its subclasses inherit `conditions`, by which the conditions are the same at every draw.
+    Its subclasses inherit `x` and `conditions`, by which an example and its conditions are the same at every draw.
     """
 
-    def __call__(self, x: Tensor, ids: Sequence[str], index: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
-        """Return x as it is to be noised [n, C, H, W], timesteps int64 [n] and noise [n, C, H, W]."""
+    def __call__(self, ids: Sequence[str], index: np.ndarray, shape: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Return timesteps int64 [n] and noise [n, *shape]."""
+
+    @property
+    def sampled(self) -> bool:
+        """Whether each draw has a sample of the latents."""
+        return False
+
+    def x(self, examples: Examples, rows: np.ndarray | Tensor, index: np.ndarray) -> Tensor:
+        """Return what is noised at the draws of some rows, float32 [n, C, H, W]."""
+        return examples.x(rows)
 
     def conditions(
         self, conditions: Mapping[str, Tensor], ids: Sequence[str], index: np.ndarray
@@ -35,18 +46,27 @@ class DrawSource(Protocol):
 
 @dataclass(frozen=True)
 class OwnDraws(DrawSource):
-    """Draws of each example's own, or draws that all examples share."""
+    """Draws of each example's own, or draws that all examples share.
+
+    Attributes:
+        draws: The draws.
+        sampled: Whether each draw has a sample of the latents, which is always of the example's own.
+    """
 
     draws: Draws
+    sampled: bool = False
 
-    def __call__(self, x: Tensor, ids: Sequence[str], index: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
+    def __call__(self, ids: Sequence[str], index: np.ndarray, shape: Sequence[int]) -> tuple[Tensor, Tensor]:
         """The draws of these indices."""
-        t, noise = self.draws(ids, index, x.shape[1:])
-        return x, t, noise
+        return self.draws(ids, index, shape)
+
+    def x(self, examples: Examples, rows: np.ndarray | Tensor, index: np.ndarray) -> Tensor:
+        """The examples, or samples of their latents at these draws."""
+        return Augmentation(self.draws.seed, sampled=self.sampled).x(examples, rows, index)
 
     def record(self) -> dict[str, Any]:
         """Seed and kind of the draws."""
-        return {"source": "own", **vars(self.draws)}
+        return {"source": "own", **vars(self.draws), **({"latents": "sample"} if self.sampled else {})}
 
 
 @dataclass(frozen=True)
@@ -57,26 +77,28 @@ class RecordedDraws(DrawSource):
         draws: The draws of the run, whose index is the visit.
         last: The latest visit that every example had before the checkpoint.
         visits: Number of visits that every example had since the checkpoint before it.
-        seed: Seed of the run, for flips.
-        flip: Whether the run flipped images.
+        augmentation: What the visits of the run saw of an image.
         captions: The caption dropout of the run, if it had any.
     """
 
     draws: Draws
     last: int
     visits: int
-    seed: int
-    flip: bool
+    augmentation: Augmentation
     captions: CaptionDropout | None = None
 
-    def __call__(self, x: Tensor, ids: Sequence[str], index: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
+    def __call__(self, ids: Sequence[str], index: np.ndarray, shape: Sequence[int]) -> tuple[Tensor, Tensor]:
         """What training drew at these visits."""
-        visits = self._visits(index)
-        if self.flip:
-            flipped = torch.from_numpy(flips(self.seed, ids, visits))
-            x = torch.where(flipped.reshape(-1, *[1] * (x.dim() - 1)), x.flip(-1), x)
-        t, noise = self.draws(ids, visits, x.shape[1:])
-        return x, t, noise
+        return self.draws(ids, self._visits(index), shape)
+
+    def x(self, examples: Examples, rows: np.ndarray | Tensor, index: np.ndarray) -> Tensor:
+        """What training saw at these visits: the image or its mirror image, and which sample of its latents."""
+        return self.augmentation.x(examples, rows, self._visits(index))
+
+    @property
+    def sampled(self) -> bool:
+        """Whether training saw samples of latents."""
+        return self.augmentation.sampled
 
     def _visits(self, index: np.ndarray) -> np.ndarray:
         visits: np.ndarray = self.last - np.asarray(index) % self.visits
@@ -92,7 +114,9 @@ class RecordedDraws(DrawSource):
 
     def record(self) -> dict[str, Any]:
         """The draws of the run and the visits."""
-        visits: dict[str, Any] = {"last": self.last, "visits": self.visits, "flip": self.flip}
+        visits: dict[str, Any] = {"last": self.last, "visits": self.visits, "flip": self.augmentation.flip}
+        if self.augmentation.sampled:
+            visits["latents"] = "sample"
         if self.captions is not None:
             visits["captions"] = self.captions.record()
         return {"source": "recorded", **visits, **vars(self.draws)}
@@ -105,10 +129,10 @@ class TrajectoryDraws(DrawSource):
     draws: Draws
     timesteps: Mapping[str, int]
 
-    def __call__(self, x: Tensor, ids: Sequence[str], index: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
+    def __call__(self, ids: Sequence[str], index: np.ndarray, shape: Sequence[int]) -> tuple[Tensor, Tensor]:
         """The examples' timesteps, with the noise of these indices."""
-        _, noise = self.draws(ids, index, x.shape[1:])
-        return x, torch.tensor([self.timesteps[name] for name in ids]), noise
+        _, noise = self.draws(ids, index, shape)
+        return torch.tensor([self.timesteps[name] for name in ids]), noise
 
     def record(self) -> dict[str, Any]:
         """The seed and the timesteps."""

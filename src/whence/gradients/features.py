@@ -140,7 +140,7 @@ def _rows(
     row = torch.from_numpy(np.where(example < len(examples), example, 0))
     place = model.device
     ids = [examples.ids[n] for n in row.tolist()]
-    x, t, noise = source(examples.x(row), ids, index)
+    x, (t, noise) = source.x(examples, row, index), source(ids, index, examples.size)
     x, t, noise = x.to(place), t.to(place), noise.to(place)
     conditions = on_device(source.conditions(examples.conditions_of(row), ids, index), place)
     outcomes: list[Outcome] = []

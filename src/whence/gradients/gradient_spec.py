@@ -162,7 +162,7 @@ def _measure_shares(
     rows = np.arange(count * draws) % min(count, len(examples))
     source = OwnDraws(model.process.draws(derived_seed(compression.seed, "shares")))
     names = [examples.ids[n] for n in rows]
-    x, t, noise = source(examples.x(rows), names, np.arange(count * draws) // count)
+    x, (t, noise) = examples.x(rows), source(names, np.arange(count * draws) // count, examples.size)
     x, t, noise = x.to(model.device), t.to(model.device), noise.to(model.device)
     conditions = {name: value.to(model.device) for name, value in examples.conditions_of(rows).items()}
 

@@ -98,9 +98,7 @@ def require_base(certificate: RelativeCertificate, trees: EnsembleTrees) -> str:
     if certificate.survivors[0].run.made["model"] != schedule:
         raise ProofError("The members were trained with another noise schedule than that of the base.")
     folder = ensemble.path / FOLDER
-    encoding = artefacts.read_manifest(folder, KIND)
-    artefacts.require_part(folder, encoding, "examples", "examples")
-    artefacts.read_verified(folder / "examples", "examples")
+    encoding = artefacts.read_verified(folder, KIND)
     encoders = {"codec": certificate.base.autoencoder, "text": certificate.base.text_encoder}
     if encoding.inputs != {"data": trees.data.ungrouped.fingerprint, **encoders}:
         raise ProofError("The latents and embedded captions are of other images, or by another base.")

@@ -26,10 +26,12 @@ from whence.artefacts import Manifest
 from whence.config import Config
 from whence.data import Dataset, read
 from whence.diffusion.adapter_run import base_of_run, load_run, require_base, require_weights
+from whence.diffusion.augmentation import Augmentation
 from whence.diffusion.base import Base
 from whence.diffusion.encoding import FOLDER, Encoders
-from whence.diffusion.examples import Examples, Origin
+from whence.diffusion.examples import Examples
 from whence.diffusion.model import fingerprint
+from whence.diffusion.origin import Origin
 from whence.diffusion.prompts import Prompts
 from whence.errors import ArtefactError, MismatchError
 from whence.evaluation.bank.alignment import reorder, require_match, with_means
@@ -224,10 +226,12 @@ class Bank:
 
     def require(self, scores: Scores, manifest: Manifest) -> Scores:
         """Return scores in the order of the bank, after a check that they are of its model, data and queries."""
+        own = Augmentation.of(self.config.training)
+        augmentations = [replace(own, sampled=one) for one in {own.sampled, self.encoders.codec.has_deviation}]
         kinds = [kind for kind in (None, False, True) if kind is None or (self.drawn == kind).any()]
         fingerprints = {
             "model": with_means(self.fingerprints),
-            "data": (self.encoders.encode(self.data, self.encoding).fingerprint,),
+            "data": tuple(self.encoders.encode(self.data, self.encoding, one).fingerprint for one in augmentations),
             "queries": tuple(dict.fromkeys(self.attribution_queries(kind).fingerprint for kind in kinds)),
         }
         way_out = f"Attribute the bank's own: {self.attribution} --out scores/"

@@ -50,7 +50,7 @@ def measure_ensemble(board: Board) -> Section:
     correlation = codebooks.statistics()[CORRELATION].value
     most = float(ceiling(correlation, 1))
     rows: Rows = {SECOND: _columns(codebooks, most)}
-    scores = {name: ask(queries.values, queries.ids) for name, ask in _pixel_attributors(board, first).items()}
+    scores = {name: ask(queries.tensor, queries.ids) for name, ask in _pixel_attributors(board, first).items()}
     scores |= _member_scores(board, first, queries, _methods(board))
     for name, of_method in scores.items():
         rows[name] = _columns(truth.compare(of_method), most)
@@ -84,7 +84,7 @@ def training_config(board: Board, seed: int) -> Config:
 def _exact_losses(board: Board, ensemble: Ensemble, queries: Examples, seed: int) -> Losses:
     """Exact losses of every ablation."""
     with board.progress("exact losses") as report:
-        return losses(ensemble, queries.values, list(queries.ids), seed=seed, engine=Engine(board.workers, report))
+        return losses(ensemble, queries.tensor, list(queries.ids), seed=seed, engine=Engine(board.workers, report))
 
 
 def _methods(board: Board) -> list[Method]:

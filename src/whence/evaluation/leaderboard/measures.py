@@ -97,7 +97,7 @@ def trace_training_images(board: Board) -> dict[str, Tracing]:
     queries = Examples(tuple(data.ids[n] for n in rows), data.images(rows))
     request = AttributionRequest.of(board.target, data, queries, _methods(board), board.settings(board.draws))
     by_method = board.quick_scores(request, board.work / "features", "gradients of training images")
-    by_method |= {name: attributor(name, data)(queries.values, queries.ids) for name in PIXELS}
+    by_method |= {name: attributor(name, data)(queries.tensor, queries.ids) for name in PIXELS}
     scores = {name: method.scores.double().numpy() for name, method in by_method.items()}
     scores[RANDOM] = random_scores(board, (count, len(data)), "traced")
     return {name: tracing(values, rows) for name, values in scores.items()}
@@ -114,7 +114,7 @@ def find_outliers(board: Board) -> dict[str, Outliers]:
     request = AttributionRequest.of(model, data, queries, _methods(board), settings)
     scores = board.quick_scores(request, folder / "features", "gradients of all training images")
     artefacts.discard(folder / "features")
-    scores["pixel-dot"] = attributor("pixel-dot", data)(queries.values, queries.ids)
+    scores["pixel-dot"] = attributor("pixel-dot", data)(queries.tensor, queries.ids)
     self_influence = {name: method.scores.double().numpy().diagonal() for name, method in scores.items()}
     self_influence[RANDOM] = random_scores(board, (1, len(data)), "outliers")[0]
     return {name: outliers(values, replaced) for name, values in self_influence.items()}

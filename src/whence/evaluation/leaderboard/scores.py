@@ -125,7 +125,7 @@ def measure_runtime(board: Board) -> Section:
         rows[method.name] = {"seconds": Figure(value=seconds), "draws": Figure(value=board.draws)}
     queries = board.queries(False)
     for name in PIXELS:
-        work = partial(attributor(name, board.bank.data), queries.values, queries.ids)
+        work = partial(attributor(name, board.bank.data), queries.tensor, queries.ids)
         seconds = least_seconds(work, clock=time.process_time, repeats=REPEATS)
         rows[name] = {"seconds": Figure(value=seconds)}
     notes = [

@@ -174,7 +174,7 @@ def loss_readings(ensemble: Ensemble) -> dict[str, tuple[int, Influence]]:
         losses = Losses.open(path, ensemble.codebook)
         if losses.manifest.inputs["ensemble"] != ensemble.manifest.fingerprint:
             continue
-        for name, picture in zip(losses.queries, losses.examples.values, strict=True):
+        for name, picture in zip(losses.queries, losses.examples.tensor, strict=True):
             better = name not in readings or readings[name][0] < losses.draws
             if better and _is_drawn(ensemble, name, picture, opened):
                 readings[name] = (losses.draws, losses.influence_on(name))
