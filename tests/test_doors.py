@@ -11,7 +11,8 @@ import torch
 import whence
 from whence import images
 from whence.attribution.request import AttributionConfig, AttributionRequest
-from whence.config import Config, require_whole
+from whence.config import Config
+from whence.config_errors import require_whole
 from whence.data import load
 from whence.diffusion.model import DiffusionModel
 from whence.errors import ConfigError, DataError, WhenceError, WhenceWarning

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 import tomllib
-from numbers import Integral
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from whence.config_errors import explain
+from whence.config_errors import explain, is_whole
 from whence.errors import ConfigError
 
 Count = Annotated[int, Field(ge=1, strict=True)]
@@ -19,26 +18,6 @@ Count = Annotated[int, Field(ge=1, strict=True)]
 LatentChoice = Literal["mode", "sample"]
 #: Largest number of timesteps of a diffusion process: tables of all of them are kept.
 TIMESTEPS = 100_000
-
-
-def require_whole(value: Any, name: str, least: int = 0) -> int:
-    """Return a whole number, such as numpy's, as an int.
-
-    Raises:
-        ConfigError: It is something else, or less than `least`; the message calls it `name`.
-
-    Example:
-        >>> require_whole(8, "--draws", least=1)
-        8
-    """
-    if not _is_whole(value) or value < least:
-        whole = "" if _is_whole(value) else "a whole number and "
-        raise ConfigError(f"{name} must be {whole}at least {least}; given {value!r}.")
-    return int(value)
-
-
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 class Settings(BaseModel):
@@ -62,7 +41,7 @@ class Settings(BaseModel):
         Raises:
             ConfigError: A name is unknown or a value is of the wrong type or out of range.
         """
-        whole = {name: int(value) for name, value in values.items() if _is_whole(value)}
+        whole = {name: int(value) for name, value in values.items() if is_whole(value)}
         try:
             super().__init__(**values | whole)
         except ValidationError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
+from numbers import Integral
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -77,3 +78,24 @@ def _example(place: Sequence[str | int], settings: type[BaseModel]) -> list[Any]
     """A list that a setting could be."""
     field = _find_table(place, settings).model_fields.get(str(place[-1]))
     return list(field.default if field is not None and isinstance(field.default, tuple) else NUMBERS)
+
+
+def require_whole(value: Any, name: str, least: int = 0) -> int:
+    """Return a whole number, such as numpy's, as an int.
+
+    Raises:
+        ConfigError: It is something else, or less than `least`; the message calls it `name`.
+
+    Example:
+        >>> require_whole(8, "--draws", least=1)
+        8
+    """
+    if not is_whole(value) or value < least:
+        whole = "" if is_whole(value) else "a whole number and "
+        raise ConfigError(f"{name} must be {whole}at least {least}; given {value!r}.")
+    return int(value)
+
+
+def is_whole(value: Any) -> bool:
+    """Return whether a value is a whole number, such as numpy's."""
+    return isinstance(value, Integral) and not isinstance(value, bool)

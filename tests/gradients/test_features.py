@@ -45,7 +45,7 @@ def _features(model, collector, examples, indices=range(10), start=None):
 
 def _one(model, collector, examples, name, n, index):
     """The features of one example at one draw, alone in its batch."""
-    x, t, noise = SOURCE(examples.x([n]), [examples.ids[n]], np.array([index]))
+    x, (t, noise) = examples.x([n]), SOURCE([examples.ids[n]], np.array([index]), examples.size)
 
     def cotangent(output):
         return readout(name).cotangent(outcome(model, output, x, t, noise))

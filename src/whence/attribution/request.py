@@ -99,8 +99,6 @@ class AttributionRequest:
         config = AttributionConfig.of(config)
         _require_kinds(data, queries)
         target = model if isinstance(model, Target) else Target.open(model)
-        if isinstance(data, Dataset):
-            target.require_data(data)
         config = config.model_copy(update={"latents": latents_of(target, config.latents)})
         examples = training_examples(target, data, encoding, config.latents)
         units = data.units if isinstance(data, Dataset) else tuple((name,) for name in data.ids)

@@ -44,6 +44,7 @@ def training_examples(
         choice: Which latents gradients are taken of; default as the target was trained.
 
     Raises:
+        MismatchError: A recorded run was trained on other images.
         ConfigError: Latents are to be sampled, and there is no Gaussian posterior; or posteriors are needed, and the
             examples are tensors.
     """
@@ -51,6 +52,7 @@ def training_examples(
     sampled = chosen == "sample" or any(training.latents == "sample" for training in trainings)
     needed = Augmentation(0, any(training.flip for training in trainings), sampled)
     if isinstance(data, Dataset):
+        target.require_data(data)
         return target.encoders.encode(data, folder, needed)
     target.encoders.require_posterior(sampled)
     latent = not target.encoders.draws_pixels

@@ -32,7 +32,6 @@ from whence.cli.show import progress, say, show_cost, show_notes
 from whence.errors import ArtefactError
 
 if TYPE_CHECKING:
-    from whence.attribution.request import AttributionRequest
     from whence.attribution.target import Target
     from whence.cost import Cost
 
@@ -147,7 +146,6 @@ def attribute(
 
     Example: `whence attribute runs/single digits --queries sample:16 --method tangent --method d-trak --out scores/`
     """
-    from whence.attribution.request import AttributionRequest
     from whence.attribution.target import Target
     from whence.attribution.training_examples import training_examples
     from whence.diffusion.adapters.adapter import Adapter
@@ -158,14 +156,13 @@ def attribute(
     size: dict[str, Any] = {"resolution": resolution, "grey": grey}
     images = load_data(data, out, split=split, unit_column=unit_column, caption_column=caption_column, **size)
     target = Target.mean([model, *(also or [])], [Adapter.parse(text) for text in adapter or ()], resolution, base)
-    target.require_data(images)
     texts = Prompts.read(prompts, prompt or (), negative_prompt, guidance)
     show_notes(training_examples(target, images, out / FOLDER, latents).notes, of="the training images")
     examples = target.queries(queries, method=sampler, steps=sampler_steps, prompts=texts, **size)
     _show_drawing(target, examples)
     if plan:
-        request = AttributionRequest.of(target, images, examples, method, config, parameters, out / FOLDER)
-        return show_cost(_planned(request, out, store, workers), out)
+        planned = (target, images, examples, method, config, parameters, out / FOLDER)
+        return show_cost(_planned(planned, out, store, workers), out)
     with progress("gradients") as report, progress("scores") as scored:
         chosen: dict[str, Any] = {"config": config, "parameters": parameters, "engine": whence.Engine(workers, report)}
         results = whence.attribute(target, images, examples, method, out=out, store=store, scored=scored, **chosen)
@@ -212,13 +209,15 @@ def _best(scores: whence.Scores, query: str) -> str:
     )
 
 
-def _planned(request: AttributionRequest, out: Path, store: Path | None, workers: int | None) -> Cost:
-    """Return the cost of a request, after a check that the folder holds no other scores."""
+def _planned(planned: tuple[Any, ...], out: Path, store: Path | None, workers: int | None) -> Cost:
+    """Return the cost of a request of these arguments, after a check that the folder holds no other scores."""
     from whence.attribution.attribute import attribution_cost
     from whence.attribution.feature_plan import FeaturePlan
     from whence.attribution.feature_store import FeatureStore
+    from whence.attribution.request import AttributionRequest
     from whence.attribution.scores_folder import ScoresFolder
 
+    request = AttributionRequest.of(*planned)
     ScoresFolder(out, request).is_claimed()
     features = FeatureStore(store or out / "features")
     return attribution_cost(FeaturePlan.of(request), features, engine=whence.Engine(workers))

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from whence.config import require_whole
+from whence.config_errors import require_whole
 from whence.data.columns import CAPTION_COLUMNS, CLASS_COLUMN, Columns, has_values, rename, texts
 from whence.data.dataset import NO_UNIT, Dataset, Labels
 from whence.data.image_files import Source

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from whence import artefacts
-from whence.config import require_whole
+from whence.config_errors import require_whole
 from whence.diffusion.draws import Draws
 from whence.diffusion.examples import Examples
 from whence.diffusion.model import DiffusionModel

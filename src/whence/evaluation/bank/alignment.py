@@ -12,6 +12,7 @@ import torch
 
 from whence import artefacts
 from whence.artefacts import Manifest
+from whence.diffusion.augmentation import Augmentation
 from whence.errors import DataError, MismatchError
 from whence.evaluation.queries import Kind, Use, query_places
 from whence.scores.scores import Scores
@@ -29,6 +30,13 @@ def with_means(fingerprints: Sequence[str]) -> tuple[str, ...]:
     """Return the fingerprints of models, and then those of the means over several of them."""
     means = [list(some) for count in range(2, len(fingerprints) + 1) for some in combinations(fingerprints, count)]
     return (*fingerprints, *map(artefacts.digest, means))
+
+
+def data_fingerprints(bank: Bank) -> tuple[str, ...]:
+    """Return the fingerprints of a bank's training examples as scores may be of them: at the mean of latents or not."""
+    own = Augmentation.of(bank.config.training)
+    augmentations = [replace(own, sampled=sampled) for sampled in {own.sampled, bank.encoders.codec.has_deviation}]
+    return tuple(bank.encoders.encode(bank.data, bank.encoding, one).fingerprint for one in augmentations)
 
 
 def require_match(method: str, manifest: Manifest, fingerprints: Mapping[str, Sequence[str]], way_out: str) -> None:

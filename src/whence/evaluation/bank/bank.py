@@ -26,7 +26,6 @@ from whence.artefacts import Manifest
 from whence.config import Config
 from whence.data import Dataset, read
 from whence.diffusion.adapter_run import base_of_run, load_run, require_base, require_weights
-from whence.diffusion.augmentation import Augmentation
 from whence.diffusion.base import Base
 from whence.diffusion.encoding import FOLDER, Encoders
 from whence.diffusion.examples import Examples
@@ -34,7 +33,7 @@ from whence.diffusion.model import fingerprint
 from whence.diffusion.origin import Origin
 from whence.diffusion.prompts import Prompts
 from whence.errors import ArtefactError, MismatchError
-from whence.evaluation.bank.alignment import reorder, require_match, with_means
+from whence.evaluation.bank.alignment import data_fingerprints, reorder, require_match, with_means
 from whence.evaluation.bank.pool import KIND as POOL
 from whence.evaluation.bank.pool import Pool
 from whence.retraining.measurement import RETRAINED, MeasurementPlan
@@ -226,14 +225,9 @@ class Bank:
 
     def require(self, scores: Scores, manifest: Manifest) -> Scores:
         """Return scores in the order of the bank, after a check that they are of its model, data and queries."""
-        own = Augmentation.of(self.config.training)
-        augmentations = [replace(own, sampled=one) for one in {own.sampled, self.encoders.codec.has_deviation}]
         kinds = [kind for kind in (None, False, True) if kind is None or (self.drawn == kind).any()]
-        fingerprints = {
-            "model": with_means(self.fingerprints),
-            "data": tuple(self.encoders.encode(self.data, self.encoding, one).fingerprint for one in augmentations),
-            "queries": tuple(dict.fromkeys(self.attribution_queries(kind).fingerprint for kind in kinds)),
-        }
+        queries = tuple(dict.fromkeys(self.attribution_queries(kind).fingerprint for kind in kinds))
+        fingerprints = {"model": with_means(self.fingerprints), "data": data_fingerprints(self), "queries": queries}
         way_out = f"Attribute the bank's own: {self.attribution} --out scores/"
         require_match(scores.method, manifest, fingerprints, way_out)
         return reorder(scores, self.queries, self.examples)
