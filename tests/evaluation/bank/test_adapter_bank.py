@@ -96,6 +96,14 @@ def test_scores_of_its_model_are_taken_and_others_refused(made, tmp_path):
         made.require(stored.scores, stored.manifest)
 
 
+def test_scores_at_samples_of_latents_are_taken_too(made, tmp_path):
+    config = AttributionConfig(draws=8, compression={"width": 64}, latents="sample")
+    queries = made.attribution_queries()
+    attribute(made.models[0], made.data, queries, "d-trak", config=config, out=tmp_path / "s", engine=Engine(1))
+    [stored] = read_scores([tmp_path / "s" / "d-trak"])
+    assert made.require(stored.scores, stored.manifest).examples == made.data.ids
+
+
 def test_deletion_retrains_adapters(made, stable_diffusion, tmp_path):
     bank = Bank.open(shutil.copytree(made.path, tmp_path / "bank"))
     config = AttributionConfig(draws=8, compression={"width": 64})
