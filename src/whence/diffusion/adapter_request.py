@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from whence.config import AdapterConfig, Config, SamplerConfig
 from whence.data import Dataset
 from whence.diffusion.adapters.adapter_file import write_adapter
@@ -20,7 +18,7 @@ from whence.diffusion.base import Base
 from whence.diffusion.caption_dropout import CaptionDropout
 from whence.diffusion.checks import refuse_flips, require_size
 from whence.diffusion.encoding import FOLDER
-from whence.diffusion.examples import Examples, Repeated
+from whence.diffusion.examples import Examples
 from whence.diffusion.model import DiffusionModel
 from whence.diffusion.sampling import default_sampler
 from whence.diffusion.shipped_base import base_folder, base_name
@@ -109,13 +107,11 @@ class AdapterRequest:
 
     def stand_in(self) -> Examples:
         """The first image, as often as there are images."""
-        rows = torch.zeros(len(self.data), dtype=torch.int64)
-        conditions = {name: Repeated(condition[[0]], rows) for name, condition in self.first.conditions.items()}
-        return Examples(self.data.ids, self.first.values.expand(len(rows), *self.first.values.shape[1:]), conditions)
+        return self.first.repeated(self.data.ids)
 
     def captions(self) -> CaptionDropout | None:
         """The caption dropout of the settings."""
-        return self.base.caption_dropout(self.adapter.caption_dropout, self.config.training.seed)
+        return CaptionDropout.of(self.config.training, self.base.encoders)
 
     def save(self, model: DiffusionModel, folder: Path) -> None:
         """Write the adapter as a file that ``load_lora_weights`` of a pipeline opens."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from whence.config import TrainingConfig
+from whence.config import Config, TrainingConfig
 from whence.diffusion.codec import Pixels
 from whence.diffusion.denoiser import NO_CONDITIONS, on_device
 from whence.diffusion.draws import Draws
@@ -165,4 +165,27 @@ def refuse_flips(training: TrainingConfig) -> None:
         raise ConfigError(
             "training.flip is for networks of pixels; the latents of images that are flipped are others. Add the "
             "flipped images to the data instead."
+        )
+
+
+def refuse_adapter(config: Config) -> None:
+    """Refuse settings of an adapter where a whole network is trained.
+
+    Raises:
+        ConfigError: There are some.
+    """
+    if config.adapter is not None:
+        raise ConfigError("There are settings of an adapter, but no base to train it on. Give one: --base BASE.")
+
+
+def refuse_caption_dropout(training: TrainingConfig) -> None:
+    """Refuse caption dropout of a network that takes no captions.
+
+    Raises:
+        ConfigError: The settings drop captions.
+    """
+    if training.caption_dropout:
+        raise ConfigError(
+            "training.caption_dropout is for networks that take captions: adapters (--base), and networks of latents "
+            "with a text encoder (--autoencoder and --text-encoder)."
         )

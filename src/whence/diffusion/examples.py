@@ -141,6 +141,12 @@ class Examples:
         """Return the first examples, at most `count`."""
         return self.block(range(min(count, len(self))))
 
+    def repeated(self, ids: Sequence[str]) -> Examples:
+        """Return the first example under other ids, without copies of its values."""
+        rows = torch.zeros(len(ids), dtype=torch.int64)
+        conditions = {name: Repeated(condition[[0]], rows) for name, condition in self.conditions.items()}
+        return Examples(tuple(ids), self.values[:1].expand(len(ids), *self.values.shape[1:]), conditions)
+
     def block(self, rows: range) -> Examples:
         """Return the examples of consecutive rows."""
         return self._select(range(len(self))[rows.start : rows.stop])

@@ -15,14 +15,14 @@ from whence import artefacts
 from whence.config import Config
 from whence.data import Dataset
 from whence.diffusion.caption_dropout import CaptionDropout
-from whence.diffusion.checks import require_size
+from whence.diffusion.checks import refuse_adapter, refuse_caption_dropout, require_size
 from whence.diffusion.codec import Pixels
 from whence.diffusion.denoiser import NO_CONDITIONS
 from whence.diffusion.examples import Examples
 from whence.diffusion.families.family import family_of_network
 from whence.diffusion.families.unet import complete_config, complete_training
 from whence.diffusion.model import DiffusionModel, fingerprint
-from whence.errors import ConfigError, DataError, ModelError
+from whence.errors import DataError, ModelError
 
 
 class TrainingRequest(Protocol):
@@ -89,8 +89,8 @@ class NetworkRequest:
         conditions: Mapping[str, Tensor] = NO_CONDITIONS,
     ) -> NetworkRequest:
         """Return the request, checked."""
-        if config.adapter is not None:
-            raise ConfigError("There are settings of an adapter, but no base to train it on. Give one: --base BASE.")
+        refuse_adapter(config)
+        refuse_caption_dropout(config.training)
         if conditions and start is None:
             raise DataError(
                 f"New networks take no conditions; {', '.join(conditions)} need a network of yours as `start`."
