@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from operator import not_
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -113,6 +114,9 @@ class TrainingConfig(Settings):
         exclude_if=lambda value: value == "mode",
         description="mode: latents are the mean of the autoencoder's posterior; sample: they are drawn at each visit.",
     )
+    caption_dropout: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.0, exclude_if=not_, description="Probability that a visit of an image has the empty caption; recorded."
+    )
     antithetic: bool = Field(False, description="Visits 2k and 2k+1 of an example get opposite noise.")
     shared_noise: bool = Field(False, description="All examples share the draws of their k-th visit.")
     precision: Literal["float32", "bfloat16"] = Field(
@@ -144,9 +148,6 @@ class AdapterConfig(Settings):
     target: str = Field(
         r"\.to_(q|k|v|out\.0)$",
         description="Layers that it changes: a regular expression in their names. Default: projections of attention.",
-    )
-    caption_dropout: Annotated[float, Field(ge=0, lt=1)] = Field(
-        0.0, description="Probability that a visit of an image has the empty caption; recorded."
     )
     resolution: Count | None = Field(
         None, description="Height and width of the images. Default: those in the configuration of the base."

@@ -27,7 +27,8 @@ from whence.errors import ArtefactError, ConfigError, MismatchError
 CONFIG = (
     Config()
     .updated("training", steps=6, batch_size=4, warmup=0, checkpoints=6, learning_rate=1e-2, seed=3)
-    .updated("adapter", rank=4, alpha=6.0, target="attn2", caption_dropout=0.5)
+    .updated("adapter", rank=4, alpha=6.0, target="attn2")
+    .updated("training", caption_dropout=0.5)
 )
 FEW = AttributionConfig(draws=8)
 QUERIES = {"method": "ddim", "steps": 3, "prompts": Prompts(("picture 1",), guidance=2.0)}

@@ -163,7 +163,7 @@ NOT_TRAINED = {
     "another base": (["--base", "other"], "inputs.base.network: there"),
     "no layers": (["--target", "nothing"], "has a name that contains 'nothing'"),
     "no expression": (["--target", "["], "adapter.target"),
-    "no probability": (["--caption-dropout", 2], "adapter.caption_dropout"),
+    "no probability": (["--caption-dropout", 2], "training.caption_dropout"),
 }
 
 
@@ -294,6 +294,26 @@ def test_a_network_of_latents_is_trained_and_explained(whence, place):
     both = whence(*train[:-1], "other", "--base", "sd")
     assert both.code == 1
     assert "Leave out the autoencoder" in both.err
+
+
+def test_a_network_of_latents_with_captions_is_trained_and_explained(whence, place):
+    Path("small.toml").write_text("[model]\nchannels = [8, 16]\n[training]\nbatch_size = 4\n[sampler]\nsteps = 3\n")
+    train = ("train", "data", "--autoencoder", "sd", "--text-encoder", "sd", "--caption-dropout", 0.5, "--steps", 6)
+    train = (*train, "--config", "small.toml", "--out", "t2i")
+    assert "1 x 6 steps" in whence(*train, "--plan").out
+    result = whence(*train)
+    assert result.code == 0, result.err
+    assert 'diffusers.StableDiffusionPipeline.from_pretrained("t2i")' in result.out
+    assert whence("check", "t2i", "--prompt", "picture 1", "--out", "drawn.png").code == 0
+    options = ("--queries", "sample:2", "--prompt", "picture 1", "--guidance", 2, "--parameters", "attn2")
+    result = whence("attribute", "t2i", "data", *options, "--method", "tracin", *DRAWS, "--out", "scores")
+    assert result.code == 0, result.err
+    assert Scores.read(Path("scores/tracin")).scores.isfinite().all()
+    assert whence("report", "scores").code == 0
+    assert "picture 1" in Path("scores/report.html").read_text("utf-8")
+    alone = whence("train", "data", "--text-encoder", "sd", "--out", "x")
+    assert alone.code == 1
+    assert "give --autoencoder too" in alone.err
 
 
 def test_what_an_ensemble_of_adapters_refuses(whence, place):

@@ -198,7 +198,7 @@ class Target:
             elif over == "model" or artefacts.kind_of(run) != "model":
                 of_run = [WeightedCheckpoint(Checkpoint(run, None, parameters, self.adapters, self._shape))]
             else:
-                of_run = run_checkpoints(run, over, ids, parameters)
+                of_run = run_checkpoints(run, over, ids, parameters, Encoders.of(run))
             checkpoints += [replace(checkpoint, weight=checkpoint.weight / len(self.runs)) for checkpoint in of_run]
         return checkpoints
 
@@ -224,8 +224,9 @@ def _open_folder(path: Path) -> Path | Ensemble:
         raise ArtefactError(f"{path} is {what}; expected a diffusers folder, a training run or an ensemble.")
     if kind == "model":
         manifest = artefacts.read_manifest(path, "model")
-        latent = ["vqvae/"] if any(name.startswith("vqvae/") for name in manifest.files) else []
-        for needed in ("model_index.json", "unet/", "scheduler/", *latent):
+        parts = {name.split("/")[0] + "/" for name in manifest.files}
+        encoders = sorted(parts & {"vqvae/", "vae/", "text_encoder/", "tokenizer/"})
+        for needed in ("model_index.json", "unet/", "scheduler/", *encoders):
             artefacts.verify(path, manifest, needed)
     return path
 

@@ -12,8 +12,10 @@ import numpy as np
 from whence import artefacts
 from whence.diffusion.adapter_run import AdapterRun
 from whence.diffusion.augmentation import Augmentation
+from whence.diffusion.caption_dropout import CaptionDropout
 from whence.diffusion.checkpoint import Checkpoint, LoadedCheckpoint
 from whence.diffusion.draws import Draws
+from whence.diffusion.encoding import Encoders
 from whence.diffusion.record import Record
 from whence.errors import ArtefactError, MismatchError
 from whence.gradients.draw_sources import RecordedDraws
@@ -45,10 +47,12 @@ def checkpoint_files(run: Path) -> list[Path]:
     return files
 
 
-def run_checkpoints(run: Path, over: str, ids: Sequence[str], parameters: str | None) -> list[WeightedCheckpoint]:
+def run_checkpoints(
+    run: Path, over: str, ids: Sequence[str], parameters: str | None, encoders: Encoders
+) -> list[WeightedCheckpoint]:
     """Return the checkpoints of a run: all of them with the same weight, or `recorded_checkpoints` over the record."""
     if over == "record":
-        return recorded_checkpoints(run, ids, parameters)
+        return recorded_checkpoints(run, ids, parameters, encoders)
     files = checkpoint_files(run)
     return [WeightedCheckpoint(Checkpoint(run, file, parameters), 1 / len(files)) for file in files]
 
@@ -56,25 +60,24 @@ def run_checkpoints(run: Path, over: str, ids: Sequence[str], parameters: str | 
 def adapter_checkpoints(
     run: AdapterRun, over: str, ids: Sequence[str], parameters: str | None
 ) -> list[WeightedCheckpoint]:
-    """Return the final model of a run of an adapter, or its checkpoints; all are on the base.
-
-    The conditions of recorded draws are those that training gave, with the captions that it dropped.
-    """
+    """Return the final model of a run of an adapter, or its checkpoints; all are on the base."""
     if over == "model":
         return [WeightedCheckpoint(run.checkpoint(parameters=parameters))]
-    captions, on_base = run.captions(), []
-    for own in run_checkpoints(run.folder, over, ids, parameters):
+    on_base = []
+    for own in run_checkpoints(run.folder, over, ids, parameters, run.encoders):
         assert isinstance(own.checkpoint, Checkpoint)
-        source = own.source and replace(own.source, captions=captions)
-        on_base.append(replace(own, checkpoint=run.checkpoint(own.checkpoint.weights, parameters), source=source))
+        on_base.append(replace(own, checkpoint=run.checkpoint(own.checkpoint.weights, parameters)))
     return on_base
 
 
-def recorded_checkpoints(run: Path, ids: Sequence[str], parameters: str | None) -> list[WeightedCheckpoint]:
+def recorded_checkpoints(
+    run: Path, ids: Sequence[str], parameters: str | None, encoders: Encoders
+) -> list[WeightedCheckpoint]:
     """Return the checkpoints of a run, each with the weight η_c V_c / B and with what training drew before it.
 
     V_c is the number of whole epochs that ended since the checkpoint before, η_c the mean learning rate of their steps
-    and B the batch size. The learning rate at the checkpoint itself would not do: a cosine ends near 0.
+    and B the batch size. The learning rate at the checkpoint itself would not do: a cosine ends near 0. The conditions
+    of recorded draws are those that training gave, with the captions that it dropped.
 
     Raises:
         ArtefactError: The run kept no checkpoints, or none after a whole epoch.
@@ -82,6 +85,7 @@ def recorded_checkpoints(run: Path, ids: Sequence[str], parameters: str | None) 
     files, record, checkpoints, before = checkpoint_files(run), Record(run), [], -1
     config, trained = record.training, frozenset(zip(record.ids, record.weights, strict=True))
     draws = Draws(config.seed, record.timesteps, config.shared_noise, config.antithetic)
+    captions = CaptionDropout.of(config, encoders)
     _require_recorded(record, draws, ids)
     for file in files:
         last = int(artefacts.read_tensors(file)["step"]) * config.batch // len(record.ids) - 1
@@ -89,7 +93,7 @@ def recorded_checkpoints(run: Path, ids: Sequence[str], parameters: str | None) 
         if visits > 0:
             steps = [epoch * len(record.ids) / config.batch for epoch in (before + 1, last + 1)]
             rate = record["learning_rate"][math.floor(steps[0]) : math.ceil(steps[1])].mean().item()
-            source = RecordedDraws(draws, last, visits, Augmentation.of(config))
+            source = RecordedDraws(draws, last, visits, Augmentation.of(config), captions)
             weight = rate * visits / config.batch
             checkpoints.append(WeightedCheckpoint(Checkpoint(run, file, parameters), weight, source, trained))
         before = max(before, last)

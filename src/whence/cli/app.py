@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 import typer
 
-from whence.cli import attribute, bank, bank_show, check, credit, ensemble, landscape, proof, report, training
+from whence.cli import attribute, bank, bank_show, check, codebook, credit, ensemble, landscape, proof, report, training
 from whence.cli.evaluate import deletion, false_attribution, ground_truth, lds, ranking
 from whence.cli.output import protect_output
 from whence.cli.show import size
@@ -49,7 +49,7 @@ GROUPS: dict[str, tuple[str, Commands]] = {
             "root": proof.root,
             "certify": proof.certify,
             "prove": proof.prove,
-            "codebook": training.codebook,
+            "codebook": codebook.codebook,
             "losses": landscape.losses,
             "landscape": landscape.landscape,
             "influence": landscape.influence,

@@ -115,8 +115,8 @@ def build(
     how: dict[str, Any] = {"caption_column": caption_column, "resolution": resolution, "grey": grey}
     images = select_first(load_data(data, out, split=split, **how), examples)
     others = held_out_pictures(data, split, held_out, **how)
-    run = with_adapter(settings_of(config, steps), base, {"rank": rank, "caption_dropout": caption_dropout}, resolution)
-    seed = run.training.seed if seed is None else seed
+    own = settings_of(config, steps=steps, caption_dropout=caption_dropout)
+    run, seed = with_adapter(own, base, {"rank": rank}, resolution), own.training.seed if seed is None else seed
     settings = whence.BankConfig(models=models, held_out=held_out_count, drawn=drawn, draws=draws, seed=seed)
     part, texts = shard_of(shard), Prompts.read(prompts, prompt or (), negative_prompt, guidance)
     request = bank_request.BankRequest.make(images, others, run, settings, base, texts)
@@ -186,12 +186,12 @@ def held_out_pictures(data: str, split: str | None, held_out: str | None, **opti
     return None
 
 
-def settings_of(config: Path | None, steps: int | None) -> whence.Config:
+def settings_of(config: Path | None, **training: Any) -> whence.Config:
     """Return the settings of a model that is trained on everything, and of the sampler: DDIM by default."""
     settings = whence.read_config(config)
     if "method" not in settings.sampler.model_fields_set:
         settings = settings.updated("sampler", method="ddim")
-    return settings.updated("training", steps=steps)
+    return settings.updated("training", **training)
 
 
 def shard_of(text: str | None) -> tuple[int, int]:

@@ -113,7 +113,7 @@ class AdapterRequest:
 
     def captions(self) -> CaptionDropout | None:
         """The caption dropout of the settings."""
-        return self.base.caption_dropout(self.adapter.caption_dropout, self.config.training.seed)
+        return CaptionDropout.of(self.config.training, self.base.encoders)
 
     def save(self, model: DiffusionModel, folder: Path) -> None:
         """Write the adapter as a file that ``load_lora_weights`` of a pipeline opens."""

@@ -13,7 +13,6 @@ from whence.artefacts import Manifest
 from whence.config import AdapterConfig
 from whence.diffusion.adapters.adapter import FILE_NAMES, Adapter
 from whence.diffusion.base import Base
-from whence.diffusion.caption_dropout import CaptionDropout
 from whence.diffusion.checkpoint import Checkpoint
 from whence.diffusion.encoding import Encoders
 from whence.diffusion.model import DiffusionModel
@@ -75,11 +74,6 @@ class AdapterRun:
         adapter = Adapter(self.folder, scale=self.settings.scale)
         trained = "lora_B" if self.settings.freeze_a else "lora_"
         return Checkpoint(self.base, weights, parameters or trained, (adapter,), self._base.shape)
-
-    def captions(self) -> CaptionDropout | None:
-        """The caption dropout of its training; None without."""
-        seed = self._manifest.made["training"]["seed"]
-        return self._base.caption_dropout(self.settings.caption_dropout, seed)
 
 
 def load_run(folder: Path, base: Path | None = None) -> DiffusionModel:

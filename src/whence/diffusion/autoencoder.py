@@ -51,15 +51,19 @@ class Autoencoder:
     folder: Path
 
     def __post_init__(self) -> None:
-        if self._config.get("_class_name") not in KINDS:
+        if self.kind not in KINDS:
             raise ArtefactError(
-                f"{self.folder} holds a {self._config.get('_class_name')}; expected one of the autoencoders "
-                f"{', '.join(KINDS)}."
+                f"{self.folder} holds a {self.kind}; expected one of the autoencoders {', '.join(KINDS)}."
             )
 
     @cached_property
     def _config(self) -> dict[str, Any]:
         return read_mapping(self.folder / "config.json")
+
+    @property
+    def kind(self) -> str:
+        """The name of its class."""
+        return str(self._config.get("_class_name"))
 
     @property
     def bound(self) -> float | None:
@@ -155,7 +159,7 @@ class Autoencoder:
     @contextmanager
     def _open(self) -> Iterator[Any]:
         """The autoencoder, while it is needed."""
-        network: Any = read_network(self.folder, getattr(diffusers, self._config["_class_name"]))
+        network: Any = read_network(self.folder, getattr(diffusers, self.kind))
         with one_thread(), torch.inference_mode():
             yield network.to(DEFAULT.device)
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from whence.diffusion.caption_dropout import CaptionDropout
 from whence.diffusion.encoding import Encoders
 from whence.diffusion.model import DiffusionModel, fingerprint
 from whence.errors import ModelError
@@ -57,10 +56,3 @@ class Base:
             "autoencoder": self.encoders.codec.fingerprint,
             "text_encoder": self.encoders.text.fingerprint,
         }
-
-    def caption_dropout(self, probability: float, seed: int) -> CaptionDropout | None:
-        """The caption dropout of a run on it; None without."""
-        if not probability:
-            return None
-        empty = {name: condition[[0]] for name, condition in self.encoders.conditions([""]).items()}
-        return CaptionDropout(probability, seed, empty)

@@ -11,7 +11,9 @@ import torch
 from torch import Tensor
 
 from whence import artefacts
+from whence.config import TrainingConfig
 from whence.diffusion.draws import caption_drops
+from whence.diffusion.encoding import Encoders
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +35,14 @@ class CaptionDropout:
     probability: float
     seed: int
     empty: Mapping[str, Tensor]
+
+    @classmethod
+    def of(cls, training: TrainingConfig, encoders: Encoders) -> CaptionDropout | None:
+        """Return the caption dropout of a run with these settings and encoders; None without."""
+        if not training.caption_dropout:
+            return None
+        empty = {name: condition[[0]] for name, condition in encoders.conditions([""]).items()}
+        return cls(training.caption_dropout, training.seed, empty)
 
     def drops(self, ids: Sequence[str], visits: np.ndarray) -> np.ndarray:
         """Whether these visits of examples have the empty caption, bool [n]."""

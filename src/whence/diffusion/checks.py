@@ -8,12 +8,13 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from whence.config import Config, TrainingConfig
 from whence.diffusion.codec import Pixels
 from whence.diffusion.denoiser import NO_CONDITIONS, on_device
 from whence.diffusion.draws import Draws
 from whence.diffusion.latents import Latents
 from whence.diffusion.model import DiffusionModel
-from whence.errors import DataError, NotFiniteError
+from whence.errors import ConfigError, DataError, NotFiniteError
 from whence.images import require_pictures
 
 EXAMPLES = 64
@@ -153,3 +154,26 @@ def require_finite(
 
 def _shape(size: Sequence[int]) -> str:
     return "x".join(map(str, size))
+
+
+def refuse_adapter(config: Config) -> None:
+    """Refuse settings of an adapter where a whole network is trained.
+
+    Raises:
+        ConfigError: There are some.
+    """
+    if config.adapter is not None:
+        raise ConfigError("There are settings of an adapter, but no base to train it on. Give one: --base BASE.")
+
+
+def refuse_caption_dropout(training: TrainingConfig) -> None:
+    """Refuse caption dropout of a network that takes no captions.
+
+    Raises:
+        ConfigError: The settings drop captions.
+    """
+    if training.caption_dropout:
+        raise ConfigError(
+            "training.caption_dropout is for networks that take captions: adapters (--base), and networks of latents "
+            "with a text encoder (--autoencoder and --text-encoder)."
+        )

@@ -12,66 +12,82 @@ from whence.config import Config, ModelConfig, SamplerConfig
 from whence.data import Dataset
 from whence.diffusion.augmentation import Augmentation
 from whence.diffusion.autoencoder import Autoencoder
-from whence.diffusion.encoding import FOLDER, Encoders
+from whence.diffusion.caption_dropout import CaptionDropout
+from whence.diffusion.checks import refuse_adapter, refuse_caption_dropout
+from whence.diffusion.encoding import FOLDER, TEXT, Encoders
 from whence.diffusion.examples import Examples
-from whence.diffusion.families.latent_diffusion import find_autoencoder, write_pipeline
+from whence.diffusion.families.latent_diffusion import PIPELINE as LATENT_PIPELINE
+from whence.diffusion.families.latent_diffusion import find_autoencoder
+from whence.diffusion.families.pipeline_folder import write_pipeline
+from whence.diffusion.families.stable_diffusion import PIPELINE as TEXT_PIPELINE
 from whence.diffusion.families.unet import complete_config
 from whence.diffusion.model import DiffusionModel
 from whence.diffusion.shipped_base import base_folder
+from whence.diffusion.text_encoder import TextEncoder
 from whence.diffusion.variance_preserving import new_scheduler
-from whence.errors import ConfigError, DataError, ModelError
+from whence.errors import DataError, ModelError
 
 
 @dataclass(frozen=True, eq=False)
 class LatentRequest:
-    """The training of a new network without conditions, on latents.
+    """The training of a new network on latents, without conditions or with captions.
 
     Attributes:
         data: The training images.
         config: The settings.
         autoencoder: What makes latents of images.
+        text: What embeds captions; None for a network without text.
         first: The first image as the network gets it.
     """
 
     data: Dataset
     config: Config
     autoencoder: Autoencoder
+    text: TextEncoder | None
     first: Examples
 
     @classmethod
-    def of(cls, data: Dataset, config: Config, autoencoder: str | Path) -> LatentRequest:
+    def of(
+        cls, data: Dataset, config: Config, autoencoder: str | Path, text_encoder: str | Path | None = None
+    ) -> LatentRequest:
         """Return the request, checked.
 
         Raises:
-            ConfigError: The settings are of an adapter, don't fit the latents, or sample latents of a VQ autoencoder.
-            DataError: The images don't fit the autoencoder, or are no squares.
-            ArtefactError, NotFiniteError: The autoencoder is missing or damaged.
-            ModelError: LDMPipeline can't decode its latents.
+            ConfigError: The settings are of an adapter, don't fit the latents, sample latents of a VQ autoencoder, or
+                drop captions where there is no text encoder.
+            DataError: The images don't fit the autoencoder, or are no squares and there is no text encoder.
+            ArtefactError, NotFiniteError: The autoencoder or the text encoder is missing or damaged.
+            ModelError: The pipeline can't decode the latents of the autoencoder.
         """
-        if config.adapter is not None:
-            raise ConfigError("There are settings of an adapter, but no base to train it on. Give one: --base BASE.")
+        refuse_adapter(config)
         opened = Autoencoder(find_autoencoder(base_folder(autoencoder)))
-        if opened.shift:
-            raise ModelError(
-                f"The autoencoder in {opened.folder} has a shift_factor, which LDMPipeline does not know. Give one "
-                "without."
-            )
-        first = Encoders(opened).encode(data.select([0]), augmentation=Augmentation.of(config.training))
+        text = None if text_encoder is None else TextEncoder(base_folder(text_encoder))
+        _require_decodable(opened, LATENT_PIPELINE if text is None else TEXT_PIPELINE)
+        if text is None:
+            refuse_caption_dropout(config.training)
+        first = Encoders(opened, text).encode(data.select([0]), augmentation=Augmentation.of(config.training))
         channels, height, width = first.size
-        if height != width:
+        if height != width and text is None:
             raise DataError(
-                f"The images have {data.size[2]}x{data.size[1]} pixels, and LDMPipeline draws squares alone. Give "
-                "--resolution."
+                f"The images have {data.size[2]}x{data.size[1]} pixels, and {LATENT_PIPELINE} draws squares alone. "
+                "Give --resolution."
             )
-        config = complete_config(config, (channels, height, width))
-        return cls(data, config.model_copy(update={"sampler": _complete_sampler(config.sampler)}), opened, first)
+        config = complete_config(config, (channels, height, width), text=text is not None)
+        config = config.model_copy(update={"sampler": _complete_sampler(config.sampler)})
+        return cls(data, config, opened, text, first)
 
     base_folder = None
 
     @property
+    def encoders(self) -> Encoders:
+        """Autoencoder and text encoder."""
+        return Encoders(self.autoencoder, self.text)
+
+    @property
     def inputs(self) -> dict[str, Any]:
-        """The fingerprint of the autoencoder."""
-        return {"autoencoder": self.autoencoder.fingerprint}
+        """The fingerprints of autoencoder and text encoder."""
+        text = {} if self.text is None else {"text_encoder": self.text.fingerprint}
+        return {"autoencoder": self.autoencoder.fingerprint, **text}
 
     @property
     def made(self) -> dict[str, Any]:
@@ -80,35 +96,52 @@ class LatentRequest:
 
     @property
     def copied(self) -> int:
-        """The bytes of the autoencoder."""
-        return self.autoencoder.bytes
+        """The bytes of autoencoder and text encoder."""
+        return self.autoencoder.bytes + (0 if self.text is None else self.text.bytes)
 
     def model(self) -> DiffusionModel:
         """A new model of the seed."""
+        settings, seed = self.config.model, self.config.training.seed
+        features = None if self.text is None else self.first.conditions[TEXT][[0]].shape[-1]
         channels, height, width = self.first.size
-        settings = self.config.model
-        model = DiffusionModel.new(settings, (channels, height, width), self.config.training.seed)
+        model = DiffusionModel.new(settings, (channels, height, width), seed, features)
         model.network.requires_grad_(True)
-        return replace(model, scheduler=_new_scheduler(settings), codec=self.autoencoder)
+        return replace(model, scheduler=_new_scheduler(settings), codec=self.autoencoder, text=self.text)
 
     def examples(self, folder: Path) -> Examples:
-        """Latents, which are kept."""
-        return Encoders(self.autoencoder).encode(self.data, folder / FOLDER, Augmentation.of(self.config.training))
+        """Latents and embedded captions, which are kept."""
+        return self.encoders.encode(self.data, folder / FOLDER, Augmentation.of(self.config.training))
 
     def stand_in(self) -> Examples:
         """The first image, as often as there are images."""
         return self.first.repeated(self.data.ids)
 
-    def captions(self) -> None:
-        """None: there are no conditions."""
+    def captions(self) -> CaptionDropout | None:
+        """The caption dropout of the settings."""
+        return CaptionDropout.of(self.config.training, self.encoders)
 
     def save(self, model: DiffusionModel, folder: Path) -> None:
-        """Write a folder that LDMPipeline opens, with a copy of the autoencoder."""
-        write_pipeline(model.network, model.scheduler, self.autoencoder.folder, folder)
+        """Write a folder that LDMPipeline or StableDiffusionPipeline opens, with copies of the encoders."""
+        pipeline, name = (LATENT_PIPELINE, "vqvae") if self.text is None else (TEXT_PIPELINE, "vae")
+        own = (name, self.autoencoder.folder)
+        write_pipeline(folder, pipeline, model.network, model.scheduler, own, self.text)
 
     def facts(self, folder: Path) -> dict[str, Any]:
         """None."""
         return {}
+
+
+def _require_decodable(autoencoder: Autoencoder, pipeline: str) -> None:
+    """Check that a pipeline can decode the latents of an autoencoder."""
+    if pipeline == TEXT_PIPELINE and autoencoder.kind != "AutoencoderKL":
+        raise ModelError(
+            f"The autoencoder in {autoencoder.folder} is a {autoencoder.kind}; {pipeline} needs an AutoencoderKL."
+        )
+    if autoencoder.shift:
+        raise ModelError(
+            f"The autoencoder in {autoencoder.folder} has a shift_factor, which {pipeline} does not know. Give one "
+            "without."
+        )
 
 
 def _new_scheduler(config: ModelConfig) -> DDIMScheduler:
@@ -120,6 +153,7 @@ def _new_scheduler(config: ModelConfig) -> DDIMScheduler:
         trained_betas=betas,
         prediction_type=config.prediction,
         timestep_spacing="trailing",
+        steps_offset=1,  # not used by this spacing; StableDiffusionPipeline warns of 0
         clip_sample=False,
     )
 

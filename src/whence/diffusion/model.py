@@ -19,6 +19,7 @@ from whence.diffusion.adapters.layers import attach
 from whence.diffusion.codec import Codec, Pixels
 from whence.diffusion.denoiser import denoise, plain_network
 from whence.diffusion.families.family import family_of_folder, family_of_network
+from whence.diffusion.families.stable_diffusion import new_text_network
 from whence.diffusion.families.unet import complete_model, new_network
 from whence.diffusion.process import Process
 from whence.diffusion.text_encoder import TextEncoder
@@ -59,11 +60,15 @@ class DiffusionModel:
         self.process  # noqa: B018
 
     @classmethod
-    def new(cls, config: ModelConfig, size: tuple[int, int, int], seed: int) -> DiffusionModel:
+    def new(
+        cls, config: ModelConfig, size: tuple[int, int, int], seed: int, features: int | None = None
+    ) -> DiffusionModel:
         """Return an untrained model for images of `size` (C, H, W); the weights depend on `seed` only.
 
+        Its network takes embedded text of so many `features` for each token, or none.
+
         Raises:
-            ConfigError: The levels don't fit the image.
+            ConfigError: The levels don't fit the image, or none of them would see the text.
 
         Example:
             >>> DiffusionModel.new(ModelConfig(channels=(8, 16)), (1, 8, 8), seed=0).size
@@ -71,7 +76,8 @@ class DiffusionModel:
         """
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            network = new_network(complete_model(config, size), size)
+            settings = complete_model(config, size, text=features is not None)
+            network = new_network(settings, size) if features is None else new_text_network(settings, size, features)
         return cls(network.eval(), new_scheduler(config))
 
     def untrained(self, seed: int) -> DiffusionModel:

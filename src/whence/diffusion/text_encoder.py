@@ -16,13 +16,14 @@ from whence.diffusion.adapters.adapter import Adapter
 from whence.diffusion.adapters.adapter_file import read_adapter
 from whence.diffusion.adapters.layers import attach
 from whence.diffusion.adapters.low_rank import AdapterWeights
-from whence.diffusion.families.folders import read_mapping
+from whence.diffusion.families.folders import read_mapping, variant_of
 from whence.engine import DEFAULT, one_thread
 from whence.errors import ArtefactError, NotFiniteError
 from whence.pretrained import quiet_transformers
 
 #: Texts in a canonical batch; the last one is padded, so an embedding does not depend on the texts beside it.
 BATCH = 8
+PARTS = ("text_encoder", "tokenizer")
 ENCODERS, TOKENIZERS = ("CLIPTextModel",), ("CLIPTokenizer", "CLIPTokenizerFast")
 
 
@@ -45,13 +46,11 @@ class TextEncoder:
     adapters: tuple[Adapter, ...] = ()
 
     def __post_init__(self) -> None:
-        index = read_mapping(self.folder / "model_index.json")
         for part, allowed, file in (
             ("text_encoder", ENCODERS, "config.json"),
             ("tokenizer", TOKENIZERS, "tokenizer_config.json"),
         ):
-            stated = index.get(part)
-            name = stated[-1] if isinstance(stated, list) and stated else None
+            name = self.classes.get(part, [None])[-1]
             if name not in allowed:
                 raise ArtefactError(
                     f"The {part} of {self.folder} is {name}, by its model_index.json; expected {' or '.join(allowed)}."
@@ -63,12 +62,39 @@ class TextEncoder:
                 )
 
     @cached_property
+    def classes(self) -> dict[str, list[str | None]]:
+        """Library and class of both parts, by the pipeline's index."""
+        index = read_mapping(self.folder / "model_index.json")
+        return {part: entry for part in PARTS if isinstance(entry := index.get(part), list) and entry}
+
+    @cached_property
     def fingerprint(self) -> str:
         """SHA-256 (hex) of the weights, the tokenizer and their configurations."""
-        parts = (self.folder / "text_encoder", self.folder / "tokenizer")
-        files = sorted(file for part in parts for file in part.iterdir() if file.is_file())
-        digests = {f"{file.parent.name}/{file.name}": artefacts.file_digest(file) for file in files}
+        digests = {f"{file.parent.name}/{file.name}": artefacts.file_digest(file) for file in self._files}
         return artefacts.digest([digests, [weights.text_fingerprint for weights in self._adapter_weights]])
+
+    @property
+    def bytes(self) -> int:
+        """The size of both parts on disk."""
+        return sum(file.stat().st_size for file in self._files)
+
+    @property
+    def _files(self) -> list[Path]:
+        """All files of both parts."""
+        return sorted(file for part in PARTS for file in (self.folder / part).iterdir() if file.is_file())
+
+    def copy(self, folder: Path) -> None:
+        """Copy both parts into the folder of a pipeline byte by byte, but no pickled weights.
+
+        Weights of a variant are saved anew, in float32.
+        """
+        weights = "model.safetensors"
+        whole = any((self.folder / "text_encoder" / name).is_file() for name in (weights, f"{weights}.index.json"))
+        for file in self._files:
+            if file.parent.name == "tokenizer" or (whole and file.suffix in (".json", ".safetensors")):
+                artefacts.copy_file(file, folder / file.parent.name / file.name)
+        if not whole:
+            self._network().save_pretrained(folder / "text_encoder")
 
     @cached_property
     def _adapter_weights(self) -> list[AdapterWeights]:
@@ -124,9 +150,8 @@ class TextEncoder:
         from transformers import CLIPTextModel
 
         folder = self.folder / "text_encoder"
-        network, problems = _opened(
-            CLIPTextModel, folder, use_safetensors=True, dtype=torch.float32, output_loading_info=True
-        )
+        form = {"variant": variant_of(folder, "model"), "use_safetensors": True, "dtype": torch.float32}
+        network, problems = _opened(CLIPTextModel, folder, output_loading_info=True, **form)
         missing = sorted(problems["missing_keys"])
         if missing:
             raise ArtefactError(f"The weights in {folder} lack {missing[0]} ({len(missing)} in all).")

@@ -39,6 +39,7 @@ def train(
     base: str | Path | None = None,
     encoding: Path | None = None,
     autoencoder: str | Path | None = None,
+    text_encoder: str | Path | None = None,
     engine: Engine = DEFAULT,
     patience: float = 0.0,
 ) -> Manifest:
@@ -51,7 +52,7 @@ def train(
     With a `base` only a LoRA adapter is trained, on latents and captions, by the settings `config.adapter`. The
     directory then has ``pytorch_lora_weights.safetensors`` in place of a model, and ``encoding/``. Nothing of the base
     is copied: the manifest has its fingerprints, and the path as it is given here. With an `autoencoder` a network is
-    trained on its latents, and the directory has a copy of it in ``vqvae/``, and ``encoding/``.
+    trained on its latents, and with a `text_encoder` on captions too; the directory has copies of them.
 
     Args:
         data: The training examples.
@@ -64,6 +65,7 @@ def train(
         base: The folder of the text-to-image model that an adapter is trained on, or ``styles``; it is not changed.
         encoding: Where these images, and perhaps others, are encoded for the base; default: in the run directory.
         autoencoder: The folder of an autoencoder, or of a pipeline that has one, or ``styles``; it is not changed.
+        text_encoder: The folder of a StableDiffusionPipeline whose text encoder embeds captions, or ``styles``.
         engine: Where work runs. Its report is called with (steps done, steps in all).
         patience: Seconds to wait for another writer of the same directory.
 
@@ -73,15 +75,15 @@ def train(
     Raises:
         MismatchError, LockedError: The directory holds another run, or another process is writing it.
         ConfigError: A step does not fit into memory; the message names the batch that fits. Settings don't fit the base
-            or the autoencoder.
+            or the encoders.
         DataError: Weights, pictures or conditions don't fit the data or the model, or a weight is not finite.
         ModelError, NotFiniteError: No family is known for the network; the loss is not finite.
-        ArtefactError: The base or the autoencoder is missing or damaged.
+        ArtefactError: The base or an encoder is missing or damaged.
     """
     weights = weights or {}
     by_id = _weights(data, weights)
-    given: dict[str, Any] = {"start": start, "conditions": conditions, "encoding": encoding}
-    request = request_of(data, Config.of(config), base=base, autoencoder=autoencoder, **given)
+    given: dict[str, Any] = {"start": start, "conditions": conditions, "base": base, "encoding": encoding}
+    request = request_of(data, Config.of(config), autoencoder=autoencoder, text_encoder=text_encoder, **given)
     inputs = {"data": data.fingerprint, "weights": artefacts.digest(dict(weights)) if weights else None}
     return _train(request, Path(path), by_id, inputs, engine, patience)
 
@@ -131,6 +133,7 @@ def request_of(
     base: str | Path | None = None,
     encoding: Path | None = None,
     autoencoder: str | Path | None = None,
+    text_encoder: str | Path | None = None,
 ) -> TrainingRequest:
     """Return the request of a training, checked; `train` describes the arguments and the errors."""
     config = config or Config()
@@ -140,7 +143,11 @@ def request_of(
                 "With an autoencoder a new network is trained on its latents; a base has one of its own. Leave out the "
                 "autoencoder, or `base`, `start` and `conditions`."
             )
-        return LatentRequest.of(data, config, autoencoder)
+        return LatentRequest.of(data, config, autoencoder, text_encoder)
+    if text_encoder is not None:
+        raise ConfigError(
+            "A text encoder is for a new network of latents: give --autoencoder too. A base has one of its own."
+        )
     if base is None:
         return NetworkRequest.of(data, config, start, conditions)
     if start is not None or conditions:
@@ -165,10 +172,12 @@ def training_cost(
     members: int = 1,
     base: str | Path | None = None,
     autoencoder: str | Path | None = None,
+    text_encoder: str | Path | None = None,
     engine: Engine = DEFAULT,
 ) -> Cost:
     """Cost of training some models: time by a few steps of one in this process, memory and disk by counting."""
-    workers, request = engine.processes(members), request_of(data, config, base=base, autoencoder=autoencoder)
+    encoders: dict[str, Any] = {"autoencoder": autoencoder, "text_encoder": text_encoder}
+    workers, request = engine.processes(members), request_of(data, config, base=base, **encoders)
     step, loop = _time_step(request)
     weights, examples, training = 4 * loop.size, loop.examples, request.config.training
     record = training.steps * training.batch * 17

@@ -15,7 +15,7 @@ from whence import artefacts
 from whence.config import Config
 from whence.data import Dataset
 from whence.diffusion.caption_dropout import CaptionDropout
-from whence.diffusion.checks import require_size
+from whence.diffusion.checks import refuse_adapter, refuse_caption_dropout, require_size
 from whence.diffusion.codec import Pixels
 from whence.diffusion.denoiser import NO_CONDITIONS
 from whence.diffusion.examples import Examples
@@ -89,8 +89,8 @@ class NetworkRequest:
         conditions: Mapping[str, Tensor] = NO_CONDITIONS,
     ) -> NetworkRequest:
         """Return the request, checked."""
-        if config.adapter is not None:
-            raise ConfigError("There are settings of an adapter, but no base to train it on. Give one: --base BASE.")
+        refuse_adapter(config)
+        refuse_caption_dropout(config.training)
         if config.training.latents == "sample":
             raise ConfigError(
                 "training.latents = sample is for adapters and networks of latents; this network denoises the pictures "

@@ -150,8 +150,8 @@ def require_retrained(trees: EnsembleTrees, member: int, engine: Engine = DEFAUL
     with TemporaryDirectory() as scratch:
         again = Path(scratch) / "member"
         train(data, again, config, base=None if ensemble.base is None else ensemble.base.folder, engine=engine)
-        dropout = config.adapter is not None and config.adapter.caption_dropout > 0
-        _require_same_batches(folder, again, member, (*_COLUMNS, "dropped") if dropout else _COLUMNS)
+        columns = (*_COLUMNS, "dropped") if config.training.caption_dropout else _COLUMNS
+        _require_same_batches(folder, again, member, columns)
         if artefacts.file_digest(again / name) == artefacts.file_digest(folder / name):
             return f"member {member}, trained again, has the same batches and the same weights to the last bit"
         largest, relative = _difference(folder / name, again / name, _untrained(ensemble, data, config))

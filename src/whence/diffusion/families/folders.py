@@ -14,9 +14,8 @@ from torch import nn
 from whence.artefacts import read_json
 from whence.errors import ArtefactError, NotFiniteError
 
-#: Weights in one file, or the index of their shards, with the name of their variant (fp16, non_ema, ...).
-_WEIGHTS = re.compile(r"diffusion_pytorch_model(?:\.(\w+))?\.safetensors")
-_INDEX = re.compile(r"diffusion_pytorch_model\.safetensors\.index(?:\.(\w+))?\.json")
+#: Name of the weights of diffusers, without the ending.
+WEIGHTS = "diffusion_pytorch_model"
 
 
 def read_network(folder: Path, kind: Any) -> nn.Module:
@@ -30,7 +29,7 @@ def read_network(folder: Path, kind: Any) -> nn.Module:
         ArtefactError: The weights are missing, damaged, pickled or another network's.
         NotFiniteError: A weight is NaN or infinite.
     """
-    form = {"variant": _variant(folder), "use_safetensors": True, "torch_dtype": torch.float32}
+    form = {"variant": variant_of(folder), "use_safetensors": True, "torch_dtype": torch.float32}
     network, loading = _open(folder, kind.from_pretrained, output_loading_info=True, **form)
     for problem, names in loading.items():
         if names:
@@ -74,15 +73,20 @@ def read_mapping(file: Path) -> dict[str, Any]:
     return mapping
 
 
-def _variant(folder: Path) -> str | None:
-    """Which weights to read: those without a variant, else the only variant there is."""
-    names = [file.name for file in folder.glob("diffusion_pytorch_model*")]
-    matches = [match for name in names if (match := _WEIGHTS.fullmatch(name) or _INDEX.fullmatch(name))]
+def variant_of(folder: Path, weights: str = WEIGHTS) -> str | None:
+    """Return which weights of a name to read: those without a variant (fp16, non_ema ...), else the only one there is.
+
+    Raises:
+        ArtefactError: There are none, or several variants and nothing else.
+    """
+    forms = (rf"{weights}(?:\.(\w+))?\.safetensors", rf"{weights}\.safetensors\.index(?:\.(\w+))?\.json")
+    names = [file.name for file in folder.glob(f"{weights}*")]
+    matches = [match for name in names for form in forms if (match := re.fullmatch(form, name))]
     variants = sorted({match[1] or "" for match in matches})
     if not variants:
         raise ArtefactError(
-            f"{folder / 'diffusion_pytorch_model.safetensors'} is missing. Weights in .bin files are pickled and not "
-            "read: load them with diffusers once and save them with save_pretrained(..., safe_serialization=True)."
+            f"{folder / weights}.safetensors is missing. Weights in .bin files are pickled and not read: load them "
+            "with their library once and save them with save_pretrained(..., safe_serialization=True)."
         )
     if variants[0] and len(variants) > 1:
         raise ArtefactError(

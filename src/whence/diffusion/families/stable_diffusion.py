@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from diffusers import UNet2DConditionModel
 from torch import nn
 
+from whence.config import ModelConfig
 from whence.diffusion.autoencoder import Autoencoder
 from whence.diffusion.families.family import FROM_PYTHON, Family
 from whence.diffusion.families.folders import read_mapping, read_network, read_scheduler
+from whence.diffusion.families.unet import head_size, network_settings
 from whence.diffusion.text_encoder import TextEncoder
 from whence.errors import ArtefactError, ModelError
 
@@ -22,6 +25,16 @@ OTHERS = {
     "num_class_embeds": "class labels",
     "addition_embed_type": "pooled text, as Stable Diffusion XL does",
 }
+
+
+def new_text_network(config: ModelConfig, size: Sequence[int], features: int) -> UNet2DConditionModel:
+    """A network with random weights, for latents of `size` (C, H, W) and text of so many `features` for each token."""
+    channels = config.channels or ()
+    return UNet2DConditionModel(
+        **network_settings(config, size, "CrossAttn"),
+        cross_attention_dim=features,
+        attention_head_dim=[max(1, width // head_size(channels)) for width in channels],  # the number of heads
+    )
 
 
 def _read(folder: Path) -> tuple[nn.Module, Any]:

@@ -43,11 +43,14 @@ SIZES = (
 )
 
 
-def complete_model(config: ModelConfig, size: tuple[int, int, int]) -> ModelConfig:
+def complete_model(config: ModelConfig, size: tuple[int, int, int], text: bool = False) -> ModelConfig:
     """Return the settings of a denoiser with nothing left open, for images of `size` (C, H, W).
 
+    A network of `text` sees it where it has attention; by default in all levels whose side is at most half of the
+    images', or at most 8, and in the last level at least.
+
     Raises:
-        ConfigError: The levels don't fit the images, or the channels the groups.
+        ConfigError: The levels don't fit the images, or the channels the groups; or no level would see the text.
 
     Example:
         >>> complete_model(ModelConfig(), (1, 8, 8)).channels
@@ -63,14 +66,20 @@ def complete_model(config: ModelConfig, size: tuple[int, int, int]) -> ModelConf
         )
     if any(width % config.groups for width in channels):
         raise ConfigError(f"Every level of model.channels {channels} must be divisible by groups {config.groups}.")
-    attention = defaults.attention if config.attention is None else config.attention
+    last = max(size[1:]) // divisor
+    usual = max(8, max(size[1:]) // 2, last) if text else defaults.attention
+    attention = usual if config.attention is None else config.attention
+    if text and attention < last:
+        raise ConfigError(
+            f"With model.attention = {attention} no level of the network sees the captions; give {last} or more."
+        )
     return config.model_copy(update={"channels": channels, "attention": attention})
 
 
-def complete_config(config: Config, size: tuple[int, int, int]) -> Config:
+def complete_config(config: Config, size: tuple[int, int, int], text: bool = False) -> Config:
     """The settings of a run with nothing left open; the sampler's default number of steps fits the timesteps."""
     changed: dict[str, Any] = {
-        "model": complete_model(config.model, size),
+        "model": complete_model(config.model, size, text),
         "training": complete_training(config.training, size),
     }
     if config.sampler.steps == SamplerConfig().steps > config.model.timesteps:
@@ -102,20 +111,33 @@ def _defaults(size: tuple[int, int, int]) -> SizeDefaults:
 def new_network(config: ModelConfig, size: Sequence[int]) -> UNet2DModel:
     """A network with random weights, from settings with nothing left open, for images of `size` (C, H, W)."""
     channels, attention = config.channels or (), config.attention or 0
-    attends = [max(size[1:]) >> level <= attention for level in range(len(channels))]
     return UNet2DModel(
-        sample_size=size[1] if size[1] == size[2] else tuple(size[1:]),
-        in_channels=size[0],
-        out_channels=size[0],
-        layers_per_block=config.layers,
-        block_out_channels=channels,
-        down_block_types=["AttnDownBlock2D" if here else "DownBlock2D" for here in attends],
-        up_block_types=["AttnUpBlock2D" if here else "UpBlock2D" for here in reversed(attends)],
-        add_attention=attends[-1],
-        norm_num_groups=config.groups,
-        dropout=config.dropout,
-        attention_head_dim=min(32, *channels),
+        **network_settings(config, size, "Attn"),
+        add_attention=max(size[1:]) >> (len(channels) - 1) <= attention,
+        attention_head_dim=head_size(channels),
     )
+
+
+def network_settings(config: ModelConfig, size: Sequence[int], attending: str) -> dict[str, Any]:
+    """What diffusers calls the settings of a network; `attending` is how the names of blocks with attention begin."""
+    channels, attention = config.channels or (), config.attention or 0
+    kinds = [attending if max(size[1:]) >> level <= attention else "" for level in range(len(channels))]
+    return {
+        "sample_size": size[1] if size[1] == size[2] else tuple(size[1:]),
+        "in_channels": size[0],
+        "out_channels": size[0],
+        "layers_per_block": config.layers,
+        "block_out_channels": channels,
+        "down_block_types": [f"{kind}DownBlock2D" for kind in kinds],
+        "up_block_types": [f"{kind}UpBlock2D" for kind in reversed(kinds)],
+        "norm_num_groups": config.groups,
+        "dropout": config.dropout,
+    }
+
+
+def head_size(channels: Sequence[int]) -> int:
+    """Channels of a head of attention."""
+    return min(32, *channels)
 
 
 def _read(folder: Path) -> tuple[nn.Module, Any]:

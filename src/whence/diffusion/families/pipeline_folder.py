@@ -1,0 +1,57 @@
+"""Folders of pipelines that Whence writes: a new network of latents, with copies of its encoders."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import diffusers
+
+from whence import artefacts
+from whence.diffusion.families.folders import read_mapping, read_network
+from whence.diffusion.text_encoder import TextEncoder
+
+#: Parts of a Stable Diffusion pipeline that may be left out.
+_WITHOUT = dict.fromkeys(("feature_extractor", "image_encoder", "safety_checker"), [None, None])
+
+
+def write_pipeline(
+    folder: Path, pipeline: str, network: Any, scheduler: Any, autoencoder: tuple[str, Path], text: TextEncoder | None
+) -> None:
+    """Write a folder that a pipeline of diffusers opens.
+
+    Args:
+        folder: The folder.
+        pipeline: The class name of the pipeline.
+        network: The network.
+        scheduler: Its scheduler.
+        autoencoder: The name of the autoencoder in the pipeline, and the folder that it is copied from.
+        text: What embeds its text, which is copied; None for a pipeline without text.
+    """
+    name, source = autoencoder
+    network.save_pretrained(folder / "unet")
+    scheduler.save_pretrained(folder / "scheduler")
+    _copy_autoencoder(source, folder / name)
+    index: dict[str, Any] = {
+        "_class_name": pipeline,
+        "_diffusers_version": diffusers.__version__,
+        "scheduler": ["diffusers", type(scheduler).__name__],
+        "unet": ["diffusers", type(network).__name__],
+        name: ["diffusers", read_mapping(source / "config.json")["_class_name"]],
+    }
+    if text is not None:
+        text.copy(folder)
+        index |= {**text.classes, **_WITHOUT, "requires_safety_checker": False}
+    artefacts.write_json(folder / "model_index.json", index)
+
+
+def _copy_autoencoder(source: Path, folder: Path) -> None:
+    """Copy an autoencoder byte by byte; one in shards or of a variant is saved anew in one file."""
+    weights = "diffusion_pytorch_model.safetensors"
+    if (source / weights).is_file():
+        for name in ("config.json", weights):
+            artefacts.copy_file(source / name, folder / name)
+    else:
+        kind = getattr(diffusers, read_mapping(source / "config.json")["_class_name"])
+        network: Any = read_network(source, kind)
+        network.save_pretrained(folder)
