@@ -248,7 +248,6 @@ def test_the_shipped_encoders_and_the_default_sizes(data, tmp_path):
 
 REFUSED = {
     "an adapter": ({"adapter": {"rank": 2}}, {}, ConfigError, "settings of an adapter, but no base"),
-    "flips": ({"training": {"flip": True}}, {}, ConfigError, "training.flip is for networks of pixels"),
     "no attention": (
         {"model": {"attention": 2}},
         {},
