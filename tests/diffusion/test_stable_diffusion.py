@@ -15,6 +15,7 @@ from whence.diffusion.autoencoder import Autoencoder
 from whence.diffusion.encoding import TEXT, Encoders
 from whence.diffusion.examples import Examples
 from whence.diffusion.model import DiffusionModel
+from whence.diffusion.pipeline_check import PipelineCheck
 from whence.diffusion.prompts import Prompts
 from whence.diffusion.repeated import Repeated
 from whence.diffusion.sampling import picture_noise
@@ -156,6 +157,31 @@ def edited(folder: Path, file: str, **changes: object) -> Path:
     path = folder / file
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
     return folder
+
+
+HALVED = {
+    "text encoder": ("text_encoder", {}),
+    "variant of the text encoder": ("text_encoder", {"variant": "fp16"}),
+    "network": ("unet", {}),
+    "variant of the network": ("unet", {"variant": "fp16"}),
+    "pipeline": ("", {}),
+    "variant of the pipeline": ("", {"variant": "fp16"}),
+}
+
+
+@pytest.mark.filterwarnings("ignore:There are modules")
+@pytest.mark.parametrize(("part", "form"), HALVED.values(), ids=HALVED)
+def test_parts_in_half_precision_are_read_as_float32_by_whence_and_in_its_check(stable_diffusion, tmp_path, part, form):
+    from diffusers import StableDiffusionPipeline
+
+    folder = shutil.copytree(stable_diffusion, tmp_path / "sd")
+    pipe = StableDiffusionPipeline.from_pretrained(stable_diffusion, local_files_only=True)
+    for file in (folder / part).rglob("*.safetensors"):
+        file.unlink()
+    (getattr(pipe, part) if part else pipe).to(torch.float16).save_pretrained(folder / part, **form)
+    comparisons = {comparison.what: comparison for comparison in PipelineCheck.open(folder).compare()}
+    assert comparisons.keys() == {"embedded prompt", "latents", "loss", "drawn picture"}
+    assert all(comparison.agrees for comparison in comparisons.values()), comparisons
 
 
 REFUSED = {

@@ -105,6 +105,17 @@ def base_of_run(folder: Path, manifest: Manifest) -> Path:
     return found
 
 
+def verified_base(folder: Path, manifest: Manifest) -> Path:
+    """Return the folder of the base of `base_of_run`, whose fingerprints are those that a manifest states.
+
+    Raises:
+        ArtefactError, MismatchError: It is not there, or another one.
+    """
+    base = base_of_run(folder, manifest)
+    require_base(manifest, Base(base).fingerprints(), folder, base)
+    return base
+
+
 def require_base(manifest: Manifest, found: Mapping[str, str], folder: Path, base: Path) -> None:
     """Check that a base has the fingerprints with which a run or an ensemble was trained.
 

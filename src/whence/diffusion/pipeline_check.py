@@ -17,7 +17,7 @@ from torch import Tensor
 from whence.config import SamplerConfig
 from whence.diffusion.adapters.adapter import Adapter
 from whence.diffusion.encoding import TEXT, Encoders
-from whence.diffusion.families.folders import read_mapping
+from whence.diffusion.families.folders import WEIGHTS, read_mapping, variant_of
 from whence.diffusion.model import DiffusionModel
 from whence.diffusion.sampling import Guidance, draw_pictures, parse_name, picture_noise
 from whence.diffusion.shipped_base import base_folder
@@ -82,7 +82,8 @@ class PipelineCheck:
         diffusers.utils.logging.disable_progress_bar()
         diffusers.utils.logging.set_verbosity_error()  # an adapter without a part for the text encoder is no problem
         try:
-            pipeline = kind.from_pretrained(folder, local_files_only=True)
+            pipeline = kind.from_pretrained(folder, local_files_only=True, variant=_variant(folder))
+            pipeline.to(torch.float32)  # as Whence reads all parts
             _put_on(pipeline, adapters)
         except ConfigError:
             raise
@@ -182,6 +183,13 @@ class PipelineCheck:
 
 def _difference(a: Tensor, b: Tensor | None) -> float:
     return math.inf if b is None else float((a.double() - b.double()).abs().max())
+
+
+def _variant(folder: Path) -> str | None:
+    """The variant of the weights of a part that has no others; diffusers takes it for all parts that have it."""
+    parts = {file.parent: WEIGHTS for file in folder.glob(f"*/{WEIGHTS}*")}
+    parts |= {file.parent: "model" for file in folder.glob("text_encoder/model*")}
+    return next((variant for part, name in parts.items() if (variant := variant_of(part, name))), None)
 
 
 def _put_on(pipeline: Any, adapters: Sequence[Adapter]) -> None:

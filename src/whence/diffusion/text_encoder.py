@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from whence import artefacts
-from whence.diffusion.adapters.adapter import Adapter
+from whence.diffusion.adapters.adapter import PICKLED, Adapter
 from whence.diffusion.adapters.adapter_file import read_adapter
 from whence.diffusion.adapters.layers import attach
 from whence.diffusion.adapters.low_rank import AdapterWeights
@@ -84,17 +84,28 @@ class TextEncoder:
         return sorted(file for part in PARTS for file in (self.folder / part).iterdir() if file.is_file())
 
     def copy(self, folder: Path) -> None:
-        """Copy both parts into the folder of a pipeline byte by byte, but no pickled weights.
+        """Copy both parts into the folder of a pipeline, byte by byte.
 
-        Weights of a variant are saved anew, in float32.
+        Weights in shards, of a variant or in half precision are saved anew, in one file and in float32: a pipeline
+        opens the text encoder in the precision that it is stored in, and can't use it beside a network in another.
         """
-        weights = "model.safetensors"
-        whole = any((self.folder / "text_encoder" / name).is_file() for name in (weights, f"{weights}.index.json"))
+        parts = PARTS if self._is_plain else ("tokenizer",)
         for file in self._files:
-            if file.parent.name == "tokenizer" or (whole and file.suffix in (".json", ".safetensors")):
+            if file.parent.name in parts and file.suffix not in PICKLED:
                 artefacts.copy_file(file, folder / file.parent.name / file.name)
-        if not whole:
+        if not self._is_plain:
             self._network().save_pretrained(folder / "text_encoder")
+
+    @cached_property
+    def _is_plain(self) -> bool:
+        """Whether the weights are in one file, in float32."""
+        weights, config = self.folder / "text_encoder" / "model.safetensors", self.folder / "text_encoder/config.json"
+        stated = read_mapping(config)
+        if not weights.is_file() or not {stated.get("dtype"), stated.get("torch_dtype")} <= {None, "float32"}:
+            return False
+        return all(
+            t.dtype == torch.float32 or not t.is_floating_point() for t in artefacts.read_tensors(weights).values()
+        )
 
     @cached_property
     def _adapter_weights(self) -> list[AdapterWeights]:

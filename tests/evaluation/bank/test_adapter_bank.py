@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from whence.attribution.attribute import attribute
 from whence.attribution.request import AttributionConfig
@@ -14,6 +15,7 @@ from whence.config import Config
 from whence.data import Dataset
 from whence.diffusion.adapter_run import load_run
 from whence.diffusion.encoding import Encoders
+from whence.diffusion.model import DiffusionModel
 from whence.diffusion.prompts import Prompts
 from whence.diffusion.sampling import draw_pictures
 from whence.diffusion.training import train
@@ -113,14 +115,39 @@ def test_deletion_retrains_adapters(made, stable_diffusion, tmp_path):
     assert np.isfinite(deletion.losses).all()
 
 
+def test_a_bank_is_opened_without_its_base(made, monkeypatch):
+    loaded = []
+    load = DiffusionModel.load
+    monkeypatch.setattr(DiffusionModel, "load", lambda *a, **kw: [loaded.append(a), load(*a, **kw)][1])
+    bank = Bank.open(made.path)
+    assert bank.pool("test").losses.shape == (2, 2, 5)
+    assert bank.encoding == made.path / "encoding"
+    assert not loaded
+    for _ in range(2):
+        assert bank.base == made.base
+        assert bank.encoders == made.encoders
+    assert len(loaded) == 1
+
+
+USES = (lambda bank: bank.base, lambda bank: bank.encoders, lambda bank: bank.fingerprints)
+
+
 def test_another_base_is_refused(stable_diffusion, tmp_path):
     base = shutil.copytree(stable_diffusion, tmp_path / "sd")
     options = {"config": CONFIG, "settings": replace_models(SETTINGS, 1), "base": base}
     build_bank(captioned("t", 12, 0), captioned("h", 4, 1), tmp_path / "bank", engine=Engine(1), **options)
-    Bank.open(tmp_path / "bank")
     base.rename(tmp_path / "moved")
-    with pytest.raises(ArtefactError, match="The base of"):
-        Bank.open(tmp_path / "bank")
+    assert Bank.open(tmp_path / "bank").queries == ("h0", "h1", "h2", "0/0", "0/1")
+    for use in USES:
+        with pytest.raises(ArtefactError, match="The base of"):
+            use(Bank.open(tmp_path / "bank"))
+    shutil.copytree(tmp_path / "moved", base)
+    file = base / "unet" / "diffusion_pytorch_model.safetensors"
+    weights = load_file(file)
+    save_file(weights | {"conv_in.bias": weights["conv_in.bias"] + 1}, file, {"format": "pt"})
+    for use in USES:
+        with pytest.raises(MismatchError, match=r"sd is another base than .*bank was trained on"):
+            use(Bank.open(tmp_path / "bank"))
     with pytest.raises(ConfigError, match="the models take no text"):
         build_bank(captioned("t", 12, 0), captioned("h", 4, 1), tmp_path / "b", prompts=PROMPTS)
 

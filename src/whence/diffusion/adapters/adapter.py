@@ -11,7 +11,7 @@ from whence.errors import ArtefactError, ConfigError, join_names
 
 #: Files that hold the adapter of a folder; the first that is there is taken.
 FILE_NAMES = ("pytorch_lora_weights.safetensors", "adapter_model.safetensors")
-_PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class Adapter:
 def _readable(file: Path) -> Path:
     if not os.path.exists(file):
         raise ArtefactError(f"The adapter {file} does not exist. Give a .safetensors file or the folder that holds it.")
-    if file.suffix in _PICKLED:
+    if file.suffix in PICKLED:
         raise ArtefactError(
             f"The adapter {file} is pickled, and reading it could run any program. Convert it once, where you trust "
             "it: safetensors.torch.save_file(torch.load(FILE, weights_only=True), 'adapter.safetensors')."
@@ -102,7 +102,7 @@ def _file_of_folder(folder: Path) -> Path:
             f"{folder} has {len(files)} .safetensors files ({join_names([file.name for file in files])}), and none is "
             f"{' or '.join(FILE_NAMES)}. Give the one that is the adapter."
         )
-    pickled = sorted(file for file in folder.iterdir() if file.suffix in _PICKLED)
+    pickled = sorted(file for file in folder.iterdir() if file.suffix in PICKLED)
     if pickled:
         return _readable(pickled[0])
     inner = sorted(file.parent for name in FILE_NAMES for file in folder.glob(f"*/{name}"))

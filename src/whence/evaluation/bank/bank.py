@@ -25,8 +25,7 @@ from whence import artefacts
 from whence.artefacts import Manifest
 from whence.config import Config
 from whence.data import Dataset, read
-from whence.diffusion.adapter_run import base_of_run, load_run, require_base, require_weights
-from whence.diffusion.base import Base
+from whence.diffusion.adapter_run import load_run, require_weights, verified_base
 from whence.diffusion.encoding import FOLDER, Encoders
 from whence.diffusion.examples import Examples
 from whence.diffusion.model import fingerprint
@@ -67,9 +66,6 @@ class Bank:
         for name in ("data", "queries"):
             artefacts.require_part(folder, manifest, name, "dataset")
             artefacts.read_verified(folder / name, "dataset")
-        if "base" in manifest.inputs:
-            base = base_of_run(folder, manifest)
-            require_base(manifest, Base(base).fingerprints(), folder, base)
         return cls(folder, manifest)
 
     @cached_property
@@ -79,13 +75,16 @@ class Bank:
 
     @cached_property
     def base(self) -> Path | None:
-        """The folder of the base of models that are adapters; None for whole networks."""
-        return base_of_run(self.path, self.manifest) if "base" in self.manifest.inputs else None
+        """The folder of the base of models that are adapters, verified when it is first used; None for whole networks.
+
+        An `ArtefactError` if it is not there, a `MismatchError` if it is another one than they were trained on.
+        """
+        return verified_base(self.path, self.manifest) if "base" in self.manifest.inputs else None
 
     @property
     def encoding(self) -> Path | None:
         """Where the training examples are encoded for the base; None without one."""
-        return None if self.base is None else self.path / FOLDER
+        return self.path / FOLDER if "base" in self.manifest.inputs else None
 
     @cached_property
     def encoders(self) -> Encoders:
