@@ -44,12 +44,13 @@ from whence.diffusion.sampling import draw_pictures
 from whence.engine import Engine, one_thread
 from whence.ensemble.codebook import placebos
 from whence.ensemble.drawing import Combine
-from whence.ensemble.gram import indicator, loss_increases
+from whence.ensemble.gram import indicator
 from whence.ensemble.influence import Influence
 from whence.ensemble.losses import Losses
 from whence.ensemble.members import ALONE
 from whence.ensemble.opt_out import opt_out
 from whence.ensemble.sampling import Samples
+from whence.ensemble.set_losses import loss_increases
 from whence.ensemble.trajectories import Trajectory, draw_trajectories
 from whence.images import to_pixels
 from whence.similarity.attributors import pixel
@@ -141,7 +142,7 @@ def fake_readings(ensemble: whence.Ensemble, measured: Losses) -> list[Influence
     for q, name in enumerate(measured.queries):
         order = source.permutation(len(words))
         sets = indicator([words[n] for n in order], book.members)
-        effects = loss_increases(measured.gram[q : q + 1], sets)[0]
+        effects = loss_increases(measured.sets.at(q), sets)[0]
         count = len(book.units)
         units = tuple(f"word {k}" for k in range(count))
         found.append(Influence(name, units, effects[:count], effects[count:]))

@@ -31,8 +31,9 @@ from whence.diffusion.sampling import draw, draw_pictures
 from whence.diffusion.training import train
 from whence.engine import Engine
 from whence.ensemble import Ensemble, ablate, sample, train_ensemble
+from whence.ensemble.loss_draws import losses_batch
 from whence.ensemble.make_landscape import landscape
-from whence.ensemble.make_losses import losses, losses_batch
+from whence.ensemble.make_losses import losses
 from whence.ensemble.model import member_path
 from whence.ensemble.opt_out import opt_out
 from whence.ensemble.training import member_config

@@ -10,7 +10,7 @@ from whence.diffusion.draws import Draws
 from whence.diffusion.examples import Examples
 from whence.diffusion.model import DiffusionModel
 from whence.ensemble.gram import draw_groups
-from whence.ensemble.make_losses import gram_matrices
+from whence.ensemble.make_gram import gram_matrices
 from whence.ensemble.model import Ensemble, MeanPrediction, NetworkMembers
 from whence.ensemble.tangents import tangents
 

@@ -53,7 +53,7 @@ def test_losses_of_artists_against_their_survivors(artists, together):
     scores = found.scores()
     assert scores.examples == ARTISTS
     assert scores.scores.shape == (2, 6)
-    gram = found.gram.numpy()
+    gram = found.sets.gram.numpy()
     for group in [*itertools.combinations(ARTISTS, 1), ("a0", "a1")]:
         members = artists.codebook.survivors(group)
         assert found.without(group)[1].item() == pytest.approx(gram[1][np.ix_(members, members)].mean())

@@ -12,9 +12,10 @@ from whence.diffusion.draws import Draws
 from whence.diffusion.examples import Examples
 from whence.engine import Engine
 from whence.ensemble import Ensemble, MeanPrediction, NetworkMembers
-from whence.ensemble.gram import draw_groups
+from whence.ensemble.gram import GramLosses, draw_groups
 from whence.ensemble.losses import Losses
-from whence.ensemble.make_losses import gram_matrices, losses, measure
+from whence.ensemble.make_gram import gram_matrices, measure
+from whence.ensemble.make_losses import losses
 from whence.errors import ArtefactError, ConfigError, DataError, MismatchError, NoSurvivorsError, NotFiniteError
 from whence.seeds import derived_seed
 
@@ -68,7 +69,7 @@ def test_the_full_ensemble_and_single_members(tiny_ensemble, measured, foreign):
         direct(tiny_ensemble, foreign[2], NAMES[2], list(range(6))), rel=1e-6
     )
     alone = measured.of(torch.eye(6, dtype=torch.bool))
-    assert torch.allclose(alone, measured.gram.diagonal(dim1=1, dim2=2))
+    assert torch.allclose(alone, measured.sets.gram.diagonal(dim1=1, dim2=2))
 
 
 def test_it_costs_one_forward_pass_per_member_and_draw(tiny_ensemble, foreign):
@@ -152,11 +153,11 @@ def test_neither_order_nor_neighbours_change_a_loss(measured, ensemble, foreign)
     """Nor does the number of workers. Alone, a picture stands elsewhere in its batch, but with the same draws."""
     order = [3, 0, 4]
     found = losses(ensemble, foreign[order], [NAMES[q] for q in order], draws=DRAWS, engine=Engine(2))
-    assert torch.allclose(found.gram, measured.gram[order], rtol=1e-12, atol=0)
+    assert torch.allclose(found.sets.gram, measured.sets.gram[order], rtol=1e-12, atol=0)
 
 
 def test_measured_in_blocks_and_interrupted_it_is_the_same(measured, ensemble, foreign, monkeypatch):
-    monkeypatch.setattr("whence.ensemble.make_losses.BLOCK", 2)
+    monkeypatch.setattr("whence.ensemble.make_gram.BLOCK", 2)
     budget = [0]
 
     def failing(**arguments):
@@ -165,14 +166,14 @@ def test_measured_in_blocks_and_interrupted_it_is_the_same(measured, ensemble, f
             raise KeyboardInterrupt
         measure(**arguments)
 
-    monkeypatch.setattr("whence.ensemble.make_losses.measure", failing)
+    monkeypatch.setattr("whence.ensemble.make_gram.measure", failing)
     for finished in (1, 2):
         budget[0] = finished
         with pytest.raises(KeyboardInterrupt):
             losses(ensemble, foreign, NAMES, draws=DRAWS, engine=Engine(1))
     budget[0] = 3
     found = losses(ensemble, foreign, NAMES, draws=DRAWS, engine=Engine(1))
-    assert torch.allclose(found.gram, measured.gram, rtol=1e-12, atol=0)
+    assert torch.allclose(found.sets.gram, measured.sets.gram, rtol=1e-12, atol=0)
     monkeypatch.setattr(Engine, "run", None)
     assert losses(ensemble, foreign, NAMES, draws=DRAWS).manifest == found.manifest
 
@@ -215,7 +216,8 @@ def test_a_planted_unit_is_read_off(measured, monkeypatch):
     noise = torch.from_numpy(np.random.default_rng(1).normal(0, 0.01, (6, 500)))
     residuals = noise + torch.where(saw, 0.0, 1.0)[:, None]
     gram = (residuals @ residuals.T / 500)[None].expand(5, 6, 6)
-    monkeypatch.setitem(measured.__dict__, "gram", gram)
+    planted = GramLosses(gram[:, None], torch.ones(1).double(), measured.codebook)
+    monkeypatch.setitem(measured.__dict__, "sets", planted)
     assert max(UNITS, key=lambda unit: measured.influence([unit])[0].item()) == "u3"
     reading = measured.influence_on(NAMES[1])
     assert reading.units[reading.order[0]] == "u3"
@@ -252,7 +254,7 @@ def test_as_many_placebos_as_the_level_takes(measured, monkeypatch):
 
 
 def test_a_reading_without_any_word_left(measured, monkeypatch):
-    monkeypatch.setattr("whence.ensemble.losses.placebos", lambda *_: iter(()))
+    monkeypatch.setattr("whence.ensemble.gram.placebos", lambda *_: iter(()))
     monkeypatch.delitem(measured.__dict__, "_placebos", raising=False)
     for units in ((), ("u0",)):
         reading = measured.influence_on(NAMES[0], units)
@@ -262,8 +264,8 @@ def test_a_reading_without_any_word_left(measured, monkeypatch):
 
 
 def test_progress_is_counted_in_evaluations(ensemble, foreign, monkeypatch):
-    monkeypatch.setattr("whence.ensemble.make_losses.BLOCK", 2)
-    monkeypatch.setattr("whence.ensemble.make_losses.BATCH", 16)
+    monkeypatch.setattr("whence.ensemble.make_gram.BLOCK", 2)
+    monkeypatch.setattr("whence.ensemble.loss_draws.BATCH", 16)
     seen = []
     losses(ensemble, foreign, NAMES, draws=8, engine=Engine(1, lambda *progress: seen.append(progress)))
     assert seen[-1] == (1, 1)

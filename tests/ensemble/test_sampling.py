@@ -194,6 +194,29 @@ class StoppedError(Exception):
     pass
 
 
+@pytest.mark.parametrize(
+    ("change", "difference"),
+    [
+        ({"count": 3}, "made.count: there 2, now 3"),
+        ({"sampler": SamplerConfig(steps=3, batch_size=4)}, "made.sampler.steps: there 4, now 3"),
+    ],
+)
+def test_unfinished_pictures_of_other_settings_say_what_to_do(ensemble, change, difference):
+    def stop(_done: int, _total: int) -> None:
+        raise StoppedError
+
+    with pytest.raises(StoppedError):
+        sample(ensemble, count=2, seed=4, engine=Engine(1, stop))
+    with pytest.raises(MismatchError) as refused:
+        sample(ensemble, **({"count": 2, "seed": 4, "engine": Engine(1)} | change))
+    first, *differences, last = str(refused.value).splitlines()
+    assert first == "Pictures of seed 4 were begun in another way, and not finished:"
+    assert [line.strip() for line in differences] == [difference]
+    assert last.startswith("Give the first command again to finish them, draw with another --seed, or delete ")
+    assert last.endswith("4.part.")
+    assert len(sample(ensemble, count=2, seed=4, engine=Engine(1)).names) == 2
+
+
 def test_interrupted_sampling_continues_with_the_parts_that_are_there(ensemble, monkeypatch):
     """20 pictures are two parts of 16 and 4; the second is interrupted, the first is not drawn again."""
     whole = sample(ensemble, count=20, seed=4, engine=Engine(1)).pictures.clone()

@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 import torch
 
+from whence.artefacts import Manifest
 from whence.data import load
 from whence.engine import Engine
 from whence.ensemble import Codebook, Ensemble
+from whence.ensemble.gram import GramLosses
 from whence.ensemble.losses import Losses
 from whence.ensemble.make_losses import losses
 from whence.errors import DataError
@@ -91,10 +93,11 @@ def test_planted_influence_rises_above_placebos():
     digits = replace(load("digits").select(range(3)), units=(("u0",), ("u1",), ("u2",)))
     ensemble = Ensemble(Path("ens"), None, book)  # type: ignore[arg-type]
     vars(ensemble)["data"] = digits
-    exact = Losses(Path("losses"), None, book)  # type: ignore[arg-type]
+    exact = Losses(Path("losses"), Manifest("losses", {}, {"draws": 1}, {}), book)
     saw = torch.from_numpy(book.bits[:, 1])
     vars(exact)["queries"] = ("known", "unknown")
-    vars(exact)["gram"] = torch.stack([torch.diag(torch.where(saw, 0.1, 1.0).double()), torch.eye(8).double()])
+    gram = torch.stack([torch.diag(torch.where(saw, 0.1, 1.0).double()), torch.eye(8).double()])
+    vars(exact)["sets"] = GramLosses(gram[:, None], torch.ones(1).double(), book)
     assert GroundTruth.of(ensemble, exact).above.tolist() == [[False, True, False], [False] * 3]
 
 

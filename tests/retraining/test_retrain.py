@@ -1,5 +1,9 @@
 """Retraining one model without some examples."""
 
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
@@ -12,6 +16,7 @@ from whence.engine import Engine
 from whence.errors import ArtefactError, ConfigError, MismatchError
 from whence.evaluation.bank.make_bank import reference_seed
 from whence.retraining.denoising_losses import measure_losses
+from whence.retraining.measurement import Measurement, measure
 from whence.retraining.retrain import retrain
 from whence.seeds import derived_seed
 
@@ -82,6 +87,28 @@ def test_only_the_measurement_is_kept_and_it_is_not_made_again(tiny_bank, tmp_pa
     [again] = retrain(tiny_bank, tmp_path, [one], engine=Engine(1, lambda *now: calls.append(now)))
     assert (again.weights, calls) == (found.weights, [])
     assert (tmp_path / "run" / artefacts.MANIFEST).stat().st_mtime_ns == written
+
+
+def test_two_writers_of_one_model_make_it_once(tiny_bank, tmp_path, monkeypatch):
+    """The second waits, and finds the measurement; else it would train in the folder that the first removes."""
+    one, measured = tiny_bank.retraining("run", HALF[:3], seed=5), []
+    both = threading.Barrier(2)
+
+    def slow(*given, **named):
+        measured.append(given)
+        time.sleep(0.3)
+        return measure(*given, **named)
+
+    def write() -> list[Measurement]:
+        both.wait()
+        return retrain(tiny_bank, tmp_path, [one], engine=Engine(1))
+
+    monkeypatch.setattr("whence.retraining.retrain.measure", slow)
+    with ThreadPoolExecutor(2) as pool:
+        first, second = [future.result() for future in [pool.submit(write), pool.submit(write)]]
+    assert len(measured) == 1
+    assert np.array_equal(first[0].losses, second[0].losses)
+    assert artefacts.whole(tmp_path, "*") == [tmp_path / "run"]
 
 
 @pytest.mark.parametrize("other", [{"rows": HALF[1:]}, {"seed": 6}, {"weighted": True}])

@@ -1,6 +1,6 @@
 """Artefacts: directories that are whole or do not exist. The only room that reads and writes their files."""
 
-from whence.artefacts.artefact import RESUME, create, discard, ensure, existing, reseal
+from whence.artefacts.artefact import RESUME, begun, create, discard, ensure, existing, reseal
 from whence.artefacts.digest import digest, file_digest, tensor_digests
 from whence.artefacts.files import (
     copy_file,
@@ -42,6 +42,7 @@ __all__ = [
     "RESUME",
     "Artefact",
     "Manifest",
+    "begun",
     "copy_file",
     "create",
     "digest",

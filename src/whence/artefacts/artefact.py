@@ -68,13 +68,10 @@ def _filled(
 ) -> Iterator[Path]:
     """Yield ``PATH.part`` to fill, under the lock of `path`; when the block ends well, seal and rename it."""
     part = Path(f"{path}.part")
-    request = json.loads(json.dumps({"kind": kind, "inputs": inputs, "made": made}))
-    if (part / _REQUEST).exists():
-        _require_same(part, "was begun", read_json(part / _REQUEST), request)
-    else:
+    if not begun(path, kind, inputs=inputs, made=made):
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir(parents=True)
-        write_json(part / _REQUEST, request)
+        write_json(part / _REQUEST, json.loads(json.dumps({"kind": kind, "inputs": inputs, "made": made})))
     yield part
     for leftover in part.rglob(".*.tmp"):
         leftover.unlink()
@@ -82,6 +79,20 @@ def _filled(
     write_manifest(part, Manifest(kind, inputs, made, files, parts, facts, environment()))
     _replace(part, path)
     discard(path / RESUME)
+
+
+def begun(path: Path, kind: str, *, inputs: Mapping[str, Any], made: Mapping[str, Any]) -> bool:
+    """Return whether ``PATH.part`` is what an interrupted call with this request left.
+
+    Raises:
+        MismatchError: It was begun with other inputs or settings.
+    """
+    part = Path(f"{path}.part")
+    if not (part / _REQUEST).exists():
+        return False
+    request = json.loads(json.dumps({"kind": kind, "inputs": inputs, "made": made}))
+    _require_same(part, "was begun", read_json(part / _REQUEST), request)
+    return True
 
 
 def existing(path: Path, kind: str, *, inputs: Mapping[str, Any], made: Mapping[str, Any]) -> Manifest | None:

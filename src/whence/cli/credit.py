@@ -9,14 +9,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import whence
-from whence.cli.credit_options import BASE, CLUSTERS, STEPS, WAY, CreditOptions, checked_kind
+from whence.cli.credit_options import BASE, BEHAVIOUR, CLUSTERS, DRAWS, STEPS, WAY, CreditOptions, checked_kind
 from whence.cli.options import (
     CAPTION_COLUMN,
     CONFIG,
     CREDIT,
     ESTIMATOR,
     GREY,
+    GUIDANCE,
+    NEGATIVE_PROMPT,
     PLAN,
+    PROMPT,
+    PROMPTS,
     RESOLUTION,
     SAMPLER,
     SAMPLER_STEPS,
@@ -40,14 +44,6 @@ DATA = Annotated[
 UNIT_COLUMN = Annotated[
     list[str] | None,
     typer.Option(help="Column of DATA that says whose an image is; may be repeated, then contributors overlap."),
-]
-BEHAVIOUR = Annotated[
-    list[str] | None,
-    typer.Option(
-        help="What is shared out: of the model diversity, coverage, precision, held-out-fit, classes, class:NAME, "
-        "score:FOLDER or MODULE:FUNCTION; of pictures fit, distance, ssim, embedding:FOLDER. May be repeated; "
-        "default diversity, or fit where --queries are given."
-    ),
 ]
 ESTIMATORS = Annotated[
     list[str] | None,
@@ -81,7 +77,7 @@ def compute(
     base: BASE = None,
     pictures: Annotated[int, typer.Option(min=0, help="Pictures that every model draws.")] = 128,
     clusters: CLUSTERS = None,
-    draws: Annotated[int, typer.Option(min=1, help="Draws of the exact losses of an ensemble.")] = 100,
+    draws: DRAWS = None,
     seed: Annotated[int, typer.Option(help="Seed of coalitions, trainings and drawn pictures.")] = 0,
     config: CONFIG = None,
     split: SPLIT = None,
@@ -90,24 +86,38 @@ def compute(
     grey: GREY = False,
     sampler: SAMPLER = None,
     sampler_steps: SAMPLER_STEPS = None,
+    prompts: PROMPTS = None,
+    prompt: PROMPT = None,
+    negative_prompt: NEGATIVE_PROMPT = None,
+    guidance: GUIDANCE = None,
     workers: WORKERS = None,
     plan: PLAN = False,
 ) -> None:
     """Share out a behaviour of a model, or scores, among contributors, with intervals and what is nobody's.
 
     For a run, models of coalitions of contributors are made, by short fine-tuning or anew. For an ensemble, the members
-    that never saw a contributor give its share exactly. For scores, those of each contributor's images are added up.
-    Interrupted, the same command continues; other estimators and behaviours use the same models.
+    that never saw a contributor give its share exactly. For scores, those of each contributor's images are added up; so
+    they are for the run of an adapter, by the default method. Interrupted, the same command continues; other estimators
+    and behaviours use the same models.
 
     Example: `whence credit compute runs/single DATA --unit-column artist --estimator shapley --out credit/`
     """
-    from whence.cli.credit_sources import compute_from_ensemble, compute_from_run, compute_from_scores
+    from whence.cli.credit_sources import (
+        compute_from_adapter,
+        compute_from_ensemble,
+        compute_from_run,
+        compute_from_scores,
+    )
+    from whence.diffusion.prompts import Prompts
 
-    columns, how = tuple(unit_column or ()), {"method": sampler, "steps": sampler_steps}
+    texts = Prompts.read(prompts, prompt or (), negative_prompt, guidance)
+    columns, how = tuple(unit_column or ()), {"method": sampler, "steps": sampler_steps, "prompts": texts}
     options = CreditOptions(source, data, out, columns, queries, split, resolution, grey, workers, how, caption_column)
     kind = checked_kind(context, options, estimator)
     if kind == "an ensemble":
-        return compute_from_ensemble(options, draws, plan)
+        return compute_from_ensemble(options, draws or 100, plan)
+    if kind == "an adapter":
+        return compute_from_adapter(options, draws or 128, base, plan)
     if kind == "scores":
         return compute_from_scores(options, plan)
     rule = whence.RetrainingRule(kind=way, steps=steps, learning_rate=learning_rate)

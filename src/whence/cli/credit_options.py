@@ -22,9 +22,19 @@ _COALITIONS = (
     *("behaviour", "estimator", "held_out", "coalitions", "repeats", "way", "steps", "learning_rate"),
     *("base", "pictures", "clusters", "seed", "config"),
 )
-_PICTURES = ("queries", "sampler", "sampler_steps")
+_PICTURES = (
+    *("queries", "sampler", "sampler_steps"),
+    *("prompts", "prompt", "negative_prompt", "guidance"),
+)
 #: Options that a source does not use, by what it is called.
-UNUSED = {"scores": (*_COALITIONS, *_PICTURES, "draws"), "an ensemble": _COALITIONS, "a run": ("draws",)}
+UNUSED = {
+    "scores": (*_COALITIONS, *_PICTURES, "draws"),
+    "an ensemble": _COALITIONS,
+    "an adapter": tuple(name for name in _COALITIONS if name != "base"),
+    "a run": ("draws",),
+}
+#: The pictures that shares of an adapter are of, where none are named.
+DRAWN = "sample:16"
 _COLUMNS = ("unit_column", "caption_column", "split")
 #: Options that say how DATA is read.
 OF_DATA = {"scores": (*_COLUMNS, "resolution", "grey"), "an ensemble": _COLUMNS}
@@ -36,8 +46,26 @@ WAY = Annotated[
     ),
 ]
 STEPS = Annotated[int | None, typer.Option(min=1, help="Steps of fine-tuning; default a twentieth of the run's.")]
+BEHAVIOUR = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="What is shared out: of the model diversity, coverage, precision, held-out-fit, classes, class:NAME, "
+        "score:FOLDER or MODULE:FUNCTION; of pictures fit, distance, ssim, embedding:FOLDER. May be repeated; "
+        "default diversity, or fit where --queries are given."
+    ),
+]
+DRAWS = Annotated[
+    int | None,
+    typer.Option(
+        min=1, help="Draws per picture: of the exact losses of an ensemble (100), of gradients of an adapter (128)."
+    ),
+]
 BASE = Annotated[
-    Path | None, typer.Option(help="The model before any of DATA, as v(none); default an untrained network.")
+    Path | None,
+    typer.Option(
+        help="The model before any of DATA, as v(none); default an untrained network. For the run of an adapter: where "
+        "its base is now."
+    ),
 ]
 CLUSTERS = Annotated[
     str | None,
@@ -81,8 +109,8 @@ class CreditOptions:
         return data
 
     def read_queries(self, target: Target) -> whence.Examples:
-        """Return the pictures that are asked about."""
-        queries = target.queries(str(self.queries), **self.size, **self.drawing)
+        """Return the pictures that are asked about; by default the first that are drawn."""
+        queries = target.queries(self.queries or DRAWN, **self.size, **self.drawing)
         show_notes(queries.notes, of="the queries")
         return queries
 
@@ -100,9 +128,12 @@ def checked_kind(context: typer.Context, options: CreditOptions, estimators: Seq
         ArtefactError: The folder for the shares is not one of their own.
     """
     from whence import artefacts
+    from whence.diffusion.adapter_run import is_adapter_run
 
     kinds = artefacts.kinds_in(options.source)
     kind = "an ensemble" if "ensemble" in kinds else "scores" if kinds & {"scores", "attribution"} else "a run"
+    if kind == "a run" and is_adapter_run(options.source):
+        kind = "an adapter"
     _require_used(context, kind, options.data, estimators or ())
     _require_own_folder(options.source, options.out)
     return kind
@@ -114,6 +145,7 @@ def _require_used(context: typer.Context, kind: str, data: str | None, estimator
     if unused:
         raise ConfigError(
             f"{_listed(unused)} not used where shares are computed from {kind}. Leave out what isn't used."
+            + (" Models of coalitions are of whole networks on pixels." if kind == "an adapter" else "")
         )
     of_data = _given(context, OF_DATA.get(kind, ())) if data is None else []
     if of_data:

@@ -1,4 +1,4 @@
-"""The sources of `whence credit compute`: scores, an ensemble, and a run."""
+"""The sources of `whence credit compute`: scores, the run of an adapter, an ensemble, and another run."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import whence
 from whence.cli.credit_options import CreditOptions
 from whence.cli.data import load_beside
-from whence.cli.show import say, show_cost, show_work
+from whence.cli.show import progress, say, show_cost, show_notes, show_work
 from whence.cost import Cost, peak_memory
 from whence.errors import ConfigError
 
@@ -18,13 +18,15 @@ if TYPE_CHECKING:
 
 #: Contributors that are shown of each behaviour, and behaviours.
 CONTRIBUTORS, BEHAVIOURS = 3, 12
+#: The method whose scores an adapter's shares are of, and the folder in OUT where they are.
+METHOD, SCORES = "tangent", "scores"
 #: A remainder below this is rounding.
 ROUNDING = 1e-9
 
 
 def compute_from_scores(options: CreditOptions, plan: bool) -> None:
     """Compute the sums of the scores of every method that adds up."""
-    from whence.credit.score_credit import score_credits, write_score_credit
+    from whence.credit.score_credit import score_credits
 
     data = options.load() if options.data else None
     if data is None:
@@ -34,12 +36,43 @@ def compute_from_scores(options: CreditOptions, plan: bool) -> None:
         return show_cost(
             Cost(0.0, peak_memory(), 0, f"the sums of the scores of {count:,} methods; no model is made"), options.out
         )
-    credits, reasons = write_score_credit(options.source, options.out, data)
+    _share_scores(options.source, options.out, data)
+
+
+def compute_from_adapter(options: CreditOptions, draws: int, base: Path | None, plan: bool) -> None:
+    """Compute the sums of the scores of the default method, on pictures that are drawn from prompts."""
+    from whence.attribution.attribute import attribution_cost
+    from whence.attribution.feature_plan import FeaturePlan
+    from whence.attribution.feature_store import FeatureStore
+    from whence.attribution.request import AttributionRequest
+    from whence.attribution.target import Target
+    from whence.diffusion.encoding import FOLDER
+
+    target, data = Target.open(options.source, base=base), options.load()
+    target.require_data(data)
+    queries, scores = options.read_queries(target), options.out / SCORES
+    config, engine = whence.AttributionConfig(draws=draws), whence.Engine(options.workers)
+    show_notes(target.encoders.encode(data, scores / FOLDER).notes, of="the training images")
+    if plan:
+        request = AttributionRequest.of(target, data, queries, [METHOD], config, None, scores / FOLDER)
+        features = FeatureStore(scores / "features")
+        return show_cost(attribution_cost(FeaturePlan.of(request), features, engine=engine), options.out)
+    with progress("gradients") as report, progress("scores") as scored:
+        engine = engine.reporting(report)
+        whence.attribute(target, data, queries, [METHOD], config=config, out=scores, scored=scored, engine=engine)
+    _share_scores(scores, options.out, data)
+
+
+def _share_scores(source: Path, out: Path, data: whence.Dataset | None) -> None:
+    """Write the sums of scores, and print them."""
+    from whence.credit.score_credit import write_score_credit
+
+    credits, reasons = write_score_credit(source, out, data)
     for method, reason in reasons.items():
         say(f"Left out {method}: {reason}")
     for credit, path in credits:
         show_credit(credit, path)
-    say(f"Next: whence report {options.out}")
+    say(f"Next: whence report {out}")
 
 
 def compute_from_ensemble(options: CreditOptions, draws: int, plan: bool) -> None:
@@ -102,7 +135,7 @@ def compute_from_run(
     if queries and queries.origin:
         settings = settings.model_copy(update={"sampler": queries.origin.sampler})
     else:
-        drawing = {name: value for name, value in options.drawing.items() if value is not None}
+        drawing = {name: options.drawing[name] for name in ("method", "steps") if options.drawing[name] is not None}
         steps = min(settings.sampler.steps, target.model.process.timesteps)
         sampler = settings.sampler.model_copy(update={"steps": steps, **drawing})
         settings = settings.model_copy(update={"sampler": sampler})

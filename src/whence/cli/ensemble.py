@@ -11,7 +11,7 @@ import typer
 
 import whence
 from whence.cli.opt_out import export_adapter
-from whence.cli.options import GUIDANCE, NEGATIVE_PROMPT, PLAN, PROMPT, PROMPTS, RUN, SAMPLES, WORKERS
+from whence.cli.options import COMBINE, GUIDANCE, NEGATIVE_PROMPT, PLAN, PROMPT, PROMPTS, RUN, SAMPLES, WORKERS
 from whence.cli.show import say, show_ablation, show_cost, show_work, size
 
 if TYPE_CHECKING:
@@ -19,10 +19,6 @@ if TYPE_CHECKING:
 
 #: Code words without a unit that are estimated beside the units.
 PLACEBOS = 200
-COMBINE = Annotated[
-    Literal["predictions", "weights"],
-    typer.Option(help="Of adapters: the mean of their predictions, or of their changes of the weights."),
-]
 
 
 def sample(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import whence
-from whence.cli.options import PLAN, RUN, SAMPLES, WORKERS
+from whence.cli.options import COMBINE, PLAN, RUN, SAMPLES, WORKERS
 from whence.cli.show import say, show_cost, show_notes, show_work
 
 if TYPE_CHECKING:
@@ -35,22 +35,23 @@ def losses(
         typer.Option(help="Show the ablation of this unit; repeated: of all of them together, against placebos."),
     ] = None,
     draws: Annotated[int, typer.Option(help="Draws (timestep, noise) per picture.")] = 100,
+    combine: COMBINE = "predictions",
     top: TOP = 5,
     workers: WORKERS = None,
     plan: PLAN = False,
 ) -> None:
     """Measure the exact loss of the ensemble without each unit, on any picture.
 
-    The loss of every ablation follows from one evaluation of each member per draw. The influence of a unit is how much
-    higher the loss is without it than with as many members on average; it is positive if the unit pulled the ensemble
-    towards the picture. It is compared with the influence of code words that no unit has. The influences of all units
-    are kept as scores.
+    The loss of every ablation follows from one evaluation of each member per draw. With --combine weights each ablation
+    is one merged network, and takes an evaluation of its own. The influence of a unit is how much higher the loss is
+    without it than with as many members on average; it is positive if the unit pulled the ensemble towards the picture.
+    It is compared with the influence of code words that no unit has. The influences of all units are kept as scores.
 
     Example: `whence ensemble losses runs/ens --queries digits:test`
     """
     from whence.ensemble.drawing_cost import losses_cost
     from whence.ensemble.influence import independence_note
-    from whence.ensemble.make_losses import check_queries
+    from whence.ensemble.make_losses import check_queries, measured_sets
 
     ensemble = whence.Ensemble.open(run)
     together = ensemble.codebook.in_order(unit) if unit else []
@@ -60,10 +61,11 @@ def losses(
     show_notes(examples.notes, of="the queries")
     names = examples.ids
     check_queries(ensemble, examples, names, draws)
+    sets = measured_sets(ensemble, combine, together)
     if plan:
-        return show_cost(losses_cost(ensemble, len(names), draws, engine=whence.Engine(workers)), run)
+        return show_cost(losses_cost(ensemble, len(names), draws, sets, engine=whence.Engine(workers)), run)
     with show_work(f"losses of {len(names)} pictures", workers) as engine:
-        measured = whence.losses(ensemble, examples, draws=draws, engine=engine)
+        measured = whence.losses(ensemble, examples, draws=draws, combine=combine, together=together, engine=engine)
     full, scores = measured.full(), measured.scores()
     for name in names[:PRINTED]:
         say(f"Picture {name}: loss {full[names.index(name)]:.4f} by all members, mean over {draws} draws")
@@ -72,9 +74,11 @@ def losses(
         say(f"... and {len(names) - PRINTED} more pictures.")
     path = measured.path.with_name(f"{measured.path.name}-scores")
     scores.write(path, {"losses": measured.manifest.fingerprint})
-    say(independence_note(ensemble.codebook.members))
+    if sets is None:
+        say(independence_note(ensemble.codebook.members))
     errors = "without standard errors, which take 8 draws" if scores.standard_error is None else "with standard errors"
-    say(f"Scores of all units {errors}: {path}")
+    whose = " and ".join(together) if sets is not None and together else "all units"
+    say(f"Scores of {whose} {errors}: {path}")
 
 
 def landscape(

@@ -33,6 +33,10 @@ CAPTION_COLUMN = Annotated[
 RESOLUTION = Annotated[int | None, typer.Option(help="Crop to the centre square and resize to this many pixels.")]
 GREY = Annotated[bool, typer.Option("--grey", help="Turn the images to grey.")]
 CONFIG = Annotated[Path | None, typer.Option(help="TOML file with more settings, such as the config.toml of a run.")]
+COMBINE = Annotated[
+    Literal["predictions", "weights"],
+    typer.Option(help="Of adapters: the mean of their predictions, or of their changes of the weights."),
+]
 PLAN = Annotated[bool, typer.Option("--plan", help="Show the cost in time, memory and disk, and stop.")]
 WORKERS = Annotated[int | None, typer.Option(min=1, help="Number of processes; default one for each core.")]
 SAMPLER = Annotated[

@@ -136,11 +136,13 @@ class Study:
                 f"{path} holds another study; use another folder, or delete this one. {error}"
             ) from None
         if manifest is None:
-            for name, images in pictures.items():
-                if images is not None:
-                    write(images, path / name)
-            with artefacts.create(path / "request", KIND, inputs=inputs, made=made, patience=PATIENCE):
-                pass
+
+            def build(_: Path) -> None:
+                for name, images in pictures.items():
+                    if images is not None:
+                        write(images, path / name)
+
+            artefacts.ensure(path / "request", KIND, inputs=inputs, made=made, build=build, patience=PATIENCE)
         return cls(path, full, config, settings)
 
     @classmethod

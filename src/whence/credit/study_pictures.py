@@ -77,7 +77,7 @@ def _first_held_out(data: Dataset, held_out: Dataset, most: int) -> Dataset:
     return first
 
 
-def query_dataset(names: Sequence[str], pictures: Tensor) -> Dataset:
-    """Return queries, uint8 or float32 in [-1, 1] [Q, C, H, W], as a data set of 8-bit pixels."""
+def query_dataset(names: Sequence[str], pictures: Tensor, captions: Sequence[str] = ()) -> Dataset:
+    """Return queries, uint8 or float32 in [-1, 1] [Q, C, H, W], as a data set of 8-bit pixels, with their prompts."""
     pixels = to_pixels(pictures) if pictures.is_floating_point() else pictures.numpy()
-    return Dataset(tuple(names), pixels, (("query",),) * len(names), (None,) * len(names))
+    return Dataset(tuple(names), pixels, (("query",),) * len(names), tuple(captions) or (None,) * len(names))

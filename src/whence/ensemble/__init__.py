@@ -5,7 +5,8 @@ model, training                     the ensemble on disk, what its mean predicts
 members, member_layers              members in memory: whole networks, or adapters on one base
 drawing, sampling, trajectories     how pictures are drawn, pictures, and drawing many of them together
 ablation, landscape                 pictures without units, and what code words without a unit do
-losses, gram                        the exact loss of every ablation on any picture
+losses, set_losses, loss_draws      the exact loss of every ablation on any picture, from one of:
+gram, weight_losses                 Gram matrices for the mean of predictions; each set by the mean of weights
 opt_out                             one adapter without a unit
 screen, tangents                    a first-order estimate of every ablation
 influence                           effects of units tested against those of placebos, in figures and in words

@@ -68,5 +68,11 @@ def complete_drawing(
     if prompts is not None:
         raise ConfigError("There are prompts, and the members of the ensemble take no text. Leave them out.")
     if combine != "predictions":
-        raise ConfigError("The members are whole networks, whose weights have no mean. Leave --combine out.")
+        require_adapters(takes_text)
     return Drawing(sampler)
+
+
+def require_adapters(on_one_base: bool) -> None:
+    """Raise ConfigError unless members are adapters on one base, whose weights have a mean."""
+    if not on_one_base:
+        raise ConfigError("The members are whole networks, whose weights have no mean. Leave --combine out.")

@@ -12,12 +12,15 @@ from whence.cost import Cost, counted, median_seconds, peak_memory
 from whence.diffusion.sampling import parse_name
 from whence.engine import DEFAULT, Engine, one_thread
 from whence.ensemble.drawing import Drawing
-from whence.ensemble.make_losses import BLOCK, losses_batch
-from whence.ensemble.members import Members, NetworkMembers, batch_count, pairs_of
+from whence.ensemble.gram import draw_groups
+from whence.ensemble.loss_draws import losses_batch
+from whence.ensemble.make_gram import BLOCK
+from whence.ensemble.members import AdapterMembers, Members, NetworkMembers, batch_count, pairs_of
 from whence.ensemble.model import Ensemble
 from whence.ensemble.screen import ScreenRequest, group_evaluations, missing_groups
 from whence.ensemble.tangents import tangents
 from whence.ensemble.trajectories import Trajectory, evaluations, part_count
+from whence.ensemble.weight_losses import WeightSets
 
 
 def drawing_cost(
@@ -48,21 +51,36 @@ def drawing_cost(
     )
 
 
-def losses_cost(ensemble: Ensemble, pictures: int, draws: int, *, engine: Engine = DEFAULT) -> Cost:
-    """Return the cost of the losses of pictures at `draws` draws each, measured on a few batches of one member."""
-    member, members = ensemble.open_members([0], engine), ensemble.codebook.members
-    tasks = -(-pictures // BLOCK)
+def losses_cost(
+    ensemble: Ensemble, pictures: int, draws: int, sets: WeightSets | None = None, *, engine: Engine = DEFAULT
+) -> Cost:
+    """Return the cost of the losses of pictures at `draws` draws each, measured on a few canonical batches.
+
+    With `sets` the losses are those of the mean of weights of each set of members.
+    """
+    member, members, rows = ensemble.open_members([0], engine), ensemble.codebook.members, losses_batch(ensemble)
+    if sets is None:
+        tasks, numbers = -(-pictures // BLOCK), pictures * 8 * members**2
+        pairs = dict.fromkeys(range(members), min(BLOCK, pictures) * draws)
+        total = tasks * batch_count(pairs, rows, on_one_base=ensemble.base is not None)
+        batch = _batch_seconds(ensemble, member, rows, engine.device)
+        what = f"{pictures} pictures, {draws} draws each"
+    else:
+        sizes, count = torch.bincount(draw_groups(draws)).tolist(), len(sets.members)
+        tasks, numbers = pictures * len(sizes), pictures * 8 * count
+        total = pictures * sum(-(-size * count // rows) for size in sizes)
+        batch = _batch_seconds(ensemble, ensemble.open_adapters(engine=engine), rows, engine.device, by_weights=True)
+        what = (
+            f"{pictures} pictures, {draws} draws each, {count:,} sets of members ({len(sets.placebos):,} placebos), "
+            f"{pictures * draws * count:,} passes"
+        )
     used = engine.processes(tasks)
-    rows = losses_batch(ensemble)
-    batch = _batch_seconds(ensemble, member, rows, engine.device)
-    pairs = dict.fromkeys(range(members), min(BLOCK, pictures) * draws)
-    total = tasks * batch_count(pairs, rows, on_one_base=ensemble.base is not None)
     return Cost(
         seconds=-(-tasks // used) * (total / tasks) * batch,
         memory=_memory(ensemble, member) * used,
-        disk=pictures * (8 * members**2 * 8 + 4 * math.prod(ensemble.picture_size)),
-        work=f"{pictures} pictures, {draws} draws each: about {total:,} network evaluations of {batch * 1000:.0f} ms "
-        f"({rows} pairs each) in {counted(used)}",
+        disk=numbers * 8 + pictures * 4 * math.prod(ensemble.picture_size),
+        work=f"{what}: about {total:,} network evaluations of {batch * 1000:.0f} ms ({rows} pairs each) in "
+        f"{counted(used)}",
     )
 
 
@@ -90,13 +108,23 @@ def screen_cost(ensemble: Ensemble, requests: Sequence[ScreenRequest], *, engine
     )
 
 
-def _batch_seconds(ensemble: Ensemble, members: Members, batch_size: int, place: torch.device) -> float:
-    """Median time of a canonical batch of member 0."""
+def _batch_seconds(
+    ensemble: Ensemble, members: Members, batch_size: int, place: torch.device, *, by_weights: bool = False
+) -> float:
+    """Median time of a canonical batch: of member 0, or by the mean of weights of all members."""
     x = torch.zeros(batch_size, *ensemble.reference_model.size, device=place)
     t = torch.zeros(batch_size, dtype=torch.long, device=place)
     conditions, pairs = ensemble.encoders.conditions([""] * batch_size), pairs_of([(0,)] * batch_size)
+
+    def evaluate() -> object:
+        if not by_weights:
+            return list(members.outputs(pairs, x, t, batch_size, conditions))
+        assert isinstance(members, AdapterMembers)
+        everybody = torch.ones(batch_size, len(members.numbers), dtype=torch.bool)
+        return members.mean_weights(everybody, x, t, batch_size, conditions)
+
     with one_thread():
-        return median_seconds(lambda: list(members.outputs(pairs, x, t, batch_size, conditions)), 5)
+        return median_seconds(evaluate, 5)
 
 
 def _memory(ensemble: Ensemble, members: Members) -> int:

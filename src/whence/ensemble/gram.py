@@ -1,11 +1,28 @@
-"""Losses of means of members from the Gram matrices of their residuals; see `whence.ensemble.losses`."""
+"""Losses of mean predictions from the Gram matrices of the members' residuals.
+
+The mean prediction of the members S has the residual Σ_m w_m r_m with w = 1/|S| on S, so on a draw (t, ε) its loss is
+
+    ℓ(S) = wᵀ R w,    R_mm' = ⟨r_m, r_m'⟩ / D,    r_m = network_m(x_t, t) - target,  D pixels and channels
+
+M forward passes per draw give R. R gives the loss of the full ensemble, of the ablation of every unit and of the
+ablation of any group of units, on any picture, drawn by the ensemble or not. Only the mean over draws is an estimate.
+
+R has at most M(M + 1)/2 independent entries. So units with similar code words have similar ablations and share their
+influence, whichever of them caused it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
 
 import torch
 from torch import Tensor
+
+from whence.ensemble.codebook import Codebook, placebos
+from whence.seeds import derived_seed
 
 #: Groups of consecutive draws, of which each has a Gram matrix of its own; standard errors are made from them.
 GROUPS = 8
@@ -41,14 +58,63 @@ def expected_losses(gram: Tensor, left: Tensor) -> Tensor:
     return (diagonal / members + (left - 1) * others) / left
 
 
-def loss_increases(gram: Tensor, sets: Tensor) -> Tensor:
-    """Return the losses of means of members minus the mean over all sets of as many members, float64 [Q, k]."""
-    return mean_losses(gram, sets) - expected_losses(gram, sets.sum(1))
-
-
 def indicator(sets: Sequence[Sequence[int]], members: int) -> Tensor:
     """Return sets of members as bool [k, M]."""
     rows = torch.zeros(len(sets), members, dtype=torch.bool)
     for k, group in enumerate(sets):
         rows[k, list(group)] = True
     return rows
+
+
+@dataclass(frozen=True, eq=False)
+class GramLosses:
+    """Losses of the mean predictions of sets of members; see `SetLosses`.
+
+    Attributes:
+        grams: Mean Gram matrices of the residuals in each group of draws, float64 [Q, G, M, M].
+        counts: Draws in each group, float64 [G].
+        codebook: Which member saw which unit.
+    """
+
+    grams: Tensor
+    counts: Tensor
+    codebook: Codebook
+
+    @property
+    def what_draws(self) -> str:
+        """What draws without a unit, for estimands."""
+        return "mean prediction of the members that never saw the unit"
+
+    @cached_property
+    def gram(self) -> Tensor:
+        """Mean Gram matrix over all draws, float64 [Q, M, M]."""
+        return mean_gram(self.grams, self.counts)
+
+    def of(self, sets: Tensor) -> Tensor:
+        """Return the losses of any sets, float64 [Q, k]."""
+        return mean_losses(self.gram, sets)
+
+    def expected(self, left: Tensor) -> Tensor:
+        """Return the mean of the losses over all sets of left[k] members, float64 [Q, k]."""
+        return expected_losses(self.gram, left)
+
+    def placebos(self, removed: int, left: int, count: int) -> Tensor:
+        """Return the members that up to `count` ablations of `removed` words of no unit leave, bool [P, M]."""
+        return placebo_sets(self.codebook, removed, left, count)
+
+    def at(self, picture: int) -> GramLosses:
+        """The losses of one picture, Q = 1."""
+        rows = slice(picture, picture + 1)
+        own = GramLosses(self.grams[rows], self.counts, self.codebook)
+        vars(own)["gram"] = self.gram[rows]
+        return own
+
+    def of_draws(self, groups: Sequence[int]) -> GramLosses:
+        """The losses by the draws of some groups alone."""
+        return GramLosses(self.grams[:, groups], self.counts[groups], self.codebook)
+
+
+def placebo_sets(codebook: Codebook, removed: int, left: int, count: int) -> Tensor:
+    """Return up to `count` sets of `left` members that are left without `removed` words of no unit, bool [P, M]."""
+    found = placebos(codebook, removed, left, derived_seed(codebook.seed, "loss placebos"))
+    return indicator(list(islice(found, count)), codebook.members)

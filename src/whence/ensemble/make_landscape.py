@@ -28,10 +28,8 @@ from whence.ensemble.sampling import Samples, expand_names, find_sample
 from whence.ensemble.trajectories import Trajectory, drawing_task
 from whence.errors import ConfigError
 from whence.seeds import derived_seed
-from whence.statistics.placebo_test import placebos_needed
+from whence.statistics.placebo_test import default_placebos
 
-#: Code words without a unit that are ablated beside the units, and the most that are drawn where none are asked for.
-PLACEBOS, MOST = 200, 1000
 #: Pixels in a canonical batch of landscapes, for nearly the throughput of the largest batch; and its bounds.
 PIXELS, SMALLEST, LARGEST = 2**14, 16, 256
 #: Canonical batches of pictures in one shard, and in one task at most. A member evaluates about half of a task's.
@@ -129,17 +127,6 @@ class LandscapePlan:
             {"units": distances[1:middle].clone(), "placebos": distances[middle:].clone()},
         )
         artefacts.write_table(part / "units.parquet", {"unit": list(self.units)})
-
-
-def default_placebos(units: int) -> int:
-    """Return the number of placebos to name one of so many units at the usual error, where that can be drawn.
-
-    Example:
-        >>> default_placebos(10), default_placebos(12), default_placebos(1500)
-        (200, 239, 200)
-    """
-    needed = placebos_needed(units)
-    return needed if PLACEBOS < needed <= MOST else PLACEBOS
 
 
 def plan_landscapes(

@@ -1,35 +1,27 @@
-"""Measuring the losses of all ablations together: M forward passes for each draw and picture."""
+"""Making the losses of all ablations together, for one of the two ways to combine members."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
-from itertools import product
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-import torch
 from torch import Tensor
 
 from whence import artefacts
 from whence.config_errors import require_whole
-from whence.diffusion.draws import Draws
 from whence.diffusion.examples import Examples
-from whence.diffusion.model import DiffusionModel
-from whence.engine import DEFAULT, Engine, Task
-from whence.ensemble.gram import draw_groups
-from whence.ensemble.losses import Losses, read_measured
-from whence.ensemble.members import Members, pairs_of
+from whence.engine import DEFAULT, Engine
+from whence.ensemble.drawing import Combine, require_adapters
+from whence.ensemble.loss_draws import losses_batch
+from whence.ensemble.losses import Losses
+from whence.ensemble.make_gram import write_grams
+from whence.ensemble.make_weight_losses import write_weight_losses
 from whence.ensemble.model import Ensemble
-from whence.errors import DataError, NotFiniteError
+from whence.ensemble.weight_losses import WeightSets
+from whence.errors import DataError
 from whence.images import named_pictures, to_tensor
-from whence.seeds import derived_seed
 
-#: Canonical batch of (picture, draw) pairs. The last bits of a result depend on it.
-BATCH = 128
-#: Positions of latents in a canonical batch.
-VALUES = 2**13
-#: Pictures in one task.
-BLOCK = 16
 #: How far the values of pictures that were drawn without clipping may lie outside of [-1, 1].
 UNCLIPPED = 0.5
 
@@ -41,6 +33,8 @@ def losses(
     *,
     draws: int = 100,
     seed: int = 0,
+    combine: Combine = "predictions",
+    together: Sequence[str] = (),
     engine: Engine = DEFAULT,
 ) -> Losses:
     """Return the exact losses of the full ensemble, of every ablation and of any group of units, on pictures.
@@ -50,18 +44,28 @@ def losses(
     depends on the name, the seed and its index alone. What is there already is not measured again. The report is called
     with (network evaluations done, evaluations in all).
 
-    The losses are those of the mean of the members' predictions, without guidance.
+    The losses are those of what the members predict without guidance, on average. With `combine` ``weights`` they are
+    those of one network, the base with the mean of the members' ΔW: of all members, without each unit, and without as
+    many placebos as it takes to name one of all units (from 200 to 1,000, as in landscapes). Each of these takes one
+    evaluation of the base per draw. Then units that are left out `together` are measured alone, against as many words
+    together; by predictions the loss without any group follows, and `together` changes nothing.
 
     Raises:
         DataError: The pictures have another size than the training images, are no floats in [-1, 1], or names repeat;
             or members take text, and the pictures have no captions.
-        ConfigError: There are no draws, or a name is no text.
+        ConfigError: There are no draws, or a name is no text; or the weights of whole networks are to be combined, or
+            the codebook has no word for a placebo.
+        NoSurvivorsError: Every member saw one of the units that are left out together.
         NotFiniteError: A loss is not finite.
     """
     queries = check_queries(ensemble, pictures, names, draws)
     draws, seed, names = int(draws), require_whole(seed, "--seed"), list(queries.ids)
     inputs = {"ensemble": ensemble.manifest.fingerprint, "queries": _fingerprint(queries)}
-    made = {"draws": draws, "seed": seed, "batch": losses_batch(ensemble), "count": len(names)}
+    made: dict[str, Any] = {"draws": draws, "seed": seed, "batch": losses_batch(ensemble), "count": len(names)}
+    sets = measured_sets(ensemble, combine, together)
+    if sets is not None:
+        group = ensemble.codebook.in_order(together) if together else []
+        made |= {"combine": combine, "together": group, "placebos": len(sets.placebos)}
     path = ensemble.path / "losses" / artefacts.digest([inputs, made])[:12]
 
     def build(part: Path) -> None:
@@ -70,15 +74,28 @@ def losses(
         else:
             artefacts.write_tensors(part / "queries.safetensors", {"pictures": queries.tensor.float()})
         artefacts.write_table(part / "queries.parquet", {"id": names})
-        files = [part / artefacts.RESUME / f"{k:05d}.safetensors" for k in range(-(-len(names) // BLOCK))]
-        tasks = [_task(ensemble, part, k, file, made) for k, file in enumerate(files)]
-        engine.run(tasks)
-        grams = torch.cat([artefacts.read_tensors(file)["grams"] for file in files])
-        artefacts.write_tensors(part / "grams.safetensors", {"grams": grams})
+        if sets is None:
+            write_grams(ensemble, part, made, engine)
+        else:
+            write_weight_losses(ensemble, part, made, sets.members, engine)
 
     artefacts.ensure(path, "losses", inputs=inputs, made=made, build=build)
     engine.report(1, 1)
     return Losses.open(path, ensemble.codebook)
+
+
+def measured_sets(ensemble: Ensemble, combine: Combine, together: Sequence[str] = ()) -> WeightSets | None:
+    """Return the sets of members that `losses` measures one by one; None by predictions, where every set follows.
+
+    Raises:
+        ConfigError: The weights of whole networks are to be combined, or the codebook has no word for a placebo.
+        DataError: A unit is unknown.
+        NoSurvivorsError: Every member saw one of the units.
+    """
+    if combine == "predictions":
+        return None
+    require_adapters(ensemble.base is not None)
+    return WeightSets.of(ensemble.codebook, ensemble.codebook.in_order(together) if together else [])
 
 
 def check_queries(ensemble: Ensemble, pictures: Tensor | Examples, names: Sequence[str], draws: int) -> Examples:
@@ -112,99 +129,8 @@ def check_queries(ensemble: Ensemble, pictures: Tensor | Examples, names: Sequen
     return queries if takes_text else Examples(tuple(names), given)
 
 
-def losses_batch(ensemble: Ensemble) -> int:
-    """Return the rows of a canonical batch of losses: fewer of larger latents."""
-    if ensemble.base is None:
-        return BATCH
-    return max(4, min(BATCH, VALUES // math.prod(ensemble.reference_model.size[1:])))
-
-
 def _fingerprint(queries: Examples) -> str:
     if queries.conditions:
         return queries.fingerprint
     pixels = artefacts.digest(queries.tensor.float().contiguous().numpy().tobytes())
     return artefacts.digest([list(queries.ids), pixels])
-
-
-def _task(ensemble: Ensemble, part: Path, block: int, file: Path, made: dict[str, int]) -> Task:
-    count = min(BLOCK, made["count"] - block * BLOCK)
-    arguments = {
-        "path": str(ensemble.path),
-        "fingerprint": ensemble.manifest.fingerprint,
-        "queries": str(part),
-        "first": block * BLOCK,
-        "draws": made["draws"],
-        "seed": made["seed"],
-        "file": str(file),
-    }
-    return Task(f"losses {block}", measure, arguments, count * made["draws"] * ensemble.codebook.members)
-
-
-def measure(
-    path: str, fingerprint: str, queries: str, first: int, draws: int, seed: int, file: str, engine: Engine
-) -> None:
-    """Measure the Gram matrices of a block of pictures and write them; a task for the engine."""
-    folder = Path(queries)
-    names = artefacts.read_table(folder / "queries.parquet")["id"][first : first + BLOCK]
-    if not Path(file).exists():
-        ensemble = Ensemble.open_unchanged(path, fingerprint)
-        examples = read_measured(folder).block(range(first, first + len(names)))
-        source = ensemble.reference_model.process.draws(derived_seed(seed, "losses"))
-        grams = gram_matrices(
-            ensemble.reference_model,
-            ensemble.open_members(engine=engine),
-            examples,
-            source,
-            draws,
-            batch=losses_batch(ensemble),
-            engine=engine,
-        )
-        artefacts.write_tensors(Path(file), {"grams": grams})
-    done = len(names) * draws * artefacts.read_tensors(Path(file))["grams"].shape[-1]
-    engine.report(done, done)
-
-
-@torch.inference_mode()
-def gram_matrices(
-    model: DiffusionModel,
-    members: Members,
-    queries: Examples,
-    draws: Draws,
-    count: int,
-    batch: int = BATCH,
-    engine: Engine = DEFAULT,
-) -> Tensor:
-    """Return the mean Gram matrices of the members' residuals by picture and group of draws, float64 [Q, G, M, M].
-
-    R[q, g, m, m'] = mean over the draws of group g of ⟨r_m, r_m'⟩ / D. The report counts network evaluations.
-
-    Raises:
-        NotFiniteError: A residual is not finite.
-    """
-    numbers, groups, names = members.numbers, draw_groups(count), queries.ids
-    total = torch.zeros(len(queries), int(groups.max()) + 1, len(numbers), len(numbers), dtype=torch.float64)
-    pairs = list(product(range(len(queries)), range(count)))
-    for start in range(0, len(pairs), batch):
-        few = pairs[start : start + batch]
-        q, k = (torch.tensor(side) for side in zip(*few, *[few[0]] * (batch - len(few)), strict=True))
-        t, noise = draws([names[row] for row in q], k.numpy(), model.size)
-        x = queries.x(q)
-        target = model.process.target(x, t, noise)
-        x_t, t = model.process.noised(x, t, noise).to(engine.device), t.to(engine.device)
-        residuals = (_outputs(members, x_t, t, queries.conditions_of(q)) - target).double()
-        residuals = residuals.flatten(2)[:, : len(few)].transpose(0, 1)
-        grams = residuals @ residuals.transpose(1, 2) / math.prod(model.size)
-        for (row, draw), gram in zip(few, grams, strict=True):
-            if not torch.isfinite(gram).all():
-                raise NotFiniteError(f"The loss of picture {names[row]!r} is not finite at draw {draw}.")
-        total.index_put_((q[: len(few)], groups[k[: len(few)]]), grams, accumulate=True)
-        engine.report((start + len(few)) * len(numbers), len(pairs) * len(numbers))
-    return total / torch.bincount(groups).double()[None, :, None, None]
-
-
-def _outputs(members: Members, x_t: Tensor, t: Tensor, conditions: Mapping[str, Tensor]) -> Tensor:
-    """The outputs of every member for every row, float32 [M, n, ...]."""
-    outputs = torch.zeros(len(members.numbers), *x_t.shape)
-    for m, rows, output in members.outputs(pairs_of([members.numbers] * len(x_t)), x_t, t, len(x_t), conditions):
-        outputs[[members.numbers.index(member) for member in m.tolist()], rows] = output.cpu()
-    return outputs

@@ -7,7 +7,8 @@ runs/ens/samples/1-without-17/    pictures 1/0, ... by the members that never sa
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -146,21 +147,35 @@ class SampleRequest:
         return cls(path, drawing, {"ensemble": ensemble.manifest.fingerprint}, made)
 
     def missing_trajectories(self) -> list[Trajectory]:
-        """Return what must be drawn: nothing if as many pictures are there already."""
+        """Return what must be drawn: nothing if as many pictures are there already.
+
+        Raises:
+            MismatchError: Pictures of this seed were drawn in another way, or an interrupted call began to.
+        """
+        seed = self.made["seed"]
         if self.path.exists():
             count = artefacts.read_manifest(self.path, "samples").made["count"]
-            try:
+            way = f"Draw with another --seed, or delete {self.path}."
+            with _explained(f"The pictures of seed {seed} were drawn in another way", way):
                 artefacts.existing(self.path, "samples", inputs=self.inputs, made=self.made | {"count": count})
-            except MismatchError as error:
-                differences = "\n".join(str(error).splitlines()[1:-1])
-                raise MismatchError(
-                    f"The pictures of seed {self.made['seed']} were drawn in another way:\n{differences}\n"
-                    f"Draw with another --seed, or delete {self.path}."
-                ) from None
             if count >= self.made["count"]:
                 return []
+        part = self.path.with_name(f"{self.path.name}.part")
+        way = f"Give the first command again to finish them, draw with another --seed, or delete {part}."
+        with _explained(f"Pictures of seed {seed} were begun in another way, and not finished", way):
+            artefacts.begun(self.path, "samples", inputs=self.inputs, made=self.made)
         members = tuple(self.made["members"])
         return [Trajectory(self.made["seed"], index, members) for index in range(self.made["count"])]
+
+
+@contextmanager
+def _explained(what: str, way: str) -> Iterator[None]:
+    """Turn a MismatchError into one that says what the matter is, what differs, and the way out."""
+    try:
+        yield
+    except MismatchError as error:
+        differences = "\n".join(str(error).splitlines()[1:-1])
+        raise MismatchError(f"{what}:\n{differences}\n{way}") from None
 
 
 def find_sample(ensemble: Ensemble, name: str, opened: dict[int, Samples] | None = None) -> tuple[Samples, int]:

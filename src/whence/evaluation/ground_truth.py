@@ -17,7 +17,7 @@ from scipy.stats import rankdata
 from whence.data import Dataset
 from whence.ensemble import Ensemble
 from whence.ensemble.landscape import landscapes
-from whence.ensemble.losses import Losses
+from whence.ensemble.losses import METHOD, Losses
 from whence.errors import DataError, MismatchError
 from whence.scores.scores import Scores
 from whence.statistics.ranks import TOP, Agreement, agreement, require_scores, top_columns
@@ -67,6 +67,7 @@ class GroundTruth:
         influence: Loss without the unit minus the loss without as many other members, float64 [Q, U]; positive: the
             unit pulled the ensemble towards the picture.
         above: Whether the influence rises above that of placebos, corrected for the number of units, bool [Q, U].
+        process: How the members of the ensemble are combined.
     """
 
     name: str
@@ -75,12 +76,13 @@ class GroundTruth:
     units: tuple[str, ...]
     influence: np.ndarray
     above: np.ndarray
+    process: str = ""
 
     @classmethod
     def of(cls, ensemble: Ensemble, losses: Losses) -> Self:
         """Return the exact influence that follows from the losses of an ensemble."""
         readings = [losses.influence_on(query) for query in losses.queries]
-        units = ensemble.codebook.units
+        units = losses.units
         return cls(
             name=str(ensemble.path),
             data=ensemble.data,
@@ -88,6 +90,7 @@ class GroundTruth:
             units=units,
             influence=np.stack([reading.effects.numpy() for reading in readings]),
             above=np.stack([np.isin(units, reading.influential) for reading in readings]),
+            process=losses.process,
         )
 
     def compare(self, scores: Scores) -> RankingAgreement:
@@ -98,7 +101,13 @@ class GroundTruth:
 
         Raises:
             DataError: The scores are of other pictures, or of other training examples or units.
+            MismatchError: They are exact losses of members that are combined in another way.
         """
+        if scores.method == METHOD and scores.estimand.process != self.process:
+            raise MismatchError(
+                f"The scores are exact losses of an {scores.estimand.process}, the truth those of an {self.process}. "
+                "Measure both with the same --combine."
+            )
         ranking = self.ranking(scores)
         return RankingAgreement(agreement(self.queries, ranking, self.influence), detection(ranking, self.above))
 

@@ -119,17 +119,21 @@ def missing_retrainings(experiment: Experiment, folder: Path, retrainings: Seque
 def train_and_measure(
     reopen: Callable[[], Experiment], folder: Path, retraining: Retraining, keep_model: bool, engine: Engine
 ) -> None:
-    """Train and measure one model; a task for the engine."""
+    """Train and measure one model, unless another process did; a task for the engine."""
     experiment, path = reopen(), folder / retraining.name
-    if _is_measured(experiment, path, retraining):
-        return
     weights = path.with_name(path.name + MODEL_SUFFIX)
     begin: dict[str, Any] = {"start": experiment.start, "base": experiment.base, "encoding": experiment.encoding}
-    model = retraining.rule.train(experiment.data, retraining.rows, weights, retraining.config, engine=engine, **begin)
-    measurement = measure(model, experiment.plan, engine=engine)
-    measurement.write(path, experiment.layout, retraining.inputs, retraining.made, PATIENCE)
-    if not keep_model:
-        artefacts.discard(weights)
+    # Another writer of the same model would lose the weights that this one removes.
+    with artefacts.lock(path.with_name(f"{path.name}-retraining"), PATIENCE):
+        if _is_measured(experiment, path, retraining):
+            return
+        kept = retraining.rule.train(
+            experiment.data, retraining.rows, weights, retraining.config, engine=engine, **begin
+        )
+        measurement = measure(kept, experiment.plan, engine=engine)
+        measurement.write(path, experiment.layout, retraining.inputs, retraining.made, PATIENCE)
+        if not keep_model:
+            artefacts.discard(weights)
 
 
 def _is_measured(experiment: Experiment, path: Path, retraining: Retraining) -> bool:

@@ -17,6 +17,8 @@ from torch import Tensor
 
 #: Level of the test: the probability that any unit is named wrongly in one picture.
 LEVEL = 0.05
+#: Placebos that each take work, where none are asked for: at least so many, and at most.
+PLACEBOS, MOST = 200, 1000
 
 
 def placebos_needed(units: int, level: float = LEVEL) -> int:
@@ -27,6 +29,17 @@ def placebos_needed(units: int, level: float = LEVEL) -> int:
         (199, 29999)
     """
     return int(np.ceil(units / level - 1e-9)) - 1
+
+
+def default_placebos(units: int) -> int:
+    """Return the number of placebos to name one of so many units at the usual error, where that is possible.
+
+    Example:
+        >>> default_placebos(10), default_placebos(12), default_placebos(1500)
+        (200, 239, 200)
+    """
+    needed = placebos_needed(units)
+    return needed if PLACEBOS < needed <= MOST else PLACEBOS
 
 
 def p_values(effects: Tensor, placebos: Tensor) -> Tensor:

@@ -152,3 +152,16 @@ def test_two_writers_of_a_pool_do_not_meet(base):
         build_pool(base, request, engine=Engine(1))
     assert build_pool(base, request, engine=Engine(1)) is not None
     assert not (base.path / "runs" / "test").exists()
+
+
+def test_the_whole_pool_is_not_made_beside_a_part_of_it(base, monkeypatch):
+    """It would remove the measurements that the other still needs."""
+    monkeypatch.setattr("whence.evaluation.bank.make_bank.PATIENCE_OF_SHARDS", 0.0)
+    request, runs = PoolRequest("test", 2), base.path / "runs"
+    with artefacts.lock(runs / "test-2-of-3"), pytest.raises(LockedError, match="test-2-of-3 is being written"):
+        build_pool(base, request, engine=Engine(1))
+    with artefacts.lock(runs / "test"), pytest.raises(LockedError, match="runs/test is being written"):
+        build_pool(base, request, shard=(1, 2), engine=Engine(1))
+    with artefacts.lock(runs / "test-2-of-2"):
+        assert build_pool(base, request, shard=(1, 2), engine=Engine(1)) is None
+    assert build_pool(base, request, engine=Engine(1)) is not None

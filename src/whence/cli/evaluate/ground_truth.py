@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import whence
-from whence.cli.options import PLAN, RUN, SCORES, WORKERS
+from whence.cli.options import COMBINE, PLAN, RUN, SCORES, WORKERS
 from whence.cli.show import MANY, say, show_cost, show_paragraph, show_statistics, show_work
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ def landscape(
         typer.Option(help="An ensemble on the same data with other code words and weights, for the ceiling."),
     ] = None,
     draws: Annotated[int, typer.Option(help="Draws (timestep, noise) per picture of the exact losses.")] = 100,
+    combine: COMBINE = "predictions",
     workers: WORKERS = None,
     plan: PLAN = False,
 ) -> None:
@@ -69,7 +70,7 @@ def landscape(
     """
     from whence.attribution.ensemble_queries import encode_shown
     from whence.ensemble.drawing_cost import losses_cost
-    from whence.ensemble.make_losses import check_queries
+    from whence.ensemble.make_losses import check_queries, measured_sets
     from whence.evaluation.ground_truth import GroundTruth, require_independent
     from whence.evaluation.queries import require_same_data, shared_pictures
     from whence.scores.stored import read_scores
@@ -85,12 +86,14 @@ def landscape(
         check_queries(ensemble, own, (), draws)
     if plan:
         for ensemble in ensembles:
-            show_cost(losses_cost(ensemble, len(shown), draws, engine=whence.Engine(workers)), ensemble.path)
+            sets = measured_sets(ensemble, combine)
+            show_cost(losses_cost(ensemble, len(shown), draws, sets, engine=whence.Engine(workers)), ensemble.path)
         return
     exact = []
     for seed, ensemble in enumerate(ensembles):  # Other draws for each, so that they share the images alone.
         with show_work(f"exact losses of {ensemble.path}", workers) as engine:
-            exact += [whence.losses(ensemble, queries[seed], draws=draws, seed=seed, engine=engine)]
+            measured = whence.losses(ensemble, queries[seed], draws=draws, seed=seed, combine=combine, engine=engine)
+            exact.append(measured)
     truth = GroundTruth.of(ensembles[0], exact[0])
     agreements = {method.name: truth.compare(method.scores) for method in stored}
     _show(truth, agreements, truth.compare(exact[1].scores()) if second else None)

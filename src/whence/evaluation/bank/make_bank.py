@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +27,9 @@ from whence.retraining.measurement import draw_pixels, measure
 from whence.retraining.retrain import Retraining, retrain
 from whence.retraining.rule import PATIENCE
 from whence.seeds import derived_seed
+
+#: Seconds that a part of a pool waits for other parts, which begin at the same moment.
+PATIENCE_OF_SHARDS = 5.0
 
 
 def build_bank(
@@ -157,7 +163,7 @@ def build_pool(
     Raises:
         ConfigError: The fraction, shard or number of subsets is impossible.
         MismatchError: There is a pool of that name that was made otherwise.
-        LockedError: Another process is making the pool, or the same part of it.
+        LockedError: Another process is making the pool, or the same part of it; or for the whole pool, any part of it.
     """
     made = {name: value for name, value in asdict(request).items() if name != "name"}
     path, folder = bank.path / "pools" / request.name, bank.path / "runs" / request.name
@@ -166,8 +172,7 @@ def build_pool(
         return Pool.read(path)
     retrainings, kept, seeds = plan_pool(bank, request)
     part = select_shard(retrainings, shard)
-    work = folder if shard[1] == 1 else folder.with_name(f"{request.name}-{shard[0]}-of-{shard[1]}")
-    with artefacts.lock(work):  # another writer would lose the measurements that this one gathers and removes
+    with _only_writer(folder, shard):
         if artefacts.existing(path, POOL, inputs=inputs, made=made) is not None:
             return Pool.read(path)
         measurements = retrain(bank, folder, part, keep_models=keep_models, engine=engine)
@@ -178,6 +183,23 @@ def build_pool(
         if not keep_models:
             artefacts.discard(folder)
     return pool
+
+
+@contextmanager
+def _only_writer(folder: Path, shard: tuple[int, int]) -> Iterator[None]:
+    """Hold the right to make a part of a pool, or all of it while nobody makes a part.
+
+    Another writer would lose the measurements that the whole pool gathers and removes.
+    """
+    with ExitStack() as held:
+        if shard[1] == 1:
+            held.enter_context(artefacts.lock(folder))
+            for file in folder.parent.glob(f".{escape(folder.name)}-*-of-*.lock"):
+                held.enter_context(artefacts.lock(folder.with_name(file.name[1:].removesuffix(".lock"))))
+        else:
+            with artefacts.lock(folder, PATIENCE_OF_SHARDS):
+                held.enter_context(artefacts.lock(folder.with_name(f"{folder.name}-{shard[0]}-of-{shard[1]}")))
+        yield
 
 
 def plan_pool(bank: Bank, request: PoolRequest) -> tuple[list[Retraining], np.ndarray, tuple[int, ...]]:

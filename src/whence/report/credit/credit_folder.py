@@ -12,7 +12,7 @@ from whence.credit.credit import KIND, Credit, Explained
 from whence.credit.estimators import ESTIMATORS
 from whence.data import Dataset
 from whence.errors import ArtefactError, MismatchError
-from whence.report.picture import CRISP, SMALL, Picture, data_uri
+from whence.report.picture import CRISP, SMALL, Picture, data_uri, quoted
 from whence.report.template import fingerprints, flat_settings, versions
 
 
@@ -57,11 +57,12 @@ class CreditFolder:
         return name
 
     def picture(self, query: str, below: str) -> Picture | None:
-        """The picture of a query with what is written below it; None where it was not kept."""
+        """The picture of a query with what is written below it, and its prompt; None where it was not kept."""
         if self.queries is None or query not in self.queries.ids:
             return None
-        pixels = self.queries.pixels[self.queries.index_of(query)]
-        return Picture(data_uri(pixels, SMALL), f"Picture {query}", below)
+        place = self.queries.index_of(query)
+        prompt = quoted(self.queries.captions[place] or "")
+        return Picture(data_uri(self.queries.pixels[place], SMALL), f"Picture {query}", below, prompt)
 
     def provenance(self, *estimators: str) -> Iterator[tuple[str, dict[str, str]]]:
         """How the shares of some estimators were made: tables of names and values, by title."""

@@ -16,7 +16,6 @@ from whence.diffusion.shipped_base import base_name
 from whence.ensemble import Ensemble, Samples, ablations
 from whence.ensemble.influence import independence_note
 from whence.ensemble.landscape import landscapes
-from whence.ensemble.make_landscape import default_placebos
 from whence.ensemble.model import member_name
 from whence.errors import join_names
 from whence.report.ensemble.ablation_card import ABLATIONS, HINT, ablation_cards, comparison
@@ -26,7 +25,7 @@ from whence.report.ensemble.unit import TrainingImages
 from whence.report.picture import CRISP, LARGE, SMALL, Picture, data_uri, quoted
 from whence.report.template import fill, flat_settings, versions
 from whence.report.text import number, plural, unit_phrase
-from whence.statistics.placebo_test import LEVEL, placebos_needed
+from whence.statistics.placebo_test import LEVEL, default_placebos, placebos_needed
 
 #: Pictures of which the typical distance is taken.
 COMPARED = 64

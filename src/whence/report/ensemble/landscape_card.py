@@ -13,6 +13,7 @@ from torch import Tensor
 
 from whence import artefacts, images
 from whence.ensemble import Ensemble
+from whence.ensemble.drawing import Combine
 from whence.ensemble.influence import Influence, conclusion, summary
 from whence.ensemble.landscape import Landscape
 from whence.ensemble.losses import Losses
@@ -167,29 +168,36 @@ def _radii(reading: Influence) -> Iterator[tuple[str, str]]:
 
 
 def loss_readings(ensemble: Ensemble) -> dict[str, tuple[int, Influence]]:
-    """Number of draws and reading of the exact losses of every drawn picture: of the measurement with most draws."""
+    """Number of draws and reading of the exact losses of every drawn picture: of the measurement with most draws.
+
+    Returns:
+        Both by the picture's name, for members that are combined as when it was drawn.
+    """
     readings: dict[str, tuple[int, Influence]] = {}
     opened: dict[int, Samples] = {}
     for path in artefacts.of_kind(ensemble.path / "losses", "losses"):
         losses = Losses.open(path, ensemble.codebook)
-        if losses.manifest.inputs["ensemble"] != ensemble.manifest.fingerprint:
+        foreign = losses.manifest.inputs["ensemble"] != ensemble.manifest.fingerprint
+        if foreign or losses.units != ensemble.codebook.units:  # of some units together, not of each
             continue
         for name, picture in zip(losses.queries, losses.examples.tensor, strict=True):
             better = name not in readings or readings[name][0] < losses.draws
-            if better and _is_drawn(ensemble, name, picture, opened):
+            if better and _is_drawn(ensemble, name, picture, losses.combine, opened):
                 readings[name] = (losses.draws, losses.influence_on(name))
     return readings
 
 
-def _is_drawn(ensemble: Ensemble, name: str, picture: torch.Tensor, opened: dict[int, Samples]) -> bool:
-    """Whether a query is the picture that the ensemble drew under its name, and not another image of that name."""
+def _is_drawn(
+    ensemble: Ensemble, name: str, picture: torch.Tensor, combine: Combine, opened: dict[int, Samples]
+) -> bool:
+    """Whether a query is the picture that the ensemble drew under its name in this way, and not another image."""
     if not re.fullmatch(r"\d{1,9}/\d{1,9}", name):
         return False
     try:
         samples, index = find_sample(ensemble, name, opened)
     except ArtefactError:
         return False
-    return torch.equal(samples.examples[index], picture)
+    return samples.drawing.combine == combine and torch.equal(samples.examples[index], picture)
 
 
 def distance_plot(reading: Influence, anchor: str, title: str, description: str) -> Markup:
