@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test test-slow check bench bench-ensemble bench-landscape bench-gradients bench-evaluation bench-credit format clean
+.PHONY: demo test test-slow check docs bench bench-ensemble bench-landscape bench-gradients bench-evaluation bench-credit format clean
 
 demo: $(VENV)/.whence
 	$(BIN)/whence demo --out runs/demo
@@ -19,6 +19,10 @@ check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+
+docs: $(VENV)/.dev
+	$(BIN)/python tools/docs/methods_page.py docs/methods.md
+	$(BIN)/mkdocs build --quiet
 
 bench: bench-ensemble bench-landscape bench-gradients bench-evaluation bench-credit
 
@@ -56,7 +60,7 @@ format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf $(VENV) build dist src/*.egg-info
+	rm -rf $(VENV) build dist site src/*.egg-info
 
 $(VENV)/.whence: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

@@ -3,7 +3,7 @@
 python benchmarks/credit.py retrain     # models of held-out coalitions, about half an hour on two cores
 python benchmarks/credit.py tune        # steps of fine-tuning, on development coalitions
 python benchmarks/credit.py shares      # Shapley values by fine-tuning, and the other methods
-python benchmarks/credit.py table       # what docs/benchmarks.md shows
+python benchmarks/credit.py table       # what docs/benchmarks-credit.md shows
 """
 
 from __future__ import annotations

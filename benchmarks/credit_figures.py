@@ -1,6 +1,6 @@
 """Credit on digits, the figures: held-out coalitions, and leaving out one group, against retraining.
 
-After `python benchmarks/credit.py retrain`: makes the shares, then prints what docs/benchmarks.md shows.
+After `python benchmarks/credit.py retrain`: makes the shares, then prints what docs/benchmarks-credit.md shows.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ COLUMNS = """words: code words there are. left of n: members that draw when n un
 names at {level:.0%}: whether enough words are left as placebos to name one of all units by exact losses.
 own unit first: predicted share of training images that exact losses trace to their own unit, before all others, if
 members that saw it know it better by d standard deviations between members. The d of small digit models was measured
-(docs/benchmarks.md); it grows with the number of times that a member sees an image."""
+(docs/benchmarks-ensembles.md); it grows with the number of times that a member sees an image."""
 TOO_FEW_WORDS = """No codebook of this table has enough words to name one of so many units. Larger units (--unit-column)
 need fewer words; weights nearer to half of the members (a weaker guarantee) give more."""
 

@@ -1,0 +1,44 @@
+"""What mkdocs does beside copying `docs/`: pages made of the code, and of files of the repository's root."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from command_page import command_pages
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+from reference_page import GROUPS, reference_pages
+
+ROOT = Path(__file__).parent.parent.parent
+#: Pages of the root by their path in the site.
+ROOT_PAGES = {"contributing.md": "CONTRIBUTING.md", "changelog.md": "CHANGELOG.md"}
+#: Guides that are in the navigation as soon as their file exists.
+SLOTS = {"explore.md": "Explore a data set"}
+
+
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    """Complete the navigation: guides whose file exists, the reference, the commands."""
+    sections = {title: part for entry in config.nav for title, part in entry.items()}
+    sections["Guides"].extend({title: file} for file, title in SLOTS.items() if (ROOT / "docs" / file).exists())
+    python = [{title: f"reference/{file}.md"} for file, (title, *_) in GROUPS.items()]
+    commands = [{"whence": "commands/index.md"}]
+    commands += [
+        {f"whence {Path(path).stem}": path} for path in sorted(command_pages()) if path != "commands/index.md"
+    ]
+    at = [title for entry in config.nav for title in entry].index("Methods") + 1
+    config.nav.insert(at, {"Reference": [{"Python": python}, {"Commands": commands}]})
+    return config
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add the pages that have no file in `docs/`."""
+    root = {page: (ROOT / file).read_text("utf-8").replace("](docs/", "](") for page, file in ROOT_PAGES.items()}
+    for path, text in {**reference_pages(), **command_pages(), **root}.items():
+        files.append(File.generated(config, path, content=text))
+    return files
+
+
+def on_page_markdown(markdown: str, page: object, config: MkDocsConfig, files: Files) -> str:
+    """Turn links to files of the repository that are no pages into their names, as there is nothing to open."""
+    return re.sub(r"\[([^\]]+)\]\(\.\./[^)]+\)", r"\1", markdown)

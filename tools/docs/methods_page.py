@@ -1,0 +1,75 @@
+"""Writes the page of all methods, from their table and their docstrings: `python tools/docs/methods_page.py FILE`."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from whence.attribution.method import Method
+from whence.attribution.methods import METHODS
+from whence.similarity.attributors import ATTRIBUTORS, EMBEDDINGS, pixel, pixel_kernel
+
+START = """\
+# Methods
+
+This page is made of the code, as `whence methods` is. φ is the compressed gradient of the *readout*, a number f of the
+network's output, mean over draws of timestep and noise; Φ has a row for each training example n, q is a query. λ is
+the damping times the mean eigenvalue of ΦᵀΦ. Which method to take: [Which method for my question](choose.md).
+
+| method | in its paper | needs beside a model | cost |
+|---|---|---|---|
+"""
+OVER = {
+    "model": "of the final model",
+    "checkpoints": "mean over the checkpoints of a run",
+    "record": "sum over the checkpoints of a run, each with its learning rate and with the timesteps, noise and flips "
+    "that training drew",
+}
+
+
+def methods_page() -> str:
+    """Return the page as Markdown."""
+    rows = [f"| [`{m.name}`](#{m.name}) | {m.title} | {m.needs} | {m.cost} |" for m in METHODS.values()]
+    shown: dict[Callable[..., Any], str] = {}
+    parts = [START + "\n".join(rows)]
+    parts.append("NAME-checkpoints, such as `d-trak-checkpoints`, is the mean over the checkpoints of a run.")
+    for method in METHODS.values():
+        formula, text = docstring(method.function)
+        again = shown.setdefault(method.function, method.name)
+        body = text if again == method.name else f"What it is, and its sign and unit: see [{again}](#{again})."
+        parts += [f"## {method.title} {{ #{method.name} }}", f"`{formula}`", facts(method), body]
+    likeness = ", ".join(f"`{name}`" for name in [*ATTRIBUTORS, *(f"{kind}:FOLDER" for kind in EMBEDDINGS)])
+    parts += ["## Likeness, not influence", f"Baselines that know nothing of the model: {likeness}."]
+    parts += ["\n\n".join(docstring(function)) for function in (pixel, pixel_kernel)]
+    return "\n\n".join(parts) + "\n"
+
+
+def facts(method: Method) -> str:
+    """Return a list of what the declaration of a method says."""
+    draws = "the same for all examples and queries" if method.shared else "of each example's own"
+    lines = {
+        "Explains": method.behaviour,
+        "Taken": OVER[method.over],
+        "Readout": f"`{method.readout}`" + (", each draw's gradient divided by its norm" if method.normalised else ""),
+        "Draws": draws,
+        "Damping": f"{method.damping:g} by default" if method.damped else "none",
+        "Sign": "positive is proponent" if method.signed else "unsigned",
+        "Sums over images": "mean something" if method.additive else "mean little or nothing",
+        "Source": method.paper,
+    }
+    return "\n".join(f"- **{name}**: {value}" for name, value in lines.items())
+
+
+def docstring(function: Callable[..., Any]) -> tuple[str, str]:
+    """Return the formula of a docstring's first line, and its other paragraphs before Returns, Raises and Example."""
+    first, _, rest = (inspect.getdoc(function) or "").partition("\n\n")
+    formula = re.split(r"(?<=\S): ", " ".join(first.split()), maxsplit=1)[-1].rstrip(".")
+    return formula, re.split(r"^(?:Args|Returns|Raises|Example):$", rest, flags=re.MULTILINE)[0].strip()
+
+
+if __name__ == "__main__":
+    Path(sys.argv[1]).write_text(methods_page(), "utf-8")
