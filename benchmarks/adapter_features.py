@@ -17,9 +17,11 @@ import statistics
 import time
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import torch
 from diffusers import DDPMScheduler, UNet2DConditionModel
+from figures import spread, write_figures
 from torch import Tensor
 
 from whence.cost import peak_memory
@@ -91,6 +93,9 @@ def main() -> None:
         )
     ratios = [own / other for own, other in zip(times["features"], times["step"], strict=True)]
     print(f"features / step: {statistics.median(ratios):.3f} ({min(ratios):.3f} to {max(ratios):.3f})")
+    figures: dict[str, Any] = {"seconds": {name: spread(own, statistics.median(own)) for name, own in times.items()}}
+    figures["ratio"] = spread(ratios, statistics.median(ratios))
+    write_figures("adapter-features", figures | {"GiB": {name: size / 2**30 for name, size in memory.items()}})
 
 
 def measured(work: Callable[[], object], device: torch.device) -> tuple[float, int]:

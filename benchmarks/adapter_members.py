@@ -16,6 +16,7 @@ from functools import partial
 import psutil
 import torch
 from diffusers import UNet2DConditionModel
+from figures import write_figures
 
 from whence.cost import peak_memory
 from whence.diffusion.adapters.low_rank import AdapterWeights, LowRank
@@ -86,6 +87,19 @@ def main() -> None:
     for name, times in seconds.items():
         ratio = statistics.median(times) / statistics.median(seconds["base alone"])
         print(f"{name}: {statistics.median(times):.1f} s for a batch of {BATCH}, {ratio:.2f} of the base alone")
+    sizes = {"base": base, "adapters": given.members * one, "batch": batch, "together": allowed}
+    middle = {name: statistics.median(times) for name, times in seconds.items()}
+    write_figures(
+        "adapter-members",
+        {
+            "parameters": size,
+            "adapters": given.members,
+            "MiB": one / 2**20,
+            "GiB": {name: value / 2**30 for name, value in (sizes | {"peak": peak_memory() - start}).items()},
+            "seconds": middle,
+            "ratio": {name: value / middle["base alone"] for name, value in middle.items()},
+        },
+    )
 
 
 if __name__ == "__main__":

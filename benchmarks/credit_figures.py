@@ -9,9 +9,11 @@ import argparse
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from figures import interval, write_figures
 
 import whence
 from credit import QUERIES, SAMPLER, TEST, begin, by, coalitions, folder_of, seconds
@@ -41,6 +43,8 @@ RULE = RetrainingRule(steps=50)
 COALITIONS = 200
 BEHAVIOURS = ("held-out-fit", "diversity", "coverage", "classes", "fit")
 SHAPLEY = "Shapley values, fine-tuning"
+#: Figures by coalitions' share, method and behaviour.
+Figures = dict[str, dict[str, dict[str, dict[str, float]]]]
 
 
 @dataclass(frozen=True)
@@ -141,8 +145,9 @@ class Digits:
         }
 
 
-def held_out(digits: Digits) -> None:
+def held_out(digits: Digits) -> Figures:
     """Do shares predict the values of coalitions that were never looked at?"""
+    figures: Figures = {}
     for name, (share, count, seeds) in TEST.items():
         rows = coalitions(len(digits.who), share, count, name)
         values = digits.values(digits.truth, [digits.who.kept(row) for row in rows], seeds)
@@ -150,12 +155,16 @@ def held_out(digits: Digits) -> None:
         print(f"\n{count} coalitions of {name} of the contributors, {seeds} training seed(s):\n")
         print("| shares | " + " | ".join(BEHAVIOURS) + " |\n|" + "---|" * (len(BEHAVIOURS) + 1))
         agreed = [seed_agreement(values[:, :, at], counts) for at in digits.rows.values()]
-        tops = [told(ceiling_of(one, seeds)) if one else "not known" for one in agreed]
-        print("| ceiling | " + " | ".join(tops) + " |")
+        tops = [ceiling_of(one, seeds) if one else None for one in agreed]
+        print("| ceiling | " + " | ".join(told(one) if one else "not known" for one in tops) + " |")
+        known = {b: interval(one) for b, one in zip(digits.rows, tops, strict=True) if one}
+        figures[name] = {"ceiling": known} if known else {}
         for method, shares in digits.shares.items():
             predicted, truth = rows @ shares.T, values.mean(1)
             found = [Correlations.measure(predicted[:, at], truth[:, at], counts).mean for at in digits.rows.values()]
             print(f"| {method} | " + " | ".join(map(told, found)) + " |")
+            figures[name][method] = {b: interval(one) for b, one in zip(digits.rows, found, strict=True)}
+    return figures
 
 
 def left_out(digits: Digits) -> None:
@@ -181,14 +190,16 @@ def left_out(digits: Digits) -> None:
             print(f"| {method} | {told(top)} | {told(mean_of(spearman_columns(own.T, other.T), 0.0))} |")
 
 
-def copied(digits: Digits) -> None:
+def copied(digits: Digits) -> dict[str, float]:
     """What would ten names with the same images do to a contributor's total?"""
+    ratios = {}
     credit, game = digits.shapley
     drifts = summary(known_drifts(credit, game=game, names=10))
     print("\n| behaviour | mean size of a share | under ten names | ratio |\n|---|---|---|---|")
     for name, before, after, ratio in zip(*(drifts[c] for c in ("behaviour", "before", "after", "ratio")), strict=True):
         if name in BEHAVIOURS:
             print(f"| {name} | {before:.4f} | {after:.4f} | {ratio:.2f} |")
+            ratios[name] = float(ratio)
     low, high = credit.low, credit.high
     assert low is not None
     assert high is not None
@@ -196,6 +207,7 @@ def copied(digits: Digits) -> None:
         sure = ((low[at] > 0) | (high[at] < 0)).mean()
         print(f"{name}: {sure:.0%} of the shares have intervals without zero", end="; ")
         print(f"v(none) {credit.none[at][0]:.3f}, v(all) {credit.all[at][0]:.3f}")
+    return ratios
 
 
 def within(who: Contributors, groups: Contributors) -> np.ndarray:
@@ -218,13 +230,15 @@ def main() -> None:
     parser.add_argument("--root", type=Path, default=Path("runs/credit-digits"))
     asked = parser.parse_args()
     digits = Digits(Bank.open(asked.bank), asked.root)
-    held_out(digits)
+    figures: dict[str, Any] = {"shares": held_out(digits)}
     left_out(digits)
-    copied(digits)
+    figures["copies"] = copied(digits)
     half = digits.who.kept(coalitions(len(digits.who), 0.5, 24, "development")[0])
     slow, fast = seconds(digits.truth, half), seconds(digits.tuned, half)
     print(f"\nA model of half of the contributors: {slow:.1f} s by retraining, {fast:.1f} s by fine-tuning: ", end="")
     print(f"{slow / fast:.1f} times as fast")
+    figures["seconds"] = {"retraining": slow, "fine-tuning": fast, "ratio": slow / fast}
+    write_figures("credit", figures)
 
 
 if __name__ == "__main__":

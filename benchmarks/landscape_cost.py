@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 import recipes
 import torch
+from figures import write_figures
 
 from whence.diffusion.sampling import draw
 from whence.engine import Engine, one_thread
@@ -65,6 +66,7 @@ def main() -> None:
     print(f"  landscape                   {each['landscape']:7.1f} us")
     print(f"  one batch of {LARGE:,}          {each['large']:7.1f} us: throughput {throughput:.3f} of it")
     print(f"  one ablation after another  {each['alone']:7.1f} us: the landscape is {faster:.1f} times faster")
+    write_figures("landscape-cost", {"microseconds": each, "throughput": throughput, "faster": faster})
 
 
 def timed(work: Callable[[], object]) -> float:

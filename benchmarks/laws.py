@@ -11,13 +11,13 @@ placebos change pictures too; so beside it stand the radius of equally many unit
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 import recipes
+from figures import write_figures
 from scipy.stats import linregress
 
 import whence
@@ -43,7 +43,8 @@ def main() -> None:
     given.add_argument("--out", type=Path, default=Path("docs"))
     out = given.parse_args().out
     rows = [measure(count) for count in recipes.SIZES]
-    (recipes.RUNS / "laws.json").write_text(json.dumps(rows, indent=1))
+    rates = {row["units"]: {"value": row["far"], "low": row["low"], "high": row["high"]} for row in rows}
+    write_figures("laws", {str(row["units"]): row | {"far": rates[row["units"]]} for row in rows})
     text = table(rows)
     print(text)
     (out / "laws.md").write_text(text)

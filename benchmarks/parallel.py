@@ -7,6 +7,8 @@ import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from figures import write_figures
+
 import whence
 from whence.engine import Engine
 
@@ -36,6 +38,7 @@ def main() -> None:
             f"{given.workers} processes {together:.1f} s, ratio {together / alone:.2f}",
             flush=True,
         )
+        write_figures("parallel", {"alone": alone, "together": together, "ratio": together / alone})
 
 
 if __name__ == "__main__":

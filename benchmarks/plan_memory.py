@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import psutil
+from figures import write_figures
 from PIL import Image
 
 UNITS = {"B": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
@@ -60,6 +61,7 @@ def main() -> None:
     parser.add_argument("--sides", type=int, nargs="+", default=[8, 32, 64, 128])
     given = parser.parse_args()
     program = [sys.executable, "-c", "from whence.cli.app import main; main()"]
+    found: dict[str, dict[str, dict[str, float]]] = {}
     print("| Command | Images | Promised | Measured peak | Ratio |\n|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
         for side in given.sides:
@@ -86,6 +88,9 @@ def main() -> None:
                 measured, _ = peak(command)
                 sizes = f"{promised(text) / 1e9:.2f} GB | {measured / 1e9:.2f} GB | {promised(text) / measured:.2f}"
                 print(f"| {name} | 3x{side}x{side} | {sizes} |", flush=True)
+                figures = {"promised": promised(text) / 1e9, "measured": measured / 1e9}
+                found.setdefault(name, {})[str(side)] = figures | {"ratio": promised(text) / measured}
+    write_figures("plan-memory", found)
 
 
 if __name__ == "__main__":

@@ -15,12 +15,12 @@ Everything continues after an interruption. Settings of the classifier are sciki
 from __future__ import annotations
 
 import argparse
-import json
 import warnings
 from pathlib import Path
 
 import numpy as np
 import torch
+from figures import write_figures
 from scipy.stats import binomtest
 from sklearn.svm import SVC
 
@@ -35,7 +35,7 @@ SEED = 7
 
 
 def main() -> None:
-    """Measure and print; writes quality.json beside the ensemble."""
+    """Measure and print; writes docs/figures/quality.json."""
     arguments = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     arguments.add_argument("--members", type=int, default=16)
     arguments.add_argument("--steps", type=int, default=None, help="steps of a member; default the library's")
@@ -52,7 +52,7 @@ def main() -> None:
     results = {"members": given.members, "steps": config.training.steps}
     results |= {"loss": losses(ensemble, given.out / "single", held_out)}
     results |= {"recognisable": recognisable(ensemble, digits, held_out)}
-    (given.out / "quality.json").write_text(json.dumps(results, indent=1))
+    write_figures("quality", results)
     show(results)
 
 
@@ -110,7 +110,7 @@ def recognisable(
         sure = int((p.max(1) >= 0.9).sum())
         interval = binomtest(sure, len(p)).proportion_ci(method="wilson")
         return {
-            "share": sure / len(p),
+            "value": sure / len(p),
             "low": interval.low,
             "high": interval.high,
             "digits": len(set(p.argmax(1)[p.max(1) >= 0.9].tolist())),
@@ -142,7 +142,7 @@ def show(results: dict) -> None:
     print(f"  one member, mean         {loss['member']:.4f}")
     print("Share of pictures that the classifier gives p >= .9 (95% interval), digits among them:")
     for name, row in results["recognisable"].items():
-        print(f"  {name:17} {row['share']:.3f} ({row['low']:.3f} to {row['high']:.3f}), {row['digits']} of 10")
+        print(f"  {name:17} {row['value']:.3f} ({row['low']:.3f} to {row['high']:.3f}), {row['digits']} of 10")
 
 
 def _flat(pictures: torch.Tensor) -> np.ndarray:

@@ -29,6 +29,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from figures import FOLDER, write_figures
 from scipy.stats import binomtest
 from styles_drawings import GUIDANCE, STEPS, read_styles, style_prompts
 
@@ -76,6 +77,9 @@ def main() -> None:
     for split in given.split:
         figures = measure(given, split)
         (given.out / f"{split}.json").write_text(json.dumps(figures, indent=1))
+        if split == "train":
+            known = json.loads((FOLDER / "styles.json").read_text("utf-8"))
+            write_figures("styles", known | {f"{figures['weight']} of {figures['members']}": figures})
         print(table(split, figures), flush=True)
 
 
@@ -197,14 +201,14 @@ def rate(hits: Sequence[bool] | np.ndarray) -> dict[str, float]:
     """A share with its interval."""
     count, hit = len(hits), int(np.sum(hits))
     interval = binomtest(hit, count).proportion_ci(method="wilson")
-    return {"share": hit / count, "low": interval.low, "high": interval.high, "count": count}
+    return {"value": hit / count, "low": interval.low, "high": interval.high, "count": count}
 
 
 def table(split: str, figures: dict[str, Any]) -> str:
     """The figures as rows of Markdown."""
 
     def text(value: dict[str, float]) -> str:
-        return f"{value['share']:.1%} ({value['low']:.1%} to {value['high']:.1%})"
+        return f"{value['value']:.1%} ({value['low']:.1%} to {value['high']:.1%})"
 
     about = f"{split}, {figures['members']} members of weight {figures['weight']}, guidance {figures['guidance']:g}"
     lines = [f"| {about} | share |", "|---|---|"]

@@ -23,9 +23,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
     sections["Guides"].extend({title: file} for file, title in SLOTS.items() if (ROOT / "docs" / file).exists())
     python = [{title: f"reference/{file}.md"} for file, (title, *_) in GROUPS.items()]
     commands = [{"whence": "commands/index.md"}]
-    commands += [
-        {f"whence {Path(path).stem}": path} for path in sorted(command_pages()) if path != "commands/index.md"
-    ]
+    commands += [{f"whence {Path(path).stem}": path} for path in sorted(command_pages()) if path != "commands/index.md"]
     at = [title for entry in config.nav for title in entry].index("Methods") + 1
     config.nav.insert(at, {"Reference": [{"Python": python}, {"Commands": commands}]})
     return config

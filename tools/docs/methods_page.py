@@ -24,10 +24,10 @@ the damping times the mean eigenvalue of ΦᵀΦ. Which method to take: [Which m
 |---|---|---|---|
 """
 OVER = {
-    "model": "of the final model",
+    "model": "the final model",
     "checkpoints": "mean over the checkpoints of a run",
-    "record": "sum over the checkpoints of a run, each with its learning rate and with the timesteps, noise and flips "
-    "that training drew",
+    "record": "Σ over the checkpoints of a run of η̄ · V / B · w_n S_qn, with φ_n at the timesteps, noise and flips "
+    "that training drew in the V visits before the checkpoint; η̄ their mean learning rate, B the batch size",
 }
 
 
@@ -38,13 +38,14 @@ def methods_page() -> str:
     parts = [START + "\n".join(rows)]
     parts.append("NAME-checkpoints, such as `d-trak-checkpoints`, is the mean over the checkpoints of a run.")
     for method in METHODS.values():
-        formula, text = docstring(method.function)
-        again = shown.setdefault(method.function, method.name)
-        body = text if again == method.name else f"What it is, and its sign and unit: see [{again}](#{again})."
-        parts += [f"## {method.title} {{ #{method.name} }}", f"`{formula}`", facts(method), body]
+        (formula, where), text = docstring(method.function)
+        first = shown.setdefault(method.function, method.name)
+        body = text if first == method.name else f"What it is, and its sign and unit: see [{first}](#{first})."
+        parts += [f"## {method.name}", f"**{method.title}**: `{formula}`{where}.", facts(method), body]
     likeness = ", ".join(f"`{name}`" for name in [*ATTRIBUTORS, *(f"{kind}:FOLDER" for kind in EMBEDDINGS)])
     parts += ["## Likeness, not influence", f"Baselines that know nothing of the model: {likeness}."]
-    parts += ["\n\n".join(docstring(function)) for function in (pixel, pixel_kernel)]
+    for name, function in {"pixel": pixel, "pixel-kernel": pixel_kernel}.items():
+        parts += [f"**{name}**: " + docstring(function)[1]]
     return "\n\n".join(parts) + "\n"
 
 
@@ -53,22 +54,24 @@ def facts(method: Method) -> str:
     draws = "the same for all examples and queries" if method.shared else "of each example's own"
     lines = {
         "Explains": method.behaviour,
-        "Taken": OVER[method.over],
+        "Over": OVER[method.over],
         "Readout": f"`{method.readout}`" + (", each draw's gradient divided by its norm" if method.normalised else ""),
         "Draws": draws,
         "Damping": f"{method.damping:g} by default" if method.damped else "none",
         "Sign": "positive is proponent" if method.signed else "unsigned",
-        "Sums over images": "mean something" if method.additive else "mean little or nothing",
+        "Scores of several images": "add up" if method.additive else "don't add up",
         "Source": method.paper,
     }
     return "\n".join(f"- **{name}**: {value}" for name, value in lines.items())
 
 
-def docstring(function: Callable[..., Any]) -> tuple[str, str]:
-    """Return the formula of a docstring's first line, and its other paragraphs before Returns, Raises and Example."""
+def docstring(function: Callable[..., Any]) -> tuple[tuple[str, str], str]:
+    """Return the formula of a docstring's first line and what it adds, and the paragraphs before Returns and Raises."""
     first, _, rest = (inspect.getdoc(function) or "").partition("\n\n")
-    formula = re.split(r"(?<=\S): ", " ".join(first.split()), maxsplit=1)[-1].rstrip(".")
-    return formula, re.split(r"^(?:Args|Returns|Raises|Example):$", rest, flags=re.MULTILINE)[0].strip()
+    line = " ".join(first.split()).partition(": ")[2].rstrip(".").partition("; `")[0]
+    formula, between, where = re.match(r"(.*?)( with |; |, |$)(.*)", line).groups()
+    text = re.split(r"^(?:Args|Returns|Raises|Example):$", rest, flags=re.MULTILINE)[0].strip()
+    return (formula, between + where), text
 
 
 if __name__ == "__main__":

@@ -26,6 +26,8 @@ from whence.evaluation.leaderboard.tables import (
 
 #: Name of the page.
 PAGE = "leaderboard.md"
+#: All figures of the page, as they were measured.
+FIGURES = Path("figures") / "leaderboard.json"
 #: Head of the column of the LDS in parts of its ceiling, in the table of all methods; it stands after the LDS.
 SHARE = "of the ceiling"
 #: The column that says which methods can't be told from the best.
@@ -42,7 +44,7 @@ class Part(NamedTuple):
 
 
 def write_page(work: Path, out: Path, command: str = "whence leaderboard digits") -> Path:
-    """Return the page, OUT/leaderboard.md, written from what was measured in `work`, with its plots beside it.
+    """Return the page, OUT/leaderboard.md, written from what was measured in `work`, with plots and figures/leaderboard.json.
 
     The same sections give the same files to the last byte. Plots of sections that are no longer there are removed. If a
     section is damaged, nothing is written. The page names the command that measures it all again.
@@ -56,6 +58,8 @@ def write_page(work: Path, out: Path, command: str = "whence leaderboard digits"
         else:
             (out / file).unlink(missing_ok=True)
     artefacts.write_bytes(out / PAGE, text.encode())
+    figures = {name: section.model_dump(exclude_none=True) for name, section in sections.items()}
+    artefacts.write_json(out / FIGURES, figures)
     return out / PAGE
 
 
