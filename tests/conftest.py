@@ -183,6 +183,34 @@ def credited(owned_data: Dataset, run_config: Config, tmp_path_factory: pytest.T
     return path
 
 
+#: Arguments of Chromium: no window, and no request of its own.
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Headless Chromium. Without one its tests are skipped, and the end of the run says so."""
+    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        found = None
+    if not found:
+        pytest.skip("NO BROWSER: the tests of pages in a browser are skipped; install chromium and playwright.")
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=found, args=ARGUMENTS)
+        yield chromium
+        chromium.close()
+
+
 @pytest.fixture
 def start(tmp_path: Path):
     """Start a Python script of this folder in a process group of its own; what is left ends with the test."""

@@ -1,6 +1,5 @@
 import dataclasses
 import itertools
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -105,16 +104,6 @@ def _write_landscape():
     return write_landscape
 
 
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-
 #: Text on the page with its colour and that of the nearest painted background.
 COLOURS = """() => [...document.querySelectorAll("body, body *")]
   .filter(e => [...e.childNodes].some(n => n.nodeType === 3 && n.textContent.trim()))
@@ -125,22 +114,6 @@ COLOURS = """() => [...document.querySelectorAll("body, body *")]
     const style = getComputedStyle(e);
     return [e.tagName + "." + e.className, style.color, getComputedStyle(back).backgroundColor];
   })"""
-
-
-@pytest.fixture(scope="session")
-def browser():
-    """Headless Chromium. Without one its tests are skipped, and the end of the run says so."""
-    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        found = None
-    if not found:
-        pytest.skip("NO BROWSER: the browser tests of the report are skipped; install chromium and playwright.")
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=found, args=ARGUMENTS)
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture
