@@ -70,7 +70,9 @@ def test_the_tables_of_the_leaderboard_are_its_figures():
             assert "\n".join(table) in PAGES["docs/leaderboard.md"], name
 
 
-@pytest.mark.parametrize(("value", "like", "text"), [(0.68, ".6", ".7"), (-0.04, "-.1", "-.0"), (1500, "1,500", "1,500")])
+@pytest.mark.parametrize(
+    ("value", "like", "text"), [(0.68, ".6", ".7"), (-0.04, "-.1", "-.0"), (1500, "1,500", "1,500")]
+)
 def test_a_value_is_shown_like_its_quotation(value, like, text):
     assert shown(value, like) == text
     assert shown(0.834, "83%") == "83%"

@@ -10,6 +10,9 @@ from typer.cli import get_docs_for_click
 
 from whence.cli.app import app
 
+#: An option outside of code.
+OPTION = re.compile(r"(?<![\w`-])(--[a-z][a-z0-9-]*)")
+
 
 def command_pages() -> dict[str, str]:
     """Return the pages by path: one of the plain commands, and one for each group."""
@@ -21,7 +24,24 @@ def command_pages() -> dict[str, str]:
     return {"commands/index.md": plain[: first.start()] if first else plain, **pages}
 
 
-def _page(command: click.Command, name: str) -> str:
-    """The help of a command and of all below it; headings of second level stand for commands."""
-    text = get_docs_for_click(obj=command, ctx=click.Context(command, info_name=name), name=name)
-    return re.sub(r"^\* `--help`: .*\n", "", text, flags=re.MULTILINE)
+def _page(group: click.Group, name: str) -> str:
+    """The help of a group and of all commands below it; headings of second level stand for commands."""
+    text = get_docs_for_click(obj=group, ctx=click.Context(group, info_name=name), name=name)
+    text = re.sub(r"^\* `--help`: .*\n", "", text, flags=re.MULTILINE)
+    text = re.sub(r"^\*\*Options\*\*:\n\n(?!\*)", "", text, flags=re.MULTILINE)
+    before, _, after = text.partition("**Commands**:\n")
+    commands = [_entry(one, own, name) for one, own in group.commands.items()]
+    return _with_code(f"{before}{chr(10).join(commands)}\n{after[after.index(chr(10) + '## ') :]}")
+
+
+def _entry(name: str, command: click.Command, group: str) -> str:
+    """A line of the list of commands: the name, and the first paragraph of the help."""
+    target = f"{name}.md" if hasattr(command, "commands") else "#" + f"{group} {name}".replace(" ", "-")
+    first, _, _ = (command.help or "").partition("\n\n")
+    return f"* [`{name}`]({target}): {' '.join(first.split())}"
+
+
+def _with_code(text: str) -> str:
+    """Text with options in backticks, where they stand in sentences."""
+    parts = re.split(r"(```.*?```|`[^`\n]*`)", text, flags=re.DOTALL)
+    return "".join(part if k % 2 else OPTION.sub(r"`\1`", part) for k, part in enumerate(parts))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from command_page import command_pages
@@ -35,8 +34,3 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for path, text in {**reference_pages(), **command_pages(), **root}.items():
         files.append(File.generated(config, path, content=text))
     return files
-
-
-def on_page_markdown(markdown: str, page: object, config: MkDocsConfig, files: Files) -> str:
-    """Turn links to files of the repository that are no pages into their names, as there is nothing to open."""
-    return re.sub(r"\[([^\]]+)\]\(\.\./[^)]+\)", r"\1", markdown)
