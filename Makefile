@@ -22,7 +22,7 @@ check: $(VENV)/.dev
 
 docs: $(VENV)/.dev
 	$(BIN)/python tools/docs/methods_page.py docs/methods.md
-	$(BIN)/mkdocs build --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 bench: bench-ensemble bench-landscape bench-gradients bench-evaluation bench-credit
 

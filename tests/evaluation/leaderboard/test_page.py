@@ -5,6 +5,7 @@ import math
 import re
 from importlib import resources
 from itertools import pairwise
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
@@ -224,8 +225,15 @@ def test_all_plots_are_there_and_shown(page):
 
 def test_the_same_sections_give_the_same_bytes(work, tmp_path):
     first, second = (write_page(work, tmp_path / name).parent for name in "ab")
-    for file in first.iterdir():
-        assert file.read_bytes() == (second / file.name).read_bytes()
+    for file in filter(Path.is_file, first.rglob("*")):
+        assert file.read_bytes() == (second / file.relative_to(first)).read_bytes()
+
+
+def test_all_figures_stand_beside_the_page(page):
+    figures = json.loads((page.parent / "figures" / "leaderboard.json").read_text())
+    assert {name: Section.model_validate(found) for name, found in figures.items()} == {
+        name: Section.model_validate(content) for name, content in whole().items()
+    }
 
 
 @pytest.mark.parametrize("name", SECTIONS)

@@ -44,10 +44,11 @@ class Part(NamedTuple):
 
 
 def write_page(work: Path, out: Path, command: str = "whence leaderboard digits") -> Path:
-    """Return the page, OUT/leaderboard.md, written from what was measured in `work`, with plots and figures/leaderboard.json.
+    """Return the page, OUT/leaderboard.md, written from what was measured in `work`, with its plots beside it.
 
-    The same sections give the same files to the last byte. Plots of sections that are no longer there are removed. If a
-    section is damaged, nothing is written. The page names the command that measures it all again.
+    OUT/figures/leaderboard.json has all figures, for pages that quote them. The same sections give the same files to
+    the last byte. Plots of sections that are no longer there are removed. If a section is damaged, nothing is written.
+    The page names the command that measures it all again.
     """
     sections = read_sections(work)
     plots = draw_plots(sections, rank_methods(sections))
