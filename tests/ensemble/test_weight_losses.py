@@ -142,7 +142,7 @@ def test_the_size_of_batches_changes_rounding_alone(ensemble, queries, measured,
     assert torch.allclose(found.sets.losses, measured.sets.losses[:1], rtol=1e-5, atol=0)
 
 
-def test_neither_workers_nor_an_interruption_change_a_byte(ensemble, queries, monkeypatch, tmp_path):
+def test_an_interruption_does_not_change_a_byte(ensemble, queries, monkeypatch, tmp_path):
     untouched = Ensemble.open(shutil.copytree(ensemble.path, tmp_path / "untouched"))
     left = [1]
 
@@ -155,12 +155,18 @@ def test_neither_workers_nor_an_interruption_change_a_byte(ensemble, queries, mo
     with monkeypatch.context() as broken:
         broken.setattr("whence.ensemble.make_weight_losses.measure", failing)
         with pytest.raises(KeyboardInterrupt):
-            losses(ensemble, queries.head(1), draws=3, combine="weights", engine=Engine(1))
+            losses(ensemble, queries.head(1), draws=2, combine="weights", engine=Engine(1))
     assert len(list(ensemble.path.glob("losses/*.part/resume/0*.safetensors"))) == 1
-    found = losses(ensemble, queries.head(1), draws=3, combine="weights", engine=Engine(2))
-    alone = losses(untouched, queries.head(1), draws=3, combine="weights", engine=Engine(1))
+    found = losses(ensemble, queries.head(1), draws=2, combine="weights", engine=Engine(1))
+    alone = losses(untouched, queries.head(1), draws=2, combine="weights", engine=Engine(1))
     assert found.manifest.fingerprint == alone.manifest.fingerprint
     assert found.manifest.made["combine"] == "weights"
+
+
+@pytest.mark.slow
+def test_the_number_of_workers_does_not_change_a_byte(ensemble, queries, measured):
+    found = losses(ensemble, queries, draws=DRAWS, combine="weights", engine=Engine(2))
+    assert found.manifest.fingerprint == measured.manifest.fingerprint
 
 
 def test_the_two_ways_are_not_mixed(ensemble, queries):

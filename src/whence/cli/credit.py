@@ -95,42 +95,29 @@ def compute(
 ) -> None:
     """Share out a behaviour of a model, or scores, among contributors, with intervals and what is nobody's.
 
-    For a run, models of coalitions of contributors are made, by short fine-tuning or anew. For an ensemble, the members
-    that never saw a contributor give its share exactly. For scores, those of each contributor's images are added up; so
-    they are for the run of an adapter, by the default method. Interrupted, the same command continues; other estimators
-    and behaviours use the same models.
+    For a run, models of coalitions are made. Of an ensemble, the members that never saw a contributor give its share
+    exactly. Scores are added up over each contributor's images; for an adapter they are of the default method.
 
     Example: `whence credit compute runs/single DATA --unit-column artist --estimator shapley --out credit/`
     """
-    from whence.cli.credit_sources import (
-        compute_from_adapter,
-        compute_from_ensemble,
-        compute_from_run,
-        compute_from_scores,
-    )
+    from whence.cli import credit_sources as sources
     from whence.diffusion.prompts import Prompts
 
-    texts = Prompts.read(prompts, prompt or (), negative_prompt, guidance)
-    columns, how = tuple(unit_column or ()), {"method": sampler, "steps": sampler_steps, "prompts": texts}
+    columns, texts = tuple(unit_column or ()), Prompts.read(prompts, prompt or (), negative_prompt, guidance)
+    how = {"method": sampler, "steps": sampler_steps, "prompts": texts}
     options = CreditOptions(source, data, out, columns, queries, split, resolution, grey, workers, how, caption_column)
-    kind = checked_kind(context, options, estimator)
-    if kind == "an ensemble":
-        return compute_from_ensemble(options, draws or 100, plan)
-    if kind == "an adapter":
-        return compute_from_adapter(options, draws or 128, base, plan)
-    if kind == "scores":
-        return compute_from_scores(options, plan)
+    match checked_kind(context, options, estimator):
+        case "an ensemble":
+            return sources.compute_from_ensemble(options, draws or 100, plan)
+        case "an adapter":
+            return sources.compute_from_adapter(options, draws or 128, base, plan)
+        case "scores":
+            return sources.compute_from_scores(options, plan)
     rule = whence.RetrainingRule(kind=way, steps=steps, learning_rate=learning_rate)
     study = whence.StudyConfig(rule=rule, pictures=pictures, seed=seed)
-    inputs: dict[str, Any] = {"held_out": held_out, "base": base, "clusters": clusters, "config": config, "plan": plan}
-    compute_from_run(
-        options,
-        study,
-        whence.CoalitionSampling(coalitions, repeats, seed),
-        behaviours=behaviour or (["fit"] if queries else ["diversity"]),
-        estimators=estimator or ["shapley"],
-        **inputs,
-    )
+    given: dict[str, Any] = {"held_out": held_out, "base": base, "clusters": clusters, "config": config, "plan": plan}
+    given |= {"behaviours": behaviour or ["fit" if queries else "diversity"], "estimators": estimator or ["shapley"]}
+    sources.compute_from_run(options, study, whence.CoalitionSampling(coalitions, repeats, seed), **given)
 
 
 def statement(
