@@ -1,3 +1,5 @@
+import itertools
+
 import pytest
 import torch
 from diffusers import DDIMScheduler, DDPMScheduler, PNDMScheduler
@@ -5,6 +7,7 @@ from diffusers import DDIMScheduler, DDPMScheduler, PNDMScheduler
 from whence.config import ModelConfig, SamplerConfig
 from whence.diffusion.model import DiffusionModel
 from whence.diffusion.sampling import draw, picture_noise
+from whence.diffusion.variance_preserving import VariancePreserving
 from whence.engine import Engine
 from whence.ensemble import MeanPrediction
 from whence.ensemble.members import NetworkMembers
@@ -173,6 +176,8 @@ FOLLOWED = {
     "set_alpha_to_one": ({"clip_sample": True, "set_alpha_to_one": False}, 5),
     "linspace": ({"clip_sample": False, "timestep_spacing": "linspace"}, 7),
     "leading": ({"clip_sample": True, "timestep_spacing": "leading", "steps_offset": 1}, 4),
+    "leading, not a divisor": ({"clip_sample": True, "timestep_spacing": "leading", "steps_offset": 1}, 60),
+    "trailing, not a divisor": ({"clip_sample": False, "timestep_spacing": "trailing"}, 60),
 }
 
 
@@ -191,6 +196,26 @@ def test_settings_of_the_models_scheduler_are_followed(settings, count):
         x = theirs.step(output, int(t), x, eta=0.0, use_clipped_model_output=True).prev_sample
     assert torch.allclose(found, x.clamp(-1, 1).float(), atol=1e-5)
     assert made.process.not_followed == ()
+
+
+@pytest.mark.parametrize("offset", [0, 1])
+@pytest.mark.parametrize("spacing", ["leading", "trailing", "linspace"])
+def test_ddim_steps_are_those_of_diffusers_whether_or_not_they_divide_the_timesteps(spacing, offset):
+    """Each step goes from the t and to the s of the scheduler, which tells its s by the variance that it is asked for."""
+    for timesteps, count in itertools.product((10, 31, 100), (*range(1, 32), 60, 99, 100)):
+        theirs = DDIMScheduler(num_train_timesteps=timesteps, timestep_spacing=spacing, steps_offset=offset)
+        process, found = VariancePreserving(theirs), []
+        if count > timesteps:
+            continue
+        theirs.set_timesteps(count)
+        if theirs.timesteps.max() >= timesteps:
+            with pytest.raises(ConfigError, match="start after the last"):
+                process.sampling_steps(count, "ddim")
+            continue
+        theirs._get_variance = lambda t, s, found=found: found.append((int(t), max(-1, int(s)))) or torch.tensor(0.0)
+        for t in theirs.timesteps:
+            theirs.step(torch.zeros(1, 1), t, torch.zeros(1, 1))
+        assert process.sampling_steps(count, "ddim") == found, (timesteps, count)
 
 
 @pytest.mark.parametrize(

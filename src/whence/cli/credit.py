@@ -181,7 +181,7 @@ def audit(
 
     Copies: a contributor hands in the same images under several names. Split: it hands in parts of them under several
     names; without --split told only where the estimator decides it without new models. All figures are written to
-    CREDIT/audit.csv.
+    CREDIT/audit.csv; the column `ratio` is empty where the total before was 0.
 
     Example: `whence credit audit credit/`
     """

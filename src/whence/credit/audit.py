@@ -57,9 +57,15 @@ class Drift:
 
 
 def table(drifts: Sequence[Drift]) -> dict[str, list[Any]]:
-    """Return drifts as columns, one row for each drift."""
+    """Return drifts as columns, one row for each drift; a ratio is None where the total before was 0.
+
+    Example:
+        >>> table([Drift("x", "copies", 2, "a", "v", 0.0, 2.0)])["ratio"]
+        [None]
+    """
     names = ("estimator", "attack", "names", "unit", "behaviour", "before", "after", "ratio", "each")
-    return {name: [getattr(drift, name) for drift in drifts] for name in names}
+    columns = {name: [getattr(drift, name) for drift in drifts] for name in names}
+    return columns | {"ratio": [drift.ratio if drift.before else None for drift in drifts]}
 
 
 def summary(drifts: Sequence[Drift]) -> dict[str, list[Any]]:

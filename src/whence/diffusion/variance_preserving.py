@@ -132,7 +132,8 @@ class VariancePreserving(Process):
     def sampling_steps(self, count: int, method: str = "ddpm") -> list[tuple[int, int]]:
         """Return the (t, s) of every step of a sampler, spaced as the scheduler says; the last s is -1.
 
-        s is the next t. DDIM with the spacing "linspace" goes to s = t - T // count, as the scheduler of diffusers.
+        Ancestral sampling goes to the next t. DDIM goes to s = t - T // count, as the scheduler of diffusers does. That
+        is the next t where `count` divides T; otherwise it may be a few timesteps from it, and the last s may be 0.
 
         Raises:
             ConfigError: There are fewer timesteps.
@@ -155,7 +156,7 @@ class VariancePreserving(Process):
                 f"{count} sampling steps with steps_offset = {config['steps_offset']} start after the last of the "
                 f"model's {self.timesteps} timesteps; ask for fewer."
             )
-        if method == "ddim" and config.get("timestep_spacing") == "linspace":
+        if method == "ddim":
             return [(step, max(-1, step - self.timesteps // count)) for step in t]
         return list(zip(t, [*t[1:], -1], strict=True))
 
