@@ -201,7 +201,7 @@ def test_settings_of_the_models_scheduler_are_followed(settings, count):
 @pytest.mark.parametrize("offset", [0, 1])
 @pytest.mark.parametrize("spacing", ["leading", "trailing", "linspace"])
 def test_ddim_steps_are_those_of_diffusers_whether_or_not_they_divide_the_timesteps(spacing, offset):
-    """Each step goes from the t and to the s of the scheduler, which tells its s by the variance that it is asked for."""
+    """The scheduler tells its t and s by the variance that it asks for."""
     for timesteps, count in itertools.product((10, 31, 100), (*range(1, 32), 60, 99, 100)):
         theirs = DDIMScheduler(num_train_timesteps=timesteps, timestep_spacing=spacing, steps_offset=offset)
         process, found = VariancePreserving(theirs), []

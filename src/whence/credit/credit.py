@@ -12,7 +12,7 @@ import torch
 
 from whence import artefacts
 from whence.credit.game import Game
-from whence.credit.leftovers import remove_pages
+from whence.credit.leftovers import UNITS, remove_former_shares, remove_pages
 from whence.errors import ArtefactError, DataError, MismatchError, NotFiniteError
 
 KIND = "credit"
@@ -134,7 +134,7 @@ class Credit:
             columns = {name: [row[name] for row in rows] for name in rows[0]} if rows else {}
             artefacts.write_table(part / "totals.parquet", columns | totals)
             artefacts.write_csv(part / "totals.csv", columns | totals)
-            artefacts.write_table(part / "units.parquet", {"unit": list(self.units), "examples": list(self.examples)})
+            artefacts.write_table(part / UNITS, {"unit": list(self.units), "examples": list(self.examples)})
             tensors = {"shares": artefacts.to_tensor(self.shares)}
             if self.replicates is not None:
                 tensors["replicates"] = artefacts.to_tensor(self.replicates).float()
@@ -168,7 +168,7 @@ class Credit:
             ArtefactError: It is missing or damaged.
         """
         manifest = artefacts.read_verified(path, KIND)
-        totals, units = artefacts.read_table(path / "totals.parquet"), artefacts.read_table(path / "units.parquet")
+        totals, units = artefacts.read_table(path / "totals.parquet"), artefacts.read_table(path / UNITS)
         tensors = artefacts.read_tensors(path / "shares.safetensors")
         names = ("name", "title", "unit", "picture", "none", "all")
         try:
@@ -207,7 +207,8 @@ def write_credit(
 ) -> Path:
     """Return the folder OUT/ESTIMATOR after writing credit there, in the place of one that was computed otherwise.
 
-    Pages in OUT that show the shares that are replaced are removed, and a warning says so.
+    Pages in OUT that show the shares that are replaced are removed, and so are shares in OUT of other contributors or
+    examples; a warning says so.
 
     Raises:
         ArtefactError: The folder holds something else than credit, or is damaged; it is left as it is.
@@ -221,6 +222,7 @@ def write_credit(
             artefacts.discard(old)
         remove_pages(out)
         credit.write(path, inputs, made, game)
+    remove_former_shares(path)
     return path
 
 

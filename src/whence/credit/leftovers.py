@@ -12,6 +12,8 @@ from whence.errors import MismatchError, WhenceWarning, join_names
 
 #: Kind of the artefacts with shares, which `whence.credit.credit` writes.
 _SHARES = "credit"
+#: Their table of contributors and their examples.
+UNITS = "units.parquet"
 
 
 def remove_pages(out: Path) -> None:
@@ -24,6 +26,23 @@ def remove_pages(out: Path) -> None:
         names = join_names([str(page.relative_to(out)) for page in pages])
         note = f"The shares in {out} changed, so pages of the old ones were removed; write them again: {names}."
         warnings.warn(note, WhenceWarning, stacklevel=4)
+
+
+def remove_former_shares(path: Path) -> None:
+    """Remove shares beside those in a folder that are of other contributors or examples, with their pages, and warn.
+
+    No page can show both: after the data changed, the shares by other estimators are of the former contributors.
+    """
+    own = artefacts.read_table(path / UNITS)
+    others = [other for other in artefacts.of_kind(path.parent, _SHARES) if other.name != path.name]
+    former = [other for other in others if artefacts.read_table(other / UNITS) != own]
+    for other in former:
+        artefacts.discard(other)
+    if former:
+        names = join_names([other.name for other in former])
+        note = f"Shares in {path.parent} of other contributors or images were removed; compute them again: {names}."
+        warnings.warn(note, WhenceWarning, stacklevel=3)
+        remove_pages(path.parent)
 
 
 def write_beside(images: Dataset, path: Path) -> None:

@@ -159,8 +159,9 @@ def predicted_clean(
     """Return t of each of the S steps that draw Q pictures, from the noisiest, and its x̂0, float32 [S, Q, C, H, W].
 
     x̂0 is the clean picture that the network's output at x_t implies, clipped if the sampler clips. The last one,
-    clamped to [-1, 1], is the picture that `draw_pictures` returns, if the number of steps divides T. Journey-TRAK (Georgiev et al. 2023) explains
-    the steps by these pictures; the study of D-TRAK (Zheng et al. 2024) averages over them.
+    clamped to [-1, 1], is the picture that `draw_pictures` returns, if the number of steps divides T. Journey-TRAK
+    (Georgiev et al. 2023) explains the steps by these pictures; the study of D-TRAK (Zheng et al. 2024) averages over
+    them.
 
     Example:
         >>> from whence.config import ModelConfig

@@ -7,8 +7,8 @@ import pytest
 from typer.testing import CliRunner
 
 from whence.cli.app import app
-from whence.credit.credit import Credit, Explained
-from whence.errors import ArtefactError, DataError, MismatchError
+from whence.credit.credit import Credit, Explained, write_credit
+from whence.errors import ArtefactError, DataError, MismatchError, WhenceWarning
 from whence.report import CREDIT, ENSEMBLE, page_of
 from whence.report.credit import share_bar, write_credit_report, write_statement
 from whence.report.credit.sentences import account, finding
@@ -255,6 +255,18 @@ def test_file_names_are_plain_and_differ():
     found = [file_name(name) for name in names]
     assert len(set(found)) == len(names)
     assert all("/" not in name and name not in ("", ".", "..") and len(name) < 80 for name in found)
+
+
+def test_shares_of_former_contributors_are_removed_and_it_is_said(images, credit_of, tmp_path):
+    shapley, banzhaf = credit_of(images, "shapley", True), credit_of(images, "banzhaf", False)
+    for credit in (shapley, banzhaf, shapley):
+        write_credit(credit, tmp_path, {}, {})
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir()) == ["banzhaf", "shapley"]
+    renamed = dataclasses.replace(banzhaf, units=tuple("abcdefghijklm"))
+    with pytest.warns(WhenceWarning, match="of other contributors or images were removed; compute them again: shapley"):
+        write_credit(renamed, tmp_path, {}, {})
+    assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == ["banzhaf"]
+    assert write_credit_report(tmp_path).exists()
 
 
 def test_what_is_wrong_is_said(folder, images, credit_of, contributed, write_folder, tmp_path):
