@@ -124,9 +124,19 @@ def write_table(path: Path, columns: Mapping[str, Any]) -> None:
 
 def write_csv(path: Path, columns: Mapping[str, Any]) -> None:
     """Write columns of equal length as a CSV file, for spreadsheets."""
+    write_bytes(path, to_csv(columns))
+
+
+def to_csv(columns: Mapping[str, Any]) -> bytes:
+    """Return columns of equal length as CSV, for spreadsheets.
+
+    Example:
+        >>> to_csv({"unit": ["anna", "=1"], "share": [0.5, None]})
+        b'"unit","share"\\n"anna",0.5\\n"\'=1",\\n'
+    """
     sink = pa.BufferOutputStream()
     pacsv.write_csv(for_spreadsheets(pa.table(dict(columns))), sink)
-    write_bytes(path, sink.getvalue().to_pybytes())
+    return bytes(sink.getvalue().to_pybytes())
 
 
 def for_spreadsheets(table: pa.Table) -> pa.Table:

@@ -35,9 +35,14 @@ def quoted(caption: str) -> tuple[str, ...]:
 
 def data_uri(pixels: np.ndarray, longest: int = LARGE) -> str:
     """Return the PNG data URI of a picture uint8 [C, H, W], shrunk where a side is above `longest`."""
+    return "data:image/png;base64," + base64.b64encode(shrunk_png(pixels, longest)).decode("ascii")
+
+
+def shrunk_png(pixels: np.ndarray, longest: int) -> bytes:
+    """Return the PNG of a picture uint8 [C, H, W], shrunk where a side is above `longest`."""
     height, width = pixels.shape[-2:]
     factor = longest / max(height, width)
     if factor < 1:
         size = (max(1, round(width * factor)), max(1, round(height * factor)))
         pixels = np.stack([np.asarray(Image.fromarray(plane).resize(size, Image.Resampling.BOX)) for plane in pixels])
-    return "data:image/png;base64," + base64.b64encode(images.png(pixels)).decode("ascii")
+    return images.png(pixels)

@@ -94,14 +94,26 @@ class Scale:
 
 
 def interval_bar(
-    scale: Scale, value: float, interval: tuple[float, float] | None, style: str = "", label: str = ""
+    scale: Scale,
+    value: float,
+    interval: tuple[float, float] | None,
+    style: str = "",
+    label: str = "",
+    band: tuple[float, float] | None = None,
 ) -> Markup:
-    """An SVG bar from 0 to a value. Styles: `within`, an outline; `untested`, grey. The label says it in words."""
+    """An SVG bar from 0 to a value. Styles: `within`, an outline; `untested`, grey. The label says it in words.
+
+    The band is a range behind the bar, such as that of placebos.
+    """
     zero, end = scale.place(0.0), scale.place(value)
     side = " ".join(filter(None, ("opponent" if value < 0 else "proponent", style)))
     bar = Markup('<rect class="{}" x="{:.2f}%" y="4" width="{:.2f}%" height="8"/>')
     axis = Markup('<line class="zero" x1="{0:.2f}%" x2="{0:.2f}%" y1="0" y2="16"/>')
     parts = [bar.format(side, min(zero, end), abs(end - zero)), axis.format(zero)]
+    if band is not None:
+        left, right = map(scale.place, band)
+        behind = Markup('<rect class="band" x="{:.2f}%" y="0" width="{:.2f}%" height="16"/>')
+        parts.insert(0, behind.format(left, right - left))
     if interval is not None:
         low, high = map(scale.place, interval)
         parts.append(Markup('<line class="error" x1="{:.2f}%" x2="{:.2f}%" y1="8" y2="8"/>').format(low, high))

@@ -15,15 +15,26 @@ from whence.report.text import plural
 
 def fill(template: str, *, styles: Sequence[str] = ("report.css",), **values: Any) -> str:
     """Return a page as HTML, from a template and style sheets beside this file; text in the values is escaped."""
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, loader=FunctionLoader(_read)
+    return environment().get_template(template).render(css="\n".join(map(read_resource, styles)), **values)
+
+
+def environment(*packages: str) -> Environment:
+    """Return the environment of the templates in some packages and of those of reports; values are escaped."""
+    templates = Environment(
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        loader=FunctionLoader(lambda name: read_resource(name, *packages)),
     )
-    environment.globals |= {"plural": plural, "join_names": join_names}
-    return environment.get_template(template).render(css="\n".join(map(_read, styles)), **values)
+    templates.globals |= {"plural": plural, "join_names": join_names}
+    return templates
 
 
-def _read(name: str) -> str:
-    return resources.files("whence.report").joinpath(name).read_text("utf-8")
+def read_resource(name: str, *packages: str) -> str:
+    """Return the text of a template, style sheet or script in the first of some packages that has it, or in reports."""
+    places = [resources.files(package).joinpath(name) for package in (*packages, "whence.report")]
+    return next((place for place in places if place.is_file()), places[-1]).read_text("utf-8")
 
 
 def flat_settings(settings: Mapping[str, Any], prefix: str = "") -> dict[str, str]:

@@ -24,7 +24,7 @@ class ScoreFolder:
     """Scores of the same queries and examples by several methods."""
 
     path: Path  # the folder
-    # scores by name of their directory, of the first QUERIES queries; methods with errors first
+    # scores by name of their directory, of the first queries; methods with errors first
     scores: Mapping[str, Scores]
     manifests: Mapping[str, Manifest]  # their manifests, by the same names
     steps: tuple[str, ...]  # directories with scores of every step on the way to the queries, which are not read
@@ -52,8 +52,11 @@ class ScoreFolder:
 
     @classmethod
     @artefacts.reader
-    def read(cls, path: Path) -> ScoreFolder:
-        """Return what is in a folder, checking every file by hash; errors as in `write_scores_report`."""
+    def read(cls, path: Path, most: int | None = QUERIES) -> ScoreFolder:
+        """Return what is in a folder, checking every file by hash; errors as in `write_scores_report`.
+
+        Scores are of the first `most` queries, or of all.
+        """
         folders = artefacts.of_kind(path, "scores")
         if not folders:
             raise ArtefactError(
@@ -69,7 +72,7 @@ class ScoreFolder:
         facts = artefacts.read_manifest(path / "pictures", "pictures").facts
         return cls(
             path=path,
-            scores={name: _first(scores[name]) for name in names},
+            scores={name: _first(scores[name], most) for name in names},
             manifests={name: manifests[name] for name in names},
             steps=tuple(steps),
             query_count=len(scores[names[0]].queries),
@@ -111,14 +114,14 @@ def _require_alike(path: Path, methods: Mapping[str, Scores], pictures: Pictures
         )
 
 
-def _first(scores: Scores) -> Scores:
+def _first(scores: Scores, most: int | None) -> Scores:
     error, deviations = scores.standard_error, scores.deviations
     return replace(
         scores,
-        scores=scores.scores[:QUERIES],
-        queries=scores.queries[:QUERIES],
-        standard_error=None if error is None else error[:QUERIES],
-        deviations=None if deviations is None else deviations[:, :QUERIES],
+        scores=scores.scores[:most],
+        queries=scores.queries[:most],
+        standard_error=None if error is None else error[:most],
+        deviations=None if deviations is None else deviations[:, :most],
     )
 
 
