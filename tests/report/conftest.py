@@ -104,18 +104,6 @@ def _write_landscape():
     return write_landscape
 
 
-#: Text on the page with its colour and that of the nearest painted background.
-COLOURS = """() => [...document.querySelectorAll("body, body *")]
-  .filter(e => [...e.childNodes].some(n => n.nodeType === 3 && n.textContent.trim()))
-  .map(e => {
-    let back = e;
-    const clear = () => getComputedStyle(back).backgroundColor === "rgba(0, 0, 0, 0)";
-    while (back.parentElement && clear()) back = back.parentElement;
-    const style = getComputedStyle(e);
-    return [e.tagName + "." + e.className, style.color, getComputedStyle(back).backgroundColor];
-  })"""
-
-
 @pytest.fixture
 def visit(browser, page):
     """Open a report and return the tab; what the browser complained of or asked for must be nothing."""
@@ -156,40 +144,6 @@ def assert_no_text_overlaps(plot) -> None:
         assert outside["top"] <= box["y"]
 
 
-def luminance(colour: str) -> float:
-    """Relative luminance of "rgb(r, g, b)" after WCAG 2."""
-    parts = [float(part) / 255 for part in colour[colour.index("(") + 1 : -1].split(",")[:3]]
-    red, green, blue = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts)
-    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
-
-
-def contrast(a: str, b: str) -> float:
-    """Contrast ratio of two colours after WCAG 2."""
-    light, dark = sorted((luminance(a), luminance(b)), reverse=True)
-    return (light + 0.05) / (dark + 0.05)
-
-
 @pytest.fixture(scope="session", name="assert_no_text_overlaps")
 def _assert_no_text_overlaps():
     return assert_no_text_overlaps
-
-
-@pytest.fixture(scope="session")
-def contrasts():
-    """Contrast of every text on a page with what is behind it, all folded parts open."""
-
-    def measure(tab) -> dict[tuple[str, str, str], float]:
-        tab.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
-        return {(name, *colours): contrast(*colours) for name, *colours in tab.evaluate(COLOURS)}
-
-    return measure
-
-
-@pytest.fixture(scope="session", name="luminance")
-def _luminance():
-    return luminance
-
-
-@pytest.fixture(scope="session", name="contrast")
-def _contrast():
-    return contrast

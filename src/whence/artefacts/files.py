@@ -131,8 +131,10 @@ def to_csv(columns: Mapping[str, Any]) -> bytes:
     """Return columns of equal length as CSV, for spreadsheets.
 
     Example:
-        >>> to_csv({"unit": ["anna", "=1"], "share": [0.5, None]})
-        b'"unit","share"\\n"anna",0.5\\n"\'=1",\\n'
+        >>> print(to_csv({"unit": ["anna", "=1"], "share": [0.5, None]}).decode().strip())
+        "unit","share"
+        "anna",0.5
+        "'=1",
     """
     sink = pa.BufferOutputStream()
     pacsv.write_csv(for_spreadsheets(pa.table(dict(columns))), sink)

@@ -34,10 +34,6 @@ class Collection(Protocol):
         """The folder."""
 
     @property
-    def content(self) -> str:
-        """What the folder holds, as a plural."""
-
-    @property
     def training(self) -> Training:
         """The training images."""
 
@@ -48,6 +44,10 @@ class Collection(Protocol):
     @property
     def ensemble(self) -> Ensemble | None:
         """The ensemble, which draws and measures on demand; None where there is none."""
+
+    @property
+    def command(self) -> str:
+        """The command that scores a picture of one's own; empty of an ensemble, which measures on demand."""
 
     def entries(self) -> Mapping[str, Entry]:
         """Return the pictures by name, in the order of the first page."""

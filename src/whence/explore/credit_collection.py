@@ -33,7 +33,7 @@ class CreditCollection:
     training: Training
     uploads: Uploads
     ensemble: Ensemble | None = None
-    content: str = "credit"
+    command: str = "whence attribute MODEL DATA --queries FOLDER --out OUT"
 
     def __post_init__(self) -> None:
         self._shares = lru_cache(maxsize=256)(self._read_shares)

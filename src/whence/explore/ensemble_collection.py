@@ -39,7 +39,7 @@ class EnsembleCollection:
     ensemble: Ensemble
     training: Training
     uploads: Uploads
-    content: str = "an ensemble"
+    command: str = ""
     _pictures: EnsemblePictures = field(init=False)
 
     def __post_init__(self) -> None:

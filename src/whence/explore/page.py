@@ -59,13 +59,13 @@ def picture_thumb(entry: Entry) -> Thumb:
     return Thumb(source, text, entry.name, address("/picture", name=entry.name), quote(entry.prompt))
 
 
-def image_thumb(training: Training, id: str, picture: str = "", *lines: str) -> Thumb:
-    """A training image with its caption and, where it isn't a unit by itself, its contributors.
+def image_thumb(training: Training, id: str, picture: str = "", *lines: str, owned: bool = True) -> Thumb:
+    """A training image with its caption and, if `owned` and it isn't a unit by itself, its contributors.
 
     The link leads to its page, which can lead back to a picture.
     """
     source = address("/png", image=id) if training.pixels(id) is not None else ""
-    owners = (", ".join(training.units_of(id)),) if training.grouped else ()
+    owners = (", ".join(training.units_of(id)),) if training.grouped and owned else ()
     link = address("/image", id=id, picture=picture)
     return Thumb(source, f"Training image {id}", id, link, (*lines, *quote(training.caption(id)), *owners))
 
@@ -106,6 +106,7 @@ def start_page(collection: Collection, search: str, number: int) -> Page:
         ],
         "about": f"{plural(len(training.ids), 'training image')}{units}",
         "can_draw": ensemble is not None,
+        "can_upload": collection.uploads.size is not None,
         "takes_text": ensemble is not None and ensemble.base is not None,
         "seed": next_seed(ensemble) if ensemble is not None else 0,
     }

@@ -83,7 +83,7 @@ def picture_page(collection: Collection, name: str, by: str) -> Page:
         "nearest": [image_thumb(training, id, name, f"distance {number(far)}") for id, far in near],
         "can_measure": collection.ensemble is not None and "losses" not in titles,
         "draws": DRAWS,
-        "is_upload": upload is not None,
+        "command": collection.command if upload is not None else "",
         "noun": training.noun,
         "why_not": "" if collection.ensemble is not None else NO_ENSEMBLE,
         **(_reading_values(collection, entry, reading, likeness) if reading else {}),
@@ -148,7 +148,7 @@ def _effect(
         chance="" if None in chances else "chance alone {}, corrected {}".format(*map(format_p_value, chances)),
         bar=bars.bar(row),
         alike=alike if row.name in far else "",
-        thumbs=tuple(image_thumb(training, id, entry.name) for id in ids[:IMAGES]),
+        thumbs=tuple(image_thumb(training, id, entry.name, owned=not is_unit) for id in ids[:IMAGES]),
         more=max(0, len(ids) - IMAGES),
         removal=own if own is not None and own.plan is not None else None,
     )

@@ -26,8 +26,9 @@ def scatter_plot(reading: Reading, distances: Mapping[str, float], noun: str) ->
         row: f"{SIDE * distances[row.name] / right:.0f} {SIDE * (1 - (row.effect - low) / (high - low)):.0f}"
         for row in rows
     }
-    ticks = [sign * tick for sign, end in ((1, high), (-1, -low)) if end > 0 for tick in linear_ticks(end, 4)]
-    parts = [tick_y((tick - low) / (high - low), f"{tick:g}".replace("-", "−")) for tick in sorted({*ticks, 0.0})]
+    steps = linear_ticks(max(high, -low), 4)
+    ticks = sorted({tick for step in steps for tick in (step, -step) if low <= tick <= high})
+    parts = [tick_y((tick - low) / (high - low), f"{tick:g}".replace("-", "−")) for tick in ticks]
     parts += [tick_x(tick / right, f"{tick:g}") for tick in linear_ticks(right, 5)]
     if reading.band is not None:
         parts += [level("most", (end - low) / (high - low)) for end in reading.band]

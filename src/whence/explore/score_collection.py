@@ -33,7 +33,6 @@ class ScoreCollection:
     training: Training
     uploads: Uploads
     ensemble: Ensemble | None = None
-    content: str = "scores"
     _rankings: dict[tuple[str, str], Ranking] = field(default_factory=dict)
 
     @classmethod
@@ -50,6 +49,12 @@ class ScoreCollection:
     def path(self) -> Path:
         """The folder."""
         return self.folder.path
+
+    @property
+    def command(self) -> str:
+        """The command that scores a picture of one's own."""
+        facts = self.folder.facts
+        return f"whence attribute {facts.get('model', 'MODEL')} {facts.get('data', 'DATA')} --queries FOLDER --out OUT"
 
     @cached_property
     def _entries(self) -> dict[str, Entry]:
