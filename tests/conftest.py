@@ -1,4 +1,5 @@
 import contextlib
+import itertools
 import os
 import runpy
 import shutil
@@ -332,3 +333,22 @@ def _luminance():
 @pytest.fixture(scope="session", name="contrast")
 def _contrast():
     return contrast
+
+
+def assert_no_text_overlaps(plot) -> None:
+    """No two texts of a plot touch, and none leaves its figure at the sides or above."""
+    boxes = [(one.text_content(), one.bounding_box()) for one in plot.locator("text").all()]
+    assert len(boxes) >= 5
+    for (_, a), (_, b) in itertools.combinations(boxes, 2):
+        apart = a["x"] + a["width"] <= b["x"] or b["x"] + b["width"] <= a["x"]
+        assert apart or a["y"] + a["height"] <= b["y"] or b["y"] + b["height"] <= a["y"], boxes
+    outside = plot.evaluate("e => e.parentElement.getBoundingClientRect().toJSON()")
+    for _, box in boxes:
+        assert outside["left"] - 1 <= box["x"]
+        assert box["x"] + box["width"] <= outside["right"] + 1
+        assert outside["top"] <= box["y"]
+
+
+@pytest.fixture(scope="session", name="assert_no_text_overlaps")
+def _assert_no_text_overlaps():
+    return assert_no_text_overlaps

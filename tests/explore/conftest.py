@@ -7,11 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import uvicorn
 from PIL import Image
-
-pytest.importorskip("starlette", reason="whence[explore] is not installed")
-uvicorn = pytest.importorskip("uvicorn", reason="whence[explore] is not installed")
-
 from starlette.testclient import TestClient
 
 import whence
@@ -48,7 +45,9 @@ def measured(tiny_ensemble: Ensemble, tmp_path_factory: pytest.TempPathFactory) 
 def styled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Four adapters on the base `styles`, and two pictures that they drew; only to be read."""
     styles = load("styles", unit_column="contributor")
-    data = styles.select([n for n, units in enumerate(styles.units) if units[0] in ("style 1", "style 2", "style 3")][:18])
+    data = styles.select(
+        [n for n, units in enumerate(styles.units) if units[0] in ("style 1", "style 2", "style 3")][:18]
+    )
     config = Config().updated("training", steps=2, batch_size=4, warmup=1, checkpoints=0, save_every=2)
     config = config.updated("sampler", method="ddim", steps=2).updated("adapter", rank=2)
     path = tmp_path_factory.mktemp("explore") / "styled"
@@ -157,5 +156,3 @@ def picture_file():
         return stream.getvalue()
 
     return make
-
-

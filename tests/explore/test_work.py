@@ -10,7 +10,7 @@ from whence import artefacts
 from whence.ensemble import Ensemble, ablate
 from whence.errors import ConfigError
 from whence.explore.job import Jobs
-from whence.explore.refusal import Refusal
+from whence.explore.request_error import RequestError
 from whence.explore.upload import read_pixels
 
 
@@ -53,7 +53,9 @@ def test_exact_losses_are_measured_on_demand(visitor, own):
     samples = whence.sample(ensemble, count=4)
     expected = whence.losses(ensemble, samples.pictures[3:], ["0/3"], draws=100).influence_on("0/3")
     rows = someone.json(place)["rows"]
-    assert {row["unit"]: row["effect"] for row in rows} == dict(zip(expected.units, expected.effects.tolist(), strict=True))
+    assert {row["unit"]: row["effect"] for row in rows} == dict(
+        zip(expected.units, expected.effects.tolist(), strict=True)
+    )
 
 
 def test_a_picture_is_drawn_with_a_seed(visitor, own):
@@ -124,7 +126,7 @@ def test_pictures_become_as_large_as_the_training_images(picture_file):
     for size in ((1, 8, 8), (3, 8, 8), (3, 8, 12)):
         for mode in ("RGB", "L"):
             assert read_pixels(picture_file(90, 33, mode=mode), size).shape == size
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(RequestError) as refused:
         read_pixels(picture_file(form="GIF"), (1, 8, 8))
     assert refused.value.status == 415
 
@@ -145,7 +147,7 @@ def test_jobs_run_one_after_the_other_and_once_for_a_result():
     assert jobs.ahead_of(second) == 1
     for k in range(19):
         jobs.add("more", f"/{k}", work)
-    with pytest.raises(Refusal, match="wait already"):
+    with pytest.raises(RequestError, match="wait already"):
         jobs.add("too many", "/z", work)
     gate.set()
     jobs.add("more", "/0", work)
@@ -166,9 +168,12 @@ def test_a_job_that_fails_says_why():
         return work
 
     failed = [jobs.add("a", "/a", fail(ConfigError("It can't be."))), jobs.add("b", "/b", fail(ValueError("inside")))]
-    jobs.close()
-    assert [job.state for job in failed] in (["failed", "failed"], ["failed", "waiting"])
+    while not all(job.ended for job in failed):
+        threading.Event().wait(0.01)
+    assert [job.state for job in failed] == ["failed", "failed"]
     assert failed[0].error == "It can't be."
+    assert failed[1].error == "The work failed; the terminal of the explorer shows why."
+    jobs.close()
 
 
 def test_a_job_stops_when_the_explorer_closes_and_leaves_no_half_artefact(visitor, own):

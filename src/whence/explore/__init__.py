@@ -7,4 +7,3 @@ job, work                     one drawing at a time, with progress; what an ense
 page, picture_page, search_page, work_page, scatter    from a collection to the values of a template and to a table
 guard, request, routes, server    what is refused; the parts of a request; addresses; the process
 """
-

@@ -14,7 +14,7 @@ from whence.data import Dataset
 from whence.ensemble import Ensemble
 from whence.explore.collection import Entry
 from whence.explore.reading import Mention, Reading, Row, Verdict, ranked
-from whence.explore.refusal import unknown
+from whence.explore.request_error import UnknownNameError
 from whence.explore.training import Training
 from whence.explore.upload import Uploads
 from whence.report.credit.credit_folder import CreditFolder, by_picture
@@ -85,7 +85,7 @@ class CreditCollection:
         """Return the shares in a behaviour by an estimator."""
         titles = self.reading_titles(name)
         if key not in titles:
-            raise unknown("reading of this picture")
+            raise UnknownNameError("reading of this picture")
         shares = self._shares(key)
         verdicts = [share.verdict for share in shares.shares]
         counted = f"{tally(verdicts)}, of {len(verdicts):,} contributors."
@@ -132,5 +132,3 @@ def _named(folder: CreditFolder) -> Training:
 def _row(share: Share) -> Row:
     verdicts: dict[str, Verdict] = {"above": "above", "below": "above", "nothing": "within", "unknown": "unknown"}
     return Row(share.unit, share.value, verdicts[share.verdict], LABELS[share.verdict].lower(), share.interval)
-
-

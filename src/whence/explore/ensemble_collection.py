@@ -17,7 +17,7 @@ from whence.ensemble.losses import Losses
 from whence.explore.collection import Entry
 from whence.explore.ensemble_pictures import EnsemblePictures
 from whence.explore.reading import Mention, Reading, Row, Verdict, ranked
-from whence.explore.refusal import unknown
+from whence.explore.request_error import UnknownNameError
 from whence.explore.training import Training
 from whence.explore.upload import Uploads
 from whence.report.ensemble.landscape_card import middle_range
@@ -88,7 +88,7 @@ class EnsembleCollection:
         """Return the exact losses or the landscape of a picture."""
         titles = self.reading_titles(name)
         if key not in titles:
-            raise unknown("reading of this picture")
+            raise UnknownNameError("reading of this picture")
         effects = self._effects(name, key)
         influence = effects.influence
         placebos = f"{len(influence.placebos):,} placebos"

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from starlette.requests import Request
 
-from whence.explore.refusal import Refusal
+from whence.explore.request_error import RequestError
 from whence.explore.upload import BYTES
 
 #: Bytes of a request: a file and the other fields of its form.
@@ -49,42 +49,47 @@ class Guard:
         """Refuse what doesn't come from a page of this server, or without its key.
 
         Raises:
-            Refusal: A header, the address or the size is not in order.
+            RequestError: A header, the address or the size is not in order.
         """
         if request.method not in ("GET", "HEAD", "POST"):
-            raise Refusal(405, "Pages are read with GET, and forms are sent with POST.")
+            raise RequestError(405, "Pages are read with GET, and forms are sent with POST.")
         if len(request.url.query) > ADDRESS_BYTES or len(request.url.path) > ADDRESS_BYTES:
-            raise Refusal(414, "The address is too long.")
+            raise RequestError(414, "The address is too long.")
         host = request.headers.get("host", "")
         if len(request.headers.getlist("host")) != 1 or not self._is_own(host):
-            raise Refusal(421, "The Host header is not the address of this server.")
+            raise RequestError(421, "The Host header is not the address of this server.")
         if not self.is_local and not self.has_key(request):
-            raise Refusal(403, "The key is missing; open the address that the explorer printed.")
+            raise RequestError(403, "The key is missing; open the address that the explorer printed.")
         if request.method == "POST":
             self._check_post(request, host)
 
     def has_key(self, request: Request) -> bool:
         """Whether the address or the cookie has the key."""
-        given = (request.query_params.get("key", ""), request.cookies.get(COOKIE, ""))
-        return any([_same(text, self.key) for text in given])
+        address, cookie = request.query_params.get("key", ""), request.cookies.get(COOKIE, "")
+        return _same(address, self.key) | _same(cookie, self.key)
 
     def check_token(self, token: str) -> None:
         """Refuse a form that this process did not make.
 
         Raises:
-            Refusal: The token is missing or another one.
+            RequestError: The token is missing or another one.
         """
         if not _same(token, self.token):
-            raise Refusal(403, "The form is not of this explorer, or is from before its last start; load the page again.")
+            raise RequestError(
+                403, "The form is not of this explorer, or is from before its last start; load the page again."
+            )
 
     def _check_post(self, request: Request, host: str) -> None:
-        if request.headers.get("origin", "").rpartition("://")[2] != host or len(request.headers.getlist("origin")) != 1:
-            raise Refusal(403, "The form was not sent by a page of this server.")
+        if (
+            request.headers.get("origin", "").rpartition("://")[2] != host
+            or len(request.headers.getlist("origin")) != 1
+        ):
+            raise RequestError(403, "The form was not sent by a page of this server.")
         length = request.headers.get("content-length", "")
         if not length.isascii() or not length.isdecimal():
-            raise Refusal(411, "The request does not say how long it is.")
+            raise RequestError(411, "The request does not say how long it is.")
         if len(length) > 12 or int(length) > REQUEST_BYTES:
-            raise Refusal(413, f"The request is larger than {REQUEST_BYTES // 2**20} MB.")
+            raise RequestError(413, f"The request is larger than {REQUEST_BYTES // 2**20} MB.")
 
     def _is_own(self, host: str) -> bool:
         """Whether a Host header names this server; names that others choose would let their pages read it."""

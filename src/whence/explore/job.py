@@ -12,7 +12,7 @@ from typing import Literal
 
 from whence.engine import Engine
 from whence.errors import InterruptedRunError, WhenceError
-from whence.explore.refusal import Refusal
+from whence.explore.request_error import RequestError
 
 #: Pieces of work that may wait, and ended ones that are remembered.
 WAITING, REMEMBERED = 20, 200
@@ -54,7 +54,7 @@ class Jobs:
         """Return the job for a result: the one that waits or runs already, or a new one.
 
         Raises:
-            Refusal: Too many jobs wait.
+            RequestError: Too many jobs wait.
         """
         with self._lock:
             open_jobs = [job for job in self.by_id.values() if not job.ended]
@@ -62,7 +62,7 @@ class Jobs:
                 if job.result == result:
                     return job
             if len(open_jobs) > WAITING:
-                raise Refusal(429, f"More than {WAITING} drawings wait already; ask again when some are done.")
+                raise RequestError(429, f"More than {WAITING} drawings wait already; ask again when some are done.")
             job = Job(str(next(self._numbers)), title, result, work)
             self.by_id[job.id] = job
             for old in [one.id for one in self.by_id.values() if one.ended][: len(self.by_id) - REMEMBERED]:

@@ -10,7 +10,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from whence.explore.guard import COOKIE, HEADERS, Guard
-from whence.explore.refusal import Refusal
+from whence.explore.request_error import RequestError
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class GuardMiddleware:
 
         try:
             self.guard.check(request)
-        except Refusal as refusal:
+        except RequestError as refusal:
             return await self.error(refusal.status, refusal.sentence)(scope, receive, send_with_headers)
         app = self._remember_key(request) if "key" in request.query_params else self.app
         return await app(scope, receive, send_with_headers)

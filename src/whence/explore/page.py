@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from whence.explore.collection import Collection, Entry
-from whence.explore.refusal import Refusal
+from whence.explore.request_error import RequestError
 from whence.explore.training import Training
 from whence.explore.work import next_seed
 from whence.report.text import plural, shorten
@@ -60,7 +60,7 @@ def picture_thumb(entry: Entry) -> Thumb:
 
 
 def image_thumb(training: Training, id: str, picture: str = "", *lines: str, owned: bool = True) -> Thumb:
-    """A training image with its caption and, if `owned` and it isn't a unit by itself, its contributors.
+    """Return a training image with its caption and, if `owned` and it isn't a unit by itself, its contributors.
 
     The link leads to its page, which can lead back to a picture.
     """
@@ -76,10 +76,10 @@ def quote(text: str) -> tuple[str, ...]:
 
 
 def start_page(collection: Collection, search: str, number: int) -> Page:
-    """The first page: the pictures whose name or prompt contains a text, a part of them at a time.
+    """Return the first page: the pictures whose name or prompt contains a text, a part of them at a time.
 
     Raises:
-        Refusal: There is no such part.
+        RequestError: There is no such part.
     """
     wanted = search.casefold()
     found = [
@@ -89,7 +89,7 @@ def start_page(collection: Collection, search: str, number: int) -> Page:
     ]
     count = max(1, -(-len(found) // PICTURES))
     if number > count:
-        raise Refusal(404, "There are not so many pictures.")
+        raise RequestError(404, "There are not so many pictures.")
     shown = found[(number - 1) * PICTURES : number * PICTURES]
     ensemble, training = collection.ensemble, collection.training
     units = f" of {plural(len(training.images_of), 'contributor')}" if training.grouped else ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from markupsafe import Markup
 
@@ -12,7 +13,7 @@ from whence.ensemble.influence import format_p_value
 from whence.explore.collection import Collection, Entry
 from whence.explore.page import Page, Thumb, address, image_thumb
 from whence.explore.reading import Bars, Reading, Row
-from whence.explore.refusal import unknown
+from whence.explore.request_error import UnknownNameError
 from whence.explore.scatter import scatter_plot
 from whence.explore.training import Training
 from whence.explore.work import DRAWS, NO_ENSEMBLE, Removal, removal
@@ -61,14 +62,14 @@ def picture_page(collection: Collection, name: str, by: str) -> Page:
     """Return the page of a picture, by a reading or by the first one that there is.
 
     Raises:
-        Refusal: There is no such picture or reading.
+        UnknownNameError: There is no such picture or reading.
     """
     upload = collection.uploads.by_name.get(name)
     entry = collection.entries().get(name)
     if entry is None and upload is not None:
         entry = Entry(name, upload.caption, "your own picture, in the memory of the explorer")
     if entry is None:
-        raise unknown("picture")
+        raise UnknownNameError("picture")
     pixels = upload.pixels if upload is not None else collection.pixels(name)
     training, titles = collection.training, collection.reading_titles(name)
     distances = {} if pixels is None else training.distances(pixels)
@@ -88,7 +89,7 @@ def picture_page(collection: Collection, name: str, by: str) -> Page:
         "why_not": "" if collection.ensemble is not None else NO_ENSEMBLE,
         **(_reading_values(collection, entry, reading, likeness) if reading else {}),
     }
-    facts = {"picture": name, "prompt": entry.prompt}
+    facts, table = {"picture": name, "prompt": entry.prompt}, dict[str, list[Any]]()
     if reading is None:
         ids = sorted(distances, key=lambda id: distances[id])
         table = {"image": ids, "distance": [distances[id] for id in ids]}
@@ -100,9 +101,7 @@ def picture_page(collection: Collection, name: str, by: str) -> Page:
     return Page("picture.html.j2", f"Picture {name}", values, table, facts)
 
 
-def _reading_values(
-    collection: Collection, entry: Entry, reading: Reading, likeness: Likeness
-) -> dict[str, object]:
+def _reading_values(collection: Collection, entry: Entry, reading: Reading, likeness: Likeness) -> dict[str, object]:
     top, bottom = reading.ends(FIRST, LAST)
     bars = Bars.of([*top, *bottom], reading.band)
     far = likeness.of(reading)
@@ -138,20 +137,25 @@ def _effect(
     can_draw = collection.ensemble is not None and entry.drawn
     own = removal(collection, entry.name, units, opened) if can_draw else None
     alike = f"{ordinal(places[row.name])} most alike by pixels, distance {number(far[row.name])}"
-    chances = (row.chance, row.corrected)
     return Effect(
         name=row.name,
         link=_link(training, row.name, is_unit, entry.name),
         row=row,
         number=bars.number(row),
         interval=bars.interval(row),
-        chance="" if None in chances else "chance alone {}, corrected {}".format(*map(format_p_value, chances)),
+        chance=_chance_phrase(row),
         bar=bars.bar(row),
         alike=alike if row.name in far else "",
         thumbs=tuple(image_thumb(training, id, entry.name, owned=not is_unit) for id in ids[:IMAGES]),
         more=max(0, len(ids) - IMAGES),
         removal=own if own is not None and own.plan is not None else None,
     )
+
+
+def _chance_phrase(row: Row) -> str:
+    if row.chance is None or row.corrected is None:
+        return ""
+    return f"chance alone {format_p_value(row.chance)}, corrected {format_p_value(row.corrected)}"
 
 
 def _link(training: Training, name: str, is_unit: bool, picture: str) -> str:
@@ -175,7 +179,8 @@ def without_page(collection: Collection, wanted: Removal) -> Page:
         "back": address("/picture", name=wanted.picture),
         "source": address("/png", picture=wanted.picture, size="large"),
     }
-    table, facts = {}, {"picture": wanted.picture, "units": list(wanted.units), "drawn": ablation is not None}
+    table = dict[str, list[Any]]()
+    facts: dict[str, Any] = {"picture": wanted.picture, "units": list(wanted.units), "drawn": ablation is not None}
     if ablation is not None:
         rows = {"counterfactual": ablation.distance, "placebo": ablation.placebo_distance}
         known = {kind: far for kind, far in rows.items() if far is not None}

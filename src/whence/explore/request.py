@@ -11,7 +11,7 @@ from starlette.formparsers import MultiPartException
 from starlette.requests import Request
 
 from whence.explore.guard import REQUEST_BYTES
-from whence.explore.refusal import Refusal
+from whence.explore.request_error import RequestError
 
 #: Characters of a search, and fields of a form.
 SEARCH, FIELDS = 200, 24
@@ -21,11 +21,11 @@ def text_of(request: Request, name: str, default: str | None = None) -> str:
     """Return a parameter of the address.
 
     Raises:
-        Refusal: It is missing, and there is no default, or it is given more than once.
+        RequestError: It is missing, and there is no default, or it is given more than once.
     """
     values = request.query_params.getlist(name)
     if len(values) > 1 or (not values and default is None):
-        raise Refusal(400, f"The address needs one {name}.")
+        raise RequestError(400, f"The address needs one {name}.")
     return values[0] if values else default or ""
 
 
@@ -33,11 +33,11 @@ def number_of(request: Request, name: str, default: int) -> int:
     """Return a whole number from 1 on in the address.
 
     Raises:
-        Refusal: It is none.
+        RequestError: It is none.
     """
     text = text_of(request, name, str(default))
     if not text.isascii() or not text.isdecimal() or len(text) > 9 or int(text) < 1:
-        raise Refusal(400, f"The {name} in the address is no whole number from 1 on.")
+        raise RequestError(400, f"The {name} in the address is no whole number from 1 on.")
     return int(text)
 
 
@@ -45,11 +45,11 @@ def search_of(request: Request) -> str:
     """Return the text that is looked for; empty where none is given.
 
     Raises:
-        Refusal: It is too long.
+        RequestError: It is too long.
     """
     text = text_of(request, "q", "").strip()
     if len(text) > SEARCH:
-        raise Refusal(400, f"A search is at most {SEARCH} characters.")
+        raise RequestError(400, f"A search is at most {SEARCH} characters.")
     return text
 
 
@@ -69,16 +69,16 @@ async def read_form(request: Request) -> Form:
     """Return the form of a request, which never takes more memory than the largest request.
 
     Raises:
-        Refusal: It is too large or no form.
+        RequestError: It is too large or no form.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind not in ("application/x-www-form-urlencoded", "multipart/form-data"):
-        raise Refusal(415, "A form is expected.")
+        raise RequestError(415, "A form is expected.")
     body, size = [], 0
     async for chunk in request.stream():
         size += len(chunk)
         if size > REQUEST_BYTES:
-            raise Refusal(413, f"The request is larger than {REQUEST_BYTES // 2**20} MB.")
+            raise RequestError(413, f"The request is larger than {REQUEST_BYTES // 2**20} MB.")
         body.append(chunk)
     sent = iter([{"type": "http.request", "body": b"".join(body), "more_body": False}])
 
@@ -86,12 +86,12 @@ async def read_form(request: Request) -> Form:
         return next(sent)
 
     try:
-        form = await Request(request.scope, receive).form(max_files=1, max_fields=FIELDS)
-        texts: dict[str, list[str]] = {}
-        for name, value in form.multi_items():
-            if isinstance(value, str):
-                texts.setdefault(name, []).append(value)
-        files = [value for _, value in form.multi_items() if isinstance(value, UploadFile)]
-        return Form(texts, await files[0].read() if files else b"")
+        async with Request(request.scope, receive).form(max_files=1, max_fields=FIELDS) as form:
+            texts: dict[str, list[str]] = {}
+            for name, value in form.multi_items():
+                if isinstance(value, str):
+                    texts.setdefault(name, []).append(value)
+            files = [value for _, value in form.multi_items() if isinstance(value, UploadFile)]
+            return Form(texts, await files[0].read() if files else b"")
     except (HTTPException, MultiPartException, ValueError, KeyError, StopIteration, RuntimeError):
-        raise Refusal(400, "The form can't be read.") from None
+        raise RequestError(400, "The form can't be read.") from None

@@ -22,8 +22,8 @@ from whence.explore.job import Job, Jobs
 from whence.explore.middleware import GuardMiddleware
 from whence.explore.page import address, start_page
 from whence.explore.picture_page import picture_page, without_page
-from whence.explore.refusal import Refusal, unknown
 from whence.explore.request import Form, number_of, read_form, search_of, text_of
+from whence.explore.request_error import RequestError, UnknownNameError
 from whence.explore.search_page import image_page, search_page, unit_page
 from whence.explore.site import Site, json_response, static_file
 from whence.explore.work import removal, start_drawing, start_losses, start_removal
@@ -78,7 +78,7 @@ class Explorer:
         longest = LARGE if text_of(request, "size", "small") == "large" else SMALL
         pixels = self._pixels(text_of(request, "picture", ""), text_of(request, "image", ""))
         if pixels is None:
-            raise unknown("picture")
+            raise UnknownNameError("picture")
         return Response(shrunk_png(pixels, longest), media_type="image/png", headers={"Cache-Control": "max-age=300"})
 
     def _pixels(self, picture: str, image: str) -> np.ndarray | None:
@@ -93,7 +93,7 @@ class Explorer:
         """Return how far a job is; a page leads to the result when it is done."""
         job, kind = self.jobs.by_id.get(text_of(request, "id")), text_of(request, "format", "html")
         if job is None:
-            raise unknown("drawing")
+            raise UnknownNameError("drawing")
         words = self._words(job)
         if kind == "json":
             names = ("state", "done", "total", "title", "result", "error")
@@ -113,7 +113,7 @@ class Explorer:
         ensemble = self.collection.ensemble
         wanted = removal(self.collection, form.text("picture"), form.texts.get("unit", []))
         if ensemble is None or wanted.plan is None:
-            raise Refusal(409, wanted.problem)
+            raise RequestError(409, wanted.problem)
         if wanted.plan.is_drawn():
             return RedirectResponse(wanted.address, 303)
         return _follow(start_removal(self.jobs, ensemble, wanted))
@@ -125,7 +125,7 @@ class Explorer:
     def post_draw(self, form: Form) -> Response:
         """Draw a picture."""
         if self.collection.ensemble is None:
-            raise Refusal(409, "Only an ensemble draws pictures here, and this folder is none.")
+            raise RequestError(409, "Only an ensemble draws pictures here, and this folder is none.")
         fields = [form.text(name).strip() for name in ("seed", "prompt", "guidance")]
         return _follow(start_drawing(self.jobs, self.collection.ensemble, *fields))
 
@@ -158,9 +158,10 @@ class Explorer:
             "/upload": self.post_upload,
             "/where": self.post_where,
         }
-        routes = []
-        for path in dict.fromkeys([*pages, *forms]):
-            routes.append(Route(path, self._endpoint(pages.get(path), forms.get(path)), methods=["GET", "POST"]))
+        routes = [
+            Route(path, self._endpoint(pages.get(path), forms.get(path)), methods=["GET", "POST"])
+            for path in dict.fromkeys([*pages, *forms])
+        ]
         app = Starlette(routes=routes, exception_handlers={HTTPException: self._refuse_route})
         return GuardMiddleware(app, self.guard, self.site.error)
 
@@ -177,8 +178,8 @@ class Explorer:
                     form = await read_form(request)
                     self.guard.check_token(form.text("token"))
                     return await run_in_threadpool(act, form)
-                raise Refusal(405, "This address takes no such request.")
-            except Refusal as refusal:
+                raise RequestError(405, "This address takes no such request.")
+            except RequestError as refusal:
                 return self.site.error(refusal.status, refusal.sentence)
             except WhenceError as error:
                 return self.site.error(409, str(error))

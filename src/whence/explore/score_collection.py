@@ -13,7 +13,7 @@ from whence.data import Dataset
 from whence.ensemble import Ensemble
 from whence.explore.collection import Entry
 from whence.explore.reading import Mention, Reading, Row, Verdict, ranked
-from whence.explore.refusal import unknown
+from whence.explore.request_error import UnknownNameError
 from whence.explore.training import Training
 from whence.explore.upload import Uploads
 from whence.report.scores.query_card import Ranking
@@ -88,7 +88,7 @@ class ScoreCollection:
     def reading(self, name: str, key: str) -> Reading:
         """Return the scores of a query by a method."""
         if key not in self._scores or name not in self._entries:
-            raise unknown("reading of this picture")
+            raise UnknownNameError("reading of this picture")
         ranking = self._ranking(name, key)
         order = np.argsort(-ranking.row.numpy(), kind="stable").tolist()
         estimand, rows = ranking.scores.estimand, tuple(_row(ranking, n) for n in order)

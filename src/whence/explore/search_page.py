@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from markupsafe import Markup
 
 from whence.explore.collection import Collection
 from whence.explore.page import Page, Thumb, address, image_thumb, picture_thumb
 from whence.explore.reading import Bars, Mention
-from whence.explore.refusal import unknown
+from whence.explore.request_error import UnknownNameError
 from whence.explore.work import Removal, removal
 from whence.report.text import number, ordinal, plural
 
@@ -37,16 +38,18 @@ def search_page(collection: Collection, search: str, like: str) -> Page:
     """Return the page of a search: by a text, or by a picture that a visitor brought, whose name is `like`.
 
     Raises:
-        Refusal: There is no such picture.
+        UnknownNameError: There is no such picture.
     """
     training = collection.training
     upload = collection.uploads.by_name.get(like)
     if like and upload is None:
-        raise unknown("picture in the memory of the explorer")
+        raise UnknownNameError("picture in the memory of the explorer")
     far = training.distances(upload.pixels) if upload else {}
     ids = sorted(far, key=lambda id: far[id]) if upload else training.search(search) if search else []
     units = training.search_units(search) if search and training.grouped else []
-    lines = {id: f"distance {number(far[id])}" if far[id] else "the same pixels" for id in ids[:IMAGES]} if upload else {}
+    lines = (
+        {id: f"distance {number(far[id])}" if far[id] else "the same pixels" for id in ids[:IMAGES]} if upload else {}
+    )
     values = {
         "search": search,
         "upload": upload,
@@ -62,7 +65,7 @@ def search_page(collection: Collection, search: str, like: str) -> Page:
         "all": len(training.ids),
     }
     owners = [", ".join(training.units_of(id)) for id in ids]
-    table = {"image": ids, "units": owners, "distance": [far.get(id) for id in ids]}
+    table: dict[str, list[Any]] = {"image": ids, "units": owners, "distance": [far.get(id) for id in ids]}
     return Page("where.html.j2", "Where is my image?", values, table, {"search": search, "units": units})
 
 
@@ -70,11 +73,11 @@ def image_page(collection: Collection, id: str, picture: str) -> Page:
     """Return the page of a training image: its contributors, and the pictures that it mattered for.
 
     Raises:
-        Refusal: There is no such image or picture.
+        UnknownNameError: There is no such image or picture.
     """
     training = collection.training
     if id not in training.rows:
-        raise unknown("training image")
+        raise UnknownNameError("training image")
     units = training.units_of(id)
     own = training.pixels(id)
     values = {
@@ -93,11 +96,11 @@ def unit_page(collection: Collection, unit: str, picture: str) -> Page:
     """Return the page of a contributor: the training images, and the pictures that they mattered for.
 
     Raises:
-        Refusal: There is no such contributor or picture.
+        UnknownNameError: There is no such contributor or picture.
     """
     training = collection.training
     if unit not in training.images_of:
-        raise unknown(training.noun)
+        raise UnknownNameError(training.noun)
     ids = training.images_of[unit]
     values = {
         "heading": unit if training.grouped else f"Training image {unit}",
@@ -127,7 +130,7 @@ def _subject_page(
         "wanted": own,
         "back": address("/picture", name=picture),
     }
-    table = {
+    table: dict[str, list[Any]] = {
         "picture": [one.picture for one in mentions],
         "reading": [one.title for one in mentions],
         "unit_or_image": [one.row.name for one in mentions],

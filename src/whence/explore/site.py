@@ -17,8 +17,8 @@ from whence import artefacts
 from whence.explore.collection import Collection
 from whence.explore.guard import Guard
 from whence.explore.page import Page
-from whence.explore.refusal import Refusal, unknown
 from whence.explore.request import text_of
+from whence.explore.request_error import RequestError, UnknownNameError
 from whence.report.picture import CRISP
 from whence.report.template import environment, read_resource
 
@@ -61,7 +61,7 @@ class Site:
         """Return a page, or its table as CSV or JSON where the address asks for one of them.
 
         Raises:
-            Refusal: The address asks for something else.
+            RequestError: The address asks for something else.
         """
         kind = text_of(request, "format", "html")
         if kind == "csv":
@@ -70,7 +70,7 @@ class Site:
             rows = [dict(zip(page.table, row, strict=True)) for row in zip(*page.table.values(), strict=True)]
             return json_response({"title": page.title, **page.facts, "rows": rows})
         if kind != "html":
-            raise Refusal(400, "The format is html, csv or json.")
+            raise RequestError(400, "The format is html, csv or json.")
         own = [pair for pair in request.query_params.multi_items() if pair[0] != "format"]
         tables = {k: f"{request.url.path}?{urlencode([*own, ('format', k)])}" for k in ("csv", "json")}
         return self.html(page.template, title=page.title, tables=tables, **page.values)
@@ -89,8 +89,8 @@ def static_file(name: str) -> Response:
     """Return a file that pages load.
 
     Raises:
-        Refusal: There is no such file.
+        UnknownNameError: There is no such file.
     """
     if name not in FILES:
-        raise unknown("file")
+        raise UnknownNameError("file")
     return Response(read_resource(name, PACKAGE), media_type=FILES[name], headers={"Cache-Control": "no-cache"})

@@ -95,5 +95,3 @@ class Training:
         """Return the units whose name contains a text, whatever the case; the exact name first."""
         found = [unit for unit in self.images_of if text.casefold() in unit.casefold()]
         return sorted(found, key=lambda unit: unit != text)
-
-

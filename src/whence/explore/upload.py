@@ -13,7 +13,7 @@ from PIL import Image, ImageOps
 from whence.data.image_files import open_image
 from whence.data.pixels import decode
 from whence.errors import WhenceError
-from whence.explore.refusal import Refusal
+from whence.explore.request_error import RequestError
 
 #: Bytes of a file, and pixels that it may unpack to.
 BYTES, PIXELS = 8 * 2**20, 40_000_000
@@ -43,12 +43,14 @@ class Uploads:
         """Return a picture from the bytes of a PNG or JPEG file, cropped to the centre and resized as data are.
 
         Raises:
-            Refusal: It is too large, no such file, or damaged; the caption is too long; or the size is not known.
+            RequestError: It is too large, no such file, or damaged; the caption is too long; or the size is not known.
         """
         if self.size is None:
-            raise Refusal(409, "No training image was kept in this folder, so there is nothing to compare a picture to.")
+            raise RequestError(
+                409, "No training image was kept in this folder, so there is nothing to compare a picture to."
+            )
         if len(caption) > CAPTION or not caption.isprintable():
-            raise Refusal(400, f"A caption is one line of at most {CAPTION} characters.")
+            raise RequestError(400, f"A caption is one line of at most {CAPTION} characters.")
         pixels = read_pixels(file, self.size)
         name = "upload-" + hashlib.sha256(pixels.tobytes() + caption.encode()).hexdigest()[:12]
         upload = self.by_name[name] = Upload(name, pixels, caption)
@@ -62,23 +64,23 @@ def read_pixels(file: bytes, size: tuple[int, int, int]) -> np.ndarray:
     """Return the pixels of a PNG or JPEG file, uint8 in the size (C, H, W).
 
     Raises:
-        Refusal: It is too large, no such file, or damaged.
+        RequestError: It is too large, no such file, or damaged.
     """
     if not file:
-        raise Refusal(400, "No file was chosen; choose a PNG or JPEG file.")
+        raise RequestError(400, "No file was chosen; choose a PNG or JPEG file.")
     if len(file) > BYTES:
-        raise Refusal(413, f"The file is larger than {BYTES // 2**20} MB; make it smaller.")
+        raise RequestError(413, f"The file is larger than {BYTES // 2**20} MB; make it smaller.")
     try:
         with open_image(file, "The picture") as image:
             kind, (width, height) = image.format, image.size
         if kind not in FORMATS:
-            raise Refusal(415, "The file is no PNG and no JPEG; save the picture as one of them.")
+            raise RequestError(415, "The file is no PNG and no JPEG; save the picture as one of them.")
         if width * height > PIXELS:
-            raise Refusal(413, f"The picture has more than {PIXELS:,} pixels; make it smaller.")
+            raise RequestError(413, f"The picture has more than {PIXELS:,} pixels; make it smaller.")
         with warnings.catch_warnings(action="ignore"):
             return _resized(file, size)
     except WhenceError:
-        raise Refusal(415, "The file is no picture that can be read; choose a PNG or JPEG file.") from None
+        raise RequestError(415, "The file is no picture that can be read; choose a PNG or JPEG file.") from None
 
 
 def _resized(file: bytes, size: tuple[int, int, int]) -> np.ndarray:

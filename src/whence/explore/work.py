@@ -25,7 +25,7 @@ from whence.ensemble.sampling import SampleRequest, samples_path
 from whence.errors import MismatchError, NoSurvivorsError
 from whence.explore.collection import Collection
 from whence.explore.job import Job, Jobs
-from whence.explore.refusal import Refusal, unknown
+from whence.explore.request_error import RequestError, UnknownNameError
 from whence.report.text import unit_phrase
 
 #: Draws of exact losses, seeds that pictures may have, and characters of a prompt.
@@ -70,15 +70,16 @@ def removal(
     Samples by seed are taken from `opened`, or added to it.
 
     Raises:
-        Refusal: There is no such picture or unit, or too many units are given.
+        UnknownNameError: There is no such picture or unit.
+        RequestError: No units or too many are given.
     """
     ensemble, entry = collection.ensemble, collection.entries().get(picture)
     if entry is None:
-        raise unknown("picture")
+        raise UnknownNameError("picture")
     if not units or len(units) > TOGETHER:
-        raise Refusal(400, f"Give from 1 to {TOGETHER} units to leave out.")
+        raise RequestError(400, f"Give from 1 to {TOGETHER} units to leave out.")
     if not set(units) <= set(collection.training.images_of):
-        raise unknown(collection.training.noun)
+        raise UnknownNameError(collection.training.noun)
     if ensemble is None:
         return Removal(picture, tuple(units), None, NO_ENSEMBLE)
     units = tuple(ensemble.codebook.in_order(list(units)))
@@ -86,7 +87,9 @@ def removal(
         why = f"Picture {picture} was not drawn by all members, so there is no noise from which it is drawn again."
         return Removal(picture, units, None, why)
     try:
-        return Removal(picture, units, AblationPlan.make(ensemble, picture, units, False, {} if opened is None else opened))
+        return Removal(
+            picture, units, AblationPlan.make(ensemble, picture, units, False, {} if opened is None else opened)
+        )
     except NoSurvivorsError:
         return Removal(picture, units, None, f"Every member saw {unit_phrase(units)}, so none is left to draw.")
 
@@ -95,10 +98,10 @@ def start_removal(jobs: Jobs, ensemble: Ensemble, wanted: Removal) -> Job:
     """Return the job that draws a picture again without units, beside a placebo.
 
     Raises:
-        Refusal: It can't be drawn.
+        RequestError: It can't be drawn.
     """
     if wanted.plan is None:
-        raise Refusal(409, wanted.problem)
+        raise RequestError(409, wanted.problem)
     title = f"Drawing picture {wanted.picture} without {wanted.phrase}"
     return jobs.add(title, wanted.address, lambda engine: ablate(ensemble, wanted.picture, wanted.units, engine=engine))
 
@@ -107,13 +110,14 @@ def start_losses(jobs: Jobs, collection: Collection, name: str) -> Job:
     """Return the job that measures the exact losses of a picture without each unit.
 
     Raises:
-        Refusal: There is no such picture, or no ensemble.
+        UnknownNameError: There is no such picture.
+        RequestError: The collection is no ensemble.
     """
     ensemble = collection.ensemble
     if ensemble is None:
-        raise Refusal(409, "Exact losses are measured by an ensemble, and this folder is none.")
+        raise RequestError(409, "Exact losses are measured by an ensemble, and this folder is none.")
     if name not in collection.entries() and name not in collection.uploads.by_name:
-        raise unknown("picture")
+        raise UnknownNameError("picture")
 
     def measure(engine: Engine) -> None:
         losses(ensemble, queries_of(collection, ensemble, name), draws=DRAWS, engine=engine)
@@ -144,22 +148,24 @@ def start_drawing(jobs: Jobs, ensemble: Ensemble, seed: str, prompt: str, guidan
     """Return the job that draws picture SEED/0, from a prompt where the members take text.
 
     Raises:
-        Refusal: A value can't be used, or the seed has pictures that were drawn otherwise.
+        RequestError: A value can't be used, or the seed has pictures that were drawn otherwise.
     """
     if not seed.isascii() or not seed.isdecimal() or int(seed) >= SEEDS:
-        raise Refusal(400, f"A seed is a whole number from 0 to {SEEDS - 1:,}.")
+        raise RequestError(400, f"A seed is a whole number from 0 to {SEEDS - 1:,}.")
     if len(prompt) > PROMPT or not prompt.isprintable():
-        raise Refusal(400, f"A prompt is one line of at most {PROMPT} characters.")
+        raise RequestError(400, f"A prompt is one line of at most {PROMPT} characters.")
     takes_text = ensemble.base is not None
     if prompt and not takes_text:
-        raise Refusal(400, "The members of this ensemble take no text.")
+        raise RequestError(400, "The members of this ensemble take no text.")
     prompts = Prompts((prompt,), guidance=_guidance(guidance)) if takes_text else None
     sampler, number = ensemble.config.sampler, int(seed)
     drawing = complete_drawing(takes_text, sampler, prompts)
     try:
         SampleRequest.make(ensemble, 1, number, (), drawing).missing_trajectories()
     except MismatchError:
-        raise Refusal(409, f"Seed {number} has pictures that were drawn in another way; choose another seed.") from None
+        raise RequestError(
+            409, f"Seed {number} has pictures that were drawn in another way; choose another seed."
+        ) from None
     return jobs.add(
         f"Drawing picture {number}/0",
         "/picture?" + urlencode({"name": f"{number}/0"}),
@@ -173,5 +179,5 @@ def _guidance(text: str) -> float:
     except ValueError:
         value = -1.0
     if not 0 <= value <= 100:
-        raise Refusal(400, "The guidance is a number from 0 to 100; 1 is none.")
+        raise RequestError(400, "The guidance is a number from 0 to 100; 1 is none.")
     return value

@@ -101,7 +101,7 @@ def interval_bar(
     label: str = "",
     band: tuple[float, float] | None = None,
 ) -> Markup:
-    """An SVG bar from 0 to a value. Styles: `within`, an outline; `untested`, grey. The label says it in words.
+    """Return an SVG bar from 0 to a value. Styles: `within`, an outline; `untested`, grey. The label says it in words.
 
     The band is a range behind the bar, such as that of placebos.
     """

@@ -53,9 +53,11 @@ class ScoreFolder:
     @classmethod
     @artefacts.reader
     def read(cls, path: Path, most: int | None = QUERIES) -> ScoreFolder:
-        """Return what is in a folder, checking every file by hash; errors as in `write_scores_report`.
+        """Return what is in a folder, with scores of the first `most` queries or of all, after a check by hash.
 
-        Scores are of the first `most` queries, or of all.
+        Raises:
+            ArtefactError: There are no scores, or something is missing or damaged.
+            MismatchError: Scores or pictures are of different queries, examples or data.
         """
         folders = artefacts.of_kind(path, "scores")
         if not folders:

@@ -1,9 +1,9 @@
-"""What the explorer refuses."""
+"""Requests that the explorer does not answer."""
 
 from __future__ import annotations
 
 
-class Refusal(Exception):
+class RequestError(Exception):
     """A request that is not answered, with a status from 400 on and one sentence for the visitor."""
 
     def __init__(self, status: int, sentence: str) -> None:
@@ -11,6 +11,8 @@ class Refusal(Exception):
         self.status, self.sentence = status, sentence
 
 
-def unknown(noun: str) -> Refusal:
-    """The refusal of a name that is in no table."""
-    return Refusal(404, f"There is no such {noun} here.")
+class UnknownNameError(RequestError):
+    """A request with a name that is in no table."""
+
+    def __init__(self, noun: str) -> None:
+        super().__init__(404, f"There is no such {noun} here.")
