@@ -60,14 +60,14 @@ ADDRESSES = (
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1280])
-def test_pages_fit_the_width_and_can_be_read(visit, measured, contrasts, width, scheme):
+def test_pages_fit_the_width_and_can_be_read(visit, measured, contrasts, wait_until, width, scheme):
     tab = visit(measured, "/", width, scheme)
     base = tab.url.rstrip("/")
     for address in ADDRESSES:
         tab.goto(base + address)
         assert tab.evaluate("document.documentElement.scrollWidth") <= width, address
         tab.evaluate("document.querySelectorAll('img').forEach(one => { one.loading = 'eager' })")
-        tab.wait_for_function("[...document.images].every(one => one.complete && one.naturalWidth)")
+        wait_until(lambda: tab.evaluate("[...document.images].every(one => one.complete && one.naturalWidth)"))
         assert {found: ratio for found, ratio in contrasts(tab).items() if ratio < 4.5} == {}, address
 
 
@@ -125,7 +125,7 @@ def test_a_picture_is_drawn_from_a_prompt_and_opened(visit, styled, tmp_path):
     tab.get_by_label("Seed").fill("9")
     tab.get_by_role("button", name="Draw it", exact=True).click()
     tab.wait_for_url("**/picture?**")
-    assert tab.get_by_role("heading", name="9/0").count() == 1
+    assert tab.get_by_role("heading", name="Picture 9/0").count() == 1
     assert tab.get_by_text("“a two in style 1”").count() == 1
 
 
@@ -143,7 +143,7 @@ def test_a_picture_of_ones_own_is_asked_about(visit, own, picture_file):
 
 def test_a_search_leads_from_an_image_to_its_pictures(visit, scored, picture_file):
     tab = visit(scored, "/where")
-    tab.get_by_label(re.compile("Id, caption")).fill("anna")
+    tab.get_by_label("Id, caption or contributor").fill("anna")
     tab.keyboard.press("Enter")
     tab.get_by_role("link", name="anna", exact=True).first.click()
     assert "stands out for" in tab.locator("#answer").text_content()

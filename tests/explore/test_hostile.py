@@ -46,7 +46,6 @@ PATHS = (
     "/static/guard.py",
     "/static/%2e%2e%2fsite.py",
     "/.git",
-    "//",
     "/picture/0/0",
     "/manifest.json",
     "/members/00",

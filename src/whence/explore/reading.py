@@ -9,6 +9,7 @@ from typing import Any, Literal
 from markupsafe import Markup
 
 from whence.report.plot import Scale, interval_bar
+from whence.report.text import plural
 
 #: What a row is: it stands out, it is within what chance or noise does, or that is not known.
 Verdict = Literal["above", "within", "unknown"]
@@ -48,6 +49,14 @@ class Reading:
     def found(self) -> bool:
         """Whether any row stands out."""
         return any(row.verdict == "above" for row in self.rows)
+
+    @property
+    def label(self) -> str:
+        """The outcome in a few words."""
+        above = sum(row.verdict == "above" for row in self.rows)
+        if above:
+            return f"{plural(above, self.of)} stand{'s' * (above == 1)} out"
+        return "Not known" if any(row.verdict == "unknown" for row in self.rows) else "Nobody in particular"
 
     def ends(self, first: int, last: int) -> tuple[Sequence[Row], Sequence[Row]]:
         """Return the rows to show: the largest effects, and of signed ones the smallest below 0, from the smallest."""
