@@ -20,6 +20,7 @@ from whence.data import Dataset, load
 from whence.diffusion.prompts import Prompts
 from whence.engine import Engine
 from whence.ensemble import Ensemble, ablate, sample, train_ensemble
+from whence.ensemble.make_landscape import landscape
 from whence.explore.guard import Guard
 from whence.explore.make_collection import open_collection
 from whence.explore.routes import Explorer
@@ -31,13 +32,14 @@ LOCAL = "http://127.0.0.1:8000"
 
 @pytest.fixture(scope="session")
 def measured(tiny_ensemble: Ensemble, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`tiny_ensemble` with losses of 0/0 and 0/1, an ablation of 0/1 and a set of pictures without u2; to be read."""
+    """`tiny_ensemble` with losses of 0/0 and 0/1, an ablation of 0/1, a landscape of 0/3 and pictures without u2."""
     path = tmp_path_factory.mktemp("explore") / "my <i>ens"
     ensemble = Ensemble.open(shutil.copytree(tiny_ensemble.path, path))
     samples = sample(ensemble, count=4, engine=ENGINE)
     whence.losses(ensemble, samples.pictures[:2], samples.names[:2], draws=16, engine=ENGINE)
     sample(ensemble, count=2, seed=1, without=["u2"], engine=ENGINE)
     ablate(ensemble, "0/1", ["u3"], engine=ENGINE)
+    landscape(ensemble, "0/3", placebos=10, engine=ENGINE)
     return path
 
 
@@ -70,6 +72,14 @@ def shared(scored: Path, owned_data: Dataset, tmp_path_factory: pytest.TempPathF
     """Shares of anna, ben and cleo in the pictures of `scored`; only to be read."""
     path = tmp_path_factory.mktemp("explore") / "shared"
     write_score_credit(scored, path, owned_data)
+    return path
+
+
+@pytest.fixture(scope="session")
+def shared_alone(scored: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same shares without the training images; only to be read."""
+    path = tmp_path_factory.mktemp("explore") / "shared alone"
+    write_score_credit(scored, path)
     return path
 
 

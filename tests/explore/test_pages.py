@@ -31,7 +31,7 @@ def links(page: str) -> set[str]:
     return {link.replace("&amp;", "&") for link in re.findall(r'(?:href|src)="(/[^"]*)"', page)}
 
 
-@pytest.mark.parametrize("kind", ["measured", "styled", "scored", "shared"])
+@pytest.mark.parametrize("kind", ["measured", "styled", "scored", "shared", "shared_alone"])
 def test_every_link_of_every_page_leads_somewhere(visitor, request, kind):
     """From the first page on; nothing is loaded from elsewhere, and no script or style is inside a page."""
     someone, seen, waiting = visitor(request.getfixturevalue(kind)), set(), ["/"]
@@ -80,6 +80,16 @@ def test_effects_are_those_of_exact_losses(visitor, measured):
         assert row["effect"] == influence.effects[u].item()
         assert row["corrected_chance"] == influence.adjusted_p_values[u].item()
     assert page["answer"] == whence.ensemble.influence.conclusion(influence, "increase")
+
+
+def test_a_landscape_is_read_with_its_placebos(visitor, measured):
+    [drawn] = whence.landscapes(Ensemble.open(measured))
+    influence = drawn.influence()
+    page = tables_of(visitor(measured), "/picture?name=0/3")
+    assert [row["unit"] for row in page["rows"]] == [influence.units[u] for u in influence.order]
+    assert [row["effect"] for row in page["rows"]] == sorted(influence.effects.tolist(), reverse=True)
+    assert {row["verdict"] for row in page["rows"]} == {"too few placebos to tell"}
+    assert page["answer"] == whence.ensemble.influence.conclusion(influence)
 
 
 def test_likeness_stands_beside_influence(visitor, measured):
@@ -148,10 +158,10 @@ def test_an_image_names_the_pictures_that_it_mattered_for(visitor, measured, sco
     training = open_collection(measured).training
     someone = visitor(measured)
     page = tables_of(someone, f"/image?id={training.ids[0]}")
-    assert {row["picture"] for row in page["rows"]} == {"0/0", "0/1"}
+    assert {row["picture"] for row in page["rows"]} == {"0/0", "0/1", "0/3"}
     assert {row["unit_or_image"] for row in page["rows"]} == set(training.units[0])
     assert page["rows"] == tables_of(someone, f"/unit?name={training.units[0][0]}")["rows"]
-    assert re.search(r"It stands out for (none of )?\d* ?(of )?2 pictures|none of 2 pictures", page["answer"])
+    assert re.fullmatch(r"It stands out for (none|\d) of 3 pictures that were measured\.", page["answer"])
     scores = open_collection(scored)
     rows = visitor(scored).json(f"/image?id={scores.training.ids[5]}")["rows"]
     assert [row["effect"] for row in rows] == pytest.approx(

@@ -1,7 +1,11 @@
 """What visitors ask an ensemble for: drawing without units, exact losses, new pictures, and pictures of their own."""
 
+import re
 import shutil
+import signal
 import threading
+import urllib.request
+from pathlib import Path
 
 import pytest
 
@@ -114,12 +118,8 @@ def test_an_own_picture_finds_the_training_image_with_the_same_pixels(visitor, m
 def test_scores_say_which_command_answers_for_an_own_picture(visitor, scored, picture_file):
     someone = visitor(scored)
     page = someone.get(someone.post("/upload", files={"file": ("x.png", picture_file())}).headers["location"]).text
-    assert re_command(page)
+    assert "--queries FOLDER --out OUT" in page
     assert someone.post("/losses", {"name": "a.png"}).status_code == 409
-
-
-def re_command(page: str) -> bool:
-    return "--queries FOLDER --out OUT" in page and "whence attribute" in page
 
 
 def test_pictures_become_as_large_as_the_training_images(picture_file):
@@ -183,3 +183,16 @@ def test_a_job_stops_when_the_explorer_closes_and_leaves_no_half_artefact(visito
     job = someone.explorer.jobs.by_id[answer.headers["location"].partition("id=")[2]]
     assert job.state in ("failed", "waiting", "done")
     assert len(artefacts.whole(own / "losses", "*")) == (2 if job.state == "done" else 1)
+
+
+SCRIPT = Path(__file__).parent / "explore_script.py"
+
+
+def test_the_command_serves_until_it_is_interrupted(start, measured):
+    process = start(SCRIPT, "explore", measured)
+    address = process.stdout.readline().split()[1]
+    assert re.fullmatch(r"http://127\.0\.0\.1:8\d{3}/", address)
+    assert b"Choose a picture" in urllib.request.urlopen(address, timeout=60).read()
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) in (0, 130)
+    assert "Traceback" not in process.stdout.read()

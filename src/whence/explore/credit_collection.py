@@ -101,6 +101,7 @@ class CreditCollection:
             of="unit",
             effect="Share",
             rows=tuple(_row(share) for share in shares.shares),
+            sides=("Raises what was measured", "Lowers it"),
             interval="95%" if any(share.interval for share in shares.shares) else "",
         )
 

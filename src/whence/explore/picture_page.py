@@ -136,7 +136,6 @@ def _effect(
     units = (row.name,) if is_unit else training.units_of(row.name)
     can_draw = collection.ensemble is not None and entry.drawn
     own = removal(collection, entry.name, units, opened) if can_draw else None
-    alike = f"{ordinal(places[row.name])} most alike by pixels, distance {number(far[row.name])}"
     return Effect(
         name=row.name,
         link=_link(training, row.name, is_unit, entry.name),
@@ -145,11 +144,15 @@ def _effect(
         interval=bars.interval(row),
         chance=_chance_phrase(row),
         bar=bars.bar(row),
-        alike=alike if row.name in far else "",
+        alike=_alike_phrase(places[row.name], far[row.name]) if row.name in far else "",
         thumbs=tuple(image_thumb(training, id, entry.name, owned=not is_unit) for id in ids[:IMAGES]),
         more=max(0, len(ids) - IMAGES),
         removal=own if own is not None and own.plan is not None else None,
     )
+
+
+def _alike_phrase(place: int, distance: float) -> str:
+    return f"{ordinal(place)} most alike by pixels, distance {number(distance)}"
 
 
 def _chance_phrase(row: Row) -> str:

@@ -44,6 +44,7 @@ class Reading:
     signed: bool = True  # whether an effect below 0 means the opposite
     band: tuple[float, float] | None = None  # the range of the middle 90% of placebos
     interval: str = ""  # what the intervals are; empty where there are none
+    sides: tuple[str, str] = ("Pulled the model towards the picture", "Pushed the model away")  # above 0, and below
 
     @property
     def found(self) -> bool:

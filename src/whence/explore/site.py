@@ -46,10 +46,16 @@ class Site:
     @cached_property
     def _values(self) -> dict[str, Any]:
         """What every page has."""
-        size, path = self.collection.uploads.size, self.collection.path.resolve()
-        crisp = size is not None and max(size[1:]) <= CRISP
-        version = artefacts.environment()["whence"]
-        site = {"name": path.name, "path": str(path), "crisp": crisp, "version": version}
+        entries, path = self.collection.entries(), self.collection.path.resolve()
+        first = next((name for name, entry in entries.items() if entry.shown), None)
+        pixels = None if first is None else self.collection.pixels(first)
+        site = {
+            "name": path.name,
+            "path": str(path) if self.guard.is_local else path.name,
+            "local": self.guard.is_local,
+            "crisp": pixels is not None and max(pixels.shape[1:]) <= CRISP,
+            "version": artefacts.environment()["whence"],
+        }
         return {"site": site, "token": self.guard.token}
 
     def html(self, template: str, status: int = 200, **values: Any) -> Response:

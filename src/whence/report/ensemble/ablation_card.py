@@ -153,7 +153,7 @@ def ablation_cards(ablations: Sequence[Ablation], training: TrainingImages) -> l
     anchors = [f"picture-{k}" for k in range(len(by_picture))]
     factuals = torch.stack([group[0].pictures["factual"] for group in by_picture.values()])
     likeness = pixel(factuals, anchors, training.data)
-    longest = max(max(ablation.distance, ablation.placebo_distance or 0.0) for ablation in ablations)
+    longest = max(far for ablation in ablations for far in _distances(ablation).values())
     groups = zip(anchors, by_picture.values(), strict=True)
     return [_card(anchor, group, training, likeness, longest) for anchor, group in groups]
 
@@ -182,8 +182,7 @@ def _entry(ablation: Ablation, training: TrainingImages, longest: float) -> Abla
     if distances.placebo is not None:
         rows.append(_row(ablation, "placebo", "Placebo", distances.placebo, longest))
     if "base" in ablation.pictures:
-        far = images.distance(ablation.pictures["factual"], ablation.pictures["base"]).item()
-        rows.append(_row(ablation, "base", "The base alone", far, max(longest, far)))
+        rows.append(_row(ablation, "base", "The base alone", _distances(ablation)["base"], longest))
     return AblationEntry(
         comparison=distances,
         rows=tuple(rows),
@@ -194,6 +193,12 @@ def _entry(ablation: Ablation, training: TrainingImages, longest: float) -> Abla
         twins=tuple(twins[:SHOWN]),
         twins_left_out=max(0, len(twins) - SHOWN),
     )
+
+
+def _distances(ablation: Ablation) -> dict[str, float]:
+    """How far every picture of an ablation is from the factual one."""
+    factual = ablation.pictures["factual"]
+    return {kind: images.distance(factual, x).item() for kind, x in ablation.pictures.items() if kind != "factual"}
 
 
 def _row(ablation: Ablation, kind: str, title: str, distance: float, longest: float) -> PictureRow:

@@ -1,0 +1,3 @@
+from whence.cli.app import main
+
+main()
