@@ -1,3 +1,6 @@
-from whence.cli.app import main
+"""Run a command of Whence: python explore_script.py WORDS ..."""
 
-main()
+if __name__ == "__main__":
+    from whence.cli.app import main
+
+    main()

@@ -236,7 +236,6 @@ def test_only_this_machine_needs_no_key(host, local):
 
 def test_a_port_that_is_taken_is_passed_over_or_refused():
     first = bind("127.0.0.1", None)
-    first.listen()
     number = first.getsockname()[1]
     second = bind("127.0.0.1", None)
     assert second.getsockname()[1] > number

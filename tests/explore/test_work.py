@@ -12,6 +12,7 @@ import pytest
 import whence
 from whence import artefacts
 from whence.ensemble import Ensemble, ablate
+from whence.ensemble.losses import Losses
 from whence.errors import ConfigError
 from whence.explore.job import Jobs
 from whence.explore.request_error import RequestError
@@ -60,6 +61,16 @@ def test_exact_losses_are_measured_on_demand(visitor, own):
     assert {row["unit"]: row["effect"] for row in rows} == dict(
         zip(expected.units, expected.effects.tolist(), strict=True)
     )
+
+
+def test_losses_are_of_the_members_as_they_drew_the_picture(visitor, tiny_adapters, tmp_path, monkeypatch):
+    monkeypatch.setattr("whence.explore.work.DRAWS", 2)
+    someone = visitor(shutil.copytree(tiny_adapters.path, tmp_path / "ens"))
+    for name, combine in (("0/0", "predictions"), ("1/0", "weights")):
+        assert len(someone.json(someone.work("/losses", {"name": name}))["rows"]) == 4
+        ensemble = someone.explorer.collection.ensemble
+        measured = [Losses.open(path, ensemble.codebook) for path in artefacts.whole(tmp_path / "ens/losses", "*")]
+        assert [losses.combine for losses in measured if losses.queries == (name,)] == [combine]
 
 
 def test_a_picture_is_drawn_with_a_seed(visitor, own):

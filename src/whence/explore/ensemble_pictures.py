@@ -13,6 +13,7 @@ from torch import Tensor
 
 from whence.artefacts import MANIFEST, of_kind
 from whence.ensemble import Ensemble
+from whence.ensemble.drawing import Combine
 from whence.ensemble.losses import Losses
 from whence.errors import join_names
 from whence.explore.collection import Entry
@@ -28,6 +29,7 @@ class Place:
     ensemble: Ensemble
     values: Tensor  # the picture, or its latents, float32 [C, H, W]
     picture: Tensor | None = None  # the picture, float32 [C, H, W] in [-1, 1]; None: to be decoded from the values
+    combine: Combine | None = None  # how members drew it; None where they did not
 
     @cached_property
     def pixels(self) -> np.ndarray:
@@ -56,7 +58,8 @@ class EnsemblePictures:
         places, best = dict(self._drawn()), dict[str, Losses]()
         for path in folders["losses"]:
             losses = Losses.open(path, self.ensemble.codebook)
-            if losses.manifest.inputs["ensemble"] == self.ensemble.manifest.fingerprint:
+            foreign = losses.manifest.inputs["ensemble"] != self.ensemble.manifest.fingerprint
+            if not foreign and losses.units == self.ensemble.codebook.units:  # not of some units together
                 self._add(losses, places, best)
         self.places, self.losses, self._seen = places, best, seen
 
@@ -70,14 +73,14 @@ class EnsemblePictures:
             rows = zip(samples.names, captions, samples.examples, samples.pictures, strict=True)
             for name, caption, values, picture in rows:
                 entry = Entry(name + without, caption, origin, drawn=not without)
-                yield entry.name, Place(entry, self.ensemble, values, picture)
+                yield entry.name, Place(entry, self.ensemble, values, picture, samples.drawing.combine)
 
     def _add(self, losses: Losses, places: dict[str, Place], best: dict[str, Losses]) -> None:
         """Note the losses of pictures that are there, and add measured pictures of other names."""
-        for name, values in zip(losses.queries, losses.examples.values, strict=True):
+        for name, values in zip(losses.queries, losses.examples.tensor, strict=True):
             if name not in places:
                 places[name] = Place(Entry(name, origin="measured by exact losses"), self.ensemble, values)
-            elif not torch.equal(places[name].values, values):
-                continue  # another picture of the same name
+            elif places[name].combine not in (None, losses.combine) or not torch.equal(places[name].values, values):
+                continue  # another picture of the same name, or other members than those that drew it
             if name not in best or best[name].draws < losses.draws:
                 best[name] = losses

@@ -43,7 +43,7 @@ def serve(path: Path, host: str, port: int | None, show: Callable[[str], None]) 
 
 
 def bind(host: str, port: int | None) -> socket.socket:
-    """Return a socket at a port, by default the first free one from 8000 on.
+    """Return a socket that listens at a port, by default the first free one from 8000 on.
 
     Raises:
         ConfigError: The host is no address of this machine, or no port is free.
@@ -54,6 +54,7 @@ def bind(host: str, port: int | None) -> socket.socket:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             bound.bind((host, number))
+            bound.listen()
             return bound
         except (OSError, OverflowError) as error:
             bound.close()

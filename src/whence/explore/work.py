@@ -19,9 +19,9 @@ from whence.diffusion.prompts import Prompts
 from whence.engine import Engine
 from whence.ensemble import Ablation, Ensemble, Samples, ablate, sample
 from whence.ensemble.ablation import AblationPlan
-from whence.ensemble.drawing import complete_drawing
+from whence.ensemble.drawing import Combine, complete_drawing
 from whence.ensemble.make_losses import losses
-from whence.ensemble.sampling import SampleRequest, samples_path
+from whence.ensemble.sampling import SampleRequest, find_sample, samples_path
 from whence.errors import MismatchError, NoSurvivorsError
 from whence.explore.collection import Collection
 from whence.explore.job import Job, Jobs
@@ -120,7 +120,11 @@ def start_losses(jobs: Jobs, collection: Collection, name: str) -> Job:
         raise UnknownNameError("picture")
 
     def measure(engine: Engine) -> None:
-        losses(ensemble, queries_of(collection, ensemble, name), draws=DRAWS, engine=engine)
+        queries, entry = queries_of(collection, ensemble, name), collection.entries().get(name)
+        combine: Combine = "predictions"
+        if entry is not None and entry.drawn:
+            combine = find_sample(ensemble, name)[0].drawing.combine
+        losses(ensemble, queries, draws=DRAWS, combine=combine, engine=engine)
 
     address = "/picture?" + urlencode({"name": name, "by": "losses"})
     return jobs.add(f"Measuring the exact losses of picture {name}", address, measure)
