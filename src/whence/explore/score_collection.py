@@ -38,7 +38,7 @@ class ScoreCollection:
     @classmethod
     def open(cls, path: Path) -> ScoreCollection:
         """Return the scores in a folder, of all queries, checked by hash."""
-        folder = ScoreFolder.read(path, None)
+        folder = ScoreFolder.read(path, whole=True)
         images, scores = folder.pictures.examples, folder.any
         captions = tuple(images.captions) or (None,) * len(images)
         pixels = np.stack([folder.pictures.example(id) for id in images.ids])

@@ -52,8 +52,8 @@ class ScoreFolder:
 
     @classmethod
     @artefacts.reader
-    def read(cls, path: Path, most: int | None = QUERIES) -> ScoreFolder:
-        """Return what is in a folder, with scores of the first `most` queries or of all, after a check by hash.
+    def read(cls, path: Path, whole: bool = False) -> ScoreFolder:
+        """Return what is in a folder, with scores of the first QUERIES queries or of the whole, after a check by hash.
 
         Raises:
             ArtefactError: There are no scores, or something is missing or damaged.
@@ -74,7 +74,7 @@ class ScoreFolder:
         facts = artefacts.read_manifest(path / "pictures", "pictures").facts
         return cls(
             path=path,
-            scores={name: _first(scores[name], most) for name in names},
+            scores={name: scores[name] if whole else _first(scores[name]) for name in names},
             manifests={name: manifests[name] for name in names},
             steps=tuple(steps),
             query_count=len(scores[names[0]].queries),
@@ -116,14 +116,14 @@ def _require_alike(path: Path, methods: Mapping[str, Scores], pictures: Pictures
         )
 
 
-def _first(scores: Scores, most: int | None) -> Scores:
+def _first(scores: Scores) -> Scores:
     error, deviations = scores.standard_error, scores.deviations
     return replace(
         scores,
-        scores=scores.scores[:most],
-        queries=scores.queries[:most],
-        standard_error=None if error is None else error[:most],
-        deviations=None if deviations is None else deviations[:, :most],
+        scores=scores.scores[:QUERIES],
+        queries=scores.queries[:QUERIES],
+        standard_error=None if error is None else error[:QUERIES],
+        deviations=None if deviations is None else deviations[:, :QUERIES],
     )
 
 
