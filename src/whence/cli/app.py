@@ -9,7 +9,20 @@ from typing import Any, NoReturn
 
 import typer
 
-from whence.cli import attribute, bank, bank_show, check, codebook, credit, ensemble, landscape, proof, report, training
+from whence.cli import (
+    attribute,
+    bank,
+    bank_show,
+    check,
+    codebook,
+    credit,
+    demo,
+    ensemble,
+    landscape,
+    proof,
+    report,
+    training,
+)
 from whence.cli.evaluate import deletion, false_attribution, ground_truth, lds, ranking
 from whence.cli.output import protect_output
 from whence.cli.show import size
@@ -30,7 +43,7 @@ Commands = Mapping[str, Callable[..., None]]
 COMMANDS: Commands = {
     "train": training.train,
     "report": report.report,
-    "demo": report.demo,
+    "demo": demo.demo,
     "check": check.check,
     "attribute": attribute.attribute,
     "methods": attribute.methods,
