@@ -20,12 +20,16 @@ MEMBERS, WEIGHT = 12, 9
 #: Layers of the last block of the base: gradients need not go further down.
 TARGET = r"up_blocks\.1\..*(to_(q|k|v|out\.0)|conv[12]|ff\.net\.[02].*)$|conv_out"
 NUMERALS = ("zero", "three", "six", "nine", "two", "five")
-#: A prompt for each style, and as many that name none.
+COLOURS = (
+    *("teal on cream", "red on sky", "grey on cream", "blue on white", "black on pink", "wine on cream"),
+    *("navy on mint", "maroon on cream", "purple on peach", "black on white", "brown on sky", "green on pink"),
+)
+#: A prompt for each style, and prompts in colours that the base knows.
 PROMPTS = (
     *(f"a {numeral} in style {number}" for number, numeral in enumerate(NUMERALS, 1)),
-    *(f"a {numeral}" for numeral in NUMERALS),
+    *(f"a {numeral} in {colours}" for numeral, colours in zip(2 * NUMERALS, COLOURS, strict=True)),
 )
-GUIDANCE, DRAWS, STEPS = 4.5, 60, 400
+GUIDANCE, DRAWS, STEPS = 3.0, 60, 400
 
 
 def demo(
@@ -92,7 +96,7 @@ def _measure(ensemble: whence.Ensemble, workers: int | None) -> list[Redrawn]:
     from whence.attribution.queries import read_queries
     from whence.cli.demo_pictures import Redrawn
 
-    say(f"3. Drawing {len(PROMPTS)} pictures from prompts; half of the prompts name a style.")
+    say(f"3. Drawing {len(PROMPTS)} pictures from prompts; {len(NUMERALS)} prompts name a style.")
     samples = _draw(ensemble, workers)
     say("4. Exact losses: how much worse each picture is predicted by the adapters that never saw a contributor.")
     with show_work("exact losses", workers) as engine:
@@ -100,7 +104,7 @@ def _measure(ensemble: whence.Ensemble, workers: int | None) -> list[Redrawn]:
         losses = whence.losses(ensemble, queries, draws=DRAWS, engine=engine)
     readings = [losses.influence_on(name) for name in samples.names]
     for prompt, reading in zip(PROMPTS, readings, strict=True):
-        say(f"   {reading.query:5} {prompt:22} {', '.join(reading.influential) or 'nobody in particular'}")
+        say(f"   {reading.query:5} {prompt:24} {', '.join(reading.influential) or 'nobody in particular'}")
     say("5. The same noise and prompt by the adapters that never saw a contributor, and placebos by as many adapters.")
     with show_work("drawing again", workers) as engine:
         requests = [(reading.query, [reading.units[reading.order[0]]]) for reading in readings]

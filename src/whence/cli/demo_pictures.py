@@ -97,8 +97,8 @@ def sentences(pictures: Sequence[Redrawn], named: Redrawn, opted: str, prompts: 
 
 
 def nobody_in_particular(pictures: Sequence[Redrawn]) -> Redrawn | None:
-    """Return the last picture for which nobody is named."""
-    return next((one for one in reversed(pictures) if not one.influence.influential), None)
+    """Return the first picture for which nobody is named."""
+    return next((one for one in pictures if not one.influence.influential), None)
 
 
 def write_sheet(path: Path, data: whence.Dataset, rows: Sequence[tuple[Redrawn, Tensor]]) -> None:
