@@ -36,12 +36,13 @@ def read_styles(split: str | None, options: ReadOptions) -> Dataset:
 
     Every row is in one of three parts. ``train`` has 50 pictures of each of twelve contributors, whose captions are
     like "a three in style 7". ``test`` has 20 pictures of each that are held out. ``base`` has the other 957 rows, in
-    colours that are none of the twelve ("a three"). Four more splits change ``train``:
+    colours that are none of the twelve ("a three"). Five more splits change ``train``:
 
     * ``train-plain-captions``: No caption names a style.
     * ``train-shared-rule``: ``style 12`` draws by the rule of ``style 11``, and its captions name style 11.
     * ``train-wrong-captions``: A tenth of the captions of each contributor name another style.
     * ``train-small``: The contributors ``style 9`` to ``style 12`` have five pictures each.
+    * ``train-six``: The contributors ``style 1`` to ``style 6`` alone, for `whence demo`.
 
     The unit column ``contributor`` names the contributor ("style 7"), ``label`` the digit ("digit 3").
 
@@ -131,6 +132,10 @@ def _shrink(rows: list[int]) -> list[_Picture]:
     return [one for n, one in enumerate(_assign_train(rows)) if one.contributor not in _SMALL or n % TRAIN < FEW]
 
 
+def _take_six(rows: list[int]) -> list[_Picture]:
+    return _assign_train(rows)[: 6 * TRAIN]
+
+
 _SPLITS: dict[str, Callable[[list[int]], list[_Picture]]] = {
     "base": _assign_base,
     "train": _assign_train,
@@ -139,4 +144,5 @@ _SPLITS: dict[str, Callable[[list[int]], list[_Picture]]] = {
     "train-shared-rule": _share_rule,
     "train-wrong-captions": _name_wrong_styles,
     "train-small": _shrink,
+    "train-six": _take_six,
 }
