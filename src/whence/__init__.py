@@ -14,8 +14,9 @@ would have been drawn without them?
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from whence.lazy import attribute_reader, homes
 
 #: The contents of Whence: public names by module. They are imported when they are first used, so that
 #: `whence --help` doesn't wait for torch. The same names are imported below for type checkers.
@@ -52,15 +53,14 @@ _CONTENTS = {
     "universe.make_universe": "write_universe", "report": "write_report",
 }
 # fmt: on
-_HOMES = {name: f"whence.{module}" for module, names in _CONTENTS.items() for name in names.split()}
+_HOMES = homes(__name__, _CONTENTS)
 __all__ = sorted(_HOMES)
+__getattr__ = attribute_reader(__name__, _HOMES)
 
 
-def __getattr__(name: str) -> Any:
-    """Import a public name when it is first used."""
-    if name not in _HOMES:
-        raise AttributeError(f"module 'whence' has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+def __dir__() -> list[str]:
+    """Return the public names, imported or not, and what else the module has."""
+    return sorted({*globals(), *__all__})
 
 
 # fmt: off

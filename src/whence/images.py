@@ -7,15 +7,17 @@ import math
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from PIL import Image
-from torch import Tensor
 
 from whence import artefacts
 from whence.errors import ConfigError, DataError, NotFiniteError, WhenceWarning
+from whence.lazy import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 #: Largest excess over 1 that rounding may give a value.
 TOLERANCE = 1e-3
@@ -34,7 +36,7 @@ def to_tensor(pictures: Any) -> Tensor:
         torch.Size([2, 1, 8, 8])
     """
     try:
-        return torch.as_tensor(pictures if isinstance(pictures, Tensor) else np.array(pictures)).detach()
+        return torch.as_tensor(pictures if isinstance(pictures, torch.Tensor) else np.array(pictures)).detach()
     except (TypeError, ValueError, RuntimeError):
         raise DataError(
             f"A tensor or an array of numbers is expected; given is a {type(pictures).__name__}. A list of pictures of "

@@ -235,6 +235,7 @@ def export(
     Example: `whence export scores/d-trak --to top.csv --top 10`
     """
     from whence import artefacts
+    from whence.scores.arrays import ScoreArrays
     from whence.scores.export import write_table_of
 
     methods = [path.name for path in artefacts.of_kind(scores, "scores")]
@@ -242,5 +243,5 @@ def export(
         raise ArtefactError(
             f"{scores} holds several scores; name one of them: {scores / methods[0]} ({', '.join(methods)})."
         )
-    write_table_of(whence.Scores.read(scores), to, top)
+    write_table_of(ScoreArrays.read(scores), to, top)
     say(f"The table: {to}")

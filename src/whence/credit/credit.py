@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from whence import artefacts
 from whence.credit.game import Game
 from whence.credit.leftovers import UNITS, remove_former_shares, remove_pages
 from whence.errors import ArtefactError, DataError, MismatchError, NotFiniteError
+from whence.lazy import torch
 
 KIND = "credit"
 #: Share of the resamples inside an interval.
@@ -169,7 +169,7 @@ class Credit:
         """
         manifest = artefacts.read_verified(path, KIND)
         totals, units = artefacts.read_table(path / "totals.parquet"), artefacts.read_table(path / UNITS)
-        tensors = artefacts.read_tensors(path / "shares.safetensors")
+        arrays = artefacts.read_arrays(path / "shares.safetensors")
         names = ("name", "title", "unit", "picture", "none", "all")
         try:
             return cls(
@@ -178,8 +178,8 @@ class Credit:
                 tuple(units["unit"]),
                 tuple(map(tuple, units["examples"])),
                 tuple(Explained(*row) for row in zip(*(totals[name] for name in names), strict=True)),
-                tensors["shares"].numpy(),
-                tensors["replicates"].numpy() if "replicates" in tensors else None,
+                arrays["shares"],
+                arrays.get("replicates"),
                 dict(manifest.facts["how"]),
             )
         except (KeyError, TypeError, DataError) as error:
@@ -195,9 +195,8 @@ def read_game(path: Path, credit: Credit) -> Game | None:
     if not (path / GAME).exists():
         return None
     names = tuple(one.name for one in credit.explained)
-    tensors = {name: tensor.numpy() for name, tensor in artefacts.read_tensors(path / GAME).items()}
     try:
-        return Game(credit.units, names, **tensors)
+        return Game(credit.units, names, **artefacts.read_arrays(path / GAME))
     except (TypeError, DataError) as error:
         raise ArtefactError(f"{path / GAME} is damaged: {error}") from None
 

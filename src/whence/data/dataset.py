@@ -10,12 +10,12 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import torch
 
 from whence import artefacts
 from whence.data.columns import normalise
 from whence.errors import DataError, join_names
 from whence.images import from_pixels
+from whence.lazy import torch
 
 NO_UNIT = "(none)"
 """The unit of the training examples without a unit."""

@@ -6,18 +6,20 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
-import torch
-from torch import Tensor
 
 from whence import artefacts
 from whence.errors import ConfigError
-from whence.scores.jackknife import half_width
-from whence.scores.scores import Scores
+from whence.scores.arrays import ScoreArrays
+from whence.scores.jackknife import interval_factor
+
+if TYPE_CHECKING:
+    from whence.scores.scores import Scores
 
 #: Rows that are held at a time.
 ROWS = 2**17
@@ -41,7 +43,7 @@ _WRITERS: dict[str, Callable[..., AbstractContextManager[Any]]] = {
 }
 
 
-def to_table(scores: Scores, top: int | None = None) -> pa.Table:
+def to_table(scores: Scores | ScoreArrays, top: int | None = None) -> pa.Table:
     """Return scores as one table: query, rank, example, units, score, standard_error, low, high, opponent.
 
     Rank 1 has the largest score of the query; ties by position. From low to high is the 90% interval of one score,
@@ -62,7 +64,7 @@ def to_table(scores: Scores, top: int | None = None) -> pa.Table:
     return pa.concat_tables([SCHEMA.empty_table(), *_tables(scores, top)])
 
 
-def write_table_of(scores: Scores, path: Path, top: int | None = None) -> None:
+def write_table_of(scores: Scores | ScoreArrays, path: Path, top: int | None = None) -> None:
     """Write the table of scores to a file .parquet or .csv, query by query; a file that is there is replaced.
 
     In CSV the units of an example are a JSON list, and text that a spreadsheet would take for a formula begins with
@@ -82,14 +84,14 @@ def write_table_of(scores: Scores, path: Path, top: int | None = None) -> None:
             writer.write_table(artefacts.for_spreadsheets(_with_text(table)) if flat else table)
 
 
-def _tables(scores: Scores, top: int | None) -> Iterator[pa.Table]:
+def _tables(scores: Scores | ScoreArrays, top: int | None) -> Iterator[pa.Table]:
     """Return the table in pieces of about ROWS rows."""
     if top is not None and top < 1:
         raise ConfigError(f"top is {top}; expected a number of examples from 1, or none for all.")
-    return _pieces(scores, top)
+    return _pieces(scores if isinstance(scores, ScoreArrays) else ScoreArrays.of(scores), top)
 
 
-def _pieces(scores: Scores, top: int | None) -> Iterator[pa.Table]:
+def _pieces(scores: ScoreArrays, top: int | None) -> Iterator[pa.Table]:
     pieces: list[pa.Table] = []
     for q in range(len(scores.queries)):
         pieces.append(_of_query(scores, q, top))
@@ -100,42 +102,42 @@ def _pieces(scores: Scores, top: int | None) -> Iterator[pa.Table]:
         yield pa.concat_tables(pieces)
 
 
-def _of_query(scores: Scores, q: int, top: int | None) -> pa.Table:
-    row, signed = scores.scores[q].double() + 0.0, scores.sign != "unsigned"  # + 0.0: there is no -0
-    order = torch.argsort(row, descending=True, stable=True)
-    ranks = _ranks(row[order], top, signed)
+def _of_query(scores: ScoreArrays, q: int, top: int | None) -> pa.Table:
+    row = scores.scores[q].astype(np.float64) + 0.0  # + 0.0: there is no -0
+    order = np.argsort(-row, kind="stable")
+    ranks = _ranks(row[order], top, scores.signed)
     places = order[ranks]
     chosen, columns = row[places], places.tolist()
-    error = None if scores.standard_error is None else scores.standard_error[q].double()[places]
-    reach = None if error is None else half_width(error)
+    error = None if scores.standard_error is None else scores.standard_error[q].astype(np.float64)[places]
+    reach = None if error is None else interval_factor() * error
     return pa.table(
         {
             "query": [scores.queries[q]] * len(columns),
-            "rank": (ranks + 1).numpy(),
+            "rank": ranks + 1,
             "example": [scores.examples[n] for n in columns],
             "units": [list(scores.units[n]) for n in columns],
-            "score": chosen.numpy(),
+            "score": chosen,
             "standard_error": _numbers(error, len(columns)),
             "low": _numbers(None if reach is None else chosen - reach, len(columns)),
             "high": _numbers(None if reach is None else chosen + reach, len(columns)),
-            "opponent": ((chosen < 0) & signed).numpy(),
+            "opponent": (chosen < 0) & scores.signed,
         },
         schema=SCHEMA,
     )
 
 
-def _ranks(descending: Tensor, top: int | None, signed: bool) -> Tensor:
+def _ranks(descending: np.ndarray, top: int | None, signed: bool) -> np.ndarray:
     """Which of the scores in descending order are taken, from 0: the first, and of those below 0 the last."""
     count = len(descending)
     if top is None or top >= count:
-        return torch.arange(count)
+        return np.arange(count)
     below = int((descending < 0).sum()) if signed else 0
     last = max(top, count - min(top, below))
-    return torch.cat([torch.arange(top), torch.arange(last, count)])
+    return np.concatenate([np.arange(top), np.arange(last, count)])
 
 
-def _numbers(values: Tensor | None, count: int) -> Any:
-    return [None] * count if values is None else values.numpy()
+def _numbers(values: np.ndarray | None, count: int) -> Any:
+    return [None] * count if values is None else values
 
 
 def _with_text(table: pa.Table) -> pa.Table:

@@ -9,14 +9,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, Literal
 
 from whence import artefacts
 from whence.artefacts import Manifest
-from whence.errors import ArtefactError, DataError, MismatchError, WhenceError
+from whence.errors import ArtefactError, DataError, MismatchError
+from whence.lazy import torch
+from whence.scores.arrays import require_consistent, stored_fields
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -64,18 +66,9 @@ class Scores:
     deviations: Tensor | None = None  # float16 [8, Q, N]; None where they weren't kept
 
     def __post_init__(self) -> None:
-        shape = (len(self.queries), len(self.examples))
-        for name, tensor in (("scores", self.scores), ("standard_error", self.standard_error)):
-            if tensor is None:
-                continue
-            if tuple(tensor.shape) != shape:
-                raise WhenceError(f"{name} is {tuple(tensor.shape)}; {shape[0]} queries and {shape[1]} examples.")
-            if not torch.isfinite(tensor).all():
-                q, n = (~torch.isfinite(tensor)).nonzero()[0].tolist()
-                raise WhenceError(f"{name} of query {self.queries[q]!r}, example {self.examples[n]!r} is not finite.")
-        distinct = (len(set(self.queries)), len(set(self.examples)))
-        if len(self.units) != shape[1] or distinct != shape:
-            raise WhenceError("Scores need distinct query ids, distinct example ids and units for every example.")
+        tensors = {"scores": self.scores, "standard_error": self.standard_error}
+        arrays = {name: None if tensor is None else tensor.detach().numpy() for name, tensor in tensors.items()}
+        require_consistent(arrays, self.queries, self.examples, self.units)
 
     def __repr__(self) -> str:
         size = f"{len(self.queries)} queries, {len(self.examples):,} examples"
@@ -198,20 +191,5 @@ class Scores:
         Raises:
             ArtefactError: They are missing, unfinished or damaged.
         """
-        manifest = artefacts.read_verified(path, "scores")
-        tensors = artefacts.read_tensors(path / "scores.safetensors")
-        examples = artefacts.read_table(path / "examples.parquet")
-        made = manifest.made
-        return cls(
-            scores=tensors["scores"],
-            queries=tuple(artefacts.read_table(path / "queries.parquet")["id"]),
-            examples=tuple(examples["id"]),
-            units=tuple(tuple(units) for units in examples["units"]),
-            method=made["method"],
-            estimand=Estimand(**made["estimand"]),
-            sign=made["sign"],
-            combine=made["combine"],
-            standard_error=tensors.get("standard_error"),
-            draws=made["draws"],
-            deviations=tensors.get("deviations"),
-        )
+        fields = stored_fields(path, artefacts.read_tensors)
+        return cls(**fields | {"estimand": Estimand(**fields["estimand"])})
