@@ -5,14 +5,28 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any, NoReturn
+from importlib.metadata import version
+from typing import Annotated, Any, NoReturn
 
 import typer
 
-from whence.cli import attribute, bank, bank_show, check, codebook, credit, ensemble, landscape, proof, report, training
+from whence.cli import (
+    attribute,
+    bank,
+    bank_show,
+    check,
+    codebook,
+    credit,
+    doctor,
+    ensemble,
+    landscape,
+    proof,
+    report,
+    training,
+)
 from whence.cli.evaluate import deletion, false_attribution, ground_truth, lds, ranking
 from whence.cli.output import protect_output
-from whence.cli.show import size
+from whence.cli.show import say, size
 from whence.errors import WhenceError
 
 #: Exit code after Ctrl-C.
@@ -37,6 +51,7 @@ COMMANDS: Commands = {
     "export": attribute.export,
     "leaderboard": report.leaderboard,
     "verify": proof.verify,
+    "doctor": doctor.doctor,
 }
 #: Groups of commands, with their help.
 GROUPS: dict[str, tuple[str, Commands]] = {
@@ -87,7 +102,8 @@ GROUPS: dict[str, tuple[str, Commands]] = {
 
 def _group(text: str, commands: Commands, **settings: Any) -> typer.Typer:
     """Return a group of commands, with its help."""
-    group = typer.Typer(help=text, no_args_is_help=True, rich_markup_mode="markdown", **settings)
+    settings = {"add_completion": False, "no_args_is_help": True, "rich_markup_mode": "markdown", **settings}
+    group = typer.Typer(help=text, **settings)
     for name, command in commands.items():
         group.command(name)(command)
     return group
@@ -98,10 +114,25 @@ app = _group(
     "would have been drawn without them.",
     COMMANDS,
     pretty_exceptions_enable=False,
-    add_completion=False,
+    add_completion=True,
 )
 for name, group in GROUPS.items():
     app.add_typer(_group(*group), name=name)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        say(f"whence {version('whence')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version, and stop.")
+    ] = False,
+) -> None:
+    pass
 
 
 def main() -> None:
