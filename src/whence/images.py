@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import math
 import warnings
@@ -19,6 +20,8 @@ from whence.lazy import torch
 if TYPE_CHECKING:
     from torch import Tensor
 
+#: Longest side of a large picture inside a page, in pixels.
+LARGE = 256
 #: Largest excess over 1 that rounding may give a value.
 TOLERANCE = 1e-3
 #: Values of pictures that reach so far up and not below 0 look like a range of 0 to 1.
@@ -213,3 +216,13 @@ def png(pixels: np.ndarray) -> bytes:
 def write_png(path: Path, pixels: np.ndarray) -> None:
     """Write one picture uint8 [C, H, W] as a PNG file."""
     artefacts.write_bytes(path, png(pixels))
+
+
+def data_uri(pixels: np.ndarray, longest: int = LARGE) -> str:
+    """Return the PNG data URI of a picture uint8 [C, H, W], shrunk where a side is above `longest`."""
+    height, width = pixels.shape[-2:]
+    factor = longest / max(height, width)
+    if factor < 1:
+        size = (max(1, round(width * factor)), max(1, round(height * factor)))
+        pixels = np.stack([np.asarray(Image.fromarray(plane).resize(size, Image.Resampling.BOX)) for plane in pixels])
+    return "data:image/png;base64," + base64.b64encode(png(pixels)).decode("ascii")

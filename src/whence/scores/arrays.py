@@ -61,9 +61,8 @@ class ScoreArrays:
             ArtefactError: They are missing, unfinished or damaged.
         """
         fields = stored_fields(path, artefacts.read_arrays)
-        names = ("scores", "queries", "examples", "units", "method")
-        signed, error = fields["sign"] != "unsigned", fields["standard_error"]
-        return cls(*(fields[name] for name in names), signed=signed, standard_error=error)
+        names = ("scores", "queries", "examples", "units", "method", "standard_error")
+        return cls(**{name: fields[name] for name in names}, signed=fields["sign"] != "unsigned")
 
 
 def stored_fields(path: Path, read: Callable[[Path], Mapping[str, Any]]) -> dict[str, Any]:

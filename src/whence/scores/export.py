@@ -64,6 +64,19 @@ def to_table(scores: Scores | ScoreArrays, top: int | None = None) -> pa.Table:
     return pa.concat_tables([SCHEMA.empty_table(), *_tables(scores, top)])
 
 
+def to_data_frame(scores: ScoreArrays, top: int | None = None) -> Any:
+    """Return the table of scores as a data frame of pandas.
+
+    Raises:
+        ConfigError: pandas is not installed, or `top` is below 1.
+    """
+    try:
+        import pandas  # noqa: F401
+    except ImportError:
+        raise ConfigError("A data frame needs pandas, which is not installed: pip install 'whence[pandas]'.") from None
+    return to_table(scores, top).to_pandas()
+
+
 def write_table_of(scores: Scores | ScoreArrays, path: Path, top: int | None = None) -> None:
     """Write the table of scores to a file .parquet or .csv, query by query; a file that is there is replaced.
 

@@ -9,6 +9,7 @@ from whence.data import Dataset
 from whence.errors import DataError
 from whence.images import named_pictures
 from whence.lazy import torch
+from whence.scores.pictures import ScorePictures
 from whence.scores.scores import Estimand, Scores
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ def similarity_scores(
         estimand=Estimand(behaviour, "none: a similarity", "none", model, "example"),
         sign="unsigned",
         combine=combine,
+        pictures=ScorePictures.of(data),
     )
 
 
