@@ -14,8 +14,8 @@ from whence.credit.credit import Credit, Explained
 from whence.data import Dataset, load
 from whence.errors import ArtefactError, ConfigError
 from whence.images import data_uri
-from whence.scores.export import to_table
 from whence.scores.scores import Estimand, Scores
+from whence.scores.table import to_table
 
 HOSTILE = '<script>alert("1")</script>&\'" onerror=x $a_b$'
 ESTIMAND = Estimand("loss", "weight", "this run", "none", "example")

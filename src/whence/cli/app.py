@@ -15,10 +15,7 @@ from whence.cli import (
     bank,
     bank_show,
     check,
-    codebook,
-    credit,
-    doctor,
-    ensemble,
+from whence.cli import 
     landscape,
     proof,
     report,
@@ -48,7 +45,7 @@ COMMANDS: Commands = {
     "check": check.check,
     "attribute": attribute.attribute,
     "methods": attribute.methods,
-    "export": attribute.export,
+    "export": export.export,
     "leaderboard": report.leaderboard,
     "verify": proof.verify,
     "doctor": doctor.doctor,
@@ -95,7 +92,13 @@ GROUPS: dict[str, tuple[str, Commands]] = {
     ),
     "credit": (
         "Credit: what a model does, shared out among the contributors to its training data.",
-        {"why-not": credit.why_not, "audit": credit.audit, "compute": credit.compute, "statement": credit.statement},
+        {
+            "why-not": credit.why_not,
+            "audit": credit.audit,
+            "compute": credit.compute,
+            "statement": credit.statement,
+            "ingredients": credit_ingredients.ingredients,
+        },
     ),
 }
 

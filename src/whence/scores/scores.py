@@ -111,7 +111,7 @@ class Scores:
         Raises:
             ConfigError: pandas is not installed, or `top` is below 1.
         """
-        from whence.scores.export import to_data_frame
+        from whence.scores.table import to_data_frame
 
         return to_data_frame(ScoreArrays.of(self), top)
 

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
-from pathlib import Path
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.csv
-import pyarrow.parquet
 
-from whence import artefacts
 from whence.errors import ConfigError
 from whence.scores.arrays import ScoreArrays
 from whence.scores.jackknife import interval_factor
@@ -37,10 +31,6 @@ SCHEMA = pa.schema(
         "opponent": pa.bool_(),
     }
 )
-_WRITERS: dict[str, Callable[..., AbstractContextManager[Any]]] = {
-    ".csv": pyarrow.csv.CSVWriter,
-    ".parquet": pyarrow.parquet.ParquetWriter,
-}
 
 
 def to_table(scores: Scores | ScoreArrays, top: int | None = None) -> pa.Table:
@@ -61,7 +51,7 @@ def to_table(scores: Scores | ScoreArrays, top: int | None = None) -> pa.Table:
         >>> to_table(pixel(digits.images([5]), ["q"], digits), top=1).select(["query", "rank", "score"]).to_pylist()
         [{'query': 'q', 'rank': 1, 'score': 0.0}]
     """
-    return pa.concat_tables([SCHEMA.empty_table(), *_tables(scores, top)])
+    return pa.concat_tables([SCHEMA.empty_table(), *tables_of(scores, top)])
 
 
 def to_data_frame(scores: ScoreArrays, top: int | None = None) -> Any:
@@ -77,28 +67,8 @@ def to_data_frame(scores: ScoreArrays, top: int | None = None) -> Any:
     return to_table(scores, top).to_pandas()
 
 
-def write_table_of(scores: Scores | ScoreArrays, path: Path, top: int | None = None) -> None:
-    """Write the table of scores to a file .parquet or .csv, query by query; a file that is there is replaced.
-
-    In CSV the units of an example are a JSON list, and text that a spreadsheet would take for a formula begins with
-    "'".
-
-    Raises:
-        ConfigError: The suffix is another one, or `top` is below 1.
-    """
-    open_writer = _WRITERS.get(path.suffix.lower())
-    if open_writer is None:
-        raise ConfigError(f"{path} has the suffix {path.suffix!r}; scores are written as {' or '.join(_WRITERS)}.")
-    flat = path.suffix.lower() == ".csv"
-    tables = _tables(scores, top)
-    schema = SCHEMA.set(3, pa.field("units", pa.string())) if flat else SCHEMA
-    with artefacts.replacing(path) as temporary, open_writer(temporary, schema) as writer:
-        for table in tables:
-            writer.write_table(artefacts.for_spreadsheets(_with_text(table)) if flat else table)
-
-
-def _tables(scores: Scores | ScoreArrays, top: int | None) -> Iterator[pa.Table]:
-    """Return the table in pieces of about ROWS rows."""
+def tables_of(scores: Scores | ScoreArrays, top: int | None) -> Iterator[pa.Table]:
+    """Return the table in pieces of about ROWS rows; ConfigError where `top` is below 1."""
     if top is not None and top < 1:
         raise ConfigError(f"top is {top}; expected a number of examples from 1, or none for all.")
     return _pieces(scores if isinstance(scores, ScoreArrays) else ScoreArrays.of(scores), top)
@@ -151,8 +121,3 @@ def _ranks(descending: np.ndarray, top: int | None, signed: bool) -> np.ndarray:
 
 def _numbers(values: np.ndarray | None, count: int) -> Any:
     return [None] * count if values is None else values
-
-
-def _with_text(table: pa.Table) -> pa.Table:
-    texts = [json.dumps(units, ensure_ascii=False) for units in table.column("units").to_pylist()]
-    return table.set_column(3, pa.field("units", pa.string()), pa.array(texts, pa.string()))
