@@ -15,7 +15,12 @@ from whence.cli import (
     bank,
     bank_show,
     check,
-from whence.cli import 
+    codebook,
+    credit,
+    credit_ingredients,
+    doctor,
+    ensemble,
+    export,
     landscape,
     proof,
     report,
