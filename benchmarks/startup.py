@@ -2,8 +2,8 @@
 
     python benchmarks/startup.py
 
-Each number is the least of three runs. `whence --plan` of an attribution builds the network of a run, so it needs torch
-and the modules of diffusers; the others need neither.
+Each number is the least of three runs. Commands that use a network need torch and the modules of diffusers that they
+use, the second line of the table; those below need neither, but `doctor`, which asks torch for its device.
 """
 
 from __future__ import annotations
@@ -31,7 +31,6 @@ COMMANDS = {
     "whence export, 200 x 100 scores": ("export", "{scores}", "--to", "{scores}.csv"),
     "whence credit statement": ("credit", "statement", "{credit}", "--unit", "a"),
     "whence doctor": ("doctor",),
-    "whence train digits --plan": ("train", "digits", "--out", "{scores}-run", "--plan"),
 }
 #: Writes scores and shares, which `export` and `credit statement` read.
 ARTEFACTS = """

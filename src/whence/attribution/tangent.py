@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from whence.attribution.feature_pair import FeaturePair
 from whence.attribution.method import Method
+from whence.lazy import torch
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -41,7 +42,7 @@ def tangent(features: FeaturePair, damping: float) -> Tensor:
         tensor([[0.2500, 0.0000]])
     """
     layers = features.layers
-    return reduce(Tensor.add_, (layer.scores(damping) / len(layers) for layer in layers))
+    return reduce(torch.Tensor.add_, (layer.scores(damping) / len(layers) for layer in layers))
 
 
 TANGENT = Method(
