@@ -30,6 +30,7 @@ bench-ensemble: $(VENV)/.dev
 	$(BIN)/python benchmarks/quality.py
 	$(BIN)/python benchmarks/parallel.py
 	$(BIN)/python benchmarks/plan_memory.py
+	$(BIN)/python benchmarks/startup.py
 
 bench-landscape: $(VENV)/.dev
 	$(BIN)/python benchmarks/laws.py

@@ -14,8 +14,9 @@ would have been drawn without them?
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from whence.lazy import attribute_reader, homes
 
 #: The contents of Whence: public names by module. They are imported when they are first used, so that
 #: `whence --help` doesn't wait for torch. The same names are imported below for type checkers.
@@ -30,6 +31,7 @@ _CONTENTS = {
     "diffusion.draws": "Draws", "diffusion.examples": "Examples",
     "diffusion.origin": "Origin",
     # Encoded ensembles: exact counterfactuals
+    "ensemble.model": "load_ensemble",
     "ensemble": "Ablation Codebook Ensemble Samples ablate ablate_each sample train_ensemble",
     "ensemble.landscape": "Landscape landscapes", "ensemble.make_landscape": "landscape",
     "ensemble.losses": "Losses", "ensemble.make_losses": "losses", "ensemble.influence": "Influence",
@@ -37,12 +39,14 @@ _CONTENTS = {
     # Attribution of any model: scores
     "attribution.attribute": "attribute", "attribution.method": "Method", "attribution.queries": "read_queries",
     "attribution.request": "AttributionConfig", "gradients.compression": "Compression",
-    "scores.scores": "Estimand Scores", "similarity.attributors": "Attributor attributor pixel",
+    "scores.scores": "Estimand Scores", "scores.stored": "load_scores",
+    "similarity.attributors": "Attributor attributor pixel",
     # Evaluation against retrained models and ensembles
     "evaluation.bank": "Bank BankConfig PoolRequest build_bank build_pool",
     "evaluation.false_attribution": "false_attribution", "evaluation.false_rate": "FalseAttribution",
     # Credit: shares of contributors
-    "credit.credit": "Credit", "credit.contributors": "Contributors", "credit.behaviours": "behaviour",
+    "credit.credit": "Credit", "credit.stored_credit": "load_credit",
+    "credit.contributors": "Contributors", "credit.behaviours": "behaviour",
     "credit.estimators": "ESTIMATORS", "credit.study": "Study StudyConfig", "retraining.rule": "RetrainingRule",
     "credit.coalitions": "CoalitionSampling", "credit.study_credit": "credit_of_study",
     "credit.ensemble_credit": "credit_of_ensemble", "credit.score_credit": "credit_of_scores",
@@ -52,15 +56,14 @@ _CONTENTS = {
     "universe.make_universe": "write_universe", "report": "write_report",
 }
 # fmt: on
-_HOMES = {name: f"whence.{module}" for module, names in _CONTENTS.items() for name in names.split()}
+_HOMES = homes(__name__, _CONTENTS)
 __all__ = sorted(_HOMES)
+__getattr__ = attribute_reader(__name__, _HOMES)
 
 
-def __getattr__(name: str) -> Any:
-    """Import a public name when it is first used."""
-    if name not in _HOMES:
-        raise AttributeError(f"module 'whence' has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+def __dir__() -> list[str]:
+    """Return the public names, imported or not, and what else the module has."""
+    return sorted({*globals(), *__all__})
 
 
 # fmt: off
@@ -82,6 +85,7 @@ if TYPE_CHECKING:  # `as` tells type checkers that a name is public
     from whence.ensemble import Ablation as Ablation, Codebook as Codebook, Ensemble as Ensemble, Samples as Samples
     from whence.ensemble import ablate as ablate, ablate_each as ablate_each, sample as sample
     from whence.ensemble import train_ensemble as train_ensemble
+    from whence.ensemble.model import load_ensemble as load_ensemble
     from whence.ensemble.landscape import Landscape as Landscape, landscapes as landscapes
     from whence.ensemble.make_landscape import landscape as landscape
     from whence.ensemble.losses import Losses as Losses
@@ -94,12 +98,14 @@ if TYPE_CHECKING:  # `as` tells type checkers that a name is public
     from whence.attribution.request import AttributionConfig as AttributionConfig
     from whence.gradients.compression import Compression as Compression
     from whence.scores.scores import Estimand as Estimand, Scores as Scores
+    from whence.scores.stored import load_scores as load_scores
     from whence.similarity.attributors import Attributor as Attributor, attributor as attributor, pixel as pixel
     from whence.evaluation.bank import Bank as Bank, BankConfig as BankConfig, PoolRequest as PoolRequest
     from whence.evaluation.bank import build_bank as build_bank, build_pool as build_pool
     from whence.evaluation.false_attribution import false_attribution as false_attribution
     from whence.evaluation.false_rate import FalseAttribution as FalseAttribution
     from whence.credit.credit import Credit as Credit
+    from whence.credit.stored_credit import load_credit as load_credit
     from whence.credit.contributors import Contributors as Contributors
     from whence.credit.behaviours import behaviour as behaviour
     from whence.credit.estimators import ESTIMATORS as ESTIMATORS

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import math
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from PIL import Image
-from torch import Tensor
 
 from whence import artefacts
 from whence.errors import ConfigError, DataError, NotFiniteError, WhenceWarning
+from whence.lazy import torch
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
+#: Longest side of a large picture inside a page, in pixels.
+LARGE = 256
 #: Largest excess over 1 that rounding may give a value.
 TOLERANCE = 1e-3
 #: Values of pictures that reach so far up and not below 0 look like a range of 0 to 1.
@@ -34,7 +39,7 @@ def to_tensor(pictures: Any) -> Tensor:
         torch.Size([2, 1, 8, 8])
     """
     try:
-        return torch.as_tensor(pictures if isinstance(pictures, Tensor) else np.array(pictures)).detach()
+        return torch.as_tensor(pictures if isinstance(pictures, torch.Tensor) else np.array(pictures)).detach()
     except (TypeError, ValueError, RuntimeError):
         raise DataError(
             f"A tensor or an array of numbers is expected; given is a {type(pictures).__name__}. A list of pictures of "
@@ -211,3 +216,18 @@ def png(pixels: np.ndarray) -> bytes:
 def write_png(path: Path, pixels: np.ndarray) -> None:
     """Write one picture uint8 [C, H, W] as a PNG file."""
     artefacts.write_bytes(path, png(pixels))
+
+
+def data_uri(pixels: np.ndarray, longest: int = LARGE) -> str:
+    """Return the PNG data URI of a picture uint8 [C, H, W], shrunk where a side is above `longest`."""
+    return "data:image/png;base64," + base64.b64encode(shrunk_png(pixels, longest)).decode("ascii")
+
+
+def shrunk_png(pixels: np.ndarray, longest: int) -> bytes:
+    """Return the PNG of a picture uint8 [C, H, W], shrunk where a side is above `longest`."""
+    height, width = pixels.shape[-2:]
+    factor = longest / max(height, width)
+    if factor < 1:
+        size = (max(1, round(width * factor)), max(1, round(height * factor)))
+        pixels = np.stack([np.asarray(Image.fromarray(plane).resize(size, Image.Resampling.BOX)) for plane in pixels])
+    return png(pixels)

@@ -352,7 +352,7 @@ def test_a_full_disk_is_an_error_of_the_system(tmp_path, monkeypatch):
     def full(_tensors, _path):
         raise SafetensorError("I/O error: No space left on device (os error 28)")
 
-    monkeypatch.setattr("whence.artefacts.files.save_file", full)
+    monkeypatch.setattr("safetensors.torch.save_file", full)
     with pytest.raises(OSError, match="No space left on device"):
         artefacts.write_tensors(tmp_path / "a.safetensors", {"a": torch.zeros(1)})
     assert list(tmp_path.iterdir()) == []

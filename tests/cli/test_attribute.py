@@ -329,7 +329,7 @@ def test_a_full_disk(ask, tmp_path, monkeypatch, where):
 
     with monkeypatch.context() as patched:
         if where == "tensors":
-            patched.setattr("whence.artefacts.files.save_file", full)
+            patched.setattr("safetensors.torch.save_file", full)
         else:
             patched.setattr("whence.artefacts.files.write_bytes", no_room)
         outcome = ask(tmp_path / "s")

@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from whence.config import Config, ModelConfig, TrainingConfig
-from whence.credit.credit import Credit, Explained, write_credit
+from whence.credit.credit import Credit, Explained
+from whence.credit.stored_credit import write_credit
 from whence.data import load
 from whence.diffusion.training import train
 

@@ -11,9 +11,10 @@ from whence import artefacts
 from whence.credit.behaviours import behaviour
 from whence.credit.coalitions import CoalitionSampling
 from whence.credit.contributors import Contributors
-from whence.credit.credit import Credit, read_game, write_credit
+from whence.credit.credit import Credit
 from whence.credit.estimators import ESTIMATORS
 from whence.credit.make_game import credit_cost, measure_coalitions, measure_nobody, measurement_bytes, values_of
+from whence.credit.stored_credit import read_game, write_credit
 from whence.credit.study import Study
 from whence.credit.study_credit import credit_of_study, request_of
 from whence.diffusion.model import DiffusionModel

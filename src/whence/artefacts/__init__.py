@@ -1,5 +1,6 @@
 """Artefacts: directories that are whole or do not exist. The only room that reads and writes their files."""
 
+from whence.artefacts.arrays import read_arrays
 from whence.artefacts.artefact import RESUME, begun, create, discard, ensure, existing, reseal
 from whence.artefacts.digest import digest, file_digest, tensor_digests
 from whence.artefacts.files import (
@@ -57,6 +58,7 @@ __all__ = [
     "kinds_in",
     "lock",
     "of_kind",
+    "read_arrays",
     "read_json",
     "read_manifest",
     "read_row",

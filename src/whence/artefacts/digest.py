@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-import torch
+from whence.lazy import torch
 
 
 def digest(value: Any) -> str:

@@ -16,11 +16,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
-import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
 from whence.errors import ArtefactError, WhenceError
+from whence.lazy import torch
 
 #: What a user does about a damaged artefact.
 WAY_OUT = "Delete {} and run the command that makes it again."
@@ -79,6 +78,8 @@ def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
     Raises:
         OSError: The file can't be written, as on a full disk.
     """
+    from safetensors.torch import save_file
+
     with replacing(path) as temporary:
         try:
             save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, temporary)
@@ -162,7 +163,8 @@ def read_table(path: Path) -> dict[str, list[Any]]:
         ArtefactError: The file is missing or damaged.
     """
     try:
-        columns: dict[str, list[Any]] = pq.read_table(path).to_pydict()
+        with pq.ParquetFile(path) as file:
+            columns: dict[str, list[Any]] = file.read().to_pydict()
     except FileNotFoundError:
         raise ArtefactError(f"{path} does not exist.") from None
     except (pa.ArrowException, OSError, ValueError) as error:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-import torch
-
 from whence.artefacts.artefact import RESUME
 from whence.artefacts.digest import file_digest
 from whence.artefacts.files import read_json, read_tensors, write_json, write_tensors
 from whence.errors import ArtefactError
+from whence.lazy import torch
 
 _POINTER = "state.json"
 

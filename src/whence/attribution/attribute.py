@@ -28,6 +28,7 @@ from whence.ensemble.model import Ensemble
 from whence.gradients.features import Feature, Sums, add_draws, batch_shape
 from whence.gradients.make_features import FeatureJob
 from whence.scores.jackknife import GROUPS
+from whence.scores.pictures import ScorePictures
 from whence.scores.scores import Scores
 
 #: Largest number of examples and features of the kernel that is timed.
@@ -95,7 +96,13 @@ def attribute(
                 write_norms(folder.path / "norms.parquet", plan, features)
         if out:
             folder.write(scores)
-    return scores
+    return _with_pictures(scores, data, queries)
+
+
+def _with_pictures(scores: Mapping[str, Scores], *given: object) -> dict[str, Scores]:
+    """Return scores with the pictures of training examples and queries, those of them that are a data set."""
+    known = ScorePictures.of(*(one if isinstance(one, Dataset) else None for one in given))
+    return {name: replace(of_method, pictures=known) for name, of_method in scores.items()}
 
 
 def attribution_cost(plan: FeaturePlan, store: FeatureStore, *, engine: Engine = DEFAULT) -> Cost:

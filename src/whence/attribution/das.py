@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from whence.attribution.feature_pair import FeaturePair
 from whence.attribution.method import Method
 from whence.errors import ConfigError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def das(features: FeaturePair, damping: float) -> Tensor:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from whence.attribution.feature_pair import FeaturePair
 from whence.attribution.method import Method
 from whence.kernel.algebra import divided
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def gradient_dot(features: FeaturePair, _damping: float) -> Tensor:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Literal
 
 from whence.attribution.feature_pair import FeaturePair
 from whence.errors import ConfigError
-from whence.gradients.features import Feature
 from whence.gradients.readouts import readout as known_readout
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from whence.gradients.features import Feature
 
 #: λ as a multiple of the mean eigenvalue, where neither method nor user says otherwise.
 DAMPING = 0.1
@@ -80,6 +82,8 @@ class Method:
     @property
     def feature(self) -> Feature:
         """The kind of features that it needs."""
+        from whence.gradients.features import Feature
+
         return Feature(self.readout, self.normalised)
 
     @property

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from whence.attribution.feature_pair import FeaturePair
 from whence.attribution.method import Method
 from whence.kernel.algebra import divided
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def relative_influence(features: FeaturePair, damping: float) -> Tensor:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from functools import reduce
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from whence.attribution.feature_pair import FeaturePair
 from whence.attribution.method import Method
+from whence.lazy import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def tangent(features: FeaturePair, damping: float) -> Tensor:
@@ -39,7 +42,7 @@ def tangent(features: FeaturePair, damping: float) -> Tensor:
         tensor([[0.2500, 0.0000]])
     """
     layers = features.layers
-    return reduce(Tensor.add_, (layer.scores(damping) / len(layers) for layer in layers))
+    return reduce(torch.Tensor.add_, (layer.scores(damping) / len(layers) for layer in layers))
 
 
 TANGENT = Method(

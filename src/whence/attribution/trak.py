@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from whence.attribution.feature_pair import FeaturePair
 from whence.attribution.method import Method
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def trak(features: FeaturePair, damping: float) -> Tensor:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any, NoReturn
+from importlib.metadata import version
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -16,9 +17,12 @@ from whence.cli import (
     check,
     codebook,
     credit,
+    credit_ingredients,
     demo,
+    doctor,
     ensemble,
     explore,
+    export,
     landscape,
     proof,
     report,
@@ -26,7 +30,7 @@ from whence.cli import (
 )
 from whence.cli.evaluate import deletion, false_attribution, ground_truth, lds, ranking
 from whence.cli.output import protect_output
-from whence.cli.show import size
+from whence.cli.show import say, size
 from whence.errors import WhenceError
 
 #: Exit code after Ctrl-C.
@@ -49,9 +53,10 @@ COMMANDS: Commands = {
     "check": check.check,
     "attribute": attribute.attribute,
     "methods": attribute.methods,
-    "export": attribute.export,
+    "export": export.export,
     "leaderboard": report.leaderboard,
     "verify": proof.verify,
+    "doctor": doctor.doctor,
 }
 #: Groups of commands, with their help.
 GROUPS: dict[str, tuple[str, Commands]] = {
@@ -95,14 +100,21 @@ GROUPS: dict[str, tuple[str, Commands]] = {
     ),
     "credit": (
         "Credit: what a model does, shared out among the contributors to its training data.",
-        {"why-not": credit.why_not, "audit": credit.audit, "compute": credit.compute, "statement": credit.statement},
+        {
+            "why-not": credit.why_not,
+            "audit": credit.audit,
+            "compute": credit.compute,
+            "statement": credit.statement,
+            "ingredients": credit_ingredients.ingredients,
+        },
     ),
 }
 
 
 def _group(text: str, commands: Commands, **settings: Any) -> typer.Typer:
     """Return a group of commands, with its help."""
-    group = typer.Typer(help=text, no_args_is_help=True, rich_markup_mode="markdown", **settings)
+    settings = {"add_completion": False, "no_args_is_help": True, "rich_markup_mode": "markdown", **settings}
+    group = typer.Typer(help=text, **settings)
     for name, command in commands.items():
         group.command(name)(command)
     return group
@@ -113,10 +125,25 @@ app = _group(
     "would have been drawn without them.",
     COMMANDS,
     pretty_exceptions_enable=False,
-    add_completion=False,
+    add_completion=True,
 )
 for name, group in GROUPS.items():
     app.add_typer(_group(*group), name=name)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        say(f"whence {version('whence')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version, and stop.")
+    ] = False,
+) -> None:
+    pass
 
 
 def main() -> None:

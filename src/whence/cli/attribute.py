@@ -1,4 +1,4 @@
-"""The commands `whence methods`, `whence attribute` and `whence export`."""
+"""The commands `whence methods` and `whence attribute`."""
 
 from __future__ import annotations
 
@@ -29,7 +29,6 @@ from whence.cli.options import (
     WORKERS,
 )
 from whence.cli.show import progress, say, show_cost, show_notes
-from whence.errors import ArtefactError
 
 if TYPE_CHECKING:
     from whence.attribution.target import Target
@@ -221,26 +220,3 @@ def _planned(planned: tuple[Any, ...], out: Path, store: Path | None, workers: i
     ScoresFolder(out, request).is_claimed()
     features = FeatureStore(store or out / "features")
     return attribution_cost(FeaturePlan.of(request), features, engine=whence.Engine(workers))
-
-
-def export(
-    scores: Annotated[Path, typer.Argument(help="The scores of one method, such as OUT/d-trak.")],
-    to: Annotated[Path, typer.Option(help="The table: a .parquet or .csv file.")],
-    top: Annotated[
-        int | None, typer.Option(min=1, help="Only so many of the largest and of the smallest scores of each picture.")
-    ] = None,
-) -> None:
-    """Write scores as a table: picture, rank, training image, units, score, standard error and 90% interval.
-
-    Example: `whence export scores/d-trak --to top.csv --top 10`
-    """
-    from whence import artefacts
-    from whence.scores.export import write_table_of
-
-    methods = [path.name for path in artefacts.of_kind(scores, "scores")]
-    if methods:
-        raise ArtefactError(
-            f"{scores} holds several scores; name one of them: {scores / methods[0]} ({', '.join(methods)})."
-        )
-    write_table_of(whence.Scores.read(scores), to, top)
-    say(f"The table: {to}")

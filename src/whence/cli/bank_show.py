@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-import whence
 from whence.cli.show import say
 
 if TYPE_CHECKING:
-    from whence.evaluation.bank import Pool
+    from whence.evaluation.bank.pool import Pool
+    from whence.evaluation.bank.stored_bank import StoredBank
 
 
 def show(
@@ -25,11 +25,13 @@ def show(
 
     Example: `whence bank show bank/`
     """
-    for line in describe(whence.Bank.open(bank)):
+    from whence.evaluation.bank.stored_bank import StoredBank
+
+    for line in describe(StoredBank.open(bank)):
         say(line)
 
 
-def describe(bank: whence.Bank) -> list[str]:
+def describe(bank: StoredBank) -> list[str]:
     """Return what a bank holds, a line each."""
     channels, height, width = bank.data.size
     training, classes = bank.config.training, len(set(bank.classes))
@@ -42,7 +44,7 @@ def describe(bank: whence.Bank) -> list[str]:
         f"seed of the bank {bank.manifest.made['seed']}",
         f"Queries: {held_out} held out, {drawn} drawn; {development} of them to choose knobs on, "
         f"{len(bank.queries) - development} to report figures on",
-        f"Losses are over {bank.plan.draws} draws, the same for all models.",
+        f"Losses are over {bank.draws} draws, the same for all models.",
         f"Fingerprint: {bank.manifest.fingerprint}",
         "",
         *table(bank),
@@ -52,7 +54,7 @@ def describe(bank: whence.Bank) -> list[str]:
     ]
 
 
-def table(bank: whence.Bank) -> list[str]:
+def table(bank: StoredBank) -> list[str]:
     """The pools, a line each, and those that are unfinished."""
     lines = [f"{'pool':18} {'kept':>7} {'subsets':>7} {'seeds':>5} {'held out':>9} {'drawn':>9}  seeds agree"]
     measured = (bank.path / "reference").exists()

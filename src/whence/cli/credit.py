@@ -187,10 +187,10 @@ def audit(
     """
     from whence import artefacts
     from whence.credit.audit import known_drifts, summary, table
-    from whence.credit.credit import read_game
     from whence.credit.look_alikes import look_alikes
     from whence.credit.near_duplicates import near_duplicate_clusters
     from whence.credit.split import can_measure_split, measure_split
+    from whence.credit.stored_credit import read_game
     from whence.report.credit.credit_folder import CreditFolder
 
     folder = CreditFolder.read(credit)

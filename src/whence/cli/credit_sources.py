@@ -78,9 +78,9 @@ def _share_scores(source: Path, out: Path, data: whence.Dataset | None) -> None:
 def compute_from_ensemble(options: CreditOptions, draws: int, plan: bool) -> None:
     """Compute the exact losses without each contributor."""
     from whence.attribution.target import Target
-    from whence.credit.credit import write_credit
     from whence.credit.ensemble_credit import survivors_of
     from whence.credit.leftovers import write_beside
+    from whence.credit.stored_credit import write_credit
     from whence.ensemble.drawing_cost import losses_cost
 
     ensemble = whence.Ensemble.open(options.source)
@@ -122,7 +122,7 @@ def compute_from_run(
 ) -> None:
     """Compute shares from the values of coalitions, by models that are made for them."""
     from whence.attribution.target import Target
-    from whence.credit.credit import write_credit
+    from whence.credit.stored_credit import write_credit
     from whence.credit.study_credit import request_of, require_measurable
 
     target, requested = Target.open(options.source), [whence.behaviour(name) for name in behaviours]

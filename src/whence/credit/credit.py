@@ -5,15 +5,17 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from whence import artefacts
 from whence.credit.game import Game
-from whence.credit.leftovers import UNITS, remove_former_shares, remove_pages
-from whence.errors import ArtefactError, DataError, MismatchError, NotFiniteError
+from whence.credit.leftovers import UNITS
+from whence.errors import ArtefactError, DataError, NotFiniteError
+
+if TYPE_CHECKING:
+    from whence.notebook import Plot
 
 KIND = "credit"
 #: Share of the resamples inside an interval.
@@ -43,7 +45,7 @@ class Explained:
     all: float
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Credit:
     """Shares of U contributors in B behaviours.
 
@@ -84,6 +86,10 @@ class Credit:
             raise DataError(f"Shares of {shape[0]} behaviours and {shape[1]} contributors don't fit: {shapes}.")
         if not np.isfinite(self.shares).all() or not (self.replicates is None or np.isfinite(self.replicates).all()):
             raise NotFiniteError("A share is not finite.")
+
+    def __repr__(self) -> str:
+        behaviours = ", ".join(one.name for one in self.explained[:3]) + (", ..." if len(self.explained) > 3 else "")
+        return f"Credit({self.estimator}: {len(self.units):,} contributors, {behaviours})"
 
     @property
     def none(self) -> np.ndarray:
@@ -159,6 +165,21 @@ class Credit:
             "examples": [len(self.examples[u]) for _, u in rows],
         }
 
+    def plot(self, behaviour: str | None = None) -> Plot:
+        """Return a plot of the largest shares in a behaviour, with their intervals; by default in the first one.
+
+        Raises:
+            DataError: There is no such behaviour.
+        """
+        from whence.credit.credit_plot import plot_credit
+
+        return plot_credit(self, behaviour)
+
+    def _repr_html_(self) -> str:
+        from whence.credit.credit_plot import credit_html
+
+        return credit_html(self)
+
     @classmethod
     @artefacts.reader
     def read(cls, path: Path) -> Credit:
@@ -169,7 +190,7 @@ class Credit:
         """
         manifest = artefacts.read_verified(path, KIND)
         totals, units = artefacts.read_table(path / "totals.parquet"), artefacts.read_table(path / UNITS)
-        tensors = artefacts.read_tensors(path / "shares.safetensors")
+        arrays = artefacts.read_arrays(path / "shares.safetensors")
         names = ("name", "title", "unit", "picture", "none", "all")
         try:
             return cls(
@@ -178,65 +199,9 @@ class Credit:
                 tuple(units["unit"]),
                 tuple(map(tuple, units["examples"])),
                 tuple(Explained(*row) for row in zip(*(totals[name] for name in names), strict=True)),
-                tensors["shares"].numpy(),
-                tensors["replicates"].numpy() if "replicates" in tensors else None,
+                arrays["shares"],
+                arrays.get("replicates"),
                 dict(manifest.facts["how"]),
             )
         except (KeyError, TypeError, DataError) as error:
             raise ArtefactError(f"{path} is damaged: {error}") from None
-
-
-def read_game(path: Path, credit: Credit) -> Game | None:
-    """Return the values that `credit`, which was read from a directory, was computed from; None where there are none.
-
-    Raises:
-        ArtefactError: They are damaged.
-    """
-    if not (path / GAME).exists():
-        return None
-    names = tuple(one.name for one in credit.explained)
-    tensors = {name: tensor.numpy() for name, tensor in artefacts.read_tensors(path / GAME).items()}
-    try:
-        return Game(credit.units, names, **tensors)
-    except (TypeError, DataError) as error:
-        raise ArtefactError(f"{path / GAME} is damaged: {error}") from None
-
-
-def write_credit(
-    credit: Credit, out: Path, inputs: dict[str, Any], made: dict[str, Any], game: Game | None = None
-) -> Path:
-    """Return the folder OUT/ESTIMATOR after writing credit there, in the place of one that was computed otherwise.
-
-    Pages in OUT that show the shares that are replaced are removed, and so are shares in OUT of other contributors or
-    examples; a warning says so.
-
-    Raises:
-        ArtefactError: The folder holds something else than credit, or is damaged; it is left as it is.
-    """
-    path = out / credit.estimator
-    made = {"estimator": credit.estimator, "efficient": credit.efficient, **made, "values": _digest(credit, game)}
-    try:
-        credit.write(path, inputs, made, game)
-    except MismatchError:
-        for old in (path, Path(f"{path}.part")):
-            artefacts.discard(old)
-        remove_pages(out)
-        credit.write(path, inputs, made, game)
-    remove_former_shares(path)
-    return path
-
-
-def _digest(credit: Credit, game: Game | None) -> str:
-    """SHA-256 (hex) of all that tables and pages show of shares: names and examples of contributors, titles, notes."""
-    tensors = {"replicates": credit.replicates, **({} if game is None else game.tensors())}
-    return artefacts.digest(
-        {
-            "shares": credit.shares.tolist(),
-            "contributors": [credit.units, credit.examples],
-            "explained": [asdict(one) for one in credit.explained],
-            "how": credit.how,
-            "tensors": artefacts.tensor_digests(
-                {name: torch.as_tensor(values) for name, values in tensors.items() if values is not None}
-            ),
-        }
-    )

@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from whence import artefacts
 from whence.errors import ConfigError, DataError, NotFiniteError
+from whence.lazy import torch
 
 
 @dataclass(frozen=True, eq=False)

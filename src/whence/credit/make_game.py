@@ -23,9 +23,10 @@ from whence.diffusion.model import DiffusionModel, fingerprint
 from whence.diffusion.training import request_of, time_step, weight_bytes
 from whence.engine import DEFAULT, Engine
 from whence.errors import MismatchError, ModelError
+from whence.retraining import MODEL_SUFFIX
 from whence.retraining.denoising_losses import time_losses
 from whence.retraining.measurement import Measurement, time_drawing
-from whence.retraining.retrain import MODEL_SUFFIX, Retraining, missing_retrainings, retrain
+from whence.retraining.retrain import Retraining, missing_retrainings, retrain
 
 #: Folder of a study with the measurements of the models of coalitions.
 FOLDER = "looks"

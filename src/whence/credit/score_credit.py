@@ -11,9 +11,10 @@ from whence import artefacts
 from whence.attribution.methods import METHODS
 from whence.attribution.pictures import Pictures
 from whence.credit.contributors import Contributors
-from whence.credit.credit import Credit, Explained, write_credit
+from whence.credit.credit import Credit, Explained
 from whence.credit.estimators import score_sum
 from whence.credit.leftovers import remove_other_data, write_beside
+from whence.credit.stored_credit import write_credit
 from whence.credit.study_pictures import query_dataset
 from whence.data import Dataset
 from whence.errors import ConfigError, MismatchError

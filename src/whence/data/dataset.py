@@ -10,12 +10,12 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import torch
 
 from whence import artefacts
 from whence.data.columns import normalise
 from whence.errors import DataError, join_names
 from whence.images import from_pixels
+from whence.lazy import torch
 
 NO_UNIT = "(none)"
 """The unit of the training examples without a unit."""
@@ -24,7 +24,7 @@ Labels = tuple[str | None, ...]
 """A text for each training example; None where there is none."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
     """Training examples, in a fixed order. Texts are brought to Unicode's composed form (NFC).
 
@@ -69,6 +69,12 @@ class Dataset:
         units = tuple(tuple(dict.fromkeys(map(_composed, names))) for names in self.units)
         vars(self).update(ids=ids, units=units, captions=captions, classes=classes)
         _require_unique(self.ids)
+
+    def __repr__(self) -> str:
+        channels, height, width = self.size
+        captions = "with" if any(self.captions) else "without"
+        images = f"{len(self):,} images of {width}x{height} in {'colour' if channels == 3 else 'grey'}"
+        return f"Dataset({images}, {len(self.unit_ids):,} units, {captions} captions, {self.fingerprint[:12]})"
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -171,16 +177,10 @@ class Dataset:
 
 
 def class_inputs(**datasets: Dataset | None) -> dict[str, str]:
-    """Return fingerprints of classes, for the inputs of an artefact that depends on them.
+    """Return the SHA-256 (hex) of the classes of data sets by ROLE, as ``ROLE_classes``: inputs of an artefact.
 
     Classes that are the captions are left out, because the fingerprint of the data covers them. So are classes of
     which none is known.
-
-    Args:
-        **datasets: Data sets by their role, such as ``data``.
-
-    Returns:
-        SHA-256 (hex) of the classes, by ``ROLE_classes``.
 
     Example:
         >>> data = Dataset(("a",), np.zeros((1, 1, 2, 2), np.uint8), (("a",),), ("a big cat",), classes=("cat",))

@@ -54,11 +54,11 @@ def read(path: Path) -> Dataset:
     """
     manifest = artefacts.read_manifest(path, KIND)
     table = artefacts.read_table(path / _EXAMPLES)
-    tensors = artefacts.read_tensors(path / PIXELS)
+    arrays = artefacts.read_arrays(path / PIXELS)
     try:
         dataset = Dataset(
             ids=tuple(table["id"]),
-            pixels=tensors["pixels"].numpy(),
+            pixels=arrays["pixels"],
             units=tuple(map(tuple, table["units"])),
             captions=tuple(table["caption"]),
             classes=tuple(table.get("class", table["caption"])),

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.dataset as pads
 
 from whence.data.columns import rename, required_texts
 from whence.data.dataset import Dataset
@@ -23,6 +22,7 @@ from whence.data.raw_examples import RawExamples, ReadOptions
 from whence.data.shards import class_names, features_of, open_shards
 from whence.data.splits import CANONICAL, DEFAULT, canonical, choose
 from whence.errors import DataError, WhenceError, join_names
+from whence.lazy import pyarrow_dataset
 
 _IMAGE = "image"
 _ROWS_AT_ONCE = 64
@@ -58,7 +58,7 @@ def read_saved(path: Path, split: str | None, options: ReadOptions) -> Dataset:
     splits = dict(saved) if isinstance(saved, datasets.DatasetDict) else {str(saved.split or DEFAULT): saved}
     examples = choose(splits, split, str(path))
     with _arrow_errors(path):
-        rows = pads.dataset(examples.with_format("arrow")[:])
+        rows = pyarrow_dataset.dataset(examples.with_format("arrow")[:])
         return _read(Table(rows, examples.features.to_dict(), str(path)), options)
 
 
@@ -142,7 +142,7 @@ class Table(Mapping[str, list[object]]):
         where: What messages call it.
     """
 
-    def __init__(self, rows: pads.Dataset, features: Mapping[str, Any], where: str) -> None:
+    def __init__(self, rows: pyarrow_dataset.Dataset, features: Mapping[str, Any], where: str) -> None:
         self.rows = rows
         self.features = features
         self.where = where

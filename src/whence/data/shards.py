@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 
 from whence.data.columns import rename
 from whence.errors import DataError
+from whence.lazy import pyarrow_dataset
 
 
-def open_shards(files: Sequence[Path]) -> pads.Dataset:
+def open_shards(files: Sequence[Path]) -> pyarrow_dataset.Dataset:
     """Return the rows of Parquet files, in the order of the files, as one table.
 
     A column has the type that holds the values of all files; of a type with structure it is that of the first file.
@@ -29,7 +29,7 @@ def open_shards(files: Sequence[Path]) -> pads.Dataset:
         _require_same_classes(files[0], features_of(schemas[0]), file, features_of(schema))
     fields = [_common_field([schema.field(name) for schema in schemas]) for name in schemas[0].names]
     together = pa.schema(fields, metadata=schemas[0].metadata)
-    return pads.dataset([str(file) for file in files], format="parquet", schema=together)
+    return pyarrow_dataset.dataset([str(file) for file in files], format="parquet", schema=together)
 
 
 def features_of(schema: pa.Schema) -> Mapping[str, Any]:

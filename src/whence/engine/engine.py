@@ -8,9 +8,8 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Any
 
-import torch
-
 from whence.engine.processes import Note, one_thread, run_in_processes
+from whence.lazy import torch
 
 #: Called with (done, total) as work goes on.
 Report = Callable[[int, int], None]

@@ -20,9 +20,8 @@ from contextlib import contextmanager, suppress
 from multiprocessing import connection
 from typing import Any
 
-import torch
-
 from whence.errors import InterruptedRunError
+from whence.lazy import torch
 
 #: Modules that worker processes find imported.
 PRELOADED = ["whence.diffusion.model"]

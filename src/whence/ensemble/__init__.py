@@ -12,24 +12,36 @@ screen, tangents                    a first-order estimate of every ablation
 influence                           effects of units tested against those of placebos, in figures and in words
 """
 
-from whence.ensemble.ablation import Ablation, ablate, ablate_each, ablations
-from whence.ensemble.codebook import Codebook
-from whence.ensemble.members import Members, NetworkMembers
-from whence.ensemble.model import Ensemble, MeanPrediction
-from whence.ensemble.sampling import Samples, sample
-from whence.ensemble.training import train_ensemble
+from __future__ import annotations
 
-__all__ = [
-    "Ablation",
-    "Codebook",
-    "Ensemble",
-    "MeanPrediction",
-    "Members",
-    "NetworkMembers",
-    "Samples",
-    "ablate",
-    "ablate_each",
-    "ablations",
-    "sample",
-    "train_ensemble",
-]
+from typing import TYPE_CHECKING
+
+from whence.lazy import attribute_reader, homes
+
+_HOMES = homes(
+    __name__,
+    {
+        "ablation": "Ablation ablate ablate_each ablations",
+        "codebook": "Codebook",
+        "members": "Members NetworkMembers",
+        "model": "Ensemble MeanPrediction",
+        "sampling": "Samples sample",
+        "training": "train_ensemble",
+    },
+)
+__all__ = sorted(_HOMES)
+__getattr__ = attribute_reader(__name__, _HOMES)
+
+if TYPE_CHECKING:
+    from whence.ensemble.ablation import Ablation as Ablation
+    from whence.ensemble.ablation import ablate as ablate
+    from whence.ensemble.ablation import ablate_each as ablate_each
+    from whence.ensemble.ablation import ablations as ablations
+    from whence.ensemble.codebook import Codebook as Codebook
+    from whence.ensemble.members import Members as Members
+    from whence.ensemble.members import NetworkMembers as NetworkMembers
+    from whence.ensemble.model import Ensemble as Ensemble
+    from whence.ensemble.model import MeanPrediction as MeanPrediction
+    from whence.ensemble.sampling import Samples as Samples
+    from whence.ensemble.sampling import sample as sample
+    from whence.ensemble.training import train_ensemble as train_ensemble

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from whence import artefacts, images
+from whence import artefacts, images, notebook
 from whence.artefacts import Artefact
 from whence.engine import DEFAULT, Engine
 from whence.ensemble.codebook import placebo
@@ -79,6 +79,11 @@ class Ablation(Artefact):
         if "placebo" not in self.pictures:
             return None
         return images.distance(self.pictures["factual"], self.pictures["placebo"]).item()
+
+    def _repr_html_(self) -> str:
+        title = f"Picture {self.sample}, units {', '.join(self.units)}: distance {self.distance:.3f}"
+        cells = [notebook.picture(images.to_pixels(picture), name) for name, picture in self.pictures.items()]
+        return notebook.gallery(title, cells)
 
 
 def ablations(ensemble: Ensemble) -> list[Ablation]:
@@ -190,10 +195,8 @@ class AblationPlan:
         if ensemble.base is not None:
             made["base"] = [ALONE]
         # The fingerprint is of the picture, not of all samples: drawing more samples leaves this ablation valid.
-        inputs = {
-            "ensemble": ensemble.manifest.fingerprint,
-            "factual": artefacts.digest(samples.pictures[index].numpy().tobytes()),
-        }
+        factual = artefacts.digest(samples.pictures[index].numpy().tobytes())
+        inputs = {"ensemble": ensemble.manifest.fingerprint, "factual": factual}
         folder = ensemble.path / "ablations" / sample.replace("/", "-")
         path = folder / (f"only-{units_key(units)}" if keep_only else units_key(units))
         return cls(path, samples, index, inputs, made)
@@ -204,11 +207,8 @@ class AblationPlan:
 
     def trajectories(self) -> dict[str, Trajectory]:
         """What must be drawn: ``counterfactual``, ``placebo`` if there is one, and ``base`` if members have one."""
-        sets = {
-            "counterfactual": self.made["survivors"],
-            "placebo": self.made["placebo"],
-            "base": self.made.get("base"),
-        }
+        made = self.made
+        sets = {"counterfactual": made["survivors"], "placebo": made["placebo"], "base": made.get("base")}
         return {
             name: Trajectory(self.samples.seed, self.index, tuple(members)) for name, members in sets.items() if members
         }

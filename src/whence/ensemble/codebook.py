@@ -175,7 +175,7 @@ class Codebook:
             ArtefactError: It is missing or damaged.
         """
         manifest = artefacts.read_verified(path, "codebook")
-        bits = artefacts.read_tensors(path / "codebook.safetensors")["bits"].numpy()
+        bits = artefacts.read_arrays(path / "codebook.safetensors")["bits"]
         units = tuple(artefacts.read_table(path / "units.parquet")["unit"])
         if bits.shape != (manifest.made["members"], len(units)):
             raise ArtefactError(f"{path} is damaged: bits {bits.shape} for {len(units)} units.")

@@ -16,14 +16,16 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from scipy.stats import mannwhitneyu
-from torch import Tensor
 
 from whence.errors import DataError, NotFiniteError
+from whence.lazy import stats, torch
 from whence.statistics.placebo_test import LEVEL, expected_maximum, holm, p_values, placebos_needed
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,7 @@ class Influence:
         """
         if not len(self.placebos):
             return 1.0
-        return float(mannwhitneyu(self.effects.numpy(), self.placebos.numpy(), alternative="greater").pvalue)
+        return float(stats.mannwhitneyu(self.effects.numpy(), self.placebos.numpy(), alternative="greater").pvalue)
 
     @property
     def radius(self) -> float:

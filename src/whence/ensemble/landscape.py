@@ -25,6 +25,7 @@ from whence.ensemble.influence import Influence
 from whence.ensemble.model import Ensemble
 from whence.ensemble.sampling import units_key
 from whence.errors import ArtefactError, DataError
+from whence.notebook import Plot
 from whence.similarity.embedding import Embedder
 from whence.statistics.placebo_test import LEVEL
 
@@ -91,6 +92,17 @@ class Landscape(Artefact):
     def placebos(self) -> Iterator[Tensor]:
         """Yield all placebos in blocks float32 [k, C, H, W]."""
         return self._stream(1 + len(self.units), 1 + len(self.units) + self.manifest.made["placebos"])
+
+    def plot(self) -> Plot:
+        """Return a plot of the distances of units and placebos, from the largest, with the level of a named unit."""
+        from whence.ensemble.landscape_plot import plot_landscape
+
+        return plot_landscape(self)
+
+    def _repr_html_(self) -> str:
+        from whence.ensemble.landscape_plot import landscape_html
+
+        return landscape_html(self)
 
     def _block(self, block: int) -> Tensor:
         return artefacts.read_tensors(self.path / shard(block))["pictures"]

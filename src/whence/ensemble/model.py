@@ -145,6 +145,15 @@ class Ensemble:
         return Adapter(member_path(self.path, member), scale=self.config.adapter.scale)
 
 
+def load_ensemble(path: str | Path) -> Ensemble:
+    """Return the ensemble in a run directory; the hash of every file is checked before any weights are used.
+
+    Raises:
+        ArtefactError: It is missing, unfinished or damaged; the message names the member.
+    """
+    return Ensemble.open(path)
+
+
 @lru_cache(maxsize=4)
 def _open_once(path: str, _fingerprint: str) -> Ensemble:
     return Ensemble.open(path)

@@ -16,7 +16,7 @@ from typing import Any
 
 from torch import Tensor
 
-from whence import artefacts, images
+from whence import artefacts, images, notebook
 from whence.artefacts import Artefact
 from whence.config import SamplerConfig
 from whence.diffusion.prompts import Prompts
@@ -68,6 +68,13 @@ class Samples(Artefact):
     def examples(self) -> Tensor:
         """What the members drew: the pictures, or the latents that they were decoded from, float32 [K, ...]."""
         return self._tensors.get("latents", self.pictures)
+
+    def _repr_html_(self) -> str:
+        pixels, captions = images.to_pixels(self.pictures[: notebook.MOST]), self.captions
+        texts = [(name, *captions[k : k + 1]) for k, name in enumerate(self.names)]
+        cells = [notebook.picture(pixels[k] if k < len(pixels) else None, *text) for k, text in enumerate(texts)]
+        without = f" without {', '.join(self.without)}" if self.without else ""
+        return notebook.gallery(f"{len(texts)} pictures of seed {self.seed}{without}", cells)
 
     @cached_property
     def _tensors(self) -> dict[str, Tensor]:

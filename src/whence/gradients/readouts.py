@@ -19,18 +19,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from whence.diffusion.draws import bits, keys
-from whence.diffusion.model import DiffusionModel
 from whence.errors import ConfigError
+from whence.lazy import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from whence.diffusion.model import DiffusionModel
 
 
 def signs(stream: str, index: np.ndarray, count: int) -> Tensor:
     """Random signs of draws, float32 [n, count] of -1 and 1: a pure function of (stream, draw index)."""
+    from whence.diffusion.draws import bits, keys
+
     different, place = np.unique(index, return_inverse=True)
     key = np.repeat(keys(f"signs {stream}", 0, [""]), len(different), 0)
     words = bits(key, different, -(-count // 32)).astype("<u4")

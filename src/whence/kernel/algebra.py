@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from whence.errors import ConfigError, NotFiniteError
+from whence.lazy import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 #: Rows or columns of features that are held in float64 at a time.
 BLOCK = 1024

@@ -15,12 +15,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from whence.errors import ConfigError
 from whence.kernel.algebra import BLOCK, norms, product, rotated
+from whence.lazy import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 #: λ below this share of the norm of the matrix would be lost in rounding errors.
 SMALLEST = 1e-13

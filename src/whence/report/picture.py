@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import base64
 from dataclasses import dataclass
 
-import numpy as np
-from PIL import Image
-
-from whence import images
+from whence.images import LARGE as LARGE
+from whence.images import data_uri as data_uri
+from whence.images import shrunk_png as shrunk_png
 from whence.report.text import shorten
 
-#: Longest side in pixels of a large picture and of a small one.
-LARGE, SMALL = 256, 128
+#: Longest side in pixels of a small picture; of a large one it is LARGE.
+SMALL = 128
 #: Pictures up to this side are enlarged with sharp pixels.
 CRISP = 64
 
@@ -31,18 +29,3 @@ class Picture:
 def quoted(caption: str) -> tuple[str, ...]:
     """The line with a caption or prompt below a picture; no line for an empty one."""
     return (f"“{shorten(caption)}”",) if caption else ()
-
-
-def data_uri(pixels: np.ndarray, longest: int = LARGE) -> str:
-    """Return the PNG data URI of a picture uint8 [C, H, W], shrunk where a side is above `longest`."""
-    return "data:image/png;base64," + base64.b64encode(shrunk_png(pixels, longest)).decode("ascii")
-
-
-def shrunk_png(pixels: np.ndarray, longest: int) -> bytes:
-    """Return the PNG of a picture uint8 [C, H, W], shrunk where a side is above `longest`."""
-    height, width = pixels.shape[-2:]
-    factor = longest / max(height, width)
-    if factor < 1:
-        size = (max(1, round(width * factor)), max(1, round(height * factor)))
-        pixels = np.stack([np.asarray(Image.fromarray(plane).resize(size, Image.Resampling.BOX)) for plane in pixels])
-    return images.png(pixels)

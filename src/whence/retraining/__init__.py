@@ -5,3 +5,6 @@
 - `retrain`: the training of many such models
 - `measurement`: what is measured of a model, and how long it takes
 """
+
+#: How the folder of a retrained model ends; the folder of its measurement has the name without it.
+MODEL_SUFFIX = ".model"

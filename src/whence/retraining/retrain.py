@@ -17,11 +17,9 @@ from whence.data import Dataset
 from whence.diffusion.model import DiffusionModel
 from whence.engine import DEFAULT, Engine, Task
 from whence.errors import ConfigError, MismatchError
+from whence.retraining import MODEL_SUFFIX
 from whence.retraining.measurement import Measurement, MeasurementFormat, MeasurementPlan, measure
 from whence.retraining.rule import PATIENCE, RetrainingRule
-
-#: How the folder of a retrained model ends; the folder of its measurement has the name without it.
-MODEL_SUFFIX = ".model"
 
 
 class Experiment(Protocol):

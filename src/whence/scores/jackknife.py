@@ -11,13 +11,14 @@ error of training the model anew. Score / error has about Student's t distributi
 from __future__ import annotations
 
 from dataclasses import dataclass
-
-import torch
-from scipy.stats import t as student
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from whence.errors import ConfigError, DataError
+from whence.lazy import special, torch
 from whence.statistics.placebo_test import LEVEL, holm
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 #: Number of groups of draws whose sums are kept apart.
 GROUPS = 8
@@ -87,12 +88,17 @@ def rising(scores: Tensor, standard_error: Tensor, groups: int = GROUPS, level: 
 def chances(scores: Tensor, standard_error: Tensor, groups: int = GROUPS) -> Tensor:
     """Return P(|t| ≥ |score| / error) for a true score of 0, float64 in the shape of the scores; not corrected."""
     far = (scores.double().abs() / standard_error.double()).nan_to_num(nan=0.0, posinf=torch.inf)
-    return torch.from_numpy(2 * student.sf(far.numpy(), _freedom(groups)))
+    return torch.from_numpy(2 * special.stdtr(_freedom(groups), -far.numpy()))
 
 
 def half_width(standard_error: Tensor, groups: int = GROUPS, level: float = 0.9) -> Tensor:
     """Return how far an interval of one score reaches to each side, float64: 1.895 errors for 8 groups and 90%."""
-    return float(student.ppf((1 + level) / 2, _freedom(groups))) * standard_error.double()
+    return interval_factor(groups, level) * standard_error.double()
+
+
+def interval_factor(groups: int = GROUPS, level: float = 0.9) -> float:
+    """Return how many standard errors an interval of one score reaches to each side."""
+    return float(special.stdtrit(_freedom(groups), (1 + level) / 2))
 
 
 def _freedom(groups: int) -> int:

@@ -7,16 +7,24 @@ On disk: ``scores.safetensors`` (tensors ``scores`` and, where they are known, `
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import torch
-from torch import Tensor
+from markupsafe import Markup
 
-from whence import artefacts
+from whence import artefacts, notebook
 from whence.artefacts import Manifest
-from whence.errors import ArtefactError, DataError, MismatchError, WhenceError
+from whence.errors import ArtefactError, DataError, MismatchError
+from whence.lazy import torch
+from whence.scores.arrays import ScoreArrays, require_consistent, stored_fields
+from whence.scores.pictures import ScorePictures
+from whence.scores.top import TopScores
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from whence.data import Dataset
 
 
 @dataclass(frozen=True)
@@ -46,9 +54,13 @@ class Scores:
         >>> scores = Scores(torch.tensor([[1.0, 3.0, 2.0]]), ("q",), ("a", "b", "c"), (("u",), ("v",), ("u",)),
         ...                 "pixel", estimand, "unsigned", "max")
         >>> scores.top("q", 2)
-        [('b', 3.0), ('c', 2.0)]
+        pixel: query q
+          1  b      3
+          2  c      2
         >>> scores.by_unit().top("q", 2)
-        [('v', 3.0), ('u', 2.0)]
+        pixel: query q
+          1  v      3
+          2  u      2
     """
 
     scores: Tensor  # float32 [Q, N]; float64 where dampings are compared
@@ -62,20 +74,12 @@ class Scores:
     standard_error: Tensor | None = None  # Monte Carlo error of every score [Q, N]
     draws: int | None = None  # draws for each example and query
     deviations: Tensor | None = None  # float16 [8, Q, N]; None where they weren't kept
+    pictures: ScorePictures | None = field(default=None, compare=False)  # for notebooks; None where none are known
 
     def __post_init__(self) -> None:
-        shape = (len(self.queries), len(self.examples))
-        for name, tensor in (("scores", self.scores), ("standard_error", self.standard_error)):
-            if tensor is None:
-                continue
-            if tuple(tensor.shape) != shape:
-                raise WhenceError(f"{name} is {tuple(tensor.shape)}; {shape[0]} queries and {shape[1]} examples.")
-            if not torch.isfinite(tensor).all():
-                q, n = (~torch.isfinite(tensor)).nonzero()[0].tolist()
-                raise WhenceError(f"{name} of query {self.queries[q]!r}, example {self.examples[n]!r} is not finite.")
-        distinct = (len(set(self.queries)), len(set(self.examples)))
-        if len(self.units) != shape[1] or distinct != shape:
-            raise WhenceError("Scores need distinct query ids, distinct example ids and units for every example.")
+        tensors = {"scores": self.scores, "standard_error": self.standard_error}
+        arrays = {name: None if tensor is None else tensor.detach().numpy() for name, tensor in tensors.items()}
+        require_consistent(arrays, self.queries, self.examples, self.units)
 
     def __repr__(self) -> str:
         size = f"{len(self.queries)} queries, {len(self.examples):,} examples"
@@ -87,11 +91,41 @@ class Scores:
             raise DataError(f"There is no query {query!r} in these scores; they have {', '.join(self.queries[:5])} ...")
         return self.scores[self.queries.index(query)]
 
-    def top(self, query: str, count: int) -> list[tuple[str, float]]:
-        """The `count` examples with the largest scores for a query, best first; ties by position."""
+    def top(self, query: str, count: int) -> TopScores:
+        """Return the `count` examples with the largest scores for a query, best first; ties by position.
+
+        It is a list of pairs (id, score), and a table for people.
+        """
         row = self.row(query)
         best = torch.argsort(row, descending=True, stable=True)[:count].tolist()
-        return [(self.examples[n], row[n].item()) for n in best]
+        pairs = [(self.examples[n], row[n].item()) for n in best]
+        known = self.standard_error
+        errors = None if known is None else known[self.queries.index(query)][best].tolist()
+        return TopScores(pairs, f"{self.method}: query {query}", errors, self.pictures)
+
+    def to_pandas(self, top: int | None = None) -> Any:
+        """Return the scores as a data frame of pandas, with the columns and rows of `whence export`.
+
+        With `top`, only so many of the largest and of the smallest scores of each query.
+
+        Raises:
+            ConfigError: pandas is not installed, or `top` is below 1.
+        """
+        from whence.scores.table import to_data_frame
+
+        return to_data_frame(ScoreArrays.of(self), top)
+
+    def with_pictures(self, data: Dataset | None = None, queries: Dataset | None = None) -> Scores:
+        """Return the same scores with the pictures of training examples and queries, which notebooks show."""
+        return replace(self, pictures=ScorePictures.of(data, queries))
+
+    def _repr_html_(self) -> str:
+        pictures, rows = self.pictures or ScorePictures(), []
+        for query in self.queries[: notebook.MOST // 6]:
+            best = self.top(query, 5)
+            cells = [notebook.picture(pictures.examples.get(name), name, f"{value:.4g}") for name, value in best]
+            rows.append((notebook.picture(pictures.queries.get(query), query), Markup("").join(cells)))
+        return notebook.table(repr(self), ("query", "largest scores"), rows)
 
     def by_unit(self) -> Scores:
         """Return scores of units instead of examples, in order of the units' first appearance.
@@ -198,20 +232,5 @@ class Scores:
         Raises:
             ArtefactError: They are missing, unfinished or damaged.
         """
-        manifest = artefacts.read_verified(path, "scores")
-        tensors = artefacts.read_tensors(path / "scores.safetensors")
-        examples = artefacts.read_table(path / "examples.parquet")
-        made = manifest.made
-        return cls(
-            scores=tensors["scores"],
-            queries=tuple(artefacts.read_table(path / "queries.parquet")["id"]),
-            examples=tuple(examples["id"]),
-            units=tuple(tuple(units) for units in examples["units"]),
-            method=made["method"],
-            estimand=Estimand(**made["estimand"]),
-            sign=made["sign"],
-            combine=made["combine"],
-            standard_error=tensors.get("standard_error"),
-            draws=made["draws"],
-            deviations=tensors.get("deviations"),
-        )
+        fields = stored_fields(path, artefacts.read_tensors)
+        return cls(**fields | {"estimand": Estimand(**fields["estimand"])})

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from whence import artefacts
 from whence.artefacts import Manifest
 from whence.errors import ArtefactError
+from whence.scores.pictures import ScorePictures
 from whence.scores.scores import Scores
 
 
@@ -38,6 +39,29 @@ def read_scores(paths: Sequence[Path]) -> tuple[StoredScores, ...]:
         )
         for folder in folders
     )
+
+
+def load_scores(path: str | Path) -> Scores:
+    """Return the scores of one method, with the pictures beside them, which notebooks show.
+
+    Raises:
+        ArtefactError: There are none in the folder, those of several methods, or they are damaged.
+    """
+    folder = require_one(Path(path))
+    return replace(Scores.read(folder), pictures=ScorePictures.beside(folder))
+
+
+def require_one(path: Path) -> Path:
+    """Return the folder of the scores of one method: `path`, or the only such folder in it.
+
+    Raises:
+        ArtefactError: There are none, or those of several methods.
+    """
+    folders = _folders(path)
+    if len(folders) > 1:
+        names = ", ".join(folder.name for folder in folders)
+        raise ArtefactError(f"{path} holds several scores; name one of them: {folders[0]} ({names}).")
+    return folders[0]
 
 
 def _folders(path: Path) -> list[Path]:

@@ -5,19 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from whence.data import Dataset
 from whence.errors import ConfigError
 from whence.kernel.kernel import Kernel
+from whence.lazy import torch
 from whence.scores.scores import Scores
-from whence.similarity.embedding import Embedder, EmbeddingSimilarity
 from whence.similarity.similarity import Measure, comparable_pictures, similarity, similarity_scores
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 #: From pictures float32 [Q, C, H, W] in [-1, 1] and their Q names to scores of training examples or units.
-Attributor = Callable[[Tensor, Sequence[str]], Scores]
+Attributor = Callable[["Tensor", Sequence[str]], Scores]
 #: Number of pixels of training images that are held as floats at a time.
 CHUNK = 2**23
 #: Damping of the pixel kernel, a multiple of the mean eigenvalue.
@@ -125,6 +126,8 @@ def attributor(name: str, data: Dataset) -> Attributor:
         >>> attributor("pixel", digits)(digits.images([5]), ["q"]).top("q", 1) == [(digits.ids[5], 0.0)]
         True
     """
+    from whence.similarity.embedding import Embedder, EmbeddingSimilarity
+
     kind, colon, folder = name.partition(":")
     if colon and kind in EMBEDDINGS:
         return EmbeddingSimilarity(data, Embedder.load(folder), EMBEDDINGS[kind])

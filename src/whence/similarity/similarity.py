@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, Literal
 
 from whence.data import Dataset
 from whence.errors import DataError
 from whence.images import named_pictures
+from whence.lazy import torch
+from whence.scores.pictures import ScorePictures
 from whence.scores.scores import Estimand, Scores
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 #: The three measures of the baselines of D-TRAK's study (Zheng et al. 2024).
 Measure = Literal["euclidean", "dot", "cosine"]
@@ -55,6 +57,7 @@ def similarity_scores(
         estimand=Estimand(behaviour, "none: a similarity", "none", model, "example"),
         sign="unsigned",
         combine=combine,
+        pictures=ScorePictures.of(data),
     )
 
 

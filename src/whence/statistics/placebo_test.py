@@ -10,10 +10,14 @@ level of the test.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-import torch
-from scipy.special import gammaln
-from torch import Tensor
+
+from whence.lazy import special, torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 #: Level of the test: the probability that any unit is named wrongly in one picture.
 LEVEL = 0.05
@@ -67,7 +71,7 @@ def expected_maximum(values: Tensor, count: int) -> float:
 
 
 def _log_choose(n: np.ndarray, k: int) -> np.ndarray:
-    logarithms: np.ndarray = gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1)
+    logarithms: np.ndarray = special.gammaln(n + 1) - special.gammaln(k + 1) - special.gammaln(n - k + 1)
     return logarithms
 
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import rankdata, spearmanr
 
 from whence.errors import ConfigError, DataError
+from whence.lazy import stats
 
 #: Number of units at the top of a ranking.
 TOP = 10
@@ -28,8 +28,17 @@ def spearman_columns(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         [1.0, nan]
     """
     require_columns(a, b)
-    u, v = (rankdata(values, axis=0).T - (len(a) + 1) / 2 for values in (a, b))
+    u, v = (_mean_ranks(values).T - (len(a) + 1) / 2 for values in (a, b))
     return _correlation(u, v, np.ones(len(a)))
+
+
+def _mean_ranks(values: np.ndarray) -> np.ndarray:
+    """Ranks from 1 in every column of [S, Q]; equal values share the mean of their ranks."""
+    ranks = np.empty(values.shape)
+    for q, column in enumerate(values.T):
+        _, place, counts = np.unique(column, return_inverse=True, return_counts=True)
+        ranks[:, q] = (counts.cumsum() - (counts - 1) / 2)[place]
+    return ranks
 
 
 def resampled_spearman(a: np.ndarray, b: np.ndarray, counts: np.ndarray) -> np.ndarray:
@@ -130,7 +139,7 @@ def agreement(queries: Sequence[str], a: np.ndarray, b: np.ndarray) -> Agreement
         raise DataError(f"Rankings of the same queries and units are compared; given {a.shape} and {b.shape}.")
     top = min(TOP, a.shape[1])
     correlations = [
-        float(spearmanr(x, y).statistic) if np.ptp(x) and np.ptp(y) else np.nan for x, y in zip(a, b, strict=True)
+        float(stats.spearmanr(x, y).statistic) if np.ptp(x) and np.ptp(y) else np.nan for x, y in zip(a, b, strict=True)
     ]
     shared = [len(_top(x, top) & _top(y, top)) / top for x, y in zip(a, b, strict=True)]
     return Agreement(tuple(queries), np.array(correlations), np.array(shared), top / a.shape[1])

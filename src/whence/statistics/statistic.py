@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.stats import t
 
 from whence.errors import DataError, WhenceError
+from whence.lazy import special
 
 #: Resamples for the interval of a statistic.
 RESAMPLES = 2000
@@ -164,7 +164,7 @@ def jackknife_interval(value: float, without: np.ndarray) -> Interval:
     Example:
         >>> values = np.array([1.0, 2.0, 3.0])  # for a mean this is the classical interval
         >>> interval = jackknife_interval(2.0, (6 - values) / 2)
-        >>> round(float((interval.high - 2) / t.ppf(0.975, 2)), 6)  # the standard error, 1 / √3
+        >>> round(float((interval.high - 2) / special.stdtrit(2, 0.975)), 6)  # the standard error, 1 / √3
         0.57735
     """
     count = len(without)
@@ -173,5 +173,5 @@ def jackknife_interval(value: float, without: np.ndarray) -> Interval:
     if np.isnan(without).any():
         raise DataError("Without one of the samples the number is undefined; measure more queries or subsets.")
     error = np.sqrt((count - 1) * np.var(without))
-    reach = float(t.ppf(0.975, count - 1) * error)
+    reach = float(special.stdtrit(count - 1, 0.975) * error)
     return Interval(value - reach, value + reach, 0.95, count, 0)

@@ -7,7 +7,8 @@ import pytest
 from typer.testing import CliRunner
 
 from whence.cli.app import app
-from whence.credit.credit import Credit, Explained, write_credit
+from whence.credit.credit import Credit, Explained
+from whence.credit.stored_credit import write_credit
 from whence.errors import ArtefactError, DataError, MismatchError, WhenceWarning
 from whence.report import CREDIT, ENSEMBLE, page_of
 from whence.report.credit import share_bar, write_credit_report, write_statement

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from whence.data import Dataset
 from whence.errors import DataError, NotFiniteError
-from whence.retraining.measurement import Measurement, MeasurementPlan, Part
+
+if TYPE_CHECKING:
+    from whence.retraining.measurement import Measurement, MeasurementPlan, Part
 
 #: From the measurement of a model to v, float64 [B].
-Values = Callable[[Measurement], np.ndarray]
+Values = Callable[["Measurement"], np.ndarray]
 #: Name, title and, where it is about one picture, the query.
 Row = tuple[str, str, str | None]
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from scipy.ndimage import gaussian_filter
 
 from whence.credit.behaviours.declaration import Behaviour, Context, Values
 from whence.images import from_pixels
-from whence.similarity.embedding import Embedder
+from whence.lazy import ndimage, torch
+
+if TYPE_CHECKING:
+    from whence.similarity.embedding import Embedder
 
 #: From pictures uint8 [K, C, H, W] to float64 [K, d].
 Features = Callable[[np.ndarray], np.ndarray]
@@ -40,6 +42,8 @@ def embedding_features(folder: str) -> Features:
 
 @lru_cache(maxsize=2)
 def _embedder(folder: str) -> Embedder:
+    from whence.similarity.embedding import Embedder
+
     return Embedder.load(folder)
 
 
@@ -59,7 +63,9 @@ def structural_similarity(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     x, y = a / 255.0, b / 255.0
 
     def local(values: np.ndarray) -> np.ndarray:
-        return np.asarray(gaussian_filter(values, (0, 0, SIGMA, SIGMA), mode="reflect", radius=(0, 0, RADIUS, RADIUS)))
+        return np.asarray(
+            ndimage.gaussian_filter(values, (0, 0, SIGMA, SIGMA), mode="reflect", radius=(0, 0, RADIUS, RADIUS))
+        )
 
     mean_x, mean_y = local(x), local(y)
     variances = local(x * x) - mean_x**2 + local(y * y) - mean_y**2

@@ -12,11 +12,11 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-import torch
 
 from whence.credit.behaviours.declaration import Behaviour, Context, Values
 from whence.engine import DEFAULT
 from whence.errors import ArtefactError, ConfigError, DataError
+from whence.lazy import torch
 from whence.pretrained import quiet_transformers
 
 

@@ -13,16 +13,18 @@ A held-out picture unlike the others has a large ball, so precision in pixels is
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.cluster.hierarchy import fcluster, linkage
-from scipy.spatial.distance import cdist
 
 from whence.credit.behaviours.declaration import Behaviour, Context, Row, Values
 from whence.credit.behaviours.likeness import Features, pixels
 from whence.data import Dataset
 from whence.errors import DataError
-from whence.retraining.measurement import Measurement
+from whence.lazy import hierarchy, spatial
+
+if TYPE_CHECKING:
+    from whence.retraining.measurement import Measurement
 
 #: Clusters of the reference pictures, at most.
 CLUSTERS = 20
@@ -40,13 +42,13 @@ def entropy(counts: np.ndarray) -> float:
 
 def clusters_of(features: np.ndarray, count: int) -> np.ndarray:
     """Return the cluster of every row by Ward linkage cut into at most `count`, int [K] from 0."""
-    clusters: np.ndarray = fcluster(linkage(features, "ward"), count, "maxclust") - 1
+    clusters: np.ndarray = hierarchy.fcluster(hierarchy.linkage(features, "ward"), count, "maxclust") - 1
     return clusters
 
 
 def nearest_cluster(features: np.ndarray, reference: np.ndarray, clusters: np.ndarray) -> np.ndarray:
     """Return for rows [K, d] the cluster whose members in `reference` [R, d] are closest on average; ties: first."""
-    distance = cdist(features, reference)
+    distance = spatial.cdist(features, reference)
     means = [distance[:, clusters == cluster].mean(1) for cluster in range(clusters.max() + 1)]
     nearest: np.ndarray = np.stack(means, 1).argmin(1)
     return nearest
@@ -94,13 +96,13 @@ def _count(context: Context) -> int:
 
 def radii(features: np.ndarray) -> np.ndarray:
     """Return the distance of every row to its k-th nearest among the other rows, k = 5: float64 [H]."""
-    distances: np.ndarray = np.sort(cdist(features, features), 1)[:, NEIGHBOURS]
+    distances: np.ndarray = np.sort(spatial.cdist(features, features), 1)[:, NEIGHBOURS]
     return distances
 
 
 def within(drawn: np.ndarray, held_out: np.ndarray, reach: np.ndarray) -> np.ndarray:
     """Return which drawn rows [K, d] lie in the balls of radius r [H] around held-out rows [H, d], bool [K, H]."""
-    inside: np.ndarray = cdist(drawn, held_out) <= reach
+    inside: np.ndarray = spatial.cdist(drawn, held_out) <= reach
     return inside
 
 

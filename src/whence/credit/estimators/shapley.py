@@ -6,13 +6,12 @@ import math
 from collections.abc import Callable
 
 import numpy as np
-from scipy.linalg import helmert, lstsq
-from scipy.special import betaln, gammaln
 
 from whence.credit.coalitions import kernel_odds, shapley_coalitions
 from whence.credit.estimators.estimator import Estimator
 from whence.credit.game import Game, cells, drawn_in_pairs, is_complete, is_proper, multiplicities, values_of
 from whence.errors import DataError
+from whence.lazy import linalg, special
 
 #: Degree of the polynomial in |S|.
 DEGREE = 3
@@ -45,7 +44,7 @@ def shapley_shares(game: Game, weights: np.ndarray | None = None) -> np.ndarray:
     if players == 1:
         return even[:, None]
     weighed = row_weights(game, weights, _kernel(players))
-    basis = helmert(players).T
+    basis = linalg.helmert(players).T
     inside = game.coalitions.astype(float)
     target = game.values - game.none - inside.sum(1, keepdims=True) * even
     design = np.hstack([inside @ basis, _sizes(game.coalitions, weighed)])
@@ -101,7 +100,7 @@ def least_squares(design: np.ndarray, target: np.ndarray, weights: np.ndarray, p
     used = weights > 0
     root = np.sqrt(weights[used])[:, None]
     tolerance = np.finfo(float).eps * max(design.shape)
-    solution, _, rank, _ = lstsq(root * design[used], root * target[used], cond=tolerance, lapack_driver="gelsy")
+    solution, _, rank, _ = linalg.lstsq(root * design[used], root * target[used], cond=tolerance, lapack_driver="gelsy")
     if rank < design.shape[1]:
         raise DataError(
             f"{used.sum()} coalitions don't determine the shares of {players} contributors: they leave "
@@ -156,8 +155,8 @@ def _added(left: np.ndarray, coalitions: np.ndarray, player: int) -> np.ndarray:
 def _arrival_odds(players: int, names: int) -> np.ndarray:
     """C(U - 1, s) k B(s + 1, U - s + k - 1): the odds that s others arrive before the first of k names, s < U."""
     size = np.arange(players)
-    choose = gammaln(players) - gammaln(size + 1) - gammaln(players - size)
-    odds: np.ndarray = names * np.exp(choose + betaln(size + 1, players - size + names - 1))
+    choose = special.gammaln(players) - special.gammaln(size + 1) - special.gammaln(players - size)
+    odds: np.ndarray = names * np.exp(choose + special.betaln(size + 1, players - size + names - 1))
     return odds
 
 

@@ -19,8 +19,8 @@ from whence.diffusion.training import request_of, time_step, weight_bytes
 from whence.diffusion.training_request import TrainingRequest
 from whence.engine import DEFAULT, Engine, cores
 from whence.errors import ConfigError, DataError
-from whence.evaluation.bank.bank import KIND
 from whence.evaluation.bank.pool import PoolRequest
+from whence.evaluation.bank.stored_bank import KIND
 from whence.retraining.denoising_losses import time_losses
 from whence.retraining.measurement import time_drawing
 from whence.retraining.rule import shorten_training

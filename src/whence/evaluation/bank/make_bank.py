@@ -19,10 +19,11 @@ from whence.diffusion.encoding import FOLDER
 from whence.diffusion.prompts import Prompts
 from whence.diffusion.training import train
 from whence.engine import DEFAULT, Engine, Task, silent
-from whence.evaluation.bank.bank import KIND, Bank
+from whence.evaluation.bank.bank import Bank
 from whence.evaluation.bank.bank_request import BankConfig, BankRequest
 from whence.evaluation.bank.pool import KIND as POOL
 from whence.evaluation.bank.pool import Pool, PoolRequest, select_shard
+from whence.evaluation.bank.stored_bank import KIND
 from whence.retraining.measurement import draw_pixels, measure
 from whence.retraining.retrain import Retraining, retrain
 from whence.retraining.rule import PATIENCE

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from whence import artefacts
 from whence.errors import ConfigError, WhenceError
-from whence.retraining.measurement import Measurement
 from whence.retraining.subsets import subsets
+
+if TYPE_CHECKING:
+    from whence.retraining.measurement import Measurement
 
 KIND = "pool"
 #: Shares of the examples that deterministic pools remove.
@@ -80,14 +82,14 @@ class Pool:
     def read(cls, path: Path) -> Pool:
         """Return a pool, checked by hash."""
         artefacts.read_verified(path, KIND)
-        tensors = artefacts.read_tensors(path / "measured.safetensors")
+        arrays = artefacts.read_arrays(path / "measured.safetensors")
         models = artefacts.read_json(path / "models.json")
         return cls(
             path.name,
-            tensors["kept"].numpy(),
+            arrays["kept"],
             tuple(models["seeds"]),
-            tensors["losses"].numpy(),
-            tensors["pictures"].numpy(),
+            arrays["losses"],
+            arrays["pictures"],
             tuple(map(tuple, models["weights"])),
         )
 

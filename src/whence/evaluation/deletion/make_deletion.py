@@ -18,7 +18,7 @@ from whence.diffusion.training import request_of, time_step, weight_bytes
 from whence.engine import DEFAULT, Engine
 from whence.errors import ArtefactError
 from whence.evaluation.bank import Bank
-from whence.evaluation.bank.bank import REMOVALS
+from whence.evaluation.bank.stored_bank import REMOVALS
 from whence.evaluation.deletion.deletion import Deletion, find_deletion
 from whence.evaluation.deletion.removal import Removal, top_count
 from whence.retraining import retrain

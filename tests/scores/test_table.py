@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from whence.errors import ConfigError
-from whence.scores.export import to_table, write_table_of
+from whence.scores.formats.plain import write_plain as write_table_of
 from whence.scores.scores import Estimand, Scores
+from whence.scores.table import to_table
 
 UNITS = (("u",), ("v", 'w "x", y'), ("=1",), ("u",), ("ü",))
 
@@ -114,7 +115,7 @@ def test_no_queries_make_an_empty_table(tmp_path):
 
 
 def test_memory_does_not_grow_with_the_number_of_queries(tmp_path, monkeypatch):
-    monkeypatch.setattr("whence.scores.export.ROWS", 2000)
+    monkeypatch.setattr("whence.scores.table.ROWS", 2000)
 
     def peak(queries: int) -> int:
         names = tuple(f"image {n}" for n in range(1000))
