@@ -90,9 +90,9 @@ def sentences(pictures: Sequence[Redrawn], named: Redrawn, opted: str, prompts: 
         f"{nobody.ablation.placebo_distance or 0:.2f}.",
         f"The opt-out. No tensor of the LoRA file depends on {named.unit}. For picture {named.caption} it draws "
         f"one that looks most like {opted}.",
-        f"Of {len(asked)} prompts with a style, exact losses name its contributor for {len(right)}; the style is gone "
-        f"without it, and there under the placebo, in {sum(one.is_telling for one in right)}. Of {len(others)} prompts "
-        f"without a style, they name nobody for {sum(not one.influence.influential for one in others)}.",
+        f"Prompts with a style: {len(asked)}. Exact losses name the contributor of the style for {len(right)}; the "
+        f"style is gone without it, and there under the placebo, in {sum(one.is_telling for one in right)}. Prompts "
+        f"without a style: {len(others)}. Nobody is named for {sum(not one.influence.influential for one in others)}.",
     ]
 
 
