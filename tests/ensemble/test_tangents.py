@@ -44,7 +44,7 @@ def slow_step(model, sampler, x, output, t, s):
 def slow(model, networks, sampler, weights, names=NAMES):
     """Pictures by a weighted sum of networks in float64, step by step, as a function of the weights."""
     x = picture_noise(names, 0, model.size).double()
-    for k, (t, s) in enumerate(model.process.sampling_steps(sampler.steps)):
+    for k, (t, s) in enumerate(model.process.sampling_steps(sampler.steps, sampler.method)):
         at = torch.full((len(x),), t)
         output = sum(w * network(x, at).sample for w, network in zip(weights, networks, strict=True))
         x, spread = slow_step(model, sampler, x, output, t, s)
@@ -128,7 +128,7 @@ FACTORS = [0.3, -0.1, 0.5, 0.9]
 
 def closed_form(model, sampler, factor, derivative=False):
     """The picture that x -> a x draws is a polynomial in a: Σ_k ξ_k Π_(i>=k) (p_i + q_i a), x_s = p x + q output."""
-    steps = model.process.sampling_steps(sampler.steps)
+    steps = model.process.sampling_steps(sampler.steps, sampler.method)
     one, zero = torch.ones(1).double(), torch.zeros(1).double()
     p = [slow_step(model, sampler, one, zero, t, s)[0].item() for t, s in steps]
     q = [slow_step(model, sampler, zero, one, t, s)[0].item() for t, s in steps]

@@ -146,7 +146,7 @@ class SampleRequest:
         """
         if count < 1 or seed < 0:
             raise ConfigError(f"--count must be at least 1 and --seed at least 0; given {count} and {seed}.")
-        ensemble.reference_model.process.sampling_steps(drawing.sampler.steps)
+        ensemble.reference_model.process.sampling_steps(drawing.sampler.steps, drawing.sampler.method)
         units = ensemble.codebook.in_order(without) if without else []
         members = ensemble.codebook.survivors(units) if units else list(range(ensemble.codebook.members))
         made = {"seed": seed, "count": count, "without": units, "members": members, **drawing.record()}
