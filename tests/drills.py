@@ -53,6 +53,8 @@ steps = 3
 batch_size = 4
 clip = false
 """
+#: Settings of networks of latents that take captions.
+LATENTS = CONFIG.replace("channels = [8]\nattention = 0", "channels = [8, 16]\nattention = 8") + "clip = false\n"
 DRAWN = "--prompt picture --prompt paint --guidance 2"
 #: What the commands need, made once: name and arguments. DATA, CONFIG and paths are in the working folder.
 NEEDED = (
@@ -97,6 +99,20 @@ COMMANDS = {
         f"--held-out-count 2 --drawn 2 --draws 4 {DRAWN} --out new",
         ("new",),
     ),
+    "ensemble losses --combine weights": (
+        "ensemble losses adapters --queries 0/0-1 --draws 4 --combine weights",
+        ("adapters",),
+    ),
+    "train --autoencoder --text-encoder": (
+        "train colour --autoencoder sd --text-encoder sd --config t.toml --out new",
+        ("new",),
+    ),
+    "train --base, sampled latents": ("train colour --base sd --config s.toml --out new", ("new",)),
+    "credit compute of an adapter": (
+        f"credit compute lora colour --unit-column artist --pictures 2 --draws 4 {DRAWN} --out new",
+        ("new",),
+    ),
+    "export --format datasets": ("export scores-bank/trak --format datasets --to new/table", ("new",)),
     "ensemble export --format lora": (
         "ensemble export adapters --without anna --format lora new/opt-out.safetensors",
         ("new",),
@@ -345,7 +361,9 @@ def prepare_adapters(needed: Path) -> None:
     from pipelines import stable_diffusion
 
     stable_diffusion(needed / "sd")
-    (needed / "a.toml").write_text(ADAPTERS)
+    sampled = ADAPTERS.replace("save_every = 1", 'save_every = 1\nflip = true\nlatents = "sample"')
+    for file, text in {"a.toml": ADAPTERS, "s.toml": sampled, "t.toml": LATENTS}.items():
+        (needed / file).write_text(text)
     for name, numbers in {"colour": range(12), "odd": range(12, 14)}.items():
         (needed / name).mkdir()
         rows = ["file_name,text,artist"]
