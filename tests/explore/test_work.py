@@ -89,6 +89,12 @@ def test_a_picture_is_drawn_from_a_prompt(visitor, styled, tmp_path):
     assert "choose another seed" in again.text
 
 
+def test_the_guidance_offered_is_that_of_the_pictures(visitor, styled):
+    [samples] = [whence.Samples.open(path) for path in artefacts.whole(styled / "samples", "0")]
+    offered = f'name="guidance" value="{samples.drawing.prompts.guidance}"'
+    assert offered in visitor(styled).get("/").text
+
+
 def test_a_picture_of_ones_own_has_exact_losses_and_writes_nothing_else(visitor, own, picture_file, contents):
     before = contents(own)
     someone = visitor(own)

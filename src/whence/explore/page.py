@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 from whence.explore.collection import Collection, Entry
 from whence.explore.request_error import RequestError
 from whence.explore.training import Training
-from whence.explore.work import next_seed
+from whence.explore.work import next_seed, usual_guidance
 from whence.report.text import plural, shorten
 
 #: Pictures on one page.
@@ -109,6 +109,7 @@ def start_page(collection: Collection, search: str, number: int) -> Page:
         "can_upload": collection.uploads.size is not None,
         "takes_text": ensemble is not None and ensemble.base is not None,
         "seed": next_seed(ensemble) if ensemble is not None else 0,
+        "guidance": usual_guidance(ensemble) if ensemble is not None else 1.0,
     }
     table = {name: [getattr(entry, name) for entry in found] for name in ("name", "prompt", "origin")}
     return Page("start.html.j2", collection.path.resolve().name, values, table)

@@ -11,15 +11,15 @@ from urllib.parse import urlencode
 
 import torch
 
-from whence.artefacts import to_tensor
+from whence.artefacts import of_kind, read_manifest, to_tensor
 from whence.attribution.queries import read_queries
 from whence.data import Dataset
 from whence.diffusion.examples import Examples
-from whence.diffusion.prompts import Prompts
+from whence.diffusion.prompts import GUIDANCE, Prompts
 from whence.engine import Engine
 from whence.ensemble import Ablation, Ensemble, Samples, ablate, sample
 from whence.ensemble.ablation import AblationPlan
-from whence.ensemble.drawing import Combine, complete_drawing
+from whence.ensemble.drawing import Combine, Drawing, complete_drawing
 from whence.ensemble.make_losses import losses
 from whence.ensemble.sampling import SampleRequest, find_sample, samples_path
 from whence.errors import MismatchError, NoSurvivorsError
@@ -148,6 +148,13 @@ def next_seed(ensemble: Ensemble) -> int:
     return next(seed for seed in range(1, SEEDS) if not samples_path(ensemble, seed, []).exists())
 
 
+def usual_guidance(ensemble: Ensemble) -> float:
+    """Return the guidance of the pictures that were drawn from prompts; where there are none, the usual one."""
+    made = [read_manifest(path, "samples").made for path in of_kind(ensemble.path / "samples", "samples")]
+    prompts = [one for one in (Drawing.of(values).prompts for values in made) if one]
+    return prompts[0].guidance if prompts else GUIDANCE
+
+
 def start_drawing(jobs: Jobs, ensemble: Ensemble, seed: str, prompt: str, guidance: str) -> Job:
     """Return the job that draws picture SEED/0, from a prompt where the members take text.
 
@@ -179,7 +186,7 @@ def start_drawing(jobs: Jobs, ensemble: Ensemble, seed: str, prompt: str, guidan
 
 def _guidance(text: str) -> float:
     try:
-        value = float(text or "7.5")
+        value = float(text or GUIDANCE)
     except ValueError:
         value = -1.0
     if not 0 <= value <= 100:
