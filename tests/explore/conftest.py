@@ -54,7 +54,7 @@ def styled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = config.updated("sampler", method="ddim", steps=2).updated("adapter", rank=2)
     path = tmp_path_factory.mktemp("explore") / "styled"
     ensemble = train_ensemble(data, path, members=4, config=config, base="styles", engine=ENGINE)
-    sample(ensemble, count=2, prompts=Prompts(("a three in style 2",)), engine=ENGINE)
+    sample(ensemble, count=2, prompts=Prompts(("a three in style 2",), guidance=3.0), engine=ENGINE)
     return path
 
 
