@@ -119,7 +119,7 @@ def test_a_model_family_in_one_file_runs_as_the_docs_say(tmp_path):
     done = subprocess.run([sys.executable, "example.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "PlainNetwork" in done.stdout
-    assert len(re.findall(r"-?\d\.\d+", done.stdout)) == 3
+    assert len(re.findall(r"-?\d\.\d+ +± \d\.\d+", done.stdout)) == 3
 
 
 def test_it_is_short():

@@ -33,7 +33,7 @@ CONFIG = (
     .updated("training", steps=6, batch_size=4, warmup=0, checkpoints=6, learning_rate=1e-3, seed=3)
     .updated("training", latents="sample", flip=True)
 )
-ADAPTER = CONFIG.updated("adapter", rank=2, target="attn2", caption_dropout=0.5)
+ADAPTER = CONFIG.updated("adapter", rank=2, target="attn2").updated("training", caption_dropout=0.5)
 FEW = AttributionConfig(draws=8, compression={"width": 64})
 SAMPLED = ", with a sample of the latents at each draw"
 

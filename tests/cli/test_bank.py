@@ -159,10 +159,10 @@ def test_held_out_pictures_are_another_split(tmp_path):
 
 
 def test_queries_are_drawn_by_ddim_where_the_settings_do_not_say_otherwise(tmp_path):
-    assert settings_of(None, 7).sampler.method == "ddim"
-    assert settings_of(None, 7).training.steps == 7
+    assert settings_of(None, steps=7).sampler.method == "ddim"
+    assert settings_of(None, steps=7).training.steps == 7
     (tmp_path / "some.toml").write_text("[sampler]\nsteps = 9\n")
-    found = settings_of(tmp_path / "some.toml", None).sampler
+    found = settings_of(tmp_path / "some.toml").sampler
     assert (found.method, found.steps) == ("ddim", 9)
     (tmp_path / "other.toml").write_text('[sampler]\nmethod = "ddpm"\n')
-    assert settings_of(tmp_path / "other.toml", None).sampler.method == "ddpm"
+    assert settings_of(tmp_path / "other.toml").sampler.method == "ddpm"

@@ -172,6 +172,12 @@ def test_small_contributors_have_five_pictures():
     assert sizes == {name: 5 if number > 8 else 50 for number, name in enumerate(NAMES, 1)}
 
 
+def test_six_contributors_draw_what_they_draw_in_train():
+    train, six = styles("train"), styles("train-six")
+    kept = train.select([n for n, units in enumerate(train.units) if int(units[0].split()[1]) <= 6])
+    assert (len(six), sorted(six.unit_ids), six.fingerprint) == (300, NAMES[:6], kept.fingerprint)
+
+
 def test_the_base_has_no_contributors():
     base = styles("base")
     assert base.unit_ids == ("(none)",)
@@ -182,7 +188,7 @@ def test_styles_can_be_scaled_and_made_grey():
     assert load("styles:test", resolution=8, grey=True).size == (1, 8, 8)
 
 
-SPLITS = "base, train, test, train-plain-captions, train-shared-rule, train-wrong-captions, train-small"
+SPLITS = "base, train, test, train-plain-captions, train-shared-rule, train-wrong-captions, train-small, train-six"
 REFUSED = {
     "an unknown split": (DataError, {"data": "styles:dev"}, f"styles has no split 'dev'; it has {SPLITS}."),
     "two splits": (DataError, {"data": "styles:test", "split": "train"}, "Give one of them."),

@@ -9,11 +9,10 @@ import sys
 from itertools import count
 from pathlib import Path
 
-from kill_training import arm
-
 
 def main() -> None:
     import torch
+    from kill_training import arm
 
     from whence.data import read
     from whence.diffusion import shards
