@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test test-slow check docs bench bench-ensemble bench-landscape bench-gradients bench-evaluation bench-credit format clean
+.PHONY: demo test test-slow check docs notebooks bench bench-ensemble bench-landscape bench-gradients bench-evaluation bench-credit format clean
 
 demo: $(VENV)/.whence
 	$(BIN)/whence demo --out runs/demo
@@ -23,6 +23,9 @@ check: $(VENV)/.dev
 docs: $(VENV)/.dev
 	$(BIN)/python tools/docs/methods_page.py docs/methods.md
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+
+notebooks: $(VENV)/.dev
+	$(BIN)/python tools/docs/notebooks.py docs/notebooks
 
 bench: bench-ensemble bench-landscape bench-gradients bench-evaluation bench-credit
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from command_page import command_pages
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
+from notebook_page import notebook_pages
 from reference_page import GROUPS, reference_pages
 
 ROOT = Path(__file__).parent.parent.parent
@@ -31,6 +32,6 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pages that have no file in `docs/`."""
     root = {page: (ROOT / file).read_text("utf-8").replace("](docs/", "](") for page, file in ROOT_PAGES.items()}
-    for path, text in {**reference_pages(), **command_pages(), **root}.items():
+    for path, text in {**reference_pages(), **command_pages(), **notebook_pages(), **root}.items():
         files.append(File.generated(config, path, content=text))
     return files
