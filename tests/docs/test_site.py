@@ -17,7 +17,7 @@ import whence
 
 NAMES = runpy.run_path(str(Path(__file__).parent / "pages.py"))
 PAGES, ROOT = NAMES["PAGES"], NAMES["ROOT"]
-SHOWN = ["choose.html", "methods.html", "reference/ensemble.html", "gallery.html"]
+SHOWN = ["choose.html", "methods.html", "reference/ensemble.html", "gallery.html", "notebooks/contributors.html"]
 
 
 @pytest.fixture(scope="session")

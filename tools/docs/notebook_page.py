@@ -33,7 +33,7 @@ def _cell_parts(cell: dict[str, Any]) -> list[str]:
 
 
 def _output(output: dict[str, Any]) -> str:
-    """An output as HTML where it has such a form, or as a picture, or as text.
+    """Return an output as HTML where it has such a form, or as a picture, or as text.
 
     Raises:
         ValueError: It has another form.
