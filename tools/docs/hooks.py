@@ -35,3 +35,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for path, text in {**reference_pages(), **command_pages(), **notebook_pages(), **root}.items():
         files.append(File.generated(config, path, content=text))
     return files
+
+
+def on_page_markdown(markdown: str, **_: object) -> str:
+    """Let links to notebooks lead to their pages."""
+    return markdown.replace(".ipynb)", ".md)")

@@ -19,7 +19,7 @@ def notebook_page(file: Path) -> str:
     """Return a notebook as a page: texts, code and outputs in their order, and a link to the file below the title."""
     first, *cells = json.loads(file.read_text("utf-8"))["cells"]
     title, _, text = "".join(first["source"]).partition("\n")
-    link = f"*A notebook, with the outputs of its last run: [download it]({file.name}).*"
+    link = f'*A notebook, with the outputs of its last run: <a href="{file.name}" download>the file</a>.*'
     parts = [title, link, text.strip(), *(part for cell in cells for part in _cell_parts(cell))]
     return "\n\n".join(parts) + "\n"
 
