@@ -5,6 +5,7 @@ With names behind OUT, such as `scores`, only these are run. All outputs come fr
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -17,6 +18,10 @@ from nbclient import NotebookClient
 FOLDER = Path(__file__).parent.parent.parent / "docs" / "notebooks"
 #: Seconds that a cell may take.
 LONGEST = 600
+#: Forms of an object, the best first.
+FORMS = ("text/html", "image/svg+xml", "image/png", "text/plain")
+#: Warnings that a reader can do nothing about: progress bars are not shown as widgets.
+UNSHOWN = "ignore:IProgress not found"
 
 
 def run_notebook(file: Path) -> nbformat.NotebookNode:
@@ -38,7 +43,7 @@ def run_notebook(file: Path) -> nbformat.NotebookNode:
         client.execute()
     for cell in notebook.cells:
         for output in cell.get("outputs", []):
-            _drop_repeated_text(output)
+            _keep_one_form(output)
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
     notebook.metadata = {"kernelspec": kernel, "language_info": {"name": "python"}, "run_with": versions()}
     nbformat.validate(notebook)
@@ -50,14 +55,17 @@ def versions() -> dict[str, str]:
     return {"torch": torch.__version__, "kernels": torch.backends.cpu.get_cpu_capability()}
 
 
-def _drop_repeated_text(output: dict[str, Any]) -> None:
-    """Remove the plain text of an object that is also shown as a picture or table."""
-    if len(output.get("data", {})) > 1:
-        output["data"].pop("text/plain", None)
+def _keep_one_form(output: dict[str, Any]) -> None:
+    """Of the forms of an object, keep the one that a page shows."""
+    data = output.get("data", {})
+    shown = next((form for form in FORMS if form in data), None)
+    if shown:
+        output["data"] = {shown: data[shown]}
 
 
 if __name__ == "__main__":
     out, names = Path(sys.argv[1]), sys.argv[2:]
+    os.environ["PYTHONWARNINGS"] = UNSHOWN
     for file in sorted(FOLDER.glob("*.ipynb")):
         if not names or file.stem in names:
             nbformat.write(run_notebook(file), out / file.name)
