@@ -13,14 +13,10 @@ from reference_page import GROUPS, reference_pages
 ROOT = Path(__file__).parent.parent.parent
 #: Pages of the root by their path in the site.
 ROOT_PAGES = {"contributing.md": "CONTRIBUTING.md", "changelog.md": "CHANGELOG.md"}
-#: Guides that are in the navigation as soon as their file exists.
-SLOTS = {"explore.md": "Explore a data set"}
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Complete the navigation: guides whose file exists, the reference, the commands."""
-    sections = {title: part for entry in config.nav for title, part in entry.items()}
-    sections["Guides"].extend({title: file} for file, title in SLOTS.items() if (ROOT / "docs" / file).exists())
+    """Complete the navigation: the reference, the commands."""
     python = [{title: f"reference/{file}.md"} for file, (title, *_) in GROUPS.items()]
     commands = [{"whence": "commands/index.md"}]
     commands += [{f"whence {Path(path).stem}": path} for path in sorted(command_pages()) if path != "commands/index.md"]
