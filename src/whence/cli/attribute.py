@@ -192,7 +192,8 @@ def _show_results(results: Mapping[str, whence.Scores], out: Path) -> None:
     """Print the strongest proponents of the first pictures by each method, also by unit, and what to do next."""
     grouped = False
     for name, scores in results.items():
-        say(f"{name}: {len(scores.queries)} queries, {len(scores.examples):,} training images")
+        queries = "1 query" if len(scores.queries) == 1 else f"{len(scores.queries):,} queries"
+        say(f"{name}: {queries}, {len(scores.examples):,} training images")
         units = scores.by_unit()
         grouped = grouped or units.examples != scores.examples
         how = "sum" if scores.combine == "sum" else "largest score"
