@@ -118,7 +118,7 @@ class Codebook:
     def _unknown(self, unit: str) -> str:
         """A message that names the units there are, or those that are spelt alike where there are many."""
         close = difflib.get_close_matches(str(unit), self.units, n=3) or self.units[:3]
-        alike = f"such as {', '.join(close)}" if len(self.units) > LISTED else ", ".join(self.units)
+        alike = f"such as {', '.join(close)}" if len(self.units) > LISTED else ", ".join(sorted(self.units))
         return f"There is no unit {unit!r} in the training data. It has {len(self.units):,} units: {alike}."
 
     def in_order(self, units: Sequence[str]) -> list[str]:
