@@ -105,6 +105,24 @@ def test_scores_depend_on_captions_and_prompts(whence, place):
     assert torch.equal(first, scores("c", "--queries", "one"))
 
 
+def test_a_picture_with_its_prompt_is_the_same_as_a_table_of_captions(whence, place):
+    pictures("asked", ["picture 2"])
+    shutil.copy("asked/0.png", "0.png")
+    shown = {}
+    for queries, options in (("asked", ()), ("asked/0.png", ()), ("0.png", ("--prompt", "picture 2"))):
+        options = ("--queries", queries, *options, "--unit-column", "artist", "--method", "gradient-dot", *FEW)
+        result = whence("attribute", "sd", "data", *options, "--out", "scores")
+        assert result.code == 0, result.err
+        assert "by unit (sum of its images): " in result.out
+        assert "whence credit compute scores --out credit/" in result.out
+        scores = Scores.read(Path("scores/gradient-dot"))
+        assert scores.queries == ("0.png",)
+        shown[queries] = scores.scores
+        shutil.rmtree("scores")
+    assert torch.equal(shown["asked"], shown["asked/0.png"])
+    assert torch.equal(shown["asked"], shown["0.png"])
+
+
 def test_captions_of_a_column_that_is_named(whence, place):
     train = ("--base", "sd", "--rank", 1, "--steps", 2, "--caption-column", "artist", "--out", "lora-of-artists")
     assert whence("train", "data", *train).code == 0
@@ -197,7 +215,21 @@ WRONG = {
     "no adapter": (lambda: None, ["--adapter", "gone.safetensors"], "The adapter gone.safetensors does not exist"),
     "a strength of zero": (lambda: None, ["--adapter", "lora:0"], "expected a number other than 0"),
     "a file without prompts": (lambda: Path("p").write_text("\n"), ["--prompts", "p"], "p holds no prompts"),
-    "prompts of a picture that is read": (lambda: None, ["--prompt", "x", "--queries", "data"], "data is read"),
+    "prompts of pictures with captions": (
+        lambda: None,
+        ["--prompt", "x", "--queries", "data"],
+        "the pictures in data have captions of their own, such as 'picture 0'",
+    ),
+    "as many prompts as fit nothing": (
+        lambda: pictures("plain", [None] * 3),
+        ["--prompt", "x", "--prompt", "y", "--queries", "plain"],
+        "There are 2 prompts for 3 pictures in plain. Give one for all or one for each",
+    ),
+    "guidance of a picture that is read": (
+        lambda: None,
+        ["--guidance", "3", "--queries", "data/0.png"],
+        "guidance and a negative prompt change nothing",
+    ),
     "a pattern without layers": (lambda: None, ["--parameters", "nothing"], "no name of them contains 'nothing'"),
     "guidance": (lambda: None, ["--guidance", "-1"], "The guidance is -1.0; expected a number from 0 on"),
 }

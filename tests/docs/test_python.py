@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from whence.evaluation.prediction.lds import bank_lds
+from whence.scores.stored import read_scores
+
 NAMES = runpy.run_path(str(Path(__file__).parent / "pages.py"))
 PAGES, blocks = NAMES["PAGES"], NAMES["blocks"]
 TESTS = Path(__file__).parent.parent
@@ -15,6 +18,7 @@ RUN_BY = {
     "docs/attribution.md": "test_readme.py",
     "docs/credit.md": "credit/test_worked_examples.py",
     "docs/evaluation.md": "evaluation/leaderboard/test_measure.py",
+    "docs/examples.md": "docs/test_python.py",
     "docs/extending.md": "test_readme.py",
     "docs/scores.md": "docs/test_python.py",
     "docs/text-to-image.md": "cli/test_text_to_image.py",
@@ -33,6 +37,17 @@ def test_the_small_example_of_scores(capsys):
     assert capsys.readouterr().out == "tensor([[0.1875, 0.1250]])\n"
     for number in ("0.1875", "0.125"):
         assert f"**{number}**" in PAGES["docs/scores.md"]
+
+
+def test_a_method_of_ones_own_joins_a_comparison(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    [code] = blocks(PAGES["docs/examples.md"], "python")
+    assert "draws=16" in code
+    names: dict = {}
+    exec(code.replace("draws=16", "draws=8"), names)
+    tables = bank_lds(names["bank"], read_scores([Path("compared")]))
+    for table in tables.values():
+        assert {row.name for row in table.rows} == {"own", "d-trak", "random"}
 
 
 def numbers(text: str) -> list[float]:

@@ -13,7 +13,7 @@ import torch
 from whence import artefacts, images
 from whence.artefacts import MANIFEST
 from whence.attribution.pictures import pixels_of
-from whence.attribution.query_source import SAMPLE, fit_pictures, parse_sample_source
+from whence.attribution.query_source import SAMPLE, fit_pictures, parse_sample_source, with_prompts
 from whence.config import SamplerConfig
 from whence.data import Dataset, load
 from whence.diffusion.examples import Examples
@@ -34,14 +34,17 @@ def ensemble_queries(
         samples = sample(ensemble, count=count, seed=seed, sampler=sampler, prompts=prompts, engine=engine)
         queries = _of_drawn(ensemble, [(samples, index) for index in range(len(samples.names))])
         return replace(queries, origin=Origin(samples.drawing.sampler, drawn=False, prompts=samples.drawing.prompts))
-    if prompts is not None:
-        raise ConfigError(f"Prompts are for pictures that are drawn, sample:COUNT; {source} is read.")
     if re.fullmatch(r"\d+/\d+(-\d+)?", source):
+        if prompts is not None:
+            raise ConfigError(f"There are prompts, and {source} was drawn from its own. Leave the prompts out.")
         opened = dict[int, Samples]()
         return _of_drawn(ensemble, [find_sample(ensemble, name, opened) for name in expand_names([source])])
     _require_no_samples(Path(source))
     channels, height, width = ensemble.picture_size
+    if prompts is not None and ensemble.encoders.are_plain:
+        raise ConfigError("There are prompts, and the members of the ensemble take no text. Leave them out.")
     data = load(source, resolution=height if height == width else None, grey=channels == 1)
+    data = with_prompts(data, prompts, source)
     pictures = fit_pictures(data.images(range(len(data))), ensemble.reference_model, source)
     if ensemble.encoders.are_plain:
         return Examples(data.ids, pictures, notes=data.notes)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from whence.artefacts import MANIFEST
 from whence.attribution.ensemble_queries import ensemble_queries
-from whence.attribution.query_source import SAMPLE, fit_pictures, parse_sample_source
+from whence.attribution.query_source import SAMPLE, fit_pictures, parse_sample_source, with_prompts
 from whence.config import SamplerConfig
 from whence.data import load
 from whence.data.load import kind_of
@@ -47,7 +47,8 @@ def read_queries(
             SEED/FIRST-LAST of pictures that it has drawn.
         sampler: How to draw; default DDIM of 50 steps, or as many as there are timesteps, and the settings of an
             ensemble.
-        prompts: What ``sample:COUNT`` is drawn from, by a model of text; default the empty prompt.
+        prompts: What ``sample:COUNT`` is drawn from, by a model of text; default the empty prompt. Of pictures that
+            are read and have no captions: what they were drawn from, one text for all or one for each.
         resolution: Crop the central square of pictures that are read and scale it to this height and width. The
             pictures for an ensemble always get its own size, and become grey if it is grey.
         grey: Turn pictures that are read into one channel, even where there are colours.
@@ -58,7 +59,8 @@ def read_queries(
         picture that is drawn doesn't depend on the number of pictures.
 
     Raises:
-        ConfigError: ``sample:`` without a count from 1 on, or more sampling steps than the model has timesteps.
+        ConfigError: ``sample:`` without a count from 1 on, or more sampling steps than the model has timesteps; or
+            prompts that don't fit the pictures.
         DataError: There is no such data set, or its pictures have another size than the model's.
         ArtefactError: The directory is a damaged artefact, or no samples; or the ensemble has not drawn the picture.
         ModelError: The model doesn't draw pictures of 1 or 3 channels.
@@ -77,19 +79,22 @@ def read_queries(
         seed, count = parse_sample_source(source)
         sampler = sampler or SamplerConfig(method="ddim", steps=min(50, model.process.timesteps))
         return draw_queries(model, tuple(f"{seed}/{index}" for index in range(count)), sampler, prompts, engine)
-    if prompts is not None:
-        raise ConfigError(f"Prompts are for pictures that are drawn, sample:COUNT; {source} is read.")
-    return _read_pictures(model, source, resolution, grey)
+    return _read_pictures(model, source, prompts, resolution, grey)
 
 
-def _read_pictures(model: DiffusionModel, source: str, resolution: int | None, grey: bool) -> Examples:
+def _read_pictures(
+    model: DiffusionModel, source: str, prompts: Prompts | None, resolution: int | None, grey: bool
+) -> Examples:
     """Return the pictures of samples or data, encoded as the model needs them."""
     path = Path(source)
     if ((path / MANIFEST).exists() or Path(f"{source}.part").exists()) and kind_of(path) != "dataset":
+        if prompts is not None:
+            raise ConfigError(f"There are prompts, and {source} holds samples of an ensemble. Leave the prompts out.")
         samples = Samples.open(path)
         origin = Origin(samples.drawing.sampler, drawn=False)
         return Examples(tuple(samples.names), fit_pictures(samples.pictures, model, source), origin=origin)
-    data = load(source, resolution=resolution, grey=grey)
+    _require_text(model, prompts)
+    data = with_prompts(load(source, resolution=resolution, grey=grey), prompts, source)
     encoders = Encoders.of(model)
     if encoders.are_plain:
         return Examples(data.ids, fit_pictures(data.images(range(len(data))), model, source), notes=data.notes)
@@ -113,8 +118,7 @@ def draw_queries(
         ConfigError: There are prompts, and the model takes no text.
     """
     encoders = Encoders.of(model)
-    if prompts is not None and model.text is None:
-        raise ConfigError(f"There are prompts, and the {type(model.network).__name__} takes no text. Leave them out.")
+    _require_text(model, prompts)
     notes: tuple[str, ...] = ()
     if model.text is not None and prompts is None:
         prompts, notes = (
@@ -146,6 +150,12 @@ def predicted_queries(
     timesteps, clean = predicted_clean(model, origin.sampler, queries.ids, conditions=conditions, guidance=guidance)
     every = torch.arange(len(queries)).repeat(len(timesteps))
     return timesteps, clean, {name: condition.select(every) for name, condition in conditions.items()}
+
+
+def _require_text(model: DiffusionModel, prompts: Prompts | None) -> None:
+    """Refuse prompts for a model that takes no text."""
+    if prompts is not None and model.text is None:
+        raise ConfigError(f"There are prompts, and the {type(model.network).__name__} takes no text. Leave them out.")
 
 
 def _require_pictures(model: DiffusionModel) -> None:

@@ -6,7 +6,9 @@ import re
 
 from torch import Tensor
 
+from whence.data import Dataset
 from whence.diffusion.model import DiffusionModel
+from whence.diffusion.prompts import GUIDANCE, Prompts
 from whence.errors import ConfigError, DataError
 
 #: Beginning of a source whose pictures the model draws now.
@@ -22,6 +24,34 @@ def parse_sample_source(source: str) -> tuple[int, int]:
             f"{source!r}. A folder of that name is ./{source}."
         )
     return int(match[2] or 0), int(match[1])
+
+
+def with_prompts(data: Dataset, prompts: Prompts | None, source: str) -> Dataset:
+    """Return pictures that are read with prompts as their captions: one for all, or one for each in the order of ids.
+
+    Raises:
+        ConfigError: The pictures have captions, there are neither one prompt nor one for each picture, or there are
+            settings of drawing.
+    """
+    if prompts is None:
+        return data
+    if prompts.guidance != GUIDANCE or prompts.negative:
+        raise ConfigError(
+            f"The pictures in {source} are read and not drawn, so guidance and a negative prompt change nothing. Leave "
+            "them out, and give --prompt alone."
+        )
+    if any(data.captions):
+        raise ConfigError(
+            f"There are prompts, and the pictures in {source} have captions of their own, such as "
+            f"{next(filter(None, data.captions))!r}. Leave the prompts out, or take the captions away."
+        )
+    if len(prompts.texts) not in (1, len(data)):
+        raise ConfigError(
+            f"There are {len(prompts.texts)} prompts for {len(data)} pictures in {source}. Give one for all or one for "
+            "each, or put metadata.csv with the columns file_name and text beside the pictures."
+        )
+    texts = prompts.texts * len(data) if len(prompts.texts) == 1 else prompts.texts
+    return data.with_fields(captions=texts)
 
 
 def fit_pictures(pictures: Tensor, model: DiffusionModel, source: str) -> Tensor:

@@ -19,8 +19,8 @@ from whence.cli.options import (
     LATENTS,
     NEGATIVE_PROMPT,
     PLAN,
-    PROMPT,
     PROMPTS,
+    QUERY_PROMPT,
     RESOLUTION,
     SAMPLER,
     SAMPLER_STEPS,
@@ -70,8 +70,8 @@ MODEL = Annotated[
 QUERIES = Annotated[
     str,
     typer.Option(
-        help="The pictures that are asked about: sample:COUNT or sample:COUNT@SEED that the model draws now, a "
-        "folder of images, samples of an ensemble, or other data like DATA."
+        help="The pictures that are asked about: sample:COUNT or sample:COUNT@SEED that the model draws now, an "
+        "image, a folder of images, samples of an ensemble, or other data like DATA."
     ),
 ]
 METHOD = Annotated[
@@ -128,7 +128,7 @@ def attribute(
     sampler: SAMPLER = None,
     sampler_steps: SAMPLER_STEPS = None,
     prompts: PROMPTS = None,
-    prompt: PROMPT = None,
+    prompt: QUERY_PROMPT = None,
     negative_prompt: NEGATIVE_PROMPT = None,
     guidance: GUIDANCE = None,
     adapter: ADAPTER = None,
@@ -189,12 +189,21 @@ def _show_drawing(target: Target, queries: whence.Examples) -> None:
 
 
 def _show_results(results: Mapping[str, whence.Scores], out: Path) -> None:
-    """Print the strongest proponents of the first pictures by each method, and what to do next."""
+    """Print the strongest proponents of the first pictures by each method, also by unit, and what to do next."""
+    grouped = False
     for name, scores in results.items():
-        say(f"{name}: {len(scores.queries)} queries, {len(scores.examples):,} training images")
+        queries = "1 query" if len(scores.queries) == 1 else f"{len(scores.queries):,} queries"
+        say(f"{name}: {queries}, {len(scores.examples):,} training images")
+        units = scores.by_unit()
+        grouped = grouped or units.examples != scores.examples
+        how = "sum" if scores.combine == "sum" else "largest score"
         for query in scores.queries[:TOLD]:
             say(f"  picture {query}: {_best(scores, query)}")
+            if units.examples != scores.examples:
+                say(f"    by unit ({how} of its images): {_best(units, query)}")
     say(f"Next: whence report {out}")
+    if grouped:
+        say(f"      whence credit compute {out} --out credit/   (the share of each unit, with intervals)")
 
 
 def _best(scores: whence.Scores, query: str) -> str:

@@ -68,6 +68,8 @@ def sample(
     names = samples.names
     say(f"Pictures {names[0]} to {names[-1]}, by {len(samples.manifest.made['members'])} members: {samples.path}")
     say(f"All at a glance: {samples.path / 'sheet.png'}")
+    if not units:
+        say(f"Next: whence ensemble losses {run} --queries {seed}/0-{count - 1}   (which units mattered to each)")
 
 
 def ablate(

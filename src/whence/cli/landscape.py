@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -79,6 +81,16 @@ def losses(
     errors = "without standard errors, which take 8 draws" if scores.standard_error is None else "with standard errors"
     whose = " and ".join(together) if sets is not None and together else "all units"
     say(f"Scores of {whose} {errors}: {path}")
+    if re.fullmatch(r"\d+/\d+(-\d+)?", queries) and not together:
+        _show_ablation_command(run, [measured.influence_on(name) for name in names[:PRINTED]])
+
+
+def _show_ablation_command(run: Path, influences: list[whence.Influence]) -> None:
+    """Print how the first picture that a unit mattered to is drawn without that unit."""
+    for influence in influences:
+        if influence.influential:
+            options = f"--sample {influence.query} --unit {shlex.quote(influence.influential[0])}"
+            return say(f"Next: whence ensemble ablate {shlex.quote(str(run))} {options}")
 
 
 def landscape(

@@ -22,6 +22,7 @@ def export_adapter(ensemble: whence.Ensemble, out: Path, without: Sequence[str],
     kept = f"the {members} that never saw {', '.join(made.units)}" if made.units else f"all {members}"
     error = "exactly" if made.error == 0 else f"with an error of {made.error:.2%}"
     say(f"{out} is the mean of {kept}, {error}: a LoRA file of rank {made.rank}, {size(out.stat().st_size)}.")
+    say(f"Load it with  pipe.load_lora_weights({str(out)!r})  into a pipeline of its base.")
     assert ensemble.base is not None
     say(f"Its base is {base_name(ensemble.base.folder)}, which saw what it saw.")
     if certificate is None:

@@ -55,9 +55,16 @@ ADAPTER = Annotated[
     list[str] | None,
     typer.Option(help="LoRA file or folder on top of the model, as FILE or FILE:STRENGTH; may be repeated."),
 ]
-PROMPTS = Annotated[Path | None, typer.Option(help="Text file with a prompt in each line, for sample:COUNT.")]
+PROMPTS = Annotated[Path | None, typer.Option(help="Text file with a prompt in each line; see --prompt.")]
 PROMPT = Annotated[
     list[str] | None, typer.Option(help="A prompt of sample:COUNT; repeated, pictures get them in turn.")
+]
+QUERY_PROMPT = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="What the pictures are drawn from, or were drawn from if they are read and have no captions; repeated, "
+        "pictures get them in turn."
+    ),
 ]
 NEGATIVE_PROMPT = Annotated[str | None, typer.Option(help="What pictures are guided away from; default nothing.")]
 GUIDANCE = Annotated[

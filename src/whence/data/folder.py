@@ -59,6 +59,19 @@ def read_folder(path: Path, split: str | None, options: ReadOptions) -> Dataset:
     return _examples(listing, columns, notes).dataset(options)
 
 
+def read_image(path: Path, split: str | None, options: ReadOptions) -> Dataset:
+    """Return a single image file, with its row of the table beside it where there is one.
+
+    Raises:
+        DataError: The file is damaged, or another split than ``train`` is named.
+    """
+    choose({DEFAULT: path}, split, str(path))
+    metadata = find_metadata(path.parent)
+    row = _rows_by_file(path.parent, metadata).get(normalise(path.name)) if metadata else None
+    columns: dict[str, list[object]] = {name: [value] for name, value in (row or {}).items()}
+    return _examples(_Listing(path.parent, [path.name], []), columns, ()).dataset(options)
+
+
 def _splits(path: Path) -> dict[str, Path]:
     """Return the folder of each split; without any, the whole folder is ``train``.
 

@@ -10,7 +10,7 @@ from whence.data.dataset import Dataset
 from whence.data.dataset_artefact import KIND, PIXELS, read
 from whence.data.digits import read_digits
 from whence.data.files import list_files
-from whence.data.folder import read_folder
+from whence.data.folder import read_folder, read_image
 from whence.data.hugging_face import is_saved, parquet_files, read_parquet, read_saved
 from whence.data.image_files import is_image
 from whence.data.raw_examples import ReadOptions
@@ -34,8 +34,8 @@ def load(
     """Read a data set.
 
     Args:
-        data: ``digits`` or ``styles`` (a folder of that name is ``./digits``), an image folder, a folder that
-            ``datasets`` saved, a Parquet file or a folder of them; ``:SPLIT`` may follow. Or a data set that
+        data: ``digits`` or ``styles`` (a folder of that name is ``./digits``), an image folder, an image, a folder
+            that ``datasets`` saved, a Parquet file or a folder of them; ``:SPLIT`` may follow. Or a data set that
             Whence wrote, such as ``data`` and ``queries`` in a bank, which is read as it is.
         split: The split to read; None for ``train``, or for the only split.
         unit_column: The column that holds the units; None makes each training example its own unit.
@@ -65,8 +65,8 @@ def load(
         raise DataError(
             f"{path} does not exist. Data is {', '.join(map(repr, BUILT_IN))}, a folder, or a Parquet file."
         )
-    if path.is_file() and path.suffix.lower() != ".parquet":
-        raise DataError(f"{path} is neither a folder nor a Parquet file.")
+    if path.is_file() and path.suffix.lower() != ".parquet" and not is_image(path):
+        raise DataError(f"{path} is neither a folder, nor an image, nor a Parquet file.")
     _require_no_other_artefact(path)
     read_data = next(read_data for recognise, read_data in READERS if recognise(path))
     return read_data(path, split, options)
@@ -139,6 +139,7 @@ def _read_parquet_only(path: Path, split: str | None, options: ReadOptions) -> D
 #: Readers of files and folders: whether a path is theirs, and the function that reads it. The first that fits is used.
 READERS: tuple[tuple[Callable[[Path], object], Callable[[Path, str | None, ReadOptions], Dataset]], ...] = (
     (lambda path: kind_of(path) == KIND, _read_artefact),
+    (lambda path: path.is_file() and is_image(path), read_image),
     (is_saved, read_saved),
     (parquet_files, _read_parquet_only),
     (Path.is_dir, read_folder),

@@ -11,6 +11,7 @@ alone, and a unit that does not matter has an effect like that.
 
 from __future__ import annotations
 
+import difflib
 import itertools
 import math
 import random
@@ -27,6 +28,8 @@ from whence.errors import ArtefactError, ConfigError, DataError, NoSurvivorsErro
 
 #: The search for placebos ends after so many tries without a new one, or after so many times the number of code words.
 PATIENCE, ROUNDS, LARGE = 20_000, 16, 2**20
+#: Messages list all units where there are so many or fewer.
+LISTED = 20
 
 
 @dataclass(frozen=True)
@@ -109,13 +112,14 @@ class Codebook:
         """
         unknown = [unit for unit in units if unit not in self._column]
         if unknown or not units:
-            raise DataError(
-                f"There is no unit {unknown[0]!r} in the training data, whose {len(self.units):,} units begin "
-                f"with {', '.join(self.units[:3])}."
-                if unknown
-                else "No unit is given."
-            )
+            raise DataError(self._unknown(unknown[0]) if unknown else "No unit is given.")
         return sorted(self._column[unit] for unit in dict.fromkeys(units))
+
+    def _unknown(self, unit: str) -> str:
+        """A message that names the units there are, or those that are spelt alike where there are many."""
+        close = difflib.get_close_matches(str(unit), self.units, n=3) or self.units[:3]
+        alike = f"such as {', '.join(close)}" if len(self.units) > LISTED else ", ".join(sorted(self.units))
+        return f"There is no unit {unit!r} in the training data. It has {len(self.units):,} units: {alike}."
 
     def in_order(self, units: Sequence[str]) -> list[str]:
         """Return the units in the order of the codebook, without repeats, so that a set of units has one name."""
