@@ -22,6 +22,7 @@ from whence.diffusion.training import train
 from whence.engine import Engine
 from whence.errors import ArtefactError, ConfigError, MismatchError
 from whence.evaluation.bank import Bank, BankConfig, PoolRequest, build_bank, build_pool, measure_references
+from whence.evaluation.bank.bank_request import BankRequest
 from whence.evaluation.deletion import Removal, measure_removals
 from whence.scores.stored import read_scores
 from whence.seeds import derived_seed
@@ -161,3 +162,10 @@ def test_without_prompts_queries_are_drawn_from_the_captions(stable_diffusion, t
     data = replace(captioned("t", 12, 0), captions=("one",) * 6 + ("two",) * 6)
     bank = build_bank(data, captioned("h", 4, 1), Path(tmp_path / "bank"), engine=Engine(1), **options)
     assert bank.queries_data.captions[3:] == ("one", "two")
+
+
+@pytest.mark.parametrize("prompts", [None, Prompts(guidance=2.0, negative="x")])
+def test_captions_stand_in_for_prompts_without_words(stable_diffusion, prompts):
+    data = replace(captioned("t", 12, 0), captions=("one",) * 6 + ("two",) * 6)
+    own = BankRequest.make(data, captioned("h", 4, 1), CONFIG, SETTINGS, stable_diffusion, prompts).prompts
+    assert own == replace(prompts or Prompts(), texts=("one", "two"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -54,7 +54,7 @@ class BankRequest:
         config: Settings of a model that is trained on everything, with nothing left open, and of the sampler.
         settings: How many models and queries the bank has, and how it measures them.
         training: The request of the training of a model on everything: of a network, or of an adapter on a base.
-        prompts: What the drawn queries are drawn from; None for models that take no text.
+        prompts: What the drawn queries are drawn from, see `make`; None for models that take no text.
     """
 
     data: Dataset
@@ -76,6 +76,8 @@ class BankRequest:
     ) -> BankRequest:
         """Return a request, checked; `whence.evaluation.bank.make_bank.build_bank` says what is refused.
 
+        Where `prompts` has no words, the captions of the training images take their place, in turn; the guidance stays.
+
         Raises:
             ConfigError: There are to be no queries, or they can't be drawn.
         """
@@ -92,7 +94,7 @@ class BankRequest:
             )
         if base is None and prompts is not None:
             raise ConfigError("There are prompts, and the models take no text. Give --base, or leave them out.")
-        prompts = (prompts or _captions(data)) if base is not None else None
+        prompts = None if base is None else _complete(prompts or Prompts(), data)
         return cls(data, _held_out(data, held_out, settings), config, settings, training, prompts)
 
     @property
@@ -122,9 +124,10 @@ class BankRequest:
         return artefacts.existing(path, KIND, **self.provenance) is not None
 
 
-def _captions(data: Dataset) -> Prompts:
-    """The captions of the training examples as prompts, each once."""
-    return Prompts(tuple(dict.fromkeys(caption for caption in data.captions if caption)) or ("",))
+def _complete(prompts: Prompts, data: Dataset) -> Prompts:
+    """The prompts; where none has words, the captions of the training examples in their place, each once."""
+    captions = tuple(dict.fromkeys(caption for caption in data.captions if caption))
+    return replace(prompts, texts=captions) if captions and not any(prompts.texts) else prompts
 
 
 def _held_out(data: Dataset, held_out: Dataset | None, settings: BankConfig) -> Dataset | None:
