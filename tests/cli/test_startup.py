@@ -89,11 +89,15 @@ def test_every_feature_of_doctor_has_its_extra():
     assert set(doctor.FEATURES) <= set(project["optional-dependencies"])
 
 
+#: With it typer is told the shell, instead of looking for one among the processes that called it.
+UNDETECTED = "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION"
+
+
 def test_completion_lists_commands():
     completion = {"_WHENCE_COMPLETE": "complete_bash", "COMP_WORDS": "whence ensemble co", "COMP_CWORD": "2"}
     for words, environment, expected in (
         ((), completion, "codebook"),
-        (("--show-completion", "bash"), {}, "_WHENCE_COMPLETE=complete_bash"),
+        (("--show-completion", "bash"), {UNDETECTED: "1"}, "_WHENCE_COMPLETE=complete_bash"),
     ):
         command = [sys.executable, "-c", CODE, *words]
         done = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ | environment)
