@@ -109,7 +109,7 @@ COMMANDS = {
     ),
     "train --base, sampled latents": ("train colour --base sd --config s.toml --out new", ("new",)),
     "credit compute of an adapter": (
-        f"credit compute lora colour --unit-column artist --pictures 2 --draws 4 {DRAWN} --out new",
+        f"credit compute lora colour --unit-column artist --queries sample:2 --draws 8 {DRAWN} --out new",
         ("new",),
     ),
     "export --format datasets": ("export scores-bank/trak --format datasets --to new/table", ("new",)),
