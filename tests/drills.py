@@ -112,7 +112,6 @@ COMMANDS = {
         f"credit compute lora colour --unit-column artist --queries sample:2 --draws 8 {DRAWN} --out new",
         ("new",),
     ),
-    "export --format datasets": ("export scores-bank/trak --format datasets --to new/table", ("new",)),
     "ensemble export --format lora": (
         "ensemble export adapters --without anna --format lora new/opt-out.safetensors",
         ("new",),
