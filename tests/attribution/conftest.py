@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from whence.attribution.queries import read_queries
@@ -14,6 +15,14 @@ from whence.diffusion.training import train
 def few_digits() -> Dataset:
     """Ten digits."""
     return load("digits").select(range(10))
+
+
+@pytest.fixture(scope="session")
+def data() -> Dataset:
+    """Eight random pictures in colour with captions, whose ids are not in the order of the alphabet."""
+    ids = tuple("hgfedcba")
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 3, 16, 16), dtype=np.uint8)
+    return Dataset(ids, pixels, tuple((name,) for name in ids), tuple(f"picture {n % 3}" for n in range(8)))
 
 
 @pytest.fixture(scope="session")

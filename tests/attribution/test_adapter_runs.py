@@ -13,7 +13,6 @@ from whence.attribution.attribute import attribute
 from whence.attribution.request import AttributionConfig
 from whence.attribution.target import Target
 from whence.config import Config
-from whence.data import Dataset
 from whence.diffusion.adapters.adapter import Adapter
 from whence.diffusion.checkpoint import Checkpoint
 from whence.diffusion.encoding import TEXT, Encoders
@@ -32,13 +31,6 @@ CONFIG = (
 )
 FEW = AttributionConfig(draws=8)
 QUERIES = {"method": "ddim", "steps": 3, "prompts": Prompts(("picture 1",), guidance=2.0)}
-
-
-@pytest.fixture(scope="module")
-def data() -> Dataset:
-    ids = tuple("hgfedcba")
-    pixels = np.random.default_rng(0).integers(0, 256, (8, 3, 16, 16), dtype=np.uint8)
-    return Dataset(ids, pixels, tuple((name,) for name in ids), tuple(f"picture {n % 3}" for n in range(8)))
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,6 @@ from whence.attribution.attribute import attribute
 from whence.attribution.target import Target
 from whence.attribution.training_examples import latents_of, training_examples
 from whence.config import Config
-from whence.data import Dataset
 from whence.diffusion.augmentation import Augmentation
 from whence.diffusion.draws import Draws, keys, normals
 from whence.diffusion.examples import Examples
@@ -36,13 +35,6 @@ CONFIG = (
 ADAPTER = CONFIG.updated("adapter", rank=2, target="attn2").updated("training", caption_dropout=0.5)
 FEW = AttributionConfig(draws=8, compression={"width": 64})
 SAMPLED = ", with a sample of the latents at each draw"
-
-
-@pytest.fixture(scope="module")
-def data() -> Dataset:
-    ids = tuple("hgfedcba")
-    pixels = np.random.default_rng(0).integers(0, 256, (8, 3, 16, 16), dtype=np.uint8)
-    return Dataset(ids, pixels, tuple((name,) for name in ids), tuple(f"picture {n % 3}" for n in range(8)))
 
 
 @pytest.fixture(scope="module")

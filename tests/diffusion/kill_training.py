@@ -7,6 +7,7 @@ before or just after the K-th file is put in place, or just after the K-th file 
 import os
 import signal
 import sys
+from collections.abc import Callable, Iterable
 from itertools import count
 from pathlib import Path
 
@@ -42,6 +43,25 @@ def arm(kind: str, point: int):
     return lambda done, total: die() if kind == "step" and done == point else None
 
 
+def kill_each(root: Path, kinds: Iterable[tuple[str, int, int]], work: Callable[[Path, Callable], object]) -> None:
+    """Do the work in a child for each kind and its points FIRST, FIRST + STRIDE ..., until it ends before its point.
+
+    Prints the name of each folder that a killed child leaves; `work` gets the folder and the report.
+    """
+    for kind, first, stride in kinds:
+        for point in count(first, stride):
+            path = root / f"{kind}-{point}"
+            child = os.fork()
+            if child == 0:
+                work(path, arm(kind, point))
+                os._exit(0)
+            status = os.waitpid(child, 0)[1]
+            assert status in (0, signal.SIGKILL), status
+            if status == 0:
+                break
+            print(path.name)
+
+
 def main() -> None:
     import torch
 
@@ -53,18 +73,8 @@ def main() -> None:
     torch.set_num_threads(1)
     root, config = Path(sys.argv[1]), read_config(Path(sys.argv[2]))
     data, base = read(root / "data"), Path(sys.argv[3]) if len(sys.argv) > 3 else None
-    for kind, first, stride in (("step", 1, 2), ("before", 3, 5), ("after", 5, 5), ("removed", 1, 2)):
-        for point in count(first, stride):
-            path = root / f"{kind}-{point}"
-            child = os.fork()
-            if child == 0:
-                train(data, path, config, base=base, engine=Engine(report=arm(kind, point)))
-                os._exit(0)
-            status = os.waitpid(child, 0)[1]
-            assert status in (0, signal.SIGKILL), status
-            if status == 0:
-                break
-            print(path.name)
+    kinds = (("step", 1, 2), ("before", 3, 5), ("after", 5, 5), ("removed", 1, 2))
+    kill_each(root, kinds, lambda path, report: train(data, path, config, base=base, engine=Engine(report=report)))
 
 
 if __name__ == "__main__":

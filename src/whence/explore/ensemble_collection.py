@@ -58,11 +58,6 @@ class EnsembleCollection:
         """The folder."""
         return self.ensemble.path
 
-    @cached_property
-    def takes_text(self) -> bool:
-        """Whether pictures are drawn from prompts."""
-        return self.ensemble.base is not None
-
     def entries(self) -> Mapping[str, Entry]:
         """Return the pictures that it drew, then those that were measured."""
         self._pictures.refresh()
