@@ -108,6 +108,32 @@ def test_lock_against_another_process_is_freed_by_its_death(tmp_path, start):
     assert read_manifest(path, "model").files == {"first": artefacts.digest(b"1")}
 
 
+WRITER = """
+import sys, time
+from pathlib import Path
+from whence import artefacts
+with artefacts.replacing(Path(sys.argv[1])) as temporary:
+    temporary.write_bytes(b"half")
+    print("inside", flush=True)
+    time.sleep(600)
+"""
+
+
+def test_what_a_killed_writer_left_goes_with_the_next_write(tmp_path, start):
+    path, script, other = tmp_path / "out" / "a.csv", tmp_path / "script.py", tmp_path / "out" / ".a.csv.mine.tmp"
+    script.write_text(WRITER)
+    process = start(script, path)
+    assert process.stdout.readline() == "inside\n"
+    other.write_bytes(b"the user's")
+    artefacts.write_bytes(path, b"whole")
+    assert (path.parent / f".a.csv.{process.pid}.tmp").exists(), "a living writer keeps its file"
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    artefacts.write_bytes(path, b"whole")
+    assert sorted(file.name for file in path.parent.iterdir()) == [other.name, "a.csv"]
+    assert path.read_bytes() == b"whole"
+
+
 def test_lock_within_one_process(tmp_path):
     with (
         artefacts.lock(tmp_path / "a"),

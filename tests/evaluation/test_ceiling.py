@@ -6,6 +6,7 @@ from scipy.stats import spearmanr
 
 from whence.evaluation.prediction.ceiling import ceiling, ceiling_of, is_deterministic, seed_agreement, share_of_ceiling
 from whence.statistics.correlations import Correlations, draw_resamples
+from whence.statistics.ranks import resampled_spearman
 
 
 def noisy(subsets: int, seeds: int, queries: int, r: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -49,8 +50,11 @@ def test_agreement_against_scipy():
         np.mean([spearmanr(losses[:, k, q], losses[:, other, q]).statistic for k, other in combinations(range(4), 2)])
         for q in range(6)
     ]
-    found = seed_agreement(losses, draw_resamples(20, seed=0))
+    counts = draw_resamples(20, seed=0)
+    found = seed_agreement(losses, counts)
     np.testing.assert_allclose(found.of_query, expected, atol=1e-12)
+    resampled = [resampled_spearman(losses[:, k], losses[:, other], counts) for k, other in combinations(range(4), 2)]
+    np.testing.assert_allclose(found.resampled, np.mean(resampled, axis=0), atol=1e-12)
 
 
 def test_one_seed_tells_nothing_of_seeds():

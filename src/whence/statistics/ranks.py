@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 
@@ -53,11 +54,28 @@ def resampled_spearman(a: np.ndarray, b: np.ndarray, counts: np.ndarray) -> np.n
         >>> resampled_spearman(rows, rows[[0, 2, 1]], once).tolist()
         [[0.5, 1.0, nan]]
     """
-    require_columns(a, b)
+    return resampled_spearman_pairs([a, b], counts)[0]
+
+
+def resampled_spearman_pairs(columns: Sequence[np.ndarray], counts: np.ndarray) -> np.ndarray:
+    """Return `resampled_spearman` of every pair of K arrays [S, Q], in the order of `combinations`, float64 [P, Q, B].
+
+    The ranks of an array are made once, not once for each of its pairs.
+
+    Example:
+        >>> rows, once = np.array([[1.0], [2.0], [3.0]]), np.array([[1, 1, 1]])
+        >>> resampled_spearman_pairs([rows, rows[[0, 2, 1]], -rows], once).ravel().tolist()
+        [0.5, -1.0, -0.5]
+    """
+    pairs = list(combinations(range(len(columns)), 2))
+    for one, other in pairs:
+        require_columns(columns[one], columns[other])
     weights = counts.astype(np.float32)  # ranks are exact in it
-    correlations = np.empty((a.shape[1], len(counts)))
-    for q, (x, y) in enumerate(zip(a.T, b.T, strict=True)):
-        correlations[q] = _correlation(_centred_ranks(x, weights), _centred_ranks(y, weights), weights)
+    correlations = np.empty((len(pairs), columns[0].shape[1], len(counts)))
+    for q in range(columns[0].shape[1]):
+        ranks = [_centred_ranks(column[:, q], weights) for column in columns]
+        for pair, (one, other) in enumerate(pairs):
+            correlations[pair, q] = _correlation(ranks[one], ranks[other], weights)
     return correlations
 
 

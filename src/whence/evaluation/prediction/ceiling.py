@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 from itertools import combinations
 
 import numpy as np
 
 from whence.evaluation.bank.pool import Pool
 from whence.statistics.correlations import Correlations, shifted_interval
+from whence.statistics.ranks import resampled_spearman_pairs, spearman_columns
 from whence.statistics.statistic import Interval, Statistic
 
 #: How names of pools begin whose models repeat the reference run, draw for draw, with weight 0 for removed examples.
@@ -23,11 +23,11 @@ def is_deterministic(pool: str) -> bool:
 
 def seed_agreement(losses: np.ndarray, counts: np.ndarray) -> Correlations | None:
     """Return r: the rank correlation of losses [S, K, Q] over subsets, mean over pairs of seeds; None for one seed."""
-    pairs = [
-        Correlations.measure(losses[:, k], losses[:, other], counts)
-        for k, other in combinations(range(losses.shape[1]), 2)
-    ]
-    return Correlations.combine(partial(np.mean, axis=0), pairs) if pairs else None
+    seeds = [losses[:, k] for k in range(losses.shape[1])]
+    if len(seeds) < 2:
+        return None
+    of_query = np.mean([spearman_columns(one, other) for one, other in combinations(seeds, 2)], axis=0)
+    return Correlations(of_query, resampled_spearman_pairs(seeds, counts).mean(0))
 
 
 def ceiling(correlation: np.ndarray | float, seeds: int) -> np.ndarray:
