@@ -77,9 +77,8 @@ def main() -> None:
     for split in given.split:
         figures = measure(given, split)
         (given.out / f"{split}.json").write_text(json.dumps(figures, indent=1))
-        if split == "train":
-            known = json.loads((FOLDER / "styles.json").read_text("utf-8"))
-            write_figures("styles", known | {f"{figures['weight']} of {figures['members']}": figures})
+        known, book = json.loads((FOLDER / "styles.json").read_text("utf-8")), "{weight} of {members}".format(**figures)
+        write_figures("styles", known | {book if split == "train" else f"{book}, {split}": figures})
         print(table(split, figures), flush=True)
 
 
