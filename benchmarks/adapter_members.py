@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
+from collections.abc import Mapping
 from functools import partial
 
 import psutil
@@ -26,13 +27,17 @@ from whence.ensemble.model import MeanPrediction, MeanWeights
 TOKENS, FEATURES, SIDE, BATCH = 77, 768, 64, 4
 
 
-def random_adapter(network: torch.nn.Module, rank: int) -> AdapterWeights:
-    """An adapter of the projections of attention."""
+def projections(network: torch.nn.Module) -> dict[str, torch.Size]:
+    """The shapes of the projections of attention, by name of the layer."""
+    ends = ("to_q", "to_k", "to_v", "to_out.0")
+    return {name: layer.weight.shape for name, layer in network.named_modules() if name.endswith(ends)}
+
+
+def random_adapter(shapes: Mapping[str, torch.Size], rank: int) -> AdapterWeights:
+    """An adapter of layers of these shapes."""
     layers = {}
-    for name, module in network.named_modules():
-        if isinstance(module, torch.nn.Linear) and name.endswith(("to_q", "to_k", "to_v", "to_out.0")):
-            outputs, inputs = module.weight.shape
-            layers[name] = LowRank(torch.randn(rank, inputs) / inputs**0.5, torch.randn(outputs, rank) * 0.01)
+    for name, (outputs, inputs) in shapes.items():
+        layers[name] = LowRank(torch.randn(rank, inputs) / inputs**0.5, torch.randn(outputs, rank) * 0.01)
     return AdapterWeights(layers)
 
 
@@ -61,10 +66,10 @@ def main() -> None:
     with torch.inference_mode():
         network(x, t, **text)
     batch = peak_memory() - start - base
-    adapters = {m: random_adapter(network, given.rank) for m in range(given.members)}
-    one = 4 * sum(own.A.numel() + own.B.numel() for own in adapters[0].network.values())
-    members = AdapterMembers.of(network, adapters, torch.device("cpu"))
-    del adapters
+    shapes = projections(network)
+    one = 4 * sum(own.A.numel() + own.B.numel() for own in random_adapter(shapes, given.rank).network.values())
+    numbers, device = range(given.members), torch.device("cpu")
+    members = AdapterMembers.of(network, numbers, lambda _: random_adapter(shapes, given.rank), device)
     everybody, others = tuple(range(given.members)), [(m,) for m in range(BATCH)]
     kinds = {
         "base alone": partial(MeanPrediction(members, [(ALONE,)] * BATCH, BATCH, text), x, t),

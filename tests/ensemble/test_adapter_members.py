@@ -1,6 +1,7 @@
 """Adapters of many members on one base, row by row, against one network for each member."""
 
 import copy
+from collections.abc import Mapping
 
 import pytest
 import torch
@@ -67,9 +68,13 @@ def networks(base, adapters) -> dict[int, nn.Module]:
     return found
 
 
+def members_of(network: nn.Module, adapters: Mapping[int, AdapterWeights]) -> AdapterMembers:
+    return AdapterMembers.of(network, tuple(adapters), adapters.__getitem__, CPU)
+
+
 @pytest.fixture(scope="module")
 def members(base, adapters) -> AdapterMembers:
-    return AdapterMembers.of(copy.deepcopy(base), adapters, CPU)
+    return members_of(copy.deepcopy(base), adapters)
 
 
 @pytest.fixture(scope="module")
@@ -111,9 +116,9 @@ def test_two_sets_of_members_on_one_base_do_not_mix(base, adapters, batch):
     """Members that were opened later leave those that were opened before as they are."""
     x, t, conditions = batch
     network = copy.deepcopy(base)
-    first = AdapterMembers.of(network, {0: adapters[0]}, CPU)
+    first = members_of(network, {0: adapters[0]})
     expected = MeanPrediction(first, [(0,)] * 8, 4, conditions)(x, t)
-    second = AdapterMembers.of(network, {0: adapters[1], 1: adapters[2]}, CPU)
+    second = members_of(network, {0: adapters[1], 1: adapters[2]})
     other = MeanPrediction(second, [(0,)] * 8, 4, conditions)(x, t)
     assert not torch.allclose(other, expected)
     assert torch.equal(MeanPrediction(first, [(0,)] * 8, 4, conditions)(x, t), expected)
@@ -152,17 +157,14 @@ def test_members_that_are_left_out_change_no_bit(base, adapters, batch):
     x, t, conditions = batch
     other = {**adapters, 1: random_adapter(base, 99)}
     for kind in (MeanPrediction, MeanWeights):
-        found = [
-            kind(AdapterMembers.of(copy.deepcopy(base), own, CPU), SETS, 4, conditions)(x, t)
-            for own in (adapters, other)
-        ]
+        found = [kind(members_of(copy.deepcopy(base), own), SETS, 4, conditions)(x, t) for own in (adapters, other)]
         for n, numbers in enumerate(SETS):
             assert torch.equal(found[0][n], found[1][n]) == (1 not in numbers)
 
 
 def test_equal_members_are_one_member(base, adapters, batch):
     x, t, conditions = batch
-    copies = AdapterMembers.of(copy.deepcopy(base), dict.fromkeys(range(8), adapters[2]), CPU)
+    copies = members_of(copy.deepcopy(base), dict.fromkeys(range(8), adapters[2]))
     one = MeanPrediction(copies, [(3,)] * 8, 4, conditions)(x, t)
     assert torch.equal(one, MeanPrediction(copies, [tuple(range(8))] * 8, 4, conditions)(x, t))
     torch.testing.assert_close(MeanWeights(copies, [(0, 5)] * 8, 4, conditions)(x, t), one, atol=1e-5, rtol=1e-5)
@@ -235,7 +237,7 @@ def test_what_has_no_mean(base, adapters):
     with pytest.raises(ConfigError, match="rank from 1 on"):
         mean_adapter([adapters[0]], 0)
     with pytest.raises(ModelError, match="does not fit the layer"):
-        AdapterMembers.of(copy.deepcopy(base), {0: wrong_shape(adapters[0])}, CPU)
+        members_of(copy.deepcopy(base), {0: wrong_shape(adapters[0])})
 
 
 def wrong_shape(adapter: AdapterWeights) -> AdapterWeights:

@@ -10,7 +10,7 @@ the base is in memory once and is evaluated once for each row, whatever the numb
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,10 +36,14 @@ class Stack:
     B: Tensor
 
     @classmethod
-    def of(cls, members: Sequence[LowRank], device: torch.device) -> Stack:
-        """Return the stack of members, in their order; all have one rank."""
-        a, b = torch.stack([own.A for own in members]), torch.stack([own.scale * own.B.flatten(1) for own in members])
-        return cls(*(torch.cat([side, torch.zeros_like(side[:1])]).to(device) for side in (a, b)))
+    def empty(cls, members: int, like: LowRank, device: torch.device) -> Stack:
+        """Return a stack for so many members of the shapes of one of them; all are zero."""
+        b = like.B.flatten(1)
+        return cls(*(side.new_zeros(members + 1, *side.shape, device=device) for side in (like.A, b)))
+
+    def put(self, place: int, own: LowRank) -> None:
+        """Put the weights of a member in its place; all members have one rank."""
+        self.A[place], self.B[place] = own.A, own.scale * own.B.flatten(1)
 
 
 class MemberLayer(nn.Module):

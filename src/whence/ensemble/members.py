@@ -7,7 +7,7 @@ adapters is of as many members as fit, because the base is the same for all of t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -90,16 +90,25 @@ class AdapterMembers:
     stacks: Mapping[str, Stack] = field(repr=False)
 
     @classmethod
-    def of(cls, base: nn.Module, adapters: Mapping[int, AdapterWeights], device: torch.device) -> AdapterMembers:
+    def of(
+        cls, base: nn.Module, numbers: Sequence[int], read: Callable[[int], AdapterWeights], device: torch.device
+    ) -> AdapterMembers:
         """Return members on a base, whose network is changed: it gets the layers for the adapters.
+
+        Adapters are read one after the other, so that no more than one is in memory beside the stacks.
 
         Raises:
             ModelError: The adapters don't fit the base.
         """
-        numbers = tuple(sorted(adapters))
-        layers = put_member_layers(base, adapters[numbers[0]].network)
-        stacks = {name: Stack.of([adapters[m].network[name] for m in numbers], device) for name in layers}
-        return cls(base.to(device), numbers, layers, stacks)
+        stacks: dict[str, Stack] = {}
+        for place, member in enumerate(sorted(numbers)):
+            own = read(member).network
+            if not stacks:
+                layers = put_member_layers(base, own)
+                stacks = {name: Stack.empty(len(numbers), own[name], device) for name in layers}
+            for name, stack in stacks.items():
+                stack.put(place, own[name])
+        return cls(base.to(device), tuple(sorted(numbers)), layers, stacks)
 
     def outputs(
         self, pairs: Tensor, x: Tensor, t: Tensor, batch_size: int, conditions: Conditions = NO_CONDITIONS

@@ -135,9 +135,9 @@ class Ensemble:
 
     def open_adapters(self, members: Iterable[int] | None = None, engine: Engine = DEFAULT) -> AdapterMembers:
         """Load some members that are adapters, by default all; they share the network of `reference_model`."""
-        numbers = range(self.codebook.members) if members is None else members
-        adapters = {member: read_adapter(self.adapter(member)) for member in numbers}
-        return AdapterMembers.of(self.reference_model.network, adapters, engine.device)
+        numbers = range(self.codebook.members) if members is None else tuple(members)
+        network = self.reference_model.network
+        return AdapterMembers.of(network, numbers, lambda member: read_adapter(self.adapter(member)), engine.device)
 
     def adapter(self, member: int) -> Adapter:
         """The adapter of a member, with the scale that it was trained with."""

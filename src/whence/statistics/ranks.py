@@ -54,7 +54,8 @@ def resampled_spearman(a: np.ndarray, b: np.ndarray, counts: np.ndarray) -> np.n
         >>> resampled_spearman(rows, rows[[0, 2, 1]], once).tolist()
         [[0.5, 1.0, nan]]
     """
-    return resampled_spearman_pairs([a, b], counts)[0]
+    correlations: np.ndarray = resampled_spearman_pairs([a, b], counts)[0]
+    return correlations
 
 
 def resampled_spearman_pairs(columns: Sequence[np.ndarray], counts: np.ndarray) -> np.ndarray:
