@@ -9,7 +9,7 @@ from whence.attribution.das import das, das_squared
 from whence.attribution.feature_pair import FeaturePair
 from whence.attribution.gradient import gradient_cosine, gradient_dot
 from whence.attribution.normalised_influence import relative_influence, renormalised_influence
-from whence.attribution.tangent import tangent
+from whence.attribution.tangent import tangent, tangent_squared
 from whence.attribution.trak import trak
 from whence.errors import ConfigError, NotFiniteError
 
@@ -223,6 +223,31 @@ def test_tangent_is_the_mean_over_layers():
 def test_tangent_of_one_layer_is_the_kernel_itself():
     evidence = evidence_of(12, 10)
     torch.testing.assert_close(tangent(evidence, 0.7), trak(evidence, 0.7))
+
+
+def test_squared_shares_have_the_order_of_shares_and_their_sign():
+    evidence = evidence_of(30, 8)
+    shares, squared = tangent(evidence, 0.1), tangent_squared(evidence, 0.1)
+    assert torch.equal(squared.argsort(1), shares.argsort(1))
+    torch.testing.assert_close(squared, shares.sign() * shares.square())
+
+
+def test_squared_shares_over_one_minus_the_leverage_are_the_rise_of_the_posterior_variance():
+    """Exactly, for any one example that is left out, with the factor λ."""
+    evidence, damping = evidence_of(12, 5), 0.3
+    phi, phi_q = evidence.examples.double(), evidence.queries.double()
+    strength = evidence.kernel.absolute(damping)
+
+    def variance(rows):
+        gram = phi[rows] @ phi[rows].T + strength * torch.eye(len(rows), dtype=torch.float64)
+        cross = phi_q @ phi[rows].T
+        return phi_q.square().sum(1) - (cross @ torch.linalg.inv(gram) * cross).sum(1)
+
+    everything = list(range(12))
+    rises = [variance([n for n in everything if n != left]) - variance(everything) for left in everything]
+    leverage = evidence.kernel.leverage(damping)
+    expected = strength * tangent_squared(evidence, damping).abs() / (1 - leverage)
+    torch.testing.assert_close(expected, torch.stack(rises, 1))
 
 
 def test_no_layer_drowns_another_by_its_scale():

@@ -236,6 +236,7 @@ def over_checkpoints(score):
 
 REFERENCE = {
     "tangent": tangent,
+    "tangent-squared": lambda slow: tangent(slow).sign() * tangent(slow).square(),
     "d-trak": d_trak,
     "trak": trak,
     "journey-trak": journey,

@@ -12,6 +12,7 @@ METHODS: dict[str, Method] = {
     method.name: method
     for method in (
         tangent.TANGENT,
+        tangent.TANGENT_SQUARED,
         trak.D_TRAK,
         trak.TRAK,
         trak.JOURNEY_TRAK,

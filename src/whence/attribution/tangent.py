@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import reduce
 from typing import TYPE_CHECKING
 
@@ -45,6 +46,37 @@ def tangent(features: FeaturePair, damping: float) -> Tensor:
     return reduce(torch.Tensor.add_, (layer.scores(damping) / len(layers) for layer in layers))
 
 
+def tangent_squared(features: FeaturePair, damping: float) -> Tensor:
+    """Tangent kernel regression, squared shares that keep their sign: S|S|, S as in `tangent`.
+
+    The order of the examples of a query is that of `tangent`; sums over many examples are others. If the targets are
+    random functions of the kernel's own covariance plus noise of variance λ, leaving out example n raises the expected
+    squared error at query q by
+
+        λ S_qn² / (1 - h_n),    h_n = [K (K + λI)⁻¹]_nn,
+
+    which is the rise of the posterior variance. The first-order change, in proportion to S_qn, has the mean 0. So S² is
+    what adds up to a change of the loss. The factors λ and 1 / (1 - h_n) hardly differ between examples and are left
+    out, and the sign of S is kept, so that opponents can be told from proponents.
+
+    Sign: positive is proponent. Unit: none, a squared share of the output. A sum over examples neglects what two of
+    them would lose together.
+
+    Source: the posterior variance of Gaussian processes, Rasmussen & Williams 2006, "Gaussian processes for machine
+    learning", eq. 2.26; squares as in Lin et al. 2025 (arXiv 2410.18639).
+
+    Returns:
+        Scores; λ_l as in `tangent`.
+
+    Example:
+        >>> import torch
+        >>> tangent_squared(FeaturePair(torch.eye(2), torch.tensor([[1.0, -1.0]]), widths=(2,)), 1.0).float()
+        tensor([[ 0.2500, -0.2500]])
+    """
+    shares = tangent(features, damping)
+    return shares * shares.abs()
+
+
 TANGENT = Method(
     "tangent",
     "Tangent kernel regression",
@@ -54,4 +86,11 @@ TANGENT = Method(
     shared=True,
     damping=2.0,
     behaviour="output of the network at the query, all its elements alike",
+)
+TANGENT_SQUARED = replace(
+    TANGENT,
+    name="tangent-squared",
+    title="Tangent kernel regression, squared shares",
+    function=tangent_squared,
+    behaviour="squared error of the network's output at the query, all its elements alike",
 )
