@@ -121,7 +121,7 @@ def attribution_cost(plan: FeaturePlan, store: FeatureStore, *, engine: Engine =
         for before, kinds in job.missing().items():
             seconds += batch_count(job, len(examples), before) * batch * len(kinds) / len(job.kinds)
             rows += len(examples) * (job.draws - before)
-            disk += len(kinds) * len(examples) * GROUPS * sum(job.spec.compression["widths"]) * row_bytes
+            disk += job.kept * len(kinds) * len(examples) * GROUPS * sum(job.spec.compression["widths"]) * row_bytes
     now, parameters = ProcessMemory.now().total, next((job.spec.size for job in jobs.values()), 0)
     pairs = sum(len(plan.query_ids(method)) for method in plan.terms) * len(plan.request.examples)
     kernels, kernel_bytes = _kernels(plan, parameters)

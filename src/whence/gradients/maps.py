@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -20,6 +20,19 @@ from whence.gradients.product_layers import ConvolutionLayer, ProductLayer
 
 #: No layer gets more than this part of all features, or four times the mean if that is more.
 LARGEST = 1 / 16
+
+
+class LayerMap(Protocol):
+    """Turns the input and the cotangent of a layer into its features, of which there are `width`."""
+
+    @property
+    def width(self) -> int: ...  # noqa: D102
+
+    def prepare(self, x: Tensor) -> Any:
+        """Return what is kept of the layer's input until its cotangent is known."""
+
+    def features(self, prepared: Any, cotangent: Tensor) -> Tensor:
+        """Return the features of every row, [n, width]."""
 
 
 @dataclass(frozen=True)
@@ -57,9 +70,8 @@ class ProductMap:
 class PatchMap:
     """The whole gradient of a convolution with stride 1 and few outputs, from patches of the cotangent.
 
-        ∇W_ocτ = Σ_s δ_os x_c,s+τ = Σ_u x_cu δ_o,u-τ
-
-    costs less than from patches of the input where there are fewer outputs than input channels.
+    ∇W_ocτ = Σ_s δ_os x_c,s+τ = Σ_u x_cu δ_o,u-τ costs less than from patches of the input where there are fewer outputs
+    than input channels.
     """
 
     layer: ConvolutionLayer
@@ -159,9 +171,6 @@ class FoldedMap:
         padding = -len(self.signs) % self.rows
         signed = F.pad(signed, (0, 0, 0, padding)) if padding else signed
         return signed.reshape(len(signed), -1, self.rows, signed.shape[2]).sum(1).flatten(1)
-
-
-LayerMap = ProductMap | PatchMap | NormMap | DenseMap | FoldedMap
 
 
 @dataclass(frozen=True)
