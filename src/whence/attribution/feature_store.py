@@ -60,6 +60,12 @@ class FeatureStore:
         compressed, curved = self.compressed.jobs(plan.compressed, engine=engine), plan.curved
         return compressed | self.influence.jobs(curved, engine=engine)
 
+    def missing(self, plan: FeaturePlan, *, engine: Engine = DEFAULT) -> dict[FeatureSet, FeatureJob]:
+        """Return the jobs of gradients that are still to be taken."""
+        compressed = self.compressed.jobs(plan.compressed, engine=engine)
+        missing = {feature_set: job for feature_set, job in compressed.items() if job.missing()}
+        return missing | self.influence.missing(plan.curved, engine=engine)
+
     def features(self, plan: FeaturePlan, feature_set: FeatureSet, kind: Feature) -> StoredFeatures:
         """Return features of a plan that are there."""
         return self.compressed.features(plan, feature_set, kind)

@@ -95,13 +95,25 @@ class InfluenceStore:
         return [*curvatures, *(len(part.examples) * part.draws for part in sets)]
 
     def jobs(self, plan: FeaturePlan, *, engine: Engine = DEFAULT) -> dict[FeatureSet, FeatureJob]:
-        """Return the job of each set of whole gradients; those of training examples are not kept."""
-        jobs = {}
+        """Return the jobs of all gradients: kept of the queries; not kept for the curvature and of the examples."""
+        jobs: dict[FeatureSet, FeatureJob] = {}
         for term in plan.distinct_terms:
             queries, examples = (self._gradients(plan, part, engine=engine) for part in (term.queries, term.examples))
-            jobs[term.queries] = queries
-            if queries.missing() or not self._job(plan, term, engine).is_made:
-                jobs[term.examples] = replace(examples, kept=False)
+            jobs |= {term.queries: queries, term.examples: replace(examples, kept=False)}
+            curvature = _curvature_set(plan, term)
+            jobs[curvature] = replace(examples, draws=curvature.draws, kept=False)
+        return jobs
+
+    def missing(self, plan: FeaturePlan, *, engine: Engine = DEFAULT) -> dict[FeatureSet, FeatureJob]:
+        """Return the jobs of gradients that are still to be taken."""
+        jobs = self.jobs(plan, engine=engine)
+        for term in plan.distinct_terms:
+            if curvature_job(plan, self._whole(plan, term.examples, engine=engine)).is_made:
+                del jobs[_curvature_set(plan, term)]
+            if not jobs[term.queries].missing():
+                del jobs[term.queries]
+                if self._job(plan, term, engine).is_made:
+                    del jobs[term.examples]
         return jobs
 
     def scores(self, plan: FeaturePlan, term: Term, method: Method) -> StoredInfluence:
@@ -136,6 +148,12 @@ class InfluenceStore:
         """Return the job of whole gradients, in batches of fewer rows where the network is large."""
         job = self.folder.job(plan, part, plan.kinds[part], keep, engine)
         return replace(job, batch=min(job.batch, GROUPS * block_size(job.spec.size)))
+
+
+def _curvature_set(plan: FeaturePlan, term: Term) -> FeatureSet:
+    """Return a set with as many draws as the curvature of the model of a term takes in both stages together."""
+    draws = -(-2 * plan.request.config.curvature_rows // len(plan.request.examples))
+    return replace(term.examples, name="curvature", draws=draws)
 
 
 def curvature_job(plan: FeaturePlan, job: FeatureJob) -> CurvatureJob:
