@@ -55,7 +55,7 @@ def expected(plan, store):
 
 def influence_job(plan, store):
     curved = plan.curved
-    return store.influence._job(curved, curved.terms[METHODS["ek-fac"]][0])
+    return store.influence.job(curved, curved.terms[METHODS["ek-fac"]][0])
 
 
 def test_gradients_that_are_not_kept_give_what_kept_ones_give(plan, store, tmp_path):

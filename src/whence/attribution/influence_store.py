@@ -77,7 +77,7 @@ class InfluenceStore:
         for curvature in curvatures:
             make_curvature(curvature, engine=next(engines))
         for term in terms:
-            job = self._job(plan, term)
+            job = self.job(plan, term)
             if shorten:
                 job.queries.shorten()
             make_features([job.queries], engine=next(engines))
@@ -112,19 +112,19 @@ class InfluenceStore:
                 del jobs[_curvature_set(plan, term)]
             if not jobs[term.queries].missing():
                 del jobs[term.queries]
-                if self._job(plan, term, engine).is_made:
+                if self.job(plan, term, engine).is_made:
                     del jobs[term.examples]
         return jobs
 
     def scores(self, plan: FeaturePlan, term: Term, method: Method) -> StoredInfluence:
         """Return scores of a plan that are there."""
-        job = self._job(plan, term)
+        job = self.job(plan, term)
         files = [name for name in sorted(artefacts.read_verified(job.path, KIND).files) if name.endswith("safetensors")]
         scores = torch.cat([artefacts.read_tensors(job.path / name)[method.name] for name in files], -1)
         ids = tuple(artefacts.read_table(job.path / "examples.parquet")["id"])
         return StoredInfluence(ids, tuple(sorted(term.queries.examples.ids)), job.dampings[method], scores)
 
-    def _job(self, plan: FeaturePlan, term: Term, engine: Engine = DEFAULT) -> InfluenceJob:
+    def job(self, plan: FeaturePlan, term: Term, engine: Engine = DEFAULT) -> InfluenceJob:
         """Return the job of the scores of a term by all methods that have it."""
         examples, queries = (self._gradients(plan, part, engine=engine) for part in (term.examples, term.queries))
         return InfluenceJob(
