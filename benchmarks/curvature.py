@@ -204,7 +204,7 @@ def compare(folder: Path) -> dict[str, float]:
     exact = curvlinops_factors(model.network, rows["factors"], layers, FisherType.TYPE2)
     values, scores = kronfluence_scores(model.network, rows, layers, folder / "kronfluence")
     sizes = [len(s) * len(a) for a, s in (ours[name] for name in layers)]
-    split = torch.split(artefacts.read_tensors(job.curvature / EIGENVALUES)["ek-fac"], sizes)
+    split = torch.split(artefacts.read_tensors(job.curvature.path / EIGENVALUES)["ek-fac"], sizes)
     found = compute_scores(plan, store, errors=False)["ek-fac"].scores.double()
     means = scores.double().reshape(DRAWS, QUERIES, DRAWS, EXAMPLES).mean((0, 2)) / EXAMPLES
     means = means[term_order(job.queries, plan.request.queries.ids)][

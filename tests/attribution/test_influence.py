@@ -20,8 +20,8 @@ from whence.attribution.request import AttributionConfig, AttributionRequest
 from whence.diffusion.examples import Examples
 from whence.engine import Engine
 from whence.errors import ArtefactError, ConfigError, MismatchError
+from whence.gradients.curvature import Curvature
 from whence.gradients.features import Feature
-from whence.gradients.make_curvature import EIGENVALUES
 from whence.gradients.make_features import make_features
 from whence.gradients.stored_features import StoredFeatures
 from whence.scores.jackknife import GROUPS
@@ -64,13 +64,14 @@ def test_gradients_that_are_not_kept_give_what_kept_ones_give(plan, store, tmp_p
     kept = replace(job.examples, path=tmp_path / "examples")
     make_features([kept], engine=SERIAL)
     examples, queries = (StoredFeatures.open(path, Feature("loss")) for path in (kept.path, job.queries.path))
-    values = artefacts.read_tensors(job.curvature / EIGENVALUES)
+    curvature = Curvature.read(job.curvature.path)
     for name in BOTH:
         method = METHODS[name]
         stored = store.scores(plan, plan.terms[method][0], method)
         for group in (None, *range(GROUPS)):
-            means = examples.mean(group), queries.mean(group), examples.loss(group)
-            pair = FeaturePair(*means, examples.widths, len(examples.ids) * values[name])
+            means = [curvature.rotated(one.mean(group)) for one in (examples, queries)]
+            values = len(examples.ids) * curvature.eigenvalues[name]
+            pair = FeaturePair(*means, examples.loss(group), examples.widths, values)
             torch.testing.assert_close(stored.at(0.1, group), influence(pair, 0.1), rtol=1e-4, atol=1e-7)
 
 

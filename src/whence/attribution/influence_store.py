@@ -1,7 +1,7 @@
 """The influence store: curvature of models, whole gradients of queries, and scores by both, in one folder.
 
 FOLDER/MODEL/curvature/           eigenbases and eigenvalues; see `whence.gradients.make_curvature`
-FOLDER/MODEL/queries-SET/         whole gradients of queries in the eigenbasis
+FOLDER/MODEL/queries-SET/         whole gradients of queries
 FOLDER/MODEL/influence-REQUEST/   scores at some dampings; see `whence.attribution.make_influence`
 """
 
@@ -20,7 +20,7 @@ from whence.attribution.method import Method
 from whence.engine import DEFAULT, Engine, staged
 from whence.errors import ArtefactError
 from whence.gradients.draw_sources import OwnDraws
-from whence.gradients.make_curvature import CurvatureJob, curved_spec, make_curvature
+from whence.gradients.make_curvature import CurvatureJob, make_curvature
 from whence.gradients.make_features import FeatureJob, make_features
 from whence.scores.jackknife import GROUPS
 from whence.seeds import derived_seed
@@ -98,7 +98,7 @@ class InfluenceStore:
         """Return the jobs of all gradients: kept of the queries; not kept for the curvature and of the examples."""
         jobs: dict[FeatureSet, FeatureJob] = {}
         for term in plan.distinct_terms:
-            queries, examples = (self._gradients(plan, part, engine=engine) for part in (term.queries, term.examples))
+            queries, examples = (self._whole(plan, part, engine=engine) for part in (term.queries, term.examples))
             jobs |= {term.queries: queries, term.examples: replace(examples, kept=False)}
             curvature = _curvature_set(plan, term)
             jobs[curvature] = replace(examples, draws=curvature.draws, kept=False)
@@ -108,12 +108,11 @@ class InfluenceStore:
         """Return the jobs of gradients that are still to be taken."""
         jobs = self.jobs(plan, engine=engine)
         for term in plan.distinct_terms:
-            if curvature_job(plan, self._whole(plan, term.examples, engine=engine)).is_made:
-                del jobs[_curvature_set(plan, term)]
-            if not jobs[term.queries].missing():
-                del jobs[term.queries]
-                if self.job(plan, term, engine).is_made:
-                    del jobs[term.examples]
+            job = self.job(plan, term, engine)
+            done = {_curvature_set(plan, term): job.curvature.is_made, term.examples: job.is_made}
+            done[term.queries] = not job.queries.missing()
+            for feature_set in [feature_set for feature_set, is_done in done.items() if is_done]:
+                del jobs[feature_set]
         return jobs
 
     def scores(self, plan: FeaturePlan, term: Term, method: Method) -> StoredInfluence:
@@ -126,21 +125,15 @@ class InfluenceStore:
 
     def job(self, plan: FeaturePlan, term: Term, engine: Engine = DEFAULT) -> InfluenceJob:
         """Return the job of the scores of a term by all methods that have it."""
-        examples, queries = (self._gradients(plan, part, engine=engine) for part in (term.examples, term.queries))
+        examples, queries = (self._whole(plan, part, engine=engine) for part in (term.examples, term.queries))
         return InfluenceJob(
             folder=queries.path.parent,
-            curvature=curvature_job(plan, examples).path,
+            curvature=curvature_job(plan, examples),
             examples=examples,
             queries=queries,
             dampings={method: plan.dampings_of(method) for method, terms in plan.terms.items() if term in terms},
             errors=plan.dampings is None,
         )
-
-    def _gradients(self, plan: FeaturePlan, part: FeatureSet, *, engine: Engine = DEFAULT) -> FeatureJob:
-        """Return the job of gradients in the eigenbasis of the curvature, or of the network before that is there."""
-        job = self._whole(plan, part, engine=engine)
-        curvature = curvature_job(plan, job)
-        return replace(job, spec=curved_spec(curvature)) if curvature.is_made else job
 
     def _whole(
         self, plan: FeaturePlan, part: FeatureSet, *, keep: bool = False, engine: Engine = DEFAULT

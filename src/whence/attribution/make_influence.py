@@ -24,8 +24,9 @@ from whence.attribution.method import Method
 from whence.diffusion.examples import Examples
 from whence.engine import DEFAULT, Engine, Report, Task, staged
 from whence.errors import MismatchError
+from whence.gradients.curvature import Curvature
 from whence.gradients.features import Feature, Sums, add_draws
-from whence.gradients.make_curvature import EIGENVALUES
+from whence.gradients.make_curvature import CurvatureJob
 from whence.gradients.make_features import FeatureJob
 from whence.gradients.stored_features import StoredFeatures, shard_name
 from whence.scores.jackknife import GROUPS
@@ -43,15 +44,15 @@ class InfluenceJob:
 
     Attributes:
         folder: The folder of the model, in which `path` is.
-        curvature: Folder of the curvature.
-        examples: Gradients of the training examples in its eigenbasis, which are not kept.
-        queries: Gradients of the queries in its eigenbasis, which are there.
+        curvature: The curvature.
+        examples: Whole gradients of the training examples, which are not kept.
+        queries: Whole gradients of the queries, which are there.
         dampings: The dampings of every method.
         errors: Whether there are scores without each group of draws as well.
     """
 
     folder: Path
-    curvature: Path
+    curvature: CurvatureJob
     examples: FeatureJob
     queries: FeatureJob
     dampings: Mapping[Method, tuple[float, ...]]
@@ -66,12 +67,15 @@ class InfluenceJob:
     @property
     def is_made(self) -> bool:
         """Whether the scores are there."""
-        return artefacts.existing(self.path, KIND, inputs=self.inputs, made=self.made) is not None
+        return (
+            self.path.exists() and artefacts.existing(self.path, KIND, inputs=self.inputs, made=self.made) is not None
+        )
 
     @property
     def inputs(self) -> dict[str, str]:
         """Fingerprints of what the scores are made from."""
-        return {**self.examples.inputs, "queries": self.queries.fingerprint}
+        curvature = artefacts.read_manifest(self.curvature.path, "curvature").fingerprint
+        return {**self.examples.inputs, "queries": self.queries.fingerprint, "curvature": curvature}
 
     @property
     def made(self) -> dict[str, Any]:
@@ -79,7 +83,12 @@ class InfluenceJob:
         jobs = {"examples": self.examples, "queries": self.queries}
         gradients = {name: [job.made(f, job.draws) for f in self.features] for name, job in jobs.items()}
         dampings = {method.name: list(values) for method, values in self.dampings.items()}
-        return {**gradients, "dampings": dampings, "errors": self.errors}
+        return {**gradients, "curvature": self.curvature.made, "dampings": dampings, "errors": self.errors}
+
+    @property
+    def groups(self) -> tuple[int | None, ...]:
+        """The groups of draws that are left out: none, and with errors each."""
+        return (None, *range(GROUPS)) if self.errors else (None,)
 
     @property
     def features(self) -> list[Feature]:
@@ -106,12 +115,27 @@ def make_influence(job: InfluenceJob, *, engine: Engine = DEFAULT) -> None:
     engine = engine if job.examples.spec.can_travel else replace(engine, workers=1)
     with artefacts.create(job.path, KIND, inputs=job.inputs, made=job.made) as part:
         artefacts.write_table(part / "examples.parquet", {"id": list(ids)})
+        _rotate_queries(job, part)
         shards = [range(first, min(first + SHARD, len(ids))) for first in range(0, len(ids), SHARD)]
         tasks = []
         for number, rows in enumerate(shards):
             arguments = {"job": job, "rows": rows, "file": part / shard_name(number)}
             tasks.append(Task(f"{part} {number}", make_shard, arguments, len(rows) * job.examples.draws))
         engine.run(tasks)
+
+
+def _rotate_queries(job: InfluenceJob, part: Path) -> None:
+    """Write the means of the queries' gradients in the eigenbasis, one file for each group that is left out."""
+    curvature = Curvature.read(job.curvature.path)
+    for feature in job.features:
+        for group in job.groups:
+            file = _rotated(part, feature, group)
+            if not file.exists():
+                artefacts.write_tensors(file, {"queries": curvature.rotated(job.stored(feature).mean(group))})
+
+
+def _rotated(part: Path, feature: Feature, group: int | None) -> Path:
+    return part / artefacts.RESUME / f"{feature.name}-{'all' if group is None else group}.safetensors"
 
 
 def make_shard(job: InfluenceJob, rows: range, file: Path, engine: Engine) -> None:
@@ -121,7 +145,11 @@ def make_shard(job: InfluenceJob, rows: range, file: Path, engine: Engine) -> No
         every = Examples.read(gradients.examples)
         if every.fingerprint != gradients.fingerprint:
             raise MismatchError(f"{gradients.examples} changed while scores were made. Run the command again.")
-        scorer, parts, step = _Scorer(job, len(every)), list[dict[str, Tensor]](), block_size(gradients.spec.size)
+        scorer, parts, step = (
+            _Scorer(job, file.parent, len(every)),
+            list[dict[str, Tensor]](),
+            block_size(gradients.spec.size),
+        )
         blocks = [range(first, min(first + step, rows.stop)) for first in range(rows.start, rows.stop, step)]
         for block, stage in zip(blocks, staged(engine, [len(b) * gradients.draws for b in blocks]), strict=True):
             by_rows = stage.reporting(partial(_report_rows, stage.report, len(block)))
@@ -156,16 +184,15 @@ def _sums(job: InfluenceJob, examples: Examples, engine: Engine) -> dict[Feature
 class _Scorer:
     """Scores blocks of examples for the queries of a job. With N examples, the eigenvalues are those of N G."""
 
-    def __init__(self, job: InfluenceJob, count: int) -> None:
-        self._job = job
-        self._queries = {feature: job.stored(feature) for feature in job.features}
-        values = artefacts.read_tensors(job.curvature / EIGENVALUES)
-        self._eigenvalues = {name: value * count for name, value in values.items()}
+    def __init__(self, job: InfluenceJob, part: Path, count: int) -> None:
+        self._job, self._part = job, part
+        self._curvature = Curvature.read(job.curvature.path)
+        self._eigenvalues = {name: value * count for name, value in self._curvature.eigenvalues.items()}
 
     def scores(self, sums: Mapping[Feature, Sums]) -> dict[str, Tensor]:
         """Return scores of a block by method, [C, 1 (+ 8), Q, n]."""
         rows: dict[str, list[Tensor]] = {method.name: [] for method in self._job.dampings}
-        for group in (None, *range(GROUPS)) if self._job.errors else (None,):
+        for group in self._job.groups:
             for method, pair in self._pairs(sums, group):
                 values = [method.function(pair, damping) for damping in self._job.dampings[method]]
                 rows[method.name].append(torch.stack(values).float())
@@ -174,9 +201,10 @@ class _Scorer:
     def _pairs(self, sums: Mapping[Feature, Sums], group: int | None) -> Iterator[tuple[Method, FeaturePair]]:
         """Yield each method with the means over all draws, or over those outside of a group."""
         for feature, of_block in sums.items():
-            stored = self._queries[feature]
-            queries, examples, losses = stored.mean(group), of_block.mean(group), of_block.loss(group)
+            queries = artefacts.read_tensors(_rotated(self._part, feature, group))["queries"]
+            examples, losses = self._curvature.rotated(of_block.mean(group)), of_block.loss(group)
+            widths = self._curvature.widths
             for method in self._job.dampings:
                 if method.feature == feature and method.curvature is not None:
                     eigenvalues = self._eigenvalues[method.curvature]
-                    yield method, FeaturePair(examples, queries, losses, stored.widths, eigenvalues)
+                    yield method, FeaturePair(examples, queries, losses, widths, eigenvalues)

@@ -49,7 +49,6 @@ class FactorMap:
     def __init__(self, layer: Layer, device: torch.device) -> None:
         self._layer = layer
         outputs, inputs = sides_of(layer)
-        self._identity = torch.eye(inputs, device=device)
         self.inputs = torch.zeros(inputs, inputs, dtype=torch.float64, device=device)
         self.outputs = torch.zeros(outputs, outputs, dtype=torch.float64, device=device)
         self.positions = 0
@@ -58,7 +57,7 @@ class FactorMap:
         """Add the input side of the rows; return what is kept of it."""
         if isinstance(self._layer, NormLayer):
             return self._layer.normalised(x)
-        self._add_inputs(self._layer.input_side(x, self._identity.expand(self._layer.groups, -1, -1)))
+        self._add_inputs(self._layer.whole_input_side(x))
         return x.new_empty(0)
 
     def features(self, prepared: Tensor, cotangent: Tensor) -> Tensor:

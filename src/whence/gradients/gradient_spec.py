@@ -26,7 +26,6 @@ from whence.errors import MismatchError, NotFiniteError
 from whence.gradients.collector import Collector, check
 from whence.gradients.compression import VERSION, Compression, maps
 from whence.gradients.draw_sources import OwnDraws
-from whence.gradients.factors import eigenbasis_maps
 from whence.gradients.features import batch_shape
 from whence.gradients.layers import Coverage, coverage
 from whence.gradients.maps import layer_shares
@@ -51,15 +50,12 @@ class GradientSpec:
         fingerprint: Its fingerprint.
         compression: Settings of the compression, shares and widths of the layers, and the layers that are left out.
         size: Number of parameters that are differentiated.
-        bases: The file with the eigenbases of the curvature in which whole gradients are taken; None for the network's
-            own parameters.
     """
 
     checkpoint: Checkpoint | LoadedCheckpoint
     fingerprint: str
     compression: Mapping[str, Any]
     size: int
-    bases: Path | None = None
 
     @property
     def can_travel(self) -> bool:
@@ -83,10 +79,7 @@ def _open(spec: GradientSpec, device: torch.device) -> tuple[DiffusionModel, Col
     if isinstance(spec.checkpoint, Checkpoint) and fingerprint(model) != spec.fingerprint:
         raise MismatchError(f"{spec.checkpoint.folder} changed while features were made. Run the command again.")
     settings, cover = spec.compression, coverage(model.network, spec.checkpoint.parameters)
-    if spec.bases is None:
-        layer_maps = maps(cover, Compression(**settings["settings"]), settings["shares"], device)
-    else:
-        layer_maps = eigenbasis_maps(cover, artefacts.read_tensors(spec.bases), device)
+    layer_maps = maps(cover, Compression(**settings["settings"]), settings["shares"], device)
     return model, Collector(model.network, cover, layer_maps, settings["autocast"])
 
 

@@ -1,5 +1,6 @@
 """Make the curvature of a model on disk, resumable: the eigenbases of its Kronecker factors, and eigenvalues in them.
 
+CURVATURE/layers.json               names of the layers, in the order of the columns of gradients
 CURVATURE/bases.safetensors         "LAYER inputs" U [I, I] and "LAYER outputs" V [O, O] of every layer, float32
 CURVATURE/eigenvalues.safetensors   "k-fac" and "ek-fac" [P], float64, in the order of the columns of gradients
 
@@ -44,7 +45,7 @@ VERSION = 1
 ROWS = 8192
 #: Rows of a task.
 BLOCK = 1024
-BASES, EIGENVALUES = "bases.safetensors", "eigenvalues.safetensors"
+LAYERS, BASES, EIGENVALUES = "layers.json", "bases.safetensors", "eigenvalues.safetensors"
 _PRODUCTS = f"{artefacts.RESUME}/k-fac.safetensors"
 
 
@@ -113,18 +114,14 @@ def make_curvature(job: CurvatureJob, *, engine: Engine = DEFAULT) -> None:
             artefacts.write_tensors(part / EIGENVALUES, {**products, "ek-fac": squares})
 
 
-def curved_spec(job: CurvatureJob) -> GradientSpec:
-    """Return the spec of whole gradients in the eigenbasis of a curvature that is there."""
-    curvature = artefacts.read_manifest(job.path, KIND).fingerprint
-    return replace(job.spec, compression={**job.spec.compression, "curvature": curvature}, bases=job.path / BASES)
-
-
 def _make_bases(job: CurvatureJob, part: Path, engine: Engine) -> None:
     """Write the eigenbases of the factors, and the products of their eigenvalues."""
     if (part / _PRODUCTS).exists():
         return
     totals, bases, values = _summed(job, part, "factors", engine), dict[str, Tensor](), []
-    for name in job.spec.open(engine)[1].cover.layers:
+    names = list(job.spec.open(engine)[1].cover.layers)
+    artefacts.write_json(part / LAYERS, names)
+    for name in names:
         inputs, outputs, positions = (totals[f"{name} {key}"] for key in ("inputs", "outputs", "positions"))
         u, v, products = eigenbases(inputs / positions.clamp_min(1), outputs / job.rows)
         bases |= {f"{name} inputs": u.float(), f"{name} outputs": v.float()}
