@@ -56,7 +56,9 @@ def facts(method: Method) -> str:
         "Explains": method.behaviour,
         "Over": OVER[method.over],
         "Readout": f"`{method.readout}`" + (", each draw's gradient divided by its norm" if method.normalised else ""),
-        "Gradients": "compressed" if method.curvature is None else "whole, in the eigenbasis of the network's curvature",
+        "Gradients": "compressed"
+        if method.curvature is None
+        else "whole, in the eigenbasis of the network's curvature",
         "Draws": draws,
         "Damping": f"{method.damping:g} by default" if method.damped else "none",
         "Sign": "positive is proponent" if method.signed else "unsigned",

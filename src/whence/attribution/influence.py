@@ -28,14 +28,14 @@ def influence(features: FeaturePair, damping: float) -> Tensor:
     * EK-FAC: Λ_oi = E g_oi², the diagonal of G in this basis, from draws of its own.
     * K-FAC: Λ_oi = σ_o α_i, the products of the eigenvalues of S and A.
 
-    Positions of a layer (pixels, tokens) count as uncorrelated in A and S ("expand"). Blocks of normalisations are not
-    factored. Gradients are not compressed, and those of the training examples are not kept: they meet the queries'
-    batch by batch, so memory doesn't grow with N.
+    Positions of a layer (pixels, tokens, groups) count as uncorrelated in A and S ("expand"). Blocks of normalisations
+    are not factored. Gradients are not compressed, and those of the training examples are not kept: they meet the
+    queries' block by block, so memory doesn't grow with N.
 
     Sign: positive is proponent: without n the loss of q rises by S_qn, to first order. Unit: that of the loss.
 
     Source: Mlodozeniec et al. 2025, "Influence functions for scalable data attribution in diffusion models" (arXiv
-    2410.13850), equations 8 and 9; Grosse et al. 2023 (arXiv 2308.03296), equation 20, for EK-FAC.
+    2410.13850), with K-FAC and this matrix ("GGN-model" there); Grosse et al. 2023 (arXiv 2308.03296) for EK-FAC.
 
     Returns:
         Scores, float64 [Q, N].

@@ -10,7 +10,7 @@ diagonal that fits G best in this basis is that of G itself (EK-FAC), from pseud
     Λ_oi = E (Vᵀ ∇W U)²_oi
 
 Source: George et al. 2018, "Fast approximate natural gradient descent in a Kronecker-factored eigenbasis" (arXiv
-1806.03884), equation 8 and theorem 2.
+1806.03884).
 """
 
 from __future__ import annotations
