@@ -18,7 +18,8 @@ START = """\
 
 This page is made of the code, as `whence methods` is. φ is the compressed gradient of the *readout*, a number f of the
 network's output, mean over draws of timestep and noise; Φ has a row for each training example n, q is a query. λ is
-the damping times the mean eigenvalue of ΦᵀΦ, or of each layer's curvature for the whole gradients g. Which method to take: [Which method for my question](choose.md).
+the damping times the mean eigenvalue of ΦᵀΦ; for whole gradients g, of each layer's curvature. Which method to take:
+[Which method for my question](choose.md).
 
 | method | in its paper | needs beside a model | cost |
 |---|---|---|---|

@@ -30,8 +30,9 @@ from whence.config import Count, Settings
 from whence.diffusion.draws import bits, keys, normals
 from whence.errors import ConfigError
 from whence.gradients.layers import Coverage, Layer, NormLayer
-from whence.gradients.maps import DenseMap, FoldedMap, LayerMap, Maps, NormMap, PatchMap, ProductMap, sides, widths
+from whence.gradients.maps import DenseMap, FoldedMap, LayerMap, Maps, NormMap, PatchMap, ProductMap
 from whence.gradients.product_layers import ConvolutionLayer, ProductLayer
+from whence.gradients.widths import sides, widths
 
 #: Version of the mathematics from a gradient to features. Features of other versions are refused, since features of the
 #: same settings would not fit together. Raise it with every change of maps, matrices, widths, readouts or groups.

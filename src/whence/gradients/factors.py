@@ -17,8 +17,8 @@ So products at different positions count as uncorrelated ("expand"). That is exa
 whose a and δ are independent. The block of a normalisation is small and kept whole: A = E g gᵀ, S = 1.
 
 Source: Martens & Grosse 2015, "Optimizing neural networks with Kronecker-factored approximate curvature" (arXiv
-1503.05671); Eschenhagen et al. 2023 (arXiv 2311.00636) for several positions; Mlodozeniec et al. 2025 (arXiv 2410.13850)
-for diffusion models.
+1503.05671); Eschenhagen et al. 2023 (arXiv 2311.00636) for several positions; Mlodozeniec et al. 2025 (arXiv
+2410.13850) for diffusion models.
 """
 
 from __future__ import annotations
