@@ -29,7 +29,7 @@ CONFIG = (
     .updated("adapter", rank=4, alpha=6.0, target="attn2")
     .updated("training", caption_dropout=0.5)
 )
-FEW = AttributionConfig(draws=8)
+FEW = AttributionConfig(draws=8, curvature_rows=24)
 QUERIES = {"method": "ddim", "steps": 3, "prompts": Prompts(("picture 1",), guidance=2.0)}
 
 
@@ -96,7 +96,7 @@ def test_the_checkpoints_are_on_the_base(lora, data, stable_diffusion, over, cou
 def test_scores_of_drawn_pictures(lora, data, tmp_path):
     target = Target.open(lora)
     queries = target.queries("sample:2", **QUERIES)
-    methods = ["d-trak", "tracin-cp", "tracin", "pixel"]
+    methods = ["d-trak", "tracin-cp", "tracin", "pixel", "ek-fac"]
     results = attribute(target, data, queries, methods, config=FEW, out=tmp_path / "scores", engine=Engine(1))
     units = dict(zip(data.ids, data.units, strict=True))
     for scores in results.values():
@@ -104,8 +104,8 @@ def test_scores_of_drawn_pictures(lora, data, tmp_path):
         assert scores.scores.isfinite().all()
         assert scores.scores.std() > 0
         assert scores.units == tuple(units[name] for name in scores.examples)
-    layers = [artefacts.read_json(file) for file in (tmp_path / "scores/features").glob("*/subject/coverage.json")]
-    assert layers
+    layers = [artefacts.read_json(file) for file in (tmp_path / "scores/features").rglob("subject/coverage.json")]
+    assert len(layers) > 1
     assert all(".lora_" in name for rows in layers for name, *_ in rows)
 
 

@@ -8,14 +8,15 @@ from functools import cached_property
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from whence import artefacts
 from whence.attribution.attribute import attribute
 from whence.attribution.methods import METHODS
 from whence.attribution.request import AttributionConfig
 from whence.diffusion.checkpoint import Checkpoint
-from whence.diffusion.draws import Draws
+from whence.diffusion.draws import Draws, keys, normals
 from whence.diffusion.examples import Examples
 from whence.diffusion.model import DiffusionModel
 from whence.diffusion.record import Record
@@ -28,7 +29,7 @@ from whence.gradients.readouts import signs
 from whence.scores.jackknife import GROUPS
 from whence.seeds import derived_seed
 
-DRAWS, DAMPING = 8, 0.3
+DRAWS, DAMPING, ROWS = 8, 0.3, 48
 #: A thousand parameters, so that ΦᵀΦ + λI can be inverted as it stands.
 LAYERS = ("conv_in", "conv_norm_out", "conv_out", "time_embedding.linear_1", "mid_block.resnets.0.conv1")
 PARAMETERS = "^(" + "|".join(map(re.escape, LAYERS)) + ")$"
@@ -230,6 +231,79 @@ def cosine(slow, model=None):
     return asked / asked.norm(dim=1, keepdim=True) @ (phi / phi.norm(dim=1, keepdim=True)).T
 
 
+def pseudo_gradients(slow, stage):
+    """What every layer sees at the rows of a stage: inputs [S, I] with a 1, cotangents [S, O], gradients."""
+    model, draws = slow.model, Draws(derived_seed(0, stage), 1000)
+    ids, seed = sorted(slow.data.ids), derived_seed(0, f"targets of {stage}")
+    for row in range(ROWS):
+        name, index = ids[row % len(ids)], row // len(ids)
+        x, (t, noise) = slow.x[slow.data.ids.index(name)], draws([name], [index], model.size)
+        layers = {layer: model.network.get_submodule(layer) for layer in LAYERS}
+        seen = {}
+        hooks = [
+            module.register_forward_hook(lambda _, x, y, name=layer, seen=seen: seen.update({name: (x[0], y)}))
+            for layer, module in layers.items()
+        ]
+        output = model.network(model.process.noised(x[None], t, noise), t).sample
+        v = (2 / output.numel()) ** 0.5 * normals(keys("target", seed, [name]), np.array([index]), model.size)
+        chosen = [p for module in layers.values() for p in module.parameters()]
+        cotangents = torch.autograd.grad((output * v).sum(), [*(y for _, y in seen.values()), *chosen])
+        for hook in hooks:
+            hook.remove()
+        of_outputs = dict(zip(seen, cotangents, strict=False))
+        by_parameter = dict(zip(chosen, cotangents[len(seen) :], strict=True))
+        yield {
+            layer: (*sides(module, seen[layer][0], of_outputs[layer]), *(by_parameter[p] for p in module.parameters()))
+            for layer, module in layers.items()
+        }
+
+
+def sides(module, x, cotangent):
+    """Inputs [S, I] and cotangents [S, O] of a layer."""
+    if isinstance(module, nn.Conv2d):
+        x = F.unfold(x, module.kernel_size, module.dilation, module.padding, module.stride)[0].T
+        cotangent = cotangent.flatten(2)[0].T
+    inputs = torch.cat([x, torch.ones(len(x), 1)], 1) if x.dim() == 2 else x
+    return inputs.detach().double(), cotangent.double()
+
+
+def matrix(weight, bias):
+    """A gradient as [O, I] with the bias last; of a normalisation as [1, size]."""
+    return (
+        torch.cat([weight, bias])[None] if weight.dim() == 1 else torch.cat([weight.flatten(1), bias[:, None]], 1)
+    ).double()
+
+
+def influence(slow, corrected: bool):
+    """Σ_l ⟨Vᵀ g_q U / (Λ + λ), Vᵀ g_n U⟩ / N with explicit gradients and factors."""
+    model, (phi, _), asked = slow.model, slow.examples(slow.model), slow.asked(slow.model)
+    factors, moments = list(pseudo_gradients(slow, "factors")), list(pseudo_gradients(slow, "eigenvalues"))
+    total, first = 0.0, 0
+    names = [name.rpartition(".")[0] for name, _ in model.network.named_parameters()]
+    for layer in dict.fromkeys(name for name in names if name in LAYERS):
+        if isinstance(model.network.get_submodule(layer), nn.GroupNorm):
+            g = torch.cat([matrix(*row[layer][2:]) for row in factors])
+            a, s = g.T @ g / ROWS, torch.ones(1, 1, dtype=torch.float64)
+        else:
+            inputs, outputs = (torch.cat([row[layer][side] for row in factors]) for side in (0, 1))
+            a, s = inputs.T @ inputs / len(inputs), outputs.T @ outputs / ROWS
+        (alpha, u), (sigma, v) = torch.linalg.eigh(a), torch.linalg.eigh(s)
+        values = sigma.clamp_min(0)[:, None] * alpha.clamp_min(0)
+        if corrected:
+            values = torch.stack([(v.T @ matrix(*row[layer][2:]) @ u).square() for row in moments]).mean(0)
+        parts = [p.shape for p in model.network.get_submodule(layer).parameters()]
+        size = sum(shape.numel() for shape in parts)
+
+        def rotated(rows, first=first, parts=parts, u=u, v=v, size=size):
+            split = [torch.split(row[first : first + size], [shape.numel() for shape in parts]) for row in rows]
+            return torch.stack([v.T @ matrix(w.reshape(parts[0]), b) @ u for w, b in split])
+
+        damped = rotated(asked) / (values + DAMPING * values.mean())
+        total = total + torch.einsum("qoi,noi->qn", damped, rotated(phi)) / len(phi)
+        first += size
+    return total
+
+
 def over_checkpoints(score):
     return lambda slow: torch.stack([score(slow, model) for _, model in slow.checkpoints]).mean(0)
 
@@ -245,6 +319,8 @@ REFERENCE = {
     "das-squared": lambda slow: das(slow).square(),
     "relative-if": relative,
     "renormalised-if": renormalised,
+    "ek-fac": lambda slow: influence(slow, corrected=True),
+    "k-fac": lambda slow: influence(slow, corrected=False),
     "gradient-dot": dot,
     "gradient-cosine": cosine,
     "tracin-cp": over_checkpoints(dot),
@@ -261,7 +337,7 @@ def slow(recorded_run, few_digits, drawn) -> Slow:
 
 @pytest.fixture(scope="module")
 def found(slow):
-    config = AttributionConfig(draws=DRAWS, damping=DAMPING, compression=Compression(kind="none"))
+    config = AttributionConfig(draws=DRAWS, damping=DAMPING, compression=Compression(kind="none"), curvature_rows=ROWS)
     return attribute(
         slow.run, slow.data, slow.queries, list(METHODS), config=config, parameters=PARAMETERS, engine=Engine(1)
     )

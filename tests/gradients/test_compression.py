@@ -8,8 +8,9 @@ from whence.diffusion.model import DiffusionModel
 from whence.errors import ConfigError, NotFiniteError
 from whence.gradients.compression import Compression, maps
 from whence.gradients.layers import coverage
-from whence.gradients.maps import DenseMap, ProductMap, layer_shares, sides, widths
+from whence.gradients.maps import DenseMap, ProductMap
 from whence.gradients.product_layers import explicit
+from whence.gradients.widths import layer_shares, sides, widths
 
 CONVOLUTION = nn.Conv2d(4, 6, 3, padding=1)
 WIDE = nn.Conv2d(40, 5, 3, padding=1)

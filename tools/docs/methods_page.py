@@ -18,7 +18,8 @@ START = """\
 
 This page is made of the code, as `whence methods` is. φ is the compressed gradient of the *readout*, a number f of the
 network's output, mean over draws of timestep and noise; Φ has a row for each training example n, q is a query. λ is
-the damping times the mean eigenvalue of ΦᵀΦ. Which method to take: [Which method for my question](choose.md).
+the damping times the mean eigenvalue of ΦᵀΦ; for whole gradients g, of each layer's curvature. Which method to take:
+[Which method for my question](choose.md).
 
 | method | in its paper | needs beside a model | cost |
 |---|---|---|---|
@@ -56,6 +57,9 @@ def facts(method: Method) -> str:
         "Explains": method.behaviour,
         "Over": OVER[method.over],
         "Readout": f"`{method.readout}`" + (", each draw's gradient divided by its norm" if method.normalised else ""),
+        "Gradients": "compressed"
+        if method.curvature is None
+        else "whole, in the eigenbasis of the network's curvature",
         "Draws": draws,
         "Damping": f"{method.damping:g} by default" if method.damped else "none",
         "Sign": "positive is proponent" if method.signed else "unsigned",

@@ -14,6 +14,7 @@ from whence.attribution.compute_scores import compute_scores
 from whence.attribution.feature_pair import FeaturePair
 from whence.attribution.feature_plan import FeaturePlan, FeatureSet
 from whence.attribution.feature_store import FeatureStore
+from whence.attribution.make_influence import block_size
 from whence.attribution.method import Method
 from whence.attribution.request import AttributionConfig, AttributionRequest
 from whence.attribution.scores_folder import ScoresFolder, write_norms
@@ -111,8 +112,7 @@ def attribution_cost(plan: FeaturePlan, store: FeatureStore, *, engine: Engine =
     The memory is the largest of three: what this process has used to check the model, which the command does as well;
     what it and the workers use together while features are made; and what it uses for the scores.
     """
-    jobs = store.jobs(plan)
-    missing = {feature_set: job for feature_set, job in jobs.items() if job.missing()}
+    jobs, missing = store.jobs(plan), store.missing(plan)
     used = _processes_of(missing, engine) if all(job.spec.can_travel for job in jobs.values()) else 1
     batches, memory = _measure_batches(missing, used, engine)
     rows, seconds, disk = 0, 0.0, 0
@@ -121,10 +121,11 @@ def attribution_cost(plan: FeaturePlan, store: FeatureStore, *, engine: Engine =
         for before, kinds in job.missing().items():
             seconds += batch_count(job, len(examples), before) * batch * len(kinds) / len(job.kinds)
             rows += len(examples) * (job.draws - before)
-            disk += len(kinds) * len(examples) * GROUPS * sum(job.spec.compression["widths"]) * row_bytes
+            disk += job.kept * len(kinds) * len(examples) * GROUPS * sum(job.spec.compression["widths"]) * row_bytes
+    parts = [plan.compressed, plan.curved]
     now, parameters = ProcessMemory.now().total, next((job.spec.size for job in jobs.values()), 0)
     pairs = sum(len(plan.query_ids(method)) for method in plan.terms) * len(plan.request.examples)
-    kernels, kernel_bytes = _kernels(plan, parameters)
+    kernels, kernel_bytes = (sum(pair) for pair in zip(*(_kernels(part, parameters) for part in parts), strict=True))
     return Cost(
         seconds=seconds / used + kernels,
         memory=max(memory, now + kernel_bytes + PAIR * pairs),
@@ -179,7 +180,7 @@ def batch_seconds(
     engine: Engine = DEFAULT,
 ) -> float:
     """Return the least time of one of several batches with all kinds of features, after a batch that isn't counted."""
-    few = examples.head(job.batch)
+    few = examples.head(job.batch if job.kept else block_size(job.spec.size))
     _, draws = batch_shape(len(few), job.batch)
     with one_thread():
         model, collector = job.spec.open(engine)
@@ -215,9 +216,12 @@ def _kernels(plan: FeaturePlan, parameters: int) -> tuple[float, int]:
     n, p = (max(1, round(size / scale)) for size in (count, width))
     for (_, query_count, term_count), methods in kernels.items():
         examples, queries = (torch.randn(rows, p, generator=random) for rows in (n, max(1, round(query_count / scale))))
-        features = FeaturePair(examples, queries, losses=torch.ones(n))
+        features = FeaturePair(examples, queries, losses=torch.ones(n), eigenvalues=torch.ones(p))
         start = time.perf_counter()
         for method in methods:
             method.function(features, method.damping)
         seconds += (time.perf_counter() - start) * scale**3 * term_count * (1 + GROUPS)
+    if any(method.curvature for method in plan.terms):
+        most = max(query_count for _, query_count, _ in kernels)
+        return seconds, 4 * width * (2 * GROUPS * block_size(width) + 3 * most)
     return seconds, 12 * count * width + 24 * min(count, width) ** 2 if kernels else 0

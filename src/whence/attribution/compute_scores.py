@@ -12,6 +12,7 @@ from torch import Tensor
 from whence.attribution.feature_pair import FeaturePair
 from whence.attribution.feature_plan import FeaturePlan, Term
 from whence.attribution.feature_store import FeatureStore
+from whence.attribution.influence_store import StoredInfluence
 from whence.attribution.method import Method
 from whence.engine import DEFAULT, Engine
 from whence.errors import ConfigError
@@ -61,9 +62,12 @@ def compute_scores(
     """
     totals = {method: _zeros(plan, method, errors, dampings) for method in plan.terms}
     kernels: dict[tuple[Term, Feature, tuple[str, ...]], list[Method]] = {}
-    for method, terms in plan.terms.items():
+    for method, terms in plan.compressed.terms.items():
         for term in terms:
             kernels.setdefault((term, method.feature, plan.query_ids(method)), []).append(method)
+    for method, terms in plan.curved.terms.items():
+        for term in terms:
+            _add_influence(totals[method], plan, store.scores(plan, term, method), term, errors)
     for done, ((term, feature, query_ids), methods) in enumerate(kernels.items()):
         features = TermFeatures.open(plan, store, term, feature, query_ids)
         for group in (None, *range(GROUPS)) if errors else (None,):
@@ -110,7 +114,46 @@ def _add(
                 f"The method {method.name!r} returned scores of shape {tuple(scores.shape)}; expected [Q, N], here "
                 f"{features.shape}."
             )
-        totals[damping].add(group, features.weighted(scores))
+        totals[damping].add(group, features.order.weighted(scores))
+
+
+def _add_influence(
+    totals: dict[float, Jackknife], plan: FeaturePlan, stored: StoredInfluence, term: Term, errors: bool
+) -> None:
+    """Add the scores of one checkpoint by a method with curvature, at every damping."""
+    order = Order.of(plan, term, plan.request.queries.ids, stored.queries, stored.examples)
+    for damping, total in totals.items():
+        for group in (None, *range(GROUPS)) if errors else (None,):
+            total.add(group, order.weighted(stored.at(damping, group)))
+
+
+@dataclass(frozen=True)
+class Order:
+    """Where the queries and examples of a request are among those of stored scores, and the weights of its examples.
+
+    Attributes:
+        lines: Place of each query, Q.
+        columns: Place of each example, N.
+        weights: What the scores of each example are multiplied by, float64 [N]: 0 where it was not trained on.
+    """
+
+    lines: Tensor
+    columns: Tensor
+    weights: Tensor
+
+    @classmethod
+    def of(
+        cls, plan: FeaturePlan, term: Term, query_ids: Sequence[str], queries: Sequence[str], examples: Sequence[str]
+    ) -> Order:
+        """Return the places of the queries with these ids, and of the examples of the plan, in two orders of ids."""
+        trained, ids = term.checkpoint.trained, plan.request.examples.ids
+        shares = dict.fromkeys(ids, 1.0) if trained is None else dict(trained)
+        weights = [term.checkpoint.weight * shares.get(name, 0.0) for name in ids]
+        return cls(_places(queries, query_ids), _places(examples, ids), torch.tensor(weights, dtype=torch.float64))
+
+    def weighted(self, scores: Tensor) -> Tensor:
+        """Return stored scores [Q, N] in the order of the request, times the weights."""
+        return scores[self.lines][:, self.columns] * self.weights
 
 
 @dataclass(frozen=True)
@@ -121,17 +164,13 @@ class TermFeatures:
         examples: Features of the examples.
         queries: Features of the queries, or of all their steps.
         steps: Rows of each query, Q, in the order of the ids.
-        lines: Place of each query of the request in that order, Q.
-        columns: Place of each example of the request in the order of the ids, N.
-        weights: What the scores of each example are multiplied by, float64 [N]: 0 where it was not trained on.
+        order: Where they are in the request.
     """
 
     examples: StoredFeatures
     queries: StoredFeatures
     steps: tuple[tuple[int, ...], ...]
-    lines: Tensor
-    columns: Tensor
-    weights: Tensor
+    order: Order
 
     @classmethod
     def open(
@@ -140,32 +179,20 @@ class TermFeatures:
         """Open the features of examples and queries; those of its steps for a query whose steps are there."""
         examples = store.features(plan, term.examples, feature)
         queries = store.features(plan, term.queries, feature)
-        steps, trained, ids = query_rows(queries.ids, query_ids), term.checkpoint.trained, plan.request.examples.ids
-        shares = dict.fromkeys(ids, 1.0) if trained is None else dict(trained)
-        weights = [term.checkpoint.weight * shares.get(name, 0.0) for name in ids]
-        return cls(
-            examples,
-            queries,
-            tuple(tuple(steps[name]) for name in sorted(query_ids)),
-            _places(sorted(query_ids), query_ids),
-            _places(examples.ids, ids),
-            torch.tensor(weights, dtype=torch.float64),
-        )
+        steps, in_order = query_rows(queries.ids, query_ids), sorted(query_ids)
+        order = Order.of(plan, term, query_ids, in_order, examples.ids)
+        return cls(examples, queries, tuple(tuple(steps[name]) for name in in_order), order)
 
     @property
     def shape(self) -> tuple[int, int]:
         """(Q, N)."""
-        return len(self.steps), len(self.weights)
+        return len(self.steps), len(self.order.columns)
 
     def pair(self, without: int | None = None) -> FeaturePair:
         """Return the means over the draws, or over the draws outside of one group."""
         values = self.queries.mean(without)
         queries = torch.stack([values[list(rows)].mean(0) for rows in self.steps])
         return FeaturePair(self.examples.mean(without), queries, self.examples.loss(without), self.examples.widths)
-
-    def weighted(self, scores: Tensor) -> Tensor:
-        """Return scores [Q, N] in the order of the request, times the weights."""
-        return scores[self.lines][:, self.columns] * self.weights
 
 
 def _places(order: Sequence[str], names: Sequence[str]) -> Tensor:

@@ -24,6 +24,8 @@ class FeaturePair:
         queries: Φ_q, features of queries by the same compression: float32 [Q, p].
         losses: Mean loss of every training example over its draws [N]; only some methods need it.
         widths: Number of features of every layer, in the order of the columns; empty where layers are not known.
+        eigenvalues: Those of the curvature of the loss, summed over all training examples, for every feature [p], where
+            features are whole gradients in its eigenbasis. Then `examples` may be some of the training examples.
 
     Raises:
         ConfigError: Features don't fit each other, the widths don't add up to them, there isn't one loss per example,
@@ -41,6 +43,7 @@ class FeaturePair:
     queries: Tensor
     losses: Tensor | None = None
     widths: tuple[int, ...] = ()
+    eigenvalues: Tensor | None = None
 
     def __post_init__(self) -> None:
         norms(self.examples, self.queries)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -13,6 +13,7 @@ from whence.attribution.weighted_checkpoint import WeightedCheckpoint
 from whence.diffusion.checkpoint import Checkpoint, LoadedCheckpoint
 from whence.diffusion.draws import Draws
 from whence.diffusion.examples import Examples
+from whence.gradients.compression import Compression
 from whence.gradients.draw_sources import DrawSource, OwnDraws, TrajectoryDraws
 from whence.gradients.features import Feature
 from whence.scores.jackknife import GROUPS
@@ -62,15 +63,19 @@ class Trajectory:
 
 @dataclass(frozen=True)
 class FeaturePlan:
-    """The terms of the scores of every method, and the way to the queries if a method explains it."""
+    """The terms of the scores of every method, and the way to the queries if a method explains it.
+
+    `dampings` are compared; without any, there are scores with errors at the request's damping, or the method's own.
+    """
 
     request: AttributionRequest
     terms: Mapping[Method, tuple[Term, ...]]
     trajectory: Trajectory | None = None
+    dampings: tuple[float, ...] | None = None
 
     @classmethod
-    def of(cls, request: AttributionRequest) -> FeaturePlan:
-        """Return the plan for the gradient methods of a request.
+    def of(cls, request: AttributionRequest, dampings: Sequence[float] | None = None) -> FeaturePlan:
+        """Return the plan for the gradient methods of a request, with the dampings at which scores are compared.
 
         Raises:
             ConfigError: A method explains the way to the queries, and the model didn't draw them.
@@ -79,7 +84,26 @@ class FeaturePlan:
         """
         needs_trajectory = any(method.steps != "none" for method in request.methods)
         trajectory = Trajectory.of(request) if needs_trajectory else None
-        return cls(request, {method: _terms(request, method, trajectory) for method in request.methods}, trajectory)
+        terms = {method: _terms(request, method, trajectory) for method in request.methods}
+        return cls(request, terms, trajectory, None if dampings is None else tuple(dampings))
+
+    @property
+    def compressed(self) -> FeaturePlan:
+        """The plan of the methods without curvature alone."""
+        return replace(self, terms={method: terms for method, terms in self.terms.items() if method.curvature is None})
+
+    @property
+    def curved(self) -> FeaturePlan:
+        """The plan of the methods with curvature alone, whose gradients are not compressed."""
+        config = self.request.config.model_copy(update={"compression": Compression(kind="none")})
+        terms = {method: terms for method, terms in self.terms.items() if method.curvature is not None}
+        return replace(self, request=replace(self.request, config=config), terms=terms)
+
+    def dampings_of(self, method: Method) -> tuple[float, ...]:
+        """Return the dampings of a method's scores."""
+        if self.dampings is not None:
+            return tuple(method.dampings(self.dampings))
+        return (self.request.config.damping or method.damping,)
 
     @cached_property
     def kinds(self) -> dict[FeatureSet, tuple[Feature, ...]]:
@@ -90,6 +114,16 @@ class FeaturePlan:
                 for feature_set in (term.examples, term.queries):
                     kinds.setdefault(feature_set, set()).add(method.feature)
         return {feature_set: tuple(sorted(features)) for feature_set, features in kinds.items()}
+
+    @property
+    def distinct_terms(self) -> tuple[Term, ...]:
+        """The terms of all methods, each once."""
+        return tuple(dict.fromkeys(term for terms in self.terms.values() for term in terms))
+
+    @property
+    def rows(self) -> int:
+        """Number of draws of all sets of examples."""
+        return sum(len(feature_set.examples) * feature_set.draws for feature_set in self.kinds)
 
     def query_ids(self, method: Method) -> tuple[str, ...]:
         """Return the queries of a method's scores: pictures, or every step on the way to each, QUERY@TIMESTEP."""

@@ -1,36 +1,43 @@
-"""The feature store: the folder in which the features of a plan are made and found.
+"""The feature store: the folder in which everything is made and found that the scores of a plan are computed from.
 
-STORE/sets/SET/           training examples and queries, by fingerprint
-STORE/MODEL/subject/      the gradient spec of a model, by fingerprint
-STORE/MODEL/examples/     features of the training examples; see `whence.gradients.stored_features`
-STORE/MODEL/queries-SET/  features of queries
+STORE/sets/, STORE/MODEL/   compressed gradients of training examples and queries; see `feature_folder`
+STORE/whole/                curvature, and what methods with curvature need; see `influence_store`
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
-from whence import artefacts
-from whence.attribution.feature_plan import FeaturePlan, FeatureSet
-from whence.diffusion.checkpoint import Checkpoint, LoadedCheckpoint
-from whence.engine import DEFAULT, Engine
+from whence.attribution.feature_folder import FeatureFolder
+from whence.attribution.feature_plan import FeaturePlan, FeatureSet, Term
+from whence.attribution.influence_store import InfluenceStore, StoredInfluence
+from whence.attribution.method import Method
+from whence.engine import DEFAULT, Engine, staged
 from whence.gradients.features import Feature
-from whence.gradients.gradient_spec import GradientSpec, make_gradient_spec, suitable_batch
-from whence.gradients.make_features import FeatureJob, make_features
-from whence.gradients.stored_features import StoredFeatures, draw_counts
+from whence.gradients.make_features import FeatureJob
+from whence.gradients.stored_features import StoredFeatures
 
 
 @dataclass(frozen=True)
 class FeatureStore:
-    """Features of any number of models, training examples and queries in one folder."""
+    """Features and influence of any number of models, training examples and queries in one folder."""
 
     folder: Path
-    _specs: dict[tuple[object, ...], GradientSpec] = field(default_factory=dict, repr=False, compare=False)
+
+    @cached_property
+    def compressed(self) -> FeatureFolder:
+        """Where compressed gradients are."""
+        return FeatureFolder(self.folder)
+
+    @cached_property
+    def influence(self) -> InfluenceStore:
+        """Where curvature and the scores by it are."""
+        return InfluenceStore(FeatureFolder(self.folder / "whole"))
 
     def extend(self, plan: FeaturePlan, *, shorten: bool = False, engine: Engine = DEFAULT) -> None:
-        """Make the features of a plan that are missing. Interrupted, the same call continues.
+        """Make what is missing of a plan. Interrupted, the same call continues.
 
         Args:
             plan: The plan.
@@ -44,58 +51,25 @@ class FeatureStore:
             MismatchError: The store holds features of other examples or settings.
             ConfigError: The store holds more draws already, or its features can't be extended.
         """
-        jobs = self.jobs(plan, keep=True, engine=engine)
-        for feature_set, job in jobs.items():
-            feature_set.examples.write(job.examples)
-            if shorten and any(draw_counts(path)[-1:] > [plan.request.config.draws] for path in job.path.glob("*")):
-                artefacts.discard(job.path)
-        make_features(list(jobs.values()), engine=engine)
+        of_compressed, of_curved = staged(engine, [plan.compressed.rows, self.influence.rows(plan.curved)])
+        self.compressed.extend(plan.compressed, shorten=shorten, engine=of_compressed)
+        self.influence.extend(plan.curved, shorten=shorten, engine=of_curved)
 
-    def jobs(self, plan: FeaturePlan, *, keep: bool = False, engine: Engine = DEFAULT) -> dict[FeatureSet, FeatureJob]:
-        """Return the job of each folder of features of a plan; `keep` writes the gradient specs that are measured."""
-        jobs: dict[Path, tuple[FeatureSet, FeatureJob]] = {}
-        for feature_set, kinds in plan.kinds.items():
-            job = self._job(plan, feature_set, kinds, keep, engine)
-            if job.path in jobs:  # Two checkpoints of a plan may have the same weights.
-                job = replace(job, kinds=tuple(sorted({*job.kinds, *jobs[job.path][1].kinds})))
-            jobs[job.path] = feature_set, job
-        return dict(jobs.values())
+    def jobs(self, plan: FeaturePlan, *, engine: Engine = DEFAULT) -> dict[FeatureSet, FeatureJob]:
+        """Return the job of each set of gradients of a plan."""
+        compressed, curved = self.compressed.jobs(plan.compressed, engine=engine), plan.curved
+        return compressed | self.influence.jobs(curved, engine=engine)
+
+    def missing(self, plan: FeaturePlan, *, engine: Engine = DEFAULT) -> dict[FeatureSet, FeatureJob]:
+        """Return the jobs of gradients that are still to be taken."""
+        compressed = self.compressed.jobs(plan.compressed, engine=engine)
+        missing = {feature_set: job for feature_set, job in compressed.items() if job.missing()}
+        return missing | self.influence.missing(plan.curved, engine=engine)
 
     def features(self, plan: FeaturePlan, feature_set: FeatureSet, kind: Feature) -> StoredFeatures:
         """Return features of a plan that are there."""
-        return StoredFeatures.open(self._job(plan, feature_set, (kind,), False, DEFAULT).path, kind)
+        return self.compressed.features(plan, feature_set, kind)
 
-    def _job(
-        self, plan: FeaturePlan, feature_set: FeatureSet, kinds: Sequence[Feature], keep: bool, engine: Engine
-    ) -> FeatureJob:
-        spec, examples = self._spec(plan, feature_set.checkpoint, keep, engine), feature_set.examples
-        return FeatureJob(
-            path=self.folder / spec.fingerprint[:12] / feature_set.name,
-            spec=spec,
-            examples=self.folder / "sets" / examples.fingerprint[:12],
-            fingerprint=examples.fingerprint,
-            source=feature_set.source,
-            draws=feature_set.draws,
-            kinds=tuple(kinds),
-            batch=suitable_batch(examples.size),
-            precision=plan.request.config.precision,
-        )
-
-    def _spec(
-        self, plan: FeaturePlan, checkpoint: Checkpoint | LoadedCheckpoint, keep: bool, engine: Engine
-    ) -> GradientSpec:
-        """Return the gradient spec of a checkpoint; a model in memory may change, so its spec is always made anew."""
-        examples, config = plan.request.examples, plan.request.config
-        key = (checkpoint, examples.fingerprint, config.compression.model_dump_json(), config.autocast)
-        spec = self._specs.get((*key, True)) or self._specs.get((*key, keep))
-        if spec is None or isinstance(checkpoint, LoadedCheckpoint):
-            spec = self._specs[*key, keep] = make_gradient_spec(
-                self.folder,
-                checkpoint,
-                examples,
-                config.compression,
-                autocast=config.autocast,
-                keep=keep,
-                engine=engine,
-            )
-        return spec
+    def scores(self, plan: FeaturePlan, term: Term, method: Method) -> StoredInfluence:
+        """Return scores by a method with curvature that are there."""
+        return self.influence.scores(plan.curved, term, method)

@@ -39,6 +39,8 @@ class Method:
         steps: What is taken of a query: "none": the picture itself; "mean": the mean over the pictures that are
             predicted on the way to it; "each": each of these pictures by itself.
         damped: Whether the scores depend on the damping.
+        curvature: "k-fac" or "ek-fac": the function takes whole gradients in the eigenbasis of the network's curvature,
+            some training examples at a time, and their eigenvalues; None: it takes compressed gradients.
         damping: Default of c in λ = c · (mean eigenvalue).
         shared: Whether all examples and queries have the same draws, instead of draws of their own.
         signed: Whether positive means proponent.
@@ -64,6 +66,7 @@ class Method:
     over: Literal["model", "checkpoints", "record"] = "model"
     steps: Literal["none", "mean", "each"] = "none"
     damped: bool = True
+    curvature: Literal["k-fac", "ek-fac"] | None = None
     damping: float = DAMPING
     shared: bool = False
     signed: bool = True
@@ -77,6 +80,11 @@ class Method:
             raise ConfigError(
                 f"A method can't be called {self.name!r}. Use small letters and digits, joined by - and unlike "
                 f"{', '.join(RESERVED)}."
+            )
+        if self.curvature is not None and (self.steps != "none" or self.over == "record"):
+            raise ConfigError(
+                f"The method {self.name!r} has a curvature, which is that of the loss at draws of each example's own. "
+                'Leave out steps, and take over="model" or "checkpoints".'
             )
 
     @property
@@ -100,6 +108,8 @@ class Method:
     @property
     def cost(self) -> str:
         """In words, what it costs."""
+        if self.curvature is not None:
+            return "1 pass by all parameters, without compression, and 2 over some draws for the curvature"
         once = "1 pass over examples and queries" if self.over == "model" else "1 pass for each checkpoint"
         return once + (", and 1 over all steps of the queries" if self.steps != "none" else "")
 

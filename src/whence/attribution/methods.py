@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from whence.attribution import das, gradient, normalised_influence, tangent, trak
+from whence.attribution import das, gradient, influence, normalised_influence, tangent, trak
 from whence.attribution.method import Method
 from whence.errors import ConfigError
 
@@ -21,6 +21,8 @@ METHODS: dict[str, Method] = {
         das.DAS_SQUARED,
         normalised_influence.RELATIVE_IF,
         normalised_influence.RENORMALISED_IF,
+        influence.EK_FAC,
+        influence.K_FAC,
         gradient.GRADIENT_DOT,
         gradient.GRADIENT_COSINE,
         gradient.TRACIN_CP,

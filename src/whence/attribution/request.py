@@ -18,7 +18,7 @@ from whence.attribution.methods import METHODS
 from whence.attribution.methods import method as method_of
 from whence.attribution.target import Target
 from whence.attribution.training_examples import latents_of, training_examples
-from whence.config import LatentChoice, Settings
+from whence.config import Count, LatentChoice, Settings
 from whence.data import Dataset
 from whence.diffusion.checks import require_size
 from whence.diffusion.examples import Examples
@@ -26,6 +26,7 @@ from whence.diffusion.model import DiffusionModel
 from whence.ensemble.model import Ensemble
 from whence.errors import ConfigError
 from whence.gradients.compression import Compression
+from whence.gradients.make_curvature import ROWS
 from whence.gradients.stored_features import Precision
 from whence.images import require_pictures, warn_of_range
 from whence.scores.jackknife import GROUPS
@@ -48,6 +49,12 @@ class AttributionConfig(Settings):
         description="Damping λ as a multiple of the mean eigenvalue of the kernel. Default: the method's own.",
     )
     seed: int = Field(0, ge=0, description="Seed of the draws.")
+    curvature_rows: Count = Field(
+        ROWS,
+        exclude_if=lambda value: value == ROWS,
+        description="Pairs of training example and draw from which the curvature of k-fac and ek-fac is estimated, for "
+        "its eigenvectors and again for its eigenvalues.",
+    )
     latents: LatentChoice | None = Field(
         None,
         exclude_if=lambda value: value != "sample",

@@ -150,16 +150,18 @@ def write_norms(path: Path, plan: FeaturePlan, store: FeatureStore) -> None:
     """Write the norms of the readouts of a plan's methods as one table: readout, timestep, norm.
 
     The norms of the final model are written where a method uses it, else those of the first checkpoint. Norms of other
-    readouts that are in the table stay.
+    readouts that are in the table stay. Methods with curvature, which keep no gradients, have none.
     """
     rows = _read(path)
     written, chosen = {row[0] for row in rows}, dict[str, tuple[Feature, FeatureSet]]()
-    for method, terms in sorted(plan.terms.items(), key=lambda pair: pair[0].over != "model"):
+    for method, terms in sorted(plan.compressed.terms.items(), key=lambda pair: pair[0].over != "model"):
         if method.over == "model" or method.readout not in written:
             chosen.setdefault(method.readout, (method.feature, terms[0].examples))
     rows = [row for row in rows if row[0] not in chosen]
     for readout, (kind, examples) in chosen.items():
         rows += [(readout, t, norm) for t, norm in _norms(plan, store, examples, kind)]
+    if not rows:
+        return
     rows.sort(key=lambda row: row[0])
     artefacts.write_table(path, {name: [row[k] for row in rows] for k, name in enumerate(COLUMNS)})
 

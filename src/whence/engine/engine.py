@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Any
@@ -102,6 +102,25 @@ class Engine:
         work = partial(_task_result, task, self.accelerator)
         (result,) = run_in_processes([(task.name, work)], 1, lambda _name, done: self.report(done, task.size))
         return result
+
+
+def staged(engine: Engine, sizes: Sequence[int]) -> Iterator[Engine]:
+    """Yield an engine for each stage of some work, of these sizes, whose report tells of the stages together.
+
+    Example:
+        >>> for stage in staged(Engine(report=print), [2, 3]):
+        ...     stage.report(1, 1)
+        1 5
+        3 5
+    """
+    before, total = 0, sum(sizes)
+    for size in sizes:
+        yield engine.reporting(partial(_report_after, engine.report, before, total))
+        before += size
+
+
+def _report_after(report: Report, before: int, total: int, done: int, _: int) -> None:
+    report(before + done, total)
 
 
 def _run_task(task: Task, accelerator: str | None, note: Note) -> None:

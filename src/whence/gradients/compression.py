@@ -30,8 +30,9 @@ from whence.config import Count, Settings
 from whence.diffusion.draws import bits, keys, normals
 from whence.errors import ConfigError
 from whence.gradients.layers import Coverage, Layer, NormLayer
-from whence.gradients.maps import DenseMap, FoldedMap, LayerMap, Maps, NormMap, PatchMap, ProductMap, sides, widths
+from whence.gradients.maps import DenseMap, FoldedMap, LayerMap, Maps, NormMap, PatchMap, ProductMap
 from whence.gradients.product_layers import ConvolutionLayer, ProductLayer
+from whence.gradients.widths import sides, widths
 
 #: Version of the mathematics from a gradient to features. Features of other versions are refused, since features of the
 #: same settings would not fit together. Raise it with every change of maps, matrices, widths, readouts or groups.
@@ -120,9 +121,11 @@ def _used(layer: Layer, width: int) -> int:
     return math.prod(sides(layer.outputs, layer.inputs, width))
 
 
-def _whole(layer: Layer, device: torch.device | None) -> ProductMap | NormMap:
+def _whole(layer: Layer, device: torch.device | None) -> ProductMap | PatchMap | NormMap:
     if isinstance(layer, NormLayer):
         return NormMap(layer, None)
+    if isinstance(layer, ConvolutionLayer) and layer.has_cotangent_patches:
+        return PatchMap(layer)
     return ProductMap(layer, None, torch.eye(layer.inputs, device=device).expand(layer.groups, -1, -1))
 
 
@@ -130,8 +133,6 @@ def _small(layer: Layer, width: int, compression: Compression, device: torch.dev
     """Return the two-sided map of a layer to at most `width` features."""
     name = layer.name
     if width >= layer.size:
-        if isinstance(layer, ConvolutionLayer) and layer.has_cotangent_patches and layer.outputs <= layer.channels:
-            return PatchMap(layer)
         return _whole(layer, device)
     if isinstance(layer, NormLayer):
         return NormMap(layer, compression.frame(name, layer.size, width).to(device))

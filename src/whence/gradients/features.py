@@ -72,6 +72,20 @@ class Sums:
         """Return sums over no draws."""
         return cls(torch.zeros(GROUPS, count, width), torch.zeros(count, 0), torch.zeros(count, 0))
 
+    def mean(self, without: int | None = None) -> Tensor:
+        """The mean over the draws, or over the draws outside of one group, float32 [n, p]."""
+        total = self.sums.sum(0) if without is None else self.sums.sum(0).sub_(self.sums[without])
+        return total.div_(int(outside(self.losses.shape[1], without).sum()))
+
+    def loss(self, without: int | None = None) -> Tensor:
+        """Mean loss of every example over the draws, or over the draws outside of one group, float32 [n]."""
+        return self.losses[:, outside(self.losses.shape[1], without)].mean(1)
+
+
+def outside(draws: int, without: int | None) -> Tensor:
+    """Return which of the draws are not in a group, bool [T]."""
+    return torch.tensor([group(index) != without for index in range(draws)])
+
 
 def batch_shape(count: int, batch: int) -> tuple[int, int]:
     """How many examples and how many draws of each make a batch, for a set of `count` examples."""

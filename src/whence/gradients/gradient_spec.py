@@ -28,8 +28,8 @@ from whence.gradients.compression import VERSION, Compression, maps
 from whence.gradients.draw_sources import OwnDraws
 from whence.gradients.features import batch_shape
 from whence.gradients.layers import Coverage, coverage
-from whence.gradients.maps import layer_shares
 from whence.gradients.readouts import outcome, readout
+from whence.gradients.widths import layer_shares
 from whence.seeds import derived_seed
 
 KIND = "subject"

@@ -15,7 +15,7 @@ from typing import Any
 
 from whence import artefacts
 from whence.diffusion.examples import Examples
-from whence.engine import DEFAULT, Engine, Report, Task
+from whence.engine import DEFAULT, Engine, Task, staged
 from whence.errors import ConfigError, MismatchError
 from whence.gradients.draw_sources import DrawSource
 from whence.gradients.features import Feature, Sums, add_draws
@@ -49,6 +49,7 @@ class FeatureJob:
         kinds: Kinds of features; those that lack the same draws are made in one pass.
         batch: Rows of a batch.
         precision: How the sums are kept on disk.
+        kept: Whether there will be files, instead of scores alone.
     """
 
     path: Path
@@ -60,6 +61,7 @@ class FeatureJob:
     kinds: tuple[Feature, ...]
     batch: int
     precision: Precision = "float32"
+    kept: bool = True
 
     @property
     def inputs(self) -> dict[str, str]:
@@ -94,6 +96,11 @@ class FeatureJob:
                 missing.setdefault(counts[0] if counts else 0, []).append(feature)
         return missing
 
+    def shorten(self) -> None:
+        """Remove the features that are there if they have more draws than this job."""
+        if any(draw_counts(path)[-1:] > [self.draws] for path in self.path.glob("*")):
+            artefacts.discard(self.path)
+
     def _require_extensible(self, count: int) -> None:
         if count > self.draws:
             raise ConfigError(f"{self.path} holds {count} draws already; ask for as many at least. Given {self.draws}.")
@@ -115,21 +122,17 @@ def make_features(jobs: Sequence[FeatureJob], *, engine: Engine = DEFAULT) -> No
             extended.
     """
     passes = [(job, before, kinds) for job in jobs for before, kinds in job.missing().items()]
-    sizes = [len(Examples.read(job.examples)) * (job.draws - before) for job, before, _ in passes]
+    groups = [passes[first : first + AT_ONCE] for first in range(0, len(passes), AT_ONCE)]
+    sizes = [
+        sum(len(Examples.read(job.examples)) * (job.draws - before) for job, before, _ in group) for group in groups
+    ]
     processes = engine if all(job.spec.can_travel for job in jobs) else replace(engine, workers=1)
-    for first in range(0, len(passes), AT_ONCE):
-        together, report = passes[first : first + AT_ONCE], _report_after(engine, sum(sizes[:first]), sum(sizes))
+    for group, stage in zip(groups, staged(processes, sizes), strict=True):
         with ExitStack() as stack:
-            tasks = [task for job, before, kinds in together for task in _tasks(stack, job, before, kinds)]
-            processes.reporting(report).run(tasks)
-        for job, before, kinds in together:
+            stage.run([task for job, before, kinds in group for task in _tasks(stack, job, before, kinds)])
+        for job, before, kinds in group:
             for feature in kinds if before else ():
                 artefacts.discard(features_path(job.path, feature, before))
-
-
-def _report_after(engine: Engine, before: int, total: int) -> Report:
-    """A report of rows that come after others."""
-    return lambda done, _: engine.report(before + done, total)
 
 
 def _tasks(stack: ExitStack, job: FeatureJob, before: int, kinds: Sequence[Feature]) -> list[Task]:

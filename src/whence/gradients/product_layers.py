@@ -45,6 +45,10 @@ class ProductLayer(ABC):
     def input_side(self, x: Tensor, project: Tensor) -> Tensor:
         """P_iᵀ a_s of every row and position, [n, S, k_i], from the layer's input and P_i [groups, I, k_i]."""
 
+    def whole_input_side(self, x: Tensor) -> Tensor:
+        """a_s of every row and position, [n, S, I], with the 1 of the bias in its last column."""
+        return self.input_side(x, torch.eye(self.inputs, device=x.device).expand(self.groups, -1, -1))
+
     def output_side(self, cotangent: Tensor, project: Tensor | None) -> Tensor:
         """P_oᵀ δ_s of every row and position, [n, S, k_o], from δ [n, ..., O] and P_o [O, k_o] or None for 1."""
         tokens = cotangent.reshape(len(cotangent), -1, self.outputs)
@@ -100,6 +104,16 @@ class ConvolutionLayer(ProductLayer):
         small = F.conv2d(x, kernels, bias, groups=self.groups, **self._how)
         small = small.reshape(len(x), self.groups, project.shape[-1], -1)
         return small[:, 0].transpose(1, 2) if self.groups == 1 else small.transpose(2, 3).flatten(1, 2)
+
+    def whole_input_side(self, x: Tensor) -> Tensor:
+        """The patches under the kernel, group by group."""
+        how = {name: value for name, value in self._how.items() if name != "padding"}
+        if isinstance(padding := self._how["padding"], str):
+            return super().whole_input_side(x)
+        patches = F.unfold(x, self._kernel[1:], padding=padding, **how)
+        patches = patches.reshape(len(x), self.groups, -1, patches.shape[2])
+        sides = patches.transpose(2, 3).flatten(1, 2)
+        return F.pad(sides, (0, 1), value=1.0) if self.bias else sides
 
     def output_side(self, cotangent: Tensor, project: Tensor | None) -> Tensor:
         """P_oᵀ δ_s, group by group."""

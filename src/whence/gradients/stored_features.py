@@ -18,7 +18,7 @@ from torch import Tensor
 
 from whence import artefacts
 from whence.errors import ArtefactError
-from whence.gradients.features import Feature, Sums, group
+from whence.gradients.features import Feature, Sums, outside
 
 KIND = "features"
 #: How the sums are kept on disk.
@@ -75,19 +75,15 @@ class StoredFeatures:
         if without is None:
             return self.sums / self.draws
         rest = torch.cat([_read_group(file, without) for file in self.files]).neg_().add_(self.sums)
-        return rest.div_(int(self._outside(without).sum()))
+        return rest.div_(int(outside(self.draws, without).sum()))
 
     def loss(self, without: int | None = None) -> Tensor:
         """Mean loss of every example over the draws, float32 [N], or over the draws outside of one group."""
-        return self._losses[:, self._outside(without)].mean(1)
+        return self._losses[:, outside(self.draws, without)].mean(1)
 
     def norms(self) -> Tensor:
         """‖P g‖ of every example and draw, float32 [N, T]."""
         return torch.cat([shard.norms for shard in self.shards()])
-
-    def _outside(self, without: int | None) -> Tensor:
-        """Which draws are not in a group, bool [T]."""
-        return torch.tensor([group(index) != without for index in range(self.draws)])
 
 
 def draw_counts(path: Path) -> list[int]:

@@ -89,7 +89,7 @@ def test_several_dampings_are_each_damping_by_itself(made_board, name):
         slow = torch.zeros(len(scores.queries), len(scores.examples), dtype=torch.float64)
         for term in plan.terms[one]:
             features = TermFeatures.open(plan, store, term, one.feature, scores.queries)
-            slow += features.weighted(one.function(features.pair(), damping))
+            slow += features.order.weighted(one.function(features.pair(), damping))
         torch.testing.assert_close(scores.scores, slow, rtol=1e-6, atol=1e-9)
 
 

@@ -125,7 +125,7 @@ def _measure(board: Board, draws: int) -> Development:
         methods = [method for method in _methods(board, draws) if needs_drawn(method) == drawn]
         if not methods:
             continue
-        plan = FeaturePlan.of(board.request(methods, draws, drawn=drawn))
+        plan = FeaturePlan.of(board.request(methods, draws, drawn=drawn), board.config.dampings)
         with board.progress(f"gradients at {draws} draws") as report:
             store.extend(plan, shorten=True, engine=Engine(board.workers, report))
         scores = compute_scores(plan, store, errors=False, dampings=board.config.dampings)

@@ -85,6 +85,7 @@ def _notes(board: Board) -> list[str]:
         "draws should find them. AUC: how often an outlier has a larger self-influence than another image.",
         "Repeatability: rank correlation between scores of two seeds of draws, over the examples that are among the "
         f"first 100 of either seed, for held-out queries at {board.draws} draws.",
+        "Methods with curvature have no figures of outliers: they would keep whole gradients of all training images.",
         "Methods that explain the way to a picture are left out: nobody drew these pictures.",
     ]
 
@@ -111,7 +112,8 @@ def find_outliers(board: Board) -> dict[str, Outliers]:
         train(data, folder / "model", board.bank.config, engine=Engine(report=report))
     queries = Examples(data.ids, data.images(range(len(data))))
     settings, model = board.settings(board.config.self_draws), Target.open(folder / "model")
-    request = AttributionRequest.of(model, data, queries, _methods(board), settings)
+    methods = [method for method in _methods(board) if method.curvature is None]
+    request = AttributionRequest.of(model, data, queries, methods, settings)
     scores = board.quick_scores(request, folder / "features", "gradients of all training images")
     artefacts.discard(folder / "features")
     scores["pixel-dot"] = attributor("pixel-dot", data)(queries.tensor, queries.ids)
