@@ -106,7 +106,9 @@ class TrainingConfig(Settings):
         (0.9, 0.99), description="AdamW's averaging constants."
     )
     weight_decay: Annotated[float, Field(ge=0)] = Field(1e-6, description="AdamW's weight decay.")
-    clip_norm: Annotated[float, Field(gt=0)] = Field(1.0, description="Largest norm of a step's gradient.")
+    clip_norm: Annotated[float, Field(ge=0)] = Field(
+        1.0, description="Largest norm of a step's gradient; 0 for no limit."
+    )
     ema: Annotated[float, Field(ge=0, lt=1)] = Field(0.99, description="Decay of the averaged weights.")
     flip: bool = Field(False, description="Flip each visit's image left to right with probability 1/2; recorded.")
     latents: LatentChoice = Field(
