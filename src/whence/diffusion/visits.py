@@ -49,7 +49,9 @@ class Visits:
         """Return the loss of each visit on the device of a model, [B], in the precision of its weights."""
         device, dtype = model.device, next(model.network.parameters()).dtype
         x, noise = self.x.to(device, dtype), self.noise.to(device, dtype)
-        return model.loss(x, self.t.to(device), noise, **on_device(self.conditions, device))
+        conditions = on_device(self.conditions, device)
+        conditions = {name: c.to(dtype) if c.is_floating_point() else c for name, c in conditions.items()}
+        return model.loss(x, self.t.to(device), noise, **conditions)
 
 
 @dataclass(frozen=True, eq=False)
