@@ -68,7 +68,7 @@ def attribute(
         Scores with standard errors, by name of the method: what leaving out an example would change, to first order.
 
     Raises:
-        ModelError: A parameter of the model can't be differentiated example by example.
+        ModelError: A parameter of the model can't be differentiated example by example, or a run can't be replayed.
         DataError: Images or queries don't fit the model.
         MismatchError: The folder holds other scores, or the run was trained on other data.
         ConfigError: There is no such method, settings don't fit, or an argument is of another kind.
@@ -94,6 +94,8 @@ def attribute(
             scores |= compute_scores(plan, features, engine=Engine(report=scored))
             if out:
                 write_norms(folder.path / "norms.parquet", plan, features)
+        for run_method in request.run_methods:
+            scores[run_method.name] = run_method.function(request, Path(store or folder.path / "features"), engine)
         if out:
             folder.write(scores)
     return _with_pictures(scores, data, queries)

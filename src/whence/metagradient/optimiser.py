@@ -140,10 +140,11 @@ class Optimiser:
         return -rate / denominator, rate * ratio / denominator.square()
 
     def _clip(self, gradient: Tensor, vector: Tensor) -> Tensor:
-        """c times a vector."""
+        """Return c times a vector."""
         if not self.clips(gradient):
             return vector
-        return vector * (self.config.clip_norm / (gradient.norm() + NORM_EPSILON))
+        factor: Tensor = self.config.clip_norm / (gradient.norm() + NORM_EPSILON)
+        return factor * vector
 
     def _derived_clip(self, gradient: Tensor, vectors: Tensor) -> Tensor:
         """∂g'/∂g times vectors [K, P], a symmetric matrix: c (u - g ⟨g, u⟩ / (‖g‖ (‖g‖ + 1e-6))) where clipped."""

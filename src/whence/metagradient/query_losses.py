@@ -32,6 +32,9 @@ class QueryLosses:
     source: DrawSource
     draws: int
 
+    def __len__(self) -> int:
+        return len(self.queries)
+
     def values(self, theta: Tensor) -> Tensor:
         """Return L_q at the weights θ [P], float64 [Q]."""
         return self._mean(lambda visits: self.loss.losses(theta, visits).double().mean())

@@ -136,14 +136,14 @@ def pull_back(
     for first, last in zip(reversed(bounds[:-1]), reversed(bounds[1:]), strict=True):
         states = segment(replay, kept, first, last)
         for step in reversed(range(first, last)):
-            adjoints = _pull_back_step(replay, states[step - first], states[step - first + 1], adjoints)
+            adjoints = pull_back_step(replay, states[step - first], states[step - first + 1], adjoints)
             report(steps - step, steps)
         save(adjoints)
     return adjoints.derivative
 
 
 def segment(replay: Replay, kept: KeptStates, first: int, last: int) -> list[State]:
-    """Return the states before the steps `first` to `last`; their averages, which no derivative needs, are the first."""
+    """Return the states before the steps `first` to `last`; their averages, which nothing needs, are the first."""
     states = [kept.read(first, replay.start)[0]]
     for step in range(first, last):
         after, _ = replay.step(states[-1], step)
@@ -151,7 +151,7 @@ def segment(replay: Replay, kept: KeptStates, first: int, last: int) -> list[Sta
     return states
 
 
-def _pull_back_step(replay: Replay, before: State, after: State, adjoints: Adjoints) -> Adjoints:
+def pull_back_step(replay: Replay, before: State, after: State, adjoints: Adjoints) -> Adjoints:
     """Return the adjoints before a step, from those after it."""
     step = adjoints.step - 1
     second_order, rows = replay.second_order(before, step)

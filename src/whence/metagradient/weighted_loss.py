@@ -75,7 +75,7 @@ class SecondOrder:
 
     def _split(self, vector: Tensor) -> list[Tensor]:
         """A vector [P] in the shapes of the parameters."""
-        pieces = vector.split([p.numel() for p in self.parameters])
+        pieces = torch.split(vector, [p.numel() for p in self.parameters])
         return [piece.view_as(p) for piece, p in zip(pieces, self.parameters, strict=True)]
 
 
