@@ -19,6 +19,10 @@ Count = Annotated[int, Field(ge=1, strict=True)]
 LatentChoice = Literal["mode", "sample"]
 #: Largest number of timesteps of a diffusion process: tables of all of them are kept.
 TIMESTEPS = 100_000
+#: Settings of a training by the name of a recipe; metasmooth: its metagradient predicts small removals.
+RECIPES: dict[str, dict[str, Any]] = {
+    "metasmooth": {"steps": 500, "batch_size": 64, "learning_rate": 1e-3, "clip_norm": 0.0}
+}
 
 
 class Settings(BaseModel):

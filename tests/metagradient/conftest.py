@@ -1,5 +1,7 @@
 """Tiny runs in double precision."""
 
+from functools import cached_property
+
 import numpy as np
 import pytest
 import torch
@@ -20,6 +22,17 @@ from whence.metagradient.weighted_loss import WeightedLoss
 
 UNET = {"channels": (8, 8), "layers": 1, "attention": 4}
 SETTINGS = {"batch_size": 8, "warmup": 10, "learning_rate": 3e-3, "flip": True, "weight_decay": 1e-2, "ema": 0.9}
+
+
+class KeptVisits(VisitSource):
+    """Visits that are made once."""
+
+    @cached_property
+    def kept(self):
+        return [super(KeptVisits, self).__call__(step) for step in range(self.config.steps)]
+
+    def __call__(self, step, most=None):
+        return self.kept[step]
 
 
 class Small(nn.Module):
@@ -54,7 +67,7 @@ def make_replay(images):
             model = DiffusionModel(Small(), DDPMScheduler(), shape=(1, 8, 8))
         model.network.double().train()
         weights = torch.linspace(0.5, 1.5, len(images), dtype=torch.float64)
-        replay = Replay.of(WeightedLoss(model), VisitSource(Examples.of(images), training, model.process), weights)
+        replay = Replay.of(WeightedLoss(model), KeptVisits(Examples.of(images), training, model.process), weights)
         queries = Examples(("a", "b", "c"), load("digits").images([20, 21, 22]))
         return replay, QueryLosses(replay.loss, queries, OwnDraws(Draws(5)), 16)
 

@@ -14,8 +14,7 @@ def differences(replay, queries, directions):
     """Central differences of the losses along changes of the example weights, [K, Q]."""
 
     def losses(weights):
-        *_, last = replay.states(weights)
-        return queries.values(last.average)
+        return queries.values(replay.end(weights).average)
 
     w = replay.weights
     return torch.stack([losses(w + H * d) - losses(w - H * d) for d in directions]) / (2 * H)

@@ -56,7 +56,7 @@ def attribute(
         model: A diffusers folder, a run, an ensemble (the mean over its members), any `DiffusionModel`, or a `Target`.
         data: The training examples, or the name of a data set that `load` reads.
         queries: The pictures to explain, or their name as for `read_queries`: ``sample:16``, a folder.
-        method: Names of methods in `METHODS`, or methods of your own.
+        method: Names of methods as `whence methods` lists them, or methods of your own.
         config: The settings.
         out: Folder for features, scores and pictures; by default nothing is kept.
         store: Folder for features, to share them among several `out`; default ``out/features``.
@@ -77,9 +77,8 @@ def attribute(
         >>> from whence.config import ModelConfig
         >>> model = DiffusionModel.new(ModelConfig(channels=(8,), attention=0), (1, 8, 8), seed=0)
         >>> digits = load("digits").select(range(9))
-        >>> queries = Examples(("q",), digits.images([5]))
-        >>> scores = attribute(model, digits, queries, "trak", config=AttributionConfig(draws=8))
-        >>> scores["trak"].top("q", 1)[0][0] == digits.ids[5]
+        >>> scores = attribute(model, digits, digits.select([5]), "trak", config=AttributionConfig(draws=8))
+        >>> scores["trak"].top(digits.ids[5], 1)[0][0] == digits.ids[5]
         True
     """
     data, kept = load(str(data)) if isinstance(data, str | Path) else data, Path(out) / FOLDER if out else None
@@ -87,15 +86,14 @@ def attribute(
     with tempfile.TemporaryDirectory() as scratch:
         folder = ScoresFolder(Path(out or scratch), request)
         folder.claim()
-        scores = request.similarity_scores()
+        place = Path(store or folder.path / "features")
+        scores = request.similarity_scores() | request.run_scores(place, engine)
         if request.methods:
-            plan, features = FeaturePlan.of(request), FeatureStore(Path(store or folder.path / "features"))
+            plan, features = FeaturePlan.of(request), FeatureStore(place)
             features.extend(plan, engine=engine)
             scores |= compute_scores(plan, features, engine=Engine(report=scored))
             if out:
                 write_norms(folder.path / "norms.parquet", plan, features)
-        for run_method in request.run_methods:
-            scores[run_method.name] = run_method.function(request, Path(store or folder.path / "features"), engine)
         if out:
             folder.write(scores)
     return _with_pictures(scores, data, queries)

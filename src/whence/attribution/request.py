@@ -24,6 +24,7 @@ from whence.data import Dataset
 from whence.diffusion.checks import require_size
 from whence.diffusion.examples import Examples
 from whence.diffusion.model import DiffusionModel
+from whence.engine import Engine
 from whence.ensemble.model import Ensemble
 from whence.errors import ConfigError
 from whence.gradients.compression import Compression
@@ -159,6 +160,10 @@ class AttributionRequest:
             return {}
         pictures = self.query_pictures.x(range(len(self.queries)))
         return {name: attributor(name, self.data)(pictures, self.queries.ids) for name in self.similarities}
+
+    def run_scores(self, store: Path, engine: Engine) -> dict[str, Scores]:
+        """Compute the scores of the methods that differentiate a whole run, by name; parts are kept in a folder."""
+        return {method.name: method.function(self, store, engine) for method in self.run_methods}
 
     @property
     def training_pictures(self) -> Tensor | None:

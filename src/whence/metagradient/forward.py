@@ -26,10 +26,15 @@ def push(replay: Replay, d_weights: Tensor, report: Report = silent) -> tuple[Te
     state, zero = replay.initial(), torch.zeros(len(d_weights), len(replay.start)).to(replay.start)
     tangent, steps = State(zero, zero, zero, zero), replay.config.steps
     for step in range(steps):
-        second_order, rows = replay.second_order(state, step)
-        gradient = second_order.gradient
-        d_gradient = second_order.push(tangent.weights, d_weights[:, rows])
-        state = replay.optimiser.update(state, gradient, step)
-        tangent = replay.optimiser.push(tangent, d_gradient, gradient, state, step)
+        state, tangent = push_step(replay, state, tangent, d_weights, step)
         report(step + 1, steps)
     return state.average, tangent.average
+
+
+def push_step(replay: Replay, state: State, tangent: State, d_weights: Tensor, step: int) -> tuple[State, State]:
+    """Return the state and its tangents after a step, from those before it; `d_weights` is dw [K, N]."""
+    second_order, rows = replay.second_order(state, step)
+    gradient = second_order.gradient
+    d_gradient = second_order.push(tangent.weights, d_weights[:, rows])
+    after = replay.optimiser.update(state, gradient, step)
+    return after, replay.optimiser.push(tangent, d_gradient, gradient, after, step)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,6 +10,7 @@ from torch import Tensor
 
 from whence.config import TrainingConfig
 from whence.diffusion.visits import Visits, VisitSource
+from whence.engine import Report, silent
 from whence.metagradient.optimiser import Optimiser, State
 from whence.metagradient.weighted_loss import SecondOrder, WeightedLoss, flat
 
@@ -65,12 +65,13 @@ class Replay:
         visits = self.source(step)
         return self.loss.second_order(state.weights, visits, self._weights(visits)), self._rows(visits)
 
-    def states(self, weights: Tensor | None = None) -> Iterator[State]:
-        """Yield the state after each step with example weights [N]."""
+    def end(self, weights: Tensor | None = None, report: Report = silent) -> State:
+        """Return the state after the last step with example weights [N]; the report is called with (steps, in all)."""
         state = self.initial()
         for step in range(self.config.steps):
             state, _ = self.step(state, step, weights)
-            yield state
+            report(step + 1, self.config.steps)
+        return state
 
     def _rows(self, visits: Visits) -> Tensor:
         return torch.from_numpy(visits.rows).to(self.weights.device)
