@@ -69,16 +69,16 @@ def attribute(
 
     Raises:
         ModelError: A parameter of the model can't be differentiated example by example, or a run can't be replayed.
-        DataError: Images or queries don't fit the model.
-        MismatchError: The folder holds other scores, or the run was trained on other data.
+        DataError, MismatchError: Images or queries don't fit the model, or the run; the folder holds other scores.
         ConfigError: There is no such method, settings don't fit, or an argument is of another kind.
 
     Example:
         >>> from whence.config import ModelConfig
         >>> model = DiffusionModel.new(ModelConfig(channels=(8,), attention=0), (1, 8, 8), seed=0)
         >>> digits = load("digits").select(range(9))
-        >>> scores = attribute(model, digits, digits.select([5]), "trak", config=AttributionConfig(draws=8))
-        >>> scores["trak"].top(digits.ids[5], 1)[0][0] == digits.ids[5]
+        >>> queries = Examples(("q",), digits.images([5]))
+        >>> scores = attribute(model, digits, queries, "trak", config=AttributionConfig(draws=8))
+        >>> scores["trak"].top("q", 1)[0][0] == digits.ids[5]
         True
     """
     data, kept = load(str(data)) if isinstance(data, str | Path) else data, Path(out) / FOLDER if out else None
