@@ -33,8 +33,8 @@ def metagradient(request: AttributionRequest, store: Path, engine: Engine) -> Sc
     The change that a removal makes, w_n from 1 to 0, is extrapolated: S_qn times 1. How far that holds depends on the
     recipe of the training; `whence evaluate smoothness` measures it.
 
-    Source: Engstrom et al. 2025, "Optimizing ML training with metagradient descent" (arXiv 2503.13751), section 3;
-    Ilyas & Engstrom 2025, "MAGIC" (arXiv 2504.16430), section 3; reverse mode: Maclaurin et al. 2015.
+    Source: Engstrom et al. 2025, "Optimizing ML training with metagradient descent" (arXiv 2503.13751);
+    Ilyas & Engstrom 2025, "MAGIC" (arXiv 2504.16430); reverse mode: Maclaurin et al. 2015 (arXiv 1502.03492).
 
     Args:
         request: What is attributed to what.

@@ -6,8 +6,8 @@ of the loss of query q is the derivative along that change of the weights, of th
     x_sq = Σ_n ∂L_q/∂w_n Δw_sn,    y_sq = L_q(a_T(w + Δw_s)) - L_q(a_T(w)),    Δw_sn = -h w_n in the subset, else 0
 
 They are compared as in `whence.evaluation.prediction.calibration`. h = 1 leaves the subset out. Training is called
-metasmooth where the derivative predicts finite steps (Engstrom et al. 2025, arXiv 2503.13751, section 4); there the
-measure is the sameness of derivatives at both ends of a step.
+metasmooth where the derivative serves for finite steps (Engstrom et al. 2025, arXiv 2503.13751, who measure it by other
+numbers).
 """
 
 from __future__ import annotations
