@@ -77,6 +77,10 @@ COMMANDS = {
     "ensemble losses": ("ensemble losses ens --queries 0/0-3 --draws 8", ("ens",)),
     "ensemble landscape": ("ensemble landscape ens --samples 0/0-1 --placebos 4", ("ens",)),
     "attribute": ("attribute run data --unit-column label --queries sample:2 --draws 8 --out new", ("new",)),
+    "attribute by metagradient": (
+        "attribute run data --unit-column label --queries sample:2 --draws 8 --method metagradient --out new",
+        ("new",),
+    ),
     "bank build": (NEEDED[3].replace("--out bank", "--out new"), ("new",)),
     "evaluate deletion": ("evaluate deletion scores-bank/trak --bank bank --top 3 --count 2", ("bank",)),
     "credit compute": (

@@ -4,9 +4,9 @@ With s_k the state before step k, s_{k+1} = step_k(s_k, w), and R(s_T) a result,
 
     ŝ_k = (∂step_k/∂s_k)ᵀ ŝ_{k+1},     ∂R/∂w = Σ_k (∂step_k/∂w)ᵀ ŝ_{k+1}
 
-(Maclaurin et al. 2015, arXiv 1502.03492; Engstrom et al. 2025, arXiv 2503.13751, where it is called metagradient). The states are
-kept before every √T-th step, and those between are computed again: the replay, once more all steps, and one second
-backward pass for each step and result.
+(Maclaurin et al. 2015, arXiv 1502.03492; Engstrom et al. 2025, arXiv 2503.13751, where it is called metagradient).
+The states are kept before every √T-th step, and those between are computed again. So the work is two replays, and for
+each step and result a second backward pass.
 """
 
 from __future__ import annotations
