@@ -134,5 +134,5 @@ METAGRADIENT = RunMethod(
     plan=metagradient_cost,
     readout="loss of the query after training, by the weight of an example",
     needs="one recorded run in float32, and its data",
-    cost="about 2 trainings, and 3 more for each query",
+    cost="2 trainings, and about 2 to 3 more for each query",
 )
