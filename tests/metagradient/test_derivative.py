@@ -51,3 +51,11 @@ def test_both_modes_agree_on_a_network_with_attention(make_replay, tmp_path, cli
     torch.testing.assert_close(tangents @ queries.gradients(average).T, predicted, rtol=1e-8, atol=1e-12)
     measured = differences(replay, queries, directions[:1])
     torch.testing.assert_close(measured, predicted[:1], rtol=1e-4, atol=1e-8)
+
+
+def test_the_same_factor_on_all_weights_changes_nothing_without_clipping(make_replay, tmp_path):
+    """Adam divides a gradient by its own size, so that Σ_n w_n ∂L/∂w_n = 0 but for ε."""
+    replay, queries = make_replay(steps=12, **UNCLIPPED)
+    derivative, _ = reverse(replay, queries, tmp_path)
+    terms = derivative * replay.weights
+    assert (terms.sum(1).abs() <= 1e-4 * terms.abs().sum(1)).all()
