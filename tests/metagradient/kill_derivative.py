@@ -6,15 +6,17 @@ import sys
 
 import whence
 
-run, out, at = sys.argv[1], sys.argv[2], int(sys.argv[3])
+
+def main(run, out, at):
+    def report(done, _total):
+        if done >= int(at):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    data = whence.load("digits").select(range(10))
+    queries = whence.Examples(("q", "r"), data.images([0, 1]))
+    config = whence.AttributionConfig(draws=8)
+    whence.attribute(run, data, queries, "metagradient", config=config, out=out, engine=whence.Engine(1, report))
 
 
-def report(done, _total):
-    if done >= at:
-        os.kill(os.getpid(), signal.SIGKILL)
-
-
-data = whence.load("digits").select(range(10))
-queries = whence.Examples(("q", "r"), data.images([0, 1]))
-config = whence.AttributionConfig(draws=8)
-whence.attribute(run, data, queries, "metagradient", config=config, out=out, engine=whence.Engine(1, report))
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -6,7 +6,7 @@ import torch
 from whence.metagradient.forward import push
 from whence.metagradient.reverse import Adjoints, KeptStates, pull_back, replay_to_end
 
-STEPS, H = 50, 1e-6
+STEPS, H = 50, 1e-7
 CLIPPED, UNCLIPPED = {"clip_norm": 1.2}, {"clip_norm": 0}
 
 
