@@ -130,5 +130,5 @@ def derivative_cost(replay: Replay, queries: int) -> Cost:
         peak_memory() + state * (segments + 2 * queries),
         8 * queries * len(replay.weights),
         f"{seconds / (steps * forward):.1f} times the training ({steps:,} steps of {1000 * forward:.0f} ms), for the "
-        f"derivative of {queries:,} queries; {state * (segments + 2 * queries):,} bytes of disk meanwhile",
+        f"derivative of {queries:,} {'query' if queries == 1 else 'queries'}; {state * (segments + 2 * queries):,} bytes of disk meanwhile",
     )
