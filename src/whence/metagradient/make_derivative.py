@@ -125,10 +125,11 @@ def derivative_cost(replay: Replay, queries: int) -> Cost:
     each = max(two - one, 0.0)
     seconds = steps * (2 * forward + one + each * (queries - 1))
     state, segments = 4 * weights * before.weights.element_size(), len(boundaries(steps))
+    counted = "1 query" if queries == 1 else f"{queries:,} queries"
     return Cost(
         seconds,
         peak_memory() + state * (segments + 2 * queries),
         8 * queries * len(replay.weights),
         f"{seconds / (steps * forward):.1f} times the training ({steps:,} steps of {1000 * forward:.0f} ms), for the "
-        f"derivative of {queries:,} {'query' if queries == 1 else 'queries'}; {state * (segments + 2 * queries):,} bytes of disk meanwhile",
+        f"derivative of {counted}; {state * (segments + 2 * queries):,} bytes of disk meanwhile",
     )
