@@ -81,6 +81,10 @@ COMMANDS = {
         "attribute run data --queries sample:2 --draws 8 --method ek-fac --out new",
         ("new",),
     ),
+    "attribute by metagradient": (
+        "attribute run data --unit-column label --queries sample:2 --draws 8 --method metagradient --out new",
+        ("new",),
+    ),
     "bank build": (NEEDED[3].replace("--out bank", "--out new"), ("new",)),
     "evaluate deletion": ("evaluate deletion scores-bank/trak --bank bank --top 3 --count 2", ("bank",)),
     "credit compute": (

@@ -19,6 +19,10 @@ Count = Annotated[int, Field(ge=1, strict=True)]
 LatentChoice = Literal["mode", "sample"]
 #: Largest number of timesteps of a diffusion process: tables of all of them are kept.
 TIMESTEPS = 100_000
+#: Settings of a training by the name of a recipe; metasmooth: its metagradient predicts small removals.
+RECIPES: dict[str, dict[str, Any]] = {
+    "metasmooth": {"steps": 500, "batch_size": 64, "learning_rate": 1e-3, "clip_norm": 0.0}
+}
 
 
 class Settings(BaseModel):
@@ -106,7 +110,9 @@ class TrainingConfig(Settings):
         (0.9, 0.99), description="AdamW's averaging constants."
     )
     weight_decay: Annotated[float, Field(ge=0)] = Field(1e-6, description="AdamW's weight decay.")
-    clip_norm: Annotated[float, Field(gt=0)] = Field(1.0, description="Largest norm of a step's gradient.")
+    clip_norm: Annotated[float, Field(ge=0)] = Field(
+        1.0, description="Largest norm of a step's gradient; 0 for no limit."
+    )
     ema: Annotated[float, Field(ge=0, lt=1)] = Field(0.99, description="Decay of the averaged weights.")
     flip: bool = Field(False, description="Flip each visit's image left to right with probability 1/2; recorded.")
     latents: LatentChoice = Field(

@@ -28,6 +28,11 @@ class Cost:
     disk: int
     work: str
 
+    def then(self, other: Cost) -> Cost:
+        """Return the cost of this and of another command after it."""
+        work = f"{self.work}; then {other.work}"
+        return Cost(self.seconds + other.seconds, max(self.memory, other.memory), self.disk + other.disk, work)
+
 
 def peak_memory() -> int:
     """Bytes of the most memory that this process has used so far; after a few steps of some work, what it needs."""

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from whence.attribution.method import Method
-from whence.attribution.methods import METHODS
+from whence.attribution.methods import METHODS, RUN_METHODS
+from whence.attribution.run_method import RunMethod
 from whence.similarity.attributors import ATTRIBUTORS, EMBEDDINGS, pixel, pixel_kernel
 
 START = """\
@@ -34,7 +35,10 @@ OVER = {
 
 def methods_page() -> str:
     """Return the page as Markdown."""
-    rows = [f"| [`{m.name}`](#{m.name}) | {m.title} | {m.needs} | {m.cost} |" for m in METHODS.values()]
+    rows = [
+        f"| [`{m.name}`](#{m.name}) | {m.title} | {m.needs} | {m.cost} |"
+        for m in [*METHODS.values(), *RUN_METHODS.values()]
+    ]
     shown: dict[Callable[..., Any], str] = {}
     parts = [START + "\n".join(rows)]
     parts.append("NAME-checkpoints, such as `d-trak-checkpoints`, is the mean over the checkpoints of a run.")
@@ -43,6 +47,10 @@ def methods_page() -> str:
         first = shown.setdefault(method.function, method.name)
         body = text if first == method.name else f"What it is, and its sign and unit: see [{first}](#{first})."
         parts += [f"## {method.name}", f"**{method.title}**: `{formula}`{where}.", facts(method), body]
+    for run_method in RUN_METHODS.values():
+        (formula, where), text = docstring(run_method.function)
+        head = f"**{run_method.title}**: `{formula}`{where}."
+        parts += [f"## {run_method.name}", head, facts_of_run_method(run_method), text]
     likeness = ", ".join(f"`{name}`" for name in [*ATTRIBUTORS, *(f"{kind}:FOLDER" for kind in EMBEDDINGS)])
     parts += ["## Likeness, not influence", f"Baselines that know nothing of the model: {likeness}."]
     for name, function in {"pixel": pixel, "pixel-kernel": pixel_kernel}.items():
@@ -66,6 +74,12 @@ def facts(method: Method) -> str:
         "Scores of several images": "add up" if method.additive else "don't add up",
         "Source": method.paper,
     }
+    return "\n".join(f"- **{name}**: {value}" for name, value in lines.items())
+
+
+def facts_of_run_method(method: RunMethod) -> str:
+    """Return a list of what the declaration of a method of a run says."""
+    lines = {"Explains": method.behaviour, "Readout": method.readout, "Source": method.paper}
     return "\n".join(f"- **{name}**: {value}" for name, value in lines.items())
 
 

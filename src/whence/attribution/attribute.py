@@ -57,7 +57,7 @@ def attribute(
         model: A diffusers folder, a run, an ensemble (the mean over its members), any `DiffusionModel`, or a `Target`.
         data: The training examples, or the name of a data set that `load` reads.
         queries: The pictures to explain, or their name as for `read_queries`: ``sample:16``, a folder.
-        method: Names of methods in `METHODS`, or methods of your own.
+        method: Names of methods as `whence methods` lists them, or methods of your own.
         config: The settings.
         out: Folder for features, scores and pictures; by default nothing is kept.
         store: Folder for features, to share them among several `out`; default ``out/features``.
@@ -69,9 +69,8 @@ def attribute(
         Scores with standard errors, by name of the method: what leaving out an example would change, to first order.
 
     Raises:
-        ModelError: A parameter of the model can't be differentiated example by example.
-        DataError: Images or queries don't fit the model.
-        MismatchError: The folder holds other scores, or the run was trained on other data.
+        ModelError: A parameter of the model can't be differentiated example by example, or a run can't be replayed.
+        DataError, MismatchError: Images or queries don't fit the model, or the run; the folder holds other scores.
         ConfigError: There is no such method, settings don't fit, or an argument is of another kind.
 
     Example:
@@ -88,9 +87,10 @@ def attribute(
     with tempfile.TemporaryDirectory() as scratch:
         folder = ScoresFolder(Path(out or scratch), request)
         folder.claim()
-        scores = request.similarity_scores()
+        place = Path(store or folder.path / "features")
+        scores = request.similarity_scores() | request.run_scores(place, engine)
         if request.methods:
-            plan, features = FeaturePlan.of(request), FeatureStore(Path(store or folder.path / "features"))
+            plan, features = FeaturePlan.of(request), FeatureStore(place)
             features.extend(plan, engine=engine)
             scores |= compute_scores(plan, features, engine=Engine(report=scored))
             if out:

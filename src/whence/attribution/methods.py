@@ -1,13 +1,15 @@
-"""All gradient methods by name. A new one is a file with its function and declaration, and one line here."""
+"""All methods by name. A new one is a file with its function and declaration, and one line here."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from whence.attribution import das, gradient, influence, normalised_influence, tangent, trak
+from whence.attribution import das, gradient, influence, metagradient, normalised_influence, tangent, trak
 from whence.attribution.method import Method
+from whence.attribution.run_method import RunMethod
 from whence.errors import ConfigError
 
+#: Methods of features of gradients.
 METHODS: dict[str, Method] = {
     method.name: method
     for method in (
@@ -32,6 +34,9 @@ METHODS: dict[str, Method] = {
     )
 }
 
+#: Methods that differentiate a whole run.
+RUN_METHODS: dict[str, RunMethod] = {metagradient.METAGRADIENT.name: metagradient.METAGRADIENT}
+
 
 def method(name: str) -> Method:
     """Return the gradient method of that name; NAME-checkpoints is its mean over the checkpoints of a run.
@@ -46,8 +51,9 @@ def method(name: str) -> Method:
     base = name.removesuffix("-checkpoints")
     if base not in METHODS or base != name and METHODS[base].over != "model":
         raise ConfigError(
-            f"There is no method {name!r}. `whence methods` lists them; those of gradients are {', '.join(METHODS)}, "
-            "and NAME-checkpoints for the mean of one that looks at one set of weights, such as d-trak-checkpoints."
+            f"There is no method {name!r}. `whence methods` lists them; those of gradients are "
+            f"{', '.join([*METHODS, *RUN_METHODS])}, and NAME-checkpoints for the mean of one that looks at one set of "
+            "weights, such as d-trak-checkpoints."
         )
     if base == name:
         return METHODS[name]

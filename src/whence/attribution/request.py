@@ -14,8 +14,9 @@ from torch import Tensor
 
 from whence import artefacts
 from whence.attribution.method import Method
-from whence.attribution.methods import METHODS
+from whence.attribution.methods import METHODS, RUN_METHODS
 from whence.attribution.methods import method as method_of
+from whence.attribution.run_method import RunMethod
 from whence.attribution.target import Target
 from whence.attribution.training_examples import latents_of, training_examples
 from whence.config import Count, LatentChoice, Settings
@@ -23,6 +24,7 @@ from whence.data import Dataset
 from whence.diffusion.checks import require_size
 from whence.diffusion.examples import Examples
 from whence.diffusion.model import DiffusionModel
+from whence.engine import Engine
 from whence.ensemble.model import Ensemble
 from whence.errors import ConfigError
 from whence.gradients.compression import Compression
@@ -74,8 +76,9 @@ class AttributionConfig(Settings):
 class AttributionRequest:
     """What is to be attributed to what. `of` opens and checks it.
 
-    `data` is None where the training examples are tensors; `similarities` are the methods that compare pictures alone;
-    `parameters` is a regular expression that the names of differentiated layers contain.
+    `data` is None where the training examples are tensors; `similarities` are the methods that compare pictures alone,
+    `run_methods` those that differentiate a whole run; `parameters` is a regular expression that the names of
+    differentiated layers contain.
     """
 
     target: Target
@@ -87,6 +90,7 @@ class AttributionRequest:
     similarities: tuple[str, ...]
     config: AttributionConfig
     parameters: str | None = None
+    run_methods: tuple[RunMethod, ...] = ()
 
     @classmethod
     def of(
@@ -111,14 +115,17 @@ class AttributionRequest:
         units = data.units if isinstance(data, Dataset) else tuple((name,) for name in data.ids)
         names = dict.fromkeys([method] if isinstance(method, str | Method) else method)
         similarities = tuple(n for n in names if isinstance(n, str) and n not in METHODS and is_similarity(n))
-        methods = tuple(method_of(n) if isinstance(n, str) else n for n in names if n not in similarities)
-        _require_distinct([*similarities, *(method.name for method in methods)])
+        run_methods = tuple(RUN_METHODS[n] for n in names if isinstance(n, str) and n in RUN_METHODS)
+        others = [n for n in names if n not in similarities and n not in RUN_METHODS]
+        methods = tuple(method_of(n) if isinstance(n, str) else n for n in others)
+        _require_distinct([*similarities, *(m.name for m in methods), *(m.name for m in run_methods)])
         if isinstance(queries, str | Path):
             queries = target.queries(str(queries))
         elif isinstance(queries, Dataset):
             queries = target.encoders.encode_queries(queries)
         images = data if isinstance(data, Dataset) else None
-        request = cls(target, images, examples, units, queries, methods, similarities, config, parameters)
+        chosen = (methods, similarities, config, parameters, run_methods)
+        request = cls(target, images, examples, units, queries, *chosen)
         request._check()
         return request
 
@@ -160,6 +167,10 @@ class AttributionRequest:
             return {}
         pictures = self.query_pictures.x(range(len(self.queries)))
         return {name: attributor(name, self.data)(pictures, self.queries.ids) for name in self.similarities}
+
+    def run_scores(self, store: Path, engine: Engine) -> dict[str, Scores]:
+        """Compute the scores of the methods that differentiate a whole run, by name; parts are kept in a folder."""
+        return {method.name: method.function(self, store, engine) for method in self.run_methods}
 
     @property
     def training_pictures(self) -> Tensor | None:

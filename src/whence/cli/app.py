@@ -28,7 +28,7 @@ from whence.cli import (
     report,
     training,
 )
-from whence.cli.evaluate import deletion, false_attribution, ground_truth, lds, ranking
+from whence.cli.evaluate import deletion, false_attribution, ground_truth, lds, ranking, smoothness
 from whence.cli.output import protect_output
 from whence.cli.show import say, size
 from whence.errors import WhenceError
@@ -95,6 +95,7 @@ GROUPS: dict[str, tuple[str, Commands]] = {
             "outliers": ranking.outliers,
             "repeatability": ranking.repeatability,
             "retrieval": ranking.retrieval,
+            "smoothness": smoothness.smoothness,
             "specificity": ranking.specificity,
         },
     ),

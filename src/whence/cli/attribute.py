@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -31,6 +32,8 @@ from whence.cli.options import (
 from whence.cli.show import progress, say, show_cost, show_notes
 
 if TYPE_CHECKING:
+    from whence.attribution.method import Method
+    from whence.attribution.run_method import RunMethod
     from whence.attribution.target import Target
     from whence.cost import Cost
 
@@ -43,22 +46,29 @@ def methods() -> None:
 
     A method of your own takes one file: see docs/attribution.md.
     """
-    from textwrap import fill
-
-    from whence.attribution.methods import METHODS
+    from whence.attribution.methods import METHODS, RUN_METHODS
     from whence.similarity.attributors import ATTRIBUTORS, EMBEDDINGS
 
     for method in METHODS.values():
         readout = method.readout + (", each draw normalised" if method.normalised else "")
-        sign = "" if method.signed else ", unsigned"
-        say(fill(f"{method.name}: {method.title}. {method.paper}.", 80, subsequent_indent="    "))
-        facts = f"Readout: {readout}{sign}. Needs: {method.needs}. Cost: {method.cost}."
-        say(fill(facts, 80, initial_indent="    ", subsequent_indent="    "))
-        say("")
+        readout += "" if method.signed else ", unsigned"
+        _tell(method, readout)
+    for run_method in RUN_METHODS.values():
+        _tell(run_method, run_method.readout)
     say("Likeness, not influence, as a baseline to beat:")
     say(f"    {', '.join(ATTRIBUTORS)}")
     say("    " + ", ".join(f"{name}:FOLDER" for name in EMBEDDINGS))
     say("        with a local vision model (CLIP, DINO ...) in FOLDER")
+
+
+def _tell(method: Method | RunMethod, readout: str) -> None:
+    """Print what is known of a method."""
+    from textwrap import fill
+
+    say(fill(f"{method.name}: {method.title}. {method.paper}.", 80, subsequent_indent="    "))
+    facts = f"Readout: {readout}. Needs: {method.needs}. Cost: {method.cost}."
+    say(fill(facts, 80, initial_indent="    ", subsequent_indent="    "))
+    say("")
 
 
 MODEL = Annotated[
@@ -224,8 +234,12 @@ def _planned(planned: tuple[Any, ...], out: Path, store: Path | None, workers: i
     from whence.attribution.feature_store import FeatureStore
     from whence.attribution.request import AttributionRequest
     from whence.attribution.scores_folder import ScoresFolder
+    from whence.cost import Cost
 
     request = AttributionRequest.of(*planned)
     ScoresFolder(out, request).is_claimed()
-    features = FeatureStore(store or out / "features")
-    return attribution_cost(FeaturePlan.of(request), features, engine=whence.Engine(workers))
+    engine, features = whence.Engine(workers), FeatureStore(store or out / "features")
+    costs = [method.plan(request, engine) for method in request.run_methods]
+    if request.methods or not costs:
+        costs.insert(0, attribution_cost(FeaturePlan.of(request), features, engine=engine))
+    return reduce(Cost.then, costs)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -58,6 +58,14 @@ FREEZE_A = Annotated[
     bool, typer.Option("--freeze-a", help="Train B of the adapter alone; A is random, and the same in every run.")
 ]
 
+RECIPE = Annotated[
+    Literal["metasmooth"] | None,
+    typer.Option(
+        help="Settings of the training, over those of --config. metasmooth: a lower learning rate, 500 steps of 64 and "
+        "no clipping, so that `attribute --method metagradient` predicts small removals."
+    ),
+]
+
 
 def train(
     data: DATA,
@@ -66,6 +74,7 @@ def train(
     ],
     steps: STEPS = None,
     seed: SEED = None,
+    recipe: RECIPE = None,
     base: BASE = None,
     autoencoder: AUTOENCODER = None,
     text_encoder: TEXT_ENCODER = None,
@@ -90,11 +99,13 @@ def train(
 
     Example: `whence train digits --steps 1000 --out runs/single`
     """
+    from whence.config import RECIPES
     from whence.diffusion.training import training_cost
 
     training = {"steps": steps, "seed": seed, "caption_dropout": caption_dropout}
     adapter = {"rank": rank, "alpha": alpha, "target": target, "freeze_a": freeze_a or None}
-    settings = with_adapter(whence.read_config(config).updated("training", **training), base, adapter, resolution)
+    settings = whence.read_config(config).updated("training", **RECIPES.get(recipe or "", {}))
+    settings = with_adapter(settings.updated("training", **training), base, adapter, resolution)
     columns = {"unit_column": unit_column, "caption_column": caption_column}
     images = load_data(data, out, split=split, resolution=resolution, grey=grey, **columns)
     parts: dict[str, Any] = {"base": base, "autoencoder": autoencoder, "text_encoder": text_encoder}

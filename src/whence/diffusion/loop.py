@@ -20,15 +20,13 @@ from torch import Tensor
 
 from whence import artefacts
 from whence.config import TrainingConfig
-from whence.diffusion.augmentation import Augmentation
 from whence.diffusion.caption_dropout import CaptionDropout
 from whence.diffusion.checks import require_finite
-from whence.diffusion.denoiser import on_device
-from whence.diffusion.draws import Batches, Draws
 from whence.diffusion.examples import Examples
 from whence.diffusion.memory import require_memory
 from whence.diffusion.model import DiffusionModel
 from whence.diffusion.record import Recorder
+from whence.diffusion.visits import Visits, VisitSource
 from whence.engine import DEFAULT, Engine
 from whence.errors import NotFiniteError
 from whence.seeds import derived_seed
@@ -83,15 +81,9 @@ class Loop:
         return sum(p.numel() for p in self.parameters.values())
 
     @cached_property
-    def batches(self) -> Batches:
-        """Which examples each step sees."""
-        return Batches(self.examples.ids, self.config.batch, self.config.seed)
-
-    @cached_property
-    def draws(self) -> Draws:
-        """The timestep and noise of each visit."""
-        config = self.config
-        return self.model.process.draws(config.seed, shared=config.shared_noise, antithetic=config.antithetic)
+    def visits(self) -> VisitSource:
+        """What each step sees."""
+        return VisitSource(self.examples, self.config, self.model.process, self.captions)
 
     @classmethod
     def start(
@@ -141,35 +133,25 @@ class Loop:
 
     def one_step(self) -> None:
         """One optimiser step; a `NotFiniteError` if the loss is NaN or infinite."""
-        rows, visits = self.batches(self.step)
-        ids = [self.examples.ids[row] for row in rows]
-        augmentation, conditions, dropped = Augmentation.of(self.config), self.examples.conditions_of(rows), None
-        x, flipped = augmentation.x(self.examples, rows, visits), augmentation.flips(ids, visits)
-        if self.captions is not None:
-            dropped = self.captions.drops(ids, visits)
-            conditions = self.captions.apply(conditions, dropped)
-        t, noise = self.draws(ids, visits, x.shape[1:])
-        losses = self._losses(x, t, noise, ids, conditions)
-        loss = (self.weights[torch.from_numpy(rows)] * losses).sum() / len(rows)
+        visits = self.visits(self.step)
+        losses = self._losses(visits)
+        loss = (self.weights[torch.from_numpy(visits.rows)] * losses).sum() / len(losses)
         self.optimiser.zero_grad()
         torch.autograd.backward(loss)
-        self._clip(ids)
+        self._clip(visits.ids)
         rate = learning_rate(self.config, self.step)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         self.optimiser.step()
         self.ema.step(self.parameters.values())
-        self.recorder.add(rows, visits, t, flipped, losses.detach().cpu(), rate, dropped)
+        self.recorder.add(visits, losses.detach().cpu(), rate)
         self.step += 1
 
     def _first_losses(self, count: int) -> Tensor:
         """Losses of the first examples of the next step, [count]."""
-        rows, visits = (values[:count] for values in self.batches(self.step))
-        ids, x = [self.examples.ids[row] for row in rows], self.examples.x(rows)
-        t, noise = self.draws(ids, visits, x.shape[1:])
-        return self._losses(x, t, noise, ids, self.examples.conditions_of(rows))
+        return self._losses(self.visits(self.step, count))
 
-    def _losses(self, x: Tensor, t: Tensor, noise: Tensor, ids: list[str], conditions: Mapping[str, Tensor]) -> Tensor:
+    def _losses(self, visits: Visits) -> Tensor:
         """Losses of the step's batch, [B]; dropout, if the network has any, is a function of seed and step."""
         config, device = self.config, self.model.device
         with (
@@ -178,14 +160,15 @@ class Loop:
         ):
             if self.dropout:
                 torch.manual_seed(derived_seed(config.seed, f"dropout {self.step}"))
-            losses = self.model.loss(x.to(device), t.to(device), noise.to(device), **on_device(conditions, device))
+            losses = visits.losses(self.model)
             if not torch.isfinite(losses).all():
-                require_finite(self.model, x, t, noise, ids, f"training step {self.step}", conditions)
+                where = f"training step {self.step}"
+                require_finite(self.model, visits.x, visits.t, visits.noise, visits.ids, where, visits.conditions)
         return losses
 
     def _clip(self, ids: list[str]) -> None:
         """Clip the gradient, which must be finite."""
-        norm = torch.nn.utils.clip_grad_norm_(self.parameters.values(), self.config.clip_norm)
+        norm = torch.nn.utils.clip_grad_norm_(self.parameters.values(), self.config.clip_norm or math.inf)
         if not torch.isfinite(norm):
             bad = [
                 name for name, p in self.parameters.items() if p.grad is not None and not torch.isfinite(p.grad).all()

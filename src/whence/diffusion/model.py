@@ -150,7 +150,8 @@ class DiffusionModel:
 
     def loss(self, x: Tensor, t: Tensor, noise: Tensor, **conditions: Tensor) -> Tensor:
         """ℓ of each example, [n]: the mean over the elements of (network(x_t, t) - target)²."""
-        output = self.output(self.process.noised(x, t, noise), t, **conditions).float()
+        output = self.output(self.process.noised(x, t, noise), t, **conditions)
+        output = output.to(torch.promote_types(output.dtype, torch.float32))
         return (output - self.process.target(x, t, noise)).square().flatten(1).mean(1)
 
 

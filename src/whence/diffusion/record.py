@@ -20,6 +20,7 @@ from whence import artefacts
 from whence.artefacts import Manifest
 from whence.config import TrainingConfig
 from whence.diffusion.draws import Draws, posterior_noise
+from whence.diffusion.visits import Visits
 from whence.errors import ArtefactError
 
 
@@ -31,27 +32,18 @@ class Recorder:
     first: int = 0
     steps: list[dict[str, Tensor]] = field(default_factory=list)
 
-    def add(
-        self,
-        rows: np.ndarray,
-        visits: np.ndarray,
-        timesteps: Tensor,
-        flipped: np.ndarray,
-        losses: Tensor,
-        rate: float,
-        dropped: np.ndarray | None = None,
-    ) -> None:
-        """Note one step: its batch ([B] each) and learning rate."""
+    def add(self, visits: Visits, losses: Tensor, rate: float) -> None:
+        """Note one step: its visits, their losses [B] and the learning rate."""
         step = {
-            "rows": torch.from_numpy(rows).int(),
-            "visits": torch.from_numpy(visits).int(),
-            "timesteps": timesteps.int(),
-            "flipped": torch.from_numpy(flipped),
+            "rows": torch.from_numpy(visits.rows).int(),
+            "visits": torch.from_numpy(visits.counts).int(),
+            "timesteps": visits.t.int(),
+            "flipped": torch.from_numpy(visits.flipped),
             "losses": losses.float(),
             "learning_rate": torch.tensor(rate, dtype=torch.float64),
         }
-        if dropped is not None:
-            step["dropped"] = torch.from_numpy(dropped)
+        if visits.dropped is not None:
+            step["dropped"] = torch.from_numpy(visits.dropped)
         self.steps.append(step)
 
     def write(self, step: int) -> None:

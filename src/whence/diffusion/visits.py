@@ -1,0 +1,97 @@
+"""Visits: what each step of a training run sees, as a pure function of the settings and the step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from torch import Tensor
+
+from whence.config import TrainingConfig
+from whence.diffusion.augmentation import Augmentation
+from whence.diffusion.caption_dropout import CaptionDropout
+from whence.diffusion.denoiser import on_device
+from whence.diffusion.draws import Batches
+from whence.diffusion.examples import Examples
+from whence.diffusion.model import DiffusionModel
+from whence.diffusion.process import Process
+
+
+@dataclass(frozen=True, eq=False)
+class Visits:
+    """The visits of examples in a step's batch of B.
+
+    Attributes:
+        rows: Rows of the examples, int64 [B].
+        counts: How often each was visited before, int64 [B].
+        ids: Ids of the examples.
+        x: What is noised, float32 [B, ...].
+        t: Timesteps, int64 [B].
+        noise: Noise, float32 [B, ...].
+        conditions: Further arguments of the network, [B, ...] each.
+        flipped: Whether the mirror image is seen, bool [B].
+        dropped: Whether the caption is left out, bool [B]; None without caption dropout.
+    """
+
+    rows: np.ndarray
+    counts: np.ndarray
+    ids: list[str]
+    x: Tensor
+    t: Tensor
+    noise: Tensor
+    conditions: Mapping[str, Tensor]
+    flipped: np.ndarray
+    dropped: np.ndarray | None = None
+
+    def losses(self, model: DiffusionModel) -> Tensor:
+        """Return the loss of each visit on the device of a model, [B], in the precision of its weights."""
+        device, dtype = model.device, next(model.network.parameters()).dtype
+        x, noise = self.x.to(device, dtype), self.noise.to(device, dtype)
+        conditions = on_device(self.conditions, device)
+        conditions = {name: c.to(dtype) if c.is_floating_point() else c for name, c in conditions.items()}
+        return model.loss(x, self.t.to(device), noise, **conditions)
+
+
+@dataclass(frozen=True, eq=False)
+class VisitSource:
+    """Gives the visits of every step of a training run.
+
+    Attributes:
+        examples: The training examples.
+        config: Settings of the training.
+        process: The process of the model.
+        captions: The caption dropout, if there is any.
+
+    Example:
+        >>> import torch
+        >>> from diffusers import DDPMScheduler
+        >>> from whence.diffusion.variance_preserving import VariancePreserving
+        >>> examples = Examples(("a", "b", "c"), torch.zeros(3, 1, 2, 2))
+        >>> source = VisitSource(examples, TrainingConfig(batch_size=2), VariancePreserving(DDPMScheduler()))
+        >>> sorted(source(0).ids + source(1).ids[:1]), source(1).counts.tolist()
+        (['a', 'b', 'c'], [0, 1])
+    """
+
+    examples: Examples
+    config: TrainingConfig
+    process: Process
+    captions: CaptionDropout | None = None
+
+    @cached_property
+    def _batches(self) -> Batches:
+        return Batches(self.examples.ids, self.config.batch, self.config.seed)
+
+    def __call__(self, step: int, most: int | None = None) -> Visits:
+        """Return the visits of a step, or the first of them, at most so many."""
+        rows, counts = (values[:most] for values in self._batches(step))
+        ids, config = [self.examples.ids[row] for row in rows], self.config
+        augmentation, conditions, dropped = Augmentation.of(config), self.examples.conditions_of(rows), None
+        x, flipped = augmentation.x(self.examples, rows, counts), augmentation.flips(ids, counts)
+        if self.captions is not None:
+            dropped = self.captions.drops(ids, counts)
+            conditions = self.captions.apply(conditions, dropped)
+        draws = self.process.draws(config.seed, shared=config.shared_noise, antithetic=config.antithetic)
+        t, noise = draws(ids, counts, x.shape[1:])
+        return Visits(rows, counts, ids, x, t, noise, conditions, flipped, dropped)
