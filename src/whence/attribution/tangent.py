@@ -92,5 +92,6 @@ TANGENT_SQUARED = replace(
     name="tangent-squared",
     title="Tangent kernel regression, squared shares",
     function=tangent_squared,
+    damping=4.0,
     behaviour="squared error of the network's output at the query, all its elements alike",
 )
