@@ -7,13 +7,14 @@ on where it was interrupted), 120 pictures are drawn from prompts like "a three 
 
     named first     exact losses name the contributor of the prompt, first, at a family-wise error of 5%
     code words      as many new code words that no picture has as there are contributors, taken for contributors: at
-                    least one of them is named
+                    least one of them is named; ten times for each picture
     pixels          the contributor of the training picture that is nearest by pixels
     style kept      a classifier that was trained on real styled digits reads the style of the prompt: in the picture,
                     in five placebos, without the contributor, and by the base alone; for both ways to combine members,
                     and for the exported file
 
-Where captions name no style, the style of a picture is what the classifier reads in it. Intervals are Wilson's, 95%.
+Where captions name no style, no prompt asks for one: held-out pictures are named instead, and nothing is drawn.
+Intervals are Wilson's, 95%.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import argparse
 import json
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ import torch
 from figures import FOLDER, write_figures
 from scipy.stats import binomtest
 from styles_drawings import GUIDANCE, STEPS, read_styles, style_prompts
+from torch import Tensor
 
 import whence
 from whence.attribution.queries import read_queries
@@ -39,6 +41,7 @@ from whence.cli.show import progress
 from whence.config import SamplerConfig
 from whence.diffusion.adapters.adapter import Adapter
 from whence.diffusion.encoding import Encoders
+from whence.diffusion.examples import Examples
 from whence.diffusion.model import DiffusionModel
 from whence.diffusion.prompts import Prompts
 from whence.diffusion.sampling import draw_pictures
@@ -57,7 +60,7 @@ from whence.images import to_pixels
 from whence.similarity.attributors import pixel
 
 SPLITS = ("train", "train-plain-captions", "train-shared-rule", "train-wrong-captions", "train-small")
-SEED, PLACEBOS = 0, 5
+SEED, PLACEBOS, ROUNDS, PLAIN = 0, 5, 10, "train-plain-captions"
 SAMPLER = SamplerConfig(method="ddim", steps=STEPS, clip=False)
 
 
@@ -90,6 +93,10 @@ def measure(given: argparse.Namespace, split: str) -> dict[str, Any]:
         engine = Engine(given.workers, report)
         book: dict[str, Any] = {"members": given.members, "weight": given.weight}
         ensemble = whence.train_ensemble(data, given.out / split, config=settings, base="styles", engine=engine, **book)
+    book = {"members": given.members, "weight": ensemble.codebook.weight, "guidance": given.guidance}
+    figures: dict[str, Any] = {**book, "steps": ensemble.config.training.steps}
+    if split == PLAIN:
+        return figures | naming(ensemble, *held_out(ensemble, given.count), given)
     prompts = Prompts(tuple(sorted(style_prompts())), guidance=given.guidance)
     drawn: dict[Combine, Samples] = {}
     for seed, combine in enumerate(("predictions", "weights")):
@@ -97,35 +104,41 @@ def measure(given: argparse.Namespace, split: str) -> dict[str, Any]:
             options: dict[str, Any] = {"sampler": SAMPLER, "prompts": prompts, "combine": combine}
             engine = Engine(given.workers, report)
             drawn[combine] = whence.sample(ensemble, count=given.count, seed=seed, engine=engine, **options)
-    book = {"members": given.members, "weight": ensemble.codebook.weight, "guidance": given.guidance}
-    figures: dict[str, Any] = {**book, "steps": ensemble.config.training.steps}
-    own = styles_of(drawn["predictions"], split)
-    figures |= naming(ensemble, drawn["predictions"], own, given)
+    own = styles_of(drawn["predictions"])
+    pictures = drawn["predictions"]
+    queries = read_queries(ensemble, f"{pictures.seed}/0-{len(pictures.names) - 1}")
+    figures |= naming(ensemble, queries, pictures.pictures, own, given)
     for combine, samples in drawn.items():
-        figures[combine] = kept(ensemble, samples, styles_of(samples, split), given.workers)
-    figures["exported"] = kept_by_export(ensemble, drawn["weights"], styles_of(drawn["weights"], split))
+        figures[combine] = kept(ensemble, samples, styles_of(samples), given.workers)
+    figures["exported"] = kept_by_export(ensemble, drawn["weights"], styles_of(drawn["weights"]))
     return figures
 
 
-def styles_of(samples: Samples, split: str) -> list[str]:
-    """The contributor of each picture: that of its prompt, or what its style looks like."""
-    if split == "train-plain-captions":
-        return list(read_styles(to_pixels(samples.pictures)))
+def styles_of(samples: Samples) -> list[str]:
+    """The contributor of each picture: that of its prompt."""
     return [caption.partition(" in ")[2] for caption in samples.captions]
 
 
+def held_out(ensemble: whence.Ensemble, count: int) -> tuple[Examples, Tensor, list[str]]:
+    """Held-out pictures with the captions of the training images, which name no style, and their contributors."""
+    held = whence.load("styles:test", unit_column="contributor")
+    held = held.select(np.random.default_rng(SEED).choice(len(held), count, replace=False))
+    plain = replace(held, captions=tuple(caption.partition(" in ")[0] for caption in held.captions))
+    own = [units[0] for units in held.units]
+    return ensemble.encoders.encode_queries(plain), Examples.of(held).x(np.arange(count)), own
+
+
 def naming(
-    ensemble: whence.Ensemble, samples: Samples, own: Sequence[str], given: argparse.Namespace
+    ensemble: whence.Ensemble, queries: Examples, pictures: Tensor, own: Sequence[str], given: argparse.Namespace
 ) -> dict[str, Any]:
     """How often the contributor is named, and how often a code word of nobody."""
-    queries = read_queries(ensemble, f"{samples.seed}/0-{len(samples.names) - 1}")
     with progress("exact losses") as report:
         measured = whence.losses(ensemble, queries, draws=given.draws, engine=Engine(given.workers, report))
     readings = [measured.influence_on(name) for name in queries.ids]
     first = [reading.influential[:1] == [style] for reading, style in zip(readings, own, strict=True)]
     somebody = [bool(reading.influential) for reading in readings]
-    nearest = pixel(samples.pictures, samples.names, ensemble.data).by_unit()
-    alike = [nearest.top(name, 1)[0][0] == style for name, style in zip(samples.names, own, strict=True)]
+    nearest = pixel(pictures, queries.ids, ensemble.data).by_unit()
+    alike = [nearest.top(name, 1)[0][0] == style for name, style in zip(queries.ids, own, strict=True)]
     return {
         "named first": rate(first),
         "named at all": rate([style in r.influential for r, style in zip(readings, own, strict=True)]),
@@ -142,7 +155,7 @@ def fake_readings(ensemble: whence.Ensemble, measured: Losses) -> list[Influence
     left = book.members - book.weight
     words = list(placebos(book, 1, left, seed=2024))
     source = np.random.default_rng(SEED)
-    for q, name in enumerate(measured.queries):
+    for q, name in ROUNDS * list(enumerate(measured.queries)):
         order = source.permutation(len(words))
         sets = indicator([words[n] for n in order], book.members)
         effects = loss_increases(measured.sets.at(q), sets)[0]
@@ -214,7 +227,8 @@ def table(split: str, figures: dict[str, Any]) -> str:
     names = ("named first", "named at all", "largest effect", "somebody named", "code words", "pixels")
     lines += [f"| {name} | {text(figures[name])} |" for name in names]
     for combine in ("predictions", "weights", "exported"):
-        lines += [f"| style kept, {combine}: {name} | {text(value)} |" for name, value in figures[combine].items()]
+        kinds = figures.get(combine, {})
+        lines += [f"| style kept, {combine}: {name} | {text(value)} |" for name, value in kinds.items()]
     return "\n".join(lines)
 
 
