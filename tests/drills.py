@@ -26,6 +26,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
 
 CONFIG = """[model]
 channels = [8]
+groups = 4
 attention = 0
 [training]
 steps = 6
@@ -54,7 +55,8 @@ batch_size = 4
 clip = false
 """
 #: Settings of networks of latents that take captions.
-LATENTS = CONFIG.replace("channels = [8]\nattention = 0", "channels = [8, 16]\nattention = 8") + "clip = false\n"
+WIDER = ("channels = [8]\ngroups = 4\nattention = 0", "channels = [8, 16]\nattention = 8")
+LATENTS = CONFIG.replace(*WIDER) + "clip = false\n"
 DRAWN = "--prompt picture --prompt paint --guidance 2"
 #: What the commands need, made once: name and arguments. DATA, CONFIG and paths are in the working folder.
 NEEDED = (
@@ -78,10 +80,10 @@ COMMANDS = {
     "ensemble landscape": ("ensemble landscape ens --samples 0/0-1 --placebos 4", ("ens",)),
     "attribute": ("attribute run data --unit-column label --queries sample:2 --draws 8 --out new", ("new",)),
     "attribute --method ek-fac": (
-        "attribute run data --queries sample:2 --draws 8 --method ek-fac --out new",
+        "attribute run data --unit-column label --queries sample:2 --draws 8 --method ek-fac --out new",
         ("new",),
     ),
-    "attribute by metagradient": (
+    "attribute --method metagradient": (
         "attribute run data --unit-column label --queries sample:2 --draws 8 --method metagradient --out new",
         ("new",),
     ),

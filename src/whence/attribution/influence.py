@@ -62,5 +62,5 @@ def influence(features: FeaturePair, damping: float) -> Tensor:
 
 
 _STUDY = "Mlodozeniec et al. 2025, arXiv 2410.13850"
-EK_FAC = Method("ek-fac", "EK-FAC influence", _STUDY, influence, curvature="ek-fac", loss_units=True)
+EK_FAC = Method("ek-fac", "EK-FAC influence", _STUDY, influence, damping=1e-3, curvature="ek-fac", loss_units=True)
 K_FAC = replace(EK_FAC, name="k-fac", title="K-FAC influence", curvature="k-fac")
