@@ -72,7 +72,9 @@ def test_gradients_that_are_not_kept_give_what_kept_ones_give(plan, store, tmp_p
             means = [curvature.rotated(one.mean(group)) for one in (examples, queries)]
             values = len(examples.ids) * curvature.eigenvalues[name]
             pair = FeaturePair(*means, examples.loss(group), examples.widths, values)
-            torch.testing.assert_close(stored.at(0.1, group), influence(pair, 0.1), rtol=1e-4, atol=1e-7)
+            torch.testing.assert_close(
+                stored.at(EK_FAC.damping, group), influence(pair, EK_FAC.damping), rtol=1e-4, atol=1e-7
+            )
 
 
 def test_no_gradient_of_a_training_example_is_on_disk(plan, store):
@@ -150,14 +152,14 @@ def test_more_draws_keep_the_curvature_and_another_curvature_is_refused(plan, tm
 
 def test_several_dampings_share_one_pass(recorded_run, few_digits, drawn, expected, tmp_path):
     request = AttributionRequest.of(recorded_run, few_digits, drawn, BOTH, CONFIG)
-    plan, store = FeaturePlan.of(request, (0.01, 0.1, 1.0)), FeatureStore(tmp_path)
+    plan, store = FeaturePlan.of(request, (0.001, 0.1, 1.0)), FeatureStore(tmp_path)
     store.extend(plan, engine=SERIAL)
-    found = compute_scores(plan, store, errors=False, dampings=(0.01, 0.1, 1.0))
+    found = compute_scores(plan, store, errors=False, dampings=(0.001, 0.1, 1.0))
     for name in BOTH:
-        assert torch.equal(found[name][0.1].scores.float(), expected[name].scores)
-        assert found[name][0.01].scores.std() > found[name][1.0].scores.std()
+        assert torch.equal(found[name][0.001].scores.float(), expected[name].scores)
+        assert found[name][0.001].scores.std() > found[name][1.0].scores.std()
     for arguments in ({"dampings": (3.0,), "errors": False}, {"dampings": (0.1,)}):
-        with pytest.raises(ArtefactError, match=r"There are no scores at damping .* only at 0.01, 0.1, 1"):
+        with pytest.raises(ArtefactError, match=r"There are no scores at damping .* only at 0.001, 0.1, 1"):
             compute_scores(plan, store, **arguments)
 
 

@@ -119,8 +119,8 @@ def test_the_order_of_examples_does_not_matter():
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"combine": "max"}, "sums mean nothing.*tangent, d-trak"),
-        ({"sign": "unsigned"}, "no sign.*tangent, d-trak"),
+        ({"combine": "max"}, "sums mean nothing.*tangent, tangent-squared, d-trak"),
+        ({"sign": "unsigned"}, "no sign.*tangent, tangent-squared, d-trak"),
     ],
 )
 def test_scores_that_do_not_add_up_are_refused(changed, message):
