@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -210,6 +211,27 @@ def browser():
         chromium = playwright.chromium.launch(executable_path=found, args=ARGUMENTS)
         yield chromium
         chromium.close()
+
+
+@pytest.fixture
+def interrupted(monkeypatch):
+    """Returns a context in which a function of a module works so many times, and is interrupted at the next call."""
+
+    @contextlib.contextmanager
+    def context(module: ModuleType, name: str, calls: int):
+        function, left = getattr(module, name), iter(range(calls))
+
+        def counted(**arguments):
+            if next(left, None) is None:
+                raise KeyboardInterrupt
+            function(**arguments)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(module, name, counted)
+            with pytest.raises(KeyboardInterrupt):
+                yield
+
+    return context
 
 
 @pytest.fixture

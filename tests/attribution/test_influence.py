@@ -106,21 +106,13 @@ def test_two_processes_give_what_one_gives(plan, expected, tmp_path, monkeypatch
     assert all(same(scores, expected[name]) for name, scores in compute_scores(plan, store).items())
 
 
-def test_interrupted_it_continues_with_the_same_bits(plan, store, expected, monkeypatch, tmp_path):
+def test_interrupted_it_continues_with_the_same_bits(plan, store, expected, monkeypatch, tmp_path, interrupted):
     monkeypatch.setattr(module, "SHARD", 4)
-    job, make_shard, calls = influence_job(plan, store), module.make_shard, []
+    job = influence_job(plan, store)
     whole, job = (replace(job, folder=tmp_path / name) for name in ("whole", "interrupted"))
 
-    def interrupted(**arguments):
-        if len(calls) == 2:
-            raise KeyboardInterrupt
-        calls.append(arguments["rows"])
-        make_shard(**arguments)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(module, "make_shard", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            make_influence(job, engine=SERIAL)
+    with interrupted(module, "make_shard", 2):
+        make_influence(job, engine=SERIAL)
     assert not job.is_made
     for one in (whole, job):
         make_influence(one, engine=SERIAL)

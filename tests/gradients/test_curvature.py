@@ -214,21 +214,12 @@ def test_the_size_of_batches_changes_rounding_alone(plain_job, tmp_path):
 
 
 @pytest.mark.parametrize("stop", [1, 4])
-def test_interrupted_it_continues_with_the_same_bits(plain_job, tmp_path, monkeypatch, stop):
+def test_interrupted_it_continues_with_the_same_bits(plain_job, tmp_path, monkeypatch, interrupted, stop):
     monkeypatch.setattr(module, "BLOCK", 16)
     whole, job = replace(plain_job, path=tmp_path / "whole"), replace(plain_job, path=tmp_path / "made")
-    expected, sum_block, calls = made(whole), module.sum_block, []
-
-    def interrupted(**arguments):
-        if len(calls) == stop:
-            raise KeyboardInterrupt
-        calls.append(arguments["block"])
-        sum_block(**arguments)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(module, "sum_block", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            made(job)
+    expected = made(whole)
+    with interrupted(module, "sum_block", stop):
+        made(job)
     assert not job.is_made
     assert same(expected, made(job))
     assert [path.name for path in job.path.iterdir()] != []

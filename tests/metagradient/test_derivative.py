@@ -1,9 +1,15 @@
 """The derivative of a run against central differences, and reverse mode against forward mode."""
 
+import copy
+
 import pytest
 import torch
+from torch.nn.utils import vector_to_parameters
 
+from whence.errors import NotFiniteError
 from whence.metagradient.forward import push
+from whence.metagradient.make_derivative import make_derivative
+from whence.metagradient.query_losses import QueryLosses
 from whence.metagradient.reverse import Adjoints, KeptStates, pull_back, replay_to_end
 
 STEPS, H = 50, 1e-7
@@ -59,3 +65,18 @@ def test_the_same_factor_on_all_weights_changes_nothing_without_clipping(make_re
     derivative, _ = reverse(replay, queries, tmp_path)
     terms = derivative * replay.weights
     assert (terms.sum(1).abs() <= 1e-4 * terms.abs().sum(1)).all()
+
+
+def test_a_derivative_that_is_not_finite_is_refused_and_names_its_query(make_replay, tmp_path):
+    replay, queries = make_replay(steps=4, warmup=1)
+
+    class Overflow(QueryLosses):
+        def gradients(self, theta):
+            return super().gradients(theta) * torch.tensor([1.0, float("inf"), 1.0]).to(theta)[:, None]
+
+    hopeless = Overflow(queries.loss, queries.queries, queries.source, queries.draws)
+    saved = copy.deepcopy(replay.loss.model)
+    vector_to_parameters(replay.end().average, saved.network.parameters())
+    with pytest.raises(NotFiniteError, match="derivative of the loss of 'b' is not finite"):
+        make_derivative(tmp_path / "made", replay, hopeless, saved, inputs={}, made={})
+    assert not (tmp_path / "made").exists()

@@ -61,13 +61,12 @@ def copy_file(source: Path, target: Path) -> None:
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary file to fill; when the block ends well, put it where `path` is, else remove it.
 
-    What a killed process left of the same file is removed.
+    What a killed process left of the same file is removed. In a folder NAME.part, which may hold thousands of files,
+    that is left to the one who fills it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
-        process = leftover.name.split(".")[-2]
-        if process.isdecimal() and not psutil.pid_exists(int(process)):
-            leftover.unlink(missing_ok=True)
+    if not any(folder.suffix == ".part" for folder in path.parents):
+        _remove_leftovers(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary
@@ -79,6 +78,14 @@ def replacing(path: Path) -> Iterator[Path]:
         if isinstance(error, OSError) and error.filename is None:
             error.filename = str(path)
         raise
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Remove temporary files of a file whose processes are dead."""
+    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        process = leftover.name.split(".")[-2]
+        if process.isdecimal() and not psutil.pid_exists(int(process)):
+            leftover.unlink(missing_ok=True)
 
 
 def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:

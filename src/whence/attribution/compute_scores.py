@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import overload
 
 import torch
@@ -86,9 +86,9 @@ def compute_scores(
 
 def _zeros(plan: FeaturePlan, method: Method, errors: bool, dampings: Sequence[float] | None) -> dict[float, Jackknife]:
     """Return the scores of no checkpoints yet, at every damping."""
-    single = plan.request.config.damping or method.damping
+    compared = replace(plan, dampings=None if dampings is None else tuple(dampings))
     size = len(plan.query_ids(method)), len(plan.request.examples), GROUPS if errors else 0
-    return {c: Jackknife.zeros(*size) for c in ([single] if dampings is None else method.dampings(dampings))}
+    return {c: Jackknife.zeros(*size) for c in compared.dampings_of(method)}
 
 
 def _add(

@@ -32,17 +32,7 @@ class FeatureFolder:
     def extend(self, plan: FeaturePlan, *, shorten: bool = False, engine: Engine = DEFAULT) -> None:
         """Make the features of a plan that are missing. Interrupted, the same call continues.
 
-        Args:
-            plan: The plan.
-            shorten: Whether features of more draws than the plan has are removed and made anew, instead of refused.
-            engine: Its report is called with (rows done, rows in all); a row is a draw of an example.
-
-        Raises:
-            ModelError: A parameter can't be differentiated example by example.
-            DataError: The examples don't fit the model.
-            NotFiniteError: A weight or a gradient is not finite.
-            MismatchError: The store holds features of other examples or settings.
-            ConfigError: The store holds more draws already, or its features can't be extended.
+        The arguments and errors are those of `FeatureStore.extend`.
         """
         jobs = self.jobs(plan, keep=True, engine=engine)
         for feature_set, job in jobs.items():

@@ -65,7 +65,7 @@ class InfluenceStore:
     def extend(self, plan: FeaturePlan, *, shorten: bool = False, engine: Engine = DEFAULT) -> None:
         """Make the scores of a plan of methods with curvature, and all that they need, unless they are there.
 
-        The arguments and errors are those of `FeatureFolder.extend`.
+        The arguments and errors are those of `FeatureStore.extend`.
         """
         terms = plan.distinct_terms
         whole = [self._whole(plan, term.examples, keep=True, engine=engine) for term in terms]

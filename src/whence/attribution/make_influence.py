@@ -145,11 +145,8 @@ def make_shard(job: InfluenceJob, rows: range, file: Path, engine: Engine) -> No
         every = Examples.read(gradients.examples)
         if every.fingerprint != gradients.fingerprint:
             raise MismatchError(f"{gradients.examples} changed while scores were made. Run the command again.")
-        scorer, parts, step = (
-            _Scorer(job, file.parent, len(every)),
-            list[dict[str, Tensor]](),
-            block_size(gradients.spec.size),
-        )
+        scorer, parts = _Scorer(job, file.parent, len(every)), list[dict[str, Tensor]]()
+        step = block_size(gradients.spec.size)
         blocks = [range(first, min(first + step, rows.stop)) for first in range(rows.start, rows.stop, step)]
         for block, stage in zip(blocks, staged(engine, [len(b) * gradients.draws for b in blocks]), strict=True):
             by_rows = stage.reporting(partial(_report_rows, stage.report, len(block)))

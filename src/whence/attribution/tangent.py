@@ -56,8 +56,8 @@ def tangent_squared(features: FeaturePair, damping: float) -> Tensor:
         λ S_qn² / (1 - h_n),    h_n = [K (K + λI)⁻¹]_nn,
 
     which is the rise of the posterior variance. The first-order change, in proportion to S_qn, has the mean 0. So S² is
-    what adds up to a change of the loss. The factors λ and 1 / (1 - h_n) hardly differ between examples and are left
-    out, and the sign of S is kept, so that opponents can be told from proponents.
+    what adds up to a change of the loss. λ is the same for all examples; 1 / (1 - h_n) is left out, because it did not
+    help on the development pool of the digits. The sign of S is kept, so that opponents can be told from proponents.
 
     Sign: positive is proponent. Unit: none, a squared share of the output. A sum over examples neglects what two of
     them would lose together.

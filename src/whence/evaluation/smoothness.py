@@ -13,14 +13,14 @@ numbers).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from whence.cost import Cost, median_seconds, peak_memory
-from whence.engine import DEFAULT, Engine, Report, one_thread
+from whence.engine import DEFAULT, Engine, one_thread, staged
 from whence.errors import ConfigError
 from whence.evaluation.prediction.calibration import Calibration, calibration
 from whence.metagradient.forward import push, push_step
@@ -79,21 +79,14 @@ def smoothness(replay: Replay, queries: QueryLosses, delta: Tensor, engine: Engi
         NotFiniteError: A loss is not finite.
     """
     steps, pushed = replay.config.steps, 1 + 3 * len(delta)
-    total = steps * (pushed + len(delta))
+    forward, *replays = staged(engine, [steps * pushed, *[steps] * len(delta)])
     with one_thread():
-        average, tangents = push(replay, delta, lambda done, _: engine.report(done * pushed, total))
+        average, tangents = push(replay, delta, lambda done, of: forward.report(done * pushed, of * pushed))
         before = queries.values(average)
         predicted = tangents.double() @ queries.gradients(average).double().T
-        measured = []
-        for s, row in enumerate(delta):
-            report = partial(_report_part, engine.report, steps * (pushed + s), total)
-            measured.append(queries.values(replay.end(replay.weights + row, report).average) - before)
+        ends = (replay.end(replay.weights + row, stage.report) for row, stage in zip(delta, replays, strict=True))
+        measured = [queries.values(end.average) - before for end in ends]
     return Smoothness(predicted.cpu().numpy(), torch.stack(measured).cpu().numpy())
-
-
-def _report_part(report: Report, before: int, total: int, done: int, _part: int) -> None:
-    """Report a part of the work, with so much before it."""
-    report(before + done, total)
 
 
 def smoothness_cost(replay: Replay, subsets: int) -> Cost:

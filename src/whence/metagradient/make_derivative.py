@@ -16,7 +16,8 @@ from torch import Tensor
 from whence import artefacts
 from whence.cost import Cost, median_seconds, peak_memory
 from whence.diffusion.model import DiffusionModel
-from whence.engine import DEFAULT, Engine, one_thread
+from whence.engine import DEFAULT, Engine, one_thread, staged
+from whence.errors import NotFiniteError
 from whence.metagradient.query_losses import QueryLosses
 from whence.metagradient.recorded_run import require_replayed
 from whence.metagradient.replay import Replay
@@ -85,13 +86,10 @@ def make_derivative(
 
 def _build(part: Path, replay: Replay, queries: QueryLosses, saved: DiffusionModel, engine: Engine) -> dict[str, Any]:
     """Replay the run, check it and differentiate it, from where an earlier call was interrupted."""
-    steps, kept, reversed_work = (
-        replay.config.steps,
-        KeptStates(part / artefacts.RESUME / "states"),
-        2 + 3 * len(queries),
-    )
-    total = steps * (1 + reversed_work)
-    end, clipped = replay_to_end(replay, kept, lambda done, _: engine.report(done, total))
+    steps, each = replay.config.steps, 2 + 3 * len(queries)  # the work of a step backwards
+    kept = KeptStates(part / artefacts.RESUME / "states")
+    forwards, backwards = staged(engine, [steps, steps * each])
+    end, clipped = replay_to_end(replay, kept, forwards.report)
     distance = require_replayed(replay, end.average, saved, "the run")
     state = artefacts.read_state(part)
     if state is None:
@@ -103,11 +101,23 @@ def _build(part: Path, replay: Replay, queries: QueryLosses, saved: DiffusionMod
         kept,
         adjoints,
         lambda one: artefacts.write_state(part, one.step, one.tensors()),
-        lambda done, _: engine.report(steps + done * reversed_work, total),
+        lambda done, of: backwards.report(done * each, of * each),
     )
+    _require_finite(derivative, queries)
     losses = queries.values(end.average)
     artefacts.write_tensors(part / FILE, {"derivative": derivative.cpu(), "losses": losses.cpu()})
     return {"clipped": clipped / steps, "distance": distance}
+
+
+def _require_finite(derivative: Tensor, queries: QueryLosses) -> None:
+    """Raise NotFiniteError if the derivative [Q, N] of the loss of a query is not finite."""
+    finite = derivative.isfinite().all(1)
+    if not finite.all():
+        bad = queries.queries.ids[int(finite.int().argmin())]
+        raise NotFiniteError(
+            f"The derivative of the loss of {bad!r} is not finite: adjoints "
+            "grew beyond all bounds on the way back through the run. Train a run with a lower training.learning_rate."
+        )
 
 
 def derivative_cost(replay: Replay, queries: int) -> Cost:

@@ -23,7 +23,7 @@ def smoothness(
     subsets: Annotated[int, typer.Option(min=3, help="Random subsets of the training images.")] = 4,
     share: Annotated[float, typer.Option(help="Share of the training images in a subset.")] = 0.5,
     change: Annotated[
-        float, typer.Option(help="By which part of them the weights of a subset fall; 1 leaves it out.")
+        float, typer.Option(help="By which share the weights of a subset fall; 1 leaves the subset out.")
     ] = 0.02,
     draws: Annotated[int, typer.Option(help="Draws (timestep, noise) per picture.")] = 128,
     seed: Annotated[int, typer.Option(help="Seed of subsets and draws.")] = 0,
