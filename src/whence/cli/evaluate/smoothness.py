@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def smoothness(
-    run: Annotated[Path, typer.Argument(help="A run of `whence train`.", metavar="RUN")],
+    run: Annotated[Path, typer.Argument(help="A run of `whence train`.")],
     data: DATA,
     queries: Annotated[str, typer.Option(help="The pictures whose losses change, as of `whence attribute`.")],
     subsets: Annotated[int, typer.Option(min=3, help="Random subsets of the training images.")] = 4,
