@@ -189,6 +189,10 @@ REFUSED = {
         lambda: DDPMScheduler(trained_betas=[0.1, 0.2]),
         "has 2 values of ᾱ for num_train_timesteps = 1000",
     ),
+    "betas that are one number": (
+        lambda: DDPMScheduler(trained_betas=0.5),
+        "has 1 values of ᾱ for num_train_timesteps = 1000",
+    ),
     "zero signal": (lambda: DDPMScheduler(rescale_betas_zero_snr=True), r"ends with ᾱ = 0 \(rescale_betas_zero_snr\)"),
     "rising": (lambda: with_alphas([0.9, 0.5, 0.6, 0.1]), "doesn't fall"),
     "no noise": (lambda: with_alphas([1.0, 0.5, 0.4, 0.1]), "doesn't fall from below 1"),

@@ -233,8 +233,8 @@ def _problem(scheduler: Any) -> str:
 
 def _problem_of_alphas(alphas: Tensor, config: Any) -> str:
     """What is wrong with ᾱ."""
-    if len(alphas) != config["num_train_timesteps"]:
-        return f"has {len(alphas)} values of ᾱ for num_train_timesteps = {config['num_train_timesteps']}"
+    if alphas.dim() != 1 or len(alphas) != config["num_train_timesteps"]:
+        return f"has {alphas.numel()} values of ᾱ for num_train_timesteps = {config['num_train_timesteps']}"
     if not ((alphas >= 0) & (alphas < 1)).all() or (alphas.diff() > 0).any():
         return "has an ᾱ that doesn't fall from below 1 towards 0; look at its betas"
     if not alphas[-1] and config["prediction_type"] == "epsilon":
