@@ -6,7 +6,8 @@ python benchmarks/removals.py default digits WORK
 python benchmarks/removals.py metasmooth BANK WORK
 
 The run is trained again with weight 0 for 1, 10 or 50% of the images: 24 subsets each. 8 held-out and 8 drawn queries
-that are not for development; 64 draws; dampings as the leaderboard of the digits chose them on its development pool.
+that are not for development; 32 draws, and 512 for the loss that the metagradient differentiates; dampings as the
+leaderboard of the digits chose them on its development pool.
 Intervals are over the subsets. Writes docs/figures/removals.json. About an hour on one core for each bank.
 """
 
@@ -31,7 +32,9 @@ from whence.evaluation.prediction.ceiling import DETERMINISTIC
 from whence.evaluation.prediction.lds import lds_table, predictions
 from whence.evaluation.queries import Kind, query_places
 
-QUERIES, DRAWS = 8, 64
+QUERIES = 8
+#: Draws of the methods, and those of the loss of a query.
+DRAWS, LOSS_DRAWS = 32, 512
 
 
 def main() -> None:
@@ -60,9 +63,9 @@ def attribute(bank: whence.Bank, work: Path) -> dict[str, whence.Scores]:
     ids = [bank.queries[q] for kind in Kind for q in queries_of(bank, kind)]
     rows = np.flatnonzero(np.isin(bank.queries, ids))
     queries = whence.Examples.of(bank.queries_data.select(rows))
-    config = whence.AttributionConfig(draws=DRAWS)
     scores: dict[str, whence.Scores] = {}
-    for names in (["metagradient"], list(methods())):
+    for names, draws in ((["metagradient"], LOSS_DRAWS), (list(methods()), DRAWS)):
+        config = whence.AttributionConfig(draws=draws)
         with progress(f"{len(names)} methods") as report:
             engine = whence.Engine(report=report)
             scores |= whence.attribute(
@@ -72,10 +75,10 @@ def attribute(bank: whence.Bank, work: Path) -> dict[str, whence.Scores]:
 
 
 def methods() -> Iterator[whence.Method]:
-    """The gradient methods, at the dampings of the leaderboard of the digits."""
+    """The gradient methods but k-fac, which ek-fac refines, at the dampings of the leaderboard of the digits."""
     chosen = json.loads((FOLDER / "leaderboard.json").read_text("utf-8"))["choices"]["rows"]
     for name, method in METHODS.items():
-        if method.steps == "none":
+        if method.steps == "none" and name != "k-fac":
             yield replace(method, damping=chosen[name]["damping"]["value"]) if name in chosen else method
 
 
