@@ -20,6 +20,7 @@ from whence.cli.options import (
     LATENTS,
     NEGATIVE_PROMPT,
     PLAN,
+    PROCESS,
     PROMPTS,
     QUERY_PROMPT,
     RESOLUTION,
@@ -28,6 +29,7 @@ from whence.cli.options import (
     SPLIT,
     UNIT_COLUMN,
     WORKERS,
+    parse_adapters,
 )
 from whence.cli.show import progress, say, show_cost, show_notes
 
@@ -145,6 +147,7 @@ def attribute(
     base: BASE = None,
     parameters: PARAMETERS = None,
     latents: LATENTS = None,
+    process: PROCESS = None,
     workers: WORKERS = None,
     plan: PLAN = False,
 ) -> None:
@@ -157,14 +160,14 @@ def attribute(
     """
     from whence.attribution.target import Target
     from whence.attribution.training_examples import training_examples
-    from whence.diffusion.adapters.adapter import Adapter
     from whence.diffusion.encoding import FOLDER
     from whence.diffusion.prompts import Prompts
 
     config = _config(draws, damping, width, seed, half, bfloat16, latents)
     size: dict[str, Any] = {"resolution": resolution, "grey": grey}
     images = load_data(data, out, split=split, unit_column=unit_column, caption_column=caption_column, **size)
-    target = Target.mean([model, *(also or [])], [Adapter.parse(text) for text in adapter or ()], resolution, base)
+    stated = whence.read_config(process).process
+    target = Target.mean([model, *(also or [])], parse_adapters(adapter), resolution, base, stated)
     texts = Prompts.read(prompts, prompt or (), negative_prompt, guidance)
     show_notes(training_examples(target, images, out / FOLDER, latents).notes, of="the training images")
     examples = target.queries(queries, method=sampler, steps=sampler_steps, prompts=texts, **size)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+
+if TYPE_CHECKING:
+    from whence.diffusion.adapters.adapter import Adapter
 
 DATA = Annotated[
     str,
@@ -33,6 +36,14 @@ CAPTION_COLUMN = Annotated[
 RESOLUTION = Annotated[int | None, typer.Option(help="Crop to the centre square and resize to this many pixels.")]
 GREY = Annotated[bool, typer.Option("--grey", help="Turn the images to grey.")]
 CONFIG = Annotated[Path | None, typer.Option(help="TOML file with more settings, such as the config.toml of a run.")]
+PROCESS = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        help="TOML file whose section [process] says how the model was trained: density of the time, shift, weights. "
+        "Default: as the diffusers trainer of its family does.",
+    ),
+]
 COMBINE = Annotated[
     Literal["predictions", "weights"],
     typer.Option(help="Of adapters: the mean of their predictions, or of their changes of the weights."),
@@ -40,8 +51,8 @@ COMBINE = Annotated[
 PLAN = Annotated[bool, typer.Option("--plan", help="Show the cost in time, memory and disk, and stop.")]
 WORKERS = Annotated[int | None, typer.Option(min=1, help="Number of processes; default one for each core.")]
 SAMPLER = Annotated[
-    Literal["ddpm", "ddim"] | None,
-    typer.Option(help="How sample:COUNT is drawn: ancestral sampling or DDIM; default the run's setting, or DDIM."),
+    Literal["ddpm", "ddim", "euler"] | None,
+    typer.Option(help="How sample:COUNT is drawn: ancestral sampling, DDIM, or Euler's of flows; default the run's."),
 ]
 SAMPLER_STEPS = Annotated[
     int | None,
@@ -88,3 +99,10 @@ LABELLED_DATA = Annotated[
 ]
 CREDIT = Annotated[Path, typer.Argument(help="What `whence credit compute` wrote.", metavar="CREDIT")]
 ESTIMATOR = Annotated[str | None, typer.Option(help="By which shares; default the first that add up.")]
+
+
+def parse_adapters(texts: list[str] | None) -> list[Adapter]:
+    """Return the adapters of an option."""
+    from whence.diffusion.adapters.adapter import Adapter
+
+    return [Adapter.parse(text) for text in texts or ()]

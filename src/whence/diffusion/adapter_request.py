@@ -23,6 +23,7 @@ from whence.diffusion.examples import Examples
 from whence.diffusion.model import DiffusionModel
 from whence.diffusion.sampling import default_sampler
 from whence.diffusion.shipped_base import base_folder, base_name
+from whence.process_config import OPEN
 
 #: Peak learning rate and batch of adapters where none is given.
 ADAPTER_RATE, ADAPTER_BATCH = 3e-4, 4
@@ -63,7 +64,8 @@ class AdapterRequest:
         """
         config = _complete(config)
         adapter = config.adapter or AdapterConfig()
-        opened, augmentation = Base(base_folder(base), adapter.resolution), Augmentation.of(config.training)
+        opened = Base(base_folder(base), adapter.resolution, config.process or OPEN)
+        augmentation = Augmentation.of(config.training)
         encoded = None if encoding is None else opened.encoders.read(data, encoding, augmentation)
         first = (
             opened.encoders.encode(data.select([0]), augmentation=augmentation) if encoded is None else encoded.head(1)
@@ -90,6 +92,7 @@ class AdapterRequest:
     def made(self) -> dict[str, Any]:
         """The process of the base, and the settings of adapter and training."""
         settings = {"adapter": self.adapter.record(), "training": self.config.training.record()}
+        settings |= {} if self.config.process is None else {"process": self.config.process.record()}
         return {"model": dict(self.process), **settings}
 
     def model(self) -> DiffusionModel:

@@ -22,9 +22,9 @@ from whence.diffusion.families.pipeline_folder import write_pipeline
 from whence.diffusion.families.stable_diffusion import PIPELINE as TEXT_PIPELINE
 from whence.diffusion.families.unet import complete_config
 from whence.diffusion.model import DiffusionModel
+from whence.diffusion.noise_schedule import new_scheduler
 from whence.diffusion.shipped_base import base_folder
 from whence.diffusion.text_encoder import TextEncoder
-from whence.diffusion.variance_preserving import new_scheduler
 from whence.errors import DataError, ModelError
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -18,13 +19,16 @@ from whence.diffusion.adapters.adapter_file import read_adapter
 from whence.diffusion.adapters.layers import attach
 from whence.diffusion.codec import Codec, Pixels
 from whence.diffusion.denoiser import denoise, plain_network
-from whence.diffusion.families.family import family_of_folder, family_of_network
+from whence.diffusion.families.family import family_of_folder, family_of_network, flow_of_network
 from whence.diffusion.families.stable_diffusion import new_text_network
 from whence.diffusion.families.unet import complete_model, new_network
+from whence.diffusion.flow_matching import FlowMatching
+from whence.diffusion.noise_schedule import new_scheduler
 from whence.diffusion.process import Process
 from whence.diffusion.text_encoder import TextEncoder
-from whence.diffusion.variance_preserving import VariancePreserving, new_scheduler
+from whence.diffusion.variance_preserving import VariancePreserving
 from whence.errors import ModelError
+from whence.process_config import OPEN, ProcessConfig
 
 
 @dataclass(frozen=True)
@@ -37,9 +41,11 @@ class DiffusionModel:
         shape: Shape of an example without its batch dimension; None to take it from ``network.config``.
         codec: Between pictures and examples.
         text: From prompts to the conditions of the network; None for networks without text.
+        settings: What the scheduler does not say of the process.
 
     Raises:
         ModelError: The scheduler is of a process that is not supported.
+        ConfigError: The settings are of another process, or don't say a dynamic shift.
 
     Example:
         >>> from diffusers import DDIMScheduler, UNet2DModel
@@ -54,6 +60,7 @@ class DiffusionModel:
     shape: tuple[int, ...] | None = None
     codec: Codec = Pixels()
     text: TextEncoder | None = None
+    settings: ProcessConfig = OPEN
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "network", plain_network(self.network))
@@ -90,7 +97,11 @@ class DiffusionModel:
 
     @classmethod
     def load(
-        cls, folder: Path, shape: tuple[int, ...] | None = None, adapters: Sequence[Adapter] = ()
+        cls,
+        folder: Path,
+        shape: tuple[int, ...] | None = None,
+        adapters: Sequence[Adapter] = (),
+        settings: ProcessConfig = OPEN,
     ) -> DiffusionModel:
         """Return the model in a diffusers folder of a known family, of a pipeline or of a network and its scheduler.
 
@@ -105,7 +116,8 @@ class DiffusionModel:
         network, scheduler = family.read(folder)
         if adapters:
             attach(network, [read_adapter(adapter) for adapter in adapters])
-        model = cls(network, scheduler, shape, family.codec(folder), family.text(folder, tuple(adapters)))
+        text = family.text(folder, tuple(adapters))
+        model = cls(network, scheduler, shape, family.codec(folder), text, settings)
         model.size  # noqa: B018
         return model
 
@@ -122,7 +134,18 @@ class DiffusionModel:
     @cached_property
     def process(self) -> Process:
         """How examples are noised, and what the network predicts."""
-        return VariancePreserving(self.scheduler)
+        if not FlowMatching.fits(self.scheduler):
+            return VariancePreserving(self.scheduler, self.settings)
+        pipeline = flow_of_network(self.network)
+        return FlowMatching(self.scheduler, self.settings, pipeline, self._tokens(pipeline.patch))
+
+    def _tokens(self, patch: int) -> int | None:
+        """Number of tokens of an example; None where its shape is not known."""
+        try:
+            size = self.size
+        except ModelError:
+            return None
+        return math.prod(size[1:]) // patch**2
 
     @cached_property
     def size(self) -> tuple[int, ...]:
@@ -149,10 +172,10 @@ class DiffusionModel:
         return denoise(self.network, x_t, t, **conditions)
 
     def loss(self, x: Tensor, t: Tensor, noise: Tensor, **conditions: Tensor) -> Tensor:
-        """ℓ of each example, [n]: the mean over the elements of (network(x_t, t) - target)²."""
+        """ℓ of each example, [n]: w_t times the mean over the elements of (network(x_t, t) - target)²."""
         output = self.output(self.process.noised(x, t, noise), t, **conditions)
         output = output.to(torch.promote_types(output.dtype, torch.float32))
-        return (output - self.process.target(x, t, noise)).square().flatten(1).mean(1)
+        return self.process.loss(output, self.process.target(x, t, noise), t)
 
 
 def fingerprint(model: DiffusionModel) -> str:

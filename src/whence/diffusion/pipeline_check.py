@@ -23,6 +23,7 @@ from whence.diffusion.sampling import Guidance, draw_pictures, parse_name, pictu
 from whence.diffusion.shipped_base import base_folder
 from whence.engine import one_thread
 from whence.errors import ArtefactError, ConfigError
+from whence.process_config import OPEN, ProcessConfig
 
 #: Largest difference of embeddings, latents and losses, and of a picture in [-1, 1] or its latents, by rounding alone.
 ROUNDING, DRAWN = 1e-4, 1e-2
@@ -65,7 +66,15 @@ class PipelineCheck:
     prompt: str = "a picture"
 
     @classmethod
-    def open(cls, base: str | Path, adapters: Sequence[Adapter] = (), prompt: str = "a picture") -> PipelineCheck:
+    def open(
+        cls,
+        base: str | Path,
+        adapters: Sequence[Adapter] = (),
+        prompt: str = "a picture",
+        *,
+        settings: ProcessConfig | None = None,
+        resolution: int | None = None,
+    ) -> PipelineCheck:
         """Return the check of a folder, or of a base that comes with Whence by its name.
 
         Raises:
@@ -75,7 +84,8 @@ class PipelineCheck:
         folder = base_folder(base)
         if not (folder / "model_index.json").exists():
             raise ArtefactError(f"{folder} is no whole pipeline: it has no model_index.json to open it with.")
-        model = DiffusionModel.load(folder, adapters=adapters)
+        shape = None if resolution is None else Encoders.of(folder).codec.example_size(resolution)
+        model = DiffusionModel.load(folder, shape, adapters, settings or OPEN)
         kind = getattr(diffusers, str(read_mapping(folder / "model_index.json").get("_class_name")), None)
         if kind is None:
             raise ArtefactError(f"{folder} is of a pipeline that diffusers {diffusers.__version__} doesn't have.")
@@ -130,7 +140,7 @@ class PipelineCheck:
         """DDIM in a few steps, clipped as the scheduler clips."""
         steps = min(self.model.process.timesteps, STEPS)
         clip = bool(self.model.scheduler.config.get("clip_sample", False))
-        return SamplerConfig(method="ddim", steps=steps, clip=clip)
+        return SamplerConfig(method=self.model.process.samplers[0], steps=steps, clip=clip)
 
     def _conditions(self, text: Tensor | None) -> dict[str, Tensor]:
         return {} if text is None else {TEXT: text}

@@ -15,6 +15,7 @@ from torch import nn
 from whence.diffusion.adapters.adapter import Adapter
 from whence.diffusion.codec import Codec, Pixels
 from whence.diffusion.families.folders import read_mapping, read_network, read_scheduler
+from whence.diffusion.flow_pipeline import FlowPipeline
 from whence.diffusion.text_encoder import TextEncoder
 from whence.errors import ArtefactError, ModelError
 
@@ -38,6 +39,7 @@ class Family:
         codec: From a folder to the codec of its pictures; by default networks denoise the pixels themselves.
         text: From a folder and the adapters on it to the text encoder of prompts; None, the default, for networks
             without text.
+        flow: From a network to how its pipeline draws by a flow, and how its diffusers trainer trains.
     """
 
     network: type[nn.Module]
@@ -47,6 +49,7 @@ class Family:
     pipelines: tuple[str, ...] = ()
     codec: Callable[[Path], Codec] = lambda _folder: Pixels()
     text: Callable[[Path, tuple[Adapter, ...]], TextEncoder | None] = lambda _folder, _adapters: None
+    flow: Callable[[Any], FlowPipeline] = lambda _network: FlowPipeline()
 
 
 #: Families by the class names of their network and of their pipelines.
@@ -106,6 +109,12 @@ def family_of_network(network: nn.Module, purpose: str) -> Family:
         f"A {type(network).__name__} can't be {purpose}; a {_networks()} can. Register a family for it "
         "(docs/extending.md)."
     )
+
+
+def flow_of_network(network: nn.Module) -> FlowPipeline:
+    """How the pipeline of a network's family draws by a flow; networks without a family are plain."""
+    found = (family.flow(network) for family in FAMILIES.values() if isinstance(network, family.network))
+    return next(found, FlowPipeline())
 
 
 def _networks() -> str:
