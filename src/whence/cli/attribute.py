@@ -30,6 +30,7 @@ from whence.cli.options import (
     UNIT_COLUMN,
     WORKERS,
     parse_adapters,
+    read_process,
 )
 from whence.cli.show import progress, say, show_cost, show_notes
 
@@ -166,8 +167,7 @@ def attribute(
     config = _config(draws, damping, width, seed, half, bfloat16, latents)
     size: dict[str, Any] = {"resolution": resolution, "grey": grey}
     images = load_data(data, out, split=split, unit_column=unit_column, caption_column=caption_column, **size)
-    stated = whence.read_config(process).process
-    target = Target.mean([model, *(also or [])], parse_adapters(adapter), resolution, base, stated)
+    target = Target.mean([model, *(also or [])], parse_adapters(adapter), resolution, base, read_process(process))
     texts = Prompts.read(prompts, prompt or (), negative_prompt, guidance)
     show_notes(training_examples(target, images, out / FOLDER, latents).notes, of="the training images")
     examples = target.queries(queries, method=sampler, steps=sampler_steps, prompts=texts, **size)

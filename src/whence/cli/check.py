@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from whence.cli.options import ADAPTER, PROCESS, parse_adapters
+from whence.cli.options import ADAPTER, PROCESS, parse_adapters, read_process
 from whence.cli.show import say, show_notes
 from whence.errors import ModelError
 
@@ -36,10 +36,9 @@ def check(
     Example: `whence check stable-diffusion-v1-5/ --adapter pytorch_lora_weights.safetensors --out picture.png`
     """
     from whence import images
-    from whence.config import read_config
     from whence.diffusion.pipeline_check import PipelineCheck
 
-    settings = read_config(process).process
+    settings = read_process(process)
     opened = PipelineCheck.open(base, parse_adapters(adapter), prompt, settings=settings, resolution=resolution)
     for line in _lines(opened.model):
         say(line)

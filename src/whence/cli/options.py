@@ -9,6 +9,7 @@ import typer
 
 if TYPE_CHECKING:
     from whence.diffusion.adapters.adapter import Adapter
+    from whence.process_config import ProcessConfig
 
 DATA = Annotated[
     str,
@@ -106,3 +107,10 @@ def parse_adapters(texts: list[str] | None) -> list[Adapter]:
     from whence.diffusion.adapters.adapter import Adapter
 
     return [Adapter.parse(text) for text in texts or ()]
+
+
+def read_process(file: Path | None) -> ProcessConfig | None:
+    """Return the settings of the process in a file; None where there are none."""
+    from whence.config import read_config
+
+    return read_config(file).process
