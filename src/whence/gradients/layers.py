@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from diffusers.models.normalization import RMSNorm
 from torch import Tensor, nn
 
 from whence.diffusion.checkpoint import parameter_pattern
@@ -71,9 +72,9 @@ class GroupNormLayer(NormLayer):
 class LayerNormLayer(NormLayer):
     """Layer normalisation over the last dimensions."""
 
-    def __init__(self, name: str, layer: nn.LayerNorm | nn.RMSNorm) -> None:
+    def __init__(self, name: str, layer: nn.LayerNorm | nn.RMSNorm | RMSNorm) -> None:
         super().__init__(name, layer.weight.numel(), getattr(layer, "bias", None) is not None)
-        self._shape, self._epsilon = list(layer.normalized_shape), layer.eps
+        self._shape, self._epsilon = list(layer.weight.shape), layer.eps
 
     def normalised(self, x: Tensor) -> Tensor:
         """The input normalised, without γ and β."""
@@ -86,7 +87,7 @@ class LayerNormLayer(NormLayer):
 
 
 class RMSNormLayer(LayerNormLayer):
-    """Root-mean-square normalisation over the last dimensions, which has no shift."""
+    """Root-mean-square normalisation over the last dimensions; that of diffusers may have a shift."""
 
     def normalised(self, x: Tensor) -> Tensor:
         """The input divided by its root mean square."""
@@ -102,6 +103,7 @@ _KINDS: tuple[tuple[type[nn.Module], Callable[[str, Any], Layer]], ...] = (
     (nn.GroupNorm, GroupNormLayer),
     (nn.LayerNorm, LayerNormLayer),
     (nn.RMSNorm, RMSNormLayer),
+    (RMSNorm, RMSNormLayer),
 )
 
 
@@ -157,7 +159,7 @@ def coverage(network: nn.Module, parameters: str | None = None) -> Coverage:
     if unknown:
         shown = ", ".join(f"{name or '(the network itself)'} ({type(modules[name]).__name__})" for name in unknown[:5])
         more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
-        known = ", ".join(kind.__name__ for kind, _ in _KINDS)
+        known = ", ".join(dict.fromkeys(kind.__name__ for kind, _ in _KINDS))
         raise ModelError(
             f"The gradient of the parameters of {shown}{more} isn't known layer by layer. Known are {known}. "
             "Express the layer with these, or add it in whence/gradients/layers.py."
