@@ -17,12 +17,12 @@ from whence.diffusion.adapters.adapter import Adapter
 from whence.diffusion.adapters.adapter_file import read_adapter
 from whence.diffusion.adapters.layers import attach
 from whence.diffusion.codec import Codec, Pixels
+from whence.diffusion.conditioner import Conditioner
 from whence.diffusion.denoiser import denoise, plain_network
 from whence.diffusion.families.family import family_of_folder, family_of_network
 from whence.diffusion.families.stable_diffusion import new_text_network
 from whence.diffusion.families.unet import complete_model, new_network
 from whence.diffusion.process import Process
-from whence.diffusion.text_encoder import TextEncoder
 from whence.diffusion.variance_preserving import VariancePreserving, new_scheduler
 from whence.errors import ModelError
 
@@ -36,7 +36,7 @@ class DiffusionModel:
         scheduler: A scheduler of diffusers, from which the process is taken.
         shape: Shape of an example without its batch dimension; None to take it from ``network.config``.
         codec: Between pictures and examples.
-        text: From prompts to the conditions of the network; None for networks without text.
+        text: From prompts, or class names, to the conditions of the network; None for networks without.
 
     Raises:
         ModelError: The scheduler is of a process that is not supported.
@@ -53,7 +53,7 @@ class DiffusionModel:
     scheduler: Any
     shape: tuple[int, ...] | None = None
     codec: Codec = Pixels()
-    text: TextEncoder | None = None
+    text: Conditioner | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "network", plain_network(self.network))
