@@ -122,7 +122,7 @@ def train(
 
 def _opening(out: Path, base: str | None) -> str:
     """How diffusers opens a run."""
-    from whence.diffusion.families.folders import read_mapping
+    from whence.diffusion.folders import read_mapping
     from whence.diffusion.shipped_base import base_folder
 
     if base is not None:

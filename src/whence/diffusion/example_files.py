@@ -3,7 +3,8 @@
 examples.parquet      ids
 examples.safetensors  tensors by name
 latents/              shards of latents, with deviations and mirror images where there are any
-conditions/NAME/      shards of a condition
+conditions/captions/  shards of the conditions that captions have, by name
+conditions/NAME/      shards of another condition
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ from torch import Tensor
 from whence import artefacts
 from whence.diffusion.shards import Shards, read_shards, write_shards
 
-#: Beginnings of the names of conditions, and of the rows of those that examples share; and the folder of latents.
-CONDITIONS, ROWS, LATENTS = "conditions/", "rows/", "latents"
+#: Beginnings of the names of conditions, and of the rows of those that examples share; and the folders of latents, and
+#: of the conditions of captions among the others.
+CONDITIONS, ROWS, LATENTS, CAPTIONS = "conditions/", "rows/", "latents", "captions"
 _TENSORS, _TABLE, _VALUES = "examples.safetensors", "examples.parquet", "values"
 
 
@@ -47,6 +49,7 @@ def read_example_files(folder: Path) -> tuple[tuple[str, ...], dict[str, Tensor]
     """
     shards = read_shards(folder / LATENTS)
     for place in sorted((folder / CONDITIONS).glob("*")):
-        shards[CONDITIONS + place.name] = read_shards(place)[_VALUES]
+        for name, one in read_shards(place).items():
+            shards[CONDITIONS + (place.name if name == _VALUES else name)] = one
     ids = tuple(artefacts.read_table(folder / _TABLE)["id"])
     return ids, artefacts.read_tensors(folder / _TENSORS), shards

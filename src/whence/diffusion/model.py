@@ -18,6 +18,7 @@ from whence.diffusion.adapters.adapter import Adapter
 from whence.diffusion.adapters.adapter_file import read_adapter
 from whence.diffusion.adapters.layers import attach
 from whence.diffusion.codec import Codec, Pixels
+from whence.diffusion.conditioner import Conditioner
 from whence.diffusion.denoiser import denoise, plain_network
 from whence.diffusion.families.family import family_of_folder, family_of_network, flow_of_network
 from whence.diffusion.families.stable_diffusion import new_text_network
@@ -25,7 +26,6 @@ from whence.diffusion.families.unet import complete_model, new_network
 from whence.diffusion.flow_matching import FlowMatching
 from whence.diffusion.noise_schedule import new_scheduler
 from whence.diffusion.process import Process
-from whence.diffusion.text_encoder import TextEncoder
 from whence.diffusion.variance_preserving import VariancePreserving
 from whence.errors import ModelError
 from whence.process_config import OPEN, ProcessConfig
@@ -40,7 +40,7 @@ class DiffusionModel:
         scheduler: A scheduler of diffusers, from which the process is taken.
         shape: Shape of an example without its batch dimension; None to take it from ``network.config``.
         codec: Between pictures and examples.
-        text: From prompts to the conditions of the network; None for networks without text.
+        text: From prompts, or class names, to the conditions of the network; None for networks without.
         settings: What the scheduler does not say of the process.
 
     Raises:
@@ -59,7 +59,7 @@ class DiffusionModel:
     scheduler: Any
     shape: tuple[int, ...] | None = None
     codec: Codec = Pixels()
-    text: TextEncoder | None = None
+    text: Conditioner | None = None
     settings: ProcessConfig = OPEN
 
     def __post_init__(self) -> None:

@@ -16,8 +16,9 @@ from torch import Tensor
 
 from whence.config import SamplerConfig
 from whence.diffusion.adapters.adapter import Adapter
-from whence.diffusion.encoding import TEXT, Encoders
-from whence.diffusion.families.folders import WEIGHTS, read_mapping, variant_of
+from whence.diffusion.conditioner import TEXT
+from whence.diffusion.encoding import Encoders
+from whence.diffusion.folders import WEIGHTS, read_mapping, variant_of
 from whence.diffusion.model import DiffusionModel
 from whence.diffusion.sampling import Guidance, draw_pictures, parse_name, picture_noise
 from whence.diffusion.shipped_base import base_folder
@@ -108,7 +109,7 @@ class PipelineCheck:
         model, size = self.model, self.model.codec.picture_size(self.model.size)
         text = self._embedded(self.prompt)
         if model.text is not None:
-            yield Comparison("embedded prompt", _difference(model.text.embed([self.prompt]), text), ROUNDING)
+            yield Comparison("embedded prompt", _difference(model.text.conditions([self.prompt])[TEXT], text), ROUNDING)
         noise = picture_noise([parse_name(NAME)], 0, size)
         pixels = ((noise.clamp(-2, 2) / 4 + 0.5) * 255).round().to(torch.uint8)
         x = self._encoded(pixels.float() / 127.5 - 1)

@@ -63,7 +63,7 @@ def read_adapter(adapter: Adapter) -> AdapterWeights:
         raise ModelError(
             f"{source} changes nothing: B A is zero in all of its layers. Give an adapter that was trained."
         )
-    return AdapterWeights(parts[NETWORK], parts[TEXT_ENCODER], source)
+    return AdapterWeights(parts[NETWORK], parts[TEXT_ENCODER], source=source)
 
 
 def _read(file: Path, source: str) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -50,6 +50,7 @@ class AdapterWeights:
     Attributes:
         network: Those of the denoising network.
         text_encoder: Those of the text encoder.
+        text_encoder_2: Those of the second text encoder of pipelines that have two.
         source: What the adapter is called in messages.
 
     Example:
@@ -60,6 +61,7 @@ class AdapterWeights:
 
     network: Mapping[str, LowRank]
     text_encoder: Mapping[str, LowRank] = field(default_factory=dict)
+    text_encoder_2: Mapping[str, LowRank] = field(default_factory=dict)
     source: str = "The adapter"
 
     @property
@@ -67,10 +69,14 @@ class AdapterWeights:
         """SHA-256 (hex) of A, B and scale of the network's layers; adapters in two formats can have the same."""
         return _fingerprint(self.network)
 
-    @property
-    def text_fingerprint(self) -> str:
-        """SHA-256 (hex) of A, B and scale of the text encoder's layers."""
-        return _fingerprint(self.text_encoder)
+    def of_part(self, part: str) -> Mapping[str, LowRank]:
+        """Those of a part: ``network``, ``text_encoder`` or ``text_encoder_2``; none for any other."""
+        parts = {"network": self.network, "text_encoder": self.text_encoder, "text_encoder_2": self.text_encoder_2}
+        return parts.get(part, {})
+
+    def part_fingerprint(self, part: str) -> str:
+        """SHA-256 (hex) of A, B and scale of the layers of a part."""
+        return _fingerprint(self.of_part(part))
 
 
 def _fingerprint(layers: Mapping[str, LowRank]) -> str:

@@ -1,6 +1,6 @@
 """Families of networks: what Whence must know of a class of networks to read, write and retrain its models.
 
-`whence.diffusion.families.folders` reads what all families share: networks and schedulers in the folders of diffusers.
+`whence.diffusion.folders` reads what all families share: networks and schedulers in the folders of diffusers.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from torch import nn
 
 from whence.diffusion.adapters.adapter import Adapter
 from whence.diffusion.codec import Codec, Pixels
-from whence.diffusion.families.folders import read_mapping, read_network, read_scheduler
+from whence.diffusion.conditioner import Conditioner
 from whence.diffusion.flow_pipeline import FlowPipeline
-from whence.diffusion.text_encoder import TextEncoder
+from whence.diffusion.folders import read_mapping, read_network, read_scheduler
 from whence.errors import ArtefactError, ModelError
 
 __all__ = ["FROM_PYTHON", "Family", "read_mapping", "read_network", "read_scheduler", "register"]
@@ -37,8 +37,8 @@ class Family:
         untrained: From a network to one of the same shape with new random weights.
         pipelines: Class names of pipelines that are read by this family whatever they call their network.
         codec: From a folder to the codec of its pictures; by default networks denoise the pixels themselves.
-        text: From a folder and the adapters on it to the text encoder of prompts; None, the default, for networks
-            without text.
+        text: From a folder and the adapters on it to what makes conditions of prompts; None, the default, for networks
+            without.
         flow: From a network to how its pipeline draws by a flow, and how its diffusers trainer trains.
     """
 
@@ -48,7 +48,7 @@ class Family:
     untrained: Callable[[nn.Module], nn.Module]
     pipelines: tuple[str, ...] = ()
     codec: Callable[[Path], Codec] = lambda _folder: Pixels()
-    text: Callable[[Path, tuple[Adapter, ...]], TextEncoder | None] = lambda _folder, _adapters: None
+    text: Callable[[Path, tuple[Adapter, ...]], Conditioner | None] = lambda _folder, _adapters: None
     flow: Callable[[Any], FlowPipeline] = lambda _network: FlowPipeline()
 
 

@@ -8,15 +8,20 @@ from typing import Any
 import diffusers
 
 from whence import artefacts
-from whence.diffusion.families.folders import read_mapping, read_network
-from whence.diffusion.text_encoder import TextEncoder
+from whence.diffusion.conditioner import TextConditioner
+from whence.diffusion.folders import read_mapping, read_network
 
 #: Parts of a Stable Diffusion pipeline that may be left out.
 _WITHOUT = dict.fromkeys(("feature_extractor", "image_encoder", "safety_checker"), [None, None])
 
 
 def write_pipeline(
-    folder: Path, pipeline: str, network: Any, scheduler: Any, autoencoder: tuple[str, Path], text: TextEncoder | None
+    folder: Path,
+    pipeline: str,
+    network: Any,
+    scheduler: Any,
+    autoencoder: tuple[str, Path],
+    text: TextConditioner | None,
 ) -> None:
     """Write a folder that a pipeline of diffusers opens.
 

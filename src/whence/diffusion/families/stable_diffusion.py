@@ -10,10 +10,12 @@ from diffusers import UNet2DConditionModel
 from torch import nn
 
 from whence.config import ModelConfig
+from whence.diffusion.adapters.adapter import Adapter
 from whence.diffusion.autoencoder import Autoencoder
+from whence.diffusion.conditioner import TextConditioner
 from whence.diffusion.families.family import FROM_PYTHON, Family
-from whence.diffusion.families.folders import read_mapping, read_network, read_scheduler
 from whence.diffusion.families.unet import head_size, network_settings
+from whence.diffusion.folders import read_mapping, read_network, read_scheduler
 from whence.diffusion.text_encoder import TextEncoder
 from whence.errors import ArtefactError, ModelError
 
@@ -71,6 +73,11 @@ def _codec(folder: Path) -> Autoencoder:
     return Autoencoder(folder / "vae")
 
 
+def text_of(folder: Path, adapters: tuple[Adapter, ...] = ()) -> TextConditioner:
+    """The text encoder of a Stable Diffusion pipeline."""
+    return TextConditioner((TextEncoder(folder, adapters),))
+
+
 def _write(_network: nn.Module, _scheduler: Any, folder: Path) -> None:
     raise ModelError(f"A Stable Diffusion model is not written to {folder}: train an adapter of it instead.")
 
@@ -81,5 +88,5 @@ def _untrained(network: Any) -> nn.Module:
 
 
 STABLE_DIFFUSION = Family(
-    UNet2DConditionModel, _read, _write, _untrained, pipelines=(PIPELINE,), codec=_codec, text=TextEncoder
+    UNet2DConditionModel, _read, _write, _untrained, pipelines=(PIPELINE,), codec=_codec, text=text_of
 )

@@ -15,7 +15,7 @@ from torch import nn
 
 from whence.config import Config, ModelConfig, SamplerConfig, TrainingConfig
 from whence.diffusion.families.family import FROM_PYTHON, Family
-from whence.diffusion.families.folders import read_mapping, read_network, read_scheduler
+from whence.diffusion.folders import read_mapping, read_network, read_scheduler
 from whence.errors import ArtefactError, ConfigError, ModelError
 
 #: The weights in a folder that Whence writes.
