@@ -107,6 +107,8 @@ class FlowMatching(Process):
             return settings.mu if config.get("time_shift_type") == "linear" else math.exp(settings.mu)
         if settings.shift is not None:
             return settings.shift
+        if config.get("use_dynamic_shifting") and self.pipeline.unshifted:
+            return 1.0
         if config.get("use_dynamic_shifting"):
             raise ConfigError(
                 "The shift of the scheduler is dynamic, and it is not said how the training shifted its times. Give "

@@ -23,11 +23,13 @@ class FlowPipeline:
         trainer: The settings of the diffusers trainer of the family.
         even: Whether it draws at σ = 1, 1 - 1/K, ... 1/K before the shift; else between the ends of the scheduler's σ.
         patch: Height and width of a token in latents; the dynamic shift depends on the number of tokens.
+        unshifted: Whether the trainer leaves σ as they are where the scheduler's shift is dynamic.
     """
 
     trainer: ProcessConfig = PLAIN
     even: bool = False
     patch: int = 2
+    unshifted: bool = False
 
     def timesteps(self, scheduler: Any, count: int, tokens: int | None) -> list[float]:
         """Return t of every step of a drawing, from the noisiest, for examples of so many tokens.

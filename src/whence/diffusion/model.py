@@ -20,7 +20,7 @@ from whence.diffusion.adapters.layers import attach
 from whence.diffusion.codec import Codec, Pixels
 from whence.diffusion.conditioner import Conditioner
 from whence.diffusion.denoiser import denoise, plain_network
-from whence.diffusion.families.family import family_of_folder, family_of_network, flow_of_network
+from whence.diffusion.families.family import family_of_folder, family_of_network, flow_of_network, set_guidance
 from whence.diffusion.families.stable_diffusion import new_text_network
 from whence.diffusion.families.unet import complete_model, new_network
 from whence.diffusion.flow_matching import FlowMatching
@@ -64,6 +64,8 @@ class DiffusionModel:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "network", plain_network(self.network))
+        if self.settings.guidance is not None:
+            set_guidance(self.network, self.settings.guidance)
         self.process  # noqa: B018
 
     @classmethod
@@ -117,7 +119,7 @@ class DiffusionModel:
         if adapters:
             attach(network, [read_adapter(adapter) for adapter in adapters])
         text = family.text(folder, tuple(adapters))
-        model = cls(network, scheduler, shape, family.codec(folder), text, settings)
+        model = cls(network, scheduler, shape or family.shape(network), family.codec(folder), text, settings)
         model.size  # noqa: B018
         return model
 

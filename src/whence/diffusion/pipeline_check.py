@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -87,13 +87,15 @@ class PipelineCheck:
             raise ArtefactError(f"{folder} is no whole pipeline: it has no model_index.json to open it with.")
         shape = None if resolution is None else Encoders.of(folder).codec.example_size(resolution)
         model = DiffusionModel.load(folder, shape, adapters, settings or OPEN)
-        kind = getattr(diffusers, str(read_mapping(folder / "model_index.json").get("_class_name")), None)
+        index = read_mapping(folder / "model_index.json")
+        without = {part: None for part, entry in index.items() if entry == [None, None]}
+        kind = getattr(diffusers, str(index.get("_class_name")), None)
         if kind is None:
             raise ArtefactError(f"{folder} is of a pipeline that diffusers {diffusers.__version__} doesn't have.")
         diffusers.utils.logging.disable_progress_bar()
         diffusers.utils.logging.set_verbosity_error()  # an adapter without a part for the text encoder is no problem
         try:
-            pipeline = kind.from_pretrained(folder, local_files_only=True, variant=_variant(folder))
+            pipeline = kind.from_pretrained(folder, local_files_only=True, variant=_variant(folder), **without)
             pipeline.to(torch.float32)  # as Whence reads all parts
             _put_on(pipeline, adapters)
         except ConfigError:
@@ -109,7 +111,8 @@ class PipelineCheck:
         model, size = self.model, self.model.codec.picture_size(self.model.size)
         text = self._embedded(self.prompt)
         if model.text is not None:
-            yield Comparison("embedded prompt", _difference(model.text.conditions([self.prompt])[TEXT], text), ROUNDING)
+            own = model.text.conditions([self.prompt])
+            yield Comparison("embedded prompt", max(_difference(own[name], text[name]) for name in text), ROUNDING)
         noise = picture_noise([parse_name(NAME)], 0, size)
         pixels = ((noise.clamp(-2, 2) / 4 + 0.5) * 255).round().to(torch.uint8)
         x = self._encoded(pixels.float() / 127.5 - 1)
@@ -117,8 +120,8 @@ class PipelineCheck:
             yield Comparison("latents", _difference(model.codec.encode(pixels), x), ROUNDING)
         t, start = torch.tensor([model.process.timesteps // 2]), picture_noise([parse_name(NAME)], 0, model.size)
         with one_thread():
-            own = model.loss(x, t, start, **self._conditions(text))
-            yield Comparison("loss", _difference(own, self._loss(x, t, start, text)), ROUNDING)
+            loss = model.loss(x, t, start, **text)
+            yield Comparison("loss", _difference(loss, self._loss(x, t, start, text)), ROUNDING)
         theirs = self._drawn(start)
         scale = max(1.0, theirs.abs().max().item())
         yield Comparison("drawn picture", _difference(self.drawn, theirs) / scale, DRAWN)
@@ -128,8 +131,8 @@ class PipelineCheck:
         """What Whence draws, with guidance if there is text: pictures or latents float32 [1, ...]."""
         text, guidance = self._embedded(self.prompt), None
         if self.model.text is not None:
-            guidance = Guidance(GUIDANCE, self._conditions(self._embedded("")))
-        return draw_pictures(self.model, self.sampler, [NAME], conditions=self._conditions(text), guidance=guidance)
+            guidance = Guidance(GUIDANCE, self._embedded(""))
+        return draw_pictures(self.model, self.sampler, [NAME], conditions=text, guidance=guidance)
 
     def picture(self) -> np.ndarray:
         """The picture that Whence draws, uint8 [C, H, W]."""
@@ -138,20 +141,16 @@ class PipelineCheck:
 
     @property
     def sampler(self) -> SamplerConfig:
-        """DDIM in a few steps, clipped as the scheduler clips."""
+        """DDIM, or Euler's method of flows, in a few steps, clipped as the scheduler clips."""
         steps = min(self.model.process.timesteps, STEPS)
         clip = bool(self.model.scheduler.config.get("clip_sample", False))
         return SamplerConfig(method=self.model.process.samplers[0], steps=steps, clip=clip)
 
-    def _conditions(self, text: Tensor | None) -> dict[str, Tensor]:
-        return {} if text is None else {TEXT: text}
-
-    def _embedded(self, prompt: str) -> Tensor | None:
-        """What the pipeline makes of a prompt."""
+    def _embedded(self, prompt: str) -> dict[str, Tensor]:
+        """The conditions that the pipeline makes of a prompt, by name."""
         if self.model.text is None:
-            return None
-        embedded: Tensor = self.pipeline.encode_prompt(prompt, "cpu", 1, False)[0]
-        return embedded
+            return {}
+        return {TEXT: self.pipeline.encode_prompt(prompt, "cpu", 1, False)[0]}
 
     def _encoded(self, pictures: Tensor) -> Tensor:
         """What the pipeline's autoencoder makes of pictures in [-1, 1]; pictures themselves without one."""
@@ -160,13 +159,13 @@ class PipelineCheck:
             return pictures
         encoded = autoencoder.encode(pictures)
         mean = encoded.latent_dist.mean if hasattr(encoded, "latent_dist") else encoded.latents
-        scaled: Tensor = mean * autoencoder.config.scaling_factor
+        scaled: Tensor = (mean - (autoencoder.config.get("shift_factor") or 0)) * autoencoder.config.scaling_factor
         return scaled
 
-    def _loss(self, x: Tensor, t: Tensor, noise: Tensor, text: Tensor | None) -> Tensor:
+    def _loss(self, x: Tensor, t: Tensor, noise: Tensor, conditions: Mapping[str, Tensor]) -> Tensor:
         """The loss by the pipeline's network and scheduler."""
-        scheduler, arguments = self.pipeline.scheduler, () if text is None else (text,)
-        output = self.pipeline.unet(scheduler.add_noise(x, noise, t), t, *arguments).sample
+        scheduler = self.pipeline.scheduler
+        output = self.pipeline.unet(scheduler.add_noise(x, noise, t), t, **conditions).sample
         kind = self.model.process.prediction
         velocity = diffusers.DDPMScheduler.from_config(scheduler.config).get_velocity
         target = noise if kind == "epsilon" else x if kind == "sample" else velocity(x, noise, t)

@@ -17,7 +17,7 @@ from whence.diffusion.codec import Codec, Pixels
 from whence.diffusion.conditioner import Conditioner
 from whence.diffusion.flow_pipeline import FlowPipeline
 from whence.diffusion.folders import read_mapping, read_network, read_scheduler
-from whence.errors import ArtefactError, ModelError
+from whence.errors import ArtefactError, ConfigError, ModelError
 
 __all__ = ["FROM_PYTHON", "Family", "read_mapping", "read_network", "read_scheduler", "register"]
 
@@ -40,6 +40,8 @@ class Family:
         text: From a folder and the adapters on it to what makes conditions of prompts; None, the default, for networks
             without.
         flow: From a network to how its pipeline draws by a flow, and how its diffusers trainer trains.
+        shape: From a network to the shape of its examples; None where its configuration says it.
+        guide: Sets the embedded guidance of a network; None, the default, where networks take none.
     """
 
     network: type[nn.Module]
@@ -50,6 +52,17 @@ class Family:
     codec: Callable[[Path], Codec] = lambda _folder: Pixels()
     text: Callable[[Path, tuple[Adapter, ...]], Conditioner | None] = lambda _folder, _adapters: None
     flow: Callable[[Any], FlowPipeline] = lambda _network: FlowPipeline()
+    shape: Callable[[Any], tuple[int, ...] | None] = lambda _network: None
+    guide: Callable[[Any, float], None] | None = None
+
+
+def write_nothing(network: nn.Module, _scheduler: Any, folder: Path) -> None:
+    """Refuse to write a network whose family is only read.
+
+    Raises:
+        ModelError: Always.
+    """
+    raise ModelError(f"A {type(network).__name__} is not written to {folder}: train an adapter of it instead.")
 
 
 #: Families by the class names of their network and of their pipelines.
@@ -102,19 +115,36 @@ def _way_out(folder: Path) -> str:
 
 def family_of_network(network: nn.Module, purpose: str) -> Family:
     """The family of a network; `purpose` is for the message: ``"saved as a diffusers folder"``."""
-    for family in FAMILIES.values():
-        if isinstance(network, family.network):
-            return family
+    family = _find(network)
+    if family is not None:
+        return family
     raise ModelError(
         f"A {type(network).__name__} can't be {purpose}; a {_networks()} can. Register a family for it "
         "(docs/extending.md)."
     )
 
 
+def _find(network: nn.Module) -> Family | None:
+    """The family of a network, if there is one."""
+    return next((family for family in FAMILIES.values() if isinstance(network, family.network)), None)
+
+
 def flow_of_network(network: nn.Module) -> FlowPipeline:
     """How the pipeline of a network's family draws by a flow; networks without a family are plain."""
-    found = (family.flow(network) for family in FAMILIES.values() if isinstance(network, family.network))
-    return next(found, FlowPipeline())
+    family = _find(network)
+    return FlowPipeline() if family is None else family.flow(network)
+
+
+def set_guidance(network: nn.Module, guidance: float) -> None:
+    """Set the embedded guidance of a network.
+
+    Raises:
+        ConfigError: It takes none.
+    """
+    family = _find(network)
+    if family is None or family.guide is None or not network.config.guidance_embeds:
+        raise ConfigError(f"The {type(network).__name__} takes no embedded guidance. Leave process.guidance out.")
+    family.guide(network, guidance)
 
 
 def _networks() -> str:

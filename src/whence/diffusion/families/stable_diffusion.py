@@ -13,7 +13,7 @@ from whence.config import ModelConfig
 from whence.diffusion.adapters.adapter import Adapter
 from whence.diffusion.autoencoder import Autoencoder
 from whence.diffusion.conditioner import TextConditioner
-from whence.diffusion.families.family import FROM_PYTHON, Family
+from whence.diffusion.families.family import FROM_PYTHON, Family, write_nothing
 from whence.diffusion.families.unet import head_size, network_settings
 from whence.diffusion.folders import read_mapping, read_network, read_scheduler
 from whence.diffusion.text_encoder import TextEncoder
@@ -67,7 +67,8 @@ def _require_plain(place: Path, config: dict[str, Any]) -> None:
         raise ModelError(f"The weights in {place} are quantised. Give a folder with whole weights (float16 or more).")
 
 
-def _codec(folder: Path) -> Autoencoder:
+def autoencoder_of(folder: Path) -> Autoencoder:
+    """The autoencoder of a pipeline, in its folder ``vae``."""
     if not (folder / "vae" / "config.json").is_file():
         raise ArtefactError(f"{folder} has no autoencoder: {folder / 'vae' / 'config.json'} does not exist.")
     return Autoencoder(folder / "vae")
@@ -78,15 +79,11 @@ def text_of(folder: Path, adapters: tuple[Adapter, ...] = ()) -> TextConditioner
     return TextConditioner((TextEncoder(folder, adapters),))
 
 
-def _write(_network: nn.Module, _scheduler: Any, folder: Path) -> None:
-    raise ModelError(f"A Stable Diffusion model is not written to {folder}: train an adapter of it instead.")
-
-
 def _untrained(network: Any) -> nn.Module:
     fresh: nn.Module = UNet2DConditionModel.from_config(network.config)
     return fresh
 
 
 STABLE_DIFFUSION = Family(
-    UNet2DConditionModel, _read, _write, _untrained, pipelines=(PIPELINE,), codec=_codec, text=text_of
+    UNet2DConditionModel, _read, write_nothing, _untrained, pipelines=(PIPELINE,), codec=autoencoder_of, text=text_of
 )
