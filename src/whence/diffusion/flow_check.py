@@ -78,5 +78,5 @@ class FlowCheck(PipelineCheck):
             return drawn
         packed = self.pipeline._pack_latents(start, *start.shape)
         options |= {} if self._guidance is None else {"guidance_scale": float(self._guidance)}
-        drawn = self.pipeline(latents=packed, true_cfg_scale=GUIDANCE, max_sequence_length=FLUX_LENGTH, **options).images
-        return self._unpacked(drawn)
+        options |= {"true_cfg_scale": GUIDANCE, "max_sequence_length": FLUX_LENGTH}
+        return self._unpacked(self.pipeline(latents=packed, **options).images)

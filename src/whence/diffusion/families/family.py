@@ -142,7 +142,8 @@ def set_guidance(network: nn.Module, guidance: float) -> None:
         ConfigError: It takes none.
     """
     family = _find(network)
-    if family is None or family.guide is None or not network.config.guidance_embeds:
+    takes = getattr(getattr(network, "config", None), "guidance_embeds", False)
+    if family is None or family.guide is None or not takes:
         raise ConfigError(f"The {type(network).__name__} takes no embedded guidance. Leave process.guidance out.")
     family.guide(network, guidance)
 

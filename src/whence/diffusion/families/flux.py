@@ -35,7 +35,7 @@ SIDE = 128
 GUIDANCE = 3.5
 
 
-class Flux(FluxTransformer2DModel):
+class Flux(FluxTransformer2DModel):  # type: ignore[misc]
     """FLUX's transformer as a `Denoiser`: called as ``network(x_t, t, **conditions)`` with latents [n, c, h, w].
 
     Attributes:
