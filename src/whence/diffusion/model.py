@@ -20,6 +20,7 @@ from whence.diffusion.codec import Codec, Pixels
 from whence.diffusion.conditioner import Conditioner
 from whence.diffusion.denoiser import denoise, plain_network
 from whence.diffusion.families.family import family_of_folder, family_of_network
+from whence.diffusion.families.network_call import same_call
 from whence.diffusion.families.stable_diffusion import new_text_network
 from whence.diffusion.families.unet import complete_model, new_network
 from whence.diffusion.process import Process
@@ -85,16 +86,21 @@ class DiffusionModel:
         family = family_of_network(self.network, "made anew")
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            network = family.untrained(self.network)
+            network = same_call(self.network, family.untrained(self.network))
         return replace(self, network=network.eval())
 
     @classmethod
     def load(
-        cls, folder: Path, shape: tuple[int, ...] | None = None, adapters: Sequence[Adapter] = ()
+        cls,
+        folder: Path,
+        shape: tuple[int, ...] | None = None,
+        adapters: Sequence[Adapter] = (),
+        classes: Path | None = None,
     ) -> DiffusionModel:
         """Return the model in a diffusers folder of a known family, of a pipeline or of a network and its scheduler.
 
-        Adapters change its network, and its text encoder where they have weights of it.
+        Adapters change its network, and its text encoder where they have weights of it. A file of `classes` says which
+        class each label of a model of classes is, see `whence.diffusion.class_names`.
 
         Raises:
             ArtefactError: The folder is not one, or its weights are missing, damaged or pickled.
@@ -105,7 +111,7 @@ class DiffusionModel:
         network, scheduler = family.read(folder)
         if adapters:
             attach(network, [read_adapter(adapter) for adapter in adapters])
-        model = cls(network, scheduler, shape, family.codec(folder), family.text(folder, tuple(adapters)))
+        model = cls(network, scheduler, shape, family.codec(folder), family.conditioner(folder, adapters, classes))
         model.size  # noqa: B018
         return model
 

@@ -1,10 +1,16 @@
 """The families that Whence knows, one per file."""
 
+from whence.diffusion.families.dit import DIT
 from whence.diffusion.families.family import register
 from whence.diffusion.families.latent_diffusion import LATENT_DIFFUSION
+from whence.diffusion.families.pixart import PIXART
 from whence.diffusion.families.stable_diffusion import STABLE_DIFFUSION
+from whence.diffusion.families.stable_diffusion_xl import STABLE_DIFFUSION_XL
 from whence.diffusion.families.unet import UNET
 
-register(STABLE_DIFFUSION)
+register(STABLE_DIFFUSION_XL)
+register(STABLE_DIFFUSION)  # after XL, because a UNet2DConditionModel by itself is taken for one of this family
+register(DIT)
+register(PIXART)
 register(LATENT_DIFFUSION)
 register(UNET)  # last, because a UNet2DModel by itself denoises pixels

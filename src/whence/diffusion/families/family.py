@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,12 @@ from typing import Any
 from torch import nn
 
 from whence.diffusion.adapters.adapter import Adapter
+from whence.diffusion.class_names import ClassNames
 from whence.diffusion.codec import Codec, Pixels
 from whence.diffusion.conditioner import Conditioner
+from whence.diffusion.families.reference import Reference
 from whence.diffusion.folders import read_mapping, read_network, read_scheduler
-from whence.errors import ArtefactError, ModelError
+from whence.errors import ArtefactError, ConfigError, ModelError
 
 __all__ = ["FROM_PYTHON", "Family", "read_mapping", "read_network", "read_scheduler", "register"]
 
@@ -38,6 +40,8 @@ class Family:
         codec: From a folder to the codec of its pictures; by default networks denoise the pixels themselves.
         text: From a folder and the adapters on it to what makes conditions of prompts; None, the default, for networks
             without.
+        reference: From a pipeline, the size of its pictures and whether it clips to what a model of the family is
+            compared with.
     """
 
     network: type[nn.Module]
@@ -47,6 +51,22 @@ class Family:
     pipelines: tuple[str, ...] = ()
     codec: Callable[[Path], Codec] = lambda _folder: Pixels()
     text: Callable[[Path, tuple[Adapter, ...]], Conditioner | None] = lambda _folder, _adapters: None
+    reference: Callable[[Any, tuple[int, ...], bool], Reference] = Reference
+
+    def conditioner(
+        self, folder: Path, adapters: Sequence[Adapter] = (), classes: Path | None = None
+    ) -> Conditioner | None:
+        """Return what makes conditions of prompts, with the class names of a file where there is one.
+
+        Raises:
+            ConfigError: There is a file of classes, and the networks take none.
+        """
+        found = self.text(folder, tuple(adapters))
+        if classes is None:
+            return found
+        if not isinstance(found, ClassNames):
+            raise ConfigError(f"There is a file of classes, {classes}, but {folder} takes no classes. Leave it out.")
+        return found.named_by(classes)
 
 
 #: Families by the class names of their network and of their pipelines.
