@@ -17,7 +17,7 @@ from whence.diffusion.encoding import Encoders
 from whence.diffusion.families.flux import pack, unpack
 from whence.diffusion.families.stable_diffusion_3 import POOLED
 from whence.diffusion.model import DiffusionModel, fingerprint
-from whence.diffusion.open_check import open_check
+from whence.diffusion.pipeline_check import PipelineCheck
 from whence.diffusion.prompts import Prompts
 from whence.diffusion.sampling import picture_noise
 from whence.errors import ArtefactError, ConfigError, ModelError
@@ -158,7 +158,7 @@ def test_a_drawn_picture_is_the_pipelines_own(model, pipeline, guidance):
 
 
 def test_the_check_agrees_and_names_all_parts(folder):
-    comparisons = {one.what: one for one in open_check(folder, resolution=16).compare()}
+    comparisons = {one.what: one for one in PipelineCheck.open(folder, resolution=16).compare()}
     assert comparisons.keys() == {"embedded prompt", "latents", "loss", "drawn picture"}
     assert all(one.agrees for one in comparisons.values()), comparisons
 

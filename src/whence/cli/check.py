@@ -36,10 +36,10 @@ def check(
     Example: `whence check stable-diffusion-v1-5/ --adapter pytorch_lora_weights.safetensors --out picture.png`
     """
     from whence import images
-    from whence.diffusion.open_check import open_check
+    from whence.diffusion.pipeline_check import PipelineCheck
 
     settings = read_process(process)
-    opened = open_check(base, parse_adapters(adapter), prompt, settings=settings, resolution=resolution)
+    opened = PipelineCheck.open(base, parse_adapters(adapter), prompt, settings=settings, resolution=resolution)
     for line in _lines(opened.model):
         say(line)
     differing = []

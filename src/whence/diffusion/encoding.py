@@ -47,12 +47,14 @@ class Encoders:
     size: tuple[int, ...] | None = None
 
     @classmethod
-    def of(cls, model: Path | DiffusionModel, adapters: Sequence[Adapter] = ()) -> Encoders:
+    def of(
+        cls, model: Path | DiffusionModel, adapters: Sequence[Adapter] = (), classes: Path | None = None
+    ) -> Encoders:
         """Return the encoders of a model in memory, or in a folder with adapters, whose network is not read."""
         if isinstance(model, DiffusionModel):
             return cls(model.codec, model.text, model.codec.picture_size(model.size))
         family = family_of_folder(model)
-        return cls(family.codec(model), family.text(model, tuple(adapters)))
+        return cls(family.codec(model), family.conditioner(model, adapters, classes))
 
     @property
     def draws_pixels(self) -> bool:

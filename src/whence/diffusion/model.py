@@ -21,6 +21,7 @@ from whence.diffusion.codec import Codec, Pixels
 from whence.diffusion.conditioner import Conditioner
 from whence.diffusion.denoiser import denoise, plain_network
 from whence.diffusion.families.family import family_of_folder, family_of_network, flow_of_network, set_guidance
+from whence.diffusion.families.network_call import same_call
 from whence.diffusion.families.stable_diffusion import new_text_network
 from whence.diffusion.families.unet import complete_model, new_network
 from whence.diffusion.flow_matching import FlowMatching
@@ -94,7 +95,7 @@ class DiffusionModel:
         family = family_of_network(self.network, "made anew")
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            network = family.untrained(self.network)
+            network = same_call(self.network, family.untrained(self.network))
         return replace(self, network=network.eval())
 
     @classmethod
@@ -104,10 +105,12 @@ class DiffusionModel:
         shape: tuple[int, ...] | None = None,
         adapters: Sequence[Adapter] = (),
         settings: ProcessConfig = OPEN,
+        classes: Path | None = None,
     ) -> DiffusionModel:
         """Return the model in a diffusers folder of a known family, of a pipeline or of a network and its scheduler.
 
-        Adapters change its network, and its text encoder where they have weights of it.
+        Adapters change its network, and its text encoder where they have weights of it. A file of `classes` says which
+        class each label of a model of classes is, see `whence.diffusion.class_names`.
 
         Raises:
             ArtefactError: The folder is not one, or its weights are missing, damaged or pickled.
@@ -118,7 +121,7 @@ class DiffusionModel:
         network, scheduler = family.read(folder)
         if adapters:
             attach(network, [read_adapter(adapter) for adapter in adapters])
-        text = family.text(folder, tuple(adapters))
+        text = family.conditioner(folder, adapters, classes)
         model = cls(network, scheduler, shape or family.shape(network), family.codec(folder), text, settings)
         model.size  # noqa: B018
         return model

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,10 @@ from typing import Any
 from torch import nn
 
 from whence.diffusion.adapters.adapter import Adapter
+from whence.diffusion.class_names import ClassNames
 from whence.diffusion.codec import Codec, Pixels
 from whence.diffusion.conditioner import Conditioner
+from whence.diffusion.families.reference import Reference
 from whence.diffusion.flow_pipeline import FlowPipeline
 from whence.diffusion.folders import read_mapping, read_network, read_scheduler
 from whence.errors import ArtefactError, ConfigError, ModelError
@@ -42,6 +44,8 @@ class Family:
         flow: From a network to how its pipeline draws by a flow, and how its diffusers trainer trains.
         shape: From a network to the shape of its examples; None where its configuration says it.
         guide: Sets the embedded guidance of a network; None, the default, where networks take none.
+        reference: From a pipeline, the size of its pictures, whether it clips and its embedded guidance to what a model
+            of the family is compared with.
     """
 
     network: type[nn.Module]
@@ -54,15 +58,22 @@ class Family:
     flow: Callable[[Any], FlowPipeline] = lambda _network: FlowPipeline()
     shape: Callable[[Any], tuple[int, ...] | None] = lambda _network: None
     guide: Callable[[Any, float], None] | None = None
+    reference: Callable[[Any, tuple[int, ...], bool, float | None], Reference] = Reference
 
+    def conditioner(
+        self, folder: Path, adapters: Sequence[Adapter] = (), classes: Path | None = None
+    ) -> Conditioner | None:
+        """Return what makes conditions of prompts, with the class names of a file where there is one.
 
-def write_nothing(network: nn.Module, _scheduler: Any, folder: Path) -> None:
-    """Refuse to write a network whose family is only read.
-
-    Raises:
-        ModelError: Always.
-    """
-    raise ModelError(f"A {type(network).__name__} is not written to {folder}: train an adapter of it instead.")
+        Raises:
+            ConfigError: There is a file of classes, and the networks take none.
+        """
+        found = self.text(folder, tuple(adapters))
+        if classes is None:
+            return found
+        if not isinstance(found, ClassNames):
+            raise ConfigError(f"There is a file of classes, {classes}, but {folder} takes no classes. Leave it out.")
+        return found.named_by(classes)
 
 
 #: Families by the class names of their network and of their pipelines.

@@ -17,8 +17,10 @@ from torch import Tensor, nn
 
 from whence.diffusion.adapters.adapter import Adapter
 from whence.diffusion.conditioner import TEXT, TextConditioner
-from whence.diffusion.families.family import Family, write_nothing
-from whence.diffusion.families.stable_diffusion import autoencoder_of
+from whence.diffusion.families.family import Family
+from whence.diffusion.families.pipeline_folder import read_autoencoder
+from whence.diffusion.families.reference import TextReference
+from whence.diffusion.families.stable_diffusion import refuse_write
 from whence.diffusion.families.stable_diffusion_3 import POOLED
 from whence.diffusion.flow_pipeline import FlowPipeline
 from whence.diffusion.folders import read_network, read_scheduler
@@ -123,14 +125,65 @@ def _guide(network: Any, guidance: float) -> None:
     network.guidance = guidance
 
 
+class _Reference(TextReference):
+    """A pipeline of FLUX, with its own packing."""
+
+    def conditions(self, prompt: str) -> dict[str, Tensor]:
+        """T5's tokens of the prompt, and CLIP's pooled embeddings."""
+        text, pooled, _ = self.pipeline.encode_prompt(prompt, max_sequence_length=LENGTH)
+        return {TEXT: text, POOLED: pooled}
+
+    def output(self, x_t: Tensor, t: Tensor, conditions: dict[str, Tensor]) -> Tensor:
+        """What the network predicts, out of its tokens."""
+        height, width = x_t.shape[2:]
+        ids = self.pipeline._prepare_latent_image_ids(1, height // 2, width // 2, x_t.device, x_t.dtype)
+        tokens = self.network(
+            self._packed(x_t),
+            timestep=t / 1000,
+            guidance=None if self.guidance is None else torch.full((len(x_t),), self.guidance),
+            img_ids=ids,
+            txt_ids=torch.zeros(conditions[TEXT].shape[1], 3),
+            **conditions,
+        ).sample
+        return self._unpacked(tokens)
+
+    @torch.no_grad()
+    def drawn(self, start: Tensor, prompt: str, guidance: float, steps: int) -> Tensor:
+        """What the pipeline itself draws; its scale of guidance by a negative prompt has another name."""
+        height, width = self.size[1:]
+        tokens = self.pipeline(
+            prompt,
+            negative_prompt="",
+            true_cfg_scale=guidance,
+            guidance_scale=self.guidance or GUIDANCE,
+            latents=self._packed(start),
+            output_type="latent",
+            height=height,
+            width=width,
+            num_inference_steps=steps,
+            max_sequence_length=LENGTH,
+        ).images
+        return self._unpacked(tokens)
+
+    def _packed(self, x: Tensor) -> Tensor:
+        packed: Tensor = self.pipeline._pack_latents(x, *x.shape)
+        return packed
+
+    def _unpacked(self, tokens: Tensor) -> Tensor:
+        height, width = self.size[1:]
+        latents: Tensor = self.pipeline._unpack_latents(tokens, height, width, self.pipeline.vae_scale_factor)
+        return latents
+
+
 FLUX = Family(
     Flux,
     _read,
-    write_nothing,
+    refuse_write(PIPELINE),
     _untrained,
     pipelines=(PIPELINE, "FluxTransformer2DModel"),
-    codec=autoencoder_of,
+    codec=read_autoencoder,
     text=_text,
+    reference=_Reference,
     flow=_flow,
     shape=_shape,
     guide=_guide,

@@ -55,3 +55,14 @@ def _take(
 ) -> Tensor:
     returned: Tensor = output if isinstance(output, Tensor) else output.sample
     return prediction(returned, given, named)
+
+
+def same_call(network: nn.Module, other: nn.Module) -> nn.Module:
+    """Return the other network, called as the first one is."""
+    hooks = (*network._forward_pre_hooks.values(), *network._forward_hooks.values())
+    for hook in hooks:
+        if isinstance(hook, partial) and hook.func is _pack:
+            set_call(other, arguments=hook.args[0])
+        elif isinstance(hook, partial) and hook.func is _take:
+            set_call(other, prediction=hook.args[0])
+    return other

@@ -20,9 +20,11 @@ from torch import Tensor, nn
 
 from whence.diffusion.adapters.adapter import Adapter
 from whence.diffusion.conditioner import TEXT, TextConditioner
-from whence.diffusion.families.family import Family, write_nothing
+from whence.diffusion.families.family import Family
 from whence.diffusion.families.network_call import set_call
-from whence.diffusion.families.stable_diffusion import autoencoder_of
+from whence.diffusion.families.pipeline_folder import read_autoencoder
+from whence.diffusion.families.reference import TextReference
+from whence.diffusion.families.stable_diffusion import refuse_write
 from whence.diffusion.flow_pipeline import FlowPipeline
 from whence.diffusion.folders import read_mapping, read_network, read_scheduler
 from whence.diffusion.text_encoder import EncodedTexts, TextEncoder
@@ -49,7 +51,7 @@ def _arguments(x_t: Tensor, t: Tensor, conditions: dict[str, Tensor]) -> tuple[t
 
 def _untrained(network: Any) -> nn.Module:
     fresh: nn.Module = SD3Transformer2DModel.from_config(network.config)
-    return set_call(fresh, _arguments)
+    return fresh
 
 
 def _text(folder: Path, adapters: tuple[Adapter, ...]) -> TextConditioner:
@@ -76,13 +78,40 @@ def _flow(network: Any) -> FlowPipeline:
     return FlowPipeline(TRAINER, patch=network.config.patch_size, unshifted=True)
 
 
+class _Reference(TextReference):
+    """A pipeline of Stable Diffusion 3, with as many tokens of T5 as in training."""
+
+    def conditions(self, prompt: str) -> dict[str, Tensor]:
+        """The embedded prompt, and its pooled embeddings."""
+        text, _, pooled, _ = self.pipeline.encode_prompt(
+            prompt, None, None, do_classifier_free_guidance=False, max_sequence_length=LENGTH
+        )
+        return {TEXT: text, POOLED: pooled}
+
+    def output(self, x_t: Tensor, t: Tensor, conditions: dict[str, Tensor]) -> Tensor:
+        """What the network predicts."""
+        predicted: Tensor = self.network(x_t, timestep=t, **conditions).sample
+        return predicted
+
+    @torch.no_grad()
+    def drawn(self, start: Tensor, prompt: str, guidance: float, steps: int) -> Tensor:
+        """What the pipeline itself draws."""
+        height, width = self.size[1:]
+        size = {"height": height, "width": width, "num_inference_steps": steps, "max_sequence_length": LENGTH}
+        drawn: Tensor = self.pipeline(
+            prompt, negative_prompt="", guidance_scale=guidance, latents=start, output_type="latent", **size
+        ).images
+        return drawn
+
+
 STABLE_DIFFUSION_3 = Family(
     SD3Transformer2DModel,
     _read,
-    write_nothing,
+    refuse_write(PIPELINE),
     _untrained,
     pipelines=(PIPELINE,),
-    codec=autoencoder_of,
+    codec=read_autoencoder,
     text=_text,
+    reference=_Reference,
     flow=_flow,
 )
