@@ -34,7 +34,7 @@ class Base:
         if self.encoders.text is None:
             raise ModelError(
                 f"{self.folder} takes no text, and adapters are trained on text-to-image models alone. Give the folder "
-                "of a StableDiffusionPipeline."
+                "of a pipeline such as StableDiffusionPipeline."
             )
 
     @cached_property

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from whence import artefacts
 
@@ -52,6 +52,7 @@ class AdapterWeights:
         text_encoder: Those of the text encoder.
         text_encoder_2: Those of the second text encoder of pipelines that have two.
         source: What the adapter is called in messages.
+        prefix: What the pipeline calls the network, in the names of a file: ``unet`` or ``transformer``.
 
     Example:
         >>> import torch
@@ -63,6 +64,7 @@ class AdapterWeights:
     text_encoder: Mapping[str, LowRank] = field(default_factory=dict)
     text_encoder_2: Mapping[str, LowRank] = field(default_factory=dict)
     source: str = "The adapter"
+    prefix: str = "unet"
 
     @property
     def fingerprint(self) -> str:
@@ -111,3 +113,8 @@ def common_scale(alpha: float, rank: int, stabilised: bool = False) -> float:
         (2.0, 4.0)
     """
     return alpha / (math.sqrt(rank) if stabilised else rank)
+
+
+def prefix_of(network: nn.Module) -> str:
+    """Return what the pipeline of a network calls it, in the names of adapters."""
+    return "transformer" if any("Transformer2DModel" in kind.__name__ for kind in type(network).__mro__) else "unet"
