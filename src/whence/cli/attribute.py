@@ -14,6 +14,7 @@ from whence.cli.data import load_data
 from whence.cli.options import (
     ADAPTER,
     CAPTION_COLUMN,
+    CLASSES,
     DATA,
     GREY,
     GUIDANCE,
@@ -142,6 +143,7 @@ def attribute(
     negative_prompt: NEGATIVE_PROMPT = None,
     guidance: GUIDANCE = None,
     adapter: ADAPTER = None,
+    classes: CLASSES = None,
     base: BASE = None,
     parameters: PARAMETERS = None,
     latents: LATENTS = None,
@@ -150,8 +152,8 @@ def attribute(
 ) -> None:
     """Estimate how strongly each training image is tied to each picture, by gradients, for any diffusion model.
 
-    Positive scores are proponents: training on the image pulled the model towards the picture. They are estimates, with
-    standard errors of the draws. Interrupted, the same command continues; with more --draws or methods it adds to them.
+    Positive scores are proponents: training on the image pulled the model towards the picture. Interrupted, the same
+    command continues; with more --draws or methods it adds to them.
 
     Example: `whence attribute runs/single digits --queries sample:16 --method tangent --method d-trak --out scores/`
     """
@@ -164,14 +166,13 @@ def attribute(
     config = _config(draws, damping, width, seed, half, bfloat16, latents)
     size: dict[str, Any] = {"resolution": resolution, "grey": grey}
     images = load_data(data, out, split=split, unit_column=unit_column, caption_column=caption_column, **size)
-    target = Target.mean([model, *(also or [])], [Adapter.parse(text) for text in adapter or ()], resolution, base)
+    target = Target.mean([model, *(also or [])], Adapter.parse_all(adapter), resolution, base, classes)
     texts = Prompts.read(prompts, prompt or (), negative_prompt, guidance)
     show_notes(training_examples(target, images, out / FOLDER, latents).notes, of="the training images")
     examples = target.queries(queries, method=sampler, steps=sampler_steps, prompts=texts, **size)
     _show_drawing(target, examples)
     if plan:
-        planned = (target, images, examples, method, config, parameters, out / FOLDER)
-        return show_cost(_planned(planned, out, store, workers), out)
+        return show_cost(_planned((target, images, examples, method, config, parameters), out, store, workers), out)
     with progress("gradients") as report, progress("scores") as scored:
         chosen: dict[str, Any] = {"config": config, "parameters": parameters, "engine": whence.Engine(workers, report)}
         results = whence.attribute(target, images, examples, method, out=out, store=store, scored=scored, **chosen)
@@ -235,8 +236,10 @@ def _planned(planned: tuple[Any, ...], out: Path, store: Path | None, workers: i
     from whence.attribution.request import AttributionRequest
     from whence.attribution.scores_folder import ScoresFolder
     from whence.cost import Cost
+    from whence.diffusion.encoding import FOLDER
 
-    request = AttributionRequest.of(*planned)
+    target, images, queries, methods, config, parameters = planned
+    request = AttributionRequest.of(target, images, queries, methods, config, parameters, out / FOLDER)
     ScoresFolder(out, request).is_claimed()
     engine, features = whence.Engine(workers), FeatureStore(store or out / "features")
     costs = [method.plan(request, engine) for method in request.run_methods]

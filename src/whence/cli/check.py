@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from whence.cli.options import ADAPTER
+from whence.cli.options import ADAPTER, CLASSES
 from whence.cli.show import say, show_notes
 from whence.errors import ModelError
 
@@ -21,7 +21,13 @@ def check(
         typer.Argument(help="The folder that save_pretrained of a pipeline wrote, or `styles`.", metavar="BASE"),
     ],
     adapter: ADAPTER = None,
-    prompt: Annotated[str, typer.Option(help="What the picture is drawn from, by models of text.")] = "a picture",
+    classes: CLASSES = None,
+    prompt: Annotated[
+        str | None,
+        typer.Option(
+            help='What the picture is drawn from; default "a picture", or the first class of models of classes.'
+        ),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="PNG file for the picture that is drawn.")] = None,
 ) -> None:
     """Check that Whence reads a model as its own pipeline does: text, latents, the loss, and one picture.
@@ -35,7 +41,7 @@ def check(
     from whence.diffusion.adapters.adapter import Adapter
     from whence.diffusion.pipeline_check import PipelineCheck
 
-    opened = PipelineCheck.open(base, [Adapter.parse(text) for text in adapter or ()], prompt)
+    opened = PipelineCheck.open(base, Adapter.parse_all(adapter), prompt, classes)
     for line in _lines(opened.model):
         say(line)
     differing = []

@@ -55,6 +55,13 @@ ADAPTER = Annotated[
     list[str] | None,
     typer.Option(help="LoRA file or folder on top of the model, as FILE or FILE:STRENGTH; may be repeated."),
 ]
+CLASSES = Annotated[
+    Path | None,
+    typer.Option(
+        help="Of a model of classes: a file with the name of label k in line k, from 0, or JSON; default the names in "
+        "its model_index.json."
+    ),
+]
 PROMPTS = Annotated[Path | None, typer.Option(help="Text file with a prompt in each line; see --prompt.")]
 PROMPT = Annotated[
     list[str] | None, typer.Option(help="A prompt of sample:COUNT; repeated, pictures get them in turn.")

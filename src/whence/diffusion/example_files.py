@@ -25,7 +25,11 @@ _TENSORS, _TABLE, _VALUES = "examples.safetensors", "examples.parquet", "values"
 
 def write_example_files(folder: Path, ids: Sequence[str], tensors: Mapping[str, Tensor | Shards]) -> None:
     """Write ids and tensors by name."""
-    plain = {name: tensor for name, tensor in tensors.items() if isinstance(tensor, Tensor)}
+    plain = {
+        name: tensor.clone() if name.startswith(ROWS) else tensor  # conditions of one caption share their rows
+        for name, tensor in tensors.items()
+        if isinstance(tensor, Tensor)
+    }
     shards = {name: tensor for name, tensor in tensors.items() if isinstance(tensor, Shards)}
     artefacts.write_tensors(folder / _TENSORS, plain)
     artefacts.write_table(folder / _TABLE, {"id": list(ids)})
