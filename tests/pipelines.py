@@ -194,7 +194,7 @@ def stable_diffusion_xl(folder: Path, seed: int = 0) -> Path:
 
 
 def dit(folder: Path, seed: int = 0) -> Path:
-    """A DiT of five classes that also returns a variance."""
+    """A DiT of 1,000 classes, five of them with names, that also returns a variance."""
     from diffusers import DiTPipeline, DiTTransformer2DModel
 
     names = {0: "cat, house cat", 1: "dog", 2: "crane", 3: "crane", 4: "bird"}
@@ -208,7 +208,7 @@ def dit(folder: Path, seed: int = 0) -> Path:
             num_layers=2,
             sample_size=8,
             patch_size=2,
-            num_embeds_ada_norm=5,
+            num_embeds_ada_norm=1000,  # the pipeline takes 1000 for no class
         )
         pipeline = DiTPipeline(transformer=network, vae=autoencoder(), scheduler=scheduler(), id2label=names)
     pipeline.register_to_config(id2label=names)
@@ -224,10 +224,10 @@ def pixart(folder: Path, kind: str = "Sigma", side: int = 8, seed: int = 0) -> P
         torch.manual_seed(seed)
         words = sentence_pieces()
         network = diffusers.PixArtTransformer2DModel(
-            num_attention_heads=2,
+            num_attention_heads=3,
             attention_head_dim=8,
             num_layers=2,
-            cross_attention_dim=16,
+            cross_attention_dim=24,
             caption_channels=16,
             sample_size=side,
             patch_size=2,
@@ -236,4 +236,27 @@ def pixart(folder: Path, kind: str = "Sigma", side: int = 8, seed: int = 0) -> P
         parts = {"text_encoder": t5(words), "tokenizer": words, "transformer": network, "vae": autoencoder()}
         pipeline = getattr(diffusers, f"PixArt{kind}Pipeline")(**parts, scheduler=scheduler())
     pipeline.save_pretrained(folder)
+    return folder
+
+
+def class_unet(folder: Path, seed: int = 0) -> Path:
+    """A UNet2DModel of 8x8 pictures in grey and ten classes, with its scheduler, whose class embedding can be seen."""
+    from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
+
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        network = UNet2DModel(
+            sample_size=8,
+            in_channels=1,
+            out_channels=1,
+            layers_per_block=1,
+            block_out_channels=(8,),
+            down_block_types=["DownBlock2D"],
+            up_block_types=["UpBlock2D"],
+            add_attention=False,
+            norm_num_groups=2,
+            num_class_embeds=10,
+        )
+        network.class_embedding.weight.data *= 5
+    DDPMPipeline(unet=network, scheduler=DDPMScheduler(clip_sample=False)).save_pretrained(folder)
     return folder

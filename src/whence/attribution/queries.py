@@ -99,6 +99,9 @@ def _read_pictures(
     encoders = Encoders.of(model)
     if encoders.are_plain:
         return Examples(data.ids, fit_pictures(data.images(range(len(data))), model, source), notes=data.notes)
+    if encoders.draws_pixels:
+        values, captions = fit_pictures(data.images(range(len(data))), model, source), encoders.captions(data)
+        return Examples(data.ids, values, encoders.conditions(captions), notes=data.notes, captions=captions)
     fit_pictures(data.images(range(1)).expand(1, 3, -1, -1), model, source)
     queries = encoders.encode_queries(data)
     return replace(queries, notes=(*data.notes, *queries.notes))

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from whence import artefacts
 from whence.attribution.data_difference import describe_difference
-from whence.attribution.model_source import open_folder, run_folder
+from whence.attribution.model_folder import open_folder, run_folder
 from whence.attribution.queries import read_queries
+from whence.attribution.target_options import adapted, named, stated
 from whence.attribution.weighted_checkpoint import WeightedCheckpoint, adapter_checkpoints, run_checkpoints
 from whence.config import Config, SamplerConfig, SamplerMethod, read_config
 from whence.data import Dataset
@@ -40,6 +41,7 @@ class Target:
         adapters: Adapters on top of each of them.
         resolution: Height and width of the pictures of a model of latents; None for those of its configuration.
         settings: What folders don't say of the process that their models were trained on.
+        classes: A file that names the labels of a model of classes; None for the names in its folder.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Target:
     adapters: tuple[Adapter, ...] = ()
     resolution: int | None = None
     settings: ProcessConfig = OPEN
+    classes: Path | None = None
 
     @classmethod
     def open(
@@ -56,6 +59,7 @@ class Target:
         adapters: Sequence[Adapter] = (),
         base: str | Path | None = None,
         settings: ProcessConfig | None = None,
+        classes: Path | None = None,
     ) -> Target:
         """Return the target for a path or the name of a base with adapters, a model or an ensemble.
 
@@ -64,13 +68,16 @@ class Target:
         Raises:
             ArtefactError: The path is no model, or the base is not there.
             MismatchError: The base is another one than the adapter of a run was trained on.
-            ConfigError: There are adapters on an ensemble, on a run of an adapter or on a model in memory; or there is
-                a base, and no run of an adapter; or settings of the process, and no folder of a model.
+            ConfigError: There are adapters, or a file of classes, on an ensemble, on a run of an adapter or on a model
+                in memory; or there is a base, and no run of an adapter; or settings of the process, and no folder of
+                another trainer.
         """
         if settings is not None:
-            return _stated(cls.open(source, adapters, base), settings)
+            return stated(cls.open(source, adapters, base, classes=classes), settings)
+        if classes is not None:
+            return named(cls.open(source, adapters, base), classes)
         if adapters:
-            return _adapted(cls.open(source, base=base), adapters)
+            return adapted(cls.open(source, base=base), adapters)
         if isinstance(source, str):
             source = base_folder(source)
         if not isinstance(source, DiffusionModel | Ensemble) and is_adapter_run(Path(source)):
@@ -97,17 +104,18 @@ class Target:
         resolution: int | None = None,
         base: str | Path | None = None,
         settings: ProcessConfig | None = None,
+        classes: Path | None = None,
     ) -> Target:
         """Return the mean over several models, such as the same training from other seeds, with adapters on each."""
-        targets = [cls.open(source, adapters, base, settings)._sized(resolution) for source in sources]
+        targets = [cls.open(source, adapters, base, settings, classes)._sized(resolution) for source in sources]
         if len(targets) == 1:
             return targets[0]
         sizes = {tuple(target.model.size) for target in targets}
         if len(sizes) != 1:
             raise ConfigError(f"Scores are averaged over models of pictures of one size; given {sorted(sizes)}.")
         runs = tuple(run for target in targets for run in target.runs)
-        name, stated = " and ".join(target.name for target in targets), targets[0].settings
-        return cls(name, runs, None, tuple(adapters), resolution, stated)
+        name = " and ".join(target.name for target in targets)
+        return cls(name, runs, None, tuple(adapters), resolution, settings or OPEN, classes)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -119,7 +127,7 @@ class Target:
     def encoders(self) -> Encoders:
         """The codec and the text encoder, without a network."""
         run = self.runs[0]
-        return run.encoders if isinstance(run, AdapterRun) else Encoders.of(run, self.adapters)
+        return run.encoders if isinstance(run, AdapterRun) else Encoders.of(run, self.adapters, self.classes)
 
     @cached_property
     def model(self) -> DiffusionModel:
@@ -131,7 +139,7 @@ class Target:
             return run.checkpoint().open()
         if isinstance(run, DiffusionModel):
             return run
-        return DiffusionModel.load(run, self._shape, self.adapters, self.settings)
+        return DiffusionModel.load(run, self._shape, self.adapters, self.settings, self.classes)
 
     @cached_property
     def _shape(self) -> tuple[int, ...] | None:
@@ -224,25 +232,3 @@ class Target:
                 "Leave --resolution out."
             )
         return replace(self, resolution=resolution)
-
-
-def _adapted(target: Target, adapters: Sequence[Adapter]) -> Target:
-    """Return a target with adapters. By which base they were trained is not known, and its name says so."""
-    if target.ensemble is not None or not isinstance(target.runs[0], Path):
-        raise ConfigError(
-            "Adapters are put on a model in a folder; give one, or put them on your network: "
-            "whence.diffusion.adapters.layers.attach."
-        )
-    own = ", ".join(f"{adapter.file.name} at strength {adapter.strength:g}" for adapter in adapters)
-    return replace(target, name=f"{target.name} with {own} (base not verified)", adapters=tuple(adapters))
-
-
-def _stated(target: Target, settings: ProcessConfig) -> Target:
-    """Return a target of folders whose process is stated; Whence's own runs state theirs."""
-    foreign = all(isinstance(run, Path) and artefacts.kind_of(run) != "model" for run in target.runs)
-    if target.ensemble is not None or not foreign:
-        raise ConfigError(
-            f"{target.name} says itself how it was trained; settings of the process are for folders of other trainers. "
-            "Leave [process] out."
-        )
-    return replace(target, settings=settings)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from whence import artefacts
-from whence.attribution.model_source import run_folder
+from whence.attribution.model_folder import run_folder
 from whence.attribution.target import Target
 from whence.config import LatentChoice, TrainingConfig
 from whence.data import Dataset

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from whence.cli.options import ADAPTER, PROCESS, parse_adapters, read_process
+from whence.cli.options import ADAPTER, CLASSES, PROCESS, read_process
 from whence.cli.show import say, show_notes
 from whence.errors import ModelError
 
@@ -21,11 +21,17 @@ def check(
         typer.Argument(help="The folder that save_pretrained of a pipeline wrote, or `styles`.", metavar="BASE"),
     ],
     adapter: ADAPTER = None,
+    classes: CLASSES = None,
     process: PROCESS = None,
     resolution: Annotated[
         int | None, typer.Option(help="Height and width of the pictures of a model of latents.")
     ] = None,
-    prompt: Annotated[str, typer.Option(help="What the picture is drawn from, by models of text.")] = "a picture",
+    prompt: Annotated[
+        str | None,
+        typer.Option(
+            help='What the picture is drawn from; default "a picture", or the first class of models of classes.'
+        ),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="PNG file for the picture that is drawn.")] = None,
 ) -> None:
     """Check that Whence reads a model as its own pipeline does: text, latents, the loss, and one picture.
@@ -36,10 +42,11 @@ def check(
     Example: `whence check stable-diffusion-v1-5/ --adapter pytorch_lora_weights.safetensors --out picture.png`
     """
     from whence import images
+    from whence.diffusion.adapters.adapter import Adapter
     from whence.diffusion.pipeline_check import PipelineCheck
 
     settings = read_process(process)
-    opened = PipelineCheck.open(base, parse_adapters(adapter), prompt, settings=settings, resolution=resolution)
+    opened = PipelineCheck.open(base, Adapter.parse_all(adapter), prompt, classes, settings, resolution)
     for line in _lines(opened.model):
         say(line)
     differing = []

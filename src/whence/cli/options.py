@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 if TYPE_CHECKING:
-    from whence.diffusion.adapters.adapter import Adapter
     from whence.process_config import ProcessConfig
 
 DATA = Annotated[
@@ -67,6 +66,13 @@ ADAPTER = Annotated[
     list[str] | None,
     typer.Option(help="LoRA file or folder on top of the model, as FILE or FILE:STRENGTH; may be repeated."),
 ]
+CLASSES = Annotated[
+    Path | None,
+    typer.Option(
+        help="Of a model of classes: a file with the name of label k in line k, from 0, or JSON; default the names in "
+        "its model_index.json."
+    ),
+]
 PROMPTS = Annotated[Path | None, typer.Option(help="Text file with a prompt in each line; see --prompt.")]
 PROMPT = Annotated[
     list[str] | None, typer.Option(help="A prompt of sample:COUNT; repeated, pictures get them in turn.")
@@ -100,13 +106,6 @@ LABELLED_DATA = Annotated[
 ]
 CREDIT = Annotated[Path, typer.Argument(help="What `whence credit compute` wrote.", metavar="CREDIT")]
 ESTIMATOR = Annotated[str | None, typer.Option(help="By which shares; default the first that add up.")]
-
-
-def parse_adapters(texts: list[str] | None) -> list[Adapter]:
-    """Return the adapters of an option."""
-    from whence.diffusion.adapters.adapter import Adapter
-
-    return [Adapter.parse(text) for text in texts or ()]
 
 
 def read_process(file: Path | None) -> ProcessConfig | None:

@@ -17,14 +17,16 @@ from whence.errors import ConfigError, DataError, join_names
 
 #: The condition of networks that draw from classes, by its name in diffusers.
 LABELS = "class_labels"
+#: The names of labels in the index of a pipeline.
+ID_TO_LABEL = "id2label"
 
 
 @dataclass(frozen=True)
 class ClassNames:
     """The conditioner of networks of classes: a caption or prompt is the name of a class.
 
-    A name is looked up in the table; a label may have several names. Labels themselves serve too, as in ``"7"``, unless
-    the table has names of digits. The empty name is the null label, which stands for no class.
+    A name is looked up in the table; a label may have several names, with commas between. Labels themselves serve too,
+    as in ``"7"``, unless the table has names of digits. The empty name is the null label, which stands for no class.
 
     Attributes:
         count: Number of classes; labels are 0 ... count - 1.
@@ -73,6 +75,12 @@ class ClassNames:
             return tuple(str(label) for label in range(self.count) if label != self.null)
         return tuple(sorted(self.table, key=lambda name: (self.table[name], name)))
 
+    @property
+    def id2label(self) -> dict[str, str]:
+        """The names of every label, as the index of a pipeline has them."""
+        labels = sorted(set(self.table.values()))
+        return {str(label): ", ".join(n for n in self.names if self.table[n] == label) for label in labels}
+
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 (hex) of labels and names."""
@@ -95,8 +103,8 @@ class ClassNames:
         if unknown:
             known = join_names(list(self.names)) if self.table else f"the labels 0 ... {self.count - 1}"
             raise DataError(
-                f"{join_names(unknown)} is no class, or the name of several. The network has {known}. Give a file that "
-                "says the name of each label: --classes FILE, with the name of label k in line k, from 0."
+                f"{join_names(unknown)} is no class, or the name of several. The network has {known}. Name "
+                "them in id2label of model_index.json, or for whence attribute and whence check with --classes FILE."
             )
         return {LABELS: torch.tensor([self._label(text) for text in texts])}
 
@@ -129,6 +137,9 @@ class ClassNames:
         """The label of a name; None if it is of no class."""
         if not text:
             return self.null
+        if "," in text:
+            labels = {self._label(part.strip()) for part in text.split(",")} - {None}
+            return labels.pop() if len(labels) == 1 else None
         if text in self.table or any(name.isdecimal() for name in self.table):
             return self.table.get(text)
         return int(text) if text.isdecimal() and int(text) < self.count else None
@@ -143,7 +154,7 @@ def _table(names: Any, count: int, null: int | None, source: str) -> dict[str, i
         label = int(key) if str(key).isdecimal() else -1
         if not isinstance(value, str) or not (0 <= label < count or label == null):
             raise ConfigError(f"{source} has {value!r} as the name of label {key!r}; labels are 0 ... {count - 1}.")
-        for name in dict.fromkeys([value.strip(), *(part.strip() for part in value.split(","))]):
+        for name in dict.fromkeys(part.strip() for part in value.split(",")):
             if table.setdefault(name, label) != label:
                 several.add(name)
     if not table:

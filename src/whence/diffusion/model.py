@@ -17,6 +17,7 @@ from whence.config import ModelConfig
 from whence.diffusion.adapters.adapter import Adapter
 from whence.diffusion.adapters.adapter_file import read_adapter
 from whence.diffusion.adapters.layers import attach
+from whence.diffusion.class_names import ID_TO_LABEL, ClassNames
 from whence.diffusion.codec import Codec, Pixels
 from whence.diffusion.conditioner import Conditioner
 from whence.diffusion.denoiser import denoise, plain_network
@@ -25,6 +26,7 @@ from whence.diffusion.families.network_call import same_call
 from whence.diffusion.families.stable_diffusion import new_text_network
 from whence.diffusion.families.unet import complete_model, new_network
 from whence.diffusion.flow_matching import FlowMatching
+from whence.diffusion.folders import read_mapping
 from whence.diffusion.noise_schedule import new_scheduler
 from whence.diffusion.process import Process
 from whence.diffusion.variance_preserving import VariancePreserving
@@ -135,6 +137,9 @@ class DiffusionModel:
         if not isinstance(self.codec, Pixels):
             raise ModelError(f"A model of latents is not saved to {folder}: its autoencoder belongs to it.")
         family_of_network(self.network, "saved as a diffusers folder").write(self.network, self.scheduler, folder)
+        if isinstance(self.text, ClassNames) and self.text.table:
+            index = folder / "model_index.json"
+            artefacts.write_json(index, read_mapping(index) | {ID_TO_LABEL: self.text.id2label})
 
     @cached_property
     def process(self) -> Process:

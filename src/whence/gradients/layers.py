@@ -1,7 +1,8 @@
-"""The layers of a network whose parameters are differentiated: normalisations, and those of `product_layers`."""
+"""The layers of a network whose parameters are differentiated: normalisations, tables, and `product_layers`."""
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -94,6 +95,32 @@ class RMSNormLayer(LayerNormLayer):
         return F.rms_norm(x, self._shape, eps=self._epsilon)
 
 
+class TableLayer(NormLayer):
+    """A table T that is added to every example, y = x + T, as of shifts and scales (Chen et al. 2024, section 2.3).
+
+    For one example and the cotangent δ of y, ∂f/∂T = δ: T is like the shift of a normalisation with a channel for each
+    of its numbers.
+    """
+
+    def __init__(self, name: str, module: nn.Module) -> None:
+        self._shape = list(getattr(module, TABLE).shape)
+        super().__init__(name, math.prod(self._shape), False)
+
+    def normalised(self, x: Tensor) -> Tensor:
+        """X itself, which the gradient does not depend on."""
+        return x
+
+    def explicit(self, normalised: Tensor, cotangent: Tensor) -> Tensor:
+        """The gradient of every row, [n, size]."""
+        return cotangent.flatten(1)
+
+    def by_parameter(self, gradient: Tensor) -> dict[str, Tensor]:
+        """A gradient [..., size] in the parameter's own shape."""
+        return {TABLE: gradient.reshape(*gradient.shape[:-1], *self._shape)}
+
+
+#: The name of tables in the transformers of diffusers, which add ``table[None]``.
+TABLE = "scale_shift_table"
 Layer = ProductLayer | NormLayer
 
 _KINDS: tuple[tuple[type[nn.Module], Callable[[str, Any], Layer]], ...] = (
@@ -171,6 +198,8 @@ def coverage(network: nn.Module, parameters: str | None = None) -> Coverage:
 
 def _kind(module: nn.Module) -> Callable[[str, Any], Layer] | None:
     """What describes the layer, if its forward pass is that of its known class."""
+    if {key for key, _ in module.named_parameters(recurse=False)} == {TABLE}:
+        return TableLayer
     own = "forward" in vars(module) or {key for key, _ in module.named_parameters(recurse=False)} - {"weight", "bias"}
     for known, make in _KINDS:
         if not own and isinstance(module, known) and type(module).forward is known.forward:

@@ -11,7 +11,7 @@ from diffusers.models.embeddings import LabelEmbedding
 from torch import Tensor, nn
 
 from whence.diffusion.adapters.adapter import Adapter
-from whence.diffusion.class_names import LABELS, ClassNames
+from whence.diffusion.class_names import ID_TO_LABEL, LABELS, ClassNames
 from whence.diffusion.families.family import Family
 from whence.diffusion.families.network_call import set_call
 from whence.diffusion.families.pipeline_folder import read_autoencoder
@@ -60,7 +60,7 @@ def _classes(folder: Path, _adapters: tuple[Adapter, ...] = ()) -> ClassNames:
     count = read_mapping(folder / "transformer" / "config.json").get("num_embeds_ada_norm", 1000)
     if not isinstance(count, int):
         raise ArtefactError(f"{folder / 'transformer' / 'config.json'} has no number of classes (num_embeds_ada_norm).")
-    return ClassNames.of(count, count, read_mapping(folder / "model_index.json").get("id2label"))
+    return ClassNames.of(count, count, read_mapping(folder / "model_index.json").get(ID_TO_LABEL))
 
 
 def _untrained(network: Any) -> nn.Module:

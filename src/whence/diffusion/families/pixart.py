@@ -29,8 +29,23 @@ MASK, SIZES = "encoder_attention_mask", ("resolution", "aspect_ratio")
 def _read(folder: Path) -> tuple[nn.Module, Any]:
     """The network and the scheduler in a folder."""
     require_channels(folder / "transformer")
-    network = read_network(folder / "transformer", PixArtTransformer2DModel)
+    network = _by_example(read_network(folder / "transformer", PixArtTransformer2DModel))
     return set_call(network, _arguments, without_variance), read_scheduler(folder)
+
+
+def _by_example(network: Any) -> nn.Module:
+    """Return the network, whose embedding of heights and widths gets them as [n, 2, ...] and no longer as [2 n, ...].
+
+    The numbers are the same, and each row of a layer then belongs to one example, as gradients need it.
+    """
+    if network.use_additional_conditions:
+        network.adaln_single.emb.resolution_embedder.register_forward_pre_hook(_in_pairs)
+    evaluated: nn.Module = network
+    return evaluated
+
+
+def _in_pairs(_layer: nn.Module, given: tuple[Tensor, ...]) -> tuple[Tensor]:
+    return (given[0].reshape(-1, 2, given[0].shape[-1]),)
 
 
 def _arguments(x_t: Tensor, t: Tensor, conditions: dict[str, Tensor]) -> tuple[tuple[Tensor, ...], dict[str, Any]]:
@@ -66,8 +81,7 @@ def _text(folder: Path, adapters: tuple[Adapter, ...] = ()) -> TextConditioner:
 
 
 def _untrained(network: Any) -> nn.Module:
-    fresh: nn.Module = PixArtTransformer2DModel.from_config(network.config)
-    return fresh
+    return _by_example(PixArtTransformer2DModel.from_config(network.config))
 
 
 class _Reference(TextReference):

@@ -1,4 +1,4 @@
-"""Where the models that are explained come from: ensembles, runs and folders of diffusers."""
+"""The folders of models and ensembles that are explained."""
 
 from __future__ import annotations
 
