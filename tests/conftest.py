@@ -39,6 +39,12 @@ PIPELINES = runpy.run_path(str(Path(__file__).parent / "pipelines.py"))
 
 
 @pytest.fixture(scope="session")
+def pipelines() -> dict[str, Callable[..., Path]]:
+    """What `pipelines.py` makes, by name."""
+    return PIPELINES
+
+
+@pytest.fixture(scope="session")
 def stable_diffusion(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of a small Stable Diffusion pipeline; only to be read. See `pipelines.py`."""
     folder: Path = PIPELINES["stable_diffusion"](tmp_path_factory.mktemp("pipeline") / "sd")

@@ -9,65 +9,23 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator
 
-from whence.config_errors import explain, is_whole
 from whence.errors import ConfigError
+from whence.process_config import ProcessConfig
+from whence.settings import Settings
 
 Count = Annotated[int, Field(ge=1, strict=True)]
 #: What a network of latents is trained on: the mean of the autoencoder's posterior, or a sample of it at each visit.
 LatentChoice = Literal["mode", "sample"]
+#: How pictures are drawn: euler by flows, the others by variance preserving processes.
+SamplerMethod = Literal["ddpm", "ddim", "euler"]
 #: Largest number of timesteps of a diffusion process: tables of all of them are kept.
 TIMESTEPS = 100_000
 #: Settings of a training by the name of a recipe; metasmooth: its metagradient predicts small removals.
 RECIPES: dict[str, dict[str, Any]] = {
     "metasmooth": {"steps": 500, "batch_size": 64, "learning_rate": 1e-3, "clip_norm": 0.0}
 }
-
-
-class Settings(BaseModel):
-    """Base of all settings: frozen; unknown names, values of other types and infinite numbers are refused.
-
-    A list may stand for a tuple, as in TOML, and a whole number for a number.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _take_lists_for_tuples(cls, values: Any) -> Any:
-        if not isinstance(values, dict):
-            return values
-        return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
-
-    def __init__(self, **values: Any) -> None:
-        """Check the values.
-
-        Raises:
-            ConfigError: A name is unknown or a value is of the wrong type or out of range.
-        """
-        whole = {name: int(value) for name, value in values.items() if is_whole(value)}
-        try:
-            super().__init__(**values | whole)
-        except ValidationError as error:
-            raise ConfigError(explain(error, type(self))) from None
-
-    @classmethod
-    def of(cls, config: Self | None) -> Self:
-        """Return the settings that a caller gave; None gives the defaults.
-
-        Raises:
-            ConfigError: It is something else, such as a dict.
-        """
-        if config is None:
-            return cls()
-        if not isinstance(config, cls):
-            raise ConfigError(f"The settings are a {type(config).__name__}; give {cls.__name__}(NAME=VALUE).")
-        return config
-
-    def record(self) -> dict[str, Any]:
-        """The settings as JSON values, for a manifest."""
-        return self.model_dump(mode="json")
 
 
 class ModelConfig(Settings):
@@ -184,9 +142,10 @@ class AdapterConfig(Settings):
 class SamplerConfig(Settings):
     """How pictures are drawn."""
 
-    method: Literal["ddpm", "ddim"] = Field(
+    method: SamplerMethod = Field(
         "ddpm",
-        description="ddpm: ancestral sampling, with noise at each step; ddim: noise only at the start.",
+        description="ddpm: ancestral sampling, with noise at each step; ddim: noise only at the start; euler: that of "
+        "flows.",
     )
     steps: Count = Field(50, description="Denoising steps, spread over the timesteps of training.")
     clip: bool = Field(True, description="Clip the predicted clean picture to [-1, 1] at every step.")
@@ -194,16 +153,20 @@ class SamplerConfig(Settings):
 
 
 class Config(Settings):
-    """All settings of a run; those of an adapter are only there for a run that trains one."""
+    """All settings of a run; those of an adapter are only there for a run that trains one.
+
+    Those of the process are only there where they are not those of the diffusers trainer of the family.
+    """
 
     model: ModelConfig = ModelConfig()
     training: TrainingConfig = TrainingConfig()
     sampler: SamplerConfig = SamplerConfig()
     adapter: AdapterConfig | None = None
+    process: ProcessConfig | None = None
 
     def record(self) -> dict[str, Any]:
         """The settings as JSON values, for a manifest."""
-        return self.model_dump(mode="json", exclude={"adapter"} if self.adapter is None else None)
+        return self.model_dump(mode="json", exclude={n for n in ("adapter", "process") if getattr(self, n) is None})
 
     def to_toml(self) -> str:
         """The settings as TOML; fields left to their default of "by size" are absent."""

@@ -15,7 +15,8 @@ from whence.attribution.target import Target
 from whence.config import Config
 from whence.diffusion.adapters.adapter import Adapter
 from whence.diffusion.checkpoint import Checkpoint
-from whence.diffusion.encoding import TEXT, Encoders
+from whence.diffusion.conditioner import TEXT
+from whence.diffusion.encoding import Encoders
 from whence.diffusion.model import DiffusionModel, fingerprint
 from whence.diffusion.prompts import Prompts
 from whence.diffusion.record import Record

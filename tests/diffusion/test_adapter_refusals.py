@@ -106,11 +106,10 @@ CASES = {
         ModelError,
         "was made for Stable Diffusion XL",
     ),
-    "SD3": (_pair("transformer.blocks.0.attn.to_q"), ModelError, "was made for a transformer"),
     "FLUX of kohya": (
         _pair("lora_unet_double_blocks_0_img_attn_qkv", "lora_down", "lora_up"),
         ModelError,
-        "was made for a transformer",
+        "has the names of a trainer of FLUX, and diffusers can't convert them",
     ),
     "before diffusers": (
         _pair("lora_unet_input_blocks_1_1_proj_in", "lora_down", "lora_up"),

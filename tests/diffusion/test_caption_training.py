@@ -13,8 +13,9 @@ from whence.attribution.attribute import attribute
 from whence.attribution.target import Target
 from whence.config import Config
 from whence.data import Dataset
+from whence.diffusion.conditioner import TEXT
 from whence.diffusion.draws import Draws
-from whence.diffusion.encoding import TEXT, Encoders
+from whence.diffusion.encoding import Encoders
 from whence.diffusion.model import DiffusionModel
 from whence.diffusion.pipeline_check import PipelineCheck
 from whence.diffusion.prompts import Prompts
@@ -220,7 +221,8 @@ def test_a_text_encoder_in_another_form_is_saved_so_that_the_pipeline_draws(stab
     (source / "text_encoder" / "pytorch_model.bin").write_bytes(b"pickled")
     config = CONFIG.updated("training", steps=1, checkpoints=0)
     train(data, tmp_path / "run", config, autoencoder=source, text_encoder=source)
-    assert torch.equal(*(Encoders.of(folder).text.embed(["picture 1"]) for folder in (source, tmp_path / "run")))
+    both = [Encoders.of(folder).text.conditions(["picture 1"])[TEXT] for folder in (source, tmp_path / "run")]
+    assert torch.equal(*both)
     assert pipeline(tmp_path / "run")("picture 1", num_inference_steps=1, output_type="latent").images.isfinite().all()
     assert not list((tmp_path / "run").rglob("*.bin"))
 

@@ -12,8 +12,9 @@ from whence.config import Config, read_config
 from whence.data import Dataset, write
 from whence.diffusion import shards
 from whence.diffusion.augmentation import PLAIN, Augmentation
+from whence.diffusion.conditioner import TEXT
 from whence.diffusion.draws import Draws, flips, keys, normals
-from whence.diffusion.encoding import TEXT, Encoders
+from whence.diffusion.encoding import Encoders
 from whence.diffusion.examples import Examples
 from whence.diffusion.latents import Latents
 from whence.diffusion.model import DiffusionModel
@@ -87,7 +88,7 @@ def test_shards_change_nothing_but_files(data, stable_diffusion, tmp_path, monke
         folder = tmp_path / f"{rows}-{augmentation.flip}"
         found.append(encoders.encode(data, folder, augmentation))
         assert len(list((folder / "latents").iterdir())) == (1 if rows == 512 else 3)
-        assert len(list((folder / "conditions" / TEXT).iterdir())) == (1 if rows == 512 else 2)
+        assert len(list((folder / "conditions" / "captions").iterdir())) == (1 if rows == 512 else 2)
     one, many, one_mean, many_mean = found
     assert one.fingerprint == many.fingerprint != one_mean.fingerprint
     assert one_mean.fingerprint == many_mean.fingerprint == encoders.encode(data).fingerprint
@@ -111,10 +112,10 @@ def test_examples_in_shards_survive_selection_and_disk(data, stable_diffusion, t
 def test_no_more_than_a_shard_is_encoded_at_once(data, stable_diffusion, tmp_path, small_shards, monkeypatch):
     encoders, seen = Encoders.of(stable_diffusion), []
     kind = type(encoders.codec)
-    own, embed = kind.posterior, type(encoders.text).embed
+    own, embed = kind.posterior, type(encoders.text).conditions
     monkeypatch.setattr(kind, "posterior", lambda self, pixels: seen.append(len(pixels)) or own(self, pixels))
     monkeypatch.setattr(
-        type(encoders.text), "embed", lambda self, texts: seen.append(-len(texts)) or embed(self, texts)
+        type(encoders.text), "conditions", lambda self, texts: seen.append(-len(texts)) or embed(self, texts)
     )
     encoders.encode(data, tmp_path / "encoding")
     assert seen == [4, 4, 2, -4, -3], "the autoencoder first, then the text encoder"

@@ -12,14 +12,15 @@ from whence.attribution.queries import draw_queries
 from whence.config import SamplerConfig
 from whence.data import Dataset
 from whence.diffusion.autoencoder import Autoencoder
-from whence.diffusion.encoding import TEXT, Encoders
+from whence.diffusion.conditioner import TEXT
+from whence.diffusion.encoding import Encoders
 from whence.diffusion.examples import Examples
+from whence.diffusion.families.stable_diffusion import text_of
 from whence.diffusion.model import DiffusionModel
 from whence.diffusion.pipeline_check import PipelineCheck
 from whence.diffusion.prompts import Prompts
 from whence.diffusion.repeated import Repeated
 from whence.diffusion.sampling import picture_noise
-from whence.diffusion.text_encoder import TextEncoder
 from whence.errors import ArtefactError, DataError, ModelError, NotFiniteError
 
 CAPTIONS = ("a cat", None, "a dog", "a cat", "a very long caption of many words")
@@ -49,11 +50,11 @@ def data() -> Dataset:
 def test_the_model_has_the_sizes_of_the_pipeline(model, stable_diffusion):
     assert model.size == (4, 8, 8)
     assert model.codec.picture_size(model.size) == (3, 16, 16)
-    assert model.text == TextEncoder(stable_diffusion)
+    assert model.text == text_of(stable_diffusion)
 
 
 def test_embedded_captions_are_the_pipelines_own(model, pipeline):
-    ours = model.text.embed(["a cat", "", CAPTIONS[-1]])
+    ours = model.text.conditions(["a cat", "", CAPTIONS[-1]])[TEXT]
     theirs, empty = pipeline.encode_prompt(["a cat", "", CAPTIONS[-1]], "cpu", 1, True)
     torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=0)
     torch.testing.assert_close(ours[1], empty[0], atol=1e-6, rtol=0)
@@ -62,7 +63,7 @@ def test_embedded_captions_are_the_pipelines_own(model, pipeline):
 
 def test_an_embedding_and_a_latent_depend_on_no_other_row(model, data):
     texts = [f"text {n}" for n in range(11)]
-    assert torch.equal(model.text.embed(texts)[9:], model.text.embed(texts[9:]))
+    assert torch.equal(model.text.conditions(texts)[TEXT][9:], model.text.conditions(texts[9:])[TEXT])
     pixels = torch.from_numpy(data.pixels)
     assert torch.equal(model.codec.encode(pixels)[4:], model.codec.encode(pixels[4:]))
 
@@ -191,7 +192,7 @@ REFUSED = {
     "another pipeline": (
         lambda f: edited(f, "model_index.json", _class_name="StableDiffusionControlNetPipeline"),
         ModelError,
-        "is a StableDiffusionControlNetPipeline; .* StableDiffusionPipeline is supported",
+        "is a StableDiffusionControlNetPipeline; .* StableDiffusionPipeline and StableDiffusionXLPipeline are",
     ),
     "no text encoder": (lambda f: shutil.rmtree(f / "text_encoder"), ArtefactError, "has no text_encoder"),
     "no tokenizer": (lambda f: shutil.rmtree(f / "tokenizer"), ArtefactError, "has no tokenizer"),

@@ -15,6 +15,7 @@ from whence.attribution.queries import draw_queries
 from whence.attribution.target import Target
 from whence.config import SamplerConfig
 from whence.diffusion.adapter_run import AdapterRun
+from whence.diffusion.conditioner import TEXT
 from whence.diffusion.encoding import Encoders
 from whence.diffusion.model import DiffusionModel
 from whence.diffusion.pipeline_check import PipelineCheck
@@ -70,19 +71,20 @@ def test_the_base_was_trained_on_rows_and_captions_that_adapters_do_not_have():
 def test_captions_of_styles_have_distinct_embeddings(encoders):
     captions = sorted(set(whence.load("styles").captions))
     assert encoders.text.truncated(captions) == []
-    words = encoders.text._tokenizer
+    words = encoders.text.encoders[0]._tokenizer._opened
     assert max(len(words(caption)["input_ids"]) for caption in captions) == 8
-    embedded = encoders.text.embed([f"a three in {name}" for name in NAMES]).flatten(1)
+    embedded = encoders.text.conditions([f"a three in {name}" for name in NAMES])[TEXT].flatten(1)
     distances = torch.cdist(embedded, embedded) + 1e3 * torch.eye(12)
     assert distances.min() > 0.5 * embedded.norm(dim=1).mean() / len(embedded[0]) ** 0.5
 
 
 def test_any_text_is_a_prompt(encoders):
-    words = encoders.text._tokenizer
+    words = encoders.text.encoders[0]._tokenizer._opened
     assert words.convert_ids_to_tokens(words("a nine in style qoph")["input_ids"])[1:-1] == [
         f"{word}</w>" for word in ("a", "nine", "in", "style", "qoph")
     ]
-    assert torch.isfinite(encoders.text.embed(["", "a naïve ☃", "style " * 50, "a three in style bxyz"])).all()
+    texts = ["", "a naïve ☃", "style " * 50, "a three in style bxyz"]
+    assert torch.isfinite(encoders.text.conditions(texts)[TEXT]).all()
 
 
 def test_the_base_draws_the_numeral_of_a_prompt():

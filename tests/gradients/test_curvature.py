@@ -245,6 +245,6 @@ def test_other_rows_are_refused_in_the_same_folder(plain_job):
 
 
 def test_what_is_not_finite_is_refused_by_layer(plain_job, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "pseudo_cotangent", lambda _seed, _ids, _index, output: output * torch.nan)
+    monkeypatch.setattr(module, "pseudo_cotangent", lambda _seed, _ids, _index, _weight, output: output * torch.nan)
     with pytest.raises(NotFiniteError, match=r"The curvature of 'layer outputs' is not finite"):
         make_curvature(replace(plain_job, path=tmp_path / "made"), engine=Engine(1))

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from diffusers.models.normalization import RMSNorm
 from torch import nn
 
 from whence.errors import ModelError
@@ -29,6 +30,8 @@ LAYERS = {
     "layer norm of maps": (lambda: nn.LayerNorm((3, 5)), (3, 5)),
     "layer norm without bias": (lambda: nn.LayerNorm(5, bias=False), (3, 5)),
     "rms norm": (lambda: nn.RMSNorm(5), (3, 5)),
+    "rms norm of diffusers": (lambda: RMSNorm(5, 1e-6), (3, 5)),
+    "rms norm of diffusers with a shift": (lambda: RMSNorm(5, 1e-6, bias=True), (3, 5)),
 }
 
 

@@ -14,11 +14,11 @@ def _model(prediction="epsilon", **settings) -> DiffusionModel:
 @pytest.mark.parametrize("name", READOUTS)
 def test_the_cotangent_is_what_autograd_says(name):
     o = torch.randn(3, 2, 4, 5, dtype=torch.float64, requires_grad=True)
-    y, w = torch.randn(3, 2, 4, 5, dtype=torch.float64), torch.rand(3, dtype=torch.float64)
-    value = readout(name).value(Outcome(o, y, w))
+    y, (w, b) = torch.randn(3, 2, 4, 5, dtype=torch.float64), torch.rand(2, 3, dtype=torch.float64)
+    value = readout(name).value(Outcome(o, y, w, b))
     assert value.shape == (3,)
     (expected,) = torch.autograd.grad(value.sum(), o)
-    torch.testing.assert_close(readout(name).cotangent(Outcome(o.detach(), y, w)), expected)
+    torch.testing.assert_close(readout(name).cotangent(Outcome(o.detach(), y, w, b)), expected)
 
 
 def test_the_loss_readout_is_the_loss_of_training():
@@ -40,8 +40,10 @@ def test_elbo_weights_the_same_error_of_the_noise_alike(prediction):
     guessed_x = (x_t - s * guess) / a
     output = guessed_x if prediction == "sample" else a * guess - s * guessed_x
     elbo = readout("elbo")
-    here = Outcome(guess, noise_model.process.target(x, t, noise), noise_model.process.elbo_weight(t))
-    there = Outcome(output, other.process.target(x, t, noise), other.process.elbo_weight(t))
+    here = Outcome(
+        guess, noise_model.process.target(x, t, noise), torch.ones(len(t)), noise_model.process.elbo_weight(t)
+    )
+    there = Outcome(output, other.process.target(x, t, noise), torch.ones(len(t)), other.process.elbo_weight(t))
     torch.testing.assert_close(elbo.value(there), elbo.value(here))
 
 

@@ -236,5 +236,7 @@ def _estimand(plan: FeaturePlan, method: Method) -> Estimand:
         process = f"{step} from these weights{over}"
     if terms[0].examples.source.sampled:
         process += ", with a sample of the latents at each draw"
+    stated = plan.request.target.model.process.stated
+    process += f"; loss with {stated}" if stated else ""
     model = plan.request.target.fingerprint
     return Estimand(method.behaviour, "an example left out of training", process, model, "example")

@@ -50,7 +50,7 @@ class Term:
 class Trajectory:
     """The clean pictures, named QUERY@TIMESTEP, that the model predicts at the timesteps on the way to its own."""
 
-    timesteps: tuple[int, ...]
+    timesteps: tuple[float, ...]
     pictures: Examples
 
     @classmethod

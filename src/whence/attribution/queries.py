@@ -45,8 +45,8 @@ def read_queries(
             `load` reads: a folder of images, ``digits:test``, a data set such as the ``queries`` of a bank. For a
             single model also a directory that ``whence ensemble sample`` wrote; for an ensemble also SEED/INDEX or
             SEED/FIRST-LAST of pictures that it has drawn.
-        sampler: How to draw; default DDIM of 50 steps, or as many as there are timesteps, and the settings of an
-            ensemble.
+        sampler: How to draw; default DDIM (Euler's method of flows) of 50 steps, or as many as there are timesteps,
+            and the settings of an ensemble.
         prompts: What ``sample:COUNT`` is drawn from, by a model of text; default the empty prompt. Of pictures that
             are read and have no captions: what they were drawn from, one text for all or one for each.
         resolution: Crop the central square of pictures that are read and scale it to this height and width. The
@@ -77,7 +77,8 @@ def read_queries(
     _require_pictures(model)
     if source.startswith(SAMPLE):
         seed, count = parse_sample_source(source)
-        sampler = sampler or SamplerConfig(method="ddim", steps=min(50, model.process.timesteps))
+        process = model.process
+        sampler = sampler or SamplerConfig(method=process.samplers[0], steps=min(50, process.timesteps))
         return draw_queries(model, tuple(f"{seed}/{index}" for index in range(count)), sampler, prompts, engine)
     return _read_pictures(model, source, prompts, resolution, grey)
 
@@ -98,6 +99,9 @@ def _read_pictures(
     encoders = Encoders.of(model)
     if encoders.are_plain:
         return Examples(data.ids, fit_pictures(data.images(range(len(data))), model, source), notes=data.notes)
+    if encoders.draws_pixels:
+        values, captions = fit_pictures(data.images(range(len(data))), model, source), encoders.captions(data)
+        return Examples(data.ids, values, encoders.conditions(captions), notes=data.notes, captions=captions)
     fit_pictures(data.images(range(1)).expand(1, 3, -1, -1), model, source)
     queries = encoders.encode_queries(data)
     return replace(queries, notes=(*data.notes, *queries.notes))
@@ -134,7 +138,7 @@ def draw_queries(
 
 def predicted_queries(
     model: DiffusionModel, queries: Examples
-) -> tuple[list[int], Tensor, dict[str, Tensor | Repeated]]:
+) -> tuple[list[float], Tensor, dict[str, Tensor | Repeated]]:
     """Return t of each step that drew the queries, its x̂0 [S, Q, C, H, W], and the conditions of all of them [S Q].
 
     Raises:

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
 
 from whence import artefacts
 from whence.attribution.data_difference import describe_difference
+from whence.attribution.model_folder import open_folder, run_folder
 from whence.attribution.queries import read_queries
+from whence.attribution.target_options import adapted, named, stated
 from whence.attribution.weighted_checkpoint import WeightedCheckpoint, adapter_checkpoints, run_checkpoints
-from whence.config import Config, SamplerConfig, read_config
+from whence.config import Config, SamplerConfig, SamplerMethod, read_config
 from whence.data import Dataset
 from whence.diffusion.adapter_run import AdapterRun, is_adapter_run
 from whence.diffusion.adapters.adapter import Adapter
@@ -24,7 +25,8 @@ from whence.diffusion.prompts import Prompts
 from whence.diffusion.sampling import default_sampler
 from whence.diffusion.shipped_base import base_folder
 from whence.ensemble.model import Ensemble, member_path
-from whence.errors import ArtefactError, ConfigError, MismatchError
+from whence.errors import ConfigError, MismatchError
+from whence.process_config import OPEN, ProcessConfig
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,8 @@ class Target:
         ensemble: The encoded ensemble whose members they are, if they are.
         adapters: Adapters on top of each of them.
         resolution: Height and width of the pictures of a model of latents; None for those of its configuration.
+        settings: What folders don't say of the process that their models were trained on.
+        classes: A file that names the labels of a model of classes; None for the names in its folder.
     """
 
     name: str
@@ -45,6 +49,8 @@ class Target:
     ensemble: Ensemble | None = None
     adapters: tuple[Adapter, ...] = ()
     resolution: int | None = None
+    settings: ProcessConfig = OPEN
+    classes: Path | None = None
 
     @classmethod
     def open(
@@ -52,6 +58,8 @@ class Target:
         source: str | Path | DiffusionModel | Ensemble,
         adapters: Sequence[Adapter] = (),
         base: str | Path | None = None,
+        settings: ProcessConfig | None = None,
+        classes: Path | None = None,
     ) -> Target:
         """Return the target for a path or the name of a base with adapters, a model or an ensemble.
 
@@ -60,11 +68,16 @@ class Target:
         Raises:
             ArtefactError: The path is no model, or the base is not there.
             MismatchError: The base is another one than the adapter of a run was trained on.
-            ConfigError: There are adapters on an ensemble, on a run of an adapter or on a model in memory; or there is
-                a base, and no run of an adapter.
+            ConfigError: There are adapters, or a file of classes, on an ensemble, on a run of an adapter or on a model
+                in memory; or there is a base, and no run of an adapter; or settings of the process, and no folder of
+                another trainer.
         """
+        if settings is not None:
+            return stated(cls.open(source, adapters, base, classes=classes), settings)
+        if classes is not None:
+            return named(cls.open(source, adapters, base), classes)
         if adapters:
-            return _adapted(cls.open(source, base=base), adapters)
+            return adapted(cls.open(source, base=base), adapters)
         if isinstance(source, str):
             source = base_folder(source)
         if not isinstance(source, DiffusionModel | Ensemble) and is_adapter_run(Path(source)):
@@ -74,7 +87,7 @@ class Target:
             raise ConfigError(f"There is a base, {base}, but {source} is no run of an adapter. Leave --base out.")
         if isinstance(source, DiffusionModel):
             return cls(type(source.network).__name__, (source,))
-        opened = source if isinstance(source, Ensemble) else _open_folder(Path(source))
+        opened = source if isinstance(source, Ensemble) else open_folder(Path(source))
         if isinstance(opened, Path):
             return cls(opened.name, (opened,))
         folders = [member_path(opened.path, m) for m in range(opened.codebook.members)]
@@ -90,16 +103,19 @@ class Target:
         adapters: Sequence[Adapter] = (),
         resolution: int | None = None,
         base: str | Path | None = None,
+        settings: ProcessConfig | None = None,
+        classes: Path | None = None,
     ) -> Target:
         """Return the mean over several models, such as the same training from other seeds, with adapters on each."""
-        targets = [cls.open(source, adapters, base)._sized(resolution) for source in sources]
+        targets = [cls.open(source, adapters, base, settings, classes)._sized(resolution) for source in sources]
         if len(targets) == 1:
             return targets[0]
         sizes = {tuple(target.model.size) for target in targets}
         if len(sizes) != 1:
             raise ConfigError(f"Scores are averaged over models of pictures of one size; given {sorted(sizes)}.")
         runs = tuple(run for target in targets for run in target.runs)
-        return cls(" and ".join(target.name for target in targets), runs, None, tuple(adapters), resolution)
+        name = " and ".join(target.name for target in targets)
+        return cls(name, runs, None, tuple(adapters), resolution, settings or OPEN, classes)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -111,7 +127,7 @@ class Target:
     def encoders(self) -> Encoders:
         """The codec and the text encoder, without a network."""
         run = self.runs[0]
-        return run.encoders if isinstance(run, AdapterRun) else Encoders.of(run, self.adapters)
+        return run.encoders if isinstance(run, AdapterRun) else Encoders.of(run, self.adapters, self.classes)
 
     @cached_property
     def model(self) -> DiffusionModel:
@@ -121,7 +137,9 @@ class Target:
     def _load(self, run: Path | DiffusionModel | AdapterRun) -> DiffusionModel:
         if isinstance(run, AdapterRun):
             return run.checkpoint().open()
-        return run if isinstance(run, DiffusionModel) else DiffusionModel.load(run, self._shape, self.adapters)
+        if isinstance(run, DiffusionModel):
+            return run
+        return DiffusionModel.load(run, self._shape, self.adapters, self.settings, self.classes)
 
     @cached_property
     def _shape(self) -> tuple[int, ...] | None:
@@ -132,7 +150,7 @@ class Target:
         self,
         source: str,
         *,
-        method: Literal["ddpm", "ddim"] | None = None,
+        method: SamplerMethod | None = None,
         steps: int | None = None,
         prompts: Prompts | None = None,
         resolution: int | None = None,
@@ -196,7 +214,9 @@ class Target:
             elif isinstance(run, AdapterRun):
                 of_run = adapter_checkpoints(run, over, ids, parameters)
             elif over == "model" or artefacts.kind_of(run) != "model":
-                of_run = [WeightedCheckpoint(Checkpoint(run, None, parameters, self.adapters, self._shape))]
+                of_run = [
+                    WeightedCheckpoint(Checkpoint(run, None, parameters, self.adapters, self._shape, self.settings))
+                ]
             else:
                 of_run = run_checkpoints(run, over, ids, parameters, Encoders.of(run))
             checkpoints += [replace(checkpoint, weight=checkpoint.weight / len(self.runs)) for checkpoint in of_run]
@@ -212,38 +232,3 @@ class Target:
                 "Leave --resolution out."
             )
         return replace(self, resolution=resolution)
-
-
-def _open_folder(path: Path) -> Path | Ensemble:
-    """Return the ensemble in a directory, or the directory of a model, checked by hash if Whence wrote it."""
-    kind = artefacts.kind_of(path)
-    if kind == "ensemble":
-        return Ensemble.open(path)
-    if kind not in ("model", None):
-        what = artefacts.with_article(kind)
-        raise ArtefactError(f"{path} is {what}; expected a diffusers folder, a training run or an ensemble.")
-    if kind == "model":
-        manifest = artefacts.read_manifest(path, "model")
-        parts = {name.split("/")[0] + "/" for name in manifest.files}
-        encoders = sorted(parts & {"vqvae/", "vae/", "text_encoder/", "tokenizer/"})
-        for needed in ("model_index.json", "unet/", "scheduler/", *encoders):
-            artefacts.verify(path, manifest, needed)
-    return path
-
-
-def run_folder(run: Path | DiffusionModel | AdapterRun) -> Path | None:
-    """The directory of a run; None for a model in memory."""
-    if isinstance(run, AdapterRun):
-        return run.folder
-    return run if isinstance(run, Path) else None
-
-
-def _adapted(target: Target, adapters: Sequence[Adapter]) -> Target:
-    """Return a target with adapters. By which base they were trained is not known, and its name says so."""
-    if target.ensemble is not None or not isinstance(target.runs[0], Path):
-        raise ConfigError(
-            "Adapters are put on a model in a folder; give one, or put them on your network: "
-            "whence.diffusion.adapters.layers.attach."
-        )
-    own = ", ".join(f"{adapter.file.name} at strength {adapter.strength:g}" for adapter in adapters)
-    return replace(target, name=f"{target.name} with {own} (base not verified)", adapters=tuple(adapters))

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from whence import artefacts
-from whence.attribution.target import Target, run_folder
+from whence.attribution.model_folder import run_folder
+from whence.attribution.target import Target
 from whence.config import LatentChoice, TrainingConfig
 from whence.data import Dataset
 from whence.diffusion.augmentation import Augmentation

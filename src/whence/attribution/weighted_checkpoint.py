@@ -84,7 +84,7 @@ def recorded_checkpoints(
     """
     files, record, checkpoints, before = checkpoint_files(run), Record(run), [], -1
     config, trained = record.training, frozenset(zip(record.ids, record.weights, strict=True))
-    draws = Draws(config.seed, record.timesteps, config.shared_noise, config.antithetic)
+    draws = record.draws
     captions = CaptionDropout.of(config, encoders)
     _require_recorded(record, draws, ids)
     for file in files:

@@ -14,12 +14,14 @@ from whence.cli.data import load_data
 from whence.cli.options import (
     ADAPTER,
     CAPTION_COLUMN,
+    CLASSES,
     DATA,
     GREY,
     GUIDANCE,
     LATENTS,
     NEGATIVE_PROMPT,
     PLAN,
+    PROCESS,
     PROMPTS,
     QUERY_PROMPT,
     RESOLUTION,
@@ -28,47 +30,16 @@ from whence.cli.options import (
     SPLIT,
     UNIT_COLUMN,
     WORKERS,
+    read_process,
 )
 from whence.cli.show import progress, say, show_cost, show_notes
 
 if TYPE_CHECKING:
-    from whence.attribution.method import Method
-    from whence.attribution.run_method import RunMethod
     from whence.attribution.target import Target
     from whence.cost import Cost
 
 #: Pictures whose strongest proponents are told.
 TOLD = 5
-
-
-def methods() -> None:
-    """List the methods of attribution: where they come from, what they look at, what they need and what they cost.
-
-    A method of your own takes one file: see docs/attribution.md.
-    """
-    from whence.attribution.methods import METHODS, RUN_METHODS
-    from whence.similarity.attributors import ATTRIBUTORS, EMBEDDINGS
-
-    for method in METHODS.values():
-        readout = method.readout + (", each draw normalised" if method.normalised else "")
-        readout += "" if method.signed else ", unsigned"
-        _tell(method, readout)
-    for run_method in RUN_METHODS.values():
-        _tell(run_method, run_method.readout)
-    say("Likeness, not influence, as a baseline to beat:")
-    say(f"    {', '.join(ATTRIBUTORS)}")
-    say("    " + ", ".join(f"{name}:FOLDER" for name in EMBEDDINGS))
-    say("        with a local vision model (CLIP, DINO ...) in FOLDER")
-
-
-def _tell(method: Method | RunMethod, readout: str) -> None:
-    """Print what is known of a method."""
-    from textwrap import fill
-
-    say(fill(f"{method.name}: {method.title}. {method.paper}.", 80, subsequent_indent="    "))
-    facts = f"Readout: {readout}. Needs: {method.needs}. Cost: {method.cost}."
-    say(fill(facts, 80, initial_indent="    ", subsequent_indent="    "))
-    say("")
 
 
 MODEL = Annotated[
@@ -142,9 +113,11 @@ def attribute(
     negative_prompt: NEGATIVE_PROMPT = None,
     guidance: GUIDANCE = None,
     adapter: ADAPTER = None,
+    classes: CLASSES = None,
     base: BASE = None,
     parameters: PARAMETERS = None,
     latents: LATENTS = None,
+    process: PROCESS = None,
     workers: WORKERS = None,
     plan: PLAN = False,
 ) -> None:
@@ -155,27 +128,39 @@ def attribute(
 
     Example: `whence attribute runs/single digits --queries sample:16 --method tangent --method d-trak --out scores/`
     """
-    from whence.attribution.target import Target
     from whence.attribution.training_examples import training_examples
-    from whence.diffusion.adapters.adapter import Adapter
     from whence.diffusion.encoding import FOLDER
     from whence.diffusion.prompts import Prompts
 
     config = _config(draws, damping, width, seed, half, bfloat16, latents)
     size: dict[str, Any] = {"resolution": resolution, "grey": grey}
     images = load_data(data, out, split=split, unit_column=unit_column, caption_column=caption_column, **size)
-    target = Target.mean([model, *(also or [])], [Adapter.parse(text) for text in adapter or ()], resolution, base)
+    target = _open_target([model, *(also or [])], adapter, resolution, base, classes, process)
     texts = Prompts.read(prompts, prompt or (), negative_prompt, guidance)
     show_notes(training_examples(target, images, out / FOLDER, latents).notes, of="the training images")
     examples = target.queries(queries, method=sampler, steps=sampler_steps, prompts=texts, **size)
     _show_drawing(target, examples)
     if plan:
-        planned = (target, images, examples, method, config, parameters, out / FOLDER)
-        return show_cost(_planned(planned, out, store, workers), out)
+        return show_cost(_planned((target, images, examples, method, config, parameters), out, store, workers), out)
     with progress("gradients") as report, progress("scores") as scored:
         chosen: dict[str, Any] = {"config": config, "parameters": parameters, "engine": whence.Engine(workers, report)}
         results = whence.attribute(target, images, examples, method, out=out, store=store, scored=scored, **chosen)
     _show_results(results, out)
+
+
+def _open_target(
+    models: list[str],
+    adapter: list[str] | None,
+    resolution: int | None,
+    base: str | None,
+    classes: Path | None,
+    process: Path | None,
+) -> Target:
+    """Return the models of the options."""
+    from whence.attribution.target import Target
+    from whence.diffusion.adapters.adapter import Adapter
+
+    return Target.mean(models, Adapter.parse_all(adapter), resolution, base, read_process(process), classes)
 
 
 def _config(
@@ -235,8 +220,10 @@ def _planned(planned: tuple[Any, ...], out: Path, store: Path | None, workers: i
     from whence.attribution.request import AttributionRequest
     from whence.attribution.scores_folder import ScoresFolder
     from whence.cost import Cost
+    from whence.diffusion.encoding import FOLDER
 
-    request = AttributionRequest.of(*planned)
+    target, images, queries, methods, config, parameters = planned
+    request = AttributionRequest.of(target, images, queries, methods, config, parameters, out / FOLDER)
     ScoresFolder(out, request).is_claimed()
     engine, features = whence.Engine(workers), FeatureStore(store or out / "features")
     costs = [method.plan(request, engine) for method in request.run_methods]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from whence.cli.options import ADAPTER
+from whence.cli.options import ADAPTER, CLASSES, PROCESS, read_process
 from whence.cli.show import say, show_notes
 from whence.errors import ModelError
 
@@ -21,7 +21,17 @@ def check(
         typer.Argument(help="The folder that save_pretrained of a pipeline wrote, or `styles`.", metavar="BASE"),
     ],
     adapter: ADAPTER = None,
-    prompt: Annotated[str, typer.Option(help="What the picture is drawn from, by models of text.")] = "a picture",
+    classes: CLASSES = None,
+    process: PROCESS = None,
+    resolution: Annotated[
+        int | None, typer.Option(help="Height and width of the pictures of a model of latents.")
+    ] = None,
+    prompt: Annotated[
+        str | None,
+        typer.Option(
+            help='What the picture is drawn from; default "a picture", or the first class of models of classes.'
+        ),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="PNG file for the picture that is drawn.")] = None,
 ) -> None:
     """Check that Whence reads a model as its own pipeline does: text, latents, the loss, and one picture.
@@ -35,7 +45,8 @@ def check(
     from whence.diffusion.adapters.adapter import Adapter
     from whence.diffusion.pipeline_check import PipelineCheck
 
-    opened = PipelineCheck.open(base, [Adapter.parse(text) for text in adapter or ()], prompt)
+    settings = read_process(process)
+    opened = PipelineCheck.open(base, Adapter.parse_all(adapter), prompt, classes, settings, resolution)
     for line in _lines(opened.model):
         say(line)
     differing = []
@@ -43,7 +54,8 @@ def check(
         verdict = "agrees" if comparison.agrees else "DIFFERS"
         say(f"{comparison.what}: {verdict} (largest difference {comparison.difference:.2g}, of {comparison.bound:.0e})")
         differing += [] if comparison.agrees else [comparison.what]
-    show_notes([f"Pictures are drawn by DDIM, not by {rule}." for rule in opened.model.process.not_followed])
+    method = opened.sampler.method.upper()
+    show_notes([f"Pictures are drawn by {method}, not by {rule}." for rule in opened.model.process.not_followed])
     if out is not None:
         images.write_png(out, opened.picture())
         say(f"The picture: {out}")
@@ -61,6 +73,7 @@ def _lines(model: DiffusionModel) -> list[str]:
     lines = [
         f"Network: {type(model.network).__name__}, {sum(p.numel() for p in model.network.parameters()):,} parameters",
         f"Process: {model.process.timesteps} timesteps; the network predicts {model.process.prediction}",
+        *([f"Loss: {model.process.stated}"] if model.process.stated else []),
         f"Pictures: {'x'.join(map(str, picture))}"
         + (f", latents {'x'.join(map(str, example))}" * (picture != example)),
     ]

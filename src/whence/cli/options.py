@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+
+if TYPE_CHECKING:
+    from whence.process_config import ProcessConfig
 
 DATA = Annotated[
     str,
@@ -33,6 +36,14 @@ CAPTION_COLUMN = Annotated[
 RESOLUTION = Annotated[int | None, typer.Option(help="Crop to the centre square and resize to this many pixels.")]
 GREY = Annotated[bool, typer.Option("--grey", help="Turn the images to grey.")]
 CONFIG = Annotated[Path | None, typer.Option(help="TOML file with more settings, such as the config.toml of a run.")]
+PROCESS = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        help="TOML file whose section [process] says how the model was trained: density of the time, shift, weights. "
+        "Default: as the diffusers trainer of its family does.",
+    ),
+]
 COMBINE = Annotated[
     Literal["predictions", "weights"],
     typer.Option(help="Of adapters: the mean of their predictions, or of their changes of the weights."),
@@ -40,8 +51,8 @@ COMBINE = Annotated[
 PLAN = Annotated[bool, typer.Option("--plan", help="Show the cost in time, memory and disk, and stop.")]
 WORKERS = Annotated[int | None, typer.Option(min=1, help="Number of processes; default one for each core.")]
 SAMPLER = Annotated[
-    Literal["ddpm", "ddim"] | None,
-    typer.Option(help="How sample:COUNT is drawn: ancestral sampling or DDIM; default the run's setting, or DDIM."),
+    Literal["ddpm", "ddim", "euler"] | None,
+    typer.Option(help="How sample:COUNT is drawn: ancestral sampling, DDIM, or Euler's of flows; default the run's."),
 ]
 SAMPLER_STEPS = Annotated[
     int | None,
@@ -54,6 +65,13 @@ LATENTS = Annotated[
 ADAPTER = Annotated[
     list[str] | None,
     typer.Option(help="LoRA file or folder on top of the model, as FILE or FILE:STRENGTH; may be repeated."),
+]
+CLASSES = Annotated[
+    Path | None,
+    typer.Option(
+        help="Of a model of classes: a file with the name of label k in line k, from 0, or JSON; default the names in "
+        "its model_index.json."
+    ),
 ]
 PROMPTS = Annotated[Path | None, typer.Option(help="Text file with a prompt in each line; see --prompt.")]
 PROMPT = Annotated[
@@ -88,3 +106,10 @@ LABELLED_DATA = Annotated[
 ]
 CREDIT = Annotated[Path, typer.Argument(help="What `whence credit compute` wrote.", metavar="CREDIT")]
 ESTIMATOR = Annotated[str | None, typer.Option(help="By which shares; default the first that add up.")]
+
+
+def read_process(file: Path | None) -> ProcessConfig | None:
+    """Return the settings of the process in a file; None where there are none."""
+    from whence.config import read_config
+
+    return read_config(file).process

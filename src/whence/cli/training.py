@@ -122,11 +122,13 @@ def train(
 
 def _opening(out: Path, base: str | None) -> str:
     """How diffusers opens a run."""
-    from whence.diffusion.families.folders import read_mapping
+    from whence.diffusion.folders import read_mapping
     from whence.diffusion.shipped_base import base_folder
 
     if base is not None:
-        return f'diffusers.StableDiffusionPipeline.from_pretrained("{base_folder(base)}").load_lora_weights("{out}")'
+        folder = base_folder(base)
+        pipeline = read_mapping(folder / "model_index.json")["_class_name"]
+        return f'diffusers.{pipeline}.from_pretrained("{folder}").load_lora_weights("{out}")'
     return f'diffusers.{read_mapping(out / "model_index.json")["_class_name"]}.from_pretrained("{out}")'
 
 

@@ -13,7 +13,7 @@ from whence.data import Dataset
 from whence.diffusion.adapters.adapter_file import write_adapter
 from whence.diffusion.adapters.initial_weights import initial_weights
 from whence.diffusion.adapters.layers import attach, low_rank_weights
-from whence.diffusion.adapters.low_rank import AdapterWeights
+from whence.diffusion.adapters.low_rank import AdapterWeights, prefix_of
 from whence.diffusion.augmentation import Augmentation
 from whence.diffusion.base import Base
 from whence.diffusion.caption_dropout import CaptionDropout
@@ -23,6 +23,7 @@ from whence.diffusion.examples import Examples
 from whence.diffusion.model import DiffusionModel
 from whence.diffusion.sampling import default_sampler
 from whence.diffusion.shipped_base import base_folder, base_name
+from whence.process_config import OPEN
 
 #: Peak learning rate and batch of adapters where none is given.
 ADAPTER_RATE, ADAPTER_BATCH = 3e-4, 4
@@ -63,7 +64,8 @@ class AdapterRequest:
         """
         config = _complete(config)
         adapter = config.adapter or AdapterConfig()
-        opened, augmentation = Base(base_folder(base), adapter.resolution), Augmentation.of(config.training)
+        opened = Base(base_folder(base), adapter.resolution, config.process or OPEN)
+        augmentation = Augmentation.of(config.training)
         encoded = None if encoding is None else opened.encoders.read(data, encoding, augmentation)
         first = (
             opened.encoders.encode(data.select([0]), augmentation=augmentation) if encoded is None else encoded.head(1)
@@ -90,6 +92,7 @@ class AdapterRequest:
     def made(self) -> dict[str, Any]:
         """The process of the base, and the settings of adapter and training."""
         settings = {"adapter": self.adapter.record(), "training": self.config.training.record()}
+        settings |= {} if self.config.process is None else {"process": self.config.process.record()}
         return {"model": dict(self.process), **settings}
 
     def model(self) -> DiffusionModel:
@@ -117,7 +120,7 @@ class AdapterRequest:
 
     def save(self, model: DiffusionModel, folder: Path) -> None:
         """Write the adapter as a file that ``load_lora_weights`` of a pipeline opens."""
-        write_adapter(folder, AdapterWeights(low_rank_weights(model.network)))
+        write_adapter(folder, AdapterWeights(low_rank_weights(model.network), prefix=prefix_of(model.network)))
 
     def facts(self, folder: Path) -> dict[str, Any]:
         """Where the base is, as it was given and as seen from the run."""

@@ -18,6 +18,7 @@ from whence.diffusion.encoding import Encoders
 from whence.diffusion.model import DiffusionModel
 from whence.diffusion.shipped_base import base_folder
 from whence.errors import ArtefactError, MismatchError
+from whence.process_config import ProcessConfig
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,13 @@ class AdapterRun:
         return AdapterConfig(**self._manifest.made["adapter"])
 
     @cached_property
+    def process(self) -> ProcessConfig:
+        """The settings of the process of its training."""
+        return stated_process(self._manifest.made)
+
+    @cached_property
     def _base(self) -> Base:
-        return Base(self.base, self.settings.resolution)
+        return Base(self.base, self.settings.resolution, self.process)
 
     @property
     def encoders(self) -> Encoders:
@@ -73,7 +79,7 @@ class AdapterRun:
         """
         adapter = Adapter(self.folder, scale=self.settings.scale)
         trained = "lora_B" if self.settings.freeze_a else "lora_"
-        return Checkpoint(self.base, weights, parameters or trained, (adapter,), self._base.shape)
+        return Checkpoint(self.base, weights, parameters or trained, (adapter,), self._base.shape, self.process)
 
 
 def load_run(folder: Path, base: Path | None = None) -> DiffusionModel:
@@ -112,8 +118,14 @@ def verified_base(folder: Path, manifest: Manifest) -> Path:
         ArtefactError, MismatchError: It is not there, or another one.
     """
     base = base_of_run(folder, manifest)
-    require_base(manifest, Base(base).fingerprints(), folder, base)
+    settings = stated_process(manifest.made.get("config", manifest.made))
+    require_base(manifest, Base(base, settings=settings).fingerprints(), folder, base)
     return base
+
+
+def stated_process(made: Mapping[str, Any]) -> ProcessConfig:
+    """The settings of the process in a manifest; those that are open, if it has none."""
+    return ProcessConfig(**made.get("process", {}))
 
 
 def require_base(manifest: Manifest, found: Mapping[str, str], folder: Path, base: Path) -> None:

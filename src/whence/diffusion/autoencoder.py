@@ -19,7 +19,7 @@ from torch import Tensor
 
 from whence import artefacts
 from whence.diffusion.denoiser import pad
-from whence.diffusion.families.folders import read_mapping, read_network
+from whence.diffusion.folders import read_mapping, read_network
 from whence.engine import DEFAULT, one_thread
 from whence.errors import ArtefactError, DataError, NotFiniteError
 from whence.images import from_pixels, to_pixels

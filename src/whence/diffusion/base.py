@@ -9,6 +9,7 @@ from pathlib import Path
 from whence.diffusion.encoding import Encoders
 from whence.diffusion.model import DiffusionModel, fingerprint
 from whence.errors import ModelError
+from whence.process_config import OPEN, ProcessConfig
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,7 @@ class Base:
     Attributes:
         folder: What ``save_pretrained`` of its pipeline wrote.
         resolution: Height and width of its pictures; None for those in its configuration.
+        settings: What its folder does not say of the process.
 
     Raises:
         ArtefactError: The folder is no pipeline, or a part of it is missing.
@@ -26,12 +28,13 @@ class Base:
 
     folder: Path
     resolution: int | None = None
+    settings: ProcessConfig = OPEN
 
     def __post_init__(self) -> None:
         if self.encoders.text is None:
             raise ModelError(
                 f"{self.folder} takes no text, and adapters are trained on text-to-image models alone. Give the folder "
-                "of a StableDiffusionPipeline."
+                "of a pipeline such as StableDiffusionPipeline."
             )
 
     @cached_property
@@ -46,7 +49,7 @@ class Base:
 
     def open(self) -> DiffusionModel:
         """The model, in eval mode, on the CPU."""
-        return DiffusionModel.load(self.folder, self.shape)
+        return DiffusionModel.load(self.folder, self.shape, settings=self.settings)
 
     def fingerprints(self, model: DiffusionModel | None = None) -> dict[str, str]:
         """SHA-256 (hex) of its network with the noise schedule, of its autoencoder and of its text encoder."""

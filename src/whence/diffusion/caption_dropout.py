@@ -23,7 +23,7 @@ class CaptionDropout:
     Attributes:
         probability: Probability that a visit has the empty caption.
         seed: Seed of the run.
-        empty: The conditions of the empty caption by name, [1, ...] each.
+        empty: The conditions of the empty caption, or of no class, by name, [1, ...] each.
 
     Example:
         >>> dropout = CaptionDropout(0.5, 0, {"text": torch.zeros(1, 2)})
@@ -39,22 +39,21 @@ class CaptionDropout:
     @classmethod
     def of(cls, training: TrainingConfig, encoders: Encoders) -> CaptionDropout | None:
         """Return the caption dropout of a run with these settings and encoders; None without."""
-        if not training.caption_dropout:
+        if not training.caption_dropout or encoders.text is None:
             return None
-        empty = {name: condition[[0]] for name, condition in encoders.conditions([""]).items()}
-        return cls(training.caption_dropout, training.seed, empty)
+        return cls(training.caption_dropout, training.seed, encoders.text.dropped())
 
     def drops(self, ids: Sequence[str], visits: np.ndarray) -> np.ndarray:
         """Whether these visits of examples have the empty caption, bool [n]."""
         return caption_drops(self.seed, ids, visits, self.probability)
 
     def apply(self, conditions: Mapping[str, Tensor], dropped: np.ndarray) -> dict[str, Tensor]:
-        """Return conditions [n, ...] with those of the empty caption where it was dropped."""
-        mask = torch.from_numpy(dropped)
-        return {
-            name: torch.where(mask.reshape(-1, *[1] * (value.dim() - 1)), self.empty[name].to(value), value)
-            for name, value in conditions.items()
-        }
+        """Return conditions [n, ...] with those of the empty caption where it was dropped; those of sizes stay."""
+        mask, changed = torch.from_numpy(dropped), dict(conditions)
+        for name, empty in self.empty.items():
+            value = conditions[name]
+            changed[name] = torch.where(mask.reshape(-1, *[1] * (value.dim() - 1)), empty.to(value), value)
+        return changed
 
     def record(self) -> dict[str, Any]:
         """Everything that the conditions of a visit depend on beside the caption, for a manifest."""

@@ -13,6 +13,7 @@ from whence import artefacts
 from whence.diffusion.adapters.adapter import Adapter
 from whence.diffusion.model import DiffusionModel
 from whence.errors import ArtefactError, ConfigError, join_names
+from whence.process_config import OPEN, ProcessConfig
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class Checkpoint:
         parameters: A regular expression that the names of layers must contain; None for all.
         adapters: Adapters on top of the folder's weights.
         shape: Shape of an example; None for that in the network's configuration.
+        settings: What the folder does not say of the process.
 
     Raises:
         ConfigError: `parameters` is no regular expression.
@@ -40,13 +42,14 @@ class Checkpoint:
     parameters: str | None = None
     adapters: tuple[Adapter, ...] = ()
     shape: tuple[int, ...] | None = None
+    settings: ProcessConfig = OPEN
 
     def __post_init__(self) -> None:
         parameter_pattern(self.parameters)
 
     def open(self) -> DiffusionModel:
         """The model, in eval mode, on the CPU."""
-        model = DiffusionModel.load(self.folder, self.shape, self.adapters)
+        model = DiffusionModel.load(self.folder, self.shape, self.adapters, self.settings)
         if self.weights is not None:
             tensors = artefacts.read_tensors(self.weights)
             state = {

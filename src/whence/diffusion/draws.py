@@ -11,9 +11,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
+
+from whence.diffusion.flow_times import FlowTimes
 
 _MULTIPLIERS = (np.uint64(0xD2511F53), np.uint64(0xCD9E8D57))
 _WEYL = (0x9E3779B9, 0xBB67AE85)
@@ -70,11 +73,15 @@ class Draws:
     Timesteps are van der Corput's sequence in base 2 over the draw index, shifted by random bits of the example. The
     first 2^k draws have one timestep in each 2^-k part of [0, T), so 10 draws grow into 100 and are well spread.
 
+    The timesteps of a flow are those at the quantiles of this sequence, which keeps any prefix well spread.
+
     Attributes:
         seed: Names the whole set of draws.
         timesteps: Number T of timesteps of the diffusion process.
         shared: Use the same draws for every example instead of each example's own.
         antithetic: Draws 2k and 2k+1 share the timestep and have opposite noise.
+        times: Timesteps and density of a flow; None for 0 ... T-1, all equally often.
+        offset: Size of a normal number for each channel that is added to the noise, a stream of its own.
 
     Example:
         >>> draws = Draws(seed=0, timesteps=1000)
@@ -88,11 +95,16 @@ class Draws:
     timesteps: int = 1000
     shared: bool = False
     antithetic: bool = False
+    times: FlowTimes | None = None
+    offset: float = 0.0
 
     def __call__(
         self, ids: Sequence[str], index: Sequence[int] | np.ndarray, shape: Sequence[int]
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Timesteps int64 [n] in 0 ... T-1 and noise float32 [n, *shape] of n example ids and their draw indices."""
+        """Return timesteps [n] and noise float32 [n, *shape] of n example ids and their draw indices.
+
+        Timesteps are int64 in 0 ... T-1; those of a flow are float32 in (0, T].
+        """
         names = [""] * len(ids) if self.shared else ids
         at = np.asarray(index, np.int64)
         sign = torch.ones(len(ids))
@@ -100,13 +112,24 @@ class Draws:
             sign = torch.from_numpy(1.0 - 2.0 * (at % 2)).float()
             at = at // 2
         noise = normals(keys("noise", self.seed, names), at, shape)
+        if self.offset:
+            channels = (shape[0], *[1] * (len(shape) - 1))
+            noise = noise + self.offset * normals(keys("noise offset", self.seed, names), at, channels)
         return self._timesteps(names, at), noise * sign.reshape(-1, *[1] * len(shape))
 
     def _timesteps(self, names: Sequence[str], index: np.ndarray) -> torch.Tensor:
-        """Floor of T times the shifted van der Corput point, in exact integers."""
+        """Floor of T times the shifted van der Corput point, in exact integers; of a flow, the time of that point."""
         shift = bits(keys("timestep", self.seed, names), np.zeros(len(names), np.int64), 1)[:, 0]
         points = _reverse32(index.astype(np.uint64)) ^ shift
+        if self.times is not None:
+            return self.times((points.astype(np.float64) + 0.5) / 2.0**32)
         return torch.from_numpy(((points * np.uint64(self.timesteps)) >> _HALF).astype(np.int64))
+
+    def record(self) -> dict[str, Any]:
+        """The settings as JSON values, for a manifest."""
+        settings: dict[str, Any] = {name: getattr(self, name) for name in ("seed", "timesteps", "shared", "antithetic")}
+        settings |= {} if self.times is None else {"times": self.times.record()}
+        return settings | ({"offset": self.offset} if self.offset else {})
 
 
 def _reverse32(values: np.ndarray) -> np.ndarray:

@@ -15,7 +15,8 @@ from whence.data import Dataset
 from whence.diffusion.adapters.adapter import Adapter
 from whence.diffusion.augmentation import PLAIN, Augmentation
 from whence.diffusion.codec import Codec, Pixels
-from whence.diffusion.example_files import CONDITIONS, LATENTS, ROWS, write_example_files
+from whence.diffusion.conditioner import Conditioner
+from whence.diffusion.example_files import CAPTIONS, CONDITIONS, LATENTS, ROWS, write_example_files
 from whence.diffusion.examples import Examples
 from whence.diffusion.families.family import family_of_folder
 from whence.diffusion.latents import DEVIATION, MEAN, MIRRORED, MIRRORED_DEVIATION, Latents
@@ -23,12 +24,9 @@ from whence.diffusion.model import DiffusionModel
 from whence.diffusion.prompts import Prompts
 from whence.diffusion.repeated import Repeated
 from whence.diffusion.sampling import Guidance
-from whence.diffusion.shards import Shards, write_shards
-from whence.diffusion.text_encoder import TextEncoder
+from whence.diffusion.shards import Shards, read_shards, write_shards
 from whence.errors import ArtefactError, ConfigError, MismatchError, join_names
 
-#: The condition of networks that draw from text, by its name in diffusers.
-TEXT = "encoder_hidden_states"
 KIND = "encoding"
 #: Name of the folder of an encoding among the results of a command or a run.
 FOLDER = "encoding"
@@ -36,23 +34,27 @@ FOLDER = "encoding"
 
 @dataclass(frozen=True)
 class Encoders:
-    """The codec and the text encoder of a model, without its network.
+    """The codec and the conditioner of a model, without its network.
 
     Attributes:
         codec: From pictures to what is denoised.
-        text: From captions to conditions; None for networks without text.
+        text: From captions, or class names, to conditions; None for networks without.
+        size: The shape (C, H, W) of the pictures that the model draws; None where that isn't known.
     """
 
     codec: Codec
-    text: TextEncoder | None = None
+    text: Conditioner | None = None
+    size: tuple[int, ...] | None = None
 
     @classmethod
-    def of(cls, model: Path | DiffusionModel, adapters: Sequence[Adapter] = ()) -> Encoders:
+    def of(
+        cls, model: Path | DiffusionModel, adapters: Sequence[Adapter] = (), classes: Path | None = None
+    ) -> Encoders:
         """Return the encoders of a model in memory, or in a folder with adapters, whose network is not read."""
         if isinstance(model, DiffusionModel):
-            return cls(model.codec, model.text)
+            return cls(model.codec, model.text, model.codec.picture_size(model.size))
         family = family_of_folder(model)
-        return cls(family.codec(model), family.text(model, tuple(adapters)))
+        return cls(family.codec(model), family.conditioner(model, adapters, classes))
 
     @property
     def draws_pixels(self) -> bool:
@@ -156,7 +158,7 @@ class Encoders:
             latents = Latents({name: Shards((tensor,)) for name, tensor in tensors.items()})
             needed = latents.needed(augmentation.sampled, augmentation.flip)
             values = needed if len(needed.tensors) > 1 else tensors[MEAN]
-        return Examples(data.ids, values, self.conditions(self.captions(data)), notes=self._notes(data))
+        return Examples(data.ids, values, self.conditions(self.captions(data), data.size), notes=self._notes(data))
 
     def _latents(self, pixels: Tensor, mirrored: bool) -> dict[str, Tensor]:
         """The posterior of pictures uint8 [n, C, H, W], and of their mirror images, by name as in `Latents`."""
@@ -181,26 +183,37 @@ class Encoders:
             )
         if self.text is not None:
             distinct, rows = _distinct([self.captions(data)[n] for n in order])
-            embed = self.text.embed
-            place = part / CONDITIONS / TEXT
-            write_shards(place, len(distinct), lambda few: {MEAN: embed(distinct[few.start : few.stop])})
-            tensors[ROWS + TEXT] = rows
+            encode, place = self.text.conditions, part / CONDITIONS / CAPTIONS
+            write_shards(place, len(distinct), lambda few: encode(distinct[few.start : few.stop]))
+            tensors |= {ROWS + name: rows for name in read_shards(place)}
+            for name, one in self.text.of_size(data.size).items():
+                tensors |= {CONDITIONS + name: one, ROWS + name: torch.zeros(len(order), dtype=torch.int64)}
         write_example_files(part, [data.ids[n] for n in order], tensors)
 
-    def conditions(self, texts: Sequence[str]) -> dict[str, Repeated]:
-        """The conditions of a picture for each text; each distinct text is encoded once."""
+    def conditions(self, texts: Sequence[str], size: tuple[int, ...] | None = None) -> dict[str, Repeated]:
+        """The conditions of a picture for each text, of this size or that of the model; each distinct text once."""
         if self.text is None:
             return {}
         distinct, rows = _distinct(texts)
-        return {TEXT: Repeated(self.text.embed(distinct), rows)}
+        of_text = {name: Repeated(values, rows) for name, values in self.text.conditions(distinct).items()}
+        return of_text | self._of_size(size or self.size, len(texts))
+
+    def _of_size(self, size: tuple[int, ...] | None, count: int) -> dict[str, Repeated]:
+        """The conditions of so many pictures of one size; none where it isn't known."""
+        if self.text is None or size is None:
+            return {}
+        rows = torch.zeros(count, dtype=torch.int64)
+        return {name: Repeated(one, rows) for name, one in self.text.of_size(size).items()}
 
     def prompted(self, prompts: Prompts | None, names: Sequence[str]) -> tuple[dict[str, Repeated], Guidance | None]:
         """Return the conditions of pictures SEED/INDEX that are drawn from prompts, and how they are guided."""
-        if prompts is None:
+        if prompts is None or self.text is None:
             return {}, None
         guidance = None
         if prompts.guidance != 1:
-            guidance = Guidance(prompts.guidance, self.conditions([prompts.negative] * len(names)))
+            rows = torch.zeros(len(names), dtype=torch.int64)
+            away = {name: Repeated(one, rows) for name, one in self.text.unconditional(prompts.negative).items()}
+            guidance = Guidance(prompts.guidance, away | self._of_size(self.size, len(names)))
         return self.conditions(prompts.of(names)), guidance
 
     def _notes(self, data: Dataset) -> tuple[str, ...]:

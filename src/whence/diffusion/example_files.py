@@ -3,7 +3,8 @@
 examples.parquet      ids
 examples.safetensors  tensors by name
 latents/              shards of latents, with deviations and mirror images where there are any
-conditions/NAME/      shards of a condition
+conditions/captions/  shards of the conditions that captions have, by name
+conditions/NAME/      shards of another condition
 """
 
 from __future__ import annotations
@@ -16,14 +17,19 @@ from torch import Tensor
 from whence import artefacts
 from whence.diffusion.shards import Shards, read_shards, write_shards
 
-#: Beginnings of the names of conditions, and of the rows of those that examples share; and the folder of latents.
-CONDITIONS, ROWS, LATENTS = "conditions/", "rows/", "latents"
+#: Beginnings of the names of conditions, and of the rows of those that examples share; and the folders of latents, and
+#: of the conditions of captions among the others.
+CONDITIONS, ROWS, LATENTS, CAPTIONS = "conditions/", "rows/", "latents", "captions"
 _TENSORS, _TABLE, _VALUES = "examples.safetensors", "examples.parquet", "values"
 
 
 def write_example_files(folder: Path, ids: Sequence[str], tensors: Mapping[str, Tensor | Shards]) -> None:
     """Write ids and tensors by name."""
-    plain = {name: tensor for name, tensor in tensors.items() if isinstance(tensor, Tensor)}
+    plain = {
+        name: tensor.clone() if name.startswith(ROWS) else tensor  # conditions of one caption share their rows
+        for name, tensor in tensors.items()
+        if isinstance(tensor, Tensor)
+    }
     shards = {name: tensor for name, tensor in tensors.items() if isinstance(tensor, Shards)}
     artefacts.write_tensors(folder / _TENSORS, plain)
     artefacts.write_table(folder / _TABLE, {"id": list(ids)})
@@ -47,6 +53,7 @@ def read_example_files(folder: Path) -> tuple[tuple[str, ...], dict[str, Tensor]
     """
     shards = read_shards(folder / LATENTS)
     for place in sorted((folder / CONDITIONS).glob("*")):
-        shards[CONDITIONS + place.name] = read_shards(place)[_VALUES]
+        for name, one in read_shards(place).items():
+            shards[CONDITIONS + (place.name if name == _VALUES else name)] = one
     ids = tuple(artefacts.read_table(folder / _TABLE)["id"])
     return ids, artefacts.read_tensors(folder / _TENSORS), shards

@@ -14,17 +14,18 @@ from whence.diffusion.augmentation import Augmentation
 from whence.diffusion.autoencoder import Autoencoder
 from whence.diffusion.caption_dropout import CaptionDropout
 from whence.diffusion.checks import refuse_adapter, refuse_caption_dropout
-from whence.diffusion.encoding import FOLDER, TEXT, Encoders
+from whence.diffusion.conditioner import TEXT, TextConditioner
+from whence.diffusion.encoding import FOLDER, Encoders
 from whence.diffusion.examples import Examples
 from whence.diffusion.families.latent_diffusion import PIPELINE as LATENT_PIPELINE
 from whence.diffusion.families.latent_diffusion import find_autoencoder
 from whence.diffusion.families.pipeline_folder import write_pipeline
 from whence.diffusion.families.stable_diffusion import PIPELINE as TEXT_PIPELINE
+from whence.diffusion.families.stable_diffusion import text_of
 from whence.diffusion.families.unet import complete_config
 from whence.diffusion.model import DiffusionModel
+from whence.diffusion.noise_schedule import new_scheduler
 from whence.diffusion.shipped_base import base_folder
-from whence.diffusion.text_encoder import TextEncoder
-from whence.diffusion.variance_preserving import new_scheduler
 from whence.errors import DataError, ModelError
 
 
@@ -43,7 +44,7 @@ class LatentRequest:
     data: Dataset
     config: Config
     autoencoder: Autoencoder
-    text: TextEncoder | None
+    text: TextConditioner | None
     first: Examples
 
     @classmethod
@@ -61,7 +62,7 @@ class LatentRequest:
         """
         refuse_adapter(config)
         opened = Autoencoder(find_autoencoder(base_folder(autoencoder)))
-        text = None if text_encoder is None else TextEncoder(base_folder(text_encoder))
+        text = None if text_encoder is None else text_of(base_folder(text_encoder))
         _require_decodable(opened, LATENT_PIPELINE if text is None else TEXT_PIPELINE)
         if text is None:
             refuse_caption_dropout(config.training)

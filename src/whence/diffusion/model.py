@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -16,15 +17,21 @@ from whence.config import ModelConfig
 from whence.diffusion.adapters.adapter import Adapter
 from whence.diffusion.adapters.adapter_file import read_adapter
 from whence.diffusion.adapters.layers import attach
+from whence.diffusion.class_names import ID_TO_LABEL, ClassNames
 from whence.diffusion.codec import Codec, Pixels
+from whence.diffusion.conditioner import Conditioner
 from whence.diffusion.denoiser import denoise, plain_network
-from whence.diffusion.families.family import family_of_folder, family_of_network
+from whence.diffusion.families.family import family_of_folder, family_of_network, flow_of_network, set_guidance
+from whence.diffusion.families.network_call import same_call
 from whence.diffusion.families.stable_diffusion import new_text_network
 from whence.diffusion.families.unet import complete_model, new_network
+from whence.diffusion.flow_matching import FlowMatching
+from whence.diffusion.folders import read_mapping
+from whence.diffusion.noise_schedule import new_scheduler
 from whence.diffusion.process import Process
-from whence.diffusion.text_encoder import TextEncoder
-from whence.diffusion.variance_preserving import VariancePreserving, new_scheduler
+from whence.diffusion.variance_preserving import VariancePreserving
 from whence.errors import ModelError
+from whence.process_config import OPEN, ProcessConfig
 
 
 @dataclass(frozen=True)
@@ -36,10 +43,12 @@ class DiffusionModel:
         scheduler: A scheduler of diffusers, from which the process is taken.
         shape: Shape of an example without its batch dimension; None to take it from ``network.config``.
         codec: Between pictures and examples.
-        text: From prompts to the conditions of the network; None for networks without text.
+        text: From prompts, or class names, to the conditions of the network; None for networks without.
+        settings: What the scheduler does not say of the process.
 
     Raises:
         ModelError: The scheduler is of a process that is not supported.
+        ConfigError: The settings are of another process, or don't say a dynamic shift.
 
     Example:
         >>> from diffusers import DDIMScheduler, UNet2DModel
@@ -53,10 +62,13 @@ class DiffusionModel:
     scheduler: Any
     shape: tuple[int, ...] | None = None
     codec: Codec = Pixels()
-    text: TextEncoder | None = None
+    text: Conditioner | None = None
+    settings: ProcessConfig = OPEN
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "network", plain_network(self.network))
+        if self.settings.guidance is not None:
+            set_guidance(self.network, self.settings.guidance)
         self.process  # noqa: B018
 
     @classmethod
@@ -85,16 +97,22 @@ class DiffusionModel:
         family = family_of_network(self.network, "made anew")
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            network = family.untrained(self.network)
+            network = same_call(self.network, family.untrained(self.network))
         return replace(self, network=network.eval())
 
     @classmethod
     def load(
-        cls, folder: Path, shape: tuple[int, ...] | None = None, adapters: Sequence[Adapter] = ()
+        cls,
+        folder: Path,
+        shape: tuple[int, ...] | None = None,
+        adapters: Sequence[Adapter] = (),
+        settings: ProcessConfig = OPEN,
+        classes: Path | None = None,
     ) -> DiffusionModel:
         """Return the model in a diffusers folder of a known family, of a pipeline or of a network and its scheduler.
 
-        Adapters change its network, and its text encoder where they have weights of it.
+        Adapters change its network, and its text encoder where they have weights of it. A file of `classes` says which
+        class each label of a model of classes is, see `whence.diffusion.class_names`.
 
         Raises:
             ArtefactError: The folder is not one, or its weights are missing, damaged or pickled.
@@ -105,7 +123,8 @@ class DiffusionModel:
         network, scheduler = family.read(folder)
         if adapters:
             attach(network, [read_adapter(adapter) for adapter in adapters])
-        model = cls(network, scheduler, shape, family.codec(folder), family.text(folder, tuple(adapters)))
+        text = family.conditioner(folder, adapters, classes)
+        model = cls(network, scheduler, shape or family.shape(network), family.codec(folder), text, settings)
         model.size  # noqa: B018
         return model
 
@@ -118,11 +137,25 @@ class DiffusionModel:
         if not isinstance(self.codec, Pixels):
             raise ModelError(f"A model of latents is not saved to {folder}: its autoencoder belongs to it.")
         family_of_network(self.network, "saved as a diffusers folder").write(self.network, self.scheduler, folder)
+        if isinstance(self.text, ClassNames) and self.text.table:
+            index = folder / "model_index.json"
+            artefacts.write_json(index, read_mapping(index) | {ID_TO_LABEL: self.text.id2label})
 
     @cached_property
     def process(self) -> Process:
         """How examples are noised, and what the network predicts."""
-        return VariancePreserving(self.scheduler)
+        if not FlowMatching.fits(self.scheduler):
+            return VariancePreserving(self.scheduler, self.settings)
+        pipeline = flow_of_network(self.network)
+        return FlowMatching(self.scheduler, self.settings, pipeline, self._tokens(pipeline.patch))
+
+    def _tokens(self, patch: int) -> int | None:
+        """Number of tokens of an example; None where its shape is not known."""
+        try:
+            size = self.size
+        except ModelError:
+            return None
+        return math.prod(size[1:]) // patch**2
 
     @cached_property
     def size(self) -> tuple[int, ...]:
@@ -149,10 +182,10 @@ class DiffusionModel:
         return denoise(self.network, x_t, t, **conditions)
 
     def loss(self, x: Tensor, t: Tensor, noise: Tensor, **conditions: Tensor) -> Tensor:
-        """ℓ of each example, [n]: the mean over the elements of (network(x_t, t) - target)²."""
+        """ℓ of each example, [n]: w_t times the mean over the elements of (network(x_t, t) - target)²."""
         output = self.output(self.process.noised(x, t, noise), t, **conditions)
         output = output.to(torch.promote_types(output.dtype, torch.float32))
-        return (output - self.process.target(x, t, noise)).square().flatten(1).mean(1)
+        return self.process.loss(output, self.process.target(x, t, noise), t)
 
 
 def fingerprint(model: DiffusionModel) -> str:

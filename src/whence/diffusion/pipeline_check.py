@@ -16,13 +16,20 @@ from torch import Tensor
 
 from whence.config import SamplerConfig
 from whence.diffusion.adapters.adapter import Adapter
-from whence.diffusion.encoding import TEXT, Encoders
-from whence.diffusion.families.folders import WEIGHTS, read_mapping, variant_of
+from whence.diffusion.class_names import ClassNames
+from whence.diffusion.encoding import Encoders
+from whence.diffusion.families.family import Family, family_of_folder
+from whence.diffusion.families.reference import Reference
+from whence.diffusion.families.unet import UNET
+from whence.diffusion.flow_matching import FlowMatching
+from whence.diffusion.folders import WEIGHTS, read_mapping, variant_of
 from whence.diffusion.model import DiffusionModel
-from whence.diffusion.sampling import Guidance, draw_pictures, parse_name, picture_noise
+from whence.diffusion.prompts import Prompts
+from whence.diffusion.sampling import draw_pictures, parse_name, picture_noise
 from whence.diffusion.shipped_base import base_folder
 from whence.engine import one_thread
 from whence.errors import ArtefactError, ConfigError
+from whence.process_config import OPEN, ProcessConfig
 
 #: Largest difference of embeddings, latents and losses, and of a picture in [-1, 1] or its latents, by rounding alone.
 ROUNDING, DRAWN = 1e-4, 1e-2
@@ -57,15 +64,24 @@ class PipelineCheck:
     Attributes:
         model: The model as Whence reads it.
         pipeline: The pipeline of diffusers.
-        prompt: What the picture is drawn from; not used by models without text.
+        prompt: What the picture is drawn from; None for "a picture", or the first class of a model of classes.
     """
 
     model: DiffusionModel
     pipeline: Any
-    prompt: str = "a picture"
+    prompt: str | None = None
+    family: Family = UNET
 
     @classmethod
-    def open(cls, base: str | Path, adapters: Sequence[Adapter] = (), prompt: str = "a picture") -> PipelineCheck:
+    def open(
+        cls,
+        base: str | Path,
+        adapters: Sequence[Adapter] = (),
+        prompt: str | None = None,
+        classes: Path | None = None,
+        settings: ProcessConfig | None = None,
+        resolution: int | None = None,
+    ) -> PipelineCheck:
         """Return the check of a folder, or of a base that comes with Whence by its name.
 
         Raises:
@@ -75,14 +91,18 @@ class PipelineCheck:
         folder = base_folder(base)
         if not (folder / "model_index.json").exists():
             raise ArtefactError(f"{folder} is no whole pipeline: it has no model_index.json to open it with.")
-        model = DiffusionModel.load(folder, adapters=adapters)
-        kind = getattr(diffusers, str(read_mapping(folder / "model_index.json").get("_class_name")), None)
+        family = family_of_folder(folder)
+        shape = None if resolution is None else family.codec(folder).example_size(resolution)
+        model = DiffusionModel.load(folder, shape, adapters, settings or OPEN, classes)
+        index = read_mapping(folder / "model_index.json")
+        without = {part: None for part, entry in index.items() if entry == [None, None]}
+        kind = getattr(diffusers, str(index.get("_class_name")), None)
         if kind is None:
             raise ArtefactError(f"{folder} is of a pipeline that diffusers {diffusers.__version__} doesn't have.")
         diffusers.utils.logging.disable_progress_bar()
         diffusers.utils.logging.set_verbosity_error()  # an adapter without a part for the text encoder is no problem
         try:
-            pipeline = kind.from_pretrained(folder, local_files_only=True, variant=_variant(folder))
+            pipeline = kind.from_pretrained(folder, local_files_only=True, variant=_variant(folder), **without)
             pipeline.to(torch.float32)  # as Whence reads all parts
             _put_on(pipeline, adapters)
         except ConfigError:
@@ -90,15 +110,17 @@ class PipelineCheck:
         except Exception as error:
             raise ArtefactError(f"{folder} can't be opened by diffusers: {error}") from error
         pipeline.set_progress_bar_config(disable=True)
-        return cls(model, pipeline, prompt)
+        return cls(model, pipeline, prompt, family)
 
     @torch.no_grad()
     def compare(self) -> Iterator[Comparison]:
         """Yield comparisons of text, latents and the loss, as far as there are any, and last of the drawn picture."""
         model, size = self.model, self.model.codec.picture_size(self.model.size)
-        text = self._embedded(self.prompt)
+        theirs = self.reference.conditions(self.text)
+        own = {name: one[[0]] for name, one in Encoders.of(model).conditions([self.text]).items()}
         if model.text is not None:
-            yield Comparison("embedded prompt", _difference(model.text.embed([self.prompt]), text), ROUNDING)
+            difference = max(_difference(own[name], theirs[name]) for name in own) if own.keys() == theirs.keys() else 1
+            yield Comparison("embedded prompt", difference, ROUNDING)
         noise = picture_noise([parse_name(NAME)], 0, size)
         pixels = ((noise.clamp(-2, 2) / 4 + 0.5) * 255).round().to(torch.uint8)
         x = self._encoded(pixels.float() / 127.5 - 1)
@@ -106,19 +128,40 @@ class PipelineCheck:
             yield Comparison("latents", _difference(model.codec.encode(pixels), x), ROUNDING)
         t, start = torch.tensor([model.process.timesteps // 2]), picture_noise([parse_name(NAME)], 0, model.size)
         with one_thread():
-            own = model.loss(x, t, start, **self._conditions(text))
-            yield Comparison("loss", _difference(own, self._loss(x, t, start, text)), ROUNDING)
-        theirs = self._drawn(start)
-        scale = max(1.0, theirs.abs().max().item())
-        yield Comparison("drawn picture", _difference(self.drawn, theirs) / scale, DRAWN)
+            loss = model.loss(x, t, start, **theirs)
+            yield Comparison("loss", _difference(loss, self._loss(x, t, start, theirs)), ROUNDING)
+        picture = self.reference.drawn(start, self.text, self.guidance, self.sampler.steps)
+        bound = model.codec.bound
+        picture = picture if bound is None else picture.clamp(-bound, bound)
+        scale = max(1.0, picture.abs().max().item())
+        yield Comparison("drawn picture", _difference(self.drawn, picture) / scale, DRAWN)
+
+    @cached_property
+    def reference(self) -> Reference:
+        """The pipeline as the family uses it."""
+        size, guidance = self.model.codec.picture_size(self.model.size), self.model.process.record().get("guidance")
+        return self.family.reference(self.pipeline, size, self.sampler.clip, guidance)
+
+    @cached_property
+    def text(self) -> str:
+        """What the picture is drawn from: the prompt, or without one the first class of a model of classes."""
+        if self.prompt is not None:
+            return self.prompt
+        return self.model.text.names[0] if isinstance(self.model.text, ClassNames) else "a picture"
+
+    @property
+    def guidance(self) -> float:
+        """The scale at which the picture is drawn: none where there is nothing to be guided away from."""
+        if self.model.text is None or (isinstance(self.model.text, ClassNames) and self.model.text.null is None):
+            return 1.0
+        return GUIDANCE
 
     @cached_property
     def drawn(self) -> Tensor:
         """What Whence draws, with guidance if there is text: pictures or latents float32 [1, ...]."""
-        text, guidance = self._embedded(self.prompt), None
-        if self.model.text is not None:
-            guidance = Guidance(GUIDANCE, self._conditions(self._embedded("")))
-        return draw_pictures(self.model, self.sampler, [NAME], conditions=self._conditions(text), guidance=guidance)
+        prompts = None if self.model.text is None else Prompts((self.text,), guidance=self.guidance)
+        conditions, guidance = Encoders.of(self.model).prompted(prompts, [NAME])
+        return draw_pictures(self.model, self.sampler, [NAME], conditions=conditions, guidance=guidance)
 
     def picture(self) -> np.ndarray:
         """The picture that Whence draws, uint8 [C, H, W]."""
@@ -127,20 +170,10 @@ class PipelineCheck:
 
     @property
     def sampler(self) -> SamplerConfig:
-        """DDIM in a few steps, clipped as the scheduler clips."""
+        """DDIM, or Euler's method of flows, in a few steps, clipped as the scheduler clips."""
         steps = min(self.model.process.timesteps, STEPS)
         clip = bool(self.model.scheduler.config.get("clip_sample", False))
-        return SamplerConfig(method="ddim", steps=steps, clip=clip)
-
-    def _conditions(self, text: Tensor | None) -> dict[str, Tensor]:
-        return {} if text is None else {TEXT: text}
-
-    def _embedded(self, prompt: str) -> Tensor | None:
-        """What the pipeline makes of a prompt."""
-        if self.model.text is None:
-            return None
-        embedded: Tensor = self.pipeline.encode_prompt(prompt, "cpu", 1, False)[0]
-        return embedded
+        return SamplerConfig(method=self.model.process.samplers[0], steps=steps, clip=clip)
 
     def _encoded(self, pictures: Tensor) -> Tensor:
         """What the pipeline's autoencoder makes of pictures in [-1, 1]; pictures themselves without one."""
@@ -149,36 +182,25 @@ class PipelineCheck:
             return pictures
         encoded = autoencoder.encode(pictures)
         mean = encoded.latent_dist.mean if hasattr(encoded, "latent_dist") else encoded.latents
-        scaled: Tensor = mean * autoencoder.config.scaling_factor
+        scaled: Tensor = (mean - (autoencoder.config.get("shift_factor") or 0)) * autoencoder.config.scaling_factor
         return scaled
 
-    def _loss(self, x: Tensor, t: Tensor, noise: Tensor, text: Tensor | None) -> Tensor:
-        """The loss by the pipeline's network and scheduler."""
-        scheduler, arguments = self.pipeline.scheduler, () if text is None else (text,)
-        output = self.pipeline.unet(scheduler.add_noise(x, noise, t), t, *arguments).sample
+    def _loss(self, x: Tensor, t: Tensor, noise: Tensor, conditions: dict[str, Tensor]) -> Tensor:
+        """The loss by the pipeline's network, and by its scheduler or on the straight way of a flow to the noise."""
+        process = self.model.process
+        if isinstance(process, FlowMatching):
+            sigma = (t / process.timesteps).reshape(-1, *[1] * (x.dim() - 1))
+            x_t, target = (1 - sigma) * x + sigma * noise, noise - x
+            return self._weighted(self.reference.output(x_t, t, conditions) - target, t)
+        scheduler = diffusers.DDPMScheduler.from_config(self.pipeline.scheduler.config)
+        output = self.reference.output(scheduler.add_noise(x, noise, t), t, conditions)
         kind = self.model.process.prediction
-        velocity = diffusers.DDPMScheduler.from_config(scheduler.config).get_velocity
-        target = noise if kind == "epsilon" else x if kind == "sample" else velocity(x, noise, t)
-        squares: Tensor = (output - target).square().flatten(1).mean(1)
-        return squares
+        target = noise if kind == "epsilon" else x if kind == "sample" else scheduler.get_velocity(x, noise, t)
+        return self._weighted(output - target, t)
 
-    def _drawn(self, start: Tensor) -> Tensor:
-        """What the pipeline draws by DDIM from the same noise."""
-        scheduler = diffusers.DDIMScheduler.from_config(self.pipeline.scheduler.config, clip_sample=self.sampler.clip)
-        if self.model.text is not None:
-            self.pipeline.scheduler = scheduler
-            height, width = self.model.codec.picture_size(self.model.size)[1:]
-            size = {"height": height, "width": width, "num_inference_steps": self.sampler.steps}
-            drawn: Tensor = self.pipeline(
-                self.prompt, guidance_scale=GUIDANCE, latents=start, output_type="latent", **size
-            ).images
-            return drawn
-        scheduler.set_timesteps(self.sampler.steps)
-        x = start
-        for t in scheduler.timesteps:
-            x = scheduler.step(self.pipeline.unet(x, t).sample, t, x).prev_sample
-        bound = self.model.codec.bound
-        return x if bound is None else x.clamp(-bound, bound)
+    def _weighted(self, error: Tensor, t: Tensor) -> Tensor:
+        """The loss of an error of the output."""
+        return error.square().flatten(1).mean(1) * self.model.process.weight(t).float()
 
 
 def _difference(a: Tensor, b: Tensor | None) -> float:
@@ -188,7 +210,7 @@ def _difference(a: Tensor, b: Tensor | None) -> float:
 def _variant(folder: Path) -> str | None:
     """The variant of the weights of a part that has no others; diffusers takes it for all parts that have it."""
     parts = {file.parent: WEIGHTS for file in folder.glob(f"*/{WEIGHTS}*")}
-    parts |= {file.parent: "model" for file in folder.glob("text_encoder/model*")}
+    parts |= {file.parent: "model" for file in folder.glob("text_encoder*/model*")}
     return next((variant for part, name in parts.items() if (variant := variant_of(part, name))), None)
 
 

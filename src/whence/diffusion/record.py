@@ -20,6 +20,7 @@ from whence import artefacts
 from whence.artefacts import Manifest
 from whence.config import TrainingConfig
 from whence.diffusion.draws import Draws, posterior_noise
+from whence.diffusion.flow_times import FlowTimes
 from whence.diffusion.visits import Visits
 from whence.errors import ArtefactError
 
@@ -37,7 +38,7 @@ class Recorder:
         step = {
             "rows": torch.from_numpy(visits.rows).int(),
             "visits": torch.from_numpy(visits.counts).int(),
-            "timesteps": visits.t.int(),
+            "timesteps": visits.t if visits.t.is_floating_point() else visits.t.int(),
             "flipped": torch.from_numpy(visits.flipped),
             "losses": losses.float(),
             "learning_rate": torch.tensor(rate, dtype=torch.float64),
@@ -75,6 +76,13 @@ class Record:
         return int(self._manifest.made["model"]["timesteps"])
 
     @cached_property
+    def draws(self) -> Draws:
+        """The draws of the run, by visit counts."""
+        config, process = self.training, self._manifest.made["model"]
+        times, offset = FlowTimes.of_record(process), process.get("noise_offset", 0.0)
+        return Draws(config.seed, self.timesteps, config.shared_noise, config.antithetic, times, offset)
+
+    @cached_property
     def ids(self) -> tuple[str, ...]:
         """Ids of the examples that the run could see."""
         return tuple(self._examples["id"])
@@ -105,10 +113,8 @@ class Record:
 
     def noise(self, step: int, shape: tuple[int, int, int]) -> Tensor:
         """The noise of a step's batch, float32 [B, *shape], made again from the seed, whose timesteps are compared."""
-        config = self.training
-        draws = Draws(config.seed, self.timesteps, config.shared_noise, config.antithetic)
-        t, noise = draws(self.batch(step), self["visits"][step].numpy(), shape)
-        if not torch.equal(t.int(), self["timesteps"][step]):
+        t, noise = self.draws(self.batch(step), self["visits"][step].numpy(), shape)
+        if not torch.equal(t.to(self["timesteps"].dtype), self["timesteps"][step]):
             raise ArtefactError(f"The record in {self.path} is not of its seed: step {step} has other timesteps.")
         return noise
 

@@ -22,10 +22,10 @@ from whence.diffusion.repeated import Repeated
 from whence.engine import DEFAULT, Engine, one_thread
 from whence.errors import ConfigError, NotFiniteError
 
-#: From x_t (float32 [n, ...]) and t (int64 [n]) to the network's output, float64 [n, ...].
+#: From x_t (float32 [n, ...]) and t ([n]) to the network's output, float64 [n, ...].
 Predict = Callable[[Tensor, Tensor], Tensor]
 #: Called with (t, x̂0) at every step, from the noisiest: x̂0 as the step uses it, float64 [n, ...].
-Observe = Callable[[int, Tensor], object]
+Observe = Callable[[float, Tensor], object]
 
 
 def parse_name(name: str) -> tuple[int, int]:
@@ -44,9 +44,14 @@ def picture_noise(names: Sequence[tuple[int, int]], step: int, shape: Sequence[i
 
 
 def default_sampler(model: DiffusionModel) -> SamplerConfig:
-    """Return how a model draws where nothing is said: DDIM in 50 steps at most, clipped as its scheduler says."""
+    """Return how a model draws where nothing is said: without noise after the start, in 50 steps at most.
+
+    That is DDIM, or Euler's method of flows. It is clipped as the scheduler says.
+    """
     clip = bool(getattr(model.scheduler, "config", {}).get("clip_sample", False))
-    return SamplerConfig(method="ddim", steps=min(SamplerConfig().steps, model.process.timesteps), clip=clip)
+    return SamplerConfig(
+        method=model.process.samplers[0], steps=min(SamplerConfig().steps, model.process.timesteps), clip=clip
+    )
 
 
 def draw(
@@ -155,7 +160,7 @@ def predicted_clean(
     engine: Engine = DEFAULT,
     conditions: Mapping[str, Tensor | Repeated] = NO_CONDITIONS,
     guidance: Guidance | None = None,
-) -> tuple[list[int], Tensor]:
+) -> tuple[list[float], Tensor]:
     """Return t of each of the S steps that draw Q pictures, from the noisiest, and its x̂0, float32 [S, Q, C, H, W].
 
     x̂0 is the clean picture that the network's output at x_t implies, clipped if the sampler clips. The last one,
@@ -170,10 +175,10 @@ def predicted_clean(
         >>> timesteps, clean.shape
         ([999, 499], torch.Size([2, 1, 1, 4, 4]))
     """
-    timesteps: list[int] = []
+    timesteps: list[float] = []
     pictures: list[Tensor] = []
 
-    def observe(t: int, clean: Tensor) -> None:
+    def observe(t: float, clean: Tensor) -> None:
         timesteps.append(t)
         pictures.append(clean.float().cpu())
 

@@ -1,4 +1,4 @@
-"""The text encoder of a pipeline: from captions and prompts to what a network is conditioned on."""
+"""A text encoder of a pipeline with its tokenizer: from captions and prompts to embeddings of their tokens."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,27 +16,49 @@ from whence.diffusion.adapters.adapter import PICKLED, Adapter
 from whence.diffusion.adapters.adapter_file import read_adapter
 from whence.diffusion.adapters.layers import attach
 from whence.diffusion.adapters.low_rank import AdapterWeights
-from whence.diffusion.families.folders import read_mapping, variant_of
+from whence.diffusion.folders import read_mapping, variant_of
+from whence.diffusion.tokenizer import Tokenizer
 from whence.engine import DEFAULT, one_thread
 from whence.errors import ArtefactError, NotFiniteError
 from whence.pretrained import quiet_transformers
 
 #: Texts in a canonical batch; the last one is padded, so an embedding does not depend on the texts beside it.
 BATCH = 8
-PARTS = ("text_encoder", "tokenizer")
-ENCODERS, TOKENIZERS = ("CLIPTextModel",), ("CLIPTokenizer", "CLIPTokenizerFast")
+ENCODERS = ("CLIPTextModel", "CLIPTextModelWithProjection", "T5EncoderModel")
+
+
+class EncodedTexts(NamedTuple):
+    """What a text encoder makes of n texts.
+
+    Attributes:
+        states: Hidden states of all tokens, float32 [n, tokens, features].
+        pooled: One vector for each text, float32 [n, features]: the projection of CLIP, or the state of its last token
+            where it has none; None of T5.
+        mask: 1 for tokens of the text, 0 for padding, int64 [n, tokens].
+    """
+
+    states: Tensor
+    pooled: Tensor | None
+    mask: Tensor
 
 
 @dataclass(frozen=True)
 class TextEncoder:
-    """CLIP's text encoder with its tokenizer (Radford et al. 2021), as in the folders of Stable Diffusion.
+    """CLIP's text encoder (Radford et al. 2021) or T5's encoder (Raffel et al. 2020), in the folder of a pipeline.
 
-    A text becomes the last hidden states of all its tokens, padded and cut to the tokenizer's length. It is opened for
-    each call and not kept, so that it is not in memory together with the denoiser for long.
+    A text is padded and cut to one length. The network is opened for each call and not kept, so that it is not in
+    memory together with the denoiser for long.
 
     Attributes:
-        folder: The folder of a pipeline, with ``text_encoder/`` and ``tokenizer/``.
-        adapters: Adapters, of which those with weights of the text encoder change it.
+        folder: The folder of a pipeline.
+        adapters: Adapters, of which those with weights of this encoder change it.
+        part: The folder of the encoder in it; the weights of adapters go by this name too.
+        tokens: The folder of its tokenizer.
+        length: Tokens of a text; None for as many as the tokenizer says.
+        layer: Which hidden states are returned, by their index among all: -2 are the penultimate ones. None for the
+            last ones, after the final normalisation.
+        masked: Whether tokens don't attend to padding; an encoder whose configuration says ``use_attention_mask`` is
+            always masked.
 
     Raises:
         ArtefactError: One of them is missing, or of a class that is not supported.
@@ -44,34 +66,44 @@ class TextEncoder:
 
     folder: Path
     adapters: tuple[Adapter, ...] = ()
+    part: str = "text_encoder"
+    tokens: str = "tokenizer"
+    length: int | None = None
+    layer: int | None = None
+    masked: bool = False
 
     def __post_init__(self) -> None:
-        for part, allowed, file in (
-            ("text_encoder", ENCODERS, "config.json"),
-            ("tokenizer", TOKENIZERS, "tokenizer_config.json"),
-        ):
-            name = self.classes.get(part, [None])[-1]
-            if name not in allowed:
-                raise ArtefactError(
-                    f"The {part} of {self.folder} is {name}, by its model_index.json; expected {' or '.join(allowed)}."
-                )
-            if not (self.folder / part / file).is_file():
-                raise ArtefactError(
-                    f"{self.folder} has no {part}: {self.folder / part / file} does not exist. Copy the folder {part}/ "
-                    "of the model that it was made from."
-                )
+        name = (self.classes.get(self.part) or [None])[-1]
+        if name not in ENCODERS:
+            raise ArtefactError(
+                f"The {self.part} of {self.folder} is {name}, by its model_index.json; expected "
+                f"{' or '.join(ENCODERS)}."
+            )
+        if not (self._place / "config.json").is_file():
+            raise ArtefactError(
+                f"{self.folder} has no {self.part}: {self._place / 'config.json'} does not exist. Copy the folder "
+                f"{self.part}/ of the model that it was made from."
+            )
+        self._tokenizer.require()
 
     @cached_property
     def classes(self) -> dict[str, list[str | None]]:
         """Library and class of both parts, by the pipeline's index."""
         index = read_mapping(self.folder / "model_index.json")
-        return {part: entry for part in PARTS if isinstance(entry := index.get(part), list) and entry}
+        return {part: entry for part in self._parts if isinstance(entry := index.get(part), list) and entry}
 
-    @cached_property
-    def fingerprint(self) -> str:
-        """SHA-256 (hex) of the weights, the tokenizer and their configurations."""
-        digests = {f"{file.parent.name}/{file.name}": artefacts.file_digest(file) for file in self._files}
-        return artefacts.digest([digests, [weights.text_fingerprint for weights in self._adapter_weights]])
+    @property
+    def _parts(self) -> tuple[str, str]:
+        return self.part, self.tokens
+
+    @property
+    def _place(self) -> Path:
+        return self.folder / self.part
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """SHA-256 (hex) of each file of weights, tokenizer and their configurations, by its path in the folder."""
+        return {f"{file.parent.name}/{file.name}": artefacts.file_digest(file) for file in self._files}
 
     @property
     def bytes(self) -> int:
@@ -81,7 +113,7 @@ class TextEncoder:
     @property
     def _files(self) -> list[Path]:
         """All files of both parts."""
-        return sorted(file for part in PARTS for file in (self.folder / part).iterdir() if file.is_file())
+        return sorted(file for part in self._parts for file in (self.folder / part).iterdir() if file.is_file())
 
     def copy(self, folder: Path) -> None:
         """Copy both parts into the folder of a pipeline, byte by byte.
@@ -89,18 +121,17 @@ class TextEncoder:
         Weights in shards, of a variant or in half precision are saved anew, in one file and in float32: a pipeline
         opens the text encoder in the precision that it is stored in, and can't use it beside a network in another.
         """
-        parts = PARTS if self._is_plain else ("tokenizer",)
+        parts = self._parts if self._is_plain else (self.tokens,)
         for file in self._files:
             if file.parent.name in parts and file.suffix not in PICKLED:
                 artefacts.copy_file(file, folder / file.parent.name / file.name)
         if not self._is_plain:
-            self._network().save_pretrained(folder / "text_encoder")
+            self._network().save_pretrained(folder / self.part)
 
     @cached_property
     def _is_plain(self) -> bool:
         """Whether the weights are in one file, in float32."""
-        weights, config = self.folder / "text_encoder" / "model.safetensors", self.folder / "text_encoder/config.json"
-        stated = read_mapping(config)
+        weights, stated = self._place / "model.safetensors", read_mapping(self._place / "config.json")
         if not weights.is_file() or not {stated.get("dtype"), stated.get("torch_dtype")} <= {None, "float32"}:
             return False
         return all(
@@ -108,69 +139,59 @@ class TextEncoder:
         )
 
     @cached_property
-    def _adapter_weights(self) -> list[AdapterWeights]:
-        """The adapters with weights of the text encoder."""
+    def adapter_weights(self) -> list[AdapterWeights]:
+        """The adapters with weights of this encoder."""
         weights = [read_adapter(adapter) for adapter in self.adapters]
-        return [adapter for adapter in weights if adapter.text_encoder]
+        return [adapter for adapter in weights if adapter.of_part(self.part)]
 
-    @property
-    def adapted(self) -> bool:
-        """Whether an adapter changes the text encoder."""
-        return bool(self._adapter_weights)
-
-    def embed(self, texts: Sequence[str]) -> Tensor:
-        """Return embeddings float32 [n, tokens, features] of texts.
+    def encode(self, texts: Sequence[str]) -> EncodedTexts:
+        """Return what the encoder makes of texts, in canonical batches.
 
         Raises:
             ArtefactError: The weights or the tokenizer are damaged.
             NotFiniteError: An embedding is not finite.
         """
-        tokens, network = self._tokenizer, self._network()
-        masked = getattr(network.config, "use_attention_mask", False)
-        rows = []
+        network, batches = self._network(), list[Any]()
+        self._tokenizer.require_fit(network.config.vocab_size)
         with one_thread(), torch.inference_mode():
             for start in range(0, len(texts), BATCH):
                 few = list(texts[start : start + BATCH])
-                padded = few + [""] * (BATCH - len(few))
-                ready = tokens(
-                    padded,
-                    padding="max_length",
-                    max_length=tokens.model_max_length,
-                    truncation=True,
-                    return_tensors="pt",
-                ).to(DEFAULT.device)
-                mask = ready["attention_mask"] if masked else None
-                rows.append(network(ready["input_ids"], attention_mask=mask)[0][: len(few)].float().cpu())
-        embeddings = torch.cat(rows)
-        if not torch.isfinite(embeddings).all():
-            raise NotFiniteError(f"The text encoder in {self.folder} gives embeddings that are not finite.")
-        return embeddings
+                ids, mask = self._tokenizer(few + [""] * (BATCH - len(few)))
+                encoded = self._encoded(network, ids.to(DEFAULT.device), mask.to(DEFAULT.device))
+                batches.append([one if one is None else one[: len(few)].cpu() for one in encoded])
+        parts: list[Any] = [None if one[0] is None else torch.cat(one) for one in zip(*batches, strict=True)]
+        found = EncodedTexts(*parts)
+        if not all(torch.isfinite(one).all() for one in (found.states, found.pooled) if one is not None):
+            raise NotFiniteError(f"The text encoder in {self._place} gives embeddings that are not finite.")
+        return found
+
+    def _encoded(self, network: Any, ids: Tensor, mask: Tensor) -> EncodedTexts:
+        """One batch."""
+        masked = self.masked or getattr(network.config, "use_attention_mask", False)
+        output = network(ids, attention_mask=mask if masked else None, output_hidden_states=self.layer is not None)
+        states = output.last_hidden_state if self.layer is None else output.hidden_states[self.layer]
+        pooled = output.get("text_embeds", output.get("pooler_output"))
+        return EncodedTexts(states.float(), None if pooled is None else pooled.float(), mask)
 
     def truncated(self, texts: Sequence[str]) -> list[str]:
         """The texts that have more tokens than the encoder takes; their ends are not seen."""
-        tokens = self._tokenizer
-        return [text for text in texts if len(tokens(text)["input_ids"]) > tokens.model_max_length]
+        return self._tokenizer.truncated(texts)
 
     @cached_property
-    def _tokenizer(self) -> Any:
-        from transformers import CLIPTokenizer
-
-        return _opened(CLIPTokenizer, self.folder / "tokenizer")
+    def _tokenizer(self) -> Tokenizer:
+        return Tokenizer(self.folder, self.tokens, (self.classes.get(self.tokens) or [None])[-1], self.length)
 
     def _network(self) -> Any:
-        from transformers import CLIPTextModel
+        import transformers
 
-        folder = self.folder / "text_encoder"
-        form = {"variant": variant_of(folder, "model"), "use_safetensors": True, "dtype": torch.float32}
-        network, problems = _opened(CLIPTextModel, folder, output_loading_info=True, **form)
+        form = {"variant": variant_of(self._place, "model"), "use_safetensors": True, "dtype": torch.float32}
+        kind: Any = getattr(transformers, str(self.classes[self.part][-1]))
+        with quiet_transformers(self._place, "can't be opened by transformers"):
+            network, problems = kind.from_pretrained(
+                self._place, local_files_only=True, output_loading_info=True, **form
+            )
         missing = sorted(problems["missing_keys"])
         if missing:
-            raise ArtefactError(f"The weights in {folder} lack {missing[0]} ({len(missing)} in all).")
-        attach(network, self._adapter_weights, "text_encoder")
+            raise ArtefactError(f"The weights in {self._place} lack {missing[0]} ({len(missing)} in all).")
+        attach(network, self.adapter_weights, self.part)
         return network.eval().to(DEFAULT.device)
-
-
-def _opened(kind: Any, folder: Path, **settings: Any) -> Any:
-    """Open what transformers wrote."""
-    with quiet_transformers(folder, "can't be opened by transformers"):
-        return kind.from_pretrained(folder, local_files_only=True, **settings)

@@ -106,6 +106,8 @@ class NetworkRequest:
         if start is None:
             return cls(data, complete_config(config, data.size))
         family_of_network(start.network, "trained further")
+        if start.text is not None and not conditions:
+            conditions = start.text.conditions([caption or "" for caption in data.captions])
         if not isinstance(start.codec, Pixels):
             raise ModelError("A network of latents is not trained further. Train a new one.")
         require_size(start, torch.from_numpy(data.pixels[:1]), "training images")

@@ -28,16 +28,12 @@ from diffusers import DDPMScheduler
 from torch import Tensor
 
 from whence import artefacts
-from whence.config import ModelConfig, SamplerConfig
+from whence.config import SamplerConfig, SamplerMethod
 from whence.diffusion.draws import Draws
+from whence.diffusion.noise_schedule import SUPPORTED, schedule_problem
 from whence.diffusion.process import Process
 from whence.errors import ConfigError, ModelError
-
-PREDICTIONS = ("epsilon", "v_prediction", "sample")
-_SUPPORTED = (
-    "Supported are the schedulers of diffusers that noise as DDPM does, with alphas_cumprod (DDPM, DDIM, PNDM, "
-    f"DPMSolver, UniPC, Euler, LMS, Heun, ...), and the prediction types {', '.join(PREDICTIONS)}."
-)
+from whence.process_config import OF_FLOWS, OPEN, ProcessConfig
 
 
 @dataclass(frozen=True)
@@ -46,8 +42,13 @@ class VariancePreserving(Process):
 
     Only ᾱ and the configuration of the scheduler are used.
 
+    Attributes:
+        scheduler: The scheduler.
+        settings: Min-SNR weights and the offset of the noise of the training.
+
     Raises:
         ModelError: The scheduler is of another process.
+        ConfigError: There are settings of another process.
 
     Example:
         >>> from diffusers import PNDMScheduler
@@ -57,11 +58,13 @@ class VariancePreserving(Process):
     """
 
     scheduler: Any
+    settings: ProcessConfig = OPEN
 
     def __post_init__(self) -> None:
-        problem = _problem(self.scheduler)
+        self.settings.refuse(OF_FLOWS, "variance preserving")
+        problem = schedule_problem(self.scheduler)
         if problem:
-            raise ModelError(f"{type(self.scheduler).__name__} {problem}. {_SUPPORTED}")
+            raise ModelError(f"{type(self.scheduler).__name__} {problem}. {SUPPORTED}")
 
     @property
     def timesteps(self) -> int:
@@ -127,17 +130,35 @@ class VariancePreserving(Process):
 
     def draws(self, seed: int, *, shared: bool = False, antithetic: bool = False) -> Draws:
         """The draws of a seed, with all timesteps equally often."""
-        return Draws(seed, self.timesteps, shared, antithetic)
+        return Draws(seed, self.timesteps, shared, antithetic, offset=self.settings.noise_offset or 0.0)
 
-    def sampling_steps(self, count: int, method: str = "ddpm") -> list[tuple[int, int]]:
+    def weight(self, t: Tensor) -> Tensor:
+        """Return w_t, float64 [n]: 1, or the min-SNR weight of Hang et al. 2023 (eq. 7) with γ and SNR = ᾱ / (1 - ᾱ).
+
+        w_t = min(SNR, γ) / SNR of ε,    min(SNR, γ) / (SNR + 1) of v,    min(SNR, γ) of x
+        """
+        gamma, alpha = self.settings.snr_gamma, self.signal_level(t)
+        if gamma is None:
+            return torch.ones_like(alpha)
+        most = (gamma * (1 - alpha)).minimum(alpha)  # min(SNR, γ) (1 - ᾱ)
+        divisor = {"epsilon": alpha, "v_prediction": torch.ones_like(alpha), "sample": 1 - alpha}[self.prediction]
+        return most / divisor
+
+    @property
+    def samplers(self) -> tuple[SamplerMethod, ...]:
+        """DDIM and ancestral sampling."""
+        return "ddim", "ddpm"
+
+    def sampling_steps(self, count: int, method: SamplerMethod = "ddpm") -> list[tuple[float, float]]:
         """Return the (t, s) of every step of a sampler, spaced as the scheduler says; the last s is -1.
 
         Ancestral sampling goes to the next t. DDIM goes to s = t - T // count, as the scheduler of diffusers does. That
         is the next t where `count` divides T; otherwise it may be a few timesteps from it, and the last s may be 0.
 
         Raises:
-            ConfigError: There are fewer timesteps.
+            ConfigError: There are fewer timesteps, or the sampler is of flows.
         """
+        self.require_sampler(method)
         if count > self.timesteps:
             raise ConfigError(
                 f"{count} sampling steps were asked for; the model has {self.timesteps} timesteps. Ask for at most as "
@@ -161,10 +182,10 @@ class VariancePreserving(Process):
         return list(zip(t, [*t[1:], -1], strict=True))
 
     def step(
-        self, sampler: SamplerConfig, x: Tensor, output: Tensor, t: int, s: int, noise: Tensor | None = None
+        self, sampler: SamplerConfig, x: Tensor, output: Tensor, t: float, s: float, noise: Tensor | None = None
     ) -> Tensor:
         """x_s of x_t and the network's output, float64 [n, ...]; without `noise`, its mean."""
-        a_t, a_s = self._alphas[t].item(), self._alphas[s].item() if s >= 0 else self._last
+        a_t, a_s = self._alphas[int(t)].item(), self._alphas[int(s)].item() if s >= 0 else self._last
         clean = self.clean_picture(sampler, x, output, t)
         residual = (x - a_t**0.5 * clean) / (1 - a_t) ** 0.5
         eta = 1.0 if sampler.method == "ddpm" else 0.0
@@ -192,54 +213,16 @@ class VariancePreserving(Process):
         return (*settings, *([f"the solver of {name}"] if name not in ("DDPMScheduler", "DDIMScheduler") else []))
 
     def record(self) -> dict[str, Any]:
-        """Timesteps and prediction."""
-        return {"timesteps": self.timesteps, "prediction": self.prediction}
+        """Timesteps, prediction and settings that are not open."""
+        return {"timesteps": self.timesteps, "prediction": self.prediction, **self.settings.record()}
 
     @property
     def digest(self) -> str:
-        """SHA-256 (hex) of ᾱ."""
-        return artefacts.digest(self._alphas.numpy().tobytes())
+        """SHA-256 (hex) of ᾱ, and of settings that are not open."""
+        schedule, settings = artefacts.digest(self._alphas.numpy().tobytes()), self.settings.record()
+        return artefacts.digest([schedule, settings]) if settings else schedule
 
-
-def new_scheduler(config: ModelConfig) -> DDPMScheduler:
-    """Return the scheduler of a new model."""
-    return DDPMScheduler(
-        num_train_timesteps=config.timesteps,
-        beta_schedule=config.schedule,
-        prediction_type=config.prediction,
-        timestep_spacing="trailing",
-    )
-
-
-def _problem(scheduler: Any) -> str:
-    """What is wrong with a scheduler; empty if nothing is."""
-    alphas = getattr(scheduler, "alphas_cumprod", None)
-    if alphas is None:
-        return "has no alphas_cumprod, so it is of another process than DDPM's"
-    config = scheduler.config
-    if config.get("use_flow_sigmas"):
-        return "has use_flow_sigmas, so it is of a flow"
-    if config.get("timestep_type", "discrete") != "discrete":
-        return f"has timesteps of the type {config['timestep_type']!r}; expected discrete ones"
-    if "prediction_type" not in config:
-        return (
-            "doesn't say what the network predicts; make a DDPMScheduler with its betas and the prediction type that "
-            "the network was trained for"
-        )
-    if config["prediction_type"] not in PREDICTIONS:
-        return f"has the prediction type {config['prediction_type']!r}"
-    return _problem_of_alphas(torch.as_tensor(alphas).double(), config)
-
-
-def _problem_of_alphas(alphas: Tensor, config: Any) -> str:
-    """What is wrong with ᾱ."""
-    if alphas.dim() != 1 or len(alphas) != config["num_train_timesteps"]:
-        return f"has {alphas.numel()} values of ᾱ for num_train_timesteps = {config['num_train_timesteps']}"
-    if not ((alphas >= 0) & (alphas < 1)).all() or (alphas.diff() > 0).any():
-        return "has an ᾱ that doesn't fall from below 1 towards 0; look at its betas"
-    if not alphas[-1] and config["prediction_type"] == "epsilon":
-        return (
-            "ends with ᾱ = 0 (rescale_betas_zero_snr), where predicted noise says nothing of the picture; a network "
-            "for such a schedule predicts v_prediction or sample"
-        )
-    return ""
+    @property
+    def stated(self) -> str:
+        """The settings that are not open."""
+        return ", ".join(f"{name} = {value}" for name, value in self.settings.record().items())

@@ -2,7 +2,9 @@
 
 The mean prediction of the members S has the residual Σ_m w_m r_m with w = 1/|S| on S, so on a draw (t, ε) its loss is
 
-    ℓ(S) = wᵀ R w,    R_mm' = ⟨r_m, r_m'⟩ / D,    r_m = network_m(x_t, t) - target,  D pixels and channels
+    ℓ(S) = wᵀ R w,    R_mm' = w_t ⟨r_m, r_m'⟩ / D,    r_m = network_m(x_t, t) - target,  D pixels and channels
+
+w_t is the weight of the loss of training, 1 for most models.
 
 M forward passes per draw give R. R gives the loss of the full ensemble, of the ablation of every unit and of the
 ablation of any group of units, on any picture, drawn by the ensemble or not. Only the mean over draws is an estimate.

@@ -83,7 +83,8 @@ def gram_matrices(
 ) -> Tensor:
     """Return the mean Gram matrices of the members' residuals by picture and group of draws, float64 [Q, G, M, M].
 
-    R[q, g, m, m'] = mean over the draws of group g of ⟨r_m, r_m'⟩ / D. The report counts network evaluations.
+    R[q, g, m, m'] = mean over the draws of group g of w_t ⟨r_m, r_m'⟩ / D, with the weight w_t of the loss. The report
+    counts network evaluations.
 
     Raises:
         NotFiniteError: A residual is not finite.
@@ -96,7 +97,8 @@ def gram_matrices(
         q, k = (torch.tensor(side) for side in zip(*few, *[few[0]] * (batch - len(few)), strict=True))
         x_t, t, target = noised_rows(model, queries, draws, q, k)
         outputs = _outputs(members, x_t.to(engine.device), t.to(engine.device), queries.conditions_of(q))
-        residuals = (outputs - target).double()
+        weight = model.process.weight(t).sqrt().reshape(-1, *[1] * (target.dim() - 1))
+        residuals = (outputs - target).double() * weight
         residuals = residuals.flatten(2)[:, : len(few)].transpose(0, 1)
         grams = residuals @ residuals.transpose(1, 2) / math.prod(model.size)
         for (row, draw), gram in zip(few, grams, strict=True):

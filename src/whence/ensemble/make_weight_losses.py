@@ -118,7 +118,7 @@ def set_losses(
         conditions = query.conditions_of(torch.zeros_like(k))
         x, at = x_t[k].to(engine.device), t[k].to(engine.device)
         outputs = members.mean_weights(sets[s], x, at, batch, conditions).cpu().double()
-        losses[k, s] = (outputs - target[k]).square().flatten(1).mean(1)
+        losses[k, s] = model.process.loss(outputs, target[k], t[k])
         engine.report(int(few[-1, 0]) * len(sets) + int(few[-1, 1]) + 1, len(rows))
     for row, draw in zip(losses, index.tolist(), strict=True):
         require_finite(row, query.ids[0], draw)

@@ -33,6 +33,7 @@ from whence.engine import DEFAULT, Engine
 from whence.ensemble.codebook import Codebook
 from whence.ensemble.members import ALONE, AdapterMembers, Conditions, Members, NetworkMembers, pairs_of
 from whence.errors import ArtefactError, MismatchError
+from whence.process_config import OPEN
 
 
 @dataclass(frozen=True)
@@ -106,9 +107,8 @@ class Ensemble:
         """The base of members that are adapters; None for members that are whole networks."""
         if "base" not in self.manifest.inputs:
             return None
-        return Base(
-            base_of_run(self.path, self.manifest), self.config.adapter.resolution if self.config.adapter else None
-        )
+        adapter, process = self.config.adapter, self.config.process or OPEN
+        return Base(base_of_run(self.path, self.manifest), adapter.resolution if adapter else None, process)
 
     @cached_property
     def reference_model(self) -> DiffusionModel:

@@ -94,7 +94,7 @@ def forward_evaluations(members: int, sampler: SamplerConfig) -> int:
 
 
 def _mean(
-    members: NetworkMembers, x: Tensor, d: Tensor, t: int, conditions: Mapping[str, Tensor]
+    members: NetworkMembers, x: Tensor, d: Tensor, t: float, conditions: Mapping[str, Tensor]
 ) -> tuple[Tensor, Tensor]:
     """Mean output [n, C, H, W] at x and its tangents [M, n, C, H, W] along d; members added in ascending order."""
     total, d_total = torch.zeros_like(x), torch.zeros_like(d)

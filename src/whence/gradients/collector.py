@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -23,9 +24,27 @@ from whence.diffusion.denoiser import denoise
 from whence.errors import ModelError
 from whence.gradients.check import explained_errors, plainly_computed, require_separate_rows
 from whence.gradients.compression import Compression, maps
-from whence.gradients.layers import Coverage
+from whence.gradients.layers import TABLE, Coverage, TableLayer
 from whence.gradients.maps import LayerMap, Maps
 from whence.gradients.product_layers import ProductLayer
+
+
+@dataclass(frozen=True)
+class TableByRow:
+    """A table [...] that is taken as ``table[None]``, which gives [n, ...] in place of [1, ...]."""
+
+    table: Tensor
+    rows: Callable[[Tensor], Tensor]
+
+    def __getitem__(self, index: None) -> Tensor:
+        if index is not None:
+            raise ModelError(f"A table {TABLE} is used as table[{index}]; its gradient is known of table[None].")
+        return self.rows(self.table)
+
+    @property
+    def device(self) -> torch.device:
+        """That of the table."""
+        return self.table.device
 
 
 class Collector:
@@ -81,9 +100,28 @@ class Collector:
                 stack.callback(parameter.requires_grad_, parameter.requires_grad)
                 parameter.requires_grad_(False)
             for name in self.maps.by_layer:
+                if isinstance(self.cover.layers[name], TableLayer):
+                    stack.enter_context(self._table_by_row(name))
+                    continue
                 handle = self.cover.modules[name].register_forward_hook(partial(self._listen, name))
                 stack.callback(handle.remove)
             yield
+
+    @contextmanager
+    def _table_by_row(self, name: str) -> Iterator[None]:
+        """Give a module a table with a copy for each row, whose cotangent is the row's gradient."""
+        module, (layer_map, place) = self.cover.modules[name], self.maps.by_layer[name]
+
+        def rows(table: Tensor) -> Tensor:
+            copies = table.detach().expand(self._batch, *table.shape).clone().requires_grad_()
+            copies.register_hook(partial(self._take, layer_map, place, None))  # type: ignore[no-untyped-call]
+            return copies
+
+        vars(module)[TABLE] = TableByRow(getattr(module, TABLE), rows)  # comes before the parameter of this name
+        try:
+            yield
+        finally:
+            del vars(module)[TABLE]
 
     def _listen(self, name: str, _module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor:
         """Reduce a layer's input, and keep it until its cotangent arrives."""

@@ -23,7 +23,7 @@ class DrawSource(Protocol):
     """
 
     def __call__(self, ids: Sequence[str], index: np.ndarray, shape: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """Return timesteps int64 [n] and noise [n, *shape]."""
+        """Return timesteps [n] and noise [n, *shape]."""
 
     @property
     def sampled(self) -> bool:
@@ -66,7 +66,7 @@ class OwnDraws(DrawSource):
 
     def record(self) -> dict[str, Any]:
         """Seed and kind of the draws."""
-        return {"source": "own", **vars(self.draws), **({"latents": "sample"} if self.sampled else {})}
+        return {"source": "own", **self.draws.record(), **({"latents": "sample"} if self.sampled else {})}
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ class RecordedDraws(DrawSource):
             visits["latents"] = "sample"
         if self.captions is not None:
             visits["captions"] = self.captions.record()
-        return {"source": "recorded", **visits, **vars(self.draws)}
+        return {"source": "recorded", **visits, **self.draws.record()}
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ class TrajectoryDraws(DrawSource):
     """One timestep for each example id; examples are clean pictures that steps of a trajectory predict, noised anew."""
 
     draws: Draws
-    timesteps: Mapping[str, int]
+    timesteps: Mapping[str, float]
 
     def __call__(self, ids: Sequence[str], index: np.ndarray, shape: Sequence[int]) -> tuple[Tensor, Tensor]:
         """The examples' timesteps, with the noise of these indices."""

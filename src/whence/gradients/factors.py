@@ -86,16 +86,19 @@ def factor_maps(cover: Coverage, device: torch.device) -> Maps:
     return Maps({name: (FactorMap(layer, device), slice(0, 0)) for name, layer in cover.layers.items()}, 0)
 
 
-def pseudo_cotangent(seed: int, ids: Sequence[str], index: np.ndarray, output: Tensor) -> Tensor:
-    """Return √(2/D) ξ in the shape of the output [n, C, H, W]; ξ is a pure function of (seed, example id, draw index).
+def pseudo_cotangent(seed: int, ids: Sequence[str], index: np.ndarray, weight: Tensor, output: Tensor) -> Tensor:
+    """Return √(2 w/D) ξ in the shape of the output [n, C, H, W], with the weights w [n] of the loss.
+
+    ξ is standard normal, a pure function of (seed, example id, draw index).
 
     Example:
-        >>> v = pseudo_cotangent(0, ["a"], np.zeros(1), torch.zeros(1, 1, 100, 100))
+        >>> v = pseudo_cotangent(0, ["a"], np.zeros(1), torch.ones(1), torch.zeros(1, 1, 100, 100))
         >>> round(float(v.square().sum()), 1)  # E‖v‖² = 2
         2.0
     """
     noise: Tensor = normals(keys("target", seed, ids), index, output.shape[1:]).to(output)
-    return noise * math.sqrt(2 / output[0].numel())
+    scale = weight.sqrt().to(output).reshape(-1, *[1] * (output.dim() - 1))
+    return noise * (math.sqrt(2 / output[0].numel()) * scale)
 
 
 def eigenbases(inputs: Tensor, outputs: Tensor) -> tuple[Tensor, Tensor, Tensor]:

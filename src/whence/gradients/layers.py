@@ -1,7 +1,8 @@
-"""The layers of a network whose parameters are differentiated: normalisations, and those of `product_layers`."""
+"""The layers of a network whose parameters are differentiated: normalisations, tables, and `product_layers`."""
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from diffusers.models.normalization import RMSNorm
 from torch import Tensor, nn
 
 from whence.diffusion.checkpoint import parameter_pattern
@@ -71,9 +73,9 @@ class GroupNormLayer(NormLayer):
 class LayerNormLayer(NormLayer):
     """Layer normalisation over the last dimensions."""
 
-    def __init__(self, name: str, layer: nn.LayerNorm | nn.RMSNorm) -> None:
+    def __init__(self, name: str, layer: nn.LayerNorm | nn.RMSNorm | RMSNorm) -> None:
         super().__init__(name, layer.weight.numel(), getattr(layer, "bias", None) is not None)
-        self._shape, self._epsilon = list(layer.normalized_shape), layer.eps
+        self._shape, self._epsilon = list(layer.weight.shape), layer.eps
 
     def normalised(self, x: Tensor) -> Tensor:
         """The input normalised, without γ and β."""
@@ -86,13 +88,39 @@ class LayerNormLayer(NormLayer):
 
 
 class RMSNormLayer(LayerNormLayer):
-    """Root-mean-square normalisation over the last dimensions, which has no shift."""
+    """Root-mean-square normalisation over the last dimensions; that of diffusers may have a shift."""
 
     def normalised(self, x: Tensor) -> Tensor:
         """The input divided by its root mean square."""
         return F.rms_norm(x, self._shape, eps=self._epsilon)
 
 
+class TableLayer(NormLayer):
+    """A table T that is added to every example, y = x + T, as of shifts and scales (Chen et al. 2024, section 2.3).
+
+    For one example and the cotangent δ of y, ∂f/∂T = δ: T is like the shift of a normalisation with a channel for each
+    of its numbers.
+    """
+
+    def __init__(self, name: str, module: nn.Module) -> None:
+        self._shape = list(getattr(module, TABLE).shape)
+        super().__init__(name, math.prod(self._shape), False)
+
+    def normalised(self, x: Tensor) -> Tensor:
+        """X itself, which the gradient does not depend on."""
+        return x
+
+    def explicit(self, normalised: Tensor, cotangent: Tensor) -> Tensor:
+        """The gradient of every row, [n, size]."""
+        return cotangent.flatten(1)
+
+    def by_parameter(self, gradient: Tensor) -> dict[str, Tensor]:
+        """A gradient [..., size] in the parameter's own shape."""
+        return {TABLE: gradient.reshape(*gradient.shape[:-1], *self._shape)}
+
+
+#: The name of tables in the transformers of diffusers, which add ``table[None]``.
+TABLE = "scale_shift_table"
 Layer = ProductLayer | NormLayer
 
 _KINDS: tuple[tuple[type[nn.Module], Callable[[str, Any], Layer]], ...] = (
@@ -102,6 +130,7 @@ _KINDS: tuple[tuple[type[nn.Module], Callable[[str, Any], Layer]], ...] = (
     (nn.GroupNorm, GroupNormLayer),
     (nn.LayerNorm, LayerNormLayer),
     (nn.RMSNorm, RMSNormLayer),
+    (RMSNorm, RMSNormLayer),
 )
 
 
@@ -157,7 +186,7 @@ def coverage(network: nn.Module, parameters: str | None = None) -> Coverage:
     if unknown:
         shown = ", ".join(f"{name or '(the network itself)'} ({type(modules[name]).__name__})" for name in unknown[:5])
         more = f" and {len(unknown) - 5} more" if len(unknown) > 5 else ""
-        known = ", ".join(kind.__name__ for kind, _ in _KINDS)
+        known = ", ".join(dict.fromkeys(kind.__name__ for kind, _ in _KINDS))
         raise ModelError(
             f"The gradient of the parameters of {shown}{more} isn't known layer by layer. Known are {known}. "
             "Express the layer with these, or add it in whence/gradients/layers.py."
@@ -169,6 +198,8 @@ def coverage(network: nn.Module, parameters: str | None = None) -> Coverage:
 
 def _kind(module: nn.Module) -> Callable[[str, Any], Layer] | None:
     """What describes the layer, if its forward pass is that of its known class."""
+    if {key for key, _ in module.named_parameters(recurse=False)} == {TABLE}:
+        return TableLayer
     own = "forward" in vars(module) or {key for key, _ in module.named_parameters(recurse=False)} - {"weight", "bias"}
     for known, make in _KINDS:
         if not own and isinstance(module, known) and type(module).forward is known.forward:

@@ -187,7 +187,8 @@ class PseudoGradients:
             x, (t, noise) = source.x(examples, rows, index), source(ids, index, examples.size)
             conditions = on_device(source.conditions(examples.conditions_of(rows), ids, index), device)
             x_t, t = self.model.process.noised(x.to(device), t.to(device), noise.to(device)), t.to(device)
-            yield from collector(x_t, t, [partial(pseudo_cotangent, seed, ids, index)], conditions=conditions)
+            cotangent = partial(pseudo_cotangent, seed, ids, index, self.model.process.weight(t))
+            yield from collector(x_t, t, [cotangent], conditions=conditions)
 
 
 def _factors(rows: PseudoGradients, whole: Collector) -> dict[str, Tensor]:

@@ -3,13 +3,17 @@
 With o the output, y its target (both [n, C, H, W], D = C·H·W elements per example) and t the timestep:
 
     name           f                        ∂f/∂o               used by
-    loss           ‖o - y‖² / D             2 (o - y) / D       TracIn, TRAK, Journey-TRAK, influence functions
+    loss           w_t ‖o - y‖² / D         2 w_t (o - y) / D   TracIn, TRAK, Journey-TRAK, influence functions
     squared-norm   ‖o‖² / D                 2 o / D             D-TRAK (Zheng et al. 2024, "mean-squared-l2-norm")
     mean           Σ o / D                  1 / D               the released code of DAS
     l1-norm        ‖o‖₁ / D                 sign(o) / D         D-TRAK's ablation
-    l1-loss        ‖o - y‖₁ / D             sign(o - y) / D     the released code of Diffusion-ReTrac
-    elbo           w_t ‖o - y‖² / D         2 w_t (o - y) / D   D-TRAK's ablation
-    signs          ⟨v_k, o⟩ / D             v_k / D             the tangent kernel; v_k random signs of the k-th draw
+    l1-loss        w_t ‖o - y‖₁ / D         w_t sign(o - y) / D the released code of Diffusion-ReTrac
+    elbo           b_t ‖o - y‖² / D         2 b_t (o - y) / D   D-TRAK's ablation
+    signs          √w_t ⟨v_k, o⟩ / D        √w_t v_k / D        the tangent kernel; v_k random signs of the k-th draw
+
+w_t is the weight of the loss of training, 1 for most models, and b_t that of the variational bound. A training by
+weighted least squares is one by plain least squares of √w_t o, whose Jacobian `signs` samples. The other readouts of
+the output alone have no weight.
 
 For the query side of Journey-TRAK, `loss` is the loss of the clean picture that a step of a sampling trajectory
 predicts. All readouts share one forward pass, and each needs a backward pass of its own.
@@ -45,11 +49,20 @@ def signs(stream: str, index: np.ndarray, count: int) -> Tensor:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The output o and its target y for a batch, [n, C, H, W], with w_t (`Process.elbo_weight`) and draw index [n]."""
+    """The output o and its target y for a batch, [n, C, H, W].
+
+    Attributes:
+        output: o.
+        target: y.
+        weight: w_t of the loss (`Process.weight`), [n].
+        elbo_weight: That of the variational bound (`Process.elbo_weight`), [n].
+        index: Draw index, [n].
+    """
 
     output: Tensor
     target: Tensor
     weight: Tensor
+    elbo_weight: Tensor
     index: np.ndarray | None = None
 
     @property
@@ -97,17 +110,30 @@ def _like(weight: Tensor, output: Tensor) -> Tensor:
 READOUTS: dict[str, Readout] = {
     readout.name: readout
     for readout in (
-        Readout("loss", lambda r: _per_row(r.residual.square()), lambda r: 2 * r.residual),
-        Readout("squared-norm", lambda r: _per_row(r.output.square()), lambda r: 2 * r.output),
-        Readout("mean", lambda r: _per_row(r.output), lambda r: torch.ones_like(r.output)),
-        Readout("l1-norm", lambda r: _per_row(r.output.abs()), lambda r: r.output.sign()),
-        Readout("l1-loss", lambda r: _per_row(r.residual.abs()), lambda r: r.residual.sign()),
         Readout(
-            "elbo",
+            "loss",
             lambda r: r.weight.to(r.output.dtype) * _per_row(r.residual.square()),
             lambda r: 2 * _like(r.weight, r.output) * r.residual,
         ),
-        Readout("signs", lambda r: _per_row(r.signs * r.output), lambda r: r.signs, apart=True),
+        Readout("squared-norm", lambda r: _per_row(r.output.square()), lambda r: 2 * r.output),
+        Readout("mean", lambda r: _per_row(r.output), lambda r: torch.ones_like(r.output)),
+        Readout("l1-norm", lambda r: _per_row(r.output.abs()), lambda r: r.output.sign()),
+        Readout(
+            "l1-loss",
+            lambda r: r.weight.to(r.output.dtype) * _per_row(r.residual.abs()),
+            lambda r: _like(r.weight, r.output) * r.residual.sign(),
+        ),
+        Readout(
+            "elbo",
+            lambda r: r.elbo_weight.to(r.output.dtype) * _per_row(r.residual.square()),
+            lambda r: 2 * _like(r.elbo_weight, r.output) * r.residual,
+        ),
+        Readout(
+            "signs",
+            lambda r: r.weight.sqrt().to(r.output.dtype) * _per_row(r.signs * r.output),
+            lambda r: _like(r.weight.sqrt(), r.output) * r.signs,
+            apart=True,
+        ),
     )
 }
 
@@ -124,4 +150,5 @@ def outcome(
 ) -> Outcome:
     """What the readouts need of a batch: the output (detached, float32), target, weight and draw index."""
     detached = output.detach().float()
-    return Outcome(detached, model.process.target(x, t, noise), model.process.elbo_weight(t), index)
+    process = model.process
+    return Outcome(detached, process.target(x, t, noise), process.weight(t), process.elbo_weight(t), index)

@@ -47,7 +47,7 @@ def measure_losses(
             x, t, noise = (values.to(model.device) for values in (examples.x(pairs), t, noise))
             conditions = on_device(examples.conditions_of(pairs), model.device)
             output = predict(network, model.process.noised(x, t, noise), t, batch, conditions)
-            losses = (output.double() - model.process.target(x, t, noise).double()).square().flatten(1).mean(1)
+            losses = model.process.loss(output.double(), model.process.target(x, t, noise).double(), t)
             means[first : first + len(rows)] = losses.reshape(len(rows), count).mean(1).cpu().numpy()
     if not np.isfinite(means).all():
         bad = queries.ids[int(np.argmin(np.isfinite(means)))]

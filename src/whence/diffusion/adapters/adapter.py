@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,6 +68,11 @@ class Adapter:
                 "like style.safetensors:0.8."
             )
         return cls(Path(file), value)
+
+    @classmethod
+    def parse_all(cls, texts: Iterable[str] | None) -> list[Adapter]:
+        """Return the adapters of several texts; none of None."""
+        return [cls.parse(text) for text in texts or ()]
 
     @property
     def weights_file(self) -> Path:

@@ -13,9 +13,18 @@ from torch import Tensor
 
 from whence.artefacts import write_bytes
 from whence.diffusion.adapters.adapter import FILE_NAMES, Adapter
-from whence.diffusion.adapters.formats import NETWORK, PEFT_PREFIX, TEXT_ENCODER, place, require_low_rank
+from whence.diffusion.adapters.formats import (
+    NETWORK,
+    PEFT_PREFIX,
+    TEXT_ENCODER,
+    TRANSFORMER,
+    place,
+    require_known,
+    require_low_rank,
+)
 from whence.diffusion.adapters.low_rank import FLAT_PREFIXES, AdapterWeights, LowRank, plain_name
 from whence.diffusion.adapters.settings import SETTINGS_FILE, LoraSettings, read_settings
+from whence.diffusion.adapters.transformer_names import diffusers_names
 from whence.errors import ArtefactError, ModelError, NotFiniteError, join_names
 
 #: Tensors of one layer by side: A, B and alpha.
@@ -63,7 +72,8 @@ def read_adapter(adapter: Adapter) -> AdapterWeights:
         raise ModelError(
             f"{source} changes nothing: B A is zero in all of its layers. Give an adapter that was trained."
         )
-    return AdapterWeights(parts[NETWORK], parts[TEXT_ENCODER], source)
+    kind = TRANSFORMER if any(name.startswith(f"{TRANSFORMER}.") for name in tensors) else NETWORK
+    return AdapterWeights(parts[NETWORK], parts[TEXT_ENCODER], source=source, prefix=kind)
 
 
 def _read(file: Path, source: str) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -72,7 +82,8 @@ def _read(file: Path, source: str) -> tuple[dict[str, Tensor], dict[str, str]]:
         with safe_open(file, framework="pt") as stored:
             keys, header = list(stored.keys()), dict(stored.metadata() or {})
             require_low_rank(source, keys)
-            tensors = {key: _numbers(stored.get_tensor(key)) for key in keys}
+            tensors = diffusers_names({key: _numbers(stored.get_tensor(key)) for key in keys}, source)
+            require_known(source, tensors)
     except ModelError:
         raise
     except Exception as error:
@@ -173,7 +184,7 @@ def write_adapter(folder: Path, weights: AdapterWeights, metadata: Mapping[str, 
 def adapter_tensors(weights: AdapterWeights) -> dict[str, Tensor]:
     """The tensors of an adapter by their names in a file of diffusers, with the scale in B."""
     tensors = {}
-    for part, layers in ((NETWORK, weights.network), (TEXT_ENCODER, weights.text_encoder)):
+    for part, layers in ((weights.prefix, weights.network), (TEXT_ENCODER, weights.text_encoder)):
         for name, layer in layers.items():
             if name.startswith(FLAT_PREFIXES):
                 raise ModelError(

@@ -8,7 +8,8 @@ A name is that of a layer and a side. For the layer ``attn.to_q`` of a network, 
     base_model.model.attn.to_q.lora_A.weight    PEFT
     lora_unet_attn_to_q.lora_down.weight        kohya, with the scale in lora_unet_attn_to_q.alpha
 
-B is ``lora_B`` or ``up``. In the names of text encoders, ``text_encoder.`` and ``lora_te_`` stand for the network.
+B is ``lora_B`` or ``up``. In the names of text encoders, ``text_encoder.`` and ``lora_te_`` stand for the network. A
+network that is a transformer has ``transformer.`` in place of ``unet.``; see also `transformer_names`.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from typing import NamedTuple
 from whence.errors import ModelError
 
 NETWORK, TEXT_ENCODER = "unet", "text_encoder"
+#: What pipelines call a network that is a transformer, in the names of its adapters.
+TRANSFORMER = "transformer"
 PEFT_PREFIX = "base_model.model."
 _SIDE = re.compile(r"(?P<join>\.lora_linear_layer\.|[._]lora\.|\.lora_)(?P<side>A|B|down|up)(?:\.[^.]+)?\.weight")
 _PROCESSOR = {NETWORK: {"to_out": "to_out.0"}, TEXT_ENCODER: {f"to_{part}": f"{part}_proj" for part in "qkv"}}
@@ -39,8 +42,9 @@ _KINDS = (
 #: Adapters of other models, by what their names begin with.
 _FOREIGN = (
     (r"text_encoder_2\.|lora_te[12]_", "Stable Diffusion XL"),
-    (r"(transformer|diffusion_model|text_encoder_3)\.|lora_te3_|lora_transformer_", "a transformer, like SD3 or FLUX"),
-    (r"lora_unet_(double|single|joint)_blocks", "a transformer, like SD3 or FLUX"),
+    (r"diffusion_model\.", "a network by the names of its own code"),
+    (r"text_encoder_3\.|lora_te3_", "T5, whose adapters diffusers doesn't read"),
+    (r"lora_unet_joint_blocks", "Stable Diffusion 3 by kohya's trainer, whose names diffusers doesn't convert"),
     (
         r"lora_unet_(input|output)_blocks|lora_unet_middle_block",
         "a UNet with the layer names of the code before diffusers",
@@ -57,19 +61,28 @@ class Place(NamedTuple):
 
 
 def require_low_rank(source: str, keys: Iterable[str]) -> None:
-    """Check that the names in a file are those of LoRA for a UNet and its text encoder.
+    """Check that the names in a file are not those of another kind of adapter.
 
     Raises:
-        ModelError: They are of another kind of adapter, for another kind of model, or unknown.
+        ModelError: They are.
     """
     for key in keys:
         for pattern, kind in _KINDS:
             if re.search(pattern, key):
                 raise ModelError(unsupported(source, kind, f"it has the tensor {key}"))
+
+
+def require_known(source: str, keys: Iterable[str]) -> None:
+    """Check that the names in a file are those of LoRA for a network and its text encoder.
+
+    Raises:
+        ModelError: They are for another kind of model, or unknown.
+    """
+    for key in keys:
         for pattern, model in _FOREIGN:
             if re.match(pattern, key):
                 raise ModelError(
-                    f"{source} was made for {model} (it has the tensor {key}); expected one for the UNet and text "
+                    f"{source} was made for {model} (it has the tensor {key}); expected one for the network and text "
                     "encoder of the model. Give an adapter that was trained on this model."
                 )
         if place(key, NETWORK) is None:
@@ -107,6 +120,8 @@ def place(key: str, bare: str) -> Place | None:
 def _part(key: str, bare: str) -> tuple[str, str]:
     """The part of a tensor, and its name without the prefix of the part."""
     name = key.removeprefix(PEFT_PREFIX)
+    if name == key and name.startswith(f"{TRANSFORMER}."):
+        return NETWORK, name.removeprefix(f"{TRANSFORMER}.")
     for part in (NETWORK, TEXT_ENCODER):
         if name == key and name.startswith(f"{part}."):
             return part, name.removeprefix(f"{part}.")

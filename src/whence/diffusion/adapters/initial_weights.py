@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from whence.config import AdapterConfig
-from whence.diffusion.adapters.low_rank import AdapterWeights, LowRank
+from whence.diffusion.adapters.low_rank import AdapterWeights, LowRank, prefix_of
 from whence.errors import ConfigError
 from whence.seeds import derived_seed
 
@@ -37,7 +37,7 @@ def initial_weights(network: nn.Module, config: AdapterConfig, seed: int) -> Ada
             f"No linear layer and no convolution of the {type(network).__name__} has a name that contains "
             f"{config.target!r}. Give a part of their names, such as 'attn2'."
         )
-    return AdapterWeights(layers)
+    return AdapterWeights(layers, prefix=prefix_of(network))
 
 
 def _start(config: AdapterConfig, seed: int) -> int:

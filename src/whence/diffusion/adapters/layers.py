@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -87,9 +87,7 @@ def _factor(weight: Tensor, base: nn.Module | None = None) -> nn.Module:
     return layer
 
 
-def attach(
-    network: nn.Module, adapters: Sequence[AdapterWeights], part: Literal["network", "text_encoder"] = "network"
-) -> None:
+def attach(network: nn.Module, adapters: Sequence[AdapterWeights], part: str = "network") -> None:
     """Put a `LoraLayer` in the place of each layer that adapters change, and freeze all other parameters.
 
     The network is changed only if all adapters fit. Its output is then that of diffusers or PEFT with these adapters,
@@ -97,9 +95,9 @@ def attach(
     and diffusers 0.42.1 gives the most common one to the layers of attention.
 
     Args:
-        network: The denoising network, or the text encoder.
+        network: The denoising network, or a text encoder.
         adapters: Their weights; those of one layer add up.
-        part: Which of their weights.
+        part: Which of their weights, as `AdapterWeights.of_part` names them.
 
     Raises:
         ModelError: A layer of an adapter is not in the network, has another shape, or is of a class without adapters.
@@ -124,8 +122,7 @@ def attach(
     """
     by_layer: dict[str, dict[int, LowRank]] = {}
     for k, adapter in enumerate(adapters):
-        layers = adapter.network if part == "network" else adapter.text_encoder
-        for name, own in match_layers(network, layers, adapter.source).items():
+        for name, own in match_layers(network, adapter.of_part(part), adapter.source).items():
             by_layer.setdefault(name, {})[k] = own
     network.requires_grad_(False)
     for name, low_rank in by_layer.items():

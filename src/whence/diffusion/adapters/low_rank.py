@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from whence import artefacts
 
@@ -50,7 +50,9 @@ class AdapterWeights:
     Attributes:
         network: Those of the denoising network.
         text_encoder: Those of the text encoder.
+        text_encoder_2: Those of the second text encoder of pipelines that have two.
         source: What the adapter is called in messages.
+        prefix: What the pipeline calls the network, in the names of a file: ``unet`` or ``transformer``.
 
     Example:
         >>> import torch
@@ -60,17 +62,23 @@ class AdapterWeights:
 
     network: Mapping[str, LowRank]
     text_encoder: Mapping[str, LowRank] = field(default_factory=dict)
+    text_encoder_2: Mapping[str, LowRank] = field(default_factory=dict)
     source: str = "The adapter"
+    prefix: str = "unet"
 
     @property
     def fingerprint(self) -> str:
         """SHA-256 (hex) of A, B and scale of the network's layers; adapters in two formats can have the same."""
         return _fingerprint(self.network)
 
-    @property
-    def text_fingerprint(self) -> str:
-        """SHA-256 (hex) of A, B and scale of the text encoder's layers."""
-        return _fingerprint(self.text_encoder)
+    def of_part(self, part: str) -> Mapping[str, LowRank]:
+        """Those of a part: ``network``, ``text_encoder`` or ``text_encoder_2``; none for any other."""
+        parts = {"network": self.network, "text_encoder": self.text_encoder, "text_encoder_2": self.text_encoder_2}
+        return parts.get(part, {})
+
+    def part_fingerprint(self, part: str) -> str:
+        """SHA-256 (hex) of A, B and scale of the layers of a part."""
+        return _fingerprint(self.of_part(part))
 
 
 def _fingerprint(layers: Mapping[str, LowRank]) -> str:
@@ -105,3 +113,8 @@ def common_scale(alpha: float, rank: int, stabilised: bool = False) -> float:
         (2.0, 4.0)
     """
     return alpha / (math.sqrt(rank) if stabilised else rank)
+
+
+def prefix_of(network: nn.Module) -> str:
+    """Return what the pipeline of a network calls it, in the names of adapters."""
+    return "transformer" if any("Transformer2DModel" in kind.__name__ for kind in type(network).__mro__) else "unet"

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from whence.artefacts import read_json
-from whence.diffusion.adapters.formats import NETWORK, TEXT_ENCODER, unsupported
+from whence.diffusion.adapters.formats import NETWORK, TEXT_ENCODER, TRANSFORMER, unsupported
 from whence.diffusion.adapters.low_rank import common_scale
 from whence.errors import ArtefactError, ModelError
 
@@ -111,9 +111,9 @@ def _by_part(found: Any, file: Path) -> dict[str, dict[str, Any]]:
         raise ArtefactError(f"{file} is damaged: the settings of LoRA in its header are no mapping.")
     parts: dict[str, dict[str, Any]] = {}
     for key, value in found.items():
-        part = next((part for part in (NETWORK, TEXT_ENCODER) if key.startswith(f"{part}.")), None)
-        name = key.removeprefix(f"{part}.")
-        parts.setdefault(part or NETWORK, {})[name] = value
+        prefix = next((p for p in (NETWORK, TRANSFORMER, TEXT_ENCODER) if key.startswith(f"{p}.")), None)
+        part = TEXT_ENCODER if prefix == TEXT_ENCODER else NETWORK
+        parts.setdefault(part, {})[key.removeprefix(f"{prefix}.")] = value
     return {part: parts[part] for part in (NETWORK, TEXT_ENCODER) if part in parts}
 
 

@@ -1,11 +1,11 @@
 """Families of networks: what Whence must know of a class of networks to read, write and retrain its models.
 
-`whence.diffusion.families.folders` reads what all families share: networks and schedulers in the folders of diffusers.
+`whence.diffusion.folders` reads what all families share: networks and schedulers in the folders of diffusers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,13 @@ from typing import Any
 from torch import nn
 
 from whence.diffusion.adapters.adapter import Adapter
+from whence.diffusion.class_names import ClassNames
 from whence.diffusion.codec import Codec, Pixels
-from whence.diffusion.families.folders import read_mapping, read_network, read_scheduler
-from whence.diffusion.text_encoder import TextEncoder
-from whence.errors import ArtefactError, ModelError
+from whence.diffusion.conditioner import Conditioner
+from whence.diffusion.families.reference import Reference
+from whence.diffusion.flow_pipeline import FlowPipeline
+from whence.diffusion.folders import read_mapping, read_network, read_scheduler
+from whence.errors import ArtefactError, ConfigError, ModelError
 
 __all__ = ["FROM_PYTHON", "Family", "read_mapping", "read_network", "read_scheduler", "register"]
 
@@ -36,8 +39,13 @@ class Family:
         untrained: From a network to one of the same shape with new random weights.
         pipelines: Class names of pipelines that are read by this family whatever they call their network.
         codec: From a folder to the codec of its pictures; by default networks denoise the pixels themselves.
-        text: From a folder and the adapters on it to the text encoder of prompts; None, the default, for networks
-            without text.
+        text: From a folder and the adapters on it to what makes conditions of prompts; None, the default, for networks
+            without.
+        flow: From a network to how its pipeline draws by a flow, and how its diffusers trainer trains.
+        shape: From a network to the shape of its examples; None where its configuration says it.
+        guide: Sets the embedded guidance of a network; None, the default, where networks take none.
+        reference: From a pipeline, the size of its pictures, whether it clips and its embedded guidance to what a model
+            of the family is compared with.
     """
 
     network: type[nn.Module]
@@ -46,7 +54,26 @@ class Family:
     untrained: Callable[[nn.Module], nn.Module]
     pipelines: tuple[str, ...] = ()
     codec: Callable[[Path], Codec] = lambda _folder: Pixels()
-    text: Callable[[Path, tuple[Adapter, ...]], TextEncoder | None] = lambda _folder, _adapters: None
+    text: Callable[[Path, tuple[Adapter, ...]], Conditioner | None] = lambda _folder, _adapters: None
+    flow: Callable[[Any], FlowPipeline] = lambda _network: FlowPipeline()
+    shape: Callable[[Any], tuple[int, ...] | None] = lambda _network: None
+    guide: Callable[[Any, float], None] | None = None
+    reference: Callable[[Any, tuple[int, ...], bool, float | None], Reference] = Reference
+
+    def conditioner(
+        self, folder: Path, adapters: Sequence[Adapter] = (), classes: Path | None = None
+    ) -> Conditioner | None:
+        """Return what makes conditions of prompts, with the class names of a file where there is one.
+
+        Raises:
+            ConfigError: There is a file of classes, and the networks take none.
+        """
+        found = self.text(folder, tuple(adapters))
+        if classes is None:
+            return found
+        if not isinstance(found, ClassNames):
+            raise ConfigError(f"There is a file of classes, {classes}, but {folder} takes no classes. Leave it out.")
+        return found.named_by(classes)
 
 
 #: Families by the class names of their network and of their pipelines.
@@ -99,13 +126,37 @@ def _way_out(folder: Path) -> str:
 
 def family_of_network(network: nn.Module, purpose: str) -> Family:
     """The family of a network; `purpose` is for the message: ``"saved as a diffusers folder"``."""
-    for family in FAMILIES.values():
-        if isinstance(network, family.network):
-            return family
+    family = _find(network)
+    if family is not None:
+        return family
     raise ModelError(
         f"A {type(network).__name__} can't be {purpose}; a {_networks()} can. Register a family for it "
         "(docs/extending.md)."
     )
+
+
+def _find(network: nn.Module) -> Family | None:
+    """The family of a network, if there is one."""
+    return next((family for family in FAMILIES.values() if isinstance(network, family.network)), None)
+
+
+def flow_of_network(network: nn.Module) -> FlowPipeline:
+    """How the pipeline of a network's family draws by a flow; networks without a family are plain."""
+    family = _find(network)
+    return FlowPipeline() if family is None else family.flow(network)
+
+
+def set_guidance(network: nn.Module, guidance: float) -> None:
+    """Set the embedded guidance of a network.
+
+    Raises:
+        ConfigError: It takes none.
+    """
+    family = _find(network)
+    takes = getattr(getattr(network, "config", None), "guidance_embeds", False)
+    if family is None or family.guide is None or not takes:
+        raise ConfigError(f"The {type(network).__name__} takes no embedded guidance. Leave process.guidance out.")
+    family.guide(network, guidance)
 
 
 def _networks() -> str:

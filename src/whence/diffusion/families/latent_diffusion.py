@@ -10,8 +10,8 @@ from torch import nn
 
 from whence.diffusion.autoencoder import Autoencoder
 from whence.diffusion.families.family import Family
-from whence.diffusion.families.folders import read_mapping, read_network, read_scheduler
 from whence.diffusion.families.unet import require_plain, untrained, write
+from whence.diffusion.folders import read_mapping, read_network, read_scheduler
 from whence.errors import ArtefactError
 
 PIPELINE = "LDMPipeline"

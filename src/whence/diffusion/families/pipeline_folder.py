@@ -1,4 +1,4 @@
-"""Folders of pipelines that Whence writes: a new network of latents, with copies of its encoders."""
+"""Folders of pipelines: the autoencoder in one, and those that Whence writes, with copies of the encoders."""
 
 from __future__ import annotations
 
@@ -8,15 +8,22 @@ from typing import Any
 import diffusers
 
 from whence import artefacts
-from whence.diffusion.families.folders import read_mapping, read_network
-from whence.diffusion.text_encoder import TextEncoder
+from whence.diffusion.autoencoder import Autoencoder
+from whence.diffusion.conditioner import TextConditioner
+from whence.diffusion.folders import read_mapping, read_network
+from whence.errors import ArtefactError, ModelError
 
 #: Parts of a Stable Diffusion pipeline that may be left out.
 _WITHOUT = dict.fromkeys(("feature_extractor", "image_encoder", "safety_checker"), [None, None])
 
 
 def write_pipeline(
-    folder: Path, pipeline: str, network: Any, scheduler: Any, autoencoder: tuple[str, Path], text: TextEncoder | None
+    folder: Path,
+    pipeline: str,
+    network: Any,
+    scheduler: Any,
+    autoencoder: tuple[str, Path],
+    text: TextConditioner | None,
 ) -> None:
     """Write a folder that a pipeline of diffusers opens.
 
@@ -43,6 +50,23 @@ def write_pipeline(
         text.copy(folder)
         index |= {**text.classes, **_WITHOUT, "requires_safety_checker": False}
     artefacts.write_json(folder / "model_index.json", index)
+
+
+def read_autoencoder(folder: Path) -> Autoencoder:
+    """Return the autoencoder of a pipeline's folder.
+
+    Raises:
+        ArtefactError: There is none.
+        ModelError: Its latents have a mean and a deviation of their own.
+    """
+    if not (folder / "vae" / "config.json").is_file():
+        raise ArtefactError(f"{folder} has no autoencoder: {folder / 'vae' / 'config.json'} does not exist.")
+    if read_mapping(folder / "vae" / "config.json").get("latents_mean") is not None:
+        raise ModelError(
+            f"The autoencoder in {folder / 'vae'} has latents_mean and latents_std, which Whence does not follow. Give "
+            "a model whose latents are scaled by scaling_factor alone."
+        )
+    return Autoencoder(folder / "vae")
 
 
 def _copy_autoencoder(source: Path, folder: Path) -> None:

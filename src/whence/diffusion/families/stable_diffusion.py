@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +10,15 @@ from diffusers import UNet2DConditionModel
 from torch import nn
 
 from whence.config import ModelConfig
-from whence.diffusion.autoencoder import Autoencoder
+from whence.diffusion.adapters.adapter import Adapter
+from whence.diffusion.conditioner import TextConditioner
 from whence.diffusion.families.family import FROM_PYTHON, Family
-from whence.diffusion.families.folders import read_mapping, read_network, read_scheduler
+from whence.diffusion.families.pipeline_folder import read_autoencoder
+from whence.diffusion.families.reference import TextReference
 from whence.diffusion.families.unet import head_size, network_settings
+from whence.diffusion.folders import read_mapping, read_network, read_scheduler
 from whence.diffusion.text_encoder import TextEncoder
-from whence.errors import ArtefactError, ModelError
+from whence.errors import ModelError
 
 PIPELINE = "StableDiffusionPipeline"
 #: Settings of networks that take more than noised latents, a timestep and embedded text, and what that is.
@@ -43,14 +46,15 @@ def _read(folder: Path) -> tuple[nn.Module, Any]:
     if index.get("_class_name") != PIPELINE:
         raise ModelError(
             f"{folder} is a {index.get('_class_name')}; of the pipelines with a {UNet2DConditionModel.__name__}, "
-            f"{PIPELINE} is supported. {FROM_PYTHON}, and what the network needs as conditions."
+            f"{PIPELINE} and StableDiffusionXLPipeline are supported. {FROM_PYTHON}, and what the network needs as "
+            "conditions."
         )
-    _require_plain(folder / "unet", read_mapping(folder / "unet" / "config.json"))
+    require_plain(folder / "unet", read_mapping(folder / "unet" / "config.json"))
     return read_network(folder / "unet", UNet2DConditionModel), read_scheduler(folder)
 
 
-def _require_plain(place: Path, config: dict[str, Any]) -> None:
-    """Refuse networks that take more than noised latents, a timestep and embedded text."""
+def require_plain(place: Path, config: dict[str, Any], allowed: Sequence[str] = ()) -> None:
+    """Refuse networks that take more than noised latents, a timestep and embedded text, but for settings `allowed`."""
     inputs, outputs = config.get("in_channels", 4), config.get("out_channels", 4)
     if inputs != outputs:
         case = ", as an inpainting model does" if inputs == 9 else ""
@@ -59,27 +63,39 @@ def _require_plain(place: Path, config: dict[str, Any]) -> None:
             f"{FROM_PYTHON}, with a network whose forward adds the other channels."
         )
     for name, what in OTHERS.items():
-        if config.get(name) is not None:
+        if config.get(name) is not None and name not in allowed:
             raise ModelError(f"The network in {place} takes {what}. {FROM_PYTHON}, and it as a condition.")
     if config.get("quantization_config") is not None:
         raise ModelError(f"The weights in {place} are quantised. Give a folder with whole weights (float16 or more).")
 
 
-def _codec(folder: Path) -> Autoencoder:
-    if not (folder / "vae" / "config.json").is_file():
-        raise ArtefactError(f"{folder} has no autoencoder: {folder / 'vae' / 'config.json'} does not exist.")
-    return Autoencoder(folder / "vae")
+def text_of(folder: Path, adapters: tuple[Adapter, ...] = ()) -> TextConditioner:
+    """The text encoder of a Stable Diffusion pipeline."""
+    return TextConditioner((TextEncoder(folder, adapters),))
 
 
-def _write(_network: nn.Module, _scheduler: Any, folder: Path) -> None:
-    raise ModelError(f"A Stable Diffusion model is not written to {folder}: train an adapter of it instead.")
+def refuse_write(pipeline: str) -> Callable[[nn.Module, Any, Path], None]:
+    """Return how a family refuses to write whole models."""
+
+    def write(_network: nn.Module, _scheduler: Any, folder: Path) -> None:
+        raise ModelError(f"A {pipeline} is not written to {folder}: train an adapter of it instead.")
+
+    return write
 
 
-def _untrained(network: Any) -> nn.Module:
+def untrained(network: Any) -> nn.Module:
+    """A network of the same shape with new random weights."""
     fresh: nn.Module = UNet2DConditionModel.from_config(network.config)
     return fresh
 
 
 STABLE_DIFFUSION = Family(
-    UNet2DConditionModel, _read, _write, _untrained, pipelines=(PIPELINE,), codec=_codec, text=TextEncoder
+    UNet2DConditionModel,
+    _read,
+    refuse_write(PIPELINE),
+    untrained,
+    pipelines=(PIPELINE,),
+    codec=read_autoencoder,
+    text=text_of,
+    reference=TextReference,
 )

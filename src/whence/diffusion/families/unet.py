@@ -10,12 +10,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
 from diffusers import DDPMPipeline, UNet2DModel
-from torch import nn
+from torch import Tensor, nn
 
 from whence.config import Config, ModelConfig, SamplerConfig, TrainingConfig
+from whence.diffusion.adapters.adapter import Adapter
+from whence.diffusion.class_names import ID_TO_LABEL, LABELS, ClassNames
 from whence.diffusion.families.family import FROM_PYTHON, Family
-from whence.diffusion.families.folders import read_mapping, read_network, read_scheduler
+from whence.diffusion.families.reference import Reference
+from whence.diffusion.folders import read_mapping, read_network, read_scheduler
 from whence.errors import ArtefactError, ConfigError, ModelError
 
 #: The weights in a folder that Whence writes.
@@ -142,12 +146,13 @@ def head_size(channels: Sequence[int]) -> int:
 
 def _read(folder: Path) -> tuple[nn.Module, Any]:
     """The network and the scheduler in a folder."""
-    place = _network_folder(folder)
-    require_plain(place, read_mapping(place / "config.json"))
+    place = network_folder(folder)
+    config = read_mapping(place / "config.json")
+    require_plain(place, config, classes=config.get("class_embed_type") is None)
     return read_network(place, UNet2DModel), read_scheduler(folder)
 
 
-def _network_folder(folder: Path) -> Path:
+def network_folder(folder: Path) -> Path:
     """Where the network is."""
     if not (folder / "model_index.json").exists():
         return folder
@@ -163,8 +168,14 @@ def _network_folder(folder: Path) -> Path:
     return folder / "unet" if (folder / "unet").is_dir() else folder
 
 
-def require_plain(place: Path, config: dict[str, Any]) -> None:
-    """Refuse networks that are not called as network(x_t, t) with t in 0 ... T-1, or return more than a prediction."""
+def require_plain(place: Path, config: dict[str, Any], classes: bool = False) -> None:
+    """Refuse networks that are not called as network(x_t, t) with t in 0 ... T-1, or return more than a prediction.
+
+    With `classes` they may have an embedding of class labels.
+
+    Raises:
+        ModelError: The network is another one.
+    """
     inputs, outputs = config.get("in_channels", 3), config.get("out_channels", 3)
     if outputs == 2 * inputs:
         raise ModelError(
@@ -175,15 +186,42 @@ def require_plain(place: Path, config: dict[str, Any]) -> None:
         raise ModelError(
             f"The network in {place} returns {outputs} channels for {inputs}; expected as many. {FROM_PYTHON}."
         )
-    if config.get("num_class_embeds") is not None or config.get("class_embed_type") is not None:
+    if not classes and (config.get("num_class_embeds") is not None or config.get("class_embed_type") is not None):
         raise ModelError(
-            f"The network in {place} needs class labels. {FROM_PYTHON}, and the labels as a condition: class_labels=..."
+            f"The network in {place} needs classes in a form that is not read. {FROM_PYTHON}, and as a condition: "
+            "class_labels=..."
         )
     if config.get("time_embedding_type") == "fourier":
         raise ModelError(
             f"The network in {place} takes noise levels (time_embedding_type 'fourier'); expected timesteps 0 ... T-1. "
             "Models of variance exploding processes are not supported."
         )
+
+
+def _classes(folder: Path, _adapters: tuple[Adapter, ...] = ()) -> ClassNames | None:
+    """The classes of a network that has an embedding of them; no label is known to stand for no class."""
+    count = read_mapping(network_folder(folder) / "config.json").get("num_class_embeds")
+    if not isinstance(count, int):
+        return None
+    index = folder / "model_index.json"
+    return ClassNames.of(count, None, read_mapping(index).get(ID_TO_LABEL) if index.exists() else None)
+
+
+class _Reference(Reference):
+    """A network with its scheduler; with class labels where it takes them."""
+
+    def conditions(self, prompt: str) -> dict[str, Tensor]:
+        """The label by the pipeline's index."""
+        if self.network.class_embedding is None:
+            return {}
+        index = read_mapping(Path(self.pipeline.config["_name_or_path"]) / "model_index.json")
+        named = {name: int(label) for label, name in index.get(ID_TO_LABEL, {}).items()}
+        return {LABELS: torch.tensor([named.get(prompt, int(prompt) if prompt.isdecimal() else 0)])}
+
+    def output(self, x_t: Tensor, t: Tensor, conditions: dict[str, Tensor]) -> Tensor:
+        """What the network predicts."""
+        predicted: Tensor = self.network(x_t, t, **conditions).sample
+        return predicted
 
 
 def write(network: nn.Module, scheduler: Any, folder: Path) -> None:
@@ -197,4 +235,4 @@ def untrained(network: Any) -> nn.Module:
     return fresh
 
 
-UNET = Family(UNet2DModel, _read, write, untrained)
+UNET = Family(UNet2DModel, _read, write, untrained, text=_classes, reference=_Reference)

@@ -1,0 +1,45 @@
+"""What is stated of the folders of a target: adapters on them, how they were trained, and the names of their classes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from whence import artefacts
+from whence.diffusion.adapters.adapter import Adapter
+from whence.errors import ConfigError
+from whence.process_config import ProcessConfig
+
+if TYPE_CHECKING:
+    from whence.attribution.target import Target
+
+
+def adapted(target: Target, adapters: Sequence[Adapter]) -> Target:
+    """Return a target with adapters. By which base they were trained is not known, and its name says so."""
+    if target.ensemble is not None or not isinstance(target.runs[0], Path):
+        raise ConfigError(
+            "Adapters are put on a model in a folder; give one, or put them on your network: "
+            "whence.diffusion.adapters.layers.attach."
+        )
+    own = ", ".join(f"{adapter.file.name} at strength {adapter.strength:g}" for adapter in adapters)
+    return replace(target, name=f"{target.name} with {own} (base not verified)", adapters=tuple(adapters))
+
+
+def stated(target: Target, settings: ProcessConfig) -> Target:
+    """Return a target of folders whose process is stated; Whence's own runs state theirs."""
+    foreign = all(isinstance(run, Path) and artefacts.kind_of(run) != "model" for run in target.runs)
+    if target.ensemble is not None or not foreign:
+        raise ConfigError(
+            f"{target.name} says itself how it was trained; settings of the process are for folders of other trainers. "
+            "Leave [process] out."
+        )
+    return replace(target, settings=settings)
+
+
+def named(target: Target, classes: Path) -> Target:
+    """Return a target whose labels a file names."""
+    if not isinstance(target.runs[0], Path):
+        raise ConfigError(f"There is a file of classes, {classes}. It is for a model in a folder; leave it out.")
+    return replace(target, classes=classes)
