@@ -16,8 +16,12 @@ from whence.data.image_files import is_image
 from whence.data.raw_examples import ReadOptions
 from whence.data.splits import DEFAULT, choose
 from whence.data.styles import read_styles
+from whence.data.trainer_file import read_trainer_file
+from whence.data.trainer_folder import PREFIX, read_trainer_folder
 from whence.errors import ArtefactError, ConfigError, DataError, join_names
 
+#: Endings of files that hold a data set.
+FILES = (".parquet", ".toml")
 #: The data sets that come with Whence, and the functions that read a split of them.
 BUILT_IN = {"digits": read_digits, "styles": read_styles}
 
@@ -58,6 +62,8 @@ def load(
     """
     options = ReadOptions(unit_column, resolution, grey, caption_column)
     name, split = name_and_split(data, split)
+    if str(name).startswith(PREFIX) and not Path(name).exists():
+        return read_trainer_folder(Path(str(name).removeprefix(PREFIX)), split, options)
     if name in BUILT_IN:
         return BUILT_IN[str(name)](split, options)
     path = Path(name)
@@ -65,8 +71,8 @@ def load(
         raise DataError(
             f"{path} does not exist. Data is {', '.join(map(repr, BUILT_IN))}, a folder, or a Parquet file."
         )
-    if path.is_file() and path.suffix.lower() != ".parquet" and not is_image(path):
-        raise DataError(f"{path} is neither a folder, nor an image, nor a Parquet file.")
+    if path.is_file() and path.suffix.lower() not in FILES and not is_image(path):
+        raise DataError(f"{path} is neither a folder, nor an image, nor a file that ends with {join_names(FILES)}.")
     _require_no_other_artefact(path)
     read_data = next(read_data for recognise, read_data in READERS if recognise(path))
     return read_data(path, split, options)
@@ -140,6 +146,7 @@ def _read_parquet_only(path: Path, split: str | None, options: ReadOptions) -> D
 READERS: tuple[tuple[Callable[[Path], object], Callable[[Path, str | None, ReadOptions], Dataset]], ...] = (
     (lambda path: kind_of(path) == KIND, _read_artefact),
     (lambda path: path.is_file() and is_image(path), read_image),
+    (lambda path: path.suffix.lower() == ".toml" and path.is_file(), read_trainer_file),
     (is_saved, read_saved),
     (parquet_files, _read_parquet_only),
     (Path.is_dir, read_folder),
@@ -152,7 +159,7 @@ def require_outside(data: str | Path, out: Path) -> None:
     Raises:
         DataError: `out` is in the folder, or is the folder.
     """
-    folder = Path(name_and_split(data, None)[0])
+    folder = Path(name_and_split(str(data).removeprefix(PREFIX), None)[0])
     if folder.is_dir() and out.resolve().is_relative_to(folder.resolve()):
         raise DataError(
             f"{out} is inside of the data {folder}, whose images are read from all its folders. Give a directory "
@@ -185,7 +192,7 @@ def name_and_split(data: str | Path, split: str | None) -> tuple[str | Path, str
             f"{data!r} names no data. Data is {' or '.join(map(repr, BUILT_IN))}, a folder, or a Parquet file; the "
             "current folder is '.'."
         )
-    if not colon or Path(data).exists():
+    if not colon or Path(data).exists() or str(data).startswith(PREFIX):
         return data, split
     if split not in (None, suffix):
         raise DataError(f"{data} asks for the split {suffix!r}, and --split for {split!r}. Give one of them.")
