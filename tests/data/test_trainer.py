@@ -207,6 +207,7 @@ REFUSED = {
     "no image_dir": ([{"num_repeats": 3}], {}, r"image_dir: expected a value; none was given"),
     "a missing folder": ([{"image_dir": "no"}], {}, r"names the folder 'no', which is neither beside it nor"),
     "a folder twice": ([CAT, CAT], {}, r"Two subsets have the folder .*10_sks cat\. Keep one"),
+    "regularisation images alone": ([DOG], {}, "There are regularisation images alone"),
     "no subsets": ([], {}, r"no \[\[datasets.subsets\]\]"),
     "another table": ([CAT], {"extra": {}}, r"has extra beside \[general\]"),
     "no square": ([CAT], {"general": {"resolution": [512, 768]}}, r"become 512x768 \(2\); images of one square"),

@@ -18,10 +18,11 @@ from whence.data.splits import DEFAULT, choose
 from whence.data.styles import read_styles
 from whence.data.trainer_file import read_trainer_file
 from whence.data.trainer_folder import PREFIX, read_trainer_folder
+from whence.data.webdataset import expand, is_pattern, read_tar_folder, read_tars, tar_files
 from whence.errors import ArtefactError, ConfigError, DataError, join_names
 
 #: Endings of files that hold a data set.
-FILES = (".parquet", ".toml")
+FILES = (".parquet", ".tar", ".toml")
 #: The data sets that come with Whence, and the functions that read a split of them.
 BUILT_IN = {"digits": read_digits, "styles": read_styles}
 
@@ -39,8 +40,9 @@ def load(
 
     Args:
         data: ``digits`` or ``styles`` (a folder of that name is ``./digits``), an image folder, an image, a folder
-            that ``datasets`` saved, a Parquet file or a folder of them; ``:SPLIT`` may follow. Or a data set that
-            Whence wrote, such as ``data`` and ``queries`` in a bank, which is read as it is.
+            that ``datasets`` saved, a Parquet file or a folder of them; ``:SPLIT`` may follow. Tars: one, a folder of
+            them, or ``{00000..00012}.tar``. Data of kohya's trainer: its TOML file, or ``kohya:FOLDER``. Or a data set
+            that Whence wrote, such as ``data`` and ``queries`` in a bank, which is read as it is.
         split: The split to read; None for ``train``, or for the only split.
         unit_column: The column that holds the units; None makes each training example its own unit.
         resolution: Crop the central square of every image and scale it to this height and width.
@@ -67,6 +69,8 @@ def load(
     if name in BUILT_IN:
         return BUILT_IN[str(name)](split, options)
     path = Path(name)
+    if is_pattern(str(name)) and not path.exists():
+        return read_tars(expand(str(name)), str(name), split, options)
     if not path.exists():
         raise DataError(
             f"{path} does not exist. Data is {', '.join(map(repr, BUILT_IN))}, a folder, or a Parquet file."
@@ -148,6 +152,7 @@ READERS: tuple[tuple[Callable[[Path], object], Callable[[Path, str | None, ReadO
     (lambda path: path.is_file() and is_image(path), read_image),
     (lambda path: path.suffix.lower() == ".toml" and path.is_file(), read_trainer_file),
     (is_saved, read_saved),
+    (tar_files, read_tar_folder),
     (parquet_files, _read_parquet_only),
     (Path.is_dir, read_folder),
 )

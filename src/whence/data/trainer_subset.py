@@ -117,6 +117,10 @@ def raw_examples(
     for dataset in datasets:
         own = set(dataset)
         visits |= count_visits([one for one in images if one[0] in own])
+    if not visits:
+        raise DataError(
+            "There are regularisation images alone, which the trainer never visits. Add a subset of others."
+        )
     paths = sorted(((subset.folder / name, subset, name) for subset, name in visits), key=lambda one: str(one[0]))
     others = [
         f"{subset.folder.name}/{name}" for subset in subsets for name in files[subset][1] if not _is_read(subset, name)
