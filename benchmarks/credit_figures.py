@@ -137,7 +137,7 @@ class Digits:
             SHAPLEY: shapley.shares,
             "leave-one-out, fine-tuning": self.without(self.tuned, self.who).mean(0),
             "leave-one-out, retraining": self.without(self.truth, self.who).mean(0),
-            "sums of tangent (the default)": self.sums(self.scores["tangent"], self.who),
+            "sums of tangent": self.sums(self.scores["tangent"], self.who),
             "sums of D-TRAK": self.sums(self.scores["d-trak"], self.who),
             "sums of pixel cosine": self.sums(self.scores["pixel-cosine"], self.who),
             "number of images": np.tile(self.who.sizes.astype(float), (shapley.shares.shape[0], 1)),

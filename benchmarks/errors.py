@@ -24,6 +24,7 @@ from pathlib import Path
 import numpy as np
 import recipes
 import torch
+from figures import FOLDER, write_figures
 
 import whence
 from whence.attribution.feature_pair import FeaturePair
@@ -41,21 +42,23 @@ DAMPINGS = (10.0, 1.0, 0.1, 0.01, 0.001)
 NAMES = {
     ("trak", "relative-if", "renormalised-if", "gradient-dot", "gradient-cosine", "d-trak", "das"): UNITS,
     ("tracin-cp", "gas"): 100,
-    ("tangent",): UNITS,
+    ("tangent", "tangent-squared"): UNITS,
 }
 
 
 def main() -> None:
-    """Measure and print; writes errors.json beside the features."""
-    argparse.ArgumentParser(description=__doc__.split("\n")[0]).parse_args()
-    results: dict[str, dict[str, float]] = {}
-    for names in NAMES:
+    """Measure and print; adds to docs/figures/errors.json."""
+    given = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    given.add_argument("methods", nargs="*", choices=sorted(sum(NAMES, ())), help="Those that share features with one.")
+    asked, file = given.parse_args(), FOLDER / "errors.json"
+    results: dict[str, dict[str, float]] = json.loads(file.read_text("utf-8")) if file.exists() else {}
+    for names in NAMES if not asked.methods else [names for names in NAMES if {*names} & {*asked.methods}]:
         found = {draws: [scores(names, draws, seed) for seed in SEEDS] for draws in DRAWS}
         reference = scores(names, REFERENCE, 0)
         for name, exact in reference.items():
             for draws, own in found.items():
                 results[f"{name}, {draws} draws"] = summary([one[name] for one in own], exact)
-    (RUNS / "errors.json").write_text(json.dumps(results, indent=1))
+    write_figures("errors", results)
     columns = list(next(iter(results.values())))
     print(f"| method | {' | '.join(columns)} |\n|---|{'---|' * len(columns)}")
     for name, row in results.items():
@@ -63,11 +66,13 @@ def main() -> None:
 
 
 def methods(names: Sequence[str]) -> Iterator[whence.Method]:
-    """The methods, those with a damping at each of the dampings."""
-    yield from (METHODS[name] for name in names if not METHODS[name].damped)
-    for damping in DAMPINGS:
-        for method in (METHODS[name] for name in names if METHODS[name].damped):
-            name = f"{method.name} at {damping:g}"
+    """The methods, those with a damping at each of the dampings and at their own."""
+    for method in (METHODS[name] for name in names):
+        if not method.damped:
+            yield method
+            continue
+        for damping in method.dampings(DAMPINGS):
+            name = f"{method.name}@{damping:g}"
             yield replace(method, name=name, function=partial(at_damping, method.function, damping))
 
 

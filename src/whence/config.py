@@ -110,6 +110,11 @@ class TrainingConfig(Settings):
         (0.9, 0.99), description="AdamW's averaging constants."
     )
     weight_decay: Annotated[float, Field(ge=0)] = Field(1e-6, description="AdamW's weight decay.")
+    epsilon: Annotated[float, Field(gt=0)] = Field(
+        1e-8,
+        exclude_if=lambda value: value == 1e-8,
+        description="ε that AdamW adds to the root of its second moment.",
+    )
     clip_norm: Annotated[float, Field(ge=0)] = Field(
         1.0, description="Largest norm of a step's gradient; 0 for no limit."
     )

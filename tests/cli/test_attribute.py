@@ -174,7 +174,7 @@ def test_more_draws_another_damping_and_another_method_add_to_what_is_there(ask,
     for words in (("--draws", 8), ("--draws", 16), ("--draws", 16, "--damping", 1), ("--draws", 16, "--method", "das")):
         assert ask(out, *words).code == 0
     names = {path.name for path in artefacts.whole(out, "*") if artefacts.kind_of(path) == "scores"}
-    assert names == {"tangent", "tangent-damping-1", "das"}
+    assert names == {"tangent-squared", "tangent-squared-damping-1", "das"}
     assert {Scores.read(out / name).draws for name in names} == {16}
     before = contents(out)
     assert ask(out, "--draws", 16).code == 0
@@ -299,17 +299,17 @@ def test_results_inside_a_model_are_refused(ask, place, contents):
 
 def test_a_damaged_store(ask, tmp_path, flip_byte):
     assert ask(tmp_path / "s").code == 0
-    before = Scores.read(tmp_path / "s" / "tangent")
+    before = Scores.read(tmp_path / "s" / "tangent-squared")
     shard = next((tmp_path / "s").glob("features/*/shared-examples/signs/draws-00008/00000.safetensors"))
     flip_byte(shard)
     for words in ((), ("--draws", 16)):
         outcome = ask(tmp_path / "s", *words)
         assert refused(outcome)
         assert "is damaged" in outcome.err
-    assert torch.equal(Scores.read(tmp_path / "s" / "tangent").scores, before.scores)
+    assert torch.equal(Scores.read(tmp_path / "s" / "tangent-squared").scores, before.scores)
     shutil.rmtree(shard.parent)
     assert ask(tmp_path / "s").code == 0
-    assert torch.equal(Scores.read(tmp_path / "s" / "tangent").scores, before.scores)
+    assert torch.equal(Scores.read(tmp_path / "s" / "tangent-squared").scores, before.scores)
 
 
 @pytest.mark.parametrize("where", ["tensors", "files"])
@@ -336,7 +336,7 @@ def test_a_full_disk(ask, tmp_path, monkeypatch, where):
     assert refused(outcome), outcome.err
     assert "No space left on device" in outcome.err
     assert not list(tmp_path.rglob(".*.tmp"))
-    assert not (tmp_path / "s" / "tangent").exists()
+    assert not (tmp_path / "s" / "tangent-squared").exists()
     assert ask(tmp_path / "s").code == 0
 
 

@@ -164,7 +164,7 @@ def test_a_long_command_ends_well_on_an_ascii_console_with_a_closed_pipe(place, 
     with process.stderr:
         errors = process.stderr.read().decode("ascii")
     assert (process.wait(), "Traceback" in errors) == (0, False), errors
-    assert units_of("scores/tangent")
+    assert units_of("scores/tangent-squared")
 
 
 def test_files_that_are_no_images_are_told_of_data_and_of_queries(whence, run, place):

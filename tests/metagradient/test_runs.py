@@ -132,6 +132,6 @@ def test_a_run_from_other_weights_is_refused(run, digits, tmp_path):
 
 
 def test_a_replay_that_ends_elsewhere_is_refused(run, digits, tmp_path, monkeypatch):
-    monkeypatch.setattr("whence.metagradient.optimiser.EPSILON", 1e-3)
+    monkeypatch.setattr("whence.metagradient.optimiser.Optimiser._decay", lambda *_: 0.5)
     with pytest.raises(MismatchError, match="away from the averaged weights that it saved"):
         whence.attribute(run, digits, queries_of(digits), "metagradient", config=DRAWS)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from whence.errors import ConfigError
+from whence.errors import ConfigError, MismatchError
 from whence.evaluation.smoothness import changes, smoothness, smoothness_cost
 from whence.metagradient.make_derivative import derivative_cost
 
@@ -13,6 +13,13 @@ def test_small_changes_are_predicted(make_replay):
     measured = smoothness(replay, queries, changes(replay.weights, 4, 0.5, 1e-4))
     assert abs(measured.fit.slope.value - 1) < 1e-3
     assert measured.correlation > 0.9999
+
+
+def test_a_replay_that_ends_elsewhere_than_the_run_is_refused(make_replay):
+    replay, queries = make_replay(steps=3, clip_norm=0)
+    before = replay.loss.model  # its weights are those of the beginning
+    with pytest.raises(MismatchError, match="away from the averaged weights that it saved"):
+        smoothness(replay, queries, changes(replay.weights, 3, 0.5, 1e-4), saved=before)
 
 
 def test_changes_take_the_same_part_of_every_weight_of_a_subset():

@@ -42,7 +42,7 @@ def attribute(
     model: str | Path | DiffusionModel | Ensemble | Target,
     data: Dataset | Examples | str | Path,
     queries: Examples | Dataset | str | Path,
-    method: str | Method | Sequence[str | Method] = "tangent",
+    method: str | Method | Sequence[str | Method] = "tangent-squared",
     *,
     config: AttributionConfig | None = None,
     out: str | Path | None = None,

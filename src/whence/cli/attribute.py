@@ -121,7 +121,7 @@ def attribute(
     data: DATA,
     queries: QUERIES,
     out: Annotated[Path, typer.Option(help="Folder for scores, features and pictures.")],
-    method: METHOD = ["tangent"],  # noqa: B006
+    method: METHOD = ["tangent-squared"],  # noqa: B006
     draws: DRAWS = 128,
     damping: DAMPING = None,
     width: Annotated[int | None, typer.Option(help="Features per gradient, at most; default 4096.")] = None,

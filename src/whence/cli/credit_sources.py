@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 #: Contributors that are shown of each behaviour, and behaviours.
 CONTRIBUTORS, BEHAVIOURS = 3, 12
-#: The method whose scores an adapter's shares are of, and the folder in OUT where they are.
+#: The method whose scores an adapter's shares are of: they are shares of the output. And their folder in OUT.
 METHOD, SCORES = "tangent", "scores"
 #: A remainder below this is rounding.
 ROUNDING = 1e-9
@@ -40,7 +40,7 @@ def compute_from_scores(options: CreditOptions, plan: bool) -> None:
 
 
 def compute_from_adapter(options: CreditOptions, draws: int, base: Path | None, plan: bool) -> None:
-    """Compute the sums of the scores of the default method, on pictures that are drawn from prompts."""
+    """Compute the sums of the scores of `tangent`, on pictures that are drawn from prompts."""
     from whence.attribution.attribute import attribution_cost
     from whence.attribution.feature_plan import FeaturePlan
     from whence.attribution.feature_store import FeatureStore

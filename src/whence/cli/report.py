@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -60,6 +60,13 @@ def leaderboard(
             "measures, calibration, ensemble."
         ),
     ] = None,
+    method: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Measure this gradient method; may be repeated. Default all but ek-fac and k-fac, which take many "
+            "times as long as the others together. Likeness of pixels and random scores are always there."
+        ),
+    ] = None,
     draws: Annotated[
         list[int] | None,
         typer.Option(
@@ -70,7 +77,7 @@ def leaderboard(
     workers: WORKERS = None,
     plan: PLAN = False,
 ) -> None:
-    """Measure every method by every measure against a bank, and write one page with tables and plots.
+    """Measure methods by every measure against a bank, and write one page with tables and plots.
 
     Nothing is retrained for the bank. Each damping is chosen on the bank's development pool and queries, and figures
     are of the other pools and queries, beside random scores and likeness of pixels. Interrupted at any moment, the same
@@ -82,9 +89,11 @@ def leaderboard(
     from whence.evaluation.leaderboard.measure import leaderboard_cost, measure
     from whence.evaluation.leaderboard.page import write_page
 
-    config = LeaderboardConfig(draws=tuple(sorted(draws))) if draws else LeaderboardConfig()
+    given: dict[str, Any] = {"draws": tuple(sorted(draws or [])), "methods": tuple(method or [])}
+    config = LeaderboardConfig(**{name: values for name, values in given.items() if values})
     board = Board(whence.Bank.open(bank), work, config, workers, progress)
     if plan:
         return show_cost(leaderboard_cost(board, only or ()), work)
     measure(board, only or (), say)
-    say(f"The page: {write_page(work, out or work, f'whence leaderboard {bank}')}")
+    command = " ".join(["whence leaderboard", bank, *(f"--method {name}" for name in method or [])])
+    say(f"The page: {write_page(work, out or work, command)}")

@@ -100,7 +100,9 @@ class Loop:
         model.network.to(engine.device).float().train()
         parameters = {name: p for name, p in model.network.named_parameters() if p.requires_grad}
         trained = list(parameters.values())
-        optimiser = torch.optim.AdamW(trained, betas=config.betas, weight_decay=config.weight_decay, fused=True)
+        optimiser = torch.optim.AdamW(
+            trained, betas=config.betas, eps=config.epsilon, weight_decay=config.weight_decay, fused=True
+        )
         ema = EMAModel(trained, decay=config.ema, foreach=True)
         w, recorder = torch.tensor(weights).float().to(engine.device), Recorder(folder)
         loop = cls(examples, w, config, folder, model, parameters, optimiser, ema, 0, recorder, captions)

@@ -20,12 +20,14 @@ import torch
 from torch import Tensor
 
 from whence.cost import Cost, median_seconds, peak_memory
+from whence.diffusion.model import DiffusionModel
 from whence.engine import DEFAULT, Engine, one_thread, staged
 from whence.errors import ConfigError
 from whence.evaluation.prediction.calibration import Calibration, calibration
 from whence.metagradient.forward import push, push_step
 from whence.metagradient.optimiser import State
 from whence.metagradient.query_losses import QueryLosses
+from whence.metagradient.recorded_run import require_replayed
 from whence.metagradient.replay import Replay
 
 
@@ -70,18 +72,23 @@ def changes(weights: Tensor, subsets: int, share: float, change: float, seed: in
     return delta.to(weights) * weights
 
 
-def smoothness(replay: Replay, queries: QueryLosses, delta: Tensor, engine: Engine = DEFAULT) -> Smoothness:
+def smoothness(
+    replay: Replay, queries: QueryLosses, delta: Tensor, engine: Engine = DEFAULT, saved: DiffusionModel | None = None
+) -> Smoothness:
     """Return predicted and measured changes of the losses of queries along changes of the weights [S, N].
 
     The report is called with (work done, work in all).
 
     Raises:
         NotFiniteError: A loss is not finite.
+        MismatchError: The replay does not end with the weights of the `saved` model of the run, if it is given.
     """
     steps, pushed = replay.config.steps, 1 + 3 * len(delta)
     forward, *replays = staged(engine, [steps * pushed, *[steps] * len(delta)])
     with one_thread():
         average, tangents = push(replay, delta, lambda done, of: forward.report(done * pushed, of * pushed))
+        if saved is not None:
+            require_replayed(replay, average, saved, "the run")
         before = queries.values(average)
         predicted = tangents.double() @ queries.gradients(average).double().T
         ends = (replay.end(replay.weights + row, stage.report) for row, stage in zip(delta, replays, strict=True))

@@ -25,8 +25,8 @@ from torch import Tensor
 from whence.config import TrainingConfig
 from whence.diffusion.loop import learning_rate
 
-#: ε of AdamW, and what is added to a norm before the gradient is divided by it; both as in PyTorch.
-EPSILON, NORM_EPSILON = 1e-8, 1e-6
+#: What is added to a norm before the gradient is divided by it, as in PyTorch.
+NORM_EPSILON = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,7 +130,7 @@ class Optimiser:
 
     def _denominator(self, second: Tensor, step: int) -> Tensor:
         """√(v' / (1 - β₂ᵏ)) + ε."""
-        return second.sqrt() / math.sqrt(1 - self.config.betas[1] ** (step + 1)) + EPSILON
+        return second.sqrt() / math.sqrt(1 - self.config.betas[1] ** (step + 1)) + self.config.epsilon
 
     def _slopes(self, after: State, step: int) -> tuple[Tensor, Tensor]:
         """∂θ'/∂m' and ∂θ'/∂v', [P] each."""

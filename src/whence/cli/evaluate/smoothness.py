@@ -62,7 +62,7 @@ def smoothness(
     if plan:
         return show_cost(smoothness_cost(replay, subsets), Path())
     with show_work("replays") as engine:
-        measured = measure(replay, losses, delta, engine)
+        measured = measure(replay, losses, delta, engine, target.model)
     say(f"{subsets} subsets of {share:.0%} of the images, whose weights fall by {change:.0%}; {len(losses)} pictures")
     _show(measured)
 

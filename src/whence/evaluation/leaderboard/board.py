@@ -39,13 +39,16 @@ class LeaderboardConfig(Settings):
     """What is measured, and how long that may take."""
 
     methods: tuple[str, ...] | None = Field(
-        None, description="Names of gradient methods. Default: all that give scores of the queries themselves."
+        None,
+        description="Names of gradient methods. Default: all that give scores of the queries themselves, but those "
+        "with a curvature, which take many times as long.",
     )
     draws: tuple[Annotated[int, Field(ge=8)], ...] = Field(
         (10, 50, 100, 200), description="Draws per picture, ascending; the last is that of all other figures."
     )
     followed: tuple[str, ...] = Field(
-        ("tangent", "d-trak", "trak", "das", "gradient-dot"), description="Methods that are measured at all of these."
+        ("tangent-squared", "tangent", "d-trak", "trak", "das", "gradient-dot"),
+        description="Methods that are measured at all of these.",
     )
     dampings: tuple[Annotated[float, Field(gt=0)], ...] = Field(
         DAMPINGS, description="Among which the damping is chosen, as multiples of the mean eigenvalue."
@@ -59,7 +62,7 @@ class LeaderboardConfig(Settings):
     )
     members: Count = Field(16, description="Members of the encoded ensembles.")
     ensemble_methods: tuple[str, ...] = Field(
-        ("tangent", "d-trak", "trak", "das", "gradient-dot", "gradient-cosine"),
+        ("tangent-squared", "tangent", "d-trak", "trak", "das", "gradient-dot", "gradient-cosine"),
         description="Gradient methods that are compared with the ensemble.",
     )
     ensemble_draws: Annotated[int, Field(ge=8)] = Field(16, description="Draws per picture and member.")
@@ -80,10 +83,10 @@ class Board:
 
     @cached_property
     def methods(self) -> tuple[Method, ...]:
-        """The gradient methods, which give scores of the queries themselves and not of steps on the way to them."""
+        """The gradient methods that are measured: those of the settings."""
         if self.config.methods is not None:
             return tuple(method_of(name) for name in self.config.methods)
-        return tuple(method for method in METHODS.values() if method.steps != "each")
+        return tuple(one for one in METHODS.values() if one.steps != "each" and one.curvature is None)
 
     @cached_property
     def target(self) -> Target:

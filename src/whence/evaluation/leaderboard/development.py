@@ -88,7 +88,7 @@ def _develop(board: Board, draws: int) -> Development:
     pool = artefacts.read_manifest(board.bank.path / "pools" / DEVELOPMENT, "pool").fingerprint
     inputs = {"bank": board.bank.manifest.fingerprint, "development": pool}
     made: dict[str, Any] = {
-        "methods": [method.name for method in _methods(board, draws)],
+        "methods": [[method.name, method.damping] for method in _methods(board, draws)],
         "dampings": list(board.config.dampings),
         "config": board.settings(draws).record(),
     }

@@ -1,0 +1,106 @@
+"""How one recorded run ends without some images: LDS of the metagradient beside all methods, by recipe of the training.
+
+whence bank build digits --examples 500 --config benchmarks/digits_metasmooth.toml --models 1 --subsets 0
+    --development 0 --deterministic 24 --held-out-count 16 --drawn 16 --out BANK
+python benchmarks/removals.py default digits WORK
+python benchmarks/removals.py metasmooth BANK WORK
+
+The run is trained again with weight 0 for 1, 10 or 50% of the images: 24 subsets each. 8 held-out and 8 drawn queries
+that are not for development; 64 draws; dampings as the leaderboard of the digits chose them on its development pool.
+Intervals are over the subsets. Writes docs/figures/removals.json. About an hour on one core for each bank.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from figures import FOLDER, interval, write_figures
+
+import whence
+from whence.attribution.methods import METHODS
+from whence.cli.show import progress
+from whence.evaluation.bank.pool import REMOVED
+from whence.evaluation.prediction.ceiling import DETERMINISTIC
+from whence.evaluation.prediction.lds import lds_table, predictions
+from whence.evaluation.queries import Kind, query_places
+
+QUERIES, DRAWS = 8, 64
+
+
+def main() -> None:
+    """Attribute the queries by all methods, measure and write."""
+    given = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    given.add_argument("recipe", help="Name of the recipe in the figures.")
+    given.add_argument("bank")
+    given.add_argument("work", type=Path)
+    asked = given.parse_args()
+    torch.set_num_threads(1)
+    bank, file = whence.Bank.open(asked.bank), FOLDER / "removals.json"
+    scores = attribute(bank, asked.work / asked.recipe)
+    figures = json.loads(file.read_text("utf-8")) if file.exists() else {}
+    figures[asked.recipe] = measure(bank, scores)
+    print(json.dumps(figures[asked.recipe], indent=1, default=float))
+    write_figures("removals", figures)
+
+
+def queries_of(bank: whence.Bank, kind: Kind) -> np.ndarray:
+    """The places of the first queries of a kind that are not for development."""
+    return query_places(bank, kind)[:QUERIES]
+
+
+def attribute(bank: whence.Bank, work: Path) -> dict[str, whence.Scores]:
+    """Scores of all queries by every method, and the metagradient."""
+    ids = [bank.queries[q] for kind in Kind for q in queries_of(bank, kind)]
+    rows = np.flatnonzero(np.isin(bank.queries, ids))
+    queries = whence.Examples.of(bank.queries_data.select(rows))
+    config = whence.AttributionConfig(draws=DRAWS)
+    scores: dict[str, whence.Scores] = {}
+    for names in (["metagradient"], list(methods())):
+        with progress(f"{len(names)} methods") as report:
+            engine = whence.Engine(report=report)
+            scores |= whence.attribute(
+                bank.models[0], bank.data, queries, names, config=config, store=work, engine=engine
+            )
+    return scores
+
+
+def methods() -> Iterator[whence.Method]:
+    """The gradient methods, at the dampings of the leaderboard of the digits."""
+    chosen = json.loads((FOLDER / "leaderboard.json").read_text("utf-8"))["choices"]["rows"]
+    for name, method in METHODS.items():
+        if method.steps == "none":
+            yield replace(method, damping=chosen[name]["damping"]["value"]) if name in chosen else method
+
+
+def measure(bank: whence.Bank, scores: Mapping[str, whence.Scores]) -> dict[str, Any]:
+    """LDS by share of the images removed, kind of query and method, and how far the metagradient is from the truth."""
+    figures: dict[str, Any] = {"loss of held-out queries": float(bank.reference.losses[:, :, ~bank.drawn].mean())}
+    for share in REMOVED:
+        pool, part = bank.pool(DETERMINISTIC + share), dict[str, Any]()
+        for kind in Kind:
+            columns = queries_of(bank, kind)
+            ids = [bank.queries[q] for q in columns]
+            rows = {name: one.scores[[one.queries.index(id) for id in ids]].numpy() for name, one in scores.items()}
+            table = lds_table(pool, columns, ids, {name: values.astype(float) for name, values in rows.items()})
+            part[str(kind)] = {row.name: interval(row.lds.mean) for row in table.rows}
+            part[f"slope, {kind}"] = slope(pool.kept, rows["metagradient"], pool.mean[:, columns])
+        figures[share] = part
+    return figures
+
+
+def slope(kept: np.ndarray, scores: np.ndarray, losses: np.ndarray) -> float:
+    """The slope of measured changes of losses against those predicted, of all queries together around their means."""
+    x, y = predictions(~kept, scores.astype(float)), losses
+    x, y = x - x.mean(0), y - y.mean(0)
+    return float((x * y).sum() / (x * x).sum())
+
+
+if __name__ == "__main__":
+    main()
