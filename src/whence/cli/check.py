@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from whence.cli.header_claims import show_claims
 from whence.cli.options import ADAPTER
 from whence.cli.show import say, show_notes
 from whence.errors import ModelError
@@ -35,9 +36,11 @@ def check(
     from whence.diffusion.adapters.adapter import Adapter
     from whence.diffusion.pipeline_check import PipelineCheck
 
-    opened = PipelineCheck.open(base, [Adapter.parse(text) for text in adapter or ()], prompt)
+    adapters = [Adapter.parse(text) for text in adapter or ()]
+    opened = PipelineCheck.open(base, adapters, prompt)
     for line in _lines(opened.model):
         say(line)
+    show_claims(adapters)
     differing = []
     for comparison in opened.compare():
         verdict = "agrees" if comparison.agrees else "DIFFERS"
