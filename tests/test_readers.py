@@ -4,8 +4,10 @@ A file of a whole artefact is damaged at random. Half of the times its manifest 
 agree and the reader itself has to see the damage.
 """
 
+import io
 import json
 import shutil
+import tarfile
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -50,6 +52,18 @@ from whence.report.scores import write_scores_report
 from whence.scores.scores import Scores
 from whence.scores.stored import read_scores
 
+#: A file of a trainer, beside the folder that it names.
+TRAINER = """
+[general]
+flip_aug = true
+[[datasets]]
+resolution = 8
+[[datasets.subsets]]
+image_dir = "3_a"
+num_repeats = 3
+caption_extension = ".txt"
+"""
+
 
 @pytest.fixture(scope="session")
 def adapters(tmp_path_factory, tiny_adapters) -> Callable[[str], Path]:
@@ -93,6 +107,16 @@ def artefact(tmp_path_factory, tiny_data, tiny_ensemble, tiny_bank, credited, ow
     (root / "parquet").mkdir()
     encoded = [(folder / "a" / f"{n}.png").read_bytes() for n in range(2)]
     pq.write_table(pa.table({"image": encoded, "text": ["a", "b"]}), root / "parquet" / "x.parquet")
+    (root / "tars").mkdir()
+    with tarfile.open(root / "tars" / "0.tar", "w") as tar:
+        for n, name in enumerate(("0.png", "1.png", "1.json")):
+            content = encoded[n] if n < 2 else b'{"caption": "two"}'
+            header = tarfile.TarInfo(name)
+            header.size = len(content)
+            tar.addfile(header, io.BytesIO(content))
+    shutil.copytree(folder / "a", root / "trainer" / "3_a")
+    (root / "trainer" / "3_a" / "0.txt").write_text("a zero")
+    (root / "trainer" / "data.toml").write_text(TRAINER)
     return lambda name: root / name
 
 
@@ -122,6 +146,9 @@ def check_proof(path: Path) -> None:
 READERS: dict[str, tuple[str, Callable[[Path], object]]] = {
     "folder": ("folder", load),
     "parquet": ("parquet", load),
+    "tars": ("tars", load),
+    "folder of a trainer": ("trainer", lambda path: load(f"kohya:{path}")),
+    "file of a trainer": ("trainer", first("*.toml", load)),
     "dataset": ("dataset", read),
     "dataset by its name": ("dataset", load),
     "manifest": ("dataset", lambda path: artefacts.read_verified(path, "dataset")),

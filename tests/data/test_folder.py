@@ -316,7 +316,7 @@ def test_what_is_not_there_is_refused(tmp_path):
         DataError, match=r"nowhere does not exist. Data is 'digits', 'styles', a folder, or a Parquet file."
     ):
         load(tmp_path / "nowhere")
-    with pytest.raises(DataError, match=r"notes.txt is neither a folder, nor an image, nor a Parquet file."):
+    with pytest.raises(DataError, match=r"notes.txt is neither a folder, nor an image, nor a file that ends with"):
         load(tmp_path / "notes.txt")
 
 
@@ -357,8 +357,8 @@ def test_files_that_are_not_read_are_counted_with_an_example(fill, picture):
     assert data.notes == (
         "Files that are no images were left out: 1 without extension (such as README), 1 .txt (such as b.txt), "
         "1 .csv (such as captions.csv), 1 .heic (such as x.heic).",
-        "Text files beside the images were not read as captions (1, such as a.txt). Give captions in the column text "
-        "of metadata.csv.",
+        "Text files beside the images were not read as captions (1, such as a.txt). Pass --caption-column .txt to read "
+        "them.",
     )
 
 

@@ -197,7 +197,7 @@ def colour_png(values: np.ndarray) -> bytes:
 
 
 def test_colours_of_16_bits_are_read():
-    pixels, _ = stack(["a"], [colour_png(np.full((1, 1, 3), 65535, np.uint16))])
+    pixels = stack(["a"], [colour_png(np.full((1, 1, 3), 65535, np.uint16))]).pixels
     assert pixels.ravel().tolist() == [255, 255, 255]
 
 
@@ -243,7 +243,7 @@ NOTED = {
 
 @pytest.mark.parametrize(("sources", "notes"), NOTED.values(), ids=NOTED)
 def test_few_images_that_are_nearly_black_are_a_note_and_black_ones_pass(sources, notes):
-    pixels, found = stack([f"{n}.png" for n in range(len(sources))], sources)
-    assert len(pixels) == len(sources)
-    told = [note for note in found if "nearly black" in note]
+    images = stack([f"{n}.png" for n in range(len(sources))], sources)
+    assert len(images.pixels) == len(sources)
+    told = [note for note in images.notes if "nearly black" in note]
     assert [note.startswith(start) for note, start in zip(told, notes, strict=True)] == [True] * len(notes)

@@ -153,7 +153,7 @@ def test_members_that_are_refused(path, members, tar_of, case):
 @pytest.mark.parametrize("mode", ["w:gz", "w:bz2", "w:xz"])
 def test_compressed_tars_are_refused_by_name(path, members, tar_of, mode):
     name = {"gz": "gzip", "bz2": "bzip2", "xz": "xz"}[mode[2:]]
-    with pytest.raises(ArtefactError, match=rf"compressed \({name}\); a universe file is an uncompressed tar"):
+    with pytest.raises(ArtefactError, match=rf"compressed \({name}\); an uncompressed tar is expected"):
         Universe.open(tar_of(path, members, mode=mode))
 
 

@@ -134,7 +134,8 @@ class Order:
     Attributes:
         lines: Place of each query, Q.
         columns: Place of each example, N.
-        weights: What the scores of each example are multiplied by, float64 [N]: 0 where it was not trained on.
+        weights: What the scores of each example are multiplied by, float64 [N]: the weights of the checkpoint and of
+            the example in the loss, and 0 where it was not trained on.
     """
 
     lines: Tensor
@@ -147,7 +148,7 @@ class Order:
     ) -> Order:
         """Return the places of the queries with these ids, and of the examples of the plan, in two orders of ids."""
         trained, ids = term.checkpoint.trained, plan.request.examples.ids
-        shares = dict.fromkeys(ids, 1.0) if trained is None else dict(trained)
+        shares = plan.request.weights if trained is None else dict(trained)
         weights = [term.checkpoint.weight * shares.get(name, 0.0) for name in ids]
         return cls(_places(queries, query_ids), _places(examples, ids), torch.tensor(weights, dtype=torch.float64))
 
@@ -165,12 +166,14 @@ class TermFeatures:
         queries: Features of the queries, or of all their steps.
         steps: Rows of each query, Q, in the order of the ids.
         order: Where they are in the request.
+        weights: How often each example counts in the kernel, N in the order of the ids; None for once.
     """
 
     examples: StoredFeatures
     queries: StoredFeatures
     steps: tuple[tuple[int, ...], ...]
     order: Order
+    weights: Tensor | None = None
 
     @classmethod
     def open(
@@ -181,7 +184,9 @@ class TermFeatures:
         queries = store.features(plan, term.queries, feature)
         steps, in_order = query_rows(queries.ids, query_ids), sorted(query_ids)
         order = Order.of(plan, term, query_ids, in_order, examples.ids)
-        return cls(examples, queries, tuple(tuple(steps[name]) for name in in_order), order)
+        known = plan.request.weights
+        weights = torch.tensor([known[name] for name in examples.ids]) if set(known.values()) - {1.0} else None
+        return cls(examples, queries, tuple(tuple(steps[name]) for name in in_order), order, weights)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -192,7 +197,8 @@ class TermFeatures:
         """Return the means over the draws, or over the draws outside of one group."""
         values = self.queries.mean(without)
         queries = torch.stack([values[list(rows)].mean(0) for rows in self.steps])
-        return FeaturePair(self.examples.mean(without), queries, self.examples.loss(without), self.examples.widths)
+        examples, losses = self.examples.mean(without), self.examples.loss(without)
+        return FeaturePair(examples, queries, losses, self.examples.widths, weights=self.weights)
 
 
 def _places(order: Sequence[str], names: Sequence[str]) -> Tensor:

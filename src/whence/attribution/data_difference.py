@@ -38,5 +38,6 @@ def describe_difference(source: Path | Ensemble, data: Dataset) -> str:
 def _compared(recorded: Mapping[str, str], data: Dataset) -> str:
     """Which parts are not the recorded ones; each example may also be a unit by itself."""
     now, alone = data.digests, data.ungrouped.digests
-    names = [name for name, digest in recorded.items() if digest not in (now.get(name), alone.get(name))]
+    parts = dict.fromkeys([*recorded, *now])
+    names = [name for name in parts if recorded.get(name) not in (now.get(name), alone.get(name))]
     return f"the {' and '.join(names)} differ" if names else UNKNOWN

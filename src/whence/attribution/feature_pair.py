@@ -26,6 +26,7 @@ class FeaturePair:
         widths: Number of features of every layer, in the order of the columns; empty where layers are not known.
         eigenvalues: Those of the curvature of the loss, summed over all training examples, for every feature [p], where
             features are whole gradients in its eigenbasis. Then `examples` may be some of the training examples.
+        weights: How often each example counts in the kernel [N]; None for once. Scores are those of one copy.
 
     Raises:
         ConfigError: Features don't fit each other, the widths don't add up to them, there isn't one loss per example,
@@ -44,6 +45,7 @@ class FeaturePair:
     losses: Tensor | None = None
     widths: tuple[int, ...] = ()
     eigenvalues: Tensor | None = None
+    weights: Tensor | None = None
 
     def __post_init__(self) -> None:
         norms(self.examples, self.queries)
@@ -63,7 +65,7 @@ class FeaturePair:
     @cached_property
     def kernel(self) -> Kernel:
         """The kernel of the examples and queries."""
-        return Kernel(self.examples, self.queries)
+        return Kernel(self.examples, self.queries, self.weights)
 
     @cached_property
     def layers(self) -> tuple[Kernel, ...]:
@@ -72,7 +74,7 @@ class FeaturePair:
             return (self.kernel,)
         widths = list(self.widths)
         parts = zip(torch.split(self.examples, widths, 1), torch.split(self.queries, widths, 1), strict=True)
-        return tuple(Kernel(examples, queries) for examples, queries in parts)
+        return tuple(Kernel(examples, queries, self.weights) for examples, queries in parts)
 
     @property
     def dot(self) -> Tensor:

@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 
 
 def metagradient(request: AttributionRequest, store: Path, engine: Engine) -> Scores:
-    """Metagradient: S_qn = -∂L_q(a_T(w)) / ∂w_n, at the weights w of the run.
+    """Metagradient: S_qn = -w_n ∂L_q(a_T(w)) / ∂w_n, at the weights w of the run; w_n is that of the data, mostly 1.
 
     a_T(w) are the averaged weights at the end of the recorded run as a function of the weights w_n of its examples in
     the loss: its start, batches, timesteps, noise, flips and learning rates are as recorded. L_q is the mean denoising
     loss of query q over its draws. The derivative goes through every step: AdamW, clipping and averaging.
 
-    Sign: positive is proponent; more weight on n makes the loss of q smaller. Unit: loss per unit of weight. Additive.
-    The change that a removal makes, w_n from 1 to 0, is extrapolated: S_qn times 1. How far that holds depends on the
-    recipe of the training; `whence evaluate smoothness` measures it.
+    Sign: positive is proponent; more weight on n makes the loss of q smaller. Unit: loss. Additive. The change that a
+    removal makes, from w_n to 0, is extrapolated to the first order, S_qn. How far that holds depends on the recipe of
+    the training; `whence evaluate smoothness` measures it.
 
     Source: Engstrom et al. 2025, "Optimizing ML training with metagradient descent" (arXiv 2503.13751);
     Ilyas & Engstrom 2025, "MAGIC" (arXiv 2504.16430); reverse mode: Maclaurin et al. 2015 (arXiv 1502.03492).
@@ -61,8 +61,9 @@ def metagradient(request: AttributionRequest, store: Path, engine: Engine) -> Sc
         place, replay, queries, request.target.model, inputs=request.inputs, made=made, engine=engine
     )
     _warn(derivative)
+    weights = derivative.values.new_tensor(list(request.weights.values()))
     return Scores(
-        scores=-derivative.values.float(),
+        scores=-(derivative.values * weights).float(),
         queries=request.queries.ids,
         examples=request.examples.ids,
         units=request.units,

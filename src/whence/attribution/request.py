@@ -190,13 +190,18 @@ class AttributionRequest:
         return () if self.data is None else self.target.encoders.captions(self.data)
 
     @cached_property
+    def weights(self) -> dict[str, float]:
+        """The weight of each training example in the loss, by id; that of the data, or else 1."""
+        weights = self.data.weights if self.data is not None else ()
+        return dict(zip(self.examples.ids, weights or (1.0,) * len(self.examples), strict=True))
+
+    @cached_property
     def inputs(self) -> dict[str, str]:
-        """Fingerprints of model, data and queries."""
-        return {
-            "model": self.target.fingerprint,
-            "data": self.examples.fingerprint,
-            "queries": self.queries.fingerprint,
-        }
+        """Fingerprints of model, data and queries; and of the weights of the data, where there are any."""
+        inputs = {"model": self.target.fingerprint, "data": self.examples.fingerprint}
+        if self.data is not None and self.data.weights:
+            inputs["weights"] = artefacts.digest(self.weights)
+        return {**inputs, "queries": self.queries.fingerprint}
 
 
 def _require_kinds(data: object, queries: object) -> None:

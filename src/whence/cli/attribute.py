@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,6 +10,7 @@ import typer
 
 import whence
 from whence.cli.data import load_data
+from whence.cli.header_claims import TRUST_HEADER, TrustedHeader
 from whence.cli.options import (
     ADAPTER,
     CAPTION_COLUMN,
@@ -32,14 +32,12 @@ from whence.cli.options import (
     WORKERS,
     read_process,
 )
-from whence.cli.show import progress, say, show_cost, show_notes
+from whence.cli.scores import show_scores
+from whence.cli.show import progress, show_cost, show_notes
 
 if TYPE_CHECKING:
     from whence.attribution.target import Target
     from whence.cost import Cost
-
-#: Pictures whose strongest proponents are told.
-TOLD = 5
 
 
 MODEL = Annotated[
@@ -118,6 +116,7 @@ def attribute(
     parameters: PARAMETERS = None,
     latents: LATENTS = None,
     process: PROCESS = None,
+    trust_header: TRUST_HEADER = False,
     workers: WORKERS = None,
     plan: PLAN = False,
 ) -> None:
@@ -133,34 +132,31 @@ def attribute(
     from whence.diffusion.prompts import Prompts
 
     config = _config(draws, damping, width, seed, half, bfloat16, latents)
-    size: dict[str, Any] = {"resolution": resolution, "grey": grey}
+    header = TrustedHeader.of(adapter, trust_header)
+    size: dict[str, Any] = {"resolution": resolution or header.resolution, "grey": grey}
     images = load_data(data, out, split=split, unit_column=unit_column, caption_column=caption_column, **size)
-    target = _open_target([model, *(also or [])], adapter, resolution, base, classes, process)
+    target = Target.mean(
+        [model, *(also or [])], header.adapters, size["resolution"], base, read_process(process), classes
+    )
+    images, target = header.apply(images, target)
     texts = Prompts.read(prompts, prompt or (), negative_prompt, guidance)
     show_notes(training_examples(target, images, out / FOLDER, latents).notes, of="the training images")
     examples = target.queries(queries, method=sampler, steps=sampler_steps, prompts=texts, **size)
     _show_drawing(target, examples)
+    request: tuple[Any, ...] = (target, images, examples, method, config, parameters)
     if plan:
-        return show_cost(_planned((target, images, examples, method, config, parameters), out, store, workers), out)
+        return show_cost(_planned(request, out, store, workers), out)
+    show_scores(_attribute(request, out, store, workers), out)
+
+
+def _attribute(
+    request: tuple[Any, ...], out: Path, store: Path | None, workers: int | None
+) -> dict[str, whence.Scores]:
+    """Return the scores of a request of these arguments, with progress on the terminal."""
+    *what, config, parameters = request
     with progress("gradients") as report, progress("scores") as scored:
         chosen: dict[str, Any] = {"config": config, "parameters": parameters, "engine": whence.Engine(workers, report)}
-        results = whence.attribute(target, images, examples, method, out=out, store=store, scored=scored, **chosen)
-    _show_results(results, out)
-
-
-def _open_target(
-    models: list[str],
-    adapter: list[str] | None,
-    resolution: int | None,
-    base: str | None,
-    classes: Path | None,
-    process: Path | None,
-) -> Target:
-    """Return the models of the options."""
-    from whence.attribution.target import Target
-    from whence.diffusion.adapters.adapter import Adapter
-
-    return Target.mean(models, Adapter.parse_all(adapter), resolution, base, read_process(process), classes)
+        return whence.attribute(*what, out=out, store=store, scored=scored, **chosen)
 
 
 def _config(
@@ -181,35 +177,6 @@ def _show_drawing(target: Target, queries: whence.Examples) -> None:
         drawn = f"{queries.origin.sampler.method.upper()} in {queries.origin.sampler.steps} steps"
         others = ", ".join(target.model.process.not_followed)
         show_notes([f"Pictures are drawn by {drawn}, which does not follow the model's scheduler in: {others}."])
-
-
-def _show_results(results: Mapping[str, whence.Scores], out: Path) -> None:
-    """Print the strongest proponents of the first pictures by each method, also by unit, and what to do next."""
-    grouped = False
-    for name, scores in results.items():
-        queries = "1 query" if len(scores.queries) == 1 else f"{len(scores.queries):,} queries"
-        say(f"{name}: {queries}, {len(scores.examples):,} training images")
-        units = scores.by_unit()
-        grouped = grouped or units.examples != scores.examples
-        how = "sum" if scores.combine == "sum" else "largest score"
-        for query in scores.queries[:TOLD]:
-            say(f"  picture {query}: {_best(scores, query)}")
-            if units.examples != scores.examples:
-                say(f"    by unit ({how} of its images): {_best(units, query)}")
-    say(f"Next: whence report {out}")
-    if grouped:
-        say(f"      whence credit compute {out} --out credit/   (the share of each unit, with intervals)")
-
-
-def _best(scores: whence.Scores, query: str) -> str:
-    """Return the three strongest proponents of a query, with their standard errors where there are any."""
-    top = scores.top(query, 3)
-    if scores.standard_error is None:
-        return ", ".join(f"{example} {value:.3g}" for example, value in top)
-    errors = scores.standard_error[scores.queries.index(query)]
-    return ", ".join(
-        f"{example} {value:.3g} ± {errors[scores.examples.index(example)].item():.2g}" for example, value in top
-    )
 
 
 def _planned(planned: tuple[Any, ...], out: Path, store: Path | None, workers: int | None) -> Cost:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import whence
-from whence.cli.data import load_beside, load_data
+from whence.cli.data import follow_recipe, load_beside, load_data
 from whence.cli.options import (
     CAPTION_COLUMN,
     CONFIG,
@@ -115,7 +115,7 @@ def build(
     how: dict[str, Any] = {"caption_column": caption_column, "resolution": resolution, "grey": grey}
     images = select_first(load_data(data, out, split=split, **how), examples)
     others = held_out_pictures(data, split, held_out, **how)
-    own = settings_of(config, steps=steps, caption_dropout=caption_dropout)
+    own = follow_recipe(settings_of(config, steps=steps, caption_dropout=caption_dropout), images)
     run, seed = with_adapter(own, base, {"rank": rank}, resolution), own.training.seed if seed is None else seed
     settings = whence.BankConfig(models=models, held_out=held_out_count, drawn=drawn, draws=draws, seed=seed)
     part, texts = shard_of(shard), Prompts.read(prompts, prompt or (), negative_prompt, guidance)

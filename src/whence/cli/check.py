@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from whence.cli.header_claims import show_claims
 from whence.cli.options import ADAPTER, CLASSES, PROCESS, read_process
 from whence.cli.show import say, show_notes
 from whence.errors import ModelError
@@ -45,10 +46,11 @@ def check(
     from whence.diffusion.adapters.adapter import Adapter
     from whence.diffusion.pipeline_check import PipelineCheck
 
-    settings = read_process(process)
-    opened = PipelineCheck.open(base, Adapter.parse_all(adapter), prompt, classes, settings, resolution)
+    adapters, settings = Adapter.parse_all(adapter), read_process(process)
+    opened = PipelineCheck.open(base, adapters, prompt, classes, settings, resolution)
     for line in _lines(opened.model):
         say(line)
+    show_claims(adapters)
     differing = []
     for comparison in opened.compare():
         verdict = "agrees" if comparison.agrees else "DIFFERS"

@@ -21,6 +21,11 @@ def load_data(data: str, out: Path, **options: Any) -> whence.Dataset:
     return dataset
 
 
+def follow_recipe(settings: whence.Config, images: whence.Dataset) -> whence.Config:
+    """Return the settings of a training by what the trainer's file of the images says, if they are of one."""
+    return settings if images.recipe is None else images.recipe.follow(settings)
+
+
 def require_directory(out: Path) -> None:
     """Check that results can be written into a directory, or raise ArtefactError: there is no file in its place."""
     for place in (out, *out.parents):

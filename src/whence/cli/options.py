@@ -15,7 +15,8 @@ DATA = Annotated[
     typer.Argument(
         help="`digits` (built in: 1,500 training and 297 held-out images), `styles` (built in: digits in colour, "
         "drawn by twelve contributors), a folder of images (flat, class folders, metadata.csv or another table), a "
-        "Hugging Face data set saved on disk, or Parquet. NAME:SPLIT picks a split."
+        "Hugging Face data set saved on disk, Parquet, tars (one, a folder, or {00000..00012}.tar), or the data of "
+        "kohya's trainer (its TOML file, or kohya:FOLDER). NAME:SPLIT picks a split."
     ),
 ]
 RUN = Annotated[Path, typer.Argument(help="The directory of an ensemble.", metavar="RUN")]
@@ -31,7 +32,10 @@ UNIT_COLUMN = Annotated[
 ]
 CAPTION_COLUMN = Annotated[
     str | None,
-    typer.Option(help="Column of the data that holds the captions; default `text`, `caption` or `prompt`."),
+    typer.Option(
+        help="Column of the data that holds the captions, or `.txt` or `.caption` for files beside the images; default "
+        "`text`, `caption` or `prompt`."
+    ),
 ]
 RESOLUTION = Annotated[int | None, typer.Option(help="Crop to the centre square and resize to this many pixels.")]
 GREY = Annotated[bool, typer.Option("--grey", help="Turn the images to grey.")]

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 import whence
-from whence.cli.data import load_data
+from whence.cli.data import follow_recipe, load_data
 from whence.cli.options import (
     CAPTION_COLUMN,
     CONFIG,
@@ -108,6 +108,7 @@ def train(
     settings = with_adapter(settings.updated("training", **training), base, adapter, resolution)
     columns = {"unit_column": unit_column, "caption_column": caption_column}
     images = load_data(data, out, split=split, resolution=resolution, grey=grey, **columns)
+    settings = follow_recipe(settings, images)
     parts: dict[str, Any] = {"base": base, "autoencoder": autoencoder, "text_encoder": text_encoder}
     if plan:
         return show_cost(training_cost(images, settings, **parts), out)
@@ -173,6 +174,7 @@ def train_ensemble(
     settings = with_adapter(whence.read_config(config).updated("training", **training), base, adapter, resolution)
     columns = {"unit_column": unit_column, "caption_column": caption_column}
     images = load_data(data, out, split=split, resolution=resolution, grey=grey, **columns)
+    settings = follow_recipe(settings, images)
     if plan:
         make_codebook(images, members, codebook_seed, weight)
         engine = whence.Engine(workers)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
-from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -13,12 +11,21 @@ import numpy as np
 
 from whence import artefacts
 from whence.data.columns import normalise
-from whence.errors import DataError, join_names
+from whence.data.dataset_checks import (
+    NO_UNIT,
+    require_images,
+    require_texts,
+    require_unique,
+    require_weights,
+    spelled,
+    unknown,
+)
+from whence.data.recipe import Recipe
+from whence.errors import DataError
 from whence.images import from_pixels
 from whence.lazy import torch
 
-NO_UNIT = "(none)"
-"""The unit of the training examples without a unit."""
+__all__ = ["NO_UNIT", "Dataset", "Labels", "class_inputs"]
 
 Labels = tuple[str | None, ...]
 """A text for each training example; None where there is none."""
@@ -36,6 +43,8 @@ class Dataset:
         classes: N names of classes, such as "cat"; None where the class is not known. Captions are not taken for
             classes. Not given: no class is known.
         notes: What the user should know about how the data were read.
+        weights: N weights w_n in the loss: how often a trainer visits the example, over the mean. Empty: all are 1.
+        recipe: What the file of a trainer says of every visit; None without such a file.
 
     Example:
         >>> pixels = np.zeros((2, 1, 8, 8), np.uint8)
@@ -50,25 +59,29 @@ class Dataset:
     captions: Labels
     classes: Labels = field(default=(), kw_only=True)
     notes: tuple[str, ...] = ()
+    weights: tuple[float, ...] = field(default=(), kw_only=True)
+    recipe: Recipe | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         """Check the fields.
 
         Raises:
             DataError: Pixels are no images, a field has another length than `ids`, ids repeat, an example has no unit,
-                its units are no tuple or list, or a text is not valid UTF-8.
+                its units are no tuple or list, a text is not valid UTF-8, or a weight is not above 0.
         """
-        _require_images(self.pixels)
+        require_images(self.pixels)
         if not self.classes:
             object.__setattr__(self, "classes", (None,) * len(self.ids))
-        for name in ("pixels", "units", "captions", "classes"):
+        for name in ("pixels", "units", "captions", "classes", *(["weights"] if self.weights else [])):
             if len(getattr(self, name)) != len(self.ids):
                 raise DataError(f"There are {len(self.ids)} ids, but {len(getattr(self, name))} {name}.")
-        _require_text(self)
+        require_texts(self)
+        require_weights(self.weights)
         ids, captions, classes = (tuple(map(_composed, texts)) for texts in (self.ids, self.captions, self.classes))
         units = tuple(tuple(dict.fromkeys(map(_composed, names))) for names in self.units)
-        vars(self).update(ids=ids, units=units, captions=captions, classes=classes)
-        _require_unique(self.ids)
+        weights = tuple(map(float, self.weights)) if set(self.weights) - {1} else ()
+        vars(self).update(ids=ids, units=units, captions=captions, classes=classes, weights=weights)
+        require_unique(self.ids)
 
     def __repr__(self) -> str:
         channels, height, width = self.size
@@ -93,7 +106,7 @@ class Dataset:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 (hex) of ids, fingerprints of the images, units and captions.
+        """SHA-256 (hex) of ids, fingerprints of the images, units and captions; and of weights, where there are any.
 
         Classes are not part of it: nothing is trained on them. What depends on classes records `class_inputs` too.
         """
@@ -101,12 +114,13 @@ class Dataset:
 
     @property
     def digests(self) -> dict[str, str]:
-        """SHA-256 (hex) of ids, pixels, units and captions, each by itself, to say in what two data sets differ."""
+        """SHA-256 (hex) of each part of the fingerprint by itself, to say in what two data sets differ."""
         return {name: artefacts.digest(part) for name, part in self._parts.items()}
 
     @property
     def _parts(self) -> dict[str, tuple[Any, ...]]:
-        return {"ids": self.ids, "pixels": self.fingerprints, "units": self.units, "captions": self.captions}
+        parts = {"ids": self.ids, "pixels": self.fingerprints, "units": self.units, "captions": self.captions}
+        return parts | ({"weights": self.weights} if self.weights else {})
 
     @cached_property
     def ungrouped(self) -> Dataset:
@@ -142,9 +156,9 @@ class Dataset:
         Raises:
             DataError: There is no such unit.
         """
-        unit = _spelled(unit, self._examples_by_unit)
+        unit = spelled(unit, self._examples_by_unit)
         if unit not in self._examples_by_unit:
-            raise DataError(_unknown("unit", unit, self.unit_ids))
+            raise DataError(unknown("unit", unit, self.unit_ids))
         return np.array(self._examples_by_unit[unit], dtype=np.int64)
 
     def index_of(self, id: str) -> int:
@@ -153,9 +167,9 @@ class Dataset:
         Raises:
             DataError: There is no such training example.
         """
-        id = _spelled(id, self._index_by_id)
+        id = spelled(id, self._index_by_id)
         if id not in self._index_by_id:
-            raise DataError(_unknown("training example", id, self.ids))
+            raise DataError(unknown("training example", id, self.ids))
         return self._index_by_id[id]
 
     def images(self, indices: Sequence[int] | np.ndarray) -> torch.Tensor:
@@ -164,12 +178,11 @@ class Dataset:
         return from_pixels(torch.from_numpy(pixels))
 
     def select(self, indices: Sequence[int] | np.ndarray) -> Dataset:
-        """The training examples at `indices`, in that order. Notes are about the whole data set and are left out."""
+        """The training examples at `indices`, in that order, with their weights, and without the notes on the whole."""
         rows = self._rows(indices)
-        ids, units, captions, classes = (
-            tuple(values[n] for n in rows) for values in (self.ids, self.units, self.captions, self.classes)
-        )
-        return Dataset(ids, self.pixels[rows], units, captions, classes=classes)  # type: ignore[arg-type]
+        names = ("ids", "units", "captions", "classes", *(["weights"] if self.weights else []))
+        fields: dict[str, Any] = {name: tuple(getattr(self, name)[n] for n in rows) for name in names}
+        return Dataset(pixels=self.pixels[rows], recipe=self.recipe, **fields)
 
     def _rows(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
         """Indices, or a mask, as int64 indices; numpy refuses what is neither or out of range."""
@@ -194,57 +207,5 @@ def class_inputs(**datasets: Dataset | None) -> dict[str, str]:
     }
 
 
-def _require_images(pixels: np.ndarray) -> None:
-    if pixels.dtype != np.uint8 or pixels.ndim != 4:
-        raise DataError(f"Pixels must be uint8 [N, C, H, W], not {pixels.dtype} {list(pixels.shape)}.")
-    if pixels.shape[0] == 0:
-        raise DataError("The data set has no training example.")
-    if pixels.shape[1] not in (1, 3) or 0 in pixels.shape:
-        raise DataError(f"Images must have 1 or 3 channels and some pixels, not {list(pixels.shape[1:])}.")
-
-
-def _require_text(data: Dataset) -> None:
-    """Check that texts are valid UTF-8 and that every example has a unit.
-
-    Raises:
-        DataError: A text is not, or an example has none, or one text stands for several.
-    """
-    for name in ("ids", "units", "captions", "classes", "notes"):
-        if isinstance(getattr(data, name), str):
-            raise DataError(f"The {name} are the text {getattr(data, name)!a}; give a tuple with an entry for each.")
-    for id, units, *labels in zip(data.ids, data.units, data.captions, data.classes, strict=True):
-        if not isinstance(units, tuple | list):
-            raise DataError(f"The units of the training example {id!a} are {units!a}; give a tuple: (NAME,).")
-        if not units:
-            raise DataError(f"The training example {id!a} has no unit; use {NO_UNIT!r}.")
-        for text in (id, *units, *(label for label in labels if label is not None)):
-            if not isinstance(text, str) or not text.isascii() and text != _utf8(text):
-                raise DataError(f"{text!a} of the training example {id!a} is not text in UTF-8.")
-
-
 def _composed(text: str | None) -> str | None:
     return text and normalise(text)
-
-
-def _utf8(text: str) -> str:
-    return text.encode("utf-8", "replace").decode("utf-8")
-
-
-def _require_unique(ids: Sequence[str]) -> None:
-    repeated = [id for id, count in Counter(ids).items() if count > 1]
-    if repeated:
-        raise DataError(
-            f"Ids must be unique; {len(repeated)} of them are used more than once: {join_names(repeated, most=5)}."
-        )
-
-
-def _spelled(name: str, known: Collection[str]) -> str:
-    """The known name that is the same text as `name` in Unicode's composed form, or `name`."""
-    if name in known or name.isascii():
-        return name
-    return next((other for other in known if normalise(other) == normalise(name)), name)
-
-
-def _unknown(noun: str, name: str, known: Sequence[str]) -> str:
-    close = difflib.get_close_matches(str(name), known, n=3) or list(known[:3])
-    return f"There is no {noun} {name!r} among the {len(known)}. Did you mean {', '.join(close)}?"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from whence import artefacts
 from whence.artefacts import Manifest
 from whence.data.dataset import Dataset
+from whence.data.recipe import Recipe
 from whence.errors import ArtefactError, DataError
 
 #: Kind of the artefact.
@@ -20,7 +22,7 @@ _EXAMPLES = "examples.parquet"
 def write(dataset: Dataset, path: Path) -> Manifest:
     """Write a data set as an artefact of kind ``dataset``; one that is whole already is left as it is.
 
-    The column ``class`` is written only where classes differ from captions.
+    The column ``class`` is written only where classes differ from captions, and ``weight`` where weights are not 1.
 
     Returns:
         Its manifest.
@@ -30,13 +32,16 @@ def write(dataset: Dataset, path: Path) -> Manifest:
     """
 
     def build(part: Path) -> dict[str, Any]:
-        columns = {"id": dataset.ids, "units": dataset.units, "caption": dataset.captions}
+        columns: dict[str, Any] = {"id": dataset.ids, "units": dataset.units, "caption": dataset.captions}
         if dataset.classes != dataset.captions:
             columns["class"] = dataset.classes
+        if dataset.weights:
+            columns["weight"] = dataset.weights
         columns["fingerprint"] = dataset.fingerprints
         artefacts.write_tensors(part / PIXELS, {"pixels": artefacts.to_tensor(dataset.pixels)})
         artefacts.write_table(part / _EXAMPLES, {name: list(values) for name, values in columns.items()})
-        return {"examples": len(dataset), "units": len(dataset.unit_ids), "notes": list(dataset.notes)}
+        recipe = {"recipe": asdict(dataset.recipe)} if dataset.recipe else {}
+        return {"examples": len(dataset), "units": len(dataset.unit_ids), "notes": list(dataset.notes), **recipe}
 
     return artefacts.ensure(path, KIND, inputs={"data": dataset.fingerprint}, made={}, build=build)
 
@@ -63,6 +68,8 @@ def read(path: Path) -> Dataset:
             captions=tuple(table["caption"]),
             classes=tuple(table.get("class", table["caption"])),
             notes=tuple(manifest.facts.get("notes", ())),
+            weights=tuple(table.get("weight", ())),
+            recipe=_recipe(manifest.facts.get("recipe")),
         )
         # Names stay as they were written, composed or not: what was trained on them goes by them.
         vars(dataset).update(ids=tuple(table["id"]), units=tuple(map(tuple, table["units"])))
@@ -79,3 +86,8 @@ def read(path: Path) -> Dataset:
     if "class" in table:
         artefacts.verify(path, manifest, within=_EXAMPLES)
     return dataset
+
+
+def _recipe(facts: dict[str, Any] | None) -> Recipe | None:
+    """The recipe of the facts of a manifest, with its list as a tuple."""
+    return None if facts is None else Recipe(**{**facts, "beyond": tuple(facts["beyond"])})

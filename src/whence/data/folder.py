@@ -22,6 +22,8 @@ from whence.data.metadata import FILE_COLUMN, Row, find_metadata, is_metadata, r
 from whence.data.other_files import left_out, other_notes
 from whence.data.raw_examples import RawExamples, ReadOptions
 from whence.data.splits import CANONICAL, DEFAULT, canonical, choose
+from whence.data.trainer_folder import EXTENSIONS, name_notes
+from whence.data.trainer_subset import first_line
 from whence.errors import DataError, join_names
 
 
@@ -51,11 +53,15 @@ def read_folder(path: Path, split: str | None, options: ReadOptions) -> Dataset:
             f"{base} has no images ({len(listing.others)} other files). Images are files of the formats "
             f"{', '.join(FORMATS)}."
         )
-    notes = (*_outside_notes(path, splits), *other_notes(base, listing.images, listing.others))
+    read = tuple(extension for extension in EXTENSIONS if extension == options.caption_column)
+    others = [name for name in listing.others if not name.endswith(read)]
+    notes = (*_outside_notes(path, splits), *other_notes(base, listing.images, others))
+    notes += name_notes(base, {name.split("/")[0] for name in listing.images if "/" in name})
     metadata = find_metadata(base) or find_metadata(path)
     columns = _columns(listing, metadata) if metadata else {}
     if not has_values(columns.get(CLASS_COLUMN, ())):
         columns |= _folder_names(listing.images)
+    columns |= {extension: _texts_beside(listing, extension) for extension in read}
     return _examples(listing, columns, notes).dataset(options)
 
 
@@ -142,6 +148,19 @@ def _folder_names(images: Sequence[str]) -> dict[str, list[object]]:
     counts = Counter(folder.name for folder in set(folders))
     labels: list[object] = [str(folder) if counts[folder.name] > 1 else folder.name or None for folder in folders]
     return {CLASS_COLUMN: labels} if any(labels) else {}
+
+
+def _texts_beside(listing: _Listing, extension: str) -> list[object]:
+    """Return the first line of the text file beside each image, such as ``1.txt`` of ``1.png``; None without a file.
+
+    Raises:
+        DataError: There is none at all, or one is empty or no text in UTF-8.
+    """
+    there = {name for name in listing.others if name.endswith(extension)}
+    names = [str(PurePosixPath(image).with_suffix(extension)) for image in listing.images]
+    if not there & set(names):
+        raise DataError(f"{listing.base} has no {extension} file beside an image. Name a column of the table.")
+    return [first_line(listing.base / name) if name in there else None for name in names]
 
 
 def _columns(listing: _Listing, metadata: Path) -> dict[str, list[object]]:

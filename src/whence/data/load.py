@@ -16,8 +16,13 @@ from whence.data.image_files import is_image
 from whence.data.raw_examples import ReadOptions
 from whence.data.splits import DEFAULT, choose
 from whence.data.styles import read_styles
+from whence.data.trainer_file import read_trainer_file
+from whence.data.trainer_folder import PREFIX, read_trainer_folder
+from whence.data.webdataset import expand, is_pattern, read_tar_folder, read_tars, tar_files
 from whence.errors import ArtefactError, ConfigError, DataError, join_names
 
+#: Endings of files that hold a data set.
+FILES = (".parquet", ".tar", ".toml")
 #: The data sets that come with Whence, and the functions that read a split of them.
 BUILT_IN = {"digits": read_digits, "styles": read_styles}
 
@@ -35,8 +40,9 @@ def load(
 
     Args:
         data: ``digits`` or ``styles`` (a folder of that name is ``./digits``), an image folder, an image, a folder
-            that ``datasets`` saved, a Parquet file or a folder of them; ``:SPLIT`` may follow. Or a data set that
-            Whence wrote, such as ``data`` and ``queries`` in a bank, which is read as it is.
+            that ``datasets`` saved, a Parquet file or a folder of them; ``:SPLIT`` may follow. Tars: one, a folder of
+            them, or ``{00000..00012}.tar``. Data of kohya's trainer: its TOML file, or ``kohya:FOLDER``. Or a data set
+            that Whence wrote, such as ``data`` and ``queries`` in a bank, which is read as it is.
         split: The split to read; None for ``train``, or for the only split.
         unit_column: The column that holds the units; None makes each training example its own unit.
         resolution: Crop the central square of every image and scale it to this height and width.
@@ -58,15 +64,19 @@ def load(
     """
     options = ReadOptions(unit_column, resolution, grey, caption_column)
     name, split = name_and_split(data, split)
+    if str(name).startswith(PREFIX) and not Path(name).exists():
+        return read_trainer_folder(Path(str(name).removeprefix(PREFIX)), split, options)
     if name in BUILT_IN:
         return BUILT_IN[str(name)](split, options)
     path = Path(name)
+    if is_pattern(str(name)) and not path.exists():
+        return read_tars(expand(str(name)), str(name), split, options)
     if not path.exists():
         raise DataError(
             f"{path} does not exist. Data is {', '.join(map(repr, BUILT_IN))}, a folder, or a Parquet file."
         )
-    if path.is_file() and path.suffix.lower() != ".parquet" and not is_image(path):
-        raise DataError(f"{path} is neither a folder, nor an image, nor a Parquet file.")
+    if path.is_file() and path.suffix.lower() not in FILES and not is_image(path):
+        raise DataError(f"{path} is neither a folder, nor an image, nor a file that ends with {join_names(FILES)}.")
     _require_no_other_artefact(path)
     read_data = next(read_data for recognise, read_data in READERS if recognise(path))
     return read_data(path, split, options)
@@ -140,7 +150,9 @@ def _read_parquet_only(path: Path, split: str | None, options: ReadOptions) -> D
 READERS: tuple[tuple[Callable[[Path], object], Callable[[Path, str | None, ReadOptions], Dataset]], ...] = (
     (lambda path: kind_of(path) == KIND, _read_artefact),
     (lambda path: path.is_file() and is_image(path), read_image),
+    (lambda path: path.suffix.lower() == ".toml" and path.is_file(), read_trainer_file),
     (is_saved, read_saved),
+    (tar_files, read_tar_folder),
     (parquet_files, _read_parquet_only),
     (Path.is_dir, read_folder),
 )
@@ -152,7 +164,7 @@ def require_outside(data: str | Path, out: Path) -> None:
     Raises:
         DataError: `out` is in the folder, or is the folder.
     """
-    folder = Path(name_and_split(data, None)[0])
+    folder = Path(name_and_split(str(data).removeprefix(PREFIX), None)[0])
     if folder.is_dir() and out.resolve().is_relative_to(folder.resolve()):
         raise DataError(
             f"{out} is inside of the data {folder}, whose images are read from all its folders. Give a directory "
@@ -185,7 +197,7 @@ def name_and_split(data: str | Path, split: str | None) -> tuple[str | Path, str
             f"{data!r} names no data. Data is {' or '.join(map(repr, BUILT_IN))}, a folder, or a Parquet file; the "
             "current folder is '.'."
         )
-    if not colon or Path(data).exists():
+    if not colon or Path(data).exists() or str(data).startswith(PREFIX):
         return data, split
     if split not in (None, suffix):
         raise DataError(f"{data} asks for the split {suffix!r}, and --split for {split!r}. Give one of them.")

@@ -48,7 +48,7 @@ def other_notes(base: Path, images: Sequence[str], others: Sequence[str]) -> tup
     if captions:
         notes += (
             f"Text files beside the images were not read as captions ({len(captions):,}, such as {captions[0]}). "
-            "Give captions in the column text of metadata.csv.",
+            f"Pass --caption-column {PurePosixPath(captions[0]).suffix} to read them.",
         )
     return notes + ((f"Folders without an image: {join_names(empty)}.",) if empty else ())
 

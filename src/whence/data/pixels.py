@@ -9,12 +9,15 @@ variable ``WHENCE_MAX_PIXELS`` raises that limit.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image, ImageOps
 
 from whence.data.image_files import GREY, WIDE, Header, Source, header, open_image
+from whence.data.pixel_rows import PixelRows
 from whence.errors import ConfigError, DataError, join_names
 
 
@@ -84,9 +87,31 @@ def _narrow(image: Image.Image, name: str) -> Image.Image:
     return Image.fromarray(np.rint(values / 257).astype(np.uint8))
 
 
+@dataclass(frozen=True)
+class Stack:
+    """Images of one size in one array.
+
+    Attributes:
+        pixels: uint8 [n, C, H, W], with C = 1 if every image is grey and 3 otherwise.
+        rows: Which of the given images they are, ascending [n].
+        notes: What was converted.
+        broken: Why each of the other images can't be read, by its name.
+    """
+
+    pixels: np.ndarray
+    rows: list[int]
+    notes: list[str]
+    broken: dict[str, str]
+
+
 def stack(
-    names: Sequence[str], sources: Iterable[Source], *, resolution: int | None = None, grey: bool = False
-) -> tuple[np.ndarray, list[str]]:
+    names: Sequence[str],
+    sources: Iterable[Source],
+    *,
+    resolution: int | None = None,
+    grey: bool = False,
+    skip_broken: bool = False,
+) -> Stack:
     """Decode images of one size into one array. `sources` is read twice: first the headers, then the pixels.
 
     Args:
@@ -94,10 +119,10 @@ def stack(
         sources: The images, in the same order.
         resolution: Crop and scale every image to this height and width.
         grey: Use one channel, even where some images have colours.
+        skip_broken: Leave out images that can't be decoded, and say which.
 
     Returns:
-        Pixels, uint8 [N, C, H, W], with C = 1 if every image is grey and 3 otherwise; and notes on
-        what was converted.
+        The images; large data are in a temporary file, as in `PixelRows`.
 
     Raises:
         ConfigError: The resolution is not a positive number.
@@ -106,19 +131,46 @@ def stack(
     """
     if resolution is not None and resolution < 1:
         raise ConfigError(f"The resolution must be 1 pixel or more, not {resolution}.")
-    headers = [header(source, name) for name, source in zip(names, sources, strict=True)]
-    channels = 1 if grey or all(image.grey for image in headers) else 3
-    height, width = (resolution, resolution) if resolution else _common_size(headers)
-    pixels = np.empty((len(headers), channels, height, width), dtype=np.uint8)
-    highest: dict[int, int] = {}
+    broken: dict[str, str] = {}
+    headers: dict[int, Header] = {}
     for n, (name, source) in enumerate(zip(names, sources, strict=True)):
-        image = decode(source, name, channels=channels, resolution=resolution)
-        if image.shape != pixels.shape[1:]:
-            raise DataError(f"{name} changed while it was read. Read the data again.")
-        pixels[n] = image
-        if headers[n].deep and (image.any() or not _is_black(source, name)):
-            highest[n] = int(image.max())
-    return pixels, [*_range_notes(names, highest), *_notes(names, headers, channels)]
+        with _noted(broken, name, skip_broken):
+            headers[n] = header(source, name)
+    _require_any(headers, broken)
+    channels = 1 if grey or all(image.grey for image in headers.values()) else 3
+    height, width = (resolution, resolution) if resolution else _common_size(list(headers.values()))
+    pixels, rows, highest = PixelRows(len(headers), (channels, height, width)), [], dict[int, int]()
+    for n, (name, source) in enumerate(zip(names, sources, strict=True)):
+        if n not in headers:
+            continue
+        with _noted(broken, name, skip_broken):
+            image = decode(source, name, channels=channels, resolution=resolution)
+            if image.shape != pixels.shape:
+                raise DataError(f"{name} changed while it was read. Read the data again.")
+            if headers[n].deep and (image.any() or not _is_black(source, name)):
+                highest[n] = int(image.max())
+            pixels.add(image)
+            rows.append(n)
+    _require_any(rows, broken)
+    read, kept = [names[n] for n in rows], [headers[n] for n in rows]
+    return Stack(pixels.array(), rows, [*_range_notes(names, highest), *_notes(read, kept, channels)], broken)
+
+
+@contextmanager
+def _noted(broken: dict[str, str], name: str, skip: bool) -> Iterator[None]:
+    """Where broken images are skipped, note the message of a `DataError` by the name of the image."""
+    try:
+        yield
+    except DataError as error:
+        if not skip:
+            raise
+        broken[name] = str(error)
+
+
+def _require_any(read: Collection[int], broken: Mapping[str, str]) -> None:
+    """Check that an image could be read; a `DataError` has the message of the first that couldn't."""
+    if not read:
+        raise DataError(f"None of {len(broken)} images can be read. {next(iter(broken.values()))}")
 
 
 def _is_black(source: Source, name: str) -> bool:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import Any
 
 from whence.config_errors import require_whole
 from whence.data.columns import CAPTION_COLUMNS, CLASS_COLUMN, Columns, has_values, rename, texts
 from whence.data.dataset import NO_UNIT, Dataset, Labels
 from whence.data.image_files import Source
 from whence.data.pixels import stack
+from whence.data.recipe import Recipe
 from whence.errors import ConfigError, DataError, join_names
+
+#: Largest number of examples that a note names.
+MOST = 20
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,9 @@ class RawExamples:
         class_columns: Columns that their file declares to hold classes.
         labels: Their captions and classes (N), if they are not in the columns.
         notes: What the user should know.
+        weights: Their weights in the loss (N); empty where all are 1.
+        recipe: What the file of a trainer says of every visit.
+        skip_broken: Leave out images that can't be decoded, and name them in a note.
     """
 
     ids: Sequence[str]
@@ -64,6 +72,9 @@ class RawExamples:
     class_columns: Collection[str] = ()
     labels: Labels | None = None
     notes: tuple[str, ...] = ()
+    weights: Sequence[float] = ()
+    recipe: Recipe | None = None
+    skip_broken: bool = False
 
     def dataset(self, options: ReadOptions) -> Dataset:
         """Return the data set: decode the images and find the units.
@@ -76,11 +87,15 @@ class RawExamples:
             raise DataError("The data set has no training example.")
         captions, classes = self._captions_and_classes(options.caption_column)
         units, unit_notes = units_of(self.ids, self.columns, options.unit_column)
-        pixels, pixel_notes = stack(self.names, self.sources, resolution=options.resolution, grey=options.grey)
-        data = Dataset(tuple(self.ids), pixels, units, captions, classes=classes)
-        text_notes = _composition_notes(data, (self.ids, units, captions, classes))
-        notes = (*self.notes, *pixel_notes, *unit_notes, *text_notes, *_duplicate_notes(data))
-        return data.with_fields(notes=notes)
+        size: dict[str, Any] = {"resolution": options.resolution, "grey": options.grey}
+        images = stack(self.names, self.sources, skip_broken=self.skip_broken, **size)
+        given = [[values[n] for n in images.rows] for values in (self.ids, units, captions, classes)]
+        weights = tuple(self.weights[n] for n in images.rows) if self.weights else ()
+        fields: dict[str, Any] = dict(zip(("ids", "units", "captions", "classes"), map(tuple, given), strict=True))
+        data = Dataset(pixels=images.pixels, weights=weights, recipe=self.recipe, **fields)
+        text_notes = _composition_notes(data, given)
+        notes = (*self.notes, *broken_notes(images.broken), *images.notes, *unit_notes, *text_notes)
+        return data.with_fields(notes=(*notes, *_duplicate_notes(data)))
 
     def _captions_and_classes(self, caption_column: str | None) -> tuple[Labels, Labels]:
         """The captions and the classes; a caption column that is named comes before `labels`."""
@@ -90,7 +105,22 @@ class RawExamples:
         return found if self.labels is None else (found[0], self.labels)
 
 
-def _composition_notes(data: Dataset, given: tuple[Sequence[object], ...]) -> list[str]:
+def broken_notes(broken: Mapping[str, str]) -> list[str]:
+    """Return a note on examples that can't be read and are left out, from the reason of each by its name.
+
+    Example:
+        >>> broken_notes({"a.tar: 1.jpg": "a.tar: 1.jpg cannot be decoded."})
+        ["1 example can't be read and was left out: a.tar: 1.jpg. The first reason: a.tar: 1.jpg cannot be decoded."]
+    """
+    if not broken:
+        return []
+    count = (
+        "1 example can't be read and was" if len(broken) == 1 else f"{len(broken):,} examples can't be read and were"
+    )
+    return [f"{count} left out: {join_names(list(broken), most=MOST)}. The first reason: {next(iter(broken.values()))}"]
+
+
+def _composition_notes(data: Dataset, given: Sequence[Sequence[object]]) -> list[str]:
     """A note on ids, units, captions and classes that the data set brought to Unicode's composed form."""
     rows = zip(
         zip(*given, strict=True), zip(data.ids, data.units, data.captions, data.classes, strict=True), strict=True

@@ -58,7 +58,7 @@ def train(
         data: The training examples.
         path: The run directory.
         config: Settings of model, training and adapter.
-        weights: Weight w_n in the loss by example id; 1 where absent.
+        weights: Weight w_n in the loss by example id, times the weights of the data; 1 where absent.
         start: A model from whose weights training goes on as a new run, with moments of zero. It is not changed, and
             `config.model` does not matter. Default: new weights.
         conditions: Further arguments of the network of `start` by name, with one row for each training example.
@@ -137,6 +137,8 @@ def request_of(
 ) -> TrainingRequest:
     """Return the request of a training, checked; `train` describes the arguments and the errors."""
     config = config or Config()
+    if data.recipe is not None:
+        data.recipe.require(config)
     if autoencoder is not None:
         if base is not None or start is not None or conditions:
             raise ConfigError(
@@ -156,12 +158,13 @@ def request_of(
 
 
 def _weights(data: Dataset, weights: Mapping[str, float]) -> dict[str, float]:
-    """w_n of the examples that have one, by id."""
-    by_id = {}
+    """w_n of the examples that have one, by id: those of the data, times those that are given."""
+    by_id = dict(zip(data.ids, data.weights, strict=True)) if data.weights else {}
     for name, value in weights.items():
         if not math.isfinite(value):
             raise DataError(f"The weight of training example {name!r} is {value}; it must be a finite number.")
-        by_id[data.ids[data.index_of(name)]] = float(value)
+        id = data.ids[data.index_of(name)]
+        by_id[id] = by_id.get(id, 1.0) * float(value)
     return by_id
 
 

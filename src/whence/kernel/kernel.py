@@ -132,10 +132,12 @@ class Kernel:
     features in float64. Rounding errors stay below about 1e-15 Λ_max / λ of the largest value, or 1e-6 where p > N for
     `relative`.
 
-    `examples` are Φ [N, p], usually float32, and `queries` Φ_q [Q, p]; `norms` are ‖φ_n‖ [N].
+    `examples` are Φ [N, p], usually float32, and `queries` Φ_q [Q, p]; `norms` are ‖φ_n‖ [N]. With `weights` w [N],
+    all above 0, ΦᵀΦ is Φᵀ diag(w) Φ, as if example n were there w_n times; the values are those of one copy.
 
     Raises:
-        ConfigError: There are no examples or no features, or queries have another width than examples.
+        ConfigError: There are no examples or no features, or queries have another width than examples; or a weight is
+            not above 0.
         NotFiniteError: A feature is not finite.
 
     Example:
@@ -148,9 +150,12 @@ class Kernel:
         (tensor([0.5625, 0.1250], dtype=torch.float64), tensor([0.1875, 0.1250], dtype=torch.float64))
     """
 
-    def __init__(self, examples: Tensor, queries: Tensor) -> None:
+    def __init__(self, examples: Tensor, queries: Tensor, weights: Tensor | None = None) -> None:
         self.norms, _ = norms(examples, queries)
-        self._features = examples, queries
+        if weights is not None and not (weights.shape == self.norms.shape and (weights > 0).all()):
+            raise ConfigError(f"The kernel of {len(self.norms)} examples needs a weight above 0 for each.")
+        self._root = None if weights is None else weights.double().sqrt()
+        self._features = (examples if self._root is None else examples * self._root[:, None].to(examples)), queries
         self._solved: tuple[float, Solution] | None = None
         self._last: tuple[float, Tensor] | None = None
 
@@ -183,7 +188,8 @@ class Kernel:
         """
         if not (math.isfinite(damping) and damping > 0):
             raise ConfigError(f"damping is {damping}; it must be a finite number above 0.")
-        unit = self.norms.square().sum().item() / min(self._features[0].shape) or 1.0
+        scaled = self.norms if self._root is None else self.norms * self._root
+        unit = scaled.square().sum().item() / min(self._features[0].shape) or 1.0
         smallest = SMALLEST * self._norm / unit
         if damping < smallest:
             raise ConfigError(
@@ -196,18 +202,21 @@ class Kernel:
         """S = Φ_q(ΦᵀΦ + λI)⁻¹Φᵀ [Q, N], in a new tensor; at the damping of the last call it costs a copy."""
         if self._last is None or self._last[0] != damping:
             strength, solved = self.absolute(damping), self._at(damping)
-            self._last = damping, solved.scores() if solved else self._decomposed.scores(strength)
+            scores = solved.scores() if solved else self._decomposed.scores(strength)
+            self._last = damping, scores if self._root is None else scores.div_(self._root)
         return self._last[1].clone()
 
     def leverage(self, damping: float) -> Tensor:
         """h_n = φ_nᵀ(ΦᵀΦ + λI)⁻¹φ_n [N], from 0 to below 1: how far example n determines its own fit."""
         strength, solved = self.absolute(damping), self._at(damping)
-        return solved.leverage() if solved else self._decomposed.leverage(strength)
+        leverage = solved.leverage() if solved else self._decomposed.leverage(strength)
+        return leverage if self._root is None else leverage / self._root.square()
 
     def relative(self, damping: float) -> Tensor:
         """‖(ΦᵀΦ + λI)⁻¹φ_n‖ [N]: how far the parameters move with the weight of example n."""
         strength, solved = self.absolute(damping), self._at(damping)
-        return solved.relative() if solved else self._decomposed.relative(strength)
+        relative = solved.relative() if solved else self._decomposed.relative(strength)
+        return relative if self._root is None else relative / self._root
 
     def _at(self, damping: float) -> Solution | None:
         """The solution at the first damping; None where the eigendecomposition is to be used."""
