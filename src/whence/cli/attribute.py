@@ -136,7 +136,7 @@ def attribute(
     size: dict[str, Any] = {"resolution": resolution, "grey": grey}
     images = load_data(data, out, split=split, unit_column=unit_column, caption_column=caption_column, **size)
     target = _open_target([model, *(also or [])], adapter, resolution, base, classes, process)
-    texts = Prompts.read(prompts, prompt or (), negative_prompt, guidance)
+    texts = Prompts.read(prompts, prompt or (), negative_prompt, guidance, target.model.usual_guidance)
     show_notes(training_examples(target, images, out / FOLDER, latents).notes, of="the training images")
     examples = target.queries(queries, method=sampler, steps=sampler_steps, prompts=texts, **size)
     _show_drawing(target, examples)
