@@ -233,6 +233,12 @@ def test_embedded_guidance_is_a_setting(flux, tmp_path):
         DiffusionModel.load(without, SHAPE, settings=ProcessConfig(guidance=1.0))
 
 
+def test_embedded_guidance_takes_the_place_of_the_usual_one(folder, model):
+    told = is_flux(model) and model.network.config.guidance_embeds
+    assert model.usual_guidance == (1.0 if told else 7.5)
+    assert Prompts.read(texts=["a"], usual=model.usual_guidance).guidance == model.usual_guidance
+
+
 def test_flux_draws_the_size_of_its_pipeline_where_nothing_is_said(flux):
     assert DiffusionModel.load(flux).size == (4, 128, 128)
 

@@ -1,4 +1,4 @@
-"""What is stated of the folders of a target: adapters on them, how they were trained, and the names of their classes."""
+"""What is stated of folders of models: adapters, how they were trained, and the names of their classes."""
 
 from __future__ import annotations
 

@@ -139,7 +139,7 @@ def attribute(
         [model, *(also or [])], header.adapters, size["resolution"], base, read_process(process), classes
     )
     images, target = header.apply(images, target)
-    texts = Prompts.read(prompts, prompt or (), negative_prompt, guidance)
+    texts = Prompts.read(prompts, prompt or (), negative_prompt, guidance, target.model.usual_guidance)
     show_notes(training_examples(target, images, out / FOLDER, latents).notes, of="the training images")
     examples = target.queries(queries, method=sampler, steps=sampler_steps, prompts=texts, **size)
     _show_drawing(target, examples)

@@ -47,8 +47,11 @@ class Prompts:
         texts: Sequence[str] = (),
         negative: str | None = None,
         guidance: float | None = None,
+        usual: float = GUIDANCE,
     ) -> Prompts | None:
         """Return the prompts of a command: the lines of a file that are not empty, then further texts.
+
+        Without `guidance` its scale is the `usual` one.
 
         Returns:
             None if nothing at all is given.
@@ -66,7 +69,7 @@ class Prompts:
                 raise ConfigError(f"{file} holds no prompts; expected one in each line.")
         if not lines and not texts and negative is None and guidance is None:
             return None
-        scale = GUIDANCE if guidance is None else guidance
+        scale = usual if guidance is None else guidance
         return cls((*lines, *texts) or ("",), negative or "", scale)
 
     @classmethod

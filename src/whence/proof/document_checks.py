@@ -189,5 +189,5 @@ def _member_settings(config: Config, survivor: Survivor) -> dict[str, Any]:
     own = member_config(config, survivor.member)
     if own.adapter is None:
         return {"model": own.model.record(), "training": own.training.record()}
-    model = survivor.run.made.get("model")
-    return {"model": model, "adapter": own.adapter.record(), "training": own.training.record()}
+    model, process = survivor.run.made.get("model"), {} if own.process is None else {"process": own.process.record()}
+    return {"model": model, "adapter": own.adapter.record(), "training": own.training.record(), **process}
