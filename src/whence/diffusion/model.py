@@ -16,9 +16,10 @@ from whence.config import ModelConfig
 from whence.diffusion.adapters.adapter import Adapter
 from whence.diffusion.adapters.adapter_file import read_adapter
 from whence.diffusion.adapters.layers import attach
+from whence.diffusion.adapters.low_rank import AdapterWeights
 from whence.diffusion.class_names import ID_TO_LABEL, ClassNames
 from whence.diffusion.codec import Codec, Pixels
-from whence.diffusion.conditioner import Conditioner
+from whence.diffusion.conditioner import Conditioner, TextConditioner
 from whence.diffusion.denoiser import denoise, plain_network
 from whence.diffusion.families.family import family_of_folder, family_of_network
 from whence.diffusion.families.network_call import same_call
@@ -111,9 +112,12 @@ class DiffusionModel:
         """
         family = family_of_folder(folder)
         network, scheduler = family.read(folder)
+        conditioner = family.conditioner(folder, adapters, classes)
         if adapters:
-            attach(network, [read_adapter(adapter) for adapter in adapters])
-        model = cls(network, scheduler, shape, family.codec(folder), family.conditioner(folder, adapters, classes))
+            weights = [read_adapter(adapter) for adapter in adapters]
+            require_parts(weights, conditioner, folder)
+            attach(network, weights)
+        model = cls(network, scheduler, shape, family.codec(folder), conditioner)
         model.size  # noqa: B018
         return model
 
@@ -164,6 +168,23 @@ class DiffusionModel:
         output = self.output(self.process.noised(x, t, noise), t, **conditions)
         output = output.to(torch.promote_types(output.dtype, torch.float32))
         return (output - self.process.target(x, t, noise)).square().flatten(1).mean(1)
+
+
+def require_parts(adapters: Sequence[AdapterWeights], conditioner: Conditioner | None, folder: Path) -> None:
+    """Check that a model has the text encoders that adapters change.
+
+    Raises:
+        ModelError: It lacks one.
+    """
+    encoders = conditioner.encoders if isinstance(conditioner, TextConditioner) else ()
+    own = {encoder.part for encoder in encoders}
+    for weights in adapters:
+        others = [part for part in ("text_encoder", "text_encoder_2") if weights.of_part(part) and part not in own]
+        if others:
+            raise ModelError(
+                f"{weights.source} changes the {others[0]}, which {folder} does not have. Give the model that the "
+                "adapter was trained on."
+            )
 
 
 def fingerprint(model: DiffusionModel) -> str:

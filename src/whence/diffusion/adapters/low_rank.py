@@ -52,6 +52,7 @@ class AdapterWeights:
         text_encoder: Those of the text encoder.
         text_encoder_2: Those of the second text encoder of pipelines that have two.
         source: What the adapter is called in messages.
+        network_part: What a pipeline calls the network: ``unet`` or ``transformer``.
 
     Example:
         >>> import torch
@@ -63,6 +64,7 @@ class AdapterWeights:
     text_encoder: Mapping[str, LowRank] = field(default_factory=dict)
     text_encoder_2: Mapping[str, LowRank] = field(default_factory=dict)
     source: str = "The adapter"
+    network_part: str = "unet"
 
     @property
     def fingerprint(self) -> str:
@@ -100,7 +102,7 @@ def plain_name(name: str) -> str:
 
 
 #: Beginnings of names in which kohya's trainer wrote underscores for points; only a network tells which they were.
-FLAT_PREFIXES = ("lora_unet_", "lora_te_")
+FLAT_PREFIXES = ("lora_unet_", "lora_te_", "lora_te1_", "lora_te2_")
 
 
 def common_scale(alpha: float, rank: int, stabilised: bool = False) -> float:
