@@ -30,7 +30,7 @@ class Buckets:
     Example:
         >>> buckets = Buckets((512, 512))
         >>> buckets.of((800, 800)), buckets.of((640, 480)), buckets.of((300, 900))
-        ((512, 512), (576, 448), (256, 1024))
+        ((512, 512), (576, 448), (256, 832))
     """
 
     resolution: Shape
