@@ -96,7 +96,7 @@ def compute(
     """Share out a behaviour of a model, or scores, among contributors, with intervals and what is nobody's.
 
     For a run, models of coalitions are made. Of an ensemble, the members that never saw a contributor give its share
-    exactly. Scores are added up over each contributor's images; for an adapter they are shares of the output (`tangent`).
+    exactly. Scores are added up over each contributor's images; for an adapter they are those of `tangent`.
 
     Example: `whence credit compute runs/single DATA --unit-column artist --estimator shapley --out credit/`
     """
