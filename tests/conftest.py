@@ -14,6 +14,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 
 from whence.config import Config, ModelConfig, SamplerConfig, TrainingConfig
 from whence.data import Dataset, load
@@ -23,6 +24,8 @@ from whence.engine import Engine
 from whence.ensemble import Ensemble, sample, train_ensemble
 from whence.evaluation.bank import Bank, BankConfig, PoolRequest, build_bank, build_pool, measure_references
 
+settings.register_profile("busy machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy machine")
 TINY = Config(
     model=ModelConfig(channels=(8, 16), attention=0),
     training=TrainingConfig(steps=6, batch_size=8, learning_rate=2e-3, save_every=2, checkpoints=2, warmup=2, seed=3),

@@ -115,11 +115,11 @@ def test_the_claims_of_a_header_are_shown_and_used_only_where_they_are_trusted(w
     command = ("attribute", "sd", "data", "--adapter", "style.safetensors", *DRAWS)
     trusted = whence(*command, "--trust-header", "--out", "trusted")
     assert trusted.code == 0, trusted.err
-    assert "not verified: resolution 16; visits by folder 3_sks cat 3, 1_dog 1." in trusted.out
-    assert "Claimed and not used: noise offset." in trusted.out
+    assert "not verified: resolution 16; visits by folder 3_sks cat 3, 1_dog 1; noise offset" in trusted.out
     facts = json.loads(Path("trusted/pictures/manifest.json").read_text())["facts"]
     assert "claims of its header, not verified: resolution 16; visits by folder" in facts["model"]
-    assert whence(*command, "--resolution", 16, "--out", "plain").code == 0
+    Path("process.toml").write_text("[process]\nnoise_offset = 0.1\n")
+    assert whence(*command, "--resolution", 16, "--config", "process.toml", "--out", "plain").code == 0
     plain, weighed = (Scores.read(Path(out, "gradient-dot")) for out in ("plain", "trusted"))
     expected = plain.scores * torch.tensor([3 / 7, 9 / 7, 9 / 7])
     assert torch.allclose(weighed.scores, expected, rtol=1e-5)

@@ -36,6 +36,7 @@ def test_a_header_of_the_trainer():
     claims = Claims.of(HEADER, "style.safetensors")
     assert (claims.rank, claims.alpha, claims.resolution, claims.side) == (32, 16.0, (512, 512), 512)
     assert claims.prediction == "v_prediction"
+    assert claims.process.record() == {"snr_gamma": 5.0, "noise_offset": 0.05}
     assert (claims.repeats, claims.counts) == ({"10_cat": 10, "1_dog": 1}, {"10_cat": 2, "1_dog": 4})
     assert list(claims.lines()) == [
         "rank 32",
@@ -44,8 +45,8 @@ def test_a_header_of_the_trainer():
         "resolution 512x512",
         "folder 10_cat: 2 images, 10 visits of each in an epoch",
         "folder 1_dog: 4 images, 1 visit of each in an epoch",
+        "min-SNR gamma 5",
         "noise offset 0.05",
-        "min-SNR gamma 5.0",
         "shuffled captions True",
         "regularisation images in 1_animal",
     ]

@@ -135,9 +135,7 @@ def attribute(
     header = TrustedHeader.of(adapter, trust_header)
     size: dict[str, Any] = {"resolution": resolution or header.resolution, "grey": grey}
     images = load_data(data, out, split=split, unit_column=unit_column, caption_column=caption_column, **size)
-    target = Target.mean(
-        [model, *(also or [])], header.adapters, size["resolution"], base, read_process(process), classes
-    )
+    target = _open([model, *(also or [])], header, size["resolution"], base, process, classes)
     images, target = header.apply(images, target)
     texts = Prompts.read(prompts, prompt or (), negative_prompt, guidance, target.model.usual_guidance)
     show_notes(training_examples(target, images, out / FOLDER, latents).notes, of="the training images")
@@ -147,6 +145,21 @@ def attribute(
     if plan:
         return show_cost(_planned(request, out, store, workers), out)
     show_scores(_attribute(request, out, store, workers), out)
+
+
+def _open(
+    models: list[str],
+    header: TrustedHeader,
+    resolution: int | None,
+    base: str | None,
+    process: Path | None,
+    classes: Path | None,
+) -> Target:
+    """Return the models of the options."""
+    from whence.attribution.target import Target
+
+    settings = header.with_process(read_process(process))
+    return Target.mean(models, header.adapters, resolution, base, settings, classes)
 
 
 def _attribute(

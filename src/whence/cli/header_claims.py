@@ -11,6 +11,7 @@ import typer
 import whence
 from whence.cli.show import say, show_notes
 from whence.errors import ConfigError
+from whence.process_config import OPEN, ProcessConfig
 
 if TYPE_CHECKING:
     from whence.attribution.target import Target
@@ -21,7 +22,8 @@ TRUST_HEADER = Annotated[
     bool,
     typer.Option(
         "--trust-header",
-        help="Use what the header of the adapter claims of its training: resolution, visits by folder, prediction. "
+        help="Use what the header of the adapter claims of its training: resolution, visits by folder, prediction, "
+        "min-SNR weights and noise offset. "
         "`whence check` shows it; nobody has verified it.",
     ),
 ]
@@ -71,6 +73,12 @@ class TrustedHeader:
         """The side of the images that is claimed."""
         return self.claims.side if self.claims else None
 
+    def with_process(self, settings: ProcessConfig | None) -> ProcessConfig | None:
+        """Return given settings of the process, and the claimed ones where they are open; None if all are open."""
+        if self.claims is None or not self.claims.process.record():
+            return settings
+        return (settings or OPEN).completed(self.claims.process)
+
     def apply(self, images: whence.Dataset, target: Target) -> tuple[whence.Dataset, Target]:
         """Return images with the claimed visits as weights, and the target with the claims in its name.
 
@@ -95,4 +103,5 @@ class TrustedHeader:
         if weighed:
             used.append("visits by folder " + ", ".join(f"{name} {n}" for name, n in self.claims.repeats.items()))
         used += [f"prediction {self.claims.prediction}"] if self.claims.prediction else []
+        used += self.claims.process_lines()
         return "; ".join(used) or "none of use"

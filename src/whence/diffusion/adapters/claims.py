@@ -18,6 +18,7 @@ from safetensors import safe_open
 from whence.data import Dataset
 from whence.diffusion.adapters.adapter import Adapter
 from whence.errors import ArtefactError, ConfigError, MismatchError, join_names
+from whence.process_config import ProcessConfig
 
 #: What the names of claims begin with.
 PREFIX = "ss_"
@@ -26,10 +27,8 @@ _PREDICTIONS = {"epsilon": "epsilon", "v": "v_prediction", "True": "v_prediction
 _EMPTY = ("", "None", "False", "0", "0.0", "[]", "{}")
 #: Claims that change the loss or a visit and that Whence does not use, with what they are called.
 _NOT_USED = {
-    "ss_noise_offset": "noise offset",
     "ss_adaptive_noise_scale": "adaptive noise scale",
     "ss_multires_noise_iterations": "multi-resolution noise",
-    "ss_min_snr_gamma": "min-SNR gamma",
     "ss_caption_dropout_rate": "caption dropout",
     "ss_caption_dropout_every_n_epochs": "epochs without captions",
     "ss_caption_tag_dropout_rate": "dropout of tags",
@@ -41,6 +40,8 @@ _NOT_USED = {
     "ss_enable_bucket": "aspect buckets",
     "ss_reg_dataset_dirs": "regularisation images in",
 }
+#: Settings of the process by the name of their claim, with what they are called.
+_PROCESS = {"snr_gamma": ("ss_min_snr_gamma", "min-SNR gamma"), "noise_offset": ("ss_noise_offset", "noise offset")}
 #: Names in `ss_datasets` of claims about the visits of a subset.
 _OF_SUBSETS = ("flip_aug", "color_aug", "random_crop", "shuffle_caption", "caption_dropout_rate")
 
@@ -55,6 +56,7 @@ class Claims:
         alpha: Its α.
         resolution: Width and height of the images.
         prediction: What the network predicts, by its name in diffusers.
+        process: Settings of the process.
         repeats: Visits of each image in an epoch, by the name of its folder.
         counts: Number of images, by the name of their folder.
         not_used: Claims that change the loss or a visit and that Whence does not use, by name.
@@ -62,8 +64,8 @@ class Claims:
 
     Example:
         >>> claims = Claims.of({"ss_network_dim": "16", "ss_resolution": "(512, 512)", "ss_noise_offset": "0.1"}, "a")
-        >>> claims.rank, claims.side, claims.not_used
-        (16, 512, {'noise offset': '0.1'})
+        >>> claims.rank, claims.side, claims.process.record()
+        (16, 512, {'noise_offset': 0.1})
     """
 
     source: str
@@ -71,6 +73,7 @@ class Claims:
     alpha: float | None
     resolution: tuple[int, int] | None
     prediction: str | None
+    process: ProcessConfig
     repeats: Mapping[str, int]
     counts: Mapping[str, int]
     not_used: Mapping[str, str]
@@ -110,6 +113,7 @@ class Claims:
             reader.number("ss_network_alpha", float),
             reader.resolution(),
             next((_PREDICTIONS[value] for value in predictions if value in _PREDICTIONS), None),
+            ProcessConfig(**{setting: reader.number(name, float) for setting, (name, _) in _PROCESS.items()}),
             {name: repeats for name, (repeats, _) in folders.items()},
             {name: count for name, (_, count) in folders.items() if count is not None},
             not_used,
@@ -131,9 +135,17 @@ class Claims:
         for name, repeats in self.repeats.items():
             count = f"{self.counts[name]:,} images, " if name in self.counts else ""
             yield f"folder {name}: {count}{repeats:,} {'visit' if repeats == 1 else 'visits'} of each in an epoch"
+        yield from self.process_lines()
         yield from (f"{name} {value}" for name, value in self.not_used.items())
         if self.unreadable:
             yield f"not readable: {join_names(list(self.unreadable), most=9)}"
+
+    def process_lines(self) -> Iterator[str]:
+        """The settings of the process in words, each by itself."""
+        for setting, (_, text) in _PROCESS.items():
+            value = getattr(self.process, setting)
+            if value is not None:
+                yield f"{text} {value:g}"
 
     def require_prediction(self, prediction: str) -> None:
         """Check that a base predicts what the header claims; a `MismatchError` if not."""
@@ -174,7 +186,7 @@ class _Reader:
         """A number above 0; None if there is none."""
         text = self._header.get(name, "None")
         try:
-            value = kind(text) if text != "None" else None
+            value = kind(text) if text not in _EMPTY else None
         except ValueError:
             value = math.nan
         if value is None or (math.isfinite(value) and value > 0):
