@@ -100,21 +100,10 @@ CASES = {
     "Tucker": (_kohya(**{"lora_mid.weight": ONE}), ModelError, "of another kind, LoCon with a Tucker core"),
     "differences": (_kohya(diff=ONE), ModelError, "of another kind, full differences of weights"),
     "biases": (_pair() | {f"unet.{LAYER}.lora_B.bias": ONE}, ModelError, "of another kind, LoRA with biases"),
-    "SDXL": (_pair("text_encoder_2.encoder.fc1"), ModelError, "was made for Stable Diffusion XL"),
-    "SDXL of kohya": (
-        _kohya() | _pair("lora_te2_text_model_fc1", "lora_down", "lora_up"),
-        ModelError,
-        "was made for Stable Diffusion XL",
-    ),
     "FLUX of kohya": (
         _pair("lora_unet_double_blocks_0_img_attn_qkv", "lora_down", "lora_up"),
         ModelError,
         "has the names of a trainer of FLUX, and diffusers can't convert them",
-    ),
-    "before diffusers": (
-        _pair("lora_unet_input_blocks_1_1_proj_in", "lora_down", "lora_up"),
-        ModelError,
-        "made for a UNet with the layer names of the code before diffusers",
     ),
     "PEFT without settings": (_peft(), ArtefactError, "adapter_config.json does not exist, so its scale isn't known"),
 }

@@ -1,6 +1,7 @@
 """Every family against its pipeline and against a few lines: conditions, loss, gradients, drawn pictures, refusals."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -332,3 +333,12 @@ def test_labels_are_dropped_by_the_recorded_dropout_alone(folders):
     with torch.no_grad():
         output = model.output(x, t, class_labels=torch.ones(64, dtype=torch.int64))
     assert (output - output[:1]).abs().max() < 1e-5
+
+
+def test_the_worked_example_quotes_the_file():
+    root = Path(__file__).parents[2]
+    page = (root / "docs" / "extending.md").read_text("utf-8").split("### A worked example: PixArt")[1]
+    source = (root / "src/whence/diffusion/families/pixart.py").read_text("utf-8")
+    quotes = re.findall(r"^```\n(.*?)^```$", page.split("\nHow examples")[0], re.DOTALL | re.MULTILINE)
+    assert len(quotes) == 3
+    assert all(quote in source for quote in quotes)

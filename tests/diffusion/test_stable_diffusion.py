@@ -192,7 +192,7 @@ REFUSED = {
     "another pipeline": (
         lambda f: edited(f, "model_index.json", _class_name="StableDiffusionControlNetPipeline"),
         ModelError,
-        "is a StableDiffusionControlNetPipeline; .* StableDiffusionPipeline and StableDiffusionXLPipeline are",
+        "is a StableDiffusionControlNetPipeline; .* StableDiffusionXLPipeline are supported",
     ),
     "no text encoder": (lambda f: shutil.rmtree(f / "text_encoder"), ArtefactError, "has no text_encoder"),
     "no tokenizer": (lambda f: shutil.rmtree(f / "tokenizer"), ArtefactError, "has no tokenizer"),

@@ -102,7 +102,7 @@ def test_a_layer_of_three_in_one_becomes_three(program, tmp_path):
     for part, rows in zip("qkv", delta.split(32), strict=True):
         found = weights.network[f"transformer_blocks.0.attn.to_{part}"].delta()
         torch.testing.assert_close(found, rows, rtol=1e-4, atol=1e-5)
-    assert weights.prefix == "transformer"
+    assert weights.network_part == "transformer"
 
 
 def test_a_single_block_of_kohya_has_the_widths_of_flux(tmp_path):

@@ -11,9 +11,9 @@ from typing import Any
 from whence.config import AdapterConfig, Config, SamplerConfig
 from whence.data import Dataset
 from whence.diffusion.adapters.adapter_file import write_adapter
-from whence.diffusion.adapters.initial_weights import initial_weights
+from whence.diffusion.adapters.initial_weights import initial_weights, network_part
 from whence.diffusion.adapters.layers import attach, low_rank_weights
-from whence.diffusion.adapters.low_rank import AdapterWeights, prefix_of
+from whence.diffusion.adapters.low_rank import AdapterWeights
 from whence.diffusion.augmentation import Augmentation
 from whence.diffusion.base import Base
 from whence.diffusion.caption_dropout import CaptionDropout
@@ -120,7 +120,8 @@ class AdapterRequest:
 
     def save(self, model: DiffusionModel, folder: Path) -> None:
         """Write the adapter as a file that ``load_lora_weights`` of a pipeline opens."""
-        write_adapter(folder, AdapterWeights(low_rank_weights(model.network), prefix=prefix_of(model.network)))
+        layers = low_rank_weights(model.network)
+        write_adapter(folder, AdapterWeights(layers, network_part=network_part(model.network)))
 
     def facts(self, folder: Path) -> dict[str, Any]:
         """Where the base is, as it was given and as seen from the run."""

@@ -17,9 +17,10 @@ from whence.config import ModelConfig
 from whence.diffusion.adapters.adapter import Adapter
 from whence.diffusion.adapters.adapter_file import read_adapter
 from whence.diffusion.adapters.layers import attach
+from whence.diffusion.adapters.low_rank import AdapterWeights
 from whence.diffusion.class_names import ID_TO_LABEL, ClassNames
 from whence.diffusion.codec import Codec, Pixels
-from whence.diffusion.conditioner import Conditioner
+from whence.diffusion.conditioner import Conditioner, TextConditioner
 from whence.diffusion.denoiser import denoise, plain_network
 from whence.diffusion.families.family import family_of_folder, family_of_network, flow_of_network, set_guidance
 from whence.diffusion.families.network_call import same_call
@@ -122,10 +123,13 @@ class DiffusionModel:
         """
         family = family_of_folder(folder)
         network, scheduler = family.read(folder)
+        conditioner = family.conditioner(folder, adapters, classes)
         if adapters:
-            attach(network, [read_adapter(adapter) for adapter in adapters])
-        text = family.conditioner(folder, adapters, classes)
-        model = cls(network, scheduler, shape or family.shape(network), family.codec(folder), text, settings)
+            weights = [read_adapter(adapter) for adapter in adapters]
+            require_parts(weights, conditioner, folder)
+            attach(network, weights)
+        shape = shape or family.shape(network)
+        model = cls(network, scheduler, shape, family.codec(folder), conditioner, settings)
         model.size  # noqa: B018
         return model
 
@@ -192,6 +196,23 @@ class DiffusionModel:
         output = self.output(self.process.noised(x, t, noise), t, **conditions)
         output = output.to(torch.promote_types(output.dtype, torch.float32))
         return self.process.loss(output, self.process.target(x, t, noise), t)
+
+
+def require_parts(adapters: Sequence[AdapterWeights], conditioner: Conditioner | None, folder: Path) -> None:
+    """Check that a model has the text encoders that adapters change.
+
+    Raises:
+        ModelError: It lacks one.
+    """
+    encoders = conditioner.encoders if isinstance(conditioner, TextConditioner) else ()
+    own = {encoder.part for encoder in encoders}
+    for weights in adapters:
+        others = [part for part in ("text_encoder", "text_encoder_2") if weights.of_part(part) and part not in own]
+        if others:
+            raise ModelError(
+                f"{weights.source} changes the {others[0]}, which {folder} does not have. Give the model that the "
+                "adapter was trained on."
+            )
 
 
 def fingerprint(model: DiffusionModel) -> str:

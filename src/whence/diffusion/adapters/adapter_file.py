@@ -17,6 +17,7 @@ from whence.diffusion.adapters.formats import (
     NETWORK,
     PEFT_PREFIX,
     TEXT_ENCODER,
+    TEXT_ENCODER_2,
     TRANSFORMER,
     place,
     require_known,
@@ -59,7 +60,7 @@ def read_adapter(adapter: Adapter) -> AdapterWeights:
             f"{source} is of PEFT, and {file.with_name(SETTINGS_FILE)} does not exist, so its scale isn't known. Copy "
             "the file from where the adapter was saved."
         )
-    parts: dict[str, dict[str, LowRank]] = {NETWORK: {}, TEXT_ENCODER: {}}
+    parts: dict[str, dict[str, LowRank]] = {NETWORK: {}, TEXT_ENCODER: {}, TEXT_ENCODER_2: {}}
     for part, name, sides in _layers(tensors, next(iter(settings), NETWORK), source):
         if settings and part not in settings:
             raise ArtefactError(
@@ -72,8 +73,8 @@ def read_adapter(adapter: Adapter) -> AdapterWeights:
         raise ModelError(
             f"{source} changes nothing: B A is zero in all of its layers. Give an adapter that was trained."
         )
-    kind = TRANSFORMER if any(name.startswith(f"{TRANSFORMER}.") for name in tensors) else NETWORK
-    return AdapterWeights(parts[NETWORK], parts[TEXT_ENCODER], source=source, prefix=kind)
+    network = TRANSFORMER if any(key.startswith(f"{TRANSFORMER}.") for key in tensors) else NETWORK
+    return AdapterWeights(parts[NETWORK], parts[TEXT_ENCODER], parts[TEXT_ENCODER_2], source, network)
 
 
 def _read(file: Path, source: str) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -110,7 +111,7 @@ def _layers(tensors: Mapping[str, Tensor], bare: str, source: str) -> Iterator[t
     found: dict[tuple[str, str], tuple[str, Sides]] = {}
     for key, tensor in tensors.items():
         here = place(key, bare)
-        assert here is not None  # `require_low_rank` refuses such names.
+        assert here is not None  # `require_known` refuses such names.
         _, sides = found.setdefault((here.part, plain_name(here.layer)), (here.layer, {}))
         if here.side in sides:
             raise ModelError(
@@ -184,7 +185,8 @@ def write_adapter(folder: Path, weights: AdapterWeights, metadata: Mapping[str, 
 def adapter_tensors(weights: AdapterWeights) -> dict[str, Tensor]:
     """The tensors of an adapter by their names in a file of diffusers, with the scale in B."""
     tensors = {}
-    for part, layers in ((weights.prefix, weights.network), (TEXT_ENCODER, weights.text_encoder)):
+    parts = {weights.network_part: weights.network, TEXT_ENCODER: weights.text_encoder}
+    for part, layers in (parts | {TEXT_ENCODER_2: weights.text_encoder_2}).items():
         for name, layer in layers.items():
             if name.startswith(FLAT_PREFIXES):
                 raise ModelError(

@@ -8,8 +8,11 @@ A name is that of a layer and a side. For the layer ``attn.to_q`` of a network, 
     base_model.model.attn.to_q.lora_A.weight    PEFT
     lora_unet_attn_to_q.lora_down.weight        kohya, with the scale in lora_unet_attn_to_q.alpha
 
-B is ``lora_B`` or ``up``. In the names of text encoders, ``text_encoder.`` and ``lora_te_`` stand for the network. A
-network that is a transformer has ``transformer.`` in place of ``unet.``; see also `transformer_names`.
+B is ``lora_B`` or ``up``. In the names of text encoders, ``text_encoder.`` and ``lora_te_`` stand for the network; of
+pipelines with two, ``text_encoder_2.``, ``lora_te1_`` and ``lora_te2_`` too. ``transformer.`` is a network that is one,
+see also `transformer_names`. Files of kohya's trainer for Stable Diffusion XL name the blocks of a UNet as the code before
+diffusers did, such as ``lora_unet_input_blocks_4_1_proj_in``; a network tells which layer that is, see
+`whence.diffusion.adapters.layers`.
 """
 
 from __future__ import annotations
@@ -20,13 +23,14 @@ from typing import NamedTuple
 
 from whence.errors import ModelError
 
-NETWORK, TEXT_ENCODER = "unet", "text_encoder"
-#: What pipelines call a network that is a transformer, in the names of its adapters.
+NETWORK, TEXT_ENCODER, TEXT_ENCODER_2 = "unet", "text_encoder", "text_encoder_2"
+#: A network in the files of pipelines whose network is a transformer; it is the part `NETWORK` here.
 TRANSFORMER = "transformer"
 PEFT_PREFIX = "base_model.model."
 _SIDE = re.compile(r"(?P<join>\.lora_linear_layer\.|[._]lora\.|\.lora_)(?P<side>A|B|down|up)(?:\.[^.]+)?\.weight")
 _PROCESSOR = {NETWORK: {"to_out": "to_out.0"}, TEXT_ENCODER: {f"to_{part}": f"{part}_proj" for part in "qkv"}}
 _PROCESSOR[TEXT_ENCODER]["to_out"] = "out_proj"
+_PROCESSOR[TEXT_ENCODER_2] = _PROCESSOR[TEXT_ENCODER]
 #: Adapters that are not A and B of a layer, by what their names contain.
 _KINDS = (
     (r"\.dora_scale|\.lora_magnitude_vector", "DoRA"),
@@ -41,19 +45,14 @@ _KINDS = (
 )
 #: Adapters of other models, by what their names begin with.
 _FOREIGN = (
-    (r"text_encoder_2\.|lora_te[12]_", "Stable Diffusion XL"),
     (r"diffusion_model\.", "a network by the names of its own code"),
     (r"text_encoder_3\.|lora_te3_", "T5, whose adapters diffusers doesn't read"),
     (r"lora_unet_joint_blocks", "Stable Diffusion 3 by kohya's trainer, whose names diffusers doesn't convert"),
-    (
-        r"lora_unet_(input|output)_blocks|lora_unet_middle_block",
-        "a UNet with the layer names of the code before diffusers",
-    ),
 )
 
 
 class Place(NamedTuple):
-    """What a tensor is: of the network or of the text encoder, of which layer, and its side: A, B or alpha."""
+    """What a tensor is: of the network or of a text encoder, of which layer, and its side: A, B or alpha."""
 
     part: str
     layer: str
@@ -120,13 +119,12 @@ def place(key: str, bare: str) -> Place | None:
 def _part(key: str, bare: str) -> tuple[str, str]:
     """The part of a tensor, and its name without the prefix of the part."""
     name = key.removeprefix(PEFT_PREFIX)
-    if name == key and name.startswith(f"{TRANSFORMER}."):
-        return NETWORK, name.removeprefix(f"{TRANSFORMER}.")
-    for part in (NETWORK, TEXT_ENCODER):
+    for part in (NETWORK, TRANSFORMER, TEXT_ENCODER, TEXT_ENCODER_2):
         if name == key and name.startswith(f"{part}."):
-            return part, name.removeprefix(f"{part}.")
-    if name.startswith("lora_unet_"):
-        return NETWORK, name
+            return NETWORK if part == TRANSFORMER else part, name.removeprefix(f"{part}.")
+    for prefix, part in (("lora_unet_", NETWORK), ("lora_te1_", TEXT_ENCODER), ("lora_te2_", TEXT_ENCODER_2)):
+        if name.startswith(prefix):
+            return part, name
     return (TEXT_ENCODER if name.startswith(("lora_te_", "text_model.")) else bare), name
 
 

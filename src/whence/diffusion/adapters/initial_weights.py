@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from whence.config import AdapterConfig
-from whence.diffusion.adapters.low_rank import AdapterWeights, LowRank, prefix_of
+from whence.diffusion.adapters.formats import NETWORK, TRANSFORMER
+from whence.diffusion.adapters.low_rank import AdapterWeights, LowRank
 from whence.errors import ConfigError
 from whence.seeds import derived_seed
 
@@ -37,7 +38,12 @@ def initial_weights(network: nn.Module, config: AdapterConfig, seed: int) -> Ada
             f"No linear layer and no convolution of the {type(network).__name__} has a name that contains "
             f"{config.target!r}. Give a part of their names, such as 'attn2'."
         )
-    return AdapterWeights(layers, prefix=prefix_of(network))
+    return AdapterWeights(layers, network_part=network_part(network))
+
+
+def network_part(network: nn.Module) -> str:
+    """What the pipelines of diffusers call a network: ``transformer`` if it is one, else ``unet``."""
+    return TRANSFORMER if any("Transformer" in kind.__name__ for kind in type(network).__mro__) else NETWORK
 
 
 def _start(config: AdapterConfig, seed: int) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from whence.diffusion.adapters.block_names import diffusers_names
 from whence.diffusion.adapters.low_rank import AdapterWeights, LowRank, plain_name
 from whence.errors import ModelError, join_names
 
@@ -146,6 +147,7 @@ def match_layers(network: nn.Module, layers: Mapping[str, LowRank], source: str 
         >>> list(match_layers(network, {"lora_unet_block_to_q": LowRank(torch.ones(1, 2), torch.ones(3, 1))}))
         ['block.to_q']
     """
+    layers = diffusers_names(network, layers)
     names: dict[str, list[str]] = {}
     for name, _ in network.named_modules():
         names.setdefault(plain_name(name), []).append(name)

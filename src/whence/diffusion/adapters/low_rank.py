@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from whence import artefacts
 
@@ -52,7 +52,7 @@ class AdapterWeights:
         text_encoder: Those of the text encoder.
         text_encoder_2: Those of the second text encoder of pipelines that have two.
         source: What the adapter is called in messages.
-        prefix: What the pipeline calls the network, in the names of a file: ``unet`` or ``transformer``.
+        network_part: What a pipeline calls the network: ``unet`` or ``transformer``.
 
     Example:
         >>> import torch
@@ -64,7 +64,7 @@ class AdapterWeights:
     text_encoder: Mapping[str, LowRank] = field(default_factory=dict)
     text_encoder_2: Mapping[str, LowRank] = field(default_factory=dict)
     source: str = "The adapter"
-    prefix: str = "unet"
+    network_part: str = "unet"
 
     @property
     def fingerprint(self) -> str:
@@ -102,7 +102,7 @@ def plain_name(name: str) -> str:
 
 
 #: Beginnings of names in which kohya's trainer wrote underscores for points; only a network tells which they were.
-FLAT_PREFIXES = ("lora_unet_", "lora_te_")
+FLAT_PREFIXES = ("lora_unet_", "lora_te_", "lora_te1_", "lora_te2_")
 
 
 def common_scale(alpha: float, rank: int, stabilised: bool = False) -> float:
@@ -113,8 +113,3 @@ def common_scale(alpha: float, rank: int, stabilised: bool = False) -> float:
         (2.0, 4.0)
     """
     return alpha / (math.sqrt(rank) if stabilised else rank)
-
-
-def prefix_of(network: nn.Module) -> str:
-    """Return what the pipeline of a network calls it, in the names of adapters."""
-    return "transformer" if any("Transformer2DModel" in kind.__name__ for kind in type(network).__mro__) else "unet"

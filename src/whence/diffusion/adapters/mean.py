@@ -49,7 +49,7 @@ def mean_adapter(adapters: Sequence[AdapterWeights], rank: int | None = None) ->
     for name in names:
         layers[name], lost, norm = _mean([adapter.network[name] for adapter in adapters], rank)
         cut, whole = cut + lost, whole + norm
-    return AdapterWeights(layers, prefix=adapters[0].prefix), (cut / whole) ** 0.5 if cut else 0.0
+    return AdapterWeights(layers, network_part=adapters[0].network_part), (cut / whole) ** 0.5 if cut else 0.0
 
 
 def _mean(members: Sequence[LowRank], rank: int | None) -> tuple[LowRank, float, float]:

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from whence.artefacts import read_json
-from whence.diffusion.adapters.formats import NETWORK, TEXT_ENCODER, TRANSFORMER, unsupported
+from whence.diffusion.adapters.formats import NETWORK, TEXT_ENCODER, TEXT_ENCODER_2, TRANSFORMER, unsupported
 from whence.diffusion.adapters.low_rank import common_scale
 from whence.errors import ArtefactError, ModelError
 
@@ -55,7 +55,9 @@ class LoraSettings(BaseModel):
     def part(self) -> str:
         """What was trained, by the class of the model."""
         name = str((self.auto_mapping or {}).get("base_model_class"))
-        return TEXT_ENCODER if "Text" in name else NETWORK
+        if "Text" not in name:
+            return NETWORK
+        return TEXT_ENCODER_2 if "WithProjection" in name else TEXT_ENCODER
 
     def scale(self, source: str, layer: str, rank: int) -> float:
         """Return s of a layer whose A has so many rows.
@@ -101,7 +103,7 @@ def read_settings(file: Path, header: Mapping[str, str], source: str) -> dict[st
         return {part: _settings(own, source) for part, own in _by_part(found, file).items()}
     if file.name == "adapter_model.safetensors" and beside.is_file():
         settings = _settings(read_json(beside), source)
-        return dict.fromkeys((settings.part, NETWORK, TEXT_ENCODER), settings)
+        return dict.fromkeys((settings.part, NETWORK, TEXT_ENCODER, TEXT_ENCODER_2), settings)
     return {}
 
 
@@ -111,10 +113,11 @@ def _by_part(found: Any, file: Path) -> dict[str, dict[str, Any]]:
         raise ArtefactError(f"{file} is damaged: the settings of LoRA in its header are no mapping.")
     parts: dict[str, dict[str, Any]] = {}
     for key, value in found.items():
-        prefix = next((p for p in (NETWORK, TRANSFORMER, TEXT_ENCODER) if key.startswith(f"{p}.")), None)
-        part = TEXT_ENCODER if prefix == TEXT_ENCODER else NETWORK
-        parts.setdefault(part, {})[key.removeprefix(f"{prefix}.")] = value
-    return {part: parts[part] for part in (NETWORK, TEXT_ENCODER) if part in parts}
+        known = (NETWORK, TRANSFORMER, TEXT_ENCODER, TEXT_ENCODER_2)
+        part = next((part for part in known if key.startswith(f"{part}.")), None)
+        name = key.removeprefix(f"{part}.")
+        parts.setdefault(NETWORK if part in (None, TRANSFORMER) else part, {})[name] = value
+    return {part: parts[part] for part in (NETWORK, TEXT_ENCODER, TEXT_ENCODER_2) if part in parts}
 
 
 def _settings(found: Any, source: str) -> LoraSettings:

@@ -95,7 +95,7 @@ class _Reference(TextReference):
             "resolution": torch.tensor([[height, width]]).float(),
             "aspect_ratio": torch.tensor([[height / width]]),
         }
-        return {TEXT: states, MASK: mask} | (sizes if self.network.config.sample_size == 128 else {})
+        return {TEXT: states, MASK: mask} | (sizes if self._sized else {})
 
     def output(self, x_t: Tensor, t: Tensor, conditions: dict[str, Tensor]) -> Tensor:
         """What the network predicts, without the variance."""
@@ -108,6 +108,11 @@ class _Reference(TextReference):
             added_cond_kwargs=sizes,
         ).sample
         return returned[:, : x_t.shape[1]]
+
+    @property
+    def _sized(self) -> bool:
+        """Whether the pipeline gives its network sizes."""
+        return type(self.pipeline).__name__ == "PixArtAlphaPipeline" and self.network.config.sample_size == 128
 
     @property
     def _options(self) -> dict[str, Any]:
