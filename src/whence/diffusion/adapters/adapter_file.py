@@ -111,7 +111,7 @@ def _layers(tensors: Mapping[str, Tensor], bare: str, source: str) -> Iterator[t
     found: dict[tuple[str, str], tuple[str, Sides]] = {}
     for key, tensor in tensors.items():
         here = place(key, bare)
-        assert here is not None  # `require_low_rank` refuses such names.
+        assert here is not None  # `require_known` refuses such names.
         _, sides = found.setdefault((here.part, plain_name(here.layer)), (here.layer, {}))
         if here.side in sides:
             raise ModelError(

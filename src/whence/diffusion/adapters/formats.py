@@ -9,10 +9,10 @@ A name is that of a layer and a side. For the layer ``attn.to_q`` of a network, 
     lora_unet_attn_to_q.lora_down.weight        kohya, with the scale in lora_unet_attn_to_q.alpha
 
 B is ``lora_B`` or ``up``. In the names of text encoders, ``text_encoder.`` and ``lora_te_`` stand for the network; of
-pipelines with two, ``text_encoder_2.``, ``lora_te1_`` and ``lora_te2_`` too. A network that is a transformer has
-``transformer.`` in place of ``unet.``; see also `transformer_names`. Files of kohya's trainer for Stable Diffusion XL
-name the blocks of a UNet as the code before diffusers did, such as ``lora_unet_input_blocks_4_1_proj_in``; a network
-tells which layer that is, see `whence.diffusion.adapters.layers`.
+pipelines with two, ``text_encoder_2.``, ``lora_te1_`` and ``lora_te2_`` too. ``transformer.`` is a network that is one,
+see also `transformer_names`. Files of kohya's trainer for Stable Diffusion XL name the blocks of a UNet as the code
+before diffusers did, such as ``lora_unet_input_blocks_4_1_proj_in``; a network tells which layer that is, see
+`whence.diffusion.adapters.layers`.
 """
 
 from __future__ import annotations
