@@ -431,3 +431,38 @@ def test_the_encoding_of_an_ensemble_is_made_again(whence, place):
     shutil.rmtree("ens/encoding")
     assert whence(*command).code == 0
     assert Path("ens/encoding/manifest.json").read_bytes() == manifest
+
+
+def test_a_region_and_a_concept_of_pictures(whence, place):
+    def scores(out: str, *options: object) -> Scores:
+        command = ["attribute", "sd", "data", "--queries", "asked", "--method", "tangent", *FEW, "--out", out]
+        result = whence(*command, "--store", "store", *options)
+        assert result.code == 0, result.err
+        return Scores.read(Path(out, "tangent"))
+
+    pictures("asked", ["picture 2"])
+    parts = []
+    for name, side in (("left", slice(0, 8)), ("right", slice(8, 16))):
+        pixels = np.zeros((16, 16), np.uint8)
+        pixels[:, side] = 255
+        Image.fromarray(pixels).save(f"{name}.png")
+        parts.append(scores(name, "--mask", f"{name}.png"))
+    whole = scores("whole")
+    assert parts[0].estimand.behaviour == f"{whole.estimand.behaviour}, by its readout within the mask"
+    difference = parts[0].scores.double() + parts[1].scores - whole.scores
+    assert difference.abs().max() < 1e-5 * whole.scores.abs().max()
+
+    concept = scores("concept", "--without-prompt", "picture", "--mask", "left.png")
+    assert concept.estimand.behaviour.endswith("within the mask, minus that with the prompt 'picture'")
+    facts = json.loads(Path("concept/pictures/manifest.json").read_text())["facts"]
+    assert facts["focus"] == {"mask": True, "without prompts": ["picture"]}
+    assert concept.scores.any()
+    assert not scores("same", "--without-prompt", "picture 2").scores.any()
+    ahead = scores("ahead", "--without-prompt", "picture").scores
+    pictures("turned", ["picture"])
+    shutil.copy("asked/0.png", "turned/0.png")
+    back = scores("back", "--queries", "turned", "--without-prompt", "picture 2").scores
+    torch.testing.assert_close(back, -ahead)
+    wrong = whence("attribute", "sd", "data", "--queries", "asked", *FEW, "--out", "s", *["--without-prompt", "a"] * 2)
+    assert wrong.code == 1
+    assert "2 prompts without the concept for 1 pictures" in wrong.err

@@ -245,4 +245,4 @@ def _estimand(plan: FeaturePlan, method: Method) -> Estimand:
     stated = plan.request.target.model.process.stated
     process += f"; loss with {stated}" if stated else ""
     model = plan.request.target.fingerprint
-    return Estimand(method.behaviour, "an example left out of training", process, model, "example")
+    return Estimand(plan.request.behaviour(method), "an example left out of training", process, model, "example")

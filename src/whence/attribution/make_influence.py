@@ -61,7 +61,7 @@ class InfluenceJob:
     @property
     def path(self) -> Path:
         """The folder of the scores, whose name depends on everything that they depend on."""
-        request = {"examples": self.examples.fingerprint, "queries": self.queries.fingerprint, **self.made}
+        request = {"fingerprints": [self.examples.fingerprint, self.queries.fingerprint], **self.made}
         return self.folder / f"influence-{artefacts.digest(request)[:12]}"
 
     @property

@@ -16,6 +16,7 @@ from whence import artefacts
 from whence.attribution.method import Method
 from whence.attribution.methods import METHODS, RUN_METHODS
 from whence.attribution.methods import method as method_of
+from whence.attribution.query_focus import require_readouts
 from whence.attribution.run_method import RunMethod
 from whence.attribution.target import Target
 from whence.attribution.training_examples import latents_of, training_examples
@@ -146,6 +147,10 @@ class AttributionRequest:
             )
         for examples in (self.examples, self.queries):
             examples.require_finite()
+        if self.examples.focus is not None:
+            raise ConfigError("The training examples have a focus; only queries have one. Leave it out.")
+        if self.queries.focus is not None:
+            require_readouts([*self.similarities, *self.methods, *self.run_methods])
         if self.similarities and not self.target.encoders.draws_pixels and self.queries.pictures is None:
             raise ConfigError(
                 f"{self.similarities[0]} compares pictures; give the queries as pictures, not as latents."
@@ -183,6 +188,11 @@ class AttributionRequest:
         """The queries as pictures, without conditions."""
         values = self.queries.tensor if self.queries.pictures is None else self.queries.pictures
         return Examples(self.queries.ids, values, captions=self.queries.captions)
+
+    def behaviour(self, method: Method) -> str:
+        """What a method explains about the queries, or about the part of them that their focus names."""
+        focus = self.queries.focus
+        return method.behaviour if focus is None else focus.stated(method.behaviour)
 
     @property
     def captions(self) -> tuple[str, ...]:

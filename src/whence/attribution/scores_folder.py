@@ -107,7 +107,9 @@ class ScoresFolder:
         images = Examples(tuple(request.examples.ids[n] for n in rows), pictures[rows], captions=captions)
         data = f"{len(request.units):,} images, fingerprint {request.examples.fingerprint[:12]}"
         Pictures(queries, images, tuple(request.units[n] for n in rows)).write(
-            self.path / "pictures", request.inputs, {"model": request.target.name, "data": data, **self._drawing()}
+            self.path / "pictures",
+            request.inputs,
+            {"model": request.target.name, "data": data, **self._drawing(), **self._focus()},
         )
 
     def _drawing(self) -> dict[str, Any]:
@@ -118,6 +120,13 @@ class ScoresFolder:
         not_followed = list(self.request.target.model.process.not_followed)
         prompts = {} if origin.prompts is None else {"prompts": origin.prompts.record()}
         return {"sampler": origin.sampler.record(), "not followed": not_followed, **prompts}
+
+    def _focus(self) -> dict[str, Any]:
+        """Which part of the queries is explained."""
+        focus = self.request.queries.focus
+        if focus is None:
+            return {}
+        return {"focus": {"mask": focus.mask is not None, "without prompts": list(focus.texts)}}
 
     def _renew_units(self) -> None:
         """Write scores of other methods in the folder again where the units of their examples changed."""

@@ -81,6 +81,20 @@ BASE = Annotated[
     str | None,
     typer.Option(help="Where the base of a run of an adapter is now; default where it was when the run was trained."),
 ]
+MASK = Annotated[
+    Path | None,
+    typer.Option(
+        help="The region of the pictures that is explained: an image in grey, white inside, or a folder of images with "
+        "the names of the pictures."
+    ),
+]
+WITHOUT_PROMPT = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="The prompt without the concept that is explained; one for all, or repeated one for each picture in the "
+        "order of their names."
+    ),
+]
 HALF = Annotated[bool, typer.Option("--half", help="Keep features in half precision; they can't be extended.")]
 BFLOAT16 = Annotated[bool, typer.Option("--bfloat16", help="Run the network in bfloat16, which pays on GPUs.")]
 
@@ -110,6 +124,8 @@ def attribute(
     prompt: QUERY_PROMPT = None,
     negative_prompt: NEGATIVE_PROMPT = None,
     guidance: GUIDANCE = None,
+    mask: MASK = None,
+    without_prompt: WITHOUT_PROMPT = None,
     adapter: ADAPTER = None,
     classes: CLASSES = None,
     base: BASE = None,
@@ -127,6 +143,8 @@ def attribute(
 
     Example: `whence attribute runs/single digits --queries sample:16 --method tangent --method d-trak --out scores/`
     """
+    from whence.attribution.query_focus import focused
+    from whence.attribution.target import Target
     from whence.attribution.training_examples import training_examples
     from whence.diffusion.encoding import FOLDER
     from whence.diffusion.prompts import Prompts
@@ -141,6 +159,7 @@ def attribute(
     show_notes(training_examples(target, images, out / FOLDER, latents).notes, of="the training images")
     examples = target.queries(queries, method=sampler, steps=sampler_steps, prompts=texts, **size)
     _show_drawing(target, examples)
+    examples = focused(target, examples, mask, without_prompt or (), size["resolution"])
     request: tuple[Any, ...] = (target, images, examples, method, config, parameters)
     if plan:
         return show_cost(_planned(request, out, store, workers), out)

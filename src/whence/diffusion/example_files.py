@@ -1,7 +1,7 @@
 """The files of examples and of encodings.
 
 examples.parquet      ids
-examples.safetensors  tensors by name
+examples.safetensors  tensors by name; those of a focus begin with focus/
 latents/              shards of latents, with deviations and mirror images where there are any
 conditions/captions/  shards of the conditions that captions have, by name
 conditions/NAME/      shards of another condition
@@ -11,22 +11,47 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
 from whence import artefacts
+from whence.diffusion.repeated import Repeated
 from whence.diffusion.shards import Shards, read_shards, write_shards
 
-#: Beginnings of the names of conditions, and of the rows of those that examples share; and the folders of latents, and
-#: of the conditions of captions among the others.
-CONDITIONS, ROWS, LATENTS, CAPTIONS = "conditions/", "rows/", "latents", "captions"
+#: Beginnings of the names of conditions, of the rows of those that examples share, and of what a focus has; and the
+#: folders of latents, and of the conditions of captions among the others.
+CONDITIONS, ROWS, FOCUS, LATENTS, CAPTIONS = "conditions/", "rows/", "focus/", "latents", "captions"
 _TENSORS, _TABLE, _VALUES = "examples.safetensors", "examples.parquet", "values"
+
+
+def condition_tensors(conditions: Mapping[str, Tensor | Repeated]) -> dict[str, Any]:
+    """Return the tensors or shards of conditions by their names on disk."""
+    tensors: dict[str, Tensor | Shards] = {}
+    for name, condition in conditions.items():
+        if isinstance(condition, Repeated):
+            tensors[ROWS + name] = condition.rows
+        tensors[CONDITIONS + name] = condition.values if isinstance(condition, Repeated) else condition
+    return tensors
+
+
+def conditions_in(tensors: Mapping[str, Any]) -> dict[str, Tensor | Repeated]:
+    """Return the conditions among tensors and shards by their names on disk."""
+    names = [place.removeprefix(CONDITIONS) for place in tensors if place.startswith(CONDITIONS)]
+    return {
+        name: Repeated(tensors[CONDITIONS + name], tensors[ROWS + name])
+        if ROWS + name in tensors
+        else tensors[CONDITIONS + name]
+        for name in names
+    }
 
 
 def write_example_files(folder: Path, ids: Sequence[str], tensors: Mapping[str, Tensor | Shards]) -> None:
     """Write ids and tensors by name."""
     plain = {
-        name: tensor.clone() if name.startswith(ROWS) else tensor  # conditions of one caption share their rows
+        name: tensor.clone()
+        if name.startswith((ROWS, FOCUS + ROWS))
+        else tensor  # conditions of one caption share their rows
         for name, tensor in tensors.items()
         if isinstance(tensor, Tensor)
     }

@@ -14,7 +14,15 @@ from torch import Tensor
 from whence import artefacts
 from whence.data import Dataset
 from whence.diffusion.codec import Pixels
-from whence.diffusion.example_files import CONDITIONS, ROWS, read_example_files, write_example_files
+from whence.diffusion.example_files import (
+    CONDITIONS,
+    FOCUS,
+    condition_tensors,
+    conditions_in,
+    read_example_files,
+    write_example_files,
+)
+from whence.diffusion.focus import Focus
 from whence.diffusion.latents import MEAN, Latents
 from whence.diffusion.origin import Origin
 from whence.diffusion.repeated import Repeated
@@ -38,11 +46,12 @@ class Examples:
         notes: What reading the pictures left out or changed; as `origin`.
         pictures: The pictures of latents, for pages, uint8 [N, C, H, W]; as `origin`.
         captions: Their captions or prompts, for pages; empty if there are none; as `origin`.
+        focus: The part of queries that is explained; None for all of them.
 
     Raises:
         ConfigError: An id is no text.
-        DataError: There are no examples, two have the same id, a tensor has another number of rows, or values are
-            integers other than pixels.
+        DataError: There are no examples, two have the same id, a tensor has another number of rows, values are
+            integers other than pixels, or the focus is of other queries.
 
     Example:
         >>> examples = Examples(("b", "a"), torch.tensor([[[[255]]], [[[0]]]], dtype=torch.uint8))
@@ -57,6 +66,7 @@ class Examples:
     notes: tuple[str, ...] = ()
     pictures: Tensor | None = None
     captions: tuple[str, ...] = ()
+    focus: Focus | None = None
 
     def __post_init__(self) -> None:
         if not self.ids:
@@ -78,6 +88,8 @@ class Examples:
                 f"The values of examples are {self.values.dtype}; give uint8 pixels, or float32 pictures in [-1, 1] or "
                 "latents."
             )
+        if self.focus is not None:
+            self.focus.require_fit(len(self), self.size, self.conditions)
 
     @classmethod
     def of(cls, data: Dataset) -> Examples:
@@ -168,11 +180,13 @@ class Examples:
         pictures = None if self.pictures is None else self.pictures[at]
         captions = tuple(self.captions[n] for n in rows) if self.captions else ()
         values = self.values.select(index) if isinstance(self.values, Latents) else self.values[at]
-        return Examples(ids, values, conditions, self.origin, self.notes, pictures, captions)
+        focus = None if self.focus is None else self.focus.select(index)
+        return Examples(ids, values, conditions, self.origin, self.notes, pictures, captions, focus)
 
     def require_finite(self) -> None:
         """Check that no value is NaN or infinite; the message names the example. Encoders check what they encode."""
-        for name, rows in {"values": self.values, **self.conditions}.items():
+        without = {f"{name} without the concept": c for name, c in (self.focus.without if self.focus else {}).items()}
+        for name, rows in {"values": self.values, **self.conditions, **without}.items():
             tensor = rows.values if isinstance(rows, Repeated) else rows
             if not isinstance(tensor, Tensor):
                 continue
@@ -195,21 +209,17 @@ class Examples:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 (hex) of ids, values and conditions in the order of the ids."""
+        """SHA-256 (hex) of ids, values, conditions and focus in the order of the ids."""
         ordered = self.sorted()
         tensors = {name.removeprefix(CONDITIONS): tensor for name, tensor in ordered._tensors.items()}
         return artefacts.digest([ordered.ids, artefacts.tensor_digests(tensors)])
 
     @property
     def _tensors(self) -> dict[str, Tensor | Shards]:
-        """Values and conditions by their names on disk."""
-        tensors: dict[str, Tensor | Shards] = {}
-        tensors |= self.values.tensors if isinstance(self.values, Latents) else {MEAN: self.values}
-        for name, condition in self.conditions.items():
-            if isinstance(condition, Repeated):
-                tensors[ROWS + name] = condition.rows
-            tensors[CONDITIONS + name] = condition.values if isinstance(condition, Repeated) else condition
-        return tensors
+        """Values, conditions and focus by their names on disk."""
+        values = self.values.tensors if isinstance(self.values, Latents) else {MEAN: self.values}
+        focus = {} if self.focus is None else self.focus.tensors
+        return {**values, **condition_tensors(self.conditions), **{FOCUS + name: one for name, one in focus.items()}}
 
     def write(self, path: Path) -> None:
         """Write the examples, sorted, as an artefact; the same are left as they are, others are a `MismatchError`."""
@@ -234,12 +244,7 @@ class Examples:
     def read_files(cls, folder: Path) -> Examples:
         """The examples whose files are in a folder, mapped from disk; an `ArtefactError` if one is damaged."""
         ids, tensors, shards = read_example_files(folder)
-        conditions: dict[str, Tensor | Repeated] = {}
-        for place in [name for name in (*tensors, *shards) if name.startswith(CONDITIONS)]:
-            name = place.removeprefix(CONDITIONS)
-            if ROWS + name in tensors:
-                conditions[name] = Repeated(shards[place] if place in shards else tensors[place], tensors[ROWS + name])
-            else:
-                conditions[name] = tensors[place]
         latents = {name: one for name, one in shards.items() if not name.startswith(CONDITIONS)}
-        return cls(ids, Latents(latents) if latents else tensors[MEAN], conditions)
+        values = Latents(latents) if latents else tensors[MEAN]
+        of_focus = {name.removeprefix(FOCUS): one for name, one in tensors.items() if name.startswith(FOCUS)}
+        return cls(ids, values, conditions_in({**tensors, **shards}), focus=Focus.of_tensors(of_focus))

@@ -4,6 +4,9 @@
     φ_n = 1/T Σ_t P g_f(x_n, t, ε_nt) / ‖P g_f(x_n, t, ε_nt)‖   normalised draw by draw (Diffusion-ReTrac, DAS)
     φ_n = 1/T Σ_t s_t ∘ P g_f(x_n, t, ε_t)           draws kept apart by random signs s_t [p] (the tangent kernel)
 
+Of queries with a focus (`whence.diffusion.focus`), g_f is the gradient of the readout within the mask, minus that with
+the conditions without the concept, at the same x_t. Norms are of these gradients, losses those of the whole picture.
+
 A row of a batch is a pair of example and draw. Batches have a fixed size; padding has the cotangent 0. Draws are added
 one after the other, each to its group, so that the sum over 100 draws can go on from the sum over 10, bit for bit.
 Standard errors come from the groups (jackknife).
@@ -11,7 +14,7 @@ Standard errors come from the groups (jackknife).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import NoReturn
@@ -156,21 +159,30 @@ def _rows(
     ids = [examples.ids[n] for n in row.tolist()]
     x, (t, noise) = source.x(examples, row, index), source(ids, index, examples.size)
     x, t, noise = x.to(place), t.to(place), noise.to(place)
-    conditions = on_device(source.conditions(examples.conditions_of(row), ids, index), place)
-    outcomes: list[Outcome] = []
+    x_t, names = model.process.noised(x, t, noise), sorted({feature.readout for feature in sums})
 
-    def cotangent(name: str, output: Tensor) -> Tensor:
-        """Return ∂f/∂output of the rows in use, and 0 for the padding."""
-        if not outcomes:
-            outcomes.append(outcome(model, output, x, t, noise, index))
-        values = readout(name).cotangent(outcomes[0])
-        return torch.where(used.to(place).reshape(-1, *[1] * (values.dim() - 1)), values, 0).to(output.dtype)
+    def collect(conditions: Mapping[str, Tensor]) -> tuple[list[Tensor], Tensor]:
+        """Return the features by each readout [batch, p], and the losses [batch], under some conditions of the rows."""
+        outcomes: list[Outcome] = []
 
-    names = sorted({feature.readout for feature in sums})
-    cotangents = [partial(cotangent, name) for name in names]
-    collected = collector(model.process.noised(x, t, noise), t, cotangents, conditions=conditions)
-    loss = READOUTS["loss"].value(outcomes[0]).cpu()
-    return {name: values.cpu() for name, values in zip(names, collected, strict=True)}, loss
+        def cotangent(name: str, output: Tensor) -> Tensor:
+            """Return ∂f/∂output of the rows in use, and 0 for the padding."""
+            if not outcomes:
+                outcomes.append(outcome(model, output, x, t, noise, index))
+            values = readout(name).cotangent(outcomes[0])
+            values = values if examples.focus is None else examples.focus.cotangent(values, row)
+            return torch.where(used.to(place).reshape(-1, *[1] * (values.dim() - 1)), values, 0).to(output.dtype)
+
+        cotangents = [partial(cotangent, name) for name in names]
+        of_rows = on_device(source.conditions(conditions, ids, index), place)
+        collected = collector(x_t, t, cotangents, conditions=of_rows)
+        return [values.cpu() for values in collected], READOUTS["loss"].value(outcomes[0]).cpu()
+
+    features, loss = collect(examples.conditions_of(row))
+    if examples.focus is not None and examples.focus.without:
+        without, _ = collect(examples.focus.conditions_of(row))
+        features = [values - other for values, other in zip(features, without, strict=True)]
+    return dict(zip(names, features, strict=True)), loss
 
 
 def _refuse(features: Tensor, ids: Sequence[str], name: str, collector: Collector) -> NoReturn:
