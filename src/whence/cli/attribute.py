@@ -144,7 +144,6 @@ def attribute(
     Example: `whence attribute runs/single digits --queries sample:16 --method tangent --method d-trak --out scores/`
     """
     from whence.attribution.query_focus import focused
-    from whence.attribution.target import Target
     from whence.attribution.training_examples import training_examples
     from whence.diffusion.encoding import FOLDER
     from whence.diffusion.prompts import Prompts
