@@ -401,7 +401,7 @@ def test_one_clear_sentence(data, base, tmp_path, change, settings, error, messa
 
 
 def test_a_base_without_text(data, latent_diffusion, tmp_path):
-    with pytest.raises(ModelError, match="takes no text, and adapters are trained on text-to-image models alone"):
+    with pytest.raises(ModelError, match="takes no text and no classes, and adapters are trained on models of either"):
         train(data, tmp_path / "lora", CONFIG, base=latent_diffusion)
 
 

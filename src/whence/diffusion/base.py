@@ -1,4 +1,4 @@
-"""The base: a text-to-image model that adapters are trained on. It is read, never changed and never copied."""
+"""The base: a model of text or classes that adapters are trained on. It is read, never changed and never copied."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class Base:
     def __post_init__(self) -> None:
         if self.encoders.text is None:
             raise ModelError(
-                f"{self.folder} takes no text, and adapters are trained on text-to-image models alone. Give the folder "
-                "of a pipeline such as StableDiffusionPipeline."
+                f"{self.folder} takes no text and no classes, and adapters are trained on models of either. Give the "
+                "folder of such a pipeline (docs/families.md)."
             )
 
     @cached_property
