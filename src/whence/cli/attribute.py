@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -37,6 +38,7 @@ from whence.cli.show import progress, show_cost, show_notes
 
 if TYPE_CHECKING:
     from whence.attribution.target import Target
+    from whence.config import LatentChoice
     from whence.cost import Cost
 
 
@@ -143,41 +145,20 @@ def attribute(
 
     Example: `whence attribute runs/single digits --queries sample:16 --method tangent --method d-trak --out scores/`
     """
-    from whence.attribution.query_focus import focused
-    from whence.attribution.training_examples import training_examples
-    from whence.diffusion.encoding import FOLDER
-    from whence.diffusion.prompts import Prompts
-
     config = _config(draws, damping, width, seed, half, bfloat16, latents)
     header = TrustedHeader.of(adapter, trust_header)
     size: dict[str, Any] = {"resolution": resolution or header.resolution, "grey": grey}
     images = load_data(data, out, split=split, unit_column=unit_column, caption_column=caption_column, **size)
-    target = _open([model, *(also or [])], header, size["resolution"], base, process, classes)
+    target = _target(header, [model, *(also or [])], size["resolution"], base, process, classes)
     images, target = header.apply(images, target)
-    texts = Prompts.read(prompts, prompt or (), negative_prompt, guidance, target.model.usual_guidance)
-    show_notes(training_examples(target, images, out / FOLDER, latents).notes, of="the training images")
-    examples = target.queries(queries, method=sampler, steps=sampler_steps, prompts=texts, **size)
-    _show_drawing(target, examples)
-    examples = focused(target, examples, mask, without_prompt or (), size["resolution"])
+    _show_encoding(target, images, out, latents)
+    texts = (prompts, prompt or (), negative_prompt, guidance)
+    drawing = {"method": sampler, "steps": sampler_steps, **size}
+    examples = _queries(target, queries, texts, drawing, mask, without_prompt or ())
     request: tuple[Any, ...] = (target, images, examples, method, config, parameters)
     if plan:
         return show_cost(_planned(request, out, store, workers), out)
     show_scores(_attribute(request, out, store, workers), out)
-
-
-def _open(
-    models: list[str],
-    header: TrustedHeader,
-    resolution: int | None,
-    base: str | None,
-    process: Path | None,
-    classes: Path | None,
-) -> Target:
-    """Return the models of the options."""
-    from whence.attribution.target import Target
-
-    settings = header.with_process(read_process(process))
-    return Target.mean(models, header.adapters, resolution, base, settings, classes)
 
 
 def _attribute(
@@ -199,6 +180,47 @@ def _config(
     settings["compression"] = {} if width is None else {"width": width}
     settings["precision"] = "float16" if half else "float32"
     return whence.AttributionConfig(**settings)
+
+
+def _target(
+    header: TrustedHeader,
+    models: list[str],
+    resolution: int | None,
+    base: str | None,
+    process: Path | None,
+    classes: Path | None,
+) -> Target:
+    """Return the mean over the models, with the adapters."""
+    from whence.attribution.target import Target
+
+    settings = header.with_process(read_process(process))
+    return Target.mean(models, header.adapters, resolution, base, settings, classes)
+
+
+def _show_encoding(target: Target, images: whence.Dataset, out: Path, latents: LatentChoice | None) -> None:
+    """Encode the training images where the model needs it, and print the notes on them."""
+    from whence.attribution.training_examples import training_examples
+    from whence.diffusion.encoding import FOLDER
+
+    show_notes(training_examples(target, images, out / FOLDER, latents).notes, of="the training images")
+
+
+def _queries(
+    target: Target,
+    source: str,
+    texts: tuple[Path | None, Sequence[str], str | None, float | None],
+    drawing: dict[str, Any],
+    mask: Path | None,
+    without: Sequence[str],
+) -> whence.Examples:
+    """Return the queries with the part of them that is explained, and print the notes on them."""
+    from whence.attribution.query_focus import focused
+    from whence.diffusion.prompts import Prompts
+
+    prompts = Prompts.read(*texts, target.model.usual_guidance)
+    queries = target.queries(source, prompts=prompts, **drawing)
+    _show_drawing(target, queries)
+    return focused(target, queries, mask, without, drawing["resolution"])
 
 
 def _show_drawing(target: Target, queries: whence.Examples) -> None:

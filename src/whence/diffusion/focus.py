@@ -37,6 +37,7 @@ class Focus:
         NotFiniteError: The mask is not finite.
 
     Example:
+        >>> import torch
         >>> focus = Focus(torch.tensor([[[1.0, 0.0]]]))
         >>> focus.cotangent(torch.ones(1, 2, 1, 2), torch.tensor([0])).tolist()
         [[[[1.0, 0.0]], [[1.0, 0.0]]]]
@@ -133,6 +134,7 @@ def element_mask(mask: Tensor, size: Sequence[int]) -> Tensor:
         DataError: The picture's sides are no multiples of those of the latents, by the same factor.
 
     Example:
+        >>> import torch
         >>> element_mask(torch.tensor([[[1.0, 0.0], [1.0, 1.0]]]), (4, 1, 1)).tolist()
         [[[0.75]]]
     """
