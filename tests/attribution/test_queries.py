@@ -139,7 +139,7 @@ def test_samples_of_another_size_are_refused(tiny_ensemble):
         ("empty", DataError, "empty has no images"),
         ("digits:nothing", DataError, "nothing"),
         ("begun", ArtefactError, "begun is unfinished"),
-        ("text.txt", DataError, "neither a folder, nor an image, nor a Parquet file"),
+        ("text.txt", DataError, "neither a folder, nor an image, nor a file that ends with"),
     ],
 )
 def test_queries_that_are_not_there(tmp_path, monkeypatch, source, error, message):

@@ -1,9 +1,8 @@
-"""The commands `whence methods` and `whence attribute`."""
+"""The command `whence attribute`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -33,13 +32,12 @@ from whence.cli.options import (
     WORKERS,
     read_process,
 )
-from whence.cli.scores import show_scores
+from whence.cli.scores import planned_cost, show_scores
 from whence.cli.show import progress, show_cost, show_notes
 
 if TYPE_CHECKING:
     from whence.attribution.target import Target
     from whence.config import LatentChoice
-    from whence.cost import Cost
 
 
 MODEL = Annotated[
@@ -157,7 +155,7 @@ def attribute(
     examples = _queries(target, queries, texts, drawing, mask, without_prompt or ())
     request: tuple[Any, ...] = (target, images, examples, method, config, parameters)
     if plan:
-        return show_cost(_planned(request, out, store, workers), out)
+        return show_cost(planned_cost(request, out, store, workers), out)
     show_scores(_attribute(request, out, store, workers), out)
 
 
@@ -230,23 +228,3 @@ def _show_drawing(target: Target, queries: whence.Examples) -> None:
         drawn = f"{queries.origin.sampler.method.upper()} in {queries.origin.sampler.steps} steps"
         others = ", ".join(target.model.process.not_followed)
         show_notes([f"Pictures are drawn by {drawn}, which does not follow the model's scheduler in: {others}."])
-
-
-def _planned(planned: tuple[Any, ...], out: Path, store: Path | None, workers: int | None) -> Cost:
-    """Return the cost of a request of these arguments, after a check that the folder holds no other scores."""
-    from whence.attribution.attribute import attribution_cost
-    from whence.attribution.feature_plan import FeaturePlan
-    from whence.attribution.feature_store import FeatureStore
-    from whence.attribution.request import AttributionRequest
-    from whence.attribution.scores_folder import ScoresFolder
-    from whence.cost import Cost
-    from whence.diffusion.encoding import FOLDER
-
-    target, images, queries, methods, config, parameters = planned
-    request = AttributionRequest.of(target, images, queries, methods, config, parameters, out / FOLDER)
-    ScoresFolder(out, request).is_claimed()
-    engine, features = whence.Engine(workers), FeatureStore(store or out / "features")
-    costs = [method.plan(request, engine) for method in request.run_methods]
-    if request.methods or not costs:
-        costs.insert(0, attribution_cost(FeaturePlan.of(request), features, engine=engine))
-    return reduce(Cost.then, costs)

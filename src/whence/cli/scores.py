@@ -1,12 +1,17 @@
-"""The scores that a command prints: the strongest proponents of the first pictures, and what to do next."""
+"""Scores that a command makes: what they cost, the strongest proponents that it prints, and what to do next."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import reduce
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import whence
 from whence.cli.show import say
+
+if TYPE_CHECKING:
+    from whence.cost import Cost
 
 #: Pictures whose strongest proponents are told.
 TOLD = 5
@@ -39,3 +44,23 @@ def _best(scores: whence.Scores, query: str) -> str:
     return ", ".join(
         f"{example} {value:.3g} ± {errors[scores.examples.index(example)].item():.2g}" for example, value in top
     )
+
+
+def planned_cost(planned: tuple[Any, ...], out: Path, store: Path | None, workers: int | None) -> Cost:
+    """Return the cost of a request of these arguments, after a check that the folder holds no other scores."""
+    from whence.attribution.attribute import attribution_cost
+    from whence.attribution.feature_plan import FeaturePlan
+    from whence.attribution.feature_store import FeatureStore
+    from whence.attribution.request import AttributionRequest
+    from whence.attribution.scores_folder import ScoresFolder
+    from whence.cost import Cost
+    from whence.diffusion.encoding import FOLDER
+
+    target, images, queries, methods, config, parameters = planned
+    request = AttributionRequest.of(target, images, queries, methods, config, parameters, out / FOLDER)
+    ScoresFolder(out, request).is_claimed()
+    engine, features = whence.Engine(workers), FeatureStore(store or out / "features")
+    costs = [method.plan(request, engine) for method in request.run_methods]
+    if request.methods or not costs:
+        costs.insert(0, attribution_cost(FeaturePlan.of(request), features, engine=engine))
+    return reduce(Cost.then, costs)
