@@ -19,6 +19,7 @@ from whence.diffusion.examples import Examples
 from whence.diffusion.focus import Focus, element_mask
 from whence.diffusion.model import DiffusionModel
 from whence.engine import Engine
+from whence.ensemble.make_losses import check_queries
 from whence.errors import ConfigError, DataError, NotFiniteError
 from whence.gradients.collector import Collector
 from whence.gradients.compression import Compression, maps
@@ -169,6 +170,11 @@ def test_methods_of_whole_pictures_refuse_it(model, few_digits, queries, method)
 def test_training_examples_have_none(model, few_digits, queries):
     with pytest.raises(ConfigError, match="only queries have one"):
         AttributionRequest.of(model, within(queries, LEFT), queries, "trak")
+
+
+def test_exact_losses_are_of_whole_pictures(tiny_ensemble, queries):
+    with pytest.raises(ConfigError, match="exact losses are those of whole pictures. Leave the focus out"):
+        check_queries(tiny_ensemble, within(queries, LEFT), (), draws=8)
 
 
 def _png(path: Path, pixels: np.ndarray) -> None:

@@ -19,6 +19,7 @@ from whence.cli.options import (
     GREY,
     GUIDANCE,
     LATENTS,
+    MASK,
     NEGATIVE_PROMPT,
     PLAN,
     PROCESS,
@@ -29,6 +30,7 @@ from whence.cli.options import (
     SAMPLER_STEPS,
     SPLIT,
     UNIT_COLUMN,
+    WITHOUT_PROMPT,
     WORKERS,
     read_process,
 )
@@ -80,20 +82,6 @@ PARAMETERS = Annotated[
 BASE = Annotated[
     str | None,
     typer.Option(help="Where the base of a run of an adapter is now; default where it was when the run was trained."),
-]
-MASK = Annotated[
-    Path | None,
-    typer.Option(
-        help="The region of the pictures that is explained: an image in grey, white inside, or a folder of images with "
-        "the names of the pictures."
-    ),
-]
-WITHOUT_PROMPT = Annotated[
-    list[str] | None,
-    typer.Option(
-        help="The prompt without the concept that is explained; one for all, or repeated one for each picture in the "
-        "order of their names."
-    ),
 ]
 HALF = Annotated[bool, typer.Option("--half", help="Keep features in half precision; they can't be extended.")]
 BFLOAT16 = Annotated[bool, typer.Option("--bfloat16", help="Run the network in bfloat16, which pays on GPUs.")]

@@ -93,6 +93,20 @@ GUIDANCE = Annotated[
     float | None,
     typer.Option(help="Scale of classifier-free guidance of sample:COUNT; 1 is none; default 7.5. For drawing alone."),
 ]
+MASK = Annotated[
+    Path | None,
+    typer.Option(
+        help="The region of the pictures that is explained: an image in grey, white inside, or a folder of images with "
+        "the names of the pictures."
+    ),
+]
+WITHOUT_PROMPT = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="The prompt without the concept that is explained; one for all, or repeated one for each picture in the "
+        "order of their names."
+    ),
+]
 SAMPLES = Annotated[list[str], typer.Option(help="SEED/INDEX or SEED/FIRST-LAST; may be repeated.")]
 SCORES = Annotated[
     list[Path], typer.Argument(help="What `whence attribute` wrote: OUT with its methods, or OUT/d-trak.")

@@ -13,6 +13,7 @@ from whence.data import Dataset
 from whence.diffusion.checks import EXAMPLES, require_range, require_size
 from whence.diffusion.codec import Pixels
 from whence.diffusion.examples import Examples
+from whence.diffusion.focus import require_no_focus
 from whence.diffusion.model import DiffusionModel
 from whence.errors import ConfigError, DataError, ModelError
 from whence.images import to_pixels
@@ -35,13 +36,15 @@ def select_pictures(
     Raises:
         ModelError: The model is of latents.
         DataError: Pictures are of another size or range than the model's, or a held-out one is a training example.
-        ConfigError: The queries were drawn in another way than `sampler`, with which models will draw them again.
+        ConfigError: The queries were drawn in another way than `sampler`, with which models will draw them again; or
+            only a part of them is to be explained.
     """
     if not isinstance(model.codec, Pixels):
         raise ModelError(
             "Models of coalitions are of pixels, and this one is of latents. Compute shares from its scores: "
             "whence credit compute SCORES DATA."
         )
+    require_no_focus(None if queries is None else queries.focus, "a study measures")
     for role, shape in (
         ("training images", data.pixels),
         ("held-out pictures", None if held_out is None else held_out.pixels),

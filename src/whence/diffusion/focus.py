@@ -16,7 +16,7 @@ from torch.nn.functional import avg_pool2d
 
 from whence.diffusion.example_files import condition_tensors, conditions_in
 from whence.diffusion.repeated import Repeated
-from whence.errors import DataError, NotFiniteError
+from whence.errors import ConfigError, DataError, NotFiniteError
 from whence.images import to_tensor
 
 _MASK = "mask"
@@ -146,3 +146,12 @@ def element_mask(mask: Tensor, size: Sequence[int]) -> Tensor:
             "same factor."
         )
     return avg_pool2d(mask.float()[:, None], factor)[:, 0]
+
+
+def require_no_focus(focus: Focus | None, what: str) -> None:
+    """Refuse a part of pictures, where `what` is done with whole ones alone; a `ConfigError`."""
+    if focus is not None:
+        raise ConfigError(
+            f"A part of the pictures is to be explained, a region or a concept, and {what} whole pictures. Leave the "
+            "focus out."
+        )

@@ -11,6 +11,7 @@ from torch import Tensor
 from whence import artefacts
 from whence.config_errors import require_whole
 from whence.diffusion.examples import Examples
+from whence.diffusion.focus import require_no_focus
 from whence.engine import DEFAULT, Engine
 from whence.ensemble.drawing import Combine, require_adapters
 from whence.ensemble.loss_draws import losses_batch
@@ -105,11 +106,13 @@ def check_queries(ensemble: Ensemble, pictures: Tensor | Examples, names: Sequen
         The pictures as what the members denoise.
 
     Raises:
-        ConfigError: There are no draws, or a name is no text.
+        ConfigError: There are no draws, a name is no text, or only a part of the pictures is to be explained.
         DataError: There are no pictures, they have another size than the training images, are no floats or have values
             far outside of [-1, 1], or names repeat; or members take text, and the pictures have no captions.
     """
     require_whole(draws, "--draws", least=1)
+    if isinstance(pictures, Examples):
+        require_no_focus(pictures.focus, "exact losses are those of")
     size, takes_text = ensemble.reference_model.size, ensemble.base is not None
     if isinstance(pictures, Examples) and takes_text:
         queries, given = pictures, pictures.tensor
