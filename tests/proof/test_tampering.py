@@ -113,7 +113,7 @@ FORGERIES: dict[str, tuple[Change, str]] = {
     "sample name": (put("sample", "00/2"), "sample"),
     "sampler field": (put("sampler", "eta", 1.0), "sampler is malformed"),
     "sampler field of another type": (put("sampler", "clip", "yes"), "sampler is malformed: clip"),
-    "sampler method": (put("sampler", "method", "euler"), "sampler is malformed"),
+    "sampler method": (put("sampler", "method", "heun"), "sampler is malformed"),
     "sampler batch": (put("sampler", "batch_size", 10**12), "draws in batches of 4"),
     "sampler field missing": (pop("sampler", "clip"), "not complete"),
     "unit removed": (_drop_unit_with_its_images, r"The members without the units are \["),
