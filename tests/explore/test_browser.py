@@ -154,7 +154,7 @@ def test_a_search_leads_from_an_image_to_its_pictures(visit, scored, picture_fil
         {"name": "a.png", "mimeType": "image/png", "buffer": picture_file()}
     )
     tab.get_by_role("button", name="Find the nearest").click()
-    assert tab.get_by_role("heading", name="Nearest by pixels").count() == 1
+    tab.get_by_role("heading", name="Nearest by pixels").wait_for()
 
 
 @pytest.mark.parametrize("width", [390, 1280])
