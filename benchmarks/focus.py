@@ -6,9 +6,8 @@
 * *Concepts*: pictures of the base, in no contributor's style, with the prompt "a three in style 7". The pair with the
   prompt "a three" should name contributor 7 first; beside it is the plain query.
 
-The pictures are of splits that the training of the adapter never saw. Shares with 95% intervals (Wilson); by chance 1 of
-12. About three
-minutes on one core. Writes docs/figures/focus.json.
+The pictures are of splits that the training of the adapter never saw. Shares with 95% intervals (Wilson); by chance one
+in twelve. About three minutes on one core. Writes docs/figures/focus.json.
 """
 
 from __future__ import annotations
