@@ -3,7 +3,7 @@
 whence bank build digits --examples 500 --config benchmarks/digits_metasmooth.toml --models 1 --subsets 0
     --development 0 --deterministic 24 --held-out-count 16 --drawn 16 --out BANK
 python benchmarks/removals.py default digits WORK
-python benchmarks/removals.py metasmooth BANK WORK
+python benchmarks/removals.py metasmooth BANK WORK --replay
 
 The run is trained again with weight 0 for 1, 10 or 50% of the images: 24 subsets each. 8 held-out and 8 drawn queries
 that are not for development; 32 draws, and 512 for the loss that the metagradient differentiates; dampings as the
