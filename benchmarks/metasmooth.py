@@ -26,6 +26,7 @@ from whence.attribution.metagradient import open_replay_of
 from whence.attribution.request import AttributionRequest
 from whence.evaluation.prediction.lds import lds, predictions
 from whence.evaluation.queries import Kind, Use, query_places
+from whence.evaluation.smoothness import Smoothness
 from whence.metagradient.query_losses import QueryLosses
 from whence.metagradient.replay import Replay
 from whence.metagradient.reverse import Adjoints, KeptStates, pull_back, replay_to_end
@@ -85,12 +86,11 @@ def predicted(replay: Replay, queries: QueryLosses, before: np.ndarray, derivati
         row[generator.permutation(count)[: round(SHARE * count)]] = False
     ends = (replay.end(replay.weights * torch.tensor(row, dtype=torch.float32)) for row in kept)
     losses = np.stack([queries.values(end.average).numpy() for end in ends])
-    x, y = predictions(~kept, -derivative), losses - before
-    x, y = x - x.mean(0), y - y.mean(0)
+    measured = Smoothness(predictions(~kept, -derivative), losses - before)
     return {
         "LDS, 1%": float(np.nanmean(lds(kept, -derivative, losses))),
-        "correlation, 1%": float((x * y).sum() / np.sqrt((x * x).sum() * (y * y).sum())),
-        "slope, 1%": float((x * y).sum() / (x * x).sum()),
+        "correlation, 1%": measured.correlation,
+        "slope, 1%": measured.fit.slope.value,
     }
 
 

@@ -31,6 +31,7 @@ from whence.attribution.methods import METHODS
 from whence.attribution.request import AttributionRequest
 from whence.cli.show import progress
 from whence.evaluation.bank.pool import REMOVED
+from whence.evaluation.prediction.calibration import calibration
 from whence.evaluation.prediction.ceiling import DETERMINISTIC
 from whence.evaluation.prediction.lds import lds_table, predictions
 from whence.evaluation.queries import Kind, query_places
@@ -131,10 +132,8 @@ def replayed(bank: whence.Bank, scores: whence.Scores) -> dict[str, Any]:
 
 
 def slope(kept: np.ndarray, scores: np.ndarray, losses: np.ndarray) -> float:
-    """The slope of measured changes of losses against those predicted, of all queries together around their means."""
-    x, y = predictions(~kept, scores.astype(float)), losses
-    x, y = x - x.mean(0), y - y.mean(0)
-    return float((x * y).sum() / (x * x).sum())
+    """The slope of measured changes of losses against those predicted, of all queries together."""
+    return calibration(predictions(~kept, scores.astype(float)), losses).slope.value
 
 
 if __name__ == "__main__":

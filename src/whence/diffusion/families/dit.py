@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from whence.diffusion.adapters.adapter import Adapter
 from whence.diffusion.class_names import ID_TO_LABEL, LABELS, ClassNames
-from whence.diffusion.families.family import Family
+from whence.diffusion.families.family import Family, from_config
 from whence.diffusion.families.network_call import set_call
 from whence.diffusion.families.pipeline_folder import read_autoencoder
 from whence.diffusion.families.reference import Reference
@@ -63,11 +63,6 @@ def _classes(folder: Path, _adapters: tuple[Adapter, ...] = ()) -> ClassNames:
     return ClassNames.of(count, count, read_mapping(folder / "model_index.json").get(ID_TO_LABEL))
 
 
-def _untrained(network: Any) -> nn.Module:
-    fresh: nn.Module = DiTTransformer2DModel.from_config(network.config)
-    return fresh
-
-
 class _Reference(Reference):
     """A `DiTPipeline`, which draws from noise of its own: so its steps are done here with its network."""
 
@@ -91,7 +86,7 @@ DIT = Family(
     DiTTransformer2DModel,
     _read,
     refuse_write(PIPELINE),
-    _untrained,
+    from_config(DiTTransformer2DModel),
     pipelines=(PIPELINE,),
     codec=read_autoencoder,
     text=_classes,

@@ -76,6 +76,16 @@ class Family:
         return found.named_by(classes)
 
 
+def from_config(kind: Any) -> Callable[[Any], nn.Module]:
+    """Return the `untrained` of networks that diffusers makes from their configuration; `kind` is their class."""
+
+    def untrained(network: Any) -> nn.Module:
+        fresh: nn.Module = kind.from_config(network.config)
+        return fresh
+
+    return untrained
+
+
 #: Families by the class names of their network and of their pipelines.
 FAMILIES: dict[str, Family] = {}
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from whence.diffusion.adapters.adapter import Adapter
 from whence.diffusion.conditioner import TEXT, TextConditioner
-from whence.diffusion.families.family import Family
+from whence.diffusion.families.family import Family, from_config
 from whence.diffusion.families.pipeline_folder import read_autoencoder
 from whence.diffusion.families.reference import TextReference
 from whence.diffusion.families.stable_diffusion import refuse_write
@@ -92,11 +92,6 @@ def unpack(tokens: Tensor, rows: int, columns: int) -> Tensor:
 def _read(folder: Path) -> tuple[nn.Module, Any]:
     """The network and the scheduler in a folder."""
     return read_network(folder / "transformer", Flux), read_scheduler(folder)
-
-
-def _untrained(network: Any) -> nn.Module:
-    fresh: nn.Module = Flux.from_config(network.config)
-    return fresh
 
 
 def _text(folder: Path, adapters: tuple[Adapter, ...]) -> TextConditioner:
@@ -179,7 +174,7 @@ FLUX = Family(
     Flux,
     _read,
     refuse_write(PIPELINE),
-    _untrained,
+    from_config(Flux),
     pipelines=(PIPELINE, "FluxTransformer2DModel"),
     codec=read_autoencoder,
     text=_text,

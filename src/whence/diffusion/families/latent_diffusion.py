@@ -9,8 +9,8 @@ from diffusers import UNet2DModel
 from torch import nn
 
 from whence.diffusion.autoencoder import Autoencoder
-from whence.diffusion.families.family import Family
-from whence.diffusion.families.unet import require_plain, untrained, write
+from whence.diffusion.families.family import Family, from_config
+from whence.diffusion.families.unet import require_plain, write
 from whence.diffusion.folders import read_mapping, read_network, read_scheduler
 from whence.errors import ArtefactError
 
@@ -39,4 +39,4 @@ def find_autoencoder(folder: Path) -> Path:
     raise ArtefactError(f"{folder} has no autoencoder: there is neither a folder vqvae/ nor vae/ in it.")
 
 
-LATENT_DIFFUSION = Family(UNet2DModel, _read, write, untrained, pipelines=(PIPELINE,), codec=_codec)
+LATENT_DIFFUSION = Family(UNet2DModel, _read, write, from_config(UNet2DModel), pipelines=(PIPELINE,), codec=_codec)

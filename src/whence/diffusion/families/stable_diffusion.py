@@ -12,7 +12,7 @@ from torch import nn
 from whence.config import ModelConfig
 from whence.diffusion.adapters.adapter import Adapter
 from whence.diffusion.conditioner import TextConditioner
-from whence.diffusion.families.family import FROM_PYTHON, Family
+from whence.diffusion.families.family import FROM_PYTHON, Family, from_config
 from whence.diffusion.families.pipeline_folder import read_autoencoder
 from whence.diffusion.families.reference import TextReference
 from whence.diffusion.families.unet import head_size, network_settings
@@ -83,17 +83,11 @@ def refuse_write(pipeline: str) -> Callable[[nn.Module, Any, Path], None]:
     return write
 
 
-def untrained(network: Any) -> nn.Module:
-    """A network of the same shape with new random weights."""
-    fresh: nn.Module = UNet2DConditionModel.from_config(network.config)
-    return fresh
-
-
 STABLE_DIFFUSION = Family(
     UNet2DConditionModel,
     _read,
     refuse_write(PIPELINE),
-    untrained,
+    from_config(UNet2DConditionModel),
     pipelines=(PIPELINE,),
     codec=read_autoencoder,
     text=text_of,

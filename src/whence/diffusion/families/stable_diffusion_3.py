@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from whence.diffusion.adapters.adapter import Adapter
 from whence.diffusion.conditioner import TEXT, TextConditioner
-from whence.diffusion.families.family import Family
+from whence.diffusion.families.family import Family, from_config
 from whence.diffusion.families.network_call import set_call
 from whence.diffusion.families.pipeline_folder import read_autoencoder
 from whence.diffusion.families.reference import TextReference
@@ -47,11 +47,6 @@ def _read(folder: Path) -> tuple[nn.Module, Any]:
 
 def _arguments(x_t: Tensor, t: Tensor, conditions: dict[str, Tensor]) -> tuple[tuple[Any, ...], dict[str, Any]]:
     return (x_t,), {"timestep": t, **conditions}
-
-
-def _untrained(network: Any) -> nn.Module:
-    fresh: nn.Module = SD3Transformer2DModel.from_config(network.config)
-    return fresh
 
 
 def _text(folder: Path, adapters: tuple[Adapter, ...]) -> TextConditioner:
@@ -108,7 +103,7 @@ STABLE_DIFFUSION_3 = Family(
     SD3Transformer2DModel,
     _read,
     refuse_write(PIPELINE),
-    _untrained,
+    from_config(SD3Transformer2DModel),
     pipelines=(PIPELINE,),
     codec=read_autoencoder,
     text=_text,

@@ -12,11 +12,11 @@ from torch import Tensor, nn
 
 from whence.diffusion.adapters.adapter import Adapter
 from whence.diffusion.conditioner import TEXT, TextConditioner
-from whence.diffusion.families.family import FROM_PYTHON, Family
+from whence.diffusion.families.family import FROM_PYTHON, Family, from_config
 from whence.diffusion.families.network_call import set_call
 from whence.diffusion.families.pipeline_folder import read_autoencoder
 from whence.diffusion.families.reference import TextReference
-from whence.diffusion.families.stable_diffusion import refuse_write, require_plain, untrained
+from whence.diffusion.families.stable_diffusion import refuse_write, require_plain
 from whence.diffusion.folders import read_mapping, read_network, read_scheduler
 from whence.diffusion.text_encoder import EncodedTexts, TextEncoder
 from whence.errors import ModelError
@@ -97,7 +97,7 @@ STABLE_DIFFUSION_XL = Family(
     UNet2DConditionModel,
     _read,
     refuse_write(PIPELINE),
-    untrained,
+    from_config(UNet2DConditionModel),
     pipelines=(PIPELINE,),
     codec=read_autoencoder,
     text=_text,

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from whence.config import Config, ModelConfig, SamplerConfig, TrainingConfig
 from whence.diffusion.adapters.adapter import Adapter
 from whence.diffusion.class_names import ID_TO_LABEL, LABELS, ClassNames
-from whence.diffusion.families.family import FROM_PYTHON, Family
+from whence.diffusion.families.family import FROM_PYTHON, Family, from_config
 from whence.diffusion.families.reference import Reference
 from whence.diffusion.folders import read_mapping, read_network, read_scheduler
 from whence.errors import ArtefactError, ConfigError, ModelError
@@ -229,10 +229,4 @@ def write(network: nn.Module, scheduler: Any, folder: Path) -> None:
     DDPMPipeline(unet=network, scheduler=scheduler).save_pretrained(folder)
 
 
-def untrained(network: Any) -> nn.Module:
-    """A network of the same shape with new random weights."""
-    fresh: nn.Module = UNet2DModel.from_config(network.config)
-    return fresh
-
-
-UNET = Family(UNet2DModel, _read, write, untrained, text=_classes, reference=_Reference)
+UNET = Family(UNet2DModel, _read, write, from_config(UNet2DModel), text=_classes, reference=_Reference)
