@@ -239,24 +239,32 @@ def pixart(folder: Path, kind: str = "Sigma", side: int = 8, seed: int = 0) -> P
     return folder
 
 
+def class_network() -> Any:
+    """A UNet2DModel of 8x8 pictures in grey and ten classes, whose class embedding is large enough to see."""
+    from diffusers import UNet2DModel
+
+    network = UNet2DModel(
+        sample_size=8,
+        in_channels=1,
+        out_channels=1,
+        layers_per_block=1,
+        block_out_channels=(8,),
+        down_block_types=["DownBlock2D"],
+        up_block_types=["UpBlock2D"],
+        add_attention=False,
+        norm_num_groups=2,
+        num_class_embeds=10,
+    )
+    network.class_embedding.weight.data *= 5
+    return network
+
+
 def class_unet(folder: Path, seed: int = 0) -> Path:
-    """A UNet2DModel of 8x8 pictures in grey and ten classes, with its scheduler, whose class embedding can be seen."""
-    from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
+    """The folder of a `class_network` with its scheduler."""
+    from diffusers import DDPMPipeline, DDPMScheduler
 
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        network = UNet2DModel(
-            sample_size=8,
-            in_channels=1,
-            out_channels=1,
-            layers_per_block=1,
-            block_out_channels=(8,),
-            down_block_types=["DownBlock2D"],
-            up_block_types=["UpBlock2D"],
-            add_attention=False,
-            norm_num_groups=2,
-            num_class_embeds=10,
-        )
-        network.class_embedding.weight.data *= 5
+        network = class_network()
     DDPMPipeline(unet=network, scheduler=DDPMScheduler(clip_sample=False)).save_pretrained(folder)
     return folder

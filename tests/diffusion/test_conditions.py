@@ -1,10 +1,12 @@
 """Every call hands conditions through, row by row: a network of ten classes against itself asked for one class."""
 
 import copy
+import runpy
+from pathlib import Path
 
 import pytest
 import torch
-from diffusers import DDPMScheduler, UNet2DModel
+from diffusers import DDPMScheduler
 from torch import nn
 
 from whence.config import SamplerConfig
@@ -16,6 +18,7 @@ from whence.diffusion.sampling import Guidance, draw_pictures, predicted_clean
 from whence.diffusion.training import request_of, time_step, train
 from whence.errors import DataError, NotFiniteError
 
+PIPELINES = runpy.run_path(str(Path(__file__).parent.parent / "pipelines.py"))
 NAMES = ["0/0", "3/1", "0/7"]
 CLASSES = torch.tensor([3, 1, 9])
 DDIM = SamplerConfig(method="ddim", steps=3, batch_size=2)
@@ -25,19 +28,7 @@ DDIM = SamplerConfig(method="ddim", steps=3, batch_size=2)
 def model() -> DiffusionModel:
     """Its class embeddings are large enough to see."""
     torch.manual_seed(0)
-    network = UNet2DModel(
-        sample_size=8,
-        in_channels=1,
-        out_channels=1,
-        layers_per_block=1,
-        block_out_channels=(8,),
-        down_block_types=["DownBlock2D"],
-        up_block_types=["UpBlock2D"],
-        add_attention=False,
-        norm_num_groups=2,
-        num_class_embeds=10,
-    )
-    network.class_embedding.weight.data *= 5
+    network = PIPELINES["class_network"]()
     return DiffusionModel(network.eval(), DDPMScheduler(prediction_type="v_prediction"))
 
 
