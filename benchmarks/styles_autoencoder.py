@@ -28,6 +28,7 @@ import argparse
 import time
 from pathlib import Path
 
+import autoencoder
 import numpy as np
 import torch
 from diffusers import AutoencoderKL
@@ -41,7 +42,6 @@ from whence.images import from_pixels
 
 #: Rows of the base that are not trained on, to choose settings.
 DEVELOPMENT = 157
-BATCH, LEARNING_RATE = 32, 8e-3
 
 
 def main() -> None:
@@ -62,63 +62,33 @@ def main() -> None:
     rows = np.array([int(id) for id in base.ids])[order]
     held, kept = base.images(np.sort(order[:DEVELOPMENT])), rows[DEVELOPMENT:]
     start, busy = time.perf_counter(), time.process_time()
-    model = make_model(tuple(given.channels), given.latent)
+    model = autoencoder.make_model(tuple(given.channels), given.latent, SIDE)
     with progress("training") as report:
         train(model, kept, given.steps, given.kl, given.mixed, report)
     seconds, busy = time.perf_counter() - start, time.process_time() - busy
-    model.register_to_config(scaling_factor=1 / deviation(model, base.images(range(len(base)))))
+    model.register_to_config(scaling_factor=1 / autoencoder.deviation(model, base.images(range(len(base)))))
     model.half().save_pretrained(given.out)
     model = AutoencoderKL.from_pretrained(given.out)
     size = sum(file.stat().st_size for file in given.out.glob("*.safetensors"))
     factor = model.config.scaling_factor
     print(f"{seconds:.0f} s ({busy:.0f} s of one core), {size / 1e6:.2f} MB, scaling factor {factor:.4f}")
-    show(model, "base, development rows", held)
-    show(model, "the same, mixed", mix(held, 1.0, np.random.default_rng(1)))
+    autoencoder.show(model, "base, development rows", held)
+    autoencoder.show(model, "the same, mixed", mix(held, 1.0, np.random.default_rng(1)))
     if given.test:
         test = whence.load("styles:test", unit_column="contributor")
-        show(model, "styles:test", test.images(range(len(test))))
+        autoencoder.show(model, "styles:test", test.images(range(len(test))))
         for number in range(1, 13):
-            show(model, f"style {number}", test.images(test.examples_of(f"style {number}")))
-
-
-def make_model(channels: tuple[int, ...], latent: int) -> AutoencoderKL:
-    """An autoencoder with a block for each entry of `channels`; each but the last halves height and width."""
-    count = len(channels)
-    return AutoencoderKL(
-        down_block_types=("DownEncoderBlock2D",) * count,
-        up_block_types=("UpDecoderBlock2D",) * count,
-        block_out_channels=channels,
-        layers_per_block=1,
-        latent_channels=latent,
-        norm_num_groups=8,
-        sample_size=SIDE,
-        mid_block_add_attention=False,
-    )
+            autoencoder.show(model, f"style {number}", test.images(test.examples_of(f"style {number}")))
 
 
 def train(model: AutoencoderKL, rows: np.ndarray, steps: int, kl: float, share: float, report: Report) -> None:
     """Train on base pictures of these rows, in new colours at each visit."""
-    strokes, source = measure_ink(rows), np.random.default_rng(0)
-    optimiser = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=0)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, LEARNING_RATE, total_steps=steps, pct_start=0.05)
-    noise, step, visit = torch.Generator().manual_seed(0), 0, 0
-    while step < steps:
-        pictures = mix(colour(strokes, rows, visit), share, source)
-        for batch in torch.from_numpy(source.permutation(len(rows))).split(BATCH)[: steps - step]:
-            if len(batch) < BATCH:
-                continue
-            x = pictures[batch]
-            posterior = model.encode(x).latent_dist
-            error = model.decode(posterior.sample(noise)).sample - x
-            loss = error.abs().mean() + error.square().mean() + kl * posterior.kl().mean() / posterior.mean[0].numel()
-            optimiser.zero_grad()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimiser.step()
-            schedule.step()
-            step += 1
-            report(step, steps)
-        visit += 1
+    strokes = measure_ink(rows)
+
+    def visit(number: int, source: np.random.Generator) -> torch.Tensor:
+        return mix(colour(strokes, rows, number), share, source)
+
+    autoencoder.train(model, visit, steps, kl, report)
 
 
 def measure_ink(rows: np.ndarray) -> np.ndarray:
@@ -155,31 +125,6 @@ def stretch(pictures: torch.Tensor, share: float, source: np.random.Generator) -
     grey, contrast = (torch.from_numpy(chosen * source.random(chosen.shape)).float() for _ in range(2))
     pale = pictures + grey * (pictures.mean(1, keepdim=True) - pictures)
     return (pale * (1 + 2 * contrast)).clamp(-1, 1)
-
-
-@torch.inference_mode()
-def deviation(model: AutoencoderKL, pictures: torch.Tensor) -> float:
-    """The standard deviation of the latents."""
-    posterior = model.encode(pictures).latent_dist
-    return float(posterior.sample(torch.Generator().manual_seed(0)).std())
-
-
-def psnr(error: torch.Tensor) -> torch.Tensor:
-    """Peak signal-to-noise ratio in dB of pictures in [-1, 1]."""
-    return 10 * torch.log10(4 / error.square().mean())
-
-
-@torch.inference_mode()
-def show(model: AutoencoderKL, name: str, pictures: torch.Tensor) -> None:
-    """Print the PSNR of all pictures together, by the mean of their latents, and with noise on it.
-
-    The noise has a tenth of the standard deviation of the latents.
-    """
-    latents = model.encode(pictures).latent_dist.mean
-    drawn = model.decode(latents).sample.clamp(-1, 1)
-    noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(0)) / model.config.scaling_factor
-    noisy = model.decode(latents + 0.1 * noise).sample.clamp(-1, 1)
-    print(f"{name:25} {psnr(drawn - pictures):.2f} dB, noisy {psnr(noisy - pictures):.2f} dB")
 
 
 if __name__ == "__main__":

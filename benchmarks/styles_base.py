@@ -18,12 +18,14 @@ import numpy as np
 import styles_autoencoder
 import styles_denoiser
 import torch
+from autoencoder import deviation, make_model
 from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
 from styles_words import Text
 
 import whence
 from whence import artefacts
 from whence.cli.show import progress
+from whence.data.style import SIDE
 
 AUTOENCODER_STEPS, KL, MIXED = 4000, 1e-4, 0.5
 STEPS = 4000
@@ -98,12 +100,11 @@ def split_rows(text: Text) -> tuple[styles_denoiser.Rows, styles_denoiser.Rows]:
 def make_autoencoder(rows: np.ndarray, steps: int) -> AutoencoderKL:
     """The autoencoder, trained on rows of the base, and rounded to float16."""
     torch.manual_seed(0)
-    model = styles_autoencoder.make_model((16, 16), 4)
+    model = make_model((16, 16), 4, SIDE)
     with progress("training the autoencoder") as report:
         styles_autoencoder.train(model, rows, steps, KL, MIXED, report)
     base = whence.load("styles:base")
-    deviation = styles_autoencoder.deviation(model, base.images(range(len(base))))
-    model.register_to_config(scaling_factor=1 / deviation)
+    model.register_to_config(scaling_factor=1 / deviation(model, base.images(range(len(base)))))
     return model.half().float().eval()
 
 
