@@ -27,7 +27,7 @@ from whence.cli.options import (
     WORKERS,
 )
 from whence.cli.show import say, show_cost, show_work
-from whence.cli.training import BASE, CAPTION_DROPOUT, RANK, with_adapter
+from whence.cli.training import AUTOENCODER, BASE, CAPTION_DROPOUT, RANK, TEXT_ENCODER, with_adapter
 from whence.diffusion.prompts import Prompts
 from whence.errors import ArtefactError, ConfigError, DataError, SplitError
 
@@ -83,6 +83,8 @@ def build(
     steps: STEPS = None,
     seed: SEED = None,
     base: BASE = None,
+    autoencoder: AUTOENCODER = None,
+    text_encoder: TEXT_ENCODER = None,
     rank: RANK = None,
     caption_dropout: CAPTION_DROPOUT = None,
     prompts: PROMPTS = None,
@@ -103,7 +105,8 @@ def build(
 
     Reference models are trained on all examples. Queries are held-out pictures, and pictures that the first of them
     draws. Then models are trained on random subsets, stratified by class, and measured on the queries. Interrupted, the
-    same command continues. With --base the models are LoRA adapters.
+    same command continues. With --base the models are LoRA adapters; with --autoencoder they are networks of latents,
+    and with --text-encoder too they draw from text.
 
     On several machines: run with --subsets 0 --development 0, copy the bank to each, and run there with --shard 1/4,
     2/4 ... Copy what is in `runs/` of each into that of one of them, and run there without --shard.
@@ -118,8 +121,9 @@ def build(
     own = follow_recipe(settings_of(config, steps=steps, caption_dropout=caption_dropout), images)
     run, seed = with_adapter(own, base, {"rank": rank}, resolution), own.training.seed if seed is None else seed
     settings = whence.BankConfig(models=models, held_out=held_out_count, drawn=drawn, draws=draws, seed=seed)
+    encoders = {"autoencoder": autoencoder, "text_encoder": text_encoder}
     part, texts = shard_of(shard), Prompts.read(prompts, prompt or (), negative_prompt, guidance)
-    request = bank_request.BankRequest.make(images, others, run, settings, base, texts)
+    request = bank_request.BankRequest.make(images, others, run, settings, base, texts, encoders)
     pools = usual_pools(subsets, fraction=fraction, seeds=seeds, development=development, deterministic=deterministic)
     require_possible(pools, images, seed)
     if plan:

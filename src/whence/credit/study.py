@@ -29,7 +29,7 @@ from whence.diffusion.model import DiffusionModel, fingerprint
 from whence.errors import ArtefactError, ConfigError, MismatchError
 from whence.retraining.measurement import LOOK, Measurement, MeasurementPlan, measure
 from whence.retraining.retrain import Retraining, open_once
-from whence.retraining.rule import PATIENCE, RetrainingRule
+from whence.retraining.rule import NO_PARTS, PATIENCE, RetrainingRule
 from whence.seeds import derived_seed
 
 KIND = "credit study"
@@ -86,8 +86,7 @@ class Study:
     settings: StudyConfig
 
     layout = LOOK
-    base = None
-    encoding = None
+    parts = NO_PARTS
 
     @classmethod
     def begin(

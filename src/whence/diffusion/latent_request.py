@@ -28,6 +28,9 @@ from whence.diffusion.noise_schedule import new_scheduler
 from whence.diffusion.shipped_base import base_folder
 from whence.errors import DataError, ModelError
 
+#: Arguments of `train` that name the folders of encoders, and what their fingerprints are called in manifests.
+ENCODERS = ("autoencoder", "text_encoder")
+
 
 @dataclass(frozen=True, eq=False)
 class LatentRequest:
@@ -39,6 +42,7 @@ class LatentRequest:
         autoencoder: What makes latents of images.
         text: What embeds captions; None for a network without text.
         first: The first image as the network gets it.
+        encoded: The images as the network gets them, where they were encoded before; None: `examples` encodes them.
     """
 
     data: Dataset
@@ -46,10 +50,16 @@ class LatentRequest:
     autoencoder: Autoencoder
     text: TextConditioner | None
     first: Examples
+    encoded: Examples | None = None
 
     @classmethod
     def of(
-        cls, data: Dataset, config: Config, autoencoder: str | Path, text_encoder: str | Path | None = None
+        cls,
+        data: Dataset,
+        config: Config,
+        autoencoder: str | Path,
+        text_encoder: str | Path | None = None,
+        encoding: Path | None = None,
     ) -> LatentRequest:
         """Return the request, checked.
 
@@ -66,7 +76,9 @@ class LatentRequest:
         _require_decodable(opened, LATENT_PIPELINE if text is None else TEXT_PIPELINE)
         if text is None:
             refuse_caption_dropout(config.training)
-        first = Encoders(opened, text).encode(data.select([0]), augmentation=Augmentation.of(config.training))
+        encoders, augmentation = Encoders(opened, text), Augmentation.of(config.training)
+        encoded = None if encoding is None else encoders.read(data, encoding, augmentation)
+        first = encoders.encode(data.select([0]), augmentation=augmentation) if encoded is None else encoded.head(1)
         channels, height, width = first.size
         if height != width and text is None:
             raise DataError(
@@ -75,7 +87,7 @@ class LatentRequest:
             )
         config = complete_config(config, (channels, height, width), text=text is not None)
         config = config.model_copy(update={"sampler": _complete_sampler(config.sampler)})
-        return cls(data, config, opened, text, first)
+        return cls(data, config, opened, text, first, encoded)
 
     base_folder = None
 
@@ -110,7 +122,9 @@ class LatentRequest:
         return replace(model, scheduler=_new_scheduler(settings), codec=self.autoencoder, text=self.text)
 
     def examples(self, folder: Path) -> Examples:
-        """Latents and embedded captions, which are kept."""
+        """Latents and embedded captions; those that were not encoded before are kept in the folder."""
+        if self.encoded is not None:
+            return self.encoded
         return self.encoders.encode(self.data, folder / FOLDER, Augmentation.of(self.config.training))
 
     def stand_in(self) -> Examples:

@@ -63,7 +63,8 @@ def train(
             `config.model` does not matter. Default: new weights.
         conditions: Further arguments of the network of `start` by name, with one row for each training example.
         base: The folder of the text-to-image model that an adapter is trained on, or ``styles``; it is not changed.
-        encoding: Where these images, and perhaps others, are encoded for the base; default: in the run directory.
+        encoding: Where these images, and perhaps others, are encoded for the base or by the encoders; default: in the
+            run directory.
         autoencoder: The folder of an autoencoder, or of a pipeline that has one, or ``styles``; it is not changed.
         text_encoder: The folder of a StableDiffusionPipeline whose text encoder embeds captions, or ``styles``.
         engine: Where work runs. Its report is called with (steps done, steps in all).
@@ -145,7 +146,7 @@ def request_of(
                 "With an autoencoder a new network is trained on its latents; a base has one of its own. Leave out the "
                 "autoencoder, or `base`, `start` and `conditions`."
             )
-        return LatentRequest.of(data, config, autoencoder, text_encoder)
+        return LatentRequest.of(data, config, autoencoder, text_encoder, encoding)
     if text_encoder is not None:
         raise ConfigError(
             "A text encoder is for a new network of latents: give --autoencoder too. A base has one of its own."

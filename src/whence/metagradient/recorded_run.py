@@ -17,6 +17,7 @@ from whence.config import read_config
 from whence.data import Dataset
 from whence.diffusion.adapter_run import AdapterRun
 from whence.diffusion.examples import Examples
+from whence.diffusion.latent_request import ENCODERS
 from whence.diffusion.model import DiffusionModel
 from whence.diffusion.record import Record
 from whence.diffusion.training import request_of
@@ -75,7 +76,7 @@ def _request(run: Path | AdapterRun, folder: Path, data: Dataset) -> TrainingReq
             "a run without it."
         )
     parts: dict[str, Any] = {"base": run.base if isinstance(run, AdapterRun) else None}
-    parts |= {name: folder for name in ("autoencoder", "text_encoder") if name in manifest.inputs}
+    parts |= {name: folder for name in ENCODERS if name in manifest.inputs}
     request = request_of(data, read_config(folder / "config.toml"), **parts)
     for name, made in request.made.items():
         if made != manifest.made.get(name):

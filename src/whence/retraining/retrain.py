@@ -38,12 +38,11 @@ class Experiment(Protocol):
         """The model that fine-tuning starts from; None where models are only trained from new weights."""
 
     @property
-    def base(self) -> Path | None:
-        """The folder of the base of models that are adapters; None for whole networks."""
+    def parts(self) -> Mapping[str, Any]:
+        """Folders that a training needs beside the data, by the names of the arguments of `train`.
 
-    @property
-    def encoding(self) -> Path | None:
-        """Where the training examples are encoded for the base; None without one."""
+        They are the base of adapters, or the encoders of networks of latents, and the encoding of the data.
+        """
 
     @property
     def plan(self) -> MeasurementPlan:
@@ -120,13 +119,18 @@ def train_and_measure(
     """Train and measure one model, unless another process did; a task for the engine."""
     experiment, path = reopen(), folder / retraining.name
     weights = path.with_name(path.name + MODEL_SUFFIX)
-    begin: dict[str, Any] = {"start": experiment.start, "base": experiment.base, "encoding": experiment.encoding}
     # Another writer of the same model would lose the weights that this one removes.
     with artefacts.lock(path.with_name(f"{path.name}-retraining"), PATIENCE):
         if _is_measured(experiment, path, retraining):
             return
         kept = retraining.rule.train(
-            experiment.data, retraining.rows, weights, retraining.config, engine=engine, **begin
+            experiment.data,
+            retraining.rows,
+            weights,
+            retraining.config,
+            start=experiment.start,
+            parts=experiment.parts,
+            engine=engine,
         )
         measurement = measure(kept, experiment.plan, engine=engine)
         measurement.write(path, experiment.layout, retraining.inputs, retraining.made, PATIENCE)

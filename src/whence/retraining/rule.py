@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
@@ -20,6 +22,8 @@ from whence.errors import ConfigError
 PATIENCE = 60.0
 #: Steps of fine-tuning, as a share of the steps of the run.
 FINE_TUNING = 0.05
+#: No folders beside the data.
+NO_PARTS: Mapping[str, Any] = MappingProxyType({})
 
 
 class RetrainingRule(Settings):
@@ -76,15 +80,14 @@ class RetrainingRule(Settings):
         config: Config,
         *,
         start: DiffusionModel | None = None,
-        base: Path | None = None,
-        encoding: Path | None = None,
+        parts: Mapping[str, Any] = NO_PARTS,
         engine: Engine = DEFAULT,
     ) -> DiffusionModel:
         """Return the model, trained at `path` on these rows by its `settings`; an interrupted training continues.
 
         Fine-tuning starts from `start`. Retraining makes a new network of its kind, or without it one of the kind in
-        `config`; with a `base` a new adapter on it, on the `encoding` of the data. The report is called with (steps
-        done, steps in all).
+        `config`; `parts` are further folders for `train`, such as the base of an adapter. The report is called with
+        (steps done, steps in all).
         """
         weights, network = None, start
         if self.kind == "weight 0":
@@ -93,9 +96,8 @@ class RetrainingRule(Settings):
             data = data.select(rows)
         if start is not None and self.kind != "fine-tuning":
             network = start.untrained(config.training.seed)
-        begin: dict[str, Any] = {"start": network, "base": base, "encoding": encoding}
-        train(data, path, config, weights=weights, engine=engine, patience=PATIENCE, **begin)
-        return load_run(path, base)
+        train(data, path, config, weights=weights, start=network, engine=engine, patience=PATIENCE, **parts)
+        return load_run(path, parts.get("base"))
 
     @property
     def description(self) -> str:

@@ -122,11 +122,11 @@ def test_a_bank_is_opened_without_its_base(made, monkeypatch):
     monkeypatch.setattr(DiffusionModel, "load", lambda *a, **kw: [loaded.append(a), load(*a, **kw)][1])
     bank = Bank.open(made.path)
     assert bank.pool("test").losses.shape == (2, 2, 5)
-    assert bank.encoding == made.path / "encoding"
     assert not loaded
     for _ in range(2):
         assert bank.base == made.base
         assert bank.encoders == made.encoders
+        assert bank.parts == {"base": made.base, "encoding": made.path / "encoding"}
     assert len(loaded) == 1
 
 

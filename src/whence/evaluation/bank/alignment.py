@@ -36,7 +36,7 @@ def data_fingerprints(bank: Bank) -> tuple[str, ...]:
     """Return the fingerprints of a bank's training examples as scores may be of them: at the mean of latents or not."""
     own = Augmentation.of(bank.config.training)
     augmentations = [replace(own, sampled=sampled) for sampled in {own.sampled, bank.encoders.codec.has_deviation}]
-    return tuple(bank.encoders.encode(bank.data, bank.encoding, one).fingerprint for one in augmentations)
+    return tuple(bank.encoders.encode(bank.data, bank.parts.get("encoding"), one).fingerprint for one in augmentations)
 
 
 def require_match(method: str, manifest: Manifest, fingerprints: Mapping[str, Sequence[str]], way_out: str) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from whence.artefacts import Manifest
 from whence.diffusion.adapter_run import load_run, require_weights, verified_base
 from whence.diffusion.encoding import FOLDER, Encoders
 from whence.diffusion.examples import Examples
+from whence.diffusion.latent_request import ENCODERS
 from whence.diffusion.model import fingerprint
 from whence.diffusion.origin import Origin
 from whence.diffusion.prompts import Prompts
@@ -38,9 +40,11 @@ class Bank(StoredBank):
         return verified_base(self.path, self.manifest) if "base" in self.manifest.inputs else None
 
     @property
-    def encoding(self) -> Path | None:
-        """Where the training examples are encoded for the base; None without one."""
-        return self.path / FOLDER if "base" in self.manifest.inputs else None
+    def parts(self) -> dict[str, Any]:
+        """Folders that the trainings need beside the data, see `Experiment`; encoders are those of the first model."""
+        parts: dict[str, Any] = {name: self.models[0] for name in ENCODERS if name in self.manifest.inputs}
+        parts |= {} if self.base is None else {"base": self.base}
+        return parts | ({"encoding": self.path / FOLDER} if parts else {})
 
     @cached_property
     def encoders(self) -> Encoders:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,6 +14,7 @@ from whence import artefacts
 from whence.config import Config, Settings
 from whence.cost import Cost, counted, peak_memory
 from whence.data import Dataset, class_inputs
+from whence.diffusion.encoding import FOLDER
 from whence.diffusion.prompts import Prompts
 from whence.diffusion.training import request_of, time_step, weight_bytes
 from whence.diffusion.training_request import TrainingRequest
@@ -23,7 +24,7 @@ from whence.evaluation.bank.pool import PoolRequest
 from whence.evaluation.bank.stored_bank import KIND
 from whence.retraining.denoising_losses import time_losses
 from whence.retraining.measurement import time_drawing
-from whence.retraining.rule import shorten_training
+from whence.retraining.rule import NO_PARTS, shorten_training
 
 #: Seed of the names of drawn queries.
 DRAWN_SEED = 0
@@ -55,6 +56,7 @@ class BankRequest:
         settings: How many models and queries the bank has, and how it measures them.
         training: The request of the training of a model on everything: of a network, or of an adapter on a base.
         prompts: What the drawn queries are drawn from, see `make`; None for models that take no text.
+        encoders: The folders of the autoencoder and the text encoder of networks of latents, by these names.
     """
 
     data: Dataset
@@ -63,6 +65,7 @@ class BankRequest:
     settings: BankConfig
     training: TrainingRequest
     prompts: Prompts | None = None
+    encoders: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def make(
@@ -73,6 +76,7 @@ class BankRequest:
         settings: BankConfig | None = None,
         base: str | Path | None = None,
         prompts: Prompts | None = None,
+        encoders: Mapping[str, Any] = NO_PARTS,
     ) -> BankRequest:
         """Return a request, checked; `whence.evaluation.bank.make_bank.build_bank` says what is refused.
 
@@ -81,9 +85,9 @@ class BankRequest:
         Raises:
             ConfigError: There are to be no queries, or they can't be drawn.
         """
-        settings = BankConfig.of(settings)
+        settings, encoders = BankConfig.of(settings), {name: one for name, one in encoders.items() if one is not None}
         default = Config().updated("sampler", method="ddim")
-        training = request_of(data, default if config is None else Config.of(config), base=base)
+        training = request_of(data, default if config is None else Config.of(config), base=base, **encoders)
         config = training.config
         if not settings.held_out + settings.drawn:
             raise ConfigError("A bank without queries measures nothing: ask for held-out or drawn ones.")
@@ -92,15 +96,23 @@ class BankRequest:
                 f"{config.sampler.steps} sampling steps were asked for; the models have {config.model.timesteps} "
                 "timesteps."
             )
-        if base is None and prompts is not None:
-            raise ConfigError("There are prompts, and the models take no text. Give --base, or leave them out.")
-        prompts = None if base is None else _complete(prompts or Prompts(), data)
-        return cls(data, _held_out(data, held_out, settings), config, settings, training, prompts)
+        takes_text = base is not None or "text_encoder" in encoders
+        if prompts is not None and not takes_text:
+            raise ConfigError(
+                "There are prompts, and the models take no text. Give --base or --text-encoder, or leave them out."
+            )
+        prompts = _complete(prompts or Prompts(), data) if takes_text else None
+        return cls(data, _held_out(data, held_out, settings), config, settings, training, prompts, encoders)
 
     @property
     def base(self) -> Path | None:
         """The folder of the base of models that are adapters."""
         return self.training.base_folder
+
+    def parts(self, bank: Path) -> dict[str, Any]:
+        """Folders that the trainings need beside the data, by the names of the arguments of `train`."""
+        parts = dict(self.encoders) if self.base is None else {"base": self.base}
+        return parts | ({"encoding": bank / FOLDER} if parts else {})
 
     @property
     def provenance(self) -> dict[str, Mapping[str, Any]]:
@@ -182,7 +194,8 @@ def bank_cost(
     weights, queries = weight_bytes(model), settings.held_out + settings.drawn
     measurement = 8 * queries + settings.drawn * math.prod(data.size)
     kept = references + (config.training.checkpoints if references else 0) + (retrained if keep_models else 0)
-    record = 17 * config.training.batch * (steps if keep_models else references * config.training.steps)
+    record = references * request.training.copied
+    record += 17 * config.training.batch * (steps if keep_models else references * config.training.steps)
     work = (
         f"{references} reference and {retrained:,} retrained models: {steps:,} steps of {step * 1000:.0f} ms, "
         f"{weights // 4:,} parameters each, in {counted(used)}. Each is measured on {queries:,} queries in "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from glob import escape
@@ -15,7 +15,6 @@ from whence import artefacts
 from whence.config import Config
 from whence.data import Dataset, read, write
 from whence.diffusion.adapter_run import load_run
-from whence.diffusion.encoding import FOLDER
 from whence.diffusion.prompts import Prompts
 from whence.diffusion.training import train
 from whence.engine import DEFAULT, Engine, Task, silent
@@ -42,6 +41,8 @@ def build_bank(
     settings: BankConfig | None = None,
     base: str | Path | None = None,
     prompts: Prompts | None = None,
+    autoencoder: str | Path | None = None,
+    text_encoder: str | Path | None = None,
     engine: Engine = DEFAULT,
 ) -> Bank:
     """Return the base of a bank: train the reference models and draw the queries. `build_pool` fills the bank.
@@ -55,7 +56,10 @@ def build_bank(
         config: Settings of a model that is trained on everything, and of the sampler.
         settings: How many models and queries the bank has, and how it measures them.
         base: The folder of the base of adapters, or ``styles``.
-        prompts: What adapters draw the queries from; default the captions of the training examples, in turn.
+        prompts: What models that take text draw the queries from; default the captions of the training examples, in
+            turn.
+        autoencoder: The folder of an autoencoder, or ``styles``: the models are networks of its latents.
+        text_encoder: The folder whose text encoder embeds the captions of networks of latents, or ``styles``.
         engine: Where work runs. Its report is called with (training steps done, steps in all).
 
     Raises:
@@ -64,7 +68,8 @@ def build_bank(
         ConfigError: There are to be no queries, or they can't be drawn.
         MismatchError: The directory holds a bank of something else.
     """
-    request = BankRequest.make(data, held_out, config, settings, base, prompts)
+    encoders = {"autoencoder": autoencoder, "text_encoder": text_encoder}
+    request = BankRequest.make(data, held_out, config, settings, base, prompts, encoders)
     return make_bank(request, Path(path), engine=engine)
 
 
@@ -110,19 +115,16 @@ def _train_references(part: Path, request: BankRequest, engine: Engine) -> None:
         config = config.updated("training", checkpoints=0) if k else config
         folder = part / "models" / str(k)
         if not (folder / artefacts.MANIFEST).exists():
-            encoding = None if request.base is None else part / FOLDER
             arguments: dict[str, Any] = {"data": str(part / "data"), "path": str(folder), "config": config}
-            arguments |= {"base": request.base, "encoding": encoding}
+            arguments |= {"parts": request.parts(part)}
             tasks.append(Task(f"model {k}", train_reference, arguments, config.training.steps))
     if tasks:
         engine.run(tasks)
 
 
-def train_reference(
-    data: str, path: str, config: Config, base: Path | None, encoding: Path | None, engine: Engine
-) -> None:
+def train_reference(data: str, path: str, config: Config, parts: Mapping[str, Any], engine: Engine) -> None:
     """Train a reference model; a task for the engine."""
-    train(read(Path(data)), path, config, base=base, encoding=encoding, engine=engine, patience=PATIENCE)
+    train(read(Path(data)), path, config, **parts, engine=engine, patience=PATIENCE)
 
 
 def _queries(part: Path, request: BankRequest, engine: Engine) -> Dataset:

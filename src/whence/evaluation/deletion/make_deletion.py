@@ -118,7 +118,7 @@ def deletion_cost(
     missing = missing_retrainings(bank, removals, store)
     if not missing:
         return Cost(0.0, 0, 0, "nothing: all of it is there already")
-    step, model = time_step(request_of(bank.data, bank.config, base=bank.base))
+    step, model = time_step(request_of(bank.data, bank.config, **bank.parts))
     start = time.perf_counter()
     measurement = measure(load_run(bank.models[0], bank.base), bank.plan, engine=engine)
     seconds = time.perf_counter() - start
