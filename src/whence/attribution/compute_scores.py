@@ -14,9 +14,11 @@ from whence.attribution.feature_plan import FeaturePlan, Term
 from whence.attribution.feature_store import FeatureStore
 from whence.attribution.influence_store import StoredInfluence
 from whence.attribution.method import Method
+from whence.attribution.request import AUTO
+from whence.attribution.training_ridge import TrainingRidge
 from whence.engine import DEFAULT, Engine
 from whence.errors import ConfigError
-from whence.gradients.features import Feature
+from whence.gradients.features import Feature, outside
 from whence.gradients.stored_features import StoredFeatures
 from whence.scores.jackknife import GROUPS, Jackknife
 from whence.scores.scores import Estimand, Scores
@@ -167,6 +169,7 @@ class TermFeatures:
         steps: Rows of each query, Q, in the order of the ids.
         order: Where they are in the request.
         weights: How often each example counts in the kernel, N in the order of the ids; None for once.
+        ridge: The ridge of the training, where it is the unit of the damping.
     """
 
     examples: StoredFeatures
@@ -174,6 +177,7 @@ class TermFeatures:
     steps: tuple[tuple[int, ...], ...]
     order: Order
     weights: Tensor | None = None
+    ridge: TrainingRidge | None = None
 
     @classmethod
     def open(
@@ -186,7 +190,8 @@ class TermFeatures:
         order = Order.of(plan, term, query_ids, in_order, examples.ids)
         known = plan.request.weights
         weights = torch.tensor([known[name] for name in examples.ids]) if set(known.values()) - {1.0} else None
-        return cls(examples, queries, tuple(tuple(steps[name]) for name in in_order), order, weights)
+        ridge = TrainingRidge.of(term.checkpoint) if plan.request.config.damping == AUTO else None
+        return cls(examples, queries, tuple(tuple(steps[name]) for name in in_order), order, weights, ridge)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -197,8 +202,10 @@ class TermFeatures:
         """Return the means over the draws, or over the draws outside of one group."""
         values = self.queries.mean(without)
         queries = torch.stack([values[list(rows)].mean(0) for rows in self.steps])
-        examples, losses = self.examples.mean(without), self.examples.loss(without)
-        return FeaturePair(examples, queries, losses, self.examples.widths, weights=self.weights)
+        examples, losses, widths = self.examples.mean(without), self.examples.loss(without), self.examples.widths
+        draws = int(outside(self.examples.draws, without).sum())
+        units = () if self.ridge is None else self.ridge.units(examples, widths, losses, draws)
+        return FeaturePair(examples, queries, losses, widths, weights=self.weights, units=units)
 
 
 def _places(order: Sequence[str], names: Sequence[str]) -> Tensor:

@@ -27,6 +27,7 @@ class FeaturePair:
         eigenvalues: Those of the curvature of the loss, summed over all training examples, for every feature [p], where
             features are whole gradients in its eigenbasis. Then `examples` may be some of the training examples.
         weights: How often each example counts in the kernel [N]; None for once. Scores are those of one copy.
+        units: λ of the kernel of every layer at the damping 1; empty for the mean eigenvalues.
 
     Raises:
         ConfigError: Features don't fit each other, the widths don't add up to them, there isn't one loss per example,
@@ -46,6 +47,7 @@ class FeaturePair:
     widths: tuple[int, ...] = ()
     eigenvalues: Tensor | None = None
     weights: Tensor | None = None
+    units: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         norms(self.examples, self.queries)
@@ -72,9 +74,9 @@ class FeaturePair:
         """The kernel of the features of every layer."""
         if not self.widths:
             return (self.kernel,)
-        widths = list(self.widths)
-        parts = zip(torch.split(self.examples, widths, 1), torch.split(self.queries, widths, 1), strict=True)
-        return tuple(Kernel(examples, queries, self.weights) for examples, queries in parts)
+        widths, units = list(self.widths), self.units or (None,) * len(self.widths)
+        parts = zip(torch.split(self.examples, widths, 1), torch.split(self.queries, widths, 1), units, strict=True)
+        return tuple(Kernel(examples, queries, self.weights, unit) for examples, queries, unit in parts)
 
     @property
     def dot(self) -> Tensor:

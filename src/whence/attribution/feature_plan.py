@@ -103,7 +103,8 @@ class FeaturePlan:
         """Return the dampings of a method's scores."""
         if self.dampings is not None:
             return tuple(method.dampings(self.dampings))
-        return (self.request.config.damping or method.damping,)
+        stated = self.request.config.damping
+        return (1.0 if isinstance(stated, str) else stated or method.damping,)
 
     @cached_property
     def kinds(self) -> dict[FeatureSet, tuple[Feature, ...]]:

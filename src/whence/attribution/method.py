@@ -42,6 +42,7 @@ class Method:
         curvature: "k-fac" or "ek-fac": the function takes whole gradients in the eigenbasis of the network's curvature,
             some training examples at a time, and their eigenvalues; None: it takes compressed gradients.
         damping: Default of c in λ = c · (mean eigenvalue).
+        has_ridge: Whether λ may be the ridge of the training, see `TrainingRidge`.
         shared: Whether all examples and queries have the same draws, instead of draws of their own.
         signed: Whether positive means proponent.
         additive: Whether scores can be summed over examples.
@@ -68,6 +69,7 @@ class Method:
     damped: bool = True
     curvature: Literal["k-fac", "ek-fac"] | None = None
     damping: float = DAMPING
+    has_ridge: bool = False
     shared: bool = False
     signed: bool = True
     additive: bool = True

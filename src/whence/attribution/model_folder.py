@@ -33,3 +33,9 @@ def run_folder(run: Path | DiffusionModel | AdapterRun) -> Path | None:
     if isinstance(run, AdapterRun):
         return run.folder
     return run if isinstance(run, Path) else None
+
+
+def recorded_run(run: Path | DiffusionModel | AdapterRun) -> Path | None:
+    """The directory of a run with a record of its training; None for other models."""
+    folder = run_folder(run)
+    return folder if folder is not None and artefacts.kind_of(folder) == "model" else None

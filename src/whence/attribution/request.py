@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
@@ -20,6 +20,7 @@ from whence.attribution.query_focus import require_readouts
 from whence.attribution.run_method import RunMethod
 from whence.attribution.target import Target
 from whence.attribution.training_examples import latents_of, training_examples
+from whence.attribution.training_ridge import recorded
 from whence.config import Count, LatentChoice, Settings
 from whence.data import Dataset
 from whence.diffusion.checks import require_size
@@ -36,6 +37,9 @@ from whence.scores.jackknife import GROUPS
 from whence.scores.scores import Scores
 from whence.similarity.attributors import attributor, is_similarity
 
+#: The damping of a method is the ridge of the training, see `whence.attribution.training_ridge`.
+AUTO = "auto"
+
 
 class AttributionConfig(Settings):
     """How gradients are taken and turned into scores."""
@@ -45,11 +49,10 @@ class AttributionConfig(Settings):
         description=f"Draws (timestep, noise) per example and query, {GROUPS} at least; standard errors are best where "
         "they are a multiple of 64, which spreads every group evenly over the timesteps.",
     )
-    damping: float | None = Field(
+    damping: Annotated[float, Field(gt=0, allow_inf_nan=False)] | Literal["auto"] | None = Field(
         None,
-        gt=0,
-        allow_inf_nan=False,
-        description="Damping λ as a multiple of the mean eigenvalue of the kernel. Default: the method's own.",
+        description="Damping λ as a multiple of the mean eigenvalue of the kernel, or auto: the ridge of the recorded "
+        "training, for tangent and tangent-squared. Default: the method's own.",
     )
     seed: int = Field(0, ge=0, description="Seed of the draws.")
     curvature_rows: Count = Field(
@@ -151,12 +154,25 @@ class AttributionRequest:
             raise ConfigError("The training examples have a focus; only queries have one. Leave it out.")
         if self.queries.focus is not None:
             require_readouts([*self.similarities, *self.methods, *self.run_methods])
+        if self.config.damping == AUTO:
+            self._require_ridge()
         if self.similarities and not self.target.encoders.draws_pixels and self.queries.pictures is None:
             raise ConfigError(
                 f"{self.similarities[0]} compares pictures; give the queries as pictures, not as latents."
             )
         if self.similarities and self.data is None:
             raise ConfigError(f"{self.similarities[0]} compares pictures; give the training images as a Dataset.")
+
+    def _require_ridge(self) -> None:
+        """Check that the ridge of the training can be the damping of all methods."""
+        without = [method.name for method in self.methods if method.damped and not method.has_ridge]
+        if without:
+            known = ", ".join(name for name, method in METHODS.items() if method.has_ridge)
+            raise ConfigError(
+                f"--damping auto is for {known}; {without[0]} has no such ridge. Give a number, or leave --damping out."
+            )
+        for checkpoint in self.target.checkpoints("model", self.examples.ids, self.parameters):
+            recorded(checkpoint)
 
     def _warn_of_range(self) -> None:
         """Warn of floats in [0, 1] where the model denoises pictures; latents may have any range."""

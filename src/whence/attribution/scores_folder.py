@@ -152,7 +152,7 @@ class ScoresFolder:
         damping = self.request.config.damping
         if damping is None or damping == usual.get(name, damping):
             return name.replace(":", "-").replace("/", "-")
-        return f"{name}-damping-{damping:g}"
+        return f"{name}-damping-{damping}" if isinstance(damping, str) else f"{name}-damping-{damping:g}"
 
 
 def write_norms(path: Path, plan: FeaturePlan, store: FeatureStore) -> None:

@@ -85,6 +85,7 @@ TANGENT = Method(
     readout="signs",
     shared=True,
     damping=2.0,
+    has_ridge=True,
     behaviour="output of the network at the query, all its elements alike",
 )
 TANGENT_SQUARED = replace(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from whence import artefacts
 from whence.attribution.data_difference import describe_difference
-from whence.attribution.model_folder import open_folder, run_folder
+from whence.attribution.model_folder import open_folder, recorded_run, run_folder
 from whence.attribution.queries import read_queries
 from whence.attribution.target_options import adapted, named, stated
 from whence.attribution.weighted_checkpoint import WeightedCheckpoint, adapter_checkpoints, run_checkpoints
@@ -219,7 +219,8 @@ class Target:
                 ]
             else:
                 of_run = run_checkpoints(run, over, ids, parameters, Encoders.of(run))
-            checkpoints += [replace(checkpoint, weight=checkpoint.weight / len(self.runs)) for checkpoint in of_run]
+            share, recorded = 1 / len(self.runs), None if self.adapters else recorded_run(run)
+            checkpoints += [replace(one, weight=one.weight * share, run=recorded) for one in of_run]
         return checkpoints
 
     def _sized(self, resolution: int | None) -> Target:

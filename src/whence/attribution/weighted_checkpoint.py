@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -30,12 +30,14 @@ class WeightedCheckpoint:
         weight: The weight.
         source: What training drew before the checkpoint; None where that isn't used, or not known.
         trained: (id, weight in the loss) of the examples that it was trained on; None for all, with weight 1.
+        run: The directory of the recorded run; None where there is none.
     """
 
     checkpoint: Checkpoint | LoadedCheckpoint
     weight: float = 1.0
     source: RecordedDraws | None = None
     trained: frozenset[tuple[str, float]] | None = None
+    run: Path | None = field(default=None, compare=False)
 
 
 def checkpoint_files(run: Path) -> list[Path]:

@@ -36,6 +36,7 @@ from whence.cli.options import (
 )
 from whence.cli.scores import planned_cost, show_scores
 from whence.cli.show import progress, show_cost, show_notes
+from whence.errors import ConfigError
 
 if TYPE_CHECKING:
     from whence.attribution.target import Target
@@ -63,8 +64,12 @@ DRAWS = Annotated[
     typer.Option(help="Draws (timestep, noise) per picture, best a multiple of 64; more later extend them."),
 ]
 DAMPING = Annotated[
-    float | None,
-    typer.Option(help="Damping of the kernel as a multiple of its mean eigenvalue; default the method's own."),
+    str | None,
+    typer.Option(
+        help="Damping of the kernel as a multiple of its mean eigenvalue; default the method's own. `auto`: for "
+        "tangent and tangent-squared, the ridge of the recorded training, from its learning rates and batches.",
+        metavar="NUMBER|auto",
+    ),
 ]
 ALSO = Annotated[
     list[str] | None,
@@ -158,14 +163,24 @@ def _attribute(
 
 
 def _config(
-    draws: int, damping: float | None, width: int | None, seed: int, half: bool, bfloat16: bool, latents: str | None
+    draws: int, damping: str | None, width: int | None, seed: int, half: bool, bfloat16: bool, latents: str | None
 ) -> whence.AttributionConfig:
     """Return the settings of the options."""
-    settings: dict[str, Any] = {"draws": draws, "damping": damping, "seed": seed}
+    settings: dict[str, Any] = {"draws": draws, "damping": _damping(damping), "seed": seed}
     settings |= {"autocast": bfloat16, "latents": latents}
     settings["compression"] = {} if width is None else {"width": width}
     settings["precision"] = "float16" if half else "float32"
     return whence.AttributionConfig(**settings)
+
+
+def _damping(text: str | None) -> float | str | None:
+    """Return the damping that a text names."""
+    if text in (None, "auto"):
+        return text
+    try:
+        return float(text)
+    except ValueError:
+        raise ConfigError(f"--damping is a number above 0, or auto; given {text!r}.") from None
 
 
 def _target(

@@ -1,6 +1,6 @@
 """The kernel of the gradient methods: one matrix gives every method at every damping.
 
-With examples Φ [N, p], queries Φ_q [Q, p], K = ΦᵀΦ + λI and λ = c · tr(ΦᵀΦ) / min(N, p):
+With examples Φ [N, p], queries Φ_q [Q, p], K = ΦᵀΦ + λI and λ = c · tr(ΦᵀΦ) / min(N, p), or another multiple of c:
 
     scores     S_qn = φ_qᵀ K⁻¹ φ_n
     leverage   h_n  = φ_nᵀ K⁻¹ φ_n
@@ -133,7 +133,8 @@ class Kernel:
     `relative`.
 
     `examples` are Φ [N, p], usually float32, and `queries` Φ_q [Q, p]; `norms` are ‖φ_n‖ [N]. With `weights` w [N],
-    all above 0, ΦᵀΦ is Φᵀ diag(w) Φ, as if example n were there w_n times; the values are those of one copy.
+    all above 0, ΦᵀΦ is Φᵀ diag(w) Φ, as if example n were there w_n times; the values are those of one copy. `unit` is
+    λ at the damping 1; None for the mean eigenvalue.
 
     Raises:
         ConfigError: There are no examples or no features, or queries have another width than examples; or a weight is
@@ -150,12 +151,15 @@ class Kernel:
         (tensor([0.5625, 0.1250], dtype=torch.float64), tensor([0.1875, 0.1250], dtype=torch.float64))
     """
 
-    def __init__(self, examples: Tensor, queries: Tensor, weights: Tensor | None = None) -> None:
+    def __init__(
+        self, examples: Tensor, queries: Tensor, weights: Tensor | None = None, unit: float | None = None
+    ) -> None:
         self.norms, _ = norms(examples, queries)
         if weights is not None and not (weights.shape == self.norms.shape and (weights > 0).all()):
             raise ConfigError(f"The kernel of {len(self.norms)} examples needs a weight above 0 for each.")
         self._root = None if weights is None else weights.double().sqrt()
         self._features = (examples if self._root is None else examples * self._root[:, None].to(examples)), queries
+        self._unit = unit
         self._solved: tuple[float, Solution] | None = None
         self._last: tuple[float, Tensor] | None = None
 
@@ -180,16 +184,22 @@ class Kernel:
         """Λ [r]: the eigenvalues of ΦᵀΦ that are not 0, in ascending order."""
         return self._decomposed.eigenvalues
 
+    @cached_property
+    def _mean_eigenvalue(self) -> float:
+        """tr(ΦᵀΦ) / min(N, p)."""
+        scaled = self.norms if self._root is None else self.norms * self._root
+        return float(scaled.square().sum().item() / min(self._features[0].shape))
+
     def absolute(self, damping: float) -> float:
-        """Return λ = c · tr(ΦᵀΦ) / min(N, p); λ = c if all features are 0.
+        """Return λ = c · unit, by default c · tr(ΦᵀΦ) / min(N, p); λ = c if that is 0.
 
         Raises:
             ConfigError: The damping c is not a positive number, or λ is so small that rounding errors would take over.
         """
         if not (math.isfinite(damping) and damping > 0):
             raise ConfigError(f"damping is {damping}; it must be a finite number above 0.")
-        scaled = self.norms if self._root is None else self.norms * self._root
-        unit = scaled.square().sum().item() / min(self._features[0].shape) or 1.0
+        unit = self._mean_eigenvalue if self._unit is None else self._unit
+        unit = unit or 1.0
         smallest = SMALLEST * self._norm / unit
         if damping < smallest:
             raise ConfigError(
