@@ -1,9 +1,9 @@
 """What the ridge of training gives, against fixed dampings: python benchmarks/damping.py BANK --out WORK --draws 64.
 
 Scores of the first model of a bank by tangent and tangent-squared, at the ridge of its training (auto) and at fixed
-dampings. The fixed damping of the largest LDS on the pool development, on queries for development, is beside auto on the
-pool test, on the queries that are reported; so is the method's own damping. The figures go into docs/figures/damping.json
-under the name of the bank.
+dampings. The fixed damping of the largest LDS on the pool development, on queries for development, is beside auto on
+the pool test, on the queries that are reported; so is the method's own damping. The figures go into
+docs/figures/damping.json under the name of the bank.
 """
 
 from __future__ import annotations
