@@ -3,8 +3,9 @@
 python benchmarks/cifar2.py FOLDER --out runs/cifar2
 
 FOLDER has the splits train and validation of CIFAR-2 (the classes automobile and horse of CIFAR-10) in class folders.
-OUT/images gets the first 500 training images of each class, and the split validation. OUT/autoencoder is trained on all
-other training images and their mirror images; its error is measured on the split validation. The figures go into
+OUT/images gets the first 500 training images of each class; of the validation images of each class the first 25, as the
+split test, whose images are queries of the bank; and the others, as the split validation. OUT/autoencoder is trained on
+all other training images and their mirror images; its error is measured on all validation images. The figures go into
 docs/figures/cifar2-autoencoder.json. The bank: see the first lines of cifar2.toml.
 """
 
@@ -24,8 +25,8 @@ from figures import write_figures
 import whence
 from whence.cli.show import progress
 
-#: Training images of each class in the bank.
-EACH = 500
+#: Training images and queries of each class in the bank.
+EACH, QUERIES = 500, 25
 CHANNELS, LATENT, KL, RATE = (24, 48, 64), 4, 1e-4, 3e-3
 
 
@@ -62,13 +63,19 @@ def main() -> None:
 
 
 def copy_images(source: Path, out: Path) -> None:
-    """Copy the first training images of each class, and all validation images."""
-    for folder in sorted(source.glob("*/*/")):
-        files = sorted(folder.iterdir())
-        kept = out / folder.relative_to(source)
-        kept.mkdir(parents=True, exist_ok=True)
-        for file in files[:EACH] if folder.parent.name == "train" else files:
-            shutil.copyfile(file, kept / file.name)
+    """Copy the first training images of each class, and all validation images, of which the first are the queries."""
+    for folder in sorted(source.glob("train/*/")):
+        for file in sorted(folder.iterdir())[:EACH]:
+            copy(file, out / "train" / folder.name)
+    for folder in sorted(source.glob("validation/*/")):
+        for number, file in enumerate(sorted(folder.iterdir())):
+            copy(file, out / ("test" if number < QUERIES else "validation") / folder.name)
+
+
+def copy(file: Path, folder: Path) -> None:
+    """Copy a file into a folder, which is made."""
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(file, folder / file.name)
 
 
 def other_pictures(source: Path, bank: Path) -> torch.Tensor:
