@@ -1,12 +1,12 @@
-"""The bank of adapters on `styles`: keeps its measured losses, and writes the figures of its leaderboard.
+"""Keeps the measured losses of a bank, and writes the figures of its leaderboard.
 
 whence bank build styles --base styles --config benchmarks/styles_bank.toml --subsets 64 --seeds 3 --development 32
     --held-out-count 50 --drawn 50 --draws 48 --guidance 4.5 --out BANK
 whence leaderboard BANK --only choices --only lds --draws 48 --work WORK
-python benchmarks/styles_bank.py BANK WORK
+python benchmarks/bank_figures.py styles BANK WORK
 
-Writes benchmarks/banks/styles/ (which examples each subset keeps, and losses by subset, seed and query) and
-docs/figures/styles-bank.json.
+Writes benchmarks/banks/NAME/ (which examples each subset keeps, and losses by subset, seed and query) and
+docs/figures/NAME-bank.json.
 """
 
 from __future__ import annotations
@@ -22,26 +22,27 @@ from whence import artefacts
 from whence.evaluation.bank import Bank
 from whence.evaluation.leaderboard.sections import Figure, read_section
 
-FOLDER = Path(__file__).parent / "banks" / "styles"
+FOLDER = Path(__file__).parent / "banks"
 KINDS = ("held-out", "drawn")
 
 
 def main() -> None:
     """Write the losses and the figures."""
     arguments = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    arguments.add_argument("name")
     arguments.add_argument("bank", type=Path)
     arguments.add_argument("work", type=Path)
     given = arguments.parse_args()
     bank = Bank.open(given.bank)
-    write_losses(bank)
-    write_figures("styles-bank", figures_of(bank, given.work))
+    write_losses(bank, FOLDER / given.name)
+    write_figures(f"{given.name}-bank", figures_of(bank, given.work))
 
 
-def write_losses(bank: Bank) -> None:
+def write_losses(bank: Bank, folder: Path) -> None:
     """Write what was measured of every model, so that other scores can be evaluated without training again."""
     for pool in (bank.reference, *bank.pools.values()):
         tensors = {"kept": torch.from_numpy(pool.kept), "losses": torch.from_numpy(pool.losses)}
-        artefacts.write_tensors(FOLDER / f"{pool.name}.safetensors", tensors)
+        artefacts.write_tensors(folder / f"{pool.name}.safetensors", tensors)
     about = {
         "fingerprint": bank.manifest.fingerprint,
         "queries": list(bank.queries),
@@ -49,7 +50,7 @@ def write_losses(bank: Bank) -> None:
         "development": bank.development.tolist(),
         "examples": list(bank.examples),
     }
-    artefacts.write_json(FOLDER / "bank.json", about)
+    artefacts.write_json(folder / "bank.json", about)
 
 
 def figures_of(bank: Bank, work: Path) -> dict[str, Any]:
