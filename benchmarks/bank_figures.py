@@ -5,6 +5,7 @@ whence bank build styles --base styles --config benchmarks/styles_bank.toml --su
 whence leaderboard BANK --only choices --only lds --draws 48 --work WORK
 python benchmarks/bank_figures.py styles BANK WORK
 
+Or with the JSON file of `whence evaluate lds ... --out LDS.json` in the place of WORK, for a bank without a pool development.
 Writes benchmarks/banks/NAME/ (which examples each subset keeps, and losses by subset, seed and query) and
 docs/figures/NAME-bank.json.
 """
@@ -31,11 +32,12 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     arguments.add_argument("name")
     arguments.add_argument("bank", type=Path)
-    arguments.add_argument("work", type=Path)
+    arguments.add_argument("work", type=Path, help="the folder of a leaderboard, or a JSON file of evaluate lds")
     given = arguments.parse_args()
     bank = Bank.open(given.bank)
     write_losses(bank, FOLDER / given.name)
-    write_figures(f"{given.name}-bank", figures_of(bank, given.work))
+    figures = figures_of_tables(bank, given.work) if given.work.is_file() else figures_of(bank, given.work)
+    write_figures(f"{given.name}-bank", figures)
 
 
 def write_losses(bank: Bank, folder: Path) -> None:
@@ -68,6 +70,32 @@ def figures_of(bank: Bank, work: Path) -> dict[str, Any]:
         "share of the ceiling": {name: {"value": value} for name, value in shares.items()},
         "damping": {name: row["damping"].value for name, row in read_section(work, "choices").rows.items()},
     }
+
+
+def figures_of_tables(bank: Bank, file: Path) -> dict[str, Any]:
+    """LDS by method and kind of query, the ceilings, the shares of them, and the models."""
+    tables = artefacts.read_json(file)["tables"]
+    figures: dict[str, Any] = {
+        "models": {"subsets": len(bank.pools["test"].kept)},
+        "ceiling": {},
+        "lds": {},
+        "share": {},
+    }
+    for kind, table in tables.items():
+        ceiling = table["ceiling"]
+        figures["ceiling"][kind] = None if ceiling is None else figure_of(ceiling)
+        for row in table["methods"]:
+            figures["lds"].setdefault(row["name"], {})[kind] = figure_of(row["lds"])
+            if row["share_of_ceiling"] is not None:
+                figures["share"].setdefault(row["name"], {})[kind] = figure_of(row["share_of_ceiling"])
+            if row["minus_best"] is not None:
+                figures.setdefault("minus best", {}).setdefault(row["name"], {})[kind] = figure_of(row["minus_best"])
+    return figures
+
+
+def figure_of(record: dict[str, Any]) -> dict[str, float | None]:
+    """A recorded statistic, as the files of figures hold it."""
+    return {"value": record["value"], "low": record["interval"]["low"], "high": record["interval"]["high"]}
 
 
 def plain(figure: Figure) -> dict[str, float | None]:
