@@ -5,7 +5,8 @@ whence bank build styles --base styles --config benchmarks/styles_bank.toml --su
 whence leaderboard BANK --only choices --only lds --draws 48 --work WORK
 python benchmarks/bank_figures.py styles BANK WORK
 
-Or with the JSON file of `whence evaluate lds ... --out LDS.json` in the place of WORK, for a bank without a pool development.
+A bank without a pool development: the JSON file of `whence evaluate lds ... --out LDS.json` in the place of WORK.
+
 Writes benchmarks/banks/NAME/ (which examples each subset keeps, and losses by subset, seed and query) and
 docs/figures/NAME-bank.json.
 """
