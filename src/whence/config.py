@@ -180,8 +180,8 @@ class Config(Settings):
             10
         """
         changed = {name: value for name, value in values.items() if value is not None}
-        fields = self.model_dump()
-        fields[section] = (fields[section] or {}) | changed
+        fields = self.model_dump(exclude_unset=True)  # what is not said stays so, for what completes it
+        fields[section] = (fields.get(section) or {}) | changed
         return type(self)(**fields)
 
 

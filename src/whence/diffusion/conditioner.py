@@ -16,6 +16,8 @@ from whence.diffusion.text_encoder import EncodedTexts, TextEncoder
 
 #: The embedded tokens of a text, by the name of this condition in diffusers.
 TEXT = "encoder_hidden_states"
+#: Scale of the guidance of Stable Diffusion's pipeline where none is given.
+GUIDANCE = 7.5
 
 
 class Conditioner(Protocol):
@@ -31,6 +33,10 @@ class Conditioner(Protocol):
     @property
     def adapted(self) -> bool:
         """Whether an adapter changes it."""
+
+    @property
+    def guidance(self) -> float:
+        """The scale of classifier-free guidance of pictures for which none is given, as in the pipeline; 1 is none."""
 
     def conditions(self, texts: Sequence[str]) -> dict[str, Tensor]:
         """The conditions of texts by name, [n, ...] each."""
@@ -68,6 +74,7 @@ class TextConditioner:
         zeros: Whether guidance without a negative prompt is away from conditions that are all zero.
         size: From the shape (C, H, W) of a picture to further conditions, [1, ...] each.
         prepare: What texts are turned into before they are encoded.
+        guidance: The scale of guidance where none is given, as in the pipeline.
     """
 
     encoders: tuple[TextEncoder, ...]
@@ -75,6 +82,7 @@ class TextConditioner:
     zeros: bool = False
     size: Callable[[tuple[int, ...]], dict[str, Tensor]] = no_size
     prepare: Callable[[str], str] = str
+    guidance: float = GUIDANCE
 
     @cached_property
     def fingerprint(self) -> str:

@@ -30,7 +30,6 @@ from whence.diffusion.flow_matching import FlowMatching
 from whence.diffusion.folders import read_mapping
 from whence.diffusion.noise_schedule import new_scheduler
 from whence.diffusion.process import Process
-from whence.diffusion.prompts import GUIDANCE
 from whence.diffusion.variance_preserving import VariancePreserving
 from whence.errors import ModelError
 from whence.process_config import OPEN, ProcessConfig
@@ -176,11 +175,6 @@ class DiffusionModel:
             )
         height, width = (side, side) if isinstance(side, int) else side
         return channels, height, width
-
-    @property
-    def usual_guidance(self) -> float:
-        """Scale of classifier-free guidance where none is given; 1, which is none, beside embedded guidance."""
-        return GUIDANCE if self.process.record().get("guidance") is None else 1.0
 
     @property
     def device(self) -> torch.device:

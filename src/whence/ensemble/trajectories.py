@@ -88,7 +88,7 @@ def evaluations(ensemble: Ensemble, trajectories: Sequence[Trajectory], drawing:
     if drawing.combine == "weights":
         rows = Counter({0: len(trajectories)})
     batches = batch_count(rows, drawing.sampler.batch_size, on_one_base=ensemble.base is not None)
-    guided_twice = drawing.prompts is not None and drawing.prompts.guidance != 1
+    guided_twice = drawing.prompts is not None and drawing.prompts.scale != 1
     return drawing.sampler.steps * batches * (2 if guided_twice else 1)
 
 

@@ -14,6 +14,7 @@ from whence import artefacts
 from whence.config import Config, Settings
 from whence.cost import Cost, counted, peak_memory
 from whence.data import Dataset, class_inputs
+from whence.diffusion.encoding import Encoders
 from whence.diffusion.prompts import Prompts
 from whence.diffusion.training import request_of, time_step, weight_bytes
 from whence.diffusion.training_request import TrainingRequest
@@ -82,7 +83,7 @@ class BankRequest:
             ConfigError: There are to be no queries, or they can't be drawn.
         """
         settings = BankConfig.of(settings)
-        default = Config().updated("sampler", method="ddim")
+        default = Config() if base is not None else Config().updated("sampler", method="ddim")
         training = request_of(data, default if config is None else Config.of(config), base=base)
         config = training.config
         if not settings.held_out + settings.drawn:
@@ -94,7 +95,8 @@ class BankRequest:
             )
         if base is None and prompts is not None:
             raise ConfigError("There are prompts, and the models take no text. Give --base, or leave them out.")
-        prompts = None if base is None else _complete(prompts or Prompts(), data)
+        text = None if training.base_folder is None else Encoders.of(training.base_folder).text
+        prompts = None if text is None else _complete(prompts or Prompts(), data).completed(text.guidance)
         return cls(data, _held_out(data, held_out, settings), config, settings, training, prompts)
 
     @property
