@@ -89,6 +89,7 @@ class ClassNames:
         return artefacts.digest([self.count, self.null, dict(sorted(self.table.items()))])
 
     adapted = False
+    kept_length = None
 
     @property
     def guidance(self) -> float:

@@ -38,6 +38,10 @@ class Conditioner(Protocol):
     def guidance(self) -> float:
         """The scale of classifier-free guidance of pictures for which none is given, as in the pipeline; 1 is none."""
 
+    @property
+    def kept_length(self) -> int | None:
+        """Height and width of the tokens whose prediction keeps its length under guidance; None where none does."""
+
     def conditions(self, texts: Sequence[str]) -> dict[str, Tensor]:
         """The conditions of texts by name, [n, ...] each."""
 
@@ -75,6 +79,7 @@ class TextConditioner:
         size: From the shape (C, H, W) of a picture to further conditions, [1, ...] each.
         prepare: What texts are turned into before they are encoded.
         guidance: The scale of guidance where none is given, as in the pipeline.
+        kept_length: Height and width of the tokens whose prediction keeps its length under guidance; None for none.
     """
 
     encoders: tuple[TextEncoder, ...]
@@ -83,6 +88,7 @@ class TextConditioner:
     size: Callable[[tuple[int, ...]], dict[str, Tensor]] = no_size
     prepare: Callable[[str], str] = str
     guidance: float = GUIDANCE
+    kept_length: int | None = None
 
     @cached_property
     def fingerprint(self) -> str:

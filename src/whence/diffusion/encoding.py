@@ -213,7 +213,7 @@ class Encoders:
         if prompts.scale != 1:
             rows = torch.zeros(len(names), dtype=torch.int64)
             away = {name: Repeated(one, rows) for name, one in self.text.unconditional(prompts.negative).items()}
-            guidance = Guidance(prompts.scale, away | self._of_size(self.size, len(names)))
+            guidance = Guidance(prompts.scale, away | self._of_size(self.size, len(names)), self.text.kept_length)
         return self.conditions(prompts.of(names)), guidance
 
     def _notes(self, data: Dataset) -> tuple[str, ...]:

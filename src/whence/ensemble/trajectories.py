@@ -121,9 +121,8 @@ def draw_together(
     model, names = ensemble.reference_model, [trajectory.name for trajectory in rows]
     conditions, guidance = ensemble.encoders.prompted(drawing.prompts, names)
     predict = _predictor(ensemble, [trajectory.members for trajectory in rows], drawing, engine)
-    unconditional = None if guidance is None else predict(guidance.conditions)
     x = draw(
-        guided(predict(conditions), unconditional, 1.0 if guidance is None else guidance.scale),
+        guided(predict, conditions, guidance),
         model,
         drawing.sampler,
         [(trajectory.seed, trajectory.index) for trajectory in rows],

@@ -33,6 +33,16 @@ class Reference:
         """Its denoising network."""
         return getattr(self.pipeline, "unet", None) or self.pipeline.transformer
 
+    def latents(self, pictures: Tensor) -> Tensor:
+        """What its autoencoder makes of pictures in [-1, 1]; pictures themselves without one."""
+        autoencoder = getattr(self.pipeline, "vae", None) or getattr(self.pipeline, "vqvae", None)
+        if autoencoder is None:
+            return pictures
+        encoded = autoencoder.encode(pictures)
+        mean = encoded.latent_dist.mean if hasattr(encoded, "latent_dist") else encoded[0]
+        scaled: Tensor = (mean - (autoencoder.config.get("shift_factor") or 0)) * autoencoder.config.scaling_factor
+        return scaled
+
     def conditions(self, prompt: str) -> dict[str, Tensor]:
         """The conditions of a picture of a prompt by their names in Whence, [1, ...] each, from the pipeline's code."""
         return {}
