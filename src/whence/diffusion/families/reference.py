@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from whence.diffusion.conditioner import TEXT
+from whence.diffusion.flow_matching import FlowMatching
 
 
 @dataclass(frozen=True)
@@ -53,8 +54,8 @@ class Reference:
         return predicted
 
     def drawn(self, start: Tensor, prompt: str, guidance: float, steps: int) -> Tensor:
-        """What DDIM draws from noise: pictures or latents."""
-        scheduler = self._ddim
+        """What DDIM, or Euler's method of a flow, draws from noise: pictures or latents."""
+        scheduler = self.pipeline.scheduler if FlowMatching.fits(self.pipeline.scheduler) else self._ddim
         scheduler.set_timesteps(steps)
         x = start
         for t in scheduler.timesteps:
