@@ -17,7 +17,10 @@ BAD = {
     "one beta": ("[training]\nbetas = [0.9]", "betas"),
     "no channel": ("[model]\nchannels = [8, 0]", "channels"),
     "one timestep": ("[model]\ntimesteps = 1", "timesteps"),
-    "unknown prediction": ("[model]\nprediction = 'x0'", "prediction.*'epsilon', 'v_prediction' or 'sample'"),
+    "unknown prediction": (
+        "[model]\nprediction = 'x0'",
+        "prediction.*'epsilon', 'v_prediction', 'sample' or 'flow_prediction'",
+    ),
     "unknown method": ("[sampler]\nmethod = 'heun'", "method.*'ddpm', 'ddim' or 'euler'"),
     "yes for a rate": ("[training]\nlearning_rate = true", "learning_rate: expected a number .*True"),
     "text for a warm-up": ("[training]\nwarmup = '7'", "warmup: expected a whole number .*'7'"),

@@ -42,15 +42,22 @@ class ModelConfig(Settings):
     )
     groups: Count = Field(8, description="Groups of the group normalisations.")
     dropout: Annotated[float, Field(ge=0, lt=1)] = Field(0.0, description="Dropout in the residual blocks.")
-    prediction: Literal["epsilon", "v_prediction", "sample"] = Field(
-        "v_prediction", description="What the network predicts: the noise, the velocity or the clean picture."
+    prediction: Literal["epsilon", "v_prediction", "sample", "flow_prediction"] = Field(
+        "v_prediction",
+        description="What the network predicts: the noise, the velocity or the clean picture; or the velocity of a "
+        "flow, whose settings are in the section process.",
     )
     timesteps: Annotated[int, Field(ge=2, le=TIMESTEPS)] = Field(
         1000, description="Timesteps T of the diffusion process."
     )
     schedule: Literal["linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid"] = Field(
-        "squaredcos_cap_v2", description="Noise schedule, by its name in diffusers."
+        "squaredcos_cap_v2", description="Noise schedule, by its name in diffusers; a flow has none."
     )
+
+    @property
+    def is_flow(self) -> bool:
+        """Whether the process is flow matching."""
+        return self.prediction == "flow_prediction"
 
 
 class TrainingConfig(Settings):
@@ -180,8 +187,8 @@ class Config(Settings):
             10
         """
         changed = {name: value for name, value in values.items() if value is not None}
-        fields = self.model_dump()
-        fields[section] = (fields[section] or {}) | changed
+        fields = self.model_dump(exclude_unset=True)  # what is not said stays so, for what completes it
+        fields[section] = (fields.get(section) or {}) | changed
         return type(self)(**fields)
 
 

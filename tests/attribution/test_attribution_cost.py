@@ -60,7 +60,7 @@ def test_what_a_worker_has_alone_is_multiplied(recorded_run, few_digits, drawn, 
     """The training examples are in two batches, the queries in one: three tasks."""
     worker = ProcessMemory(alone=10**12, shared=10**11)
     monkeypatch.setattr(Engine, "run_apart", lambda self, task: ([1.0] * len(task.arguments["jobs"]), worker))
-    monkeypatch.setattr("whence.attribution.feature_folder.suitable_batch", lambda size: 8)
+    monkeypatch.setattr("whence.attribution.feature_folder.suitable_batch", lambda *_: 8)
     request = AttributionRequest.of(recorded_run, few_digits, drawn, "trak", CONFIG)
     plan = attribution_cost(FeaturePlan.of(request), FeatureStore(tmp_path), engine=Engine(workers))
     main = plan.memory - workers * worker.alone - worker.shared

@@ -161,6 +161,9 @@ def test_held_out_pictures_are_another_split(tmp_path):
 def test_queries_are_drawn_by_ddim_where_the_settings_do_not_say_otherwise(tmp_path):
     assert settings_of(None, steps=7).sampler.method == "ddim"
     assert settings_of(None, steps=7).training.steps == 7
+    assert settings_of(None, "styles").sampler.model_fields_set == set()
+    (tmp_path / "flow.toml").write_text('[model]\nprediction = "flow_prediction"\n')
+    assert settings_of(tmp_path / "flow.toml").sampler.model_fields_set == set()
     (tmp_path / "some.toml").write_text("[sampler]\nsteps = 9\n")
     found = settings_of(tmp_path / "some.toml").sampler
     assert (found.method, found.steps) == ("ddim", 9)

@@ -1,6 +1,7 @@
 """Stable Diffusion 3 and FLUX, held against the pipelines of diffusers and against plain autograd."""
 
 import copy
+import inspect
 import runpy
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 import torch
 
 from whence.attribution.queries import draw_queries
-from whence.config import SamplerConfig
+from whence.config import Config, SamplerConfig
 from whence.data import Dataset
 from whence.diffusion.conditioner import TEXT
 from whence.diffusion.encoding import Encoders
@@ -21,6 +22,7 @@ from whence.diffusion.pipeline_check import PipelineCheck
 from whence.diffusion.prompts import Prompts
 from whence.diffusion.sampling import picture_noise
 from whence.errors import ArtefactError, ConfigError, ModelError
+from whence.evaluation.bank.bank_request import BankConfig, BankRequest
 from whence.gradients.collector import Collector, check
 from whence.gradients.compression import Compression, maps
 from whence.gradients.layers import coverage
@@ -233,10 +235,21 @@ def test_embedded_guidance_is_a_setting(flux, tmp_path):
         DiffusionModel.load(without, SHAPE, settings=ProcessConfig(guidance=1.0))
 
 
-def test_embedded_guidance_takes_the_place_of_the_usual_one(folder, model):
-    told = is_flux(model) and model.network.config.guidance_embeds
-    assert model.usual_guidance == (1.0 if told else 7.5)
-    assert Prompts.read(texts=["a"], usual=model.usual_guidance).guidance == model.usual_guidance
+def test_guidance_that_is_not_said_is_that_of_the_pipeline(model, pipeline):
+    usual = {name: one.default for name, one in inspect.signature(type(pipeline).__call__).parameters.items()}
+    scale = usual["true_cfg_scale" if is_flux(model) else "guidance_scale"]
+    assert model.text.guidance == scale
+    queries = draw_queries(model, ("0/0",), SamplerConfig(method="euler", steps=1), Prompts(("a cat",)))
+    assert queries.origin.prompts == Prompts(("a cat",), guidance=scale)
+
+
+def test_a_bank_of_a_flow_draws_as_its_pipeline(flux, data):
+    config = Config().updated("adapter", rank=2, resolution=16).updated("sampler", steps=3)
+    settings = BankConfig(models=1, held_out=0, drawn=1, draws=1)
+    request = BankRequest.make(data, None, config, settings, flux)
+    sampler = request.config.sampler
+    assert (sampler.method, sampler.steps, sampler.clip) == ("euler", 3, False)
+    assert request.prompts == Prompts(("a cat", "a dog"), guidance=1.0)
 
 
 def test_flux_draws_the_size_of_its_pipeline_where_nothing_is_said(flux):

@@ -1,5 +1,6 @@
 """Every family against its pipeline and against a few lines: conditions, loss, gradients, drawn pictures, refusals."""
 
+import inspect
 import json
 import re
 import shutil
@@ -182,6 +183,13 @@ def test_whence_draws_as_the_pipeline(folders, name, guidance, monkeypatch):
     torch.testing.assert_close(queries.values, theirs, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.parametrize("name", ["stable_diffusion_xl", "pixart", "dit"])
+def test_guidance_that_is_not_said_is_that_of_the_pipeline(folders, name):
+    kind = json.loads((folders(name) / "model_index.json").read_text())["_class_name"]
+    usual = inspect.signature(getattr(diffusers, kind).__call__).parameters["guidance_scale"].default
+    assert Encoders.of(folders(name)).text.guidance == usual
+
+
 @pytest.mark.parametrize("name", SMALL_PICTURES)
 def test_whence_check_agrees(folders, name):
     comparisons = {one.what: one for one in PipelineCheck.open(folders(name)).compare()}
@@ -320,6 +328,7 @@ def test_a_name_of_two_classes_is_none_and_a_class_is_needed(folders):
     with pytest.raises(DataError, match="crane is no class, or the name of several"):
         dit.conditions(["crane"])
     assert dit.unconditional("")["class_labels"].tolist() == [1000]
+    assert unet.guidance == 1.0
     with pytest.raises(DataError, match="has no class"):
         unet.conditions([""])
     with pytest.raises(ConfigError, match="--guidance 1"):

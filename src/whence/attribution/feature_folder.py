@@ -17,7 +17,7 @@ from whence.diffusion.checkpoint import Checkpoint, LoadedCheckpoint
 from whence.diffusion.examples import Examples
 from whence.engine import DEFAULT, Engine
 from whence.gradients.features import Feature
-from whence.gradients.gradient_spec import GradientSpec, make_gradient_spec, suitable_batch
+from whence.gradients.gradient_spec import GradientSpec, count_tokens, make_gradient_spec, suitable_batch
 from whence.gradients.make_features import FeatureJob, make_features
 from whence.gradients.stored_features import StoredFeatures
 
@@ -68,7 +68,7 @@ class FeatureFolder:
             source=feature_set.source,
             draws=feature_set.draws,
             kinds=tuple(kinds),
-            batch=suitable_batch(examples.size),
+            batch=suitable_batch(examples.size, count_tokens(examples.conditions)),
             precision=plan.request.config.precision,
         )
 

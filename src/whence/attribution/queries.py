@@ -129,6 +129,7 @@ def draw_queries(
             Prompts(guidance=1.0),
             ("No prompts were given; the pictures are drawn from the empty prompt.",),
         )
+    prompts = None if model.text is None or prompts is None else prompts.completed(model.text.guidance)
     conditions, guidance = encoders.prompted(prompts, ids)
     x = draw_pictures(model, sampler, ids, engine, conditions=conditions, guidance=guidance)
     pictures = None if encoders.draws_pixels else torch.from_numpy(model.codec.decode(x))

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from whence.data import Dataset
 from whence.diffusion.model import DiffusionModel
-from whence.diffusion.prompts import GUIDANCE, Prompts
+from whence.diffusion.prompts import Prompts
 from whence.errors import ConfigError, DataError
 
 #: Beginning of a source whose pictures the model draws now.
@@ -35,7 +35,7 @@ def with_prompts(data: Dataset, prompts: Prompts | None, source: str) -> Dataset
     """
     if prompts is None:
         return data
-    if prompts.guidance != GUIDANCE or prompts.negative:
+    if prompts.guidance is not None or prompts.negative:
         raise ConfigError(
             f"The pictures in {source} are read and not drawn, so guidance and a negative prompt change nothing. Leave "
             "them out, and give --prompt alone."

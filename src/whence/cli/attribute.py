@@ -218,7 +218,7 @@ def _queries(
     from whence.attribution.query_focus import focused
     from whence.diffusion.prompts import Prompts
 
-    prompts = Prompts.read(*texts, target.model.usual_guidance)
+    prompts = Prompts.read(*texts)
     queries = target.queries(source, prompts=prompts, **drawing)
     _show_drawing(target, queries)
     return focused(target, queries, mask, without, drawing["resolution"])

@@ -118,7 +118,7 @@ def build(
     how: dict[str, Any] = {"caption_column": caption_column, "resolution": resolution, "grey": grey}
     images = select_first(load_data(data, out, split=split, **how), examples)
     others = held_out_pictures(data, split, held_out, **how)
-    own = follow_recipe(settings_of(config, steps=steps, caption_dropout=caption_dropout), images)
+    own = follow_recipe(settings_of(config, base, steps=steps, caption_dropout=caption_dropout), images)
     run, seed = with_adapter(own, base, {"rank": rank}, resolution), own.training.seed if seed is None else seed
     settings = whence.BankConfig(models=models, held_out=held_out_count, drawn=drawn, draws=draws, seed=seed)
     encoders = {"autoencoder": autoencoder, "text_encoder": text_encoder}
@@ -190,10 +190,10 @@ def held_out_pictures(data: str, split: str | None, held_out: str | None, **opti
     return None
 
 
-def settings_of(config: Path | None, **training: Any) -> whence.Config:
-    """Return the settings of a model that is trained on everything, and of the sampler: DDIM by default."""
+def settings_of(config: Path | None, base: str | None = None, **training: Any) -> whence.Config:
+    """Return the settings of a model that is trained on everything; the sampler is DDIM but for bases and flows."""
     settings = whence.read_config(config)
-    if "method" not in settings.sampler.model_fields_set:
+    if base is None and not settings.model.is_flow and "method" not in settings.sampler.model_fields_set:
         settings = settings.updated("sampler", method="ddim")
     return settings.updated("training", **training)
 

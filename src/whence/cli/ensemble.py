@@ -29,8 +29,8 @@ def sample(
         list[str] | None, typer.Option(help="Draw only by members that never saw this unit; may be repeated.")
     ] = None,
     method: Annotated[
-        Literal["ddpm", "ddim"] | None,
-        typer.Option(help="Ancestral sampling or DDIM; default the run's setting."),
+        Literal["ddpm", "ddim", "euler"] | None,
+        typer.Option(help="Ancestral sampling, DDIM, or Euler's of flows; default the run's setting."),
     ] = None,
     steps: Annotated[int | None, typer.Option(help="Denoising steps; default the run's setting.")] = None,
     prompts: PROMPTS = None,
@@ -56,7 +56,7 @@ def sample(
     ensemble = whence.Ensemble.open(run)
     units, texts = without or [], Prompts.read(prompts, prompt or (), negative_prompt, guidance)
     sampler = ensemble.config.updated("sampler", method=method, steps=steps).sampler
-    drawing = complete_drawing(ensemble.base is not None, sampler, texts, combine)
+    drawing = complete_drawing(ensemble.text, sampler, texts, combine)
     if ensemble.base is not None and texts is None:
         say("Note: no prompts were given; the pictures are drawn from the empty prompt.")
     if plan:

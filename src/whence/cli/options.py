@@ -91,7 +91,10 @@ QUERY_PROMPT = Annotated[
 NEGATIVE_PROMPT = Annotated[str | None, typer.Option(help="What pictures are guided away from; default nothing.")]
 GUIDANCE = Annotated[
     float | None,
-    typer.Option(help="Scale of classifier-free guidance of sample:COUNT; 1 is none; default 7.5. For drawing alone."),
+    typer.Option(
+        help="Scale of classifier-free guidance of pictures that are drawn; 1 is none; default that of the model's "
+        "pipeline. For drawing alone."
+    ),
 ]
 MASK = Annotated[
     Path | None,

@@ -130,8 +130,10 @@ class AdapterRequest:
 
 
 def _complete_sampler(sampler: SamplerConfig, model: DiffusionModel) -> SamplerConfig:
-    """Return how pictures are drawn: as the settings say, if they say anything."""
-    return default_sampler(model) if sampler == SamplerConfig() else sampler
+    """Return how pictures are drawn: where the settings say nothing, as the base draws."""
+    usual, said = default_sampler(model), sampler.model_fields_set
+    open_ = {name: getattr(usual, name) for name in SamplerConfig.model_fields if name not in said}
+    return sampler.model_copy(update=open_)
 
 
 def _complete(config: Config) -> Config:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import diffusers
 import numpy as np
@@ -26,12 +26,11 @@ from whence.images import from_pixels, to_pixels
 
 #: Pictures in a canonical batch; the last one is padded, so a latent does not depend on the pictures beside it.
 BATCH = 4
-KINDS = ("AutoencoderKL", "VQModel")
 
 
 @dataclass(frozen=True)
 class Autoencoder:
-    """An autoencoder of pictures in RGB, with a Gaussian posterior (KL) or a codebook (VQ).
+    """An autoencoder of pictures in RGB: with a Gaussian posterior (KL), a codebook (VQ), or neither (DC).
 
         z = (mean(x) - shift) · scale + deviation(x) · scale · ε        x = decode(z / scale + shift)
 
@@ -39,7 +38,8 @@ class Autoencoder:
     diffusers.
 
     Of a VQ autoencoder z is what is looked up in the codebook when it is decoded, as in latent diffusion
-    (Rombach et al. 2022).
+    (Rombach et al. 2022). A deep compression autoencoder (Chen et al. 2025) gives z itself. Autoencoders of other
+    latents are subclasses, in the files of their families.
 
     Attributes:
         folder: What ``save_pretrained`` of the autoencoder wrote.
@@ -49,11 +49,12 @@ class Autoencoder:
     """
 
     folder: Path
+    kinds: ClassVar[tuple[str, ...]] = ("AutoencoderKL", "VQModel", "AutoencoderDC")
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS:
+        if self.kind not in self.kinds:
             raise ArtefactError(
-                f"{self.folder} holds a {self.kind}; expected one of the autoencoders {', '.join(KINDS)}."
+                f"{self.folder} holds a {self.kind}; expected one of the autoencoders {', '.join(self.kinds)}."
             )
 
     @cached_property
@@ -88,7 +89,8 @@ class Autoencoder:
     @property
     def factor(self) -> int:
         """How many times a picture is higher and wider than its latents."""
-        return 1 << (len(self._config.get("block_out_channels", (0,))) - 1)
+        blocks = self._config.get("block_out_channels") or self._config.get("encoder_block_out_channels") or (0,)
+        return 1 << (len(blocks) - 1)
 
     @property
     def scale(self) -> float:
@@ -110,8 +112,8 @@ class Autoencoder:
 
     @property
     def has_deviation(self) -> bool:
-        """Whether the posterior is Gaussian (KL); a codebook (VQ) has none."""
-        return bool(self._config["_class_name"] == "AutoencoderKL")
+        """Whether the posterior is Gaussian (KL)."""
+        return self.kind.startswith("AutoencoderKL")
 
     def encode(self, pixels: Tensor) -> Tensor:
         """Return latents float32 [n, c, h, w] of pictures uint8 [n, C, H, W], grey or in colour: the posterior's mean.
@@ -137,22 +139,32 @@ class Autoencoder:
         means, deviations = [], []
         with self._open() as network:
             for rows in torch.split(pixels, BATCH):
-                encoded = network.encode(_padded(from_pixels(rows).expand(-1, 3, -1, -1)))
-                mean = encoded.latent_dist.mean if self.has_deviation else encoded.latents
-                means.append(((mean - self.shift) * self.scale)[: len(rows)].cpu())
-                if self.has_deviation:
-                    deviations.append((encoded.latent_dist.std * self.scale)[: len(rows)].cpu())
-        latents, deviation = torch.cat(means), torch.cat(deviations) if deviations else None
-        if not all(values.isfinite().all() for values in (latents, deviation) if values is not None):
+                mean, deviation = self.encoded(network, _padded(from_pixels(rows).expand(-1, 3, -1, -1)))
+                means.append(mean[: len(rows)].cpu())
+                if deviation is not None:
+                    deviations.append(deviation[: len(rows)].cpu())
+        found = torch.cat(means), torch.cat(deviations) if deviations else None
+        if not all(values.isfinite().all() for values in found if values is not None):
             raise NotFiniteError(f"The autoencoder in {self.folder} gives latents that are not finite.")
-        return latents, deviation
+        return found
+
+    def encoded(self, network: Any, pictures: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Mean and standard deviation of the latents of pictures [n, 3, H, W] in [-1, 1], by the opened network."""
+        found = network.encode(pictures)
+        if self.has_deviation:
+            return (found.latent_dist.mean - self.shift) * self.scale, found.latent_dist.std * self.scale
+        return ((found.latents if self.kind == "VQModel" else found.latent) - self.shift) * self.scale, None
+
+    def decoded(self, network: Any, latents: Tensor) -> Tensor:
+        """Pictures [n, 3, H, W] of latents, by the opened network."""
+        pictures: Tensor = network.decode(latents / self.scale + self.shift).sample
+        return pictures
 
     def decode(self, x: Tensor) -> np.ndarray:
         """Pictures uint8 [n, 3, H, W] of latents [n, c, h, w]."""
         with self._open() as network:
             batches = [
-                network.decode(_padded(rows) / self.scale + self.shift).sample[: len(rows)].cpu()
-                for rows in torch.split(x.float(), BATCH)
+                self.decoded(network, _padded(rows))[: len(rows)].cpu() for rows in torch.split(x.float(), BATCH)
             ]
         return to_pixels(torch.cat(batches))
 

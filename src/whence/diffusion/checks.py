@@ -157,13 +157,11 @@ def _shape(size: Sequence[int]) -> str:
 
 
 def refuse_adapter(config: Config) -> None:
-    """Refuse settings of an adapter, and of the process of a base, where a whole network is trained.
+    """Refuse settings of an adapter where a whole network is trained.
 
     Raises:
         ConfigError: There are some.
     """
-    if config.process is not None:
-        raise ConfigError("Settings of the process are for adapters; a new network is trained without. Leave them out.")
     if config.adapter is not None:
         raise ConfigError("There are settings of an adapter, but no base to train it on. Give one: --base BASE.")
 

@@ -19,6 +19,8 @@ from whence.errors import ConfigError, DataError, join_names
 LABELS = "class_labels"
 #: The names of labels in the index of a pipeline.
 ID_TO_LABEL = "id2label"
+#: Scale of the guidance of DiT's pipeline where none is given.
+GUIDANCE = 4.0
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,12 @@ class ClassNames:
         return artefacts.digest([self.count, self.null, dict(sorted(self.table.items()))])
 
     adapted = False
+    kept_length = None
+
+    @property
+    def guidance(self) -> float:
+        """That of DiT's pipeline; none where there is no label to be guided away from."""
+        return 1.0 if self.null is None else GUIDANCE
 
     def conditions(self, texts: Sequence[str]) -> dict[str, Tensor]:
         """Return the labels of names, int64 [n].

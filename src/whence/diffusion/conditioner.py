@@ -16,6 +16,8 @@ from whence.diffusion.text_encoder import EncodedTexts, TextEncoder
 
 #: The embedded tokens of a text, by the name of this condition in diffusers.
 TEXT = "encoder_hidden_states"
+#: Scale of the guidance of Stable Diffusion's pipeline where none is given.
+GUIDANCE = 7.5
 
 
 class Conditioner(Protocol):
@@ -31,6 +33,14 @@ class Conditioner(Protocol):
     @property
     def adapted(self) -> bool:
         """Whether an adapter changes it."""
+
+    @property
+    def guidance(self) -> float:
+        """The scale of classifier-free guidance of pictures for which none is given, as in the pipeline; 1 is none."""
+
+    @property
+    def kept_length(self) -> int | None:
+        """Height and width of the tokens whose prediction keeps its length under guidance; None where none does."""
 
     def conditions(self, texts: Sequence[str]) -> dict[str, Tensor]:
         """The conditions of texts by name, [n, ...] each."""
@@ -68,6 +78,8 @@ class TextConditioner:
         zeros: Whether guidance without a negative prompt is away from conditions that are all zero.
         size: From the shape (C, H, W) of a picture to further conditions, [1, ...] each.
         prepare: What texts are turned into before they are encoded.
+        guidance: The scale of guidance where none is given, as in the pipeline.
+        kept_length: Height and width of the tokens whose prediction keeps its length under guidance; None for none.
     """
 
     encoders: tuple[TextEncoder, ...]
@@ -75,6 +87,8 @@ class TextConditioner:
     zeros: bool = False
     size: Callable[[tuple[int, ...]], dict[str, Tensor]] = no_size
     prepare: Callable[[str], str] = str
+    guidance: float = GUIDANCE
+    kept_length: int | None = None
 
     @cached_property
     def fingerprint(self) -> str:

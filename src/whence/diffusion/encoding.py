@@ -209,11 +209,11 @@ class Encoders:
         """Return the conditions of pictures SEED/INDEX that are drawn from prompts, and how they are guided."""
         if prompts is None or self.text is None:
             return {}, None
-        guidance = None
-        if prompts.guidance != 1:
+        guidance, prompts = None, prompts.completed(self.text.guidance)
+        if prompts.scale != 1:
             rows = torch.zeros(len(names), dtype=torch.int64)
             away = {name: Repeated(one, rows) for name, one in self.text.unconditional(prompts.negative).items()}
-            guidance = Guidance(prompts.guidance, away | self._of_size(self.size, len(names)))
+            guidance = Guidance(prompts.scale, away | self._of_size(self.size, len(names)), self.text.kept_length)
         return self.conditions(prompts.of(names)), guidance
 
     def _notes(self, data: Dataset) -> tuple[str, ...]:

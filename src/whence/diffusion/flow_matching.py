@@ -107,7 +107,7 @@ class FlowMatching(Process):
             return settings.mu if config.get("time_shift_type") == "linear" else math.exp(settings.mu)
         if settings.shift is not None:
             return settings.shift
-        if config.get("use_dynamic_shifting") and self.pipeline.unshifted:
+        if self.pipeline.unshifted and (config.get("use_dynamic_shifting") or "shift" not in config):
             return 1.0
         if config.get("use_dynamic_shifting"):
             raise ConfigError(

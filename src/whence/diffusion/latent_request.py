@@ -26,7 +26,7 @@ from whence.diffusion.families.unet import complete_config
 from whence.diffusion.model import DiffusionModel
 from whence.diffusion.noise_schedule import new_scheduler
 from whence.diffusion.shipped_base import base_folder
-from whence.errors import DataError, ModelError
+from whence.errors import ConfigError, DataError, ModelError
 
 #: Arguments of `train` that name the folders of encoders, and what their fingerprints are called in manifests.
 ENCODERS = ("autoencoder", "text_encoder")
@@ -71,6 +71,11 @@ class LatentRequest:
             ModelError: The pipeline can't decode the latents of the autoencoder.
         """
         refuse_adapter(config)
+        if config.process is not None or config.model.is_flow:
+            raise ConfigError(
+                "A network of latents is trained without settings of the process, and not as a flow: its pipeline "
+                "draws by neither. Leave the section process out, and model.prediction = flow_prediction."
+            )
         opened = Autoencoder(find_autoencoder(base_folder(autoencoder)))
         text = None if text_encoder is None else text_of(base_folder(text_encoder))
         _require_decodable(opened, LATENT_PIPELINE if text is None else TEXT_PIPELINE)

@@ -27,10 +27,10 @@ from whence.diffusion.families.network_call import same_call
 from whence.diffusion.families.stable_diffusion import new_text_network
 from whence.diffusion.families.unet import complete_model, new_network
 from whence.diffusion.flow_matching import FlowMatching
+from whence.diffusion.flow_pipeline import FlowPipeline
 from whence.diffusion.folders import read_mapping
 from whence.diffusion.noise_schedule import new_scheduler
 from whence.diffusion.process import Process
-from whence.diffusion.prompts import GUIDANCE
 from whence.diffusion.variance_preserving import VariancePreserving
 from whence.errors import ModelError
 from whence.process_config import OPEN, ProcessConfig
@@ -75,14 +75,20 @@ class DiffusionModel:
 
     @classmethod
     def new(
-        cls, config: ModelConfig, size: tuple[int, int, int], seed: int, features: int | None = None
+        cls,
+        config: ModelConfig,
+        size: tuple[int, int, int],
+        seed: int,
+        features: int | None = None,
+        settings: ProcessConfig = OPEN,
     ) -> DiffusionModel:
         """Return an untrained model for images of `size` (C, H, W); the weights depend on `seed` only.
 
-        Its network takes embedded text of so many `features` for each token, or none.
+        Its network takes embedded text of so many `features` for each token, or none. Its process has these settings.
 
         Raises:
-            ConfigError: The levels don't fit the image, or none of them would see the text.
+            ConfigError: The levels don't fit the image, or none of them would see the text; or the settings are of
+                another process.
 
         Example:
             >>> DiffusionModel.new(ModelConfig(channels=(8, 16)), (1, 8, 8), seed=0).size
@@ -90,9 +96,9 @@ class DiffusionModel:
         """
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            settings = complete_model(config, size, text=features is not None)
-            network = new_network(settings, size) if features is None else new_text_network(settings, size, features)
-        return cls(network.eval(), new_scheduler(config))
+            whole = complete_model(config, size, text=features is not None)
+            network = new_network(whole, size) if features is None else new_text_network(whole, size, features)
+        return cls(network.eval(), new_scheduler(config, settings), settings=settings)
 
     def untrained(self, seed: int) -> DiffusionModel:
         """A model of the same family with the weights from which a training with this seed begins."""
@@ -114,7 +120,8 @@ class DiffusionModel:
         """Return the model in a diffusers folder of a known family, of a pipeline or of a network and its scheduler.
 
         Adapters change its network, and its text encoder where they have weights of it. A file of `classes` says which
-        class each label of a model of classes is, see `whence.diffusion.class_names`.
+        class each label of a model of classes is, see `whence.diffusion.class_names`. The settings of the process that
+        are open are those of the run in the folder, if it is one.
 
         Raises:
             ArtefactError: The folder is not one, or its weights are missing, damaged or pickled.
@@ -129,6 +136,7 @@ class DiffusionModel:
             require_parts(weights, conditioner, folder)
             attach(network, weights)
         shape = shape or family.shape(network)
+        settings = settings.completed(process_of_run(folder))
         model = cls(network, scheduler, shape, family.codec(folder), conditioner, settings)
         model.size  # noqa: B018
         return model
@@ -149,10 +157,8 @@ class DiffusionModel:
     @cached_property
     def process(self) -> Process:
         """How examples are noised, and what the network predicts."""
-        if not FlowMatching.fits(self.scheduler):
-            return VariancePreserving(self.scheduler, self.settings)
         pipeline = flow_of_network(self.network)
-        return FlowMatching(self.scheduler, self.settings, pipeline, self._tokens(pipeline.patch))
+        return process_of(self.scheduler, self.settings, pipeline, self._tokens(pipeline.patch))
 
     def _tokens(self, patch: int) -> int | None:
         """Number of tokens of an example; None where its shape is not known."""
@@ -178,11 +184,6 @@ class DiffusionModel:
         return channels, height, width
 
     @property
-    def usual_guidance(self) -> float:
-        """Scale of classifier-free guidance where none is given; 1, which is none, beside embedded guidance."""
-        return GUIDANCE if self.process.record().get("guidance") is None else 1.0
-
-    @property
     def device(self) -> torch.device:
         """The device of the network's weights."""
         return next((p.device for p in self.network.parameters()), torch.device("cpu"))
@@ -196,6 +197,22 @@ class DiffusionModel:
         output = self.output(self.process.noised(x, t, noise), t, **conditions)
         output = output.to(torch.promote_types(output.dtype, torch.float32))
         return self.process.loss(output, self.process.target(x, t, noise), t)
+
+
+def process_of(
+    scheduler: Any, settings: ProcessConfig, pipeline: FlowPipeline | None = None, tokens: int | None = None
+) -> Process:
+    """The process of a scheduler with settings; of a flow also by how its pipeline draws examples of so many tokens."""
+    if FlowMatching.fits(scheduler):
+        return FlowMatching(scheduler, settings, pipeline or FlowPipeline(), tokens)
+    return VariancePreserving(scheduler, settings)
+
+
+def process_of_run(folder: Path) -> ProcessConfig:
+    """The settings of the process that the run in a folder states; those that are open, if it is no run or has none."""
+    if not (folder / artefacts.MANIFEST).exists():
+        return OPEN
+    return ProcessConfig(**artefacts.read_manifest(folder, "model").made.get("process", {}))
 
 
 def require_parts(adapters: Sequence[AdapterWeights], conditioner: Conditioner | None, folder: Path) -> None:

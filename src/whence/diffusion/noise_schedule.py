@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from diffusers import DDPMScheduler
+from diffusers import DDPMScheduler, FlowMatchEulerDiscreteScheduler
 from torch import Tensor
 
 from whence.config import ModelConfig
+from whence.errors import ConfigError
+from whence.process_config import OPEN, ProcessConfig
 
 #: What a network may predict, by its name in diffusers.
 PREDICTIONS = ("epsilon", "v_prediction", "sample")
@@ -19,8 +21,16 @@ SUPPORTED = (
 )
 
 
-def new_scheduler(config: ModelConfig) -> DDPMScheduler:
-    """Return the scheduler of a new model."""
+def new_scheduler(config: ModelConfig, settings: ProcessConfig = OPEN) -> Any:
+    """Return the scheduler of a new model; that of a flow draws with the shift of its training.
+
+    Raises:
+        ConfigError: The settings say the shift of a flow by μ, which belongs to a scheduler that is there already.
+    """
+    if config.is_flow:
+        if settings.mu is not None:
+            raise ConfigError("process.mu is for models with a dynamic shift. Give process.shift for a new network.")
+        return FlowMatchEulerDiscreteScheduler(config.timesteps, shift=settings.shift or 1.0)
     return DDPMScheduler(
         num_train_timesteps=config.timesteps,
         beta_schedule=config.schedule,

@@ -123,7 +123,7 @@ class PipelineCheck:
             yield Comparison("embedded prompt", difference, ROUNDING)
         noise = picture_noise([parse_name(NAME)], 0, size)
         pixels = ((noise.clamp(-2, 2) / 4 + 0.5) * 255).round().to(torch.uint8)
-        x = self._encoded(pixels.float() / 127.5 - 1)
+        x = self.reference.latents(pixels.float() / 127.5 - 1)
         if not Encoders.of(model).draws_pixels:
             yield Comparison("latents", _difference(model.codec.encode(pixels), x), ROUNDING)
         t, start = torch.tensor([model.process.timesteps // 2]), picture_noise([parse_name(NAME)], 0, model.size)
@@ -173,17 +173,7 @@ class PipelineCheck:
         """DDIM, or Euler's method of flows, in a few steps, clipped as the scheduler clips."""
         steps = min(self.model.process.timesteps, STEPS)
         clip = bool(self.model.scheduler.config.get("clip_sample", False))
-        return SamplerConfig(method=self.model.process.samplers[0], steps=steps, clip=clip)
-
-    def _encoded(self, pictures: Tensor) -> Tensor:
-        """What the pipeline's autoencoder makes of pictures in [-1, 1]; pictures themselves without one."""
-        autoencoder = getattr(self.pipeline, "vae", None) or getattr(self.pipeline, "vqvae", None)
-        if autoencoder is None:
-            return pictures
-        encoded = autoencoder.encode(pictures)
-        mean = encoded.latent_dist.mean if hasattr(encoded, "latent_dist") else encoded.latents
-        scaled: Tensor = (mean - (autoencoder.config.get("shift_factor") or 0)) * autoencoder.config.scaling_factor
-        return scaled
+        return SamplerConfig(method=self.model.process.samplers[0], steps=steps, clip=clip, batch_size=1)
 
     def _loss(self, x: Tensor, t: Tensor, noise: Tensor, conditions: dict[str, Tensor]) -> Tensor:
         """The loss by the pipeline's network, and by its scheduler or on the straight way of a flow to the noise."""

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from whence.errors import ConfigError
-
-#: Scale of the guidance where none is given, as in the pipelines of diffusers.
-GUIDANCE = 7.5
 
 
 @dataclass(frozen=True)
@@ -20,7 +17,8 @@ class Prompts:
     Attributes:
         texts: The prompts.
         negative: The prompt that pictures are guided away from.
-        guidance: Scale s of classifier-free guidance, see `whence.diffusion.sampling.Guidance`; 1 is none.
+        guidance: Scale s of classifier-free guidance, see `whence.diffusion.sampling.Guidance`; 1 is none. None leaves
+            it to the model, see `completed`.
 
     Raises:
         ConfigError: There are no prompts, or the scale is not a number from 0 on.
@@ -32,13 +30,13 @@ class Prompts:
 
     texts: tuple[str, ...] = ("",)
     negative: str = ""
-    guidance: float = GUIDANCE
+    guidance: float | None = None
 
     def __post_init__(self) -> None:
         if not self.texts:
             raise ConfigError("There are no prompts. Give at least one, --prompt TEXT or a line in --prompts FILE.")
-        if not 0 <= self.guidance < float("inf"):
-            raise ConfigError(f"The guidance is {self.guidance}; expected a number from 0 on, such as {GUIDANCE}.")
+        if self.guidance is not None and not 0 <= self.guidance < float("inf"):
+            raise ConfigError(f"The guidance is {self.guidance}; expected a number from 0 on, such as 7.5.")
 
     @classmethod
     def read(
@@ -47,11 +45,8 @@ class Prompts:
         texts: Sequence[str] = (),
         negative: str | None = None,
         guidance: float | None = None,
-        usual: float = GUIDANCE,
     ) -> Prompts | None:
         """Return the prompts of a command: the lines of a file that are not empty, then further texts.
-
-        Without `guidance` its scale is the `usual` one.
 
         Returns:
             None if nothing at all is given.
@@ -69,13 +64,27 @@ class Prompts:
                 raise ConfigError(f"{file} holds no prompts; expected one in each line.")
         if not lines and not texts and negative is None and guidance is None:
             return None
-        scale = usual if guidance is None else guidance
-        return cls((*lines, *texts) or ("",), negative or "", scale)
+        return cls((*lines, *texts) or ("",), negative or "", guidance)
 
     @classmethod
     def of_record(cls, record: Mapping[str, Any]) -> Prompts:
         """Return the prompts of a manifest."""
         return cls(tuple(record["texts"]), record["negative"], record["guidance"])
+
+    def completed(self, usual: float) -> Prompts:
+        """Return the prompts, with the usual scale of guidance of a model where none is given.
+
+        Example:
+            >>> Prompts(("a cat",)).completed(4.5).scale
+            4.5
+        """
+        return replace(self, guidance=usual) if self.guidance is None else self
+
+    @property
+    def scale(self) -> float:
+        """The scale of the guidance of prompts that are complete."""
+        assert self.guidance is not None, "see completed"
+        return self.guidance
 
     def of(self, names: Sequence[str]) -> tuple[str, ...]:
         """The prompts of pictures by their names SEED/INDEX."""
@@ -83,4 +92,4 @@ class Prompts:
 
     def record(self) -> dict[str, Any]:
         """The settings as JSON values, for a manifest."""
-        return {"texts": list(self.texts), "negative": self.negative, "guidance": self.guidance}
+        return {"texts": list(self.texts), "negative": self.negative, "guidance": self.scale}

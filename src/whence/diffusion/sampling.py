@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from whence.config import SamplerConfig
@@ -24,6 +25,8 @@ from whence.errors import ConfigError, NotFiniteError
 
 #: From x_t (float32 [n, ...]) and t ([n]) to the network's output, float64 [n, ...].
 Predict = Callable[[Tensor, Tensor], Tensor]
+#: Further arguments of the network by name, a row for each picture.
+Conditions = Mapping[str, Tensor | Repeated]
 #: Called with (t, x̂0) at every step, from the noisiest: x̂0 as the step uses it, float64 [n, ...].
 Observe = Callable[[float, Tensor], object]
 
@@ -94,26 +97,40 @@ class Guidance:
     """Classifier-free guidance of a drawing (Ho & Salimans 2022, eq. 6): o_u + s (o_c - o_u).
 
     o_c is the network's output under the conditions of a picture, o_u its output under the conditions of no picture.
+    Where tokens keep their length, each is scaled to the length that it has in o_c (as Qwen-Image does).
 
     Attributes:
         scale: s; 1 gives o_c, 0 gives o_u.
         conditions: The conditions of o_u by name, with a row for every picture.
+        kept_length: Height and width of the tokens that keep their length; None where none does.
     """
 
     scale: float
-    conditions: Mapping[str, Tensor | Repeated]
+    conditions: Conditions
+    kept_length: int | None = None
 
 
-def guided(conditioned: Predict, unconditional: Predict | None = None, scale: float = 1.0) -> Predict:
-    """Return the guided prediction o_u + s (o_c - o_u); without `unconditional` it is o_c."""
-    if unconditional is None:
-        return conditioned
+def guided(under: Callable[[Conditions], Predict], conditions: Conditions, guidance: Guidance | None = None) -> Predict:
+    """Return the guided prediction of pictures of these conditions; without guidance it is o_c.
+
+    `under` makes a prediction from conditions.
+    """
+    if guidance is None:
+        return under(conditions)
+    conditioned, unconditional, patch = under(conditions), under(guidance.conditions), guidance.kept_length
 
     def predict(x: Tensor, t: Tensor) -> Tensor:
         output, plain = conditioned(x, t), unconditional(x, t)
-        return plain + scale * (output - plain)
+        found = plain + guidance.scale * (output - plain)
+        return found if patch is None else found * _length(output, patch) / _length(found, patch)
 
     return predict
+
+
+def _length(x: Tensor, patch: int) -> Tensor:
+    """Return the length of the token that each position of x [n, c, h, w] belongs to, [n, 1, h, w]."""
+    squares = F.avg_pool2d(x.square().sum(1, keepdim=True), patch) * patch**2
+    return F.interpolate(squares.sqrt(), scale_factor=patch)
 
 
 def draw_pictures(
@@ -122,7 +139,7 @@ def draw_pictures(
     names: Sequence[str],
     engine: Engine = DEFAULT,
     observe: Observe | None = None,
-    conditions: Mapping[str, Tensor | Repeated] = NO_CONDITIONS,
+    conditions: Conditions = NO_CONDITIONS,
     guidance: Guidance | None = None,
 ) -> Tensor:
     """Return the pictures SEED/INDEX by one model, float32 [n, C, H, W]; none depends on the others.
@@ -142,15 +159,14 @@ def draw_pictures(
     """
     network = model.network.to(engine.device).eval()
 
-    def under(rows: Mapping[str, Tensor | Repeated]) -> Predict:
+    def under(rows: Conditions) -> Predict:
         own = {name: rows[name][torch.arange(len(names))].to(engine.device) for name in rows}
         return lambda x, t: predict(network, x, t, config.batch_size, own).double()
 
-    function = under(conditions)
-    if guidance is not None:
-        function = guided(function, under(guidance.conditions), guidance.scale)
     with one_thread():
-        return draw(function, model, config, [parse_name(name) for name in names], engine, observe)
+        return draw(
+            guided(under, conditions, guidance), model, config, [parse_name(name) for name in names], engine, observe
+        )
 
 
 def predicted_clean(
@@ -158,7 +174,7 @@ def predicted_clean(
     config: SamplerConfig,
     names: Sequence[str],
     engine: Engine = DEFAULT,
-    conditions: Mapping[str, Tensor | Repeated] = NO_CONDITIONS,
+    conditions: Conditions = NO_CONDITIONS,
     guidance: Guidance | None = None,
 ) -> tuple[list[float], Tensor]:
     """Return t of each of the S steps that draw Q pictures, from the noisiest, and its x̂0, float32 [S, Q, C, H, W].

@@ -22,9 +22,12 @@ from whence.engine import DEFAULT, one_thread
 from whence.errors import ArtefactError, NotFiniteError
 from whence.pretrained import quiet_transformers
 
-#: Texts in a canonical batch; the last one is padded, so an embedding does not depend on the texts beside it.
+#: Texts in a canonical batch; the last one is padded, so an embedding does not depend on the texts beside it. That of a
+#: language model is one text, which is long enough.
 BATCH = 8
-ENCODERS = ("CLIPTextModel", "CLIPTextModelWithProjection", "T5EncoderModel")
+ENCODERS = ("CLIPTextModel", "CLIPTextModelWithProjection", "T5EncoderModel", "Gemma2Model")
+#: Classes of encoders that go on to predict tokens; what comes before that counts.
+LANGUAGE_MODELS = ("Qwen3ForCausalLM", "Qwen2_5_VLForConditionalGeneration")
 
 
 class EncodedTexts(NamedTuple):
@@ -44,7 +47,7 @@ class EncodedTexts(NamedTuple):
 
 @dataclass(frozen=True)
 class TextEncoder:
-    """CLIP's text encoder (Radford et al. 2021) or T5's encoder (Raffel et al. 2020), in the folder of a pipeline.
+    """A text encoder in the folder of a pipeline: CLIP's, T5's encoder, or a language model (Gemma 2, Qwen 2.5 and 3).
 
     A text is padded and cut to one length. The network is opened for each call and not kept, so that it is not in
     memory together with the denoiser for long.
@@ -55,10 +58,12 @@ class TextEncoder:
         part: The folder of the encoder in it; the weights of adapters go by this name too.
         tokens: The folder of its tokenizer.
         length: Tokens of a text; None for as many as the tokenizer says.
-        layer: Which hidden states are returned, by their index among all: -2 are the penultimate ones. None for the
-            last ones, after the final normalisation.
+        layer: Which hidden states are returned, by their index among all: -2 are the penultimate ones. Those of several
+            stand side by side. None for the last ones, after the final normalisation.
         masked: Whether tokens don't attend to padding; an encoder whose configuration says ``use_attention_mask`` is
             always masked.
+        form: What a text is put into, see `Tokenizer`.
+        left_out: Number of tokens at the beginning, of the form, whose states are left out.
 
     Raises:
         ArtefactError: One of them is missing, or of a class that is not supported.
@@ -69,15 +74,17 @@ class TextEncoder:
     part: str = "text_encoder"
     tokens: str = "tokenizer"
     length: int | None = None
-    layer: int | None = None
+    layer: int | tuple[int, ...] | None = None
     masked: bool = False
+    form: str = "{}"
+    left_out: int = 0
 
     def __post_init__(self) -> None:
-        name = (self.classes.get(self.part) or [None])[-1]
-        if name not in ENCODERS:
+        known = (*ENCODERS, *LANGUAGE_MODELS)
+        if self._name not in known:
             raise ArtefactError(
-                f"The {self.part} of {self.folder} is {name}, by its model_index.json; expected "
-                f"{' or '.join(ENCODERS)}."
+                f"The {self.part} of {self.folder} is {self._name}, by its model_index.json; expected "
+                f"{' or '.join(known)}."
             )
         if not (self._place / "config.json").is_file():
             raise ArtefactError(
@@ -99,6 +106,15 @@ class TextEncoder:
     @property
     def _place(self) -> Path:
         return self.folder / self.part
+
+    @property
+    def _name(self) -> str | None:
+        """The name of its class."""
+        return (self.classes.get(self.part) or [None])[-1]
+
+    @property
+    def _batch(self) -> int:
+        return 1 if self._name in LANGUAGE_MODELS else BATCH
 
     @property
     def digests(self) -> dict[str, str]:
@@ -152,11 +168,11 @@ class TextEncoder:
             NotFiniteError: An embedding is not finite.
         """
         network, batches = self._network(), list[Any]()
-        self._tokenizer.require_fit(network.config.vocab_size)
+        self._tokenizer.require_fit(network.config.get_text_config().vocab_size)
         with one_thread(), torch.inference_mode():
-            for start in range(0, len(texts), BATCH):
-                few = list(texts[start : start + BATCH])
-                ids, mask = self._tokenizer(few + [""] * (BATCH - len(few)))
+            for start in range(0, len(texts), self._batch):
+                few = list(texts[start : start + self._batch])
+                ids, mask = self._tokenizer(few + [""] * (self._batch - len(few)))
                 encoded = self._encoded(network, ids.to(DEFAULT.device), mask.to(DEFAULT.device))
                 batches.append([one if one is None else one[: len(few)].cpu() for one in encoded])
         parts: list[Any] = [None if one[0] is None else torch.cat(one) for one in zip(*batches, strict=True)]
@@ -169,9 +185,11 @@ class TextEncoder:
         """One batch."""
         masked = self.masked or getattr(network.config, "use_attention_mask", False)
         output = network(ids, attention_mask=mask if masked else None, output_hidden_states=self.layer is not None)
-        states = output.last_hidden_state if self.layer is None else output.hidden_states[self.layer]
+        layers = (self.layer,) if isinstance(self.layer, int) else self.layer
+        states = [output.last_hidden_state] if layers is None else [output.hidden_states[layer] for layer in layers]
         pooled = output.get("text_embeds", output.get("pooler_output"))
-        return EncodedTexts(states.float(), None if pooled is None else pooled.float(), mask)
+        pooled = None if pooled is None else pooled.float()
+        return EncodedTexts(torch.cat(states, -1)[:, self.left_out :].float(), pooled, mask[:, self.left_out :])
 
     def truncated(self, texts: Sequence[str]) -> list[str]:
         """The texts that have more tokens than the encoder takes; their ends are not seen."""
@@ -179,13 +197,14 @@ class TextEncoder:
 
     @cached_property
     def _tokenizer(self) -> Tokenizer:
-        return Tokenizer(self.folder, self.tokens, (self.classes.get(self.tokens) or [None])[-1], self.length)
+        name, length = (self.classes.get(self.tokens) or [None])[-1], self.length
+        return Tokenizer(self.folder, self.tokens, name, None if length is None else length + self.left_out, self.form)
 
     def _network(self) -> Any:
         import transformers
 
         form = {"variant": variant_of(self._place, "model"), "use_safetensors": True, "dtype": torch.float32}
-        kind: Any = getattr(transformers, str(self.classes[self.part][-1]))
+        kind: Any = getattr(transformers, str(self._name))
         with quiet_transformers(self._place, "can't be opened by transformers"):
             network, problems = kind.from_pretrained(
                 self._place, local_files_only=True, output_loading_info=True, **form
@@ -194,4 +213,5 @@ class TextEncoder:
         if missing:
             raise ArtefactError(f"The weights in {self._place} lack {missing[0]} ({len(missing)} in all).")
         attach(network, self.adapter_weights, self.part)
-        return network.eval().to(DEFAULT.device)
+        inner = network.base_model if self._name in LANGUAGE_MODELS else network
+        return inner.eval().to(DEFAULT.device)

@@ -19,14 +19,20 @@ TOKENIZERS = {
     "CLIPTokenizerFast": ("vocab.json", "merges.txt"),
     "T5Tokenizer": ("spiece.model",),
     "T5TokenizerFast": ("spiece.model",),
+    "GemmaTokenizer": ("tokenizer.model",),
+    "GemmaTokenizerFast": ("tokenizer.model",),
+    "Qwen2Tokenizer": ("vocab.json", "merges.txt"),
+    "Qwen2TokenizerFast": ("vocab.json", "merges.txt"),
 }
+#: The form of a text that is the message of a user in the tokenizer's template of a chat.
+CHAT = "chat"
 #: transformers gives a tokenizer without a stated length one beyond this.
 _LONGEST = 1_000_000
 
 
 @dataclass(frozen=True)
 class Tokenizer:
-    """A tokenizer of CLIP or T5 in the folder of a pipeline.
+    """A tokenizer of CLIP, T5, Gemma or Qwen in the folder of a pipeline. It pads behind the text.
 
     transformers opens folders without a vocabulary too, and every word is then unknown. Such folders are refused.
 
@@ -35,12 +41,15 @@ class Tokenizer:
         part: The folder of the tokenizer in it.
         name: Its class, by the pipeline's index.
         length: Tokens of a text; None for as many as the tokenizer says.
+        form: What a text is put into, at ``{}``, before it is split into tokens; `CHAT` for the tokenizer's own
+            template of a chat, in which the text is the message of a user and the answer begins without thinking.
     """
 
     folder: Path
     part: str
     name: str | None
     length: int | None = None
+    form: str = "{}"
 
     def require(self) -> None:
         """Check the class and the files.
@@ -78,14 +87,29 @@ class Tokenizer:
 
     def __call__(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
         """The numbers of tokens of texts, and 1 where they are no padding; int64 [n, tokens] each."""
+        formed = [self._formed(text) for text in texts]
         ready = self._opened(
-            list(texts), padding="max_length", max_length=self._length, truncation=True, return_tensors="pt"
+            formed, padding="max_length", max_length=self._length, truncation=True, return_tensors="pt"
         )
         return ready["input_ids"], ready["attention_mask"]
 
     def truncated(self, texts: Sequence[str]) -> list[str]:
         """The texts that have more tokens than fit."""
-        return [text for text in texts if len(self._opened(text)["input_ids"]) > self._length]
+        return [text for text in texts if len(self._opened(self._formed(text))["input_ids"]) > self._length]
+
+    def _formed(self, text: str) -> str:
+        """A text as it is split into tokens."""
+        if self.form != CHAT:
+            return self.form.replace("{}", text)
+        if not self._opened.chat_template:
+            raise ArtefactError(
+                f"The tokenizer in {self._place} has no template of a chat (chat_template.jinja). Copy the folder "
+                f"{self.part}/ of the model that it was made from."
+            )
+        message = [{"role": "user", "content": text}]
+        how = {"tokenize": False, "add_generation_prompt": True, "enable_thinking": False}
+        formed: str = self._opened.apply_chat_template(message, **how)
+        return formed
 
     @property
     def _place(self) -> Path:
@@ -107,4 +131,4 @@ class Tokenizer:
 
         kind: Any = getattr(transformers, str(self.name))
         with quiet_transformers(self._place, "can't be opened by transformers"):
-            return kind.from_pretrained(self._place, local_files_only=True)
+            return kind.from_pretrained(self._place, local_files_only=True, padding_side="right")

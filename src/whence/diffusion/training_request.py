@@ -21,8 +21,10 @@ from whence.diffusion.denoiser import NO_CONDITIONS
 from whence.diffusion.examples import Examples
 from whence.diffusion.families.family import family_of_network
 from whence.diffusion.families.unet import complete_config, complete_training
-from whence.diffusion.model import DiffusionModel, fingerprint
+from whence.diffusion.model import DiffusionModel, fingerprint, process_of
+from whence.diffusion.noise_schedule import new_scheduler
 from whence.errors import ConfigError, DataError, ModelError
+from whence.process_config import OPEN
 
 
 class TrainingRequest(Protocol):
@@ -104,7 +106,11 @@ class NetworkRequest:
             if len(tensor) != len(data):
                 raise DataError(f"There are {len(data)} training examples, but {len(tensor)} rows of {name!r}.")
         if start is None:
-            return cls(data, complete_config(config, data.size))
+            request = cls(data, complete_config(config, data.size))
+            request.made  # noqa: B018  # the settings fit the process
+            return request
+        if config.process not in (None, start.settings):
+            raise ConfigError("The process is that of `start`. Leave the settings of the process out.")
         family_of_network(start.network, "trained further")
         if start.text is not None and not conditions:
             conditions = start.text.conditions([caption or "" for caption in data.captions])
@@ -128,14 +134,21 @@ class NetworkRequest:
 
     @property
     def made(self) -> dict[str, Any]:
-        """The settings of model and training."""
-        model = self.config.model.record() if self.start is None else self.start.process.record()
-        return {"model": model, "training": self.config.training.record()}
+        """The settings of model, process and training."""
+        if self.start is not None:
+            model, settings = self.start.process.record(), self.start.settings
+        else:
+            model, settings = self.config.model.record(), self.config.process or OPEN
+            if settings != OPEN or self.config.model.is_flow:
+                model |= process_of(new_scheduler(self.config.model, settings), settings).record()
+        process = {} if settings == OPEN else {"process": settings.record()}
+        return {"model": model, **process, "training": self.config.training.record()}
 
     def model(self) -> DiffusionModel:
         """A new model of the seed, or a copy of `start`."""
         if self.start is None:
-            model = DiffusionModel.new(self.config.model, self.data.size, self.config.training.seed)
+            settings, seed = self.config.process or OPEN, self.config.training.seed
+            model = DiffusionModel.new(self.config.model, self.data.size, seed, settings=settings)
         else:
             model = copy.deepcopy(self.start)
         model.network.requires_grad_(True)

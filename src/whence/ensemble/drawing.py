@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from whence.config import SamplerConfig
+from whence.diffusion.conditioner import Conditioner
 from whence.diffusion.prompts import Prompts
 from whence.errors import ConfigError
 
@@ -56,19 +57,19 @@ class Drawing:
 
 
 def complete_drawing(
-    takes_text: bool, sampler: SamplerConfig, prompts: Prompts | None, combine: Combine = "predictions"
+    text: Conditioner | None, sampler: SamplerConfig, prompts: Prompts | None, combine: Combine = "predictions"
 ) -> Drawing:
-    """Return the drawing of members that take text or not; without prompts, the empty prompt without guidance.
+    """Return the drawing of members with a conditioner or without; no prompts are the empty one without guidance.
 
     Raises:
         ConfigError: Members that take no text get prompts, or their weights are to be combined.
     """
-    if takes_text:
-        return Drawing(sampler, prompts or Prompts(guidance=1.0), combine)
+    if text is not None:
+        return Drawing(sampler, (prompts or Prompts(guidance=1.0)).completed(text.guidance), combine)
     if prompts is not None:
         raise ConfigError("There are prompts, and the members of the ensemble take no text. Leave them out.")
     if combine != "predictions":
-        require_adapters(takes_text)
+        require_adapters(False)
     return Drawing(sampler)
 
 

@@ -26,6 +26,7 @@ from whence.diffusion.adapters.adapter import Adapter
 from whence.diffusion.adapters.adapter_file import read_adapter
 from whence.diffusion.augmentation import Augmentation
 from whence.diffusion.base import Base
+from whence.diffusion.conditioner import Conditioner
 from whence.diffusion.encoding import FOLDER, Encoders
 from whence.diffusion.examples import Examples
 from whence.diffusion.model import DiffusionModel
@@ -114,6 +115,11 @@ class Ensemble:
     def reference_model(self) -> DiffusionModel:
         """The base, or the first member. Its process and the size of its pictures are those of every member."""
         return DiffusionModel.load(member_path(self.path, 0)) if self.base is None else self.base.open()
+
+    @property
+    def text(self) -> Conditioner | None:
+        """What makes conditions of prompts; None for members that take none."""
+        return None if self.base is None else self.base.encoders.text
 
     @property
     def encoders(self) -> Encoders:

@@ -104,7 +104,7 @@ def sample(
         MismatchError: Pictures of this seed were drawn by another sampler or ensemble.
         ConfigError: A number is out of range, or members that are whole networks get prompts or combined weights.
     """
-    drawing = complete_drawing(ensemble.base is not None, sampler or ensemble.config.sampler, prompts, combine)
+    drawing = complete_drawing(ensemble.text, sampler or ensemble.config.sampler, prompts, combine)
     request = SampleRequest.make(ensemble, count, seed, without, drawing)
     with artefacts.lock(request.path.with_name(f"{request.path.name}-request")):
         trajectories = request.missing_trajectories()

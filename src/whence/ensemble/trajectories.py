@@ -88,7 +88,7 @@ def evaluations(ensemble: Ensemble, trajectories: Sequence[Trajectory], drawing:
     if drawing.combine == "weights":
         rows = Counter({0: len(trajectories)})
     batches = batch_count(rows, drawing.sampler.batch_size, on_one_base=ensemble.base is not None)
-    guided_twice = drawing.prompts is not None and drawing.prompts.guidance != 1
+    guided_twice = drawing.prompts is not None and drawing.prompts.scale != 1
     return drawing.sampler.steps * batches * (2 if guided_twice else 1)
 
 
@@ -121,9 +121,8 @@ def draw_together(
     model, names = ensemble.reference_model, [trajectory.name for trajectory in rows]
     conditions, guidance = ensemble.encoders.prompted(drawing.prompts, names)
     predict = _predictor(ensemble, [trajectory.members for trajectory in rows], drawing, engine)
-    unconditional = None if guidance is None else predict(guidance.conditions)
     x = draw(
-        guided(predict(conditions), unconditional, 1.0 if guidance is None else guidance.scale),
+        guided(predict, conditions, guidance),
         model,
         drawing.sampler,
         [(trajectory.seed, trajectory.index) for trajectory in rows],

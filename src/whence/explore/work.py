@@ -15,7 +15,7 @@ from whence.artefacts import of_kind, read_manifest, to_tensor
 from whence.attribution.queries import read_queries
 from whence.data import Dataset
 from whence.diffusion.examples import Examples
-from whence.diffusion.prompts import GUIDANCE, Prompts
+from whence.diffusion.prompts import Prompts
 from whence.engine import Engine
 from whence.ensemble import Ablation, Ensemble, Samples, ablate, sample
 from whence.ensemble.ablation import AblationPlan
@@ -149,10 +149,12 @@ def next_seed(ensemble: Ensemble) -> int:
 
 
 def usual_guidance(ensemble: Ensemble) -> float:
-    """Return the guidance of the pictures that were drawn from prompts; where there are none, the usual one."""
+    """Return the guidance of the pictures that were drawn from prompts; where there are none, that of the pipeline."""
     made = [read_manifest(path, "samples").made for path in of_kind(ensemble.path / "samples", "samples")]
     prompts = [one for one in (Drawing.of(values).prompts for values in made) if one]
-    return prompts[0].guidance if prompts else GUIDANCE
+    if prompts:
+        return prompts[0].scale
+    return 1.0 if ensemble.text is None else ensemble.text.guidance
 
 
 def start_drawing(jobs: Jobs, ensemble: Ensemble, seed: str, prompt: str, guidance: str) -> Job:
@@ -165,12 +167,12 @@ def start_drawing(jobs: Jobs, ensemble: Ensemble, seed: str, prompt: str, guidan
         raise RequestError(400, f"A seed is a whole number from 0 to {SEEDS - 1:,}.")
     if len(prompt) > PROMPT or not prompt.isprintable():
         raise RequestError(400, f"A prompt is one line of at most {PROMPT} characters.")
-    takes_text = ensemble.base is not None
+    takes_text = ensemble.text is not None
     if prompt and not takes_text:
         raise RequestError(400, "The members of this ensemble take no text.")
     prompts = Prompts((prompt,), guidance=_guidance(guidance)) if takes_text else None
     sampler, number = ensemble.config.sampler, int(seed)
-    drawing = complete_drawing(takes_text, sampler, prompts)
+    drawing = complete_drawing(ensemble.text, sampler, prompts)
     try:
         SampleRequest.make(ensemble, 1, number, (), drawing).missing_trajectories()
     except MismatchError:
@@ -184,9 +186,12 @@ def start_drawing(jobs: Jobs, ensemble: Ensemble, seed: str, prompt: str, guidan
     )
 
 
-def _guidance(text: str) -> float:
+def _guidance(text: str) -> float | None:
+    """The scale that a form has; None where it is left empty."""
+    if not text:
+        return None
     try:
-        value = float(text or GUIDANCE)
+        value = float(text)
     except ValueError:
         value = -1.0
     if not 0 <= value <= 100:

@@ -21,6 +21,7 @@ from whence.diffusion.checkpoint import Checkpoint, LoadedCheckpoint
 from whence.diffusion.checks import require_range, require_size
 from whence.diffusion.examples import Examples
 from whence.diffusion.model import DiffusionModel, fingerprint
+from whence.diffusion.repeated import Repeated
 from whence.engine import DEFAULT, Engine, one_thread
 from whence.errors import MismatchError, NotFiniteError
 from whence.gradients.collector import Collector, check
@@ -83,15 +84,29 @@ def _open(spec: GradientSpec, device: torch.device) -> tuple[DiffusionModel, Col
     return model, Collector(model.network, cover, layer_maps, settings["autocast"])
 
 
-def suitable_batch(size: Sequence[int]) -> int:
+def suitable_batch(size: Sequence[int], tokens: int = 0) -> int:
     """Return the number of rows of a batch for examples of some size: fewer rows of larger examples.
+
+    The layers of a network keep as many values as an example has positions, or tokens of a text where these are more.
 
     Example:
         >>> suitable_batch((1, 8, 8)), suitable_batch((3, 32, 32)), suitable_batch((4, 64, 64))
         (256, 32, 8)
+        >>> suitable_batch((4, 8, 8), tokens=512)
+        64
     """
-    rows = VALUES // math.prod(size[1:])
+    rows = VALUES // max(math.prod(size[1:]), tokens)
     return max(8, min(256, 1 << max(0, rows.bit_length() - 1)))
+
+
+def count_tokens(conditions: Mapping[str, Tensor | Repeated]) -> int:
+    """Return the number of tokens of a text among the conditions of an example; 0 where there is none.
+
+    Example:
+        >>> count_tokens({"encoder_hidden_states": torch.zeros(2, 77, 16), "class_labels": torch.zeros(2)})
+        77
+    """
+    return max((one[[0]].shape[1] for one in conditions.values() if one[[0]].dim() == 3), default=0)
 
 
 def make_gradient_spec(
@@ -158,7 +173,7 @@ def _measure_shares(
     model: DiffusionModel, cover: Coverage, examples: Examples, compression: Compression
 ) -> dict[str, float] | None:
     """Compare a few rows with autograd, then measure the shares on one batch, with one draw of each example."""
-    count, draws = batch_shape(len(examples), suitable_batch(model.size))
+    count, draws = batch_shape(len(examples), suitable_batch(model.size, count_tokens(examples.conditions)))
     rows = np.arange(count * draws) % min(count, len(examples))
     source = OwnDraws(model.process.draws(derived_seed(compression.seed, "shares")))
     names = [examples.ids[n] for n in rows]

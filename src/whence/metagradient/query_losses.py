@@ -12,7 +12,7 @@ from torch import Tensor
 from whence.diffusion.examples import Examples
 from whence.diffusion.visits import Visits
 from whence.gradients.draw_sources import DrawSource
-from whence.gradients.gradient_spec import suitable_batch
+from whence.gradients.gradient_spec import count_tokens, suitable_batch
 from whence.metagradient.weighted_loss import WeightedLoss
 
 
@@ -54,7 +54,7 @@ class QueryLosses:
 
     def _visits(self, row: int) -> Iterator[Visits]:
         """Yield the draws of a query, a batch at a time."""
-        size = suitable_batch(self.queries.size)
+        size = suitable_batch(self.queries.size, count_tokens(self.queries.conditions))
         for first in range(0, self.draws, size):
             index = np.arange(first, min(first + size, self.draws))
             rows, ids = np.full(len(index), row), [self.queries.ids[row]] * len(index)

@@ -70,7 +70,7 @@ def certify(ensemble: Ensemble, sample: str, units: Sequence[str], *, engine: En
         PromptCertificate,
         kind="prompt-certificate",
         base=_base(ensemble),
-        prompt=Prompt(text=text, negative=prompts.negative, guidance=prompts.guidance),
+        prompt=Prompt(text=text, negative=prompts.negative, guidance=prompts.scale),
         combine=ablation.drawing.combine,
         **fields,
     )

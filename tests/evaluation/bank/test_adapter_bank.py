@@ -168,4 +168,4 @@ def test_without_prompts_queries_are_drawn_from_the_captions(stable_diffusion, t
 def test_captions_stand_in_for_prompts_without_words(stable_diffusion, prompts):
     data = replace(captioned("t", 12, 0), captions=("one",) * 6 + ("two",) * 6)
     own = BankRequest.make(data, captioned("h", 4, 1), CONFIG, SETTINGS, stable_diffusion, prompts).prompts
-    assert own == replace(prompts or Prompts(), texts=("one", "two"))
+    assert own == replace(prompts or Prompts(guidance=7.5), texts=("one", "two"))

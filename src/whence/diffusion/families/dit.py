@@ -27,11 +27,20 @@ def _read(folder: Path) -> tuple[nn.Module, Any]:
     """The network and the scheduler in a folder."""
     place = folder / "transformer"
     require_channels(place)
-    network = read_network(place, DiTTransformer2DModel)
+    network = _without_dropout(read_network(place, DiTTransformer2DModel))
+    return set_call(network, _arguments, without_variance), read_scheduler(folder)
+
+
+def _without_dropout(network: nn.Module) -> nn.Module:
+    """Return the network without its own dropout of labels: `training.caption_dropout` drops them, and is recorded."""
     for module in network.modules():
         if isinstance(module, LabelEmbedding):
-            module.dropout_prob = 0.0  # labels are dropped by `training.caption_dropout`, which is recorded
-    return set_call(network, _arguments, without_variance), read_scheduler(folder)
+            module.dropout_prob = 0.0
+    return network
+
+
+def _untrained(network: nn.Module) -> nn.Module:
+    return _without_dropout(from_config(DiTTransformer2DModel)(network))
 
 
 def require_channels(place: Path) -> None:
@@ -86,7 +95,7 @@ DIT = Family(
     DiTTransformer2DModel,
     _read,
     refuse_write(PIPELINE),
-    from_config(DiTTransformer2DModel),
+    _untrained,
     pipelines=(PIPELINE,),
     codec=read_autoencoder,
     text=_classes,

@@ -96,7 +96,7 @@ def _read(folder: Path) -> tuple[nn.Module, Any]:
 
 def _text(folder: Path, adapters: tuple[Adapter, ...]) -> TextConditioner:
     t5 = TextEncoder(folder, adapters, "text_encoder_2", "tokenizer_2", LENGTH)
-    return TextConditioner((TextEncoder(folder, adapters), t5), _join)
+    return TextConditioner((TextEncoder(folder, adapters), t5), _join, guidance=1.0)  # beside embedded guidance
 
 
 def _join(encoded: Sequence[EncodedTexts]) -> dict[str, Tensor]:

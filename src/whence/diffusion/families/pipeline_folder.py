@@ -52,6 +52,17 @@ def write_pipeline(
     artefacts.write_json(folder / "model_index.json", index)
 
 
+def autoencoder_folder(folder: Path) -> Path:
+    """Return where the autoencoder in a pipeline's folder is.
+
+    Raises:
+        ArtefactError: There is none.
+    """
+    if not (folder / "vae" / "config.json").is_file():
+        raise ArtefactError(f"{folder} has no autoencoder: {folder / 'vae' / 'config.json'} does not exist.")
+    return folder / "vae"
+
+
 def read_autoencoder(folder: Path) -> Autoencoder:
     """Return the autoencoder of a pipeline's folder.
 
@@ -59,14 +70,13 @@ def read_autoencoder(folder: Path) -> Autoencoder:
         ArtefactError: There is none.
         ModelError: Its latents have a mean and a deviation of their own.
     """
-    if not (folder / "vae" / "config.json").is_file():
-        raise ArtefactError(f"{folder} has no autoencoder: {folder / 'vae' / 'config.json'} does not exist.")
-    if read_mapping(folder / "vae" / "config.json").get("latents_mean") is not None:
+    place = autoencoder_folder(folder)
+    if read_mapping(place / "config.json").get("latents_mean") is not None:
         raise ModelError(
-            f"The autoencoder in {folder / 'vae'} has latents_mean and latents_std, which Whence does not follow. Give "
+            f"The autoencoder in {place} has latents_mean and latents_std, which Whence does not follow. Give "
             "a model whose latents are scaled by scaling_factor alone."
         )
-    return Autoencoder(folder / "vae")
+    return Autoencoder(place)
 
 
 def _copy_autoencoder(source: Path, folder: Path) -> None:

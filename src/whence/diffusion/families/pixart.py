@@ -23,6 +23,8 @@ from whence.diffusion.text_encoder import EncodedTexts, TextEncoder
 
 #: Pipelines, and how many tokens of T5 each takes.
 TOKENS = {"PixArtAlphaPipeline": 120, "PixArtSigmaPipeline": 300}
+#: Scale of the guidance of the pipelines where none is given.
+GUIDANCE = 4.5
 MASK, SIZES = "encoder_attention_mask", ("resolution", "aspect_ratio")
 
 
@@ -66,7 +68,7 @@ def _sizes(size: tuple[int, ...]) -> dict[str, Tensor]:
     return {SIZES[0]: torch.tensor([[float(height), float(width)]]), SIZES[1]: torch.tensor([[height / width]])}
 
 
-def _prepared(text: str) -> str:
+def lower_case(text: str) -> str:
     """As the pipeline prepares a prompt; it also takes out addresses and markup where ftfy and bs4 are installed."""
     return text.lower().strip()
 
@@ -77,7 +79,7 @@ def _text(folder: Path, adapters: tuple[Adapter, ...] = ()) -> TextConditioner:
     config = read_mapping(folder / "transformer" / "config.json")
     sized = pipeline == "PixArtAlphaPipeline" and config.get("sample_size") == 128
     encoder = TextEncoder(folder, adapters, length=TOKENS.get(str(pipeline), 300), masked=True)
-    return TextConditioner((encoder,), _join, size=_sizes if sized else no_size, prepare=_prepared)
+    return TextConditioner((encoder,), _join, size=_sizes if sized else no_size, prepare=lower_case, guidance=GUIDANCE)
 
 
 def _untrained(network: Any) -> nn.Module:

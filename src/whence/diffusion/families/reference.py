@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from whence.diffusion.conditioner import TEXT
+from whence.diffusion.flow_matching import FlowMatching
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,16 @@ class Reference:
         """Its denoising network."""
         return getattr(self.pipeline, "unet", None) or self.pipeline.transformer
 
+    def latents(self, pictures: Tensor) -> Tensor:
+        """What its autoencoder makes of pictures in [-1, 1]; pictures themselves without one."""
+        autoencoder = getattr(self.pipeline, "vae", None) or getattr(self.pipeline, "vqvae", None)
+        if autoencoder is None:
+            return pictures
+        encoded = autoencoder.encode(pictures)
+        mean = encoded.latent_dist.mean if hasattr(encoded, "latent_dist") else encoded[0]
+        scaled: Tensor = (mean - (autoencoder.config.get("shift_factor") or 0)) * autoencoder.config.scaling_factor
+        return scaled
+
     def conditions(self, prompt: str) -> dict[str, Tensor]:
         """The conditions of a picture of a prompt by their names in Whence, [1, ...] each, from the pipeline's code."""
         return {}
@@ -43,8 +54,8 @@ class Reference:
         return predicted
 
     def drawn(self, start: Tensor, prompt: str, guidance: float, steps: int) -> Tensor:
-        """What DDIM draws from noise: pictures or latents."""
-        scheduler = self._ddim
+        """What DDIM, or Euler's method of a flow, draws from noise: pictures or latents."""
+        scheduler = self.pipeline.scheduler if FlowMatching.fits(self.pipeline.scheduler) else self._ddim
         scheduler.set_timesteps(steps)
         x = start
         for t in scheduler.timesteps:

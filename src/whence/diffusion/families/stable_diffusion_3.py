@@ -35,6 +35,8 @@ PIPELINE = "StableDiffusion3Pipeline"
 POOLED = "pooled_projections"
 #: Tokens of T5, as the trainers of diffusers have it; its pipeline takes 256 where nothing is said.
 LENGTH = 77
+#: Scale of the guidance of the pipeline where none is given.
+GUIDANCE = 7.0
 #: The settings of the trainers of diffusers.
 TRAINER = ProcessConfig(density="logit_normal", logit_mean=0.0, logit_std=1.0, weighting="none", precondition=True)
 
@@ -56,8 +58,9 @@ def _text(folder: Path, adapters: tuple[Adapter, ...]) -> TextConditioner:
     )
     if (read_mapping(folder / "model_index.json").get("text_encoder_3") or [None])[-1] is None:
         width = int(read_mapping(folder / "transformer" / "config.json").get("joint_attention_dim", 4096))
-        return TextConditioner(clip, partial(_join, width=width))
-    return TextConditioner((*clip, TextEncoder(folder, adapters, "text_encoder_3", "tokenizer_3", LENGTH)), _join)
+        return TextConditioner(clip, partial(_join, width=width), guidance=GUIDANCE)
+    t5 = TextEncoder(folder, adapters, "text_encoder_3", "tokenizer_3", LENGTH)
+    return TextConditioner((*clip, t5), _join, guidance=GUIDANCE)
 
 
 def _join(encoded: Sequence[EncodedTexts], width: int = 0) -> dict[str, Tensor]:

@@ -22,6 +22,8 @@ from whence.diffusion.text_encoder import EncodedTexts, TextEncoder
 from whence.errors import ModelError
 
 PIPELINE = "StableDiffusionXLPipeline"
+#: Scale of the guidance of the pipeline where none is given.
+GUIDANCE = 5.0
 POOLED, SIZES = "text_embeds", "time_ids"
 
 
@@ -71,7 +73,7 @@ def _text(folder: Path, adapters: tuple[Adapter, ...] = ()) -> TextConditioner:
             "CLIPTextModelWithProjection."
         )
     zeros = bool(read_mapping(folder / "model_index.json").get("force_zeros_for_empty_prompt", True))
-    return TextConditioner(encoders, _join, zeros, _sizes)
+    return TextConditioner(encoders, _join, zeros, _sizes, guidance=GUIDANCE)
 
 
 class _Reference(TextReference):

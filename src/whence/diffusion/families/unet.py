@@ -81,13 +81,21 @@ def complete_model(config: ModelConfig, size: tuple[int, int, int], text: bool =
 
 
 def complete_config(config: Config, size: tuple[int, int, int], text: bool = False) -> Config:
-    """The settings of a run with nothing left open; the sampler's default number of steps fits the timesteps."""
+    """Return the settings of a run with nothing left open.
+
+    The sampler's default number of steps fits the timesteps; a flow is drawn by Euler's method.
+    """
     changed: dict[str, Any] = {
         "model": complete_model(config.model, size, text),
         "training": complete_training(config.training, size),
     }
+    drawing: dict[str, Any] = {}
     if config.sampler.steps == SamplerConfig().steps > config.model.timesteps:
-        changed["sampler"] = config.sampler.model_copy(update={"steps": config.model.timesteps})
+        drawing["steps"] = config.model.timesteps
+    if config.model.is_flow and "method" not in config.sampler.model_fields_set:
+        drawing["method"] = "euler"
+    if drawing:
+        changed["sampler"] = config.sampler.model_copy(update=drawing)
     return config.model_copy(update=changed)
 
 

@@ -14,8 +14,9 @@ from whence import artefacts
 from whence.config import Config, Settings
 from whence.cost import Cost, counted, peak_memory
 from whence.data import Dataset, class_inputs
-from whence.diffusion.encoding import FOLDER
+from whence.diffusion.encoding import FOLDER, Encoders
 from whence.diffusion.prompts import Prompts
+from whence.diffusion.shipped_base import base_folder
 from whence.diffusion.training import request_of, time_step, weight_bytes
 from whence.diffusion.training_request import TrainingRequest
 from whence.engine import DEFAULT, Engine, cores
@@ -86,7 +87,7 @@ class BankRequest:
             ConfigError: There are to be no queries, or they can't be drawn.
         """
         settings, encoders = BankConfig.of(settings), {name: one for name, one in encoders.items() if one is not None}
-        default = Config().updated("sampler", method="ddim")
+        default = Config() if base is not None else Config().updated("sampler", method="ddim")
         training = request_of(data, default if config is None else Config.of(config), base=base, **encoders)
         config = training.config
         if not settings.held_out + settings.drawn:
@@ -96,12 +97,13 @@ class BankRequest:
                 f"{config.sampler.steps} sampling steps were asked for; the models have {config.model.timesteps} "
                 "timesteps."
             )
-        takes_text = base is not None or "text_encoder" in encoders
-        if prompts is not None and not takes_text:
+        folder = training.base_folder or encoders.get("text_encoder")
+        text = None if folder is None else Encoders.of(base_folder(folder)).text
+        if prompts is not None and folder is None:
             raise ConfigError(
                 "There are prompts, and the models take no text. Give --base or --text-encoder, or leave them out."
             )
-        prompts = _complete(prompts or Prompts(), data) if takes_text else None
+        prompts = None if text is None else _complete(prompts or Prompts(), data).completed(text.guidance)
         return cls(data, _held_out(data, held_out, settings), config, settings, training, prompts, encoders)
 
     @property

@@ -192,7 +192,7 @@ def prompted(samples: Samples) -> str:
         return ""
     away = f", away from “{prompts.negative}”" if prompts.negative else ""
     combine = "predictions" if samples.drawing.combine == "predictions" else "changes of the weights"
-    return f" Guidance {prompts.guidance:g}{away}. Each step takes the mean of the members' {combine}."
+    return f" Guidance {prompts.scale:g}{away}. Each step takes the mean of the members' {combine}."
 
 
 def gallery(samples: Samples, members: int, links: Mapping[str, str]) -> Gallery:
