@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from whence.credit.audit import NAMES, Drift
+from whence.credit.drift import NAMES, Drift
 from whence.credit.behaviours import behaviour
 from whence.credit.contributors import Contributors
 from whence.credit.credit import Credit

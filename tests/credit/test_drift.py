@@ -5,7 +5,7 @@ from math import factorial, sqrt
 import numpy as np
 import pytest
 
-from whence.credit.audit import Drift, known_drifts, summary, table
+from whence.credit.drift import Drift, known_drifts, summary, table
 from whence.credit.coalitions import every, proper, shapley_coalitions
 from whence.credit.contributors import Contributors
 from whence.credit.credit import Credit, Explained
