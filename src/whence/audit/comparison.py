@@ -43,6 +43,11 @@ class Comparison:
         if self.by == "latents" and self.target.encoders.draws_pixels:
             raise ConfigError(f"{self.target.name} draws pixels and has no latents. Compare by pixels.")
 
+    @property
+    def scale(self) -> float:
+        """What distances are multiplied by: those of pixels are over [0, 1]."""
+        return 1 / 255 if self.by == "pixels" else 1.0
+
     @cached_property
     def clusters(self) -> np.ndarray:
         """The cluster of near-duplicates of every training image, int [N]."""

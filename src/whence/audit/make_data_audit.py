@@ -63,6 +63,7 @@ def audit_data(
     *,
     draws: int = DRAWS,
     seed: int = 0,
+    store: str | Path | None = None,
     engine: Engine = DEFAULT,
 ) -> DataAudit:
     """Return the audit of the training data of a model: a table of every training image, in which outliers stand out.
@@ -77,6 +78,7 @@ def audit_data(
         out: The folder of the audit: ``images.parquet`` and ``images.csv``.
         draws: Draws (timestep, noise) of every image, at least 8.
         seed: Seed of the draws.
+        store: Folder for features and encoded images, to go on after an interruption; default ``OUT-features``.
         engine: Where work runs. Its report is called with (passes of an image at a draw done, passes in all).
 
     Raises:
@@ -91,7 +93,7 @@ def audit_data(
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     audit = audit_data(model, load("digits").select(range(6)), folder + "/audit", draws=8)
         ...     print([column.name for column in audit.columns], audit.table["nearest"][0])
-        ['loss', 'self_influence', 'distance', 'copies'] 3
+        ['loss', 'self_influence', 'distance', 'copies'] 5
     """
     out, images = Path(out), load(str(data)) if isinstance(data, str | Path) else data
     target = model if isinstance(model, Target) else Target.open(model)
@@ -99,7 +101,7 @@ def audit_data(
     request = DataAuditRequest(target, images, draws, seed)
 
     def build(part: Path) -> None:
-        columns = _columns(request, part / artefacts.RESUME, engine)
+        columns = _columns(request, Path(store or f"{out}-features"), engine)
         artefacts.write_table(part / "images.parquet", columns)
         artefacts.write_csv(part / "images.csv", {**columns, "units": [", ".join(u) for u in columns["units"]]})
 
@@ -107,11 +109,11 @@ def audit_data(
     return DataAudit.open(out)
 
 
-def _columns(request: DataAuditRequest, scratch: Path, engine: Engine) -> dict[str, Any]:
+def _columns(request: DataAuditRequest, store: Path, engine: Engine) -> dict[str, Any]:
     """The table of the audit."""
     data, target = request.data, request.target
     if target.ensemble is None:
-        fitted = _of_model(request, scratch, engine)
+        fitted = _of_model(request, store, engine)
     else:
         fitted = _of_ensemble(target.ensemble, request, engine)
     places, distances = nearest(data.pixels, data.pixels, apart=(np.arange(len(data)), np.arange(len(data))))
@@ -122,21 +124,24 @@ def _columns(request: DataAuditRequest, scratch: Path, engine: Engine) -> dict[s
     if any(data.captions):
         columns["caption"] = list(data.captions)
     columns |= {name: values for name, values in fitted.items() if name != "best_caption"}
-    columns |= {"nearest": [data.ids[n] if len(data) > 1 else None for n in places[:, 0]], "distance": distances[:, 0]}
+    columns |= {
+        "nearest": [data.ids[n] if len(data) > 1 else None for n in places[:, 0]],
+        "distance": distances[:, 0] / 255,
+    }
     columns |= {"copies": np.bincount(clusters)[clusters], "cluster": first[clusters]}
     columns |= {"best_caption": fitted["best_caption"]} if "best_caption" in fitted else {}
     return columns | ({} if seen is None else {"visits": seen})
 
 
-def _of_model(request: DataAuditRequest, scratch: Path, engine: Engine) -> dict[str, Any]:
+def _of_model(request: DataAuditRequest, store: Path, engine: Engine) -> dict[str, Any]:
     """Losses, self-influence and captions by a model."""
     target, data = request.target, request.data
     config = AttributionConfig(draws=request.draws, seed=request.seed)
     fit = ModelFit.of(target, request.draws, request.seed)
     rows, evaluations = (len(data) + 1) * request.draws, fit.evaluations(len(data))
     gradients, losses, captions = staged(engine, [rows, evaluations, (1 + OTHERS) * evaluations])
-    encoding = scratch / FOLDER
-    own = self_influence(target, data, METHOD, scratch / "features", config=config, encoding=encoding, engine=gradients)
+    encoding = store / FOLDER
+    own = self_influence(target, data, METHOD, store, config=config, encoding=encoding, engine=gradients)
     examples = target.encoders.encode(data, encoding)
     loss = fit.losses(examples, losses)
     of_captions = caption_fit(fit, target.encoders, data, examples, loss, engine=captions)

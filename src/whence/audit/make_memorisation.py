@@ -91,7 +91,7 @@ def _hits(comparison: Comparison, names: Sequence[str], found: Closeness, limit:
         if found.values[q] < limit:
             row = comparison.firsts[found.places[q]]
             near = int(counts[comparison.clusters[row]])
-            own = float(found.values[q]), float(found.distances[q])
+            own = float(found.values[q]), float(found.distances[q] * comparison.scale)
             hits.append(Hit(names[q], comparison.data.ids[row], near, *own))
     return hits
 
@@ -113,7 +113,7 @@ def _ablated(ensemble: Ensemble, data: Dataset, hits: list[Hit], engine: Engine)
         image = data.images([data.index_of(hit.image)])[0]
         apart = {name: _distance(picture, image) for name, picture in ablation.pictures.items()}
         without, placebo = apart["counterfactual"], apart.get("placebo", math.nan)
-        known[hit] = replace(hit, units=units, without=without, placebo=placebo)
+        known[hit] = replace(hit, units=units, before=apart["factual"], without=without, placebo=placebo)
     return [known.get(hit, hit) for hit in hits]
 
 
@@ -125,7 +125,11 @@ def _distance(a: torch.Tensor, b: torch.Tensor) -> float:
 def _write(part: Path, comparison: Comparison, names: Sequence[str], found: Closeness, hits: Sequence[Hit]) -> None:
     rows, counts = comparison.firsts[found.places], np.bincount(comparison.clusters)
     drawn: dict[str, Any] = {"id": list(names), "image": [comparison.data.ids[row] for row in rows]}
-    drawn |= {"copies": counts[comparison.clusters[rows]], "distance": found.distances, "closeness": found.values}
+    drawn |= {
+        "copies": counts[comparison.clusters[rows]],
+        "distance": found.distances * comparison.scale,
+        "closeness": found.values,
+    }
     artefacts.write_table(part / "drawn.parquet", drawn)
     artefacts.write_csv(part / "drawn.csv", drawn)
     records = [asdict(hit) for hit in hits]

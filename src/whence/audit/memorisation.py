@@ -73,8 +73,9 @@ class Hit:
         closeness: c of the picture.
         distance: Root mean square distance to the image.
         units: The units of the image and its near-duplicates; empty for a model that is no ensemble.
-        without: Distance of the image to the picture that members draw which never saw these units; NaN if unknown.
-        placebo: The same for as many members without these units in particular; NaN if unknown.
+        before: Distance of pixels to the image, where the ablation was drawn; else NaN, as the next two.
+        without: The same of the picture that members draw which never saw these units.
+        placebo: The same of the picture that as many members draw without these units in particular.
     """
 
     picture: str
@@ -83,6 +84,7 @@ class Hit:
     closeness: float
     distance: float
     units: tuple[str, ...] = ()
+    before: float = float("nan")
     without: float = float("nan")
     placebo: float = float("nan")
 

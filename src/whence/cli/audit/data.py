@@ -69,7 +69,9 @@ def data(
 
         return show_cost(data_audit_cost(target, images, draws, seed, engine=whence.Engine(workers)), out)
     with show_work("gradients and losses", workers) as engine:
-        audit = whence.audit_data(target, images, out / "data", draws=draws, seed=seed, engine=engine)
+        audit = whence.audit_data(
+            target, images, out / "data", draws=draws, seed=seed, store=out / "features", engine=engine
+        )
     for column in audit.columns:
         worst = ", ".join(f"{images.ids[n]} {audit.values(column.name)[n]:.3g}" for n in audit.worst(column.name, 3))
         say(f"Largest by {column.name}: {worst}")

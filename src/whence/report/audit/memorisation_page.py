@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,7 +65,7 @@ def _pairs(audit: MemorisationAudit, data: Dataset, drawn: Examples) -> Iterator
     pixels, place = pixels_of_drawn(drawn), {name: q for q, name in enumerate(drawn.ids)}
     for hit in audit.hits[:SHOWN] or _closest(audit):
         image = data.pixels[data.index_of(hit.image)]
-        without = "" if hit.without != hit.without else f"without it: {hit.without:.3g} away, before {hit.distance:.3g}"
+        without = "" if math.isnan(hit.without) else f"without it {hit.without:.3g} away, before {hit.before:.3g}"
         yield Pair(
             Picture(data_uri(pixels[place[hit.picture]], SMALL), f"Drawn picture {hit.picture}", hit.picture),
             Picture(data_uri(image, SMALL), f"Training image {hit.image}", hit.image),

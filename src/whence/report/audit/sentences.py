@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
+
+import numpy as np
 
 from whence.audit.membership import MembershipAudit, PlaceboChances
 from whence.audit.membership_test import MembershipTest
@@ -119,9 +122,9 @@ def memorisation_sentences(audit: MemorisationAudit) -> list[str]:
         )
     else:
         sentences.append("That none was found does not show that the model gives back no training picture.")
-    known = [hit for hit in hits if hit.without == hit.without]
+    known = [hit for hit in hits if not math.isnan(hit.without)]
     if known:
-        gone = sum(hit.without > max(hit.distance, hit.placebo if hit.placebo == hit.placebo else 0) for hit in known)
+        gone = sum(hit.without > np.nanmax([hit.before, hit.placebo]) for hit in known)
         sentences.append(
             f"{len(known):,} of the copies were drawn again by members that never saw the picture: {gone:,} of them "
             "are then farther from it than before, and than what as many other members draw."
