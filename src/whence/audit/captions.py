@@ -6,12 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 
 from whence.audit.fits import Fit
 from whence.data import Dataset
+from whence.diffusion.conditioner import Conditioner
 from whence.diffusion.encoding import Encoders
 from whence.diffusion.examples import Examples
+from whence.diffusion.repeated import Repeated
 from whence.engine import DEFAULT, Engine, staged
+from whence.errors import ConfigError
 from whence.similarity.nearest import nearest
 
 #: Images with other captions, the nearest by pixels, whose captions are tried.
@@ -25,7 +29,7 @@ class CaptionFit:
     """How far captions fit their images; larger is worse, and above zero another caption fits better.
 
     Attributes:
-        gain: ℓ(own caption) - ℓ(empty caption), float64 [N].
+        gain: ℓ(own caption) - ℓ(no caption), float64 [N]; NaN for a model of classes without a label for no class.
         excess: ℓ(own caption) - the smallest ℓ with a caption of others, float64 [N].
         best: The caption of others with that loss, N.
     """
@@ -52,19 +56,19 @@ def caption_fit(
         engine: Its report is called with (network evaluations done, evaluations in all).
     """
     captions = encoders.captions(data)
-    if not any(captions):
+    if not any(captions) or encoders.text is None:
         return None
     others = other_captions(data, captions)
-    texts = [("",) * len(data), *zip(*others, strict=True)]
-    passes = staged(engine, [fit.evaluations(len(data))] * len(texts))
+    varied = [_without_caption(encoders.text, examples)]
+    varied += [
+        replace(examples, conditions=encoders.conditions(texts, data.size)) for texts in zip(*others, strict=True)
+    ]
+    stages = staged(engine, [fit.evaluations(len(data))] * len(varied))
+    unknown = np.full(len(data), np.nan)
     losses = np.stack(
-        [
-            fit.losses(_with_captions(encoders, examples, texts_of_pass, data.size), stage)
-            for texts_of_pass, stage in zip(texts, passes, strict=True)
-        ]
+        [unknown if one is None else fit.losses(one, stage) for one, stage in zip(varied, stages, strict=True)]
     )
-    lowest = losses[1:].argmin(0)
-    best = tuple(others[n][k] for n, k in enumerate(lowest))
+    best = tuple(others[n][k] for n, k in enumerate(losses[1:].argmin(0)))
     return CaptionFit(own - losses[0], own - losses[1:].min(0), best)
 
 
@@ -88,5 +92,13 @@ def other_captions(data: Dataset, captions: Sequence[str], count: int = OTHERS) 
     return found
 
 
-def _with_captions(encoders: Encoders, examples: Examples, texts: Sequence[str], size: tuple[int, ...]) -> Examples:
-    return replace(examples, conditions=encoders.conditions(texts, size))
+def _without_caption(text: Conditioner, examples: Examples) -> Examples | None:
+    """The images with what stands for no caption; None where a model of classes has no label for no class."""
+    try:
+        empty = text.dropped()
+    except ConfigError:
+        return None
+    rows = torch.zeros(len(examples), dtype=torch.int64)
+    return replace(
+        examples, conditions={**examples.conditions, **{name: Repeated(one, rows) for name, one in empty.items()}}
+    )

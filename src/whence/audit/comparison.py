@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from whence.attribution.target import Target
-from whence.audit.memorisation import closeness
+from whence.audit.memorisation import closeness, threshold_place
 from whence.data import Dataset
 from whence.diffusion.examples import Examples
 from whence.errors import ConfigError, DataError
@@ -97,7 +97,7 @@ class Threshold:
 
     @classmethod
     def of(cls, comparison: Comparison, held_out: Dataset | None, stated: float | None) -> Threshold:
-        """Return the threshold: as stated, or the smallest closeness of held-out pictures, or of training images.
+        """Return the threshold: as stated, or the k-th smallest closeness of held-out pictures, or of training images.
 
         Training images are compared with the others, each without its own near-duplicates.
 
@@ -115,7 +115,9 @@ class Threshold:
         values = found.values[~np.isnan(found.values)]
         if not len(values):
             raise DataError("There are too few training images to say what is close. Give --threshold.")
-        return cls(float(values.min()), f"the closest of {len(values):,} {kind}", len(values))
+        place = threshold_place(len(values))
+        number = "the closest" if place == 1 else f"number {place} of the closest"
+        return cls(float(np.sort(values)[place - 1]), f"{number} of {len(values):,} {kind}", len(values))
 
 
 def pixels_of_drawn(drawn: Examples) -> np.ndarray:

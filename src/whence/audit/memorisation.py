@@ -6,8 +6,9 @@ The closeness of a picture x among training images, each cluster of near-duplica
 
 It is small only where one training image stands out: pictures that are simple, or typical, are near to many (Carlini
 et al. 2023, "Extracting training data from diffusion models", arXiv 2301.13188, section 4.2, with the L2 distance of
-whole pictures). A drawn picture is a copy if it is closer than every held-out picture. A picture of the same kind that
-is none then is taken for one with a probability of at most 1 / (1 + number of held-out pictures).
+whole pictures). A drawn picture is a copy if it is closer than all but a hundredth of held-out pictures: with n of
+them, closer than the k-th closest, k = ⌊(n + 1) / 100⌋, at least 1. A picture of the same kind that is no copy then is
+taken for one with a probability of at most k / (n + 1).
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from whence.artefacts import Artefact
 from whence.similarity.nearest import nearest
 from whence.statistics.statistic import Statistic, share
 
+#: The share of pictures that may be taken for copies by mistake.
+LEVEL = 0.01
 #: Nearest training images after the first one, with which it is compared.
 NEIGHBOURS = 50
 
@@ -60,6 +63,16 @@ def closeness(
     mean = np.divide(np.nansum(others, 1), count, out=np.full(len(others), np.nan), where=count > 0)
     values = np.divide(distances[:, 0], mean, out=np.full(len(mean), np.nan), where=mean > 0)
     return Closeness(places[:, 0], distances[:, 0], values)
+
+
+def threshold_place(count: int) -> int:
+    """Return k: a copy is closer than the k-th closest of `count` held-out pictures.
+
+    Example:
+        >>> threshold_place(50), threshold_place(297)
+        (1, 2)
+    """
+    return max(1, int(LEVEL * (count + 1) + 1e-9))
 
 
 @dataclass(frozen=True)
@@ -116,6 +129,11 @@ class MemorisationAudit(Artefact):
         return int(self.manifest.facts["compared"])
 
     @property
+    def mistakes(self) -> float | None:
+        """The largest share of pictures of the same kind that is taken for copies; None where that is not known."""
+        return threshold_place(self.compared) / (1 + self.compared) if self.compared else None
+
+    @property
     def clusters(self) -> int:
         """Training images without near-duplicates."""
         return int(self.manifest.facts["clusters"])
@@ -132,8 +150,7 @@ class MemorisationAudit(Artefact):
     def rate(self) -> Statistic:
         """The share of drawn pictures that are copies, with its exact 95% interval; its chance is that of a mistake."""
         names = {hit.picture for hit in self.hits}
-        chance = 1 / (1 + self.compared) if self.compared else 0.0
-        return share(np.array([name in names for name in self.drawn["id"]]), chance)
+        return share(np.array([name in names for name in self.drawn["id"]]), self.mistakes or 0.0)
 
     @property
     def images(self) -> int:

@@ -58,7 +58,7 @@ def memorisation(
     """Say which drawn pictures are training images, and how often that happens, with an interval.
 
     Near-duplicates in the training data count once. A drawn picture is a copy if it is closer to one training image,
-    compared with its next nearest ones, than every held-out picture. Copies of an ensemble are drawn again by the
+    compared with its next nearest ones, than 99% of held-out pictures. Copies of an ensemble are drawn again by the
     members that never saw the image. Without prompts, a model of text draws from the captions of the data.
 
     Example: `whence audit memorisation runs/single digits --count 200 --held-out digits:test --out audit/`

@@ -103,10 +103,10 @@ def _against_placebos(placebos: PlaceboChances, count: int, level: float) -> lis
 def memorisation_sentences(audit: MemorisationAudit) -> list[str]:
     """Return the answer of an audit of memorisation; the first sentence is about mistakes."""
     count, hits = len(audit.drawn["id"]), audit.hits
-    if audit.compared:
+    if audit.mistakes is not None:
         mistakes = (
             f"A drawn picture is called a copy if it is closer to one training picture than {audit.chosen_by}; of "
-            f"pictures like these, at most 1 in {1 + audit.compared:,} is called so by mistake."
+            f"pictures like these, at most {percent(audit.mistakes)} are called so by mistake."
         )
     else:
         mistakes = (
