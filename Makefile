@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test test-slow check docs notebooks bench bench-ensemble bench-landscape bench-gradients bench-evaluation bench-credit format clean
+.PHONY: demo test test-slow check docs notebooks bench bench-ensemble bench-landscape bench-gradients bench-evaluation bench-credit bench-audit format clean
 
 demo: $(VENV)/.whence
 	$(BIN)/whence demo --out runs/demo
@@ -27,7 +27,7 @@ docs: $(VENV)/.dev
 notebooks: $(VENV)/.dev
 	$(BIN)/python tools/docs/notebooks.py docs/notebooks
 
-bench: bench-ensemble bench-landscape bench-gradients bench-evaluation bench-credit
+bench: bench-ensemble bench-landscape bench-gradients bench-evaluation bench-credit bench-audit
 
 bench-ensemble: $(VENV)/.dev
 	$(BIN)/python benchmarks/quality.py
@@ -58,6 +58,11 @@ bench-credit: $(VENV)/.dev
 	$(BIN)/python benchmarks/credit.py retrain
 	$(BIN)/python benchmarks/credit.py tune
 	$(BIN)/python benchmarks/credit_figures.py
+
+bench-audit: $(VENV)/.dev
+	$(BIN)/python benchmarks/audit_data.py --out runs/audit
+	$(BIN)/python benchmarks/audit_membership.py --out runs/audit
+	$(BIN)/python benchmarks/audit_memorisation.py --out runs/audit
 
 format: $(VENV)/.dev
 	$(BIN)/ruff format .

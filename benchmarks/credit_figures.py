@@ -19,11 +19,11 @@ import whence
 from credit import QUERIES, SAMPLER, TEST, begin, by, coalitions, folder_of, seconds
 from whence.attribution.methods import METHODS
 from whence.cli.show import progress
-from whence.credit.audit import known_drifts, summary
 from whence.credit.behaviours import behaviour
 from whence.credit.coalitions import CoalitionSampling
 from whence.credit.contributors import Contributors
 from whence.credit.credit import Credit
+from whence.credit.drift import known_drifts, summary
 from whence.credit.estimators import ESTIMATORS
 from whence.credit.game import Game
 from whence.credit.make_game import measure_coalitions, values_of

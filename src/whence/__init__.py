@@ -44,6 +44,11 @@ _CONTENTS = {
     # Evaluation against retrained models and ensembles
     "evaluation.bank": "Bank BankConfig PoolRequest build_bank build_pool",
     "evaluation.false_attribution": "false_attribution", "evaluation.false_rate": "FalseAttribution",
+    # Audits: membership, memorisation, and training images that stand out
+    "audit.data_audit": "DataAudit", "audit.make_data_audit": "audit_data",
+    "audit.membership": "MembershipAudit", "audit.make_membership": "audit_membership",
+    "audit.membership_test": "MembershipTest",
+    "audit.memorisation": "MemorisationAudit", "audit.make_memorisation": "audit_memorisation",
     # Credit: shares of contributors
     "credit.credit": "Credit", "credit.stored_credit": "load_credit",
     "credit.contributors": "Contributors", "credit.behaviours": "behaviour",
@@ -104,6 +109,13 @@ if TYPE_CHECKING:  # `as` tells type checkers that a name is public
     from whence.evaluation.bank import build_bank as build_bank, build_pool as build_pool
     from whence.evaluation.false_attribution import false_attribution as false_attribution
     from whence.evaluation.false_rate import FalseAttribution as FalseAttribution
+    from whence.audit.data_audit import DataAudit as DataAudit
+    from whence.audit.make_data_audit import audit_data as audit_data
+    from whence.audit.membership import MembershipAudit as MembershipAudit
+    from whence.audit.make_membership import audit_membership as audit_membership
+    from whence.audit.membership_test import MembershipTest as MembershipTest
+    from whence.audit.memorisation import MemorisationAudit as MemorisationAudit
+    from whence.audit.make_memorisation import audit_memorisation as audit_memorisation
     from whence.credit.credit import Credit as Credit
     from whence.credit.stored_credit import load_credit as load_credit
     from whence.credit.contributors import Contributors as Contributors

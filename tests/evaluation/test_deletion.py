@@ -7,7 +7,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from scipy.stats import beta
 
 from whence.diffusion.model import DiffusionModel
 from whence.diffusion.training import train
@@ -27,7 +26,6 @@ from whence.evaluation.deletion import (
     read_random_baseline,
     top_count,
 )
-from whence.evaluation.deletion.effect import share
 from whence.evaluation.deletion.removal import deletion_queries
 from whence.images import distance
 from whence.retraining.measurement import measure
@@ -89,15 +87,6 @@ def test_where_random_removal_does_nothing_at_all_there_is_no_relative_effect():
 def test_no_effect_of_what_was_not_measured(values):
     with pytest.raises(DataError, match=r"finite numbers \[2, queries, seeds\]"):
         effect(values)
-
-
-@pytest.mark.parametrize(("wins", "count"), [(0, 20), (1, 20), (18, 20), (20, 20), (5, 10)])
-def test_the_exact_interval_of_a_share(wins, count):
-    found = share(np.arange(count) < wins)
-    low = beta.ppf(0.025, wins, count - wins + 1) if wins else 0.0
-    high = beta.ppf(0.975, wins + 1, count - wins) if wins < count else 1.0
-    assert found.value == wins / count
-    assert (found.interval.low, found.interval.high) == (pytest.approx(low), pytest.approx(high))
 
 
 def test_harm_is_the_difference_paired_by_query():

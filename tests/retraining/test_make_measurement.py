@@ -53,5 +53,5 @@ def test_pictures_are_those_that_the_model_draws(tiny_bank):
 def test_a_loss_that_is_not_finite_names_the_query(bank_data):
     model = DiffusionModel.new(ModelConfig(channels=(8,), attention=0), (1, 8, 8), 0)
     torch.nn.init.constant_(next(model.network.parameters()), float("nan"))
-    with pytest.raises(NotFiniteError, match=f"query {bank_data.ids[0]!r} is not finite"):
+    with pytest.raises(NotFiniteError, match=f"loss of {bank_data.ids[0]!r} is not finite"):
         measure_losses(model, bank_data.select(range(2)), Draws(0, model.process.timesteps), 2)

@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
+from scipy.stats import beta
 
 from whence.errors import ConfigError, DataError
 from whence.statistics.ranks import top_columns
-from whence.statistics.statistic import jackknife_interval, mean_of
+from whence.statistics.statistic import jackknife_interval, mean_of, share
 
 
 def test_of_a_mean_the_jackknife_is_the_classical_interval():
@@ -47,3 +48,12 @@ def test_top_against_sorting_one_by_one():
 def test_no_top(scores, top, error):
     with pytest.raises(error):
         top_columns(scores, top)
+
+
+@pytest.mark.parametrize(("wins", "count"), [(0, 20), (1, 20), (18, 20), (20, 20), (5, 10)])
+def test_the_exact_interval_of_a_share(wins, count):
+    found = share(np.arange(count) < wins)
+    low = beta.ppf(0.025, wins, count - wins + 1) if wins else 0.0
+    high = beta.ppf(0.975, wins + 1, count - wins) if wins < count else 1.0
+    assert found.value == wins / count
+    assert (found.interval.low, found.interval.high) == (pytest.approx(low), pytest.approx(high))

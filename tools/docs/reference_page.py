@@ -15,6 +15,7 @@ GROUPS: dict[str, tuple[str, str, str]] = {
         "attribution gradients scores similarity",
     ),
     "evaluation": ("Evaluation", "Retrained models, and controls.", "evaluation retraining"),
+    "audit": ("Audits", "Membership, memorisation, and training images that stand out.", "audit"),
     "credit": ("Credit", "Shares of contributors.", "credit"),
     "proof": ("Proofs, files, pages", "Certificates, universe files and reports.", "proof universe report"),
 }

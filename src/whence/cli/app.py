@@ -29,6 +29,8 @@ from whence.cli import (
     report,
     training,
 )
+from whence.cli.audit import data as audit_data
+from whence.cli.audit import membership, memorisation
 from whence.cli.evaluate import deletion, false_attribution, ground_truth, lds, ranking, smoothness
 from whence.cli.output import protect_output
 from whence.cli.show import say, size
@@ -76,6 +78,14 @@ GROUPS: dict[str, tuple[str, Commands]] = {
             "influence": landscape.influence,
             "screen": ensemble.screen,
             "export": ensemble.export,
+        },
+    ),
+    "audit": (
+        "Audits: was a picture in the training data, does the model give it back, and which images stand out.",
+        {
+            "data": audit_data.data,
+            "membership": membership.membership,
+            "memorisation": memorisation.memorisation,
         },
     ),
     "bank": (

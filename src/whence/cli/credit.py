@@ -31,7 +31,7 @@ from whence.cli.show import say, show_work
 from whence.errors import ConfigError
 
 if TYPE_CHECKING:
-    from whence.credit.audit import Drift
+    from whence.credit.drift import Drift
 
 SOURCE = Annotated[
     Path,
@@ -186,7 +186,7 @@ def audit(
     Example: `whence credit audit credit/`
     """
     from whence import artefacts
-    from whence.credit.audit import known_drifts, summary, table
+    from whence.credit.drift import known_drifts, summary, table
     from whence.credit.look_alikes import look_alikes
     from whence.credit.near_duplicates import near_duplicate_clusters
     from whence.credit.split import can_measure_split, measure_split

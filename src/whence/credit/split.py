@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from whence.credit.audit import NAMES, Drift
 from whence.credit.behaviours import behaviour
 from whence.credit.contributors import Contributors
 from whence.credit.credit import Credit
+from whence.credit.drift import NAMES, Drift
 from whence.credit.estimators import ESTIMATORS, Estimator, owen
 from whence.credit.game import Game
 from whence.credit.make_game import measure_game

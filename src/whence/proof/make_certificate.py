@@ -21,6 +21,7 @@ from whence.proof.certificate import Certificate, Picture, PictureCertificate, P
 from whence.proof.relative_certificate import BaseFingerprints
 from whence.proof.root import EnsembleTrees, code_word, commit
 from whence.proof.survivor_certificate import Content, Example, NearDuplicate, Survivor, SurvivorCertificate, Unit
+from whence.similarity.nearest import squared_distances
 
 #: Images listed for each image of the units. All identical images are listed.
 NEAREST = 3
@@ -184,10 +185,8 @@ def _nearest(pairs: list[tuple[int, str]]) -> list[tuple[int, str]]:
 
 def _squared_distances(data: Dataset, removed: np.ndarray, rows: np.ndarray) -> Iterator[tuple[list[int], np.ndarray]]:
     """Yield blocks of rows and their squared distances in grey levels, float64 [R, n]: whole numbers, hence exact."""
-    few = data.pixels[removed].reshape(len(removed), -1).astype(np.float64)
-    norms = (few**2).sum(axis=1)
+    few = data.pixels[removed].reshape(len(removed), -1)
     step = max(1, CHUNK // few.shape[1])
     for start in range(0, len(rows), step):
         block = rows[start : start + step]
-        many = data.pixels[block].reshape(len(block), -1).astype(np.float64)
-        yield block.tolist(), norms[:, None] + (many**2).sum(axis=1) - 2 * few @ many.T
+        yield block.tolist(), squared_distances(few, data.pixels[block].reshape(len(block), -1))

@@ -14,7 +14,7 @@ from whence.diffusion.draws import Draws
 from whence.diffusion.encoding import Encoders
 from whence.diffusion.examples import Examples
 from whence.diffusion.model import DiffusionModel
-from whence.engine import DEFAULT, Engine, one_thread
+from whence.engine import DEFAULT, Engine, one_thread, silent
 from whence.errors import NotFiniteError
 
 #: Rows of a canonical batch, and values of latents in it at most.
@@ -27,21 +27,28 @@ KEPT = 4
 def measure_losses(
     model: DiffusionModel, queries: Dataset, draws: Draws, count: int, engine: Engine = DEFAULT
 ) -> np.ndarray:
-    """Return the mean denoising loss of every query over `count` draws, float64 [Q].
+    """Return the mean denoising loss of every query over `count` draws, float64 [Q]; see `example_losses`."""
+    return example_losses(model, _encode(model, queries), draws, count, engine.reporting(silent))
 
-    The draws belong to the queries, so all models are measured on the same ones and their differences are far less
-    noisy than the losses themselves.
+
+def example_losses(
+    model: DiffusionModel, examples: Examples, draws: Draws, count: int, engine: Engine = DEFAULT
+) -> np.ndarray:
+    """Return the mean denoising loss of every example over `count` draws, float64 [N].
+
+    The draws belong to the examples, so all models are measured on the same ones and their differences are far less
+    noisy than the losses themselves. The report is called with (network evaluations done, evaluations in all).
 
     Raises:
         NotFiniteError: A loss is NaN or infinite.
     """
-    network, means = model.network.to(engine.device).eval(), np.empty(len(queries))
-    examples, batch = _encode(model, queries), _batch(model)
+    network, means = model.network.to(engine.device).eval(), np.empty(len(examples))
+    batch = _batch(model)
     block = max(1, batch // count)
     with one_thread():
-        for first in range(0, len(queries), block):
-            rows = range(first, min(first + block, len(queries)))
-            ids = [queries.ids[q] for q in rows for _ in range(count)]
+        for first in range(0, len(examples), block):
+            rows = range(first, min(first + block, len(examples)))
+            ids = [examples.ids[n] for n in rows for _ in range(count)]
             t, noise = draws(ids, np.tile(np.arange(count), len(rows)), model.size)
             pairs = np.repeat(rows, count)
             x, t, noise = (values.to(model.device) for values in (examples.x(pairs), t, noise))
@@ -49,9 +56,10 @@ def measure_losses(
             output = predict(network, model.process.noised(x, t, noise), t, batch, conditions)
             losses = model.process.loss(output.double(), model.process.target(x, t, noise).double(), t)
             means[first : first + len(rows)] = losses.reshape(len(rows), count).mean(1).cpu().numpy()
+            engine.report(rows.stop * count, len(examples) * count)
     if not np.isfinite(means).all():
-        bad = queries.ids[int(np.argmin(np.isfinite(means)))]
-        raise NotFiniteError(f"The loss of query {bad!r} is not finite under a retrained model.")
+        bad = examples.ids[int(np.argmin(np.isfinite(means)))]
+        raise NotFiniteError(f"The loss of {bad!r} is not finite under the model.")
     return means
 
 

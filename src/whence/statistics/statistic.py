@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from whence.errors import DataError, WhenceError
-from whence.lazy import special
+from whence.lazy import special, stats
 
 #: Resamples for the interval of a statistic.
 RESAMPLES = 2000
@@ -149,6 +149,20 @@ def mean_of(values: np.ndarray, chance: float, seed: int = 0) -> Statistic:
     if len(values) == 0:
         raise DataError("There is nothing to take a mean of: no query was measured.")
     return bootstrap_statistic(len(values), lambda drawn: drawn @ values / len(values), chance, seed)
+
+
+def share(true: np.ndarray, chance: float = 0.5) -> Statistic:
+    """Return the share of samples for which something holds, with the exact (Clopper & Pearson 1934) 95% interval.
+
+    Unlike a bootstrap interval it is not empty where all samples agree.
+
+    Example:
+        >>> none = share(np.zeros(20, bool))
+        >>> none.value, none.interval.low, round(none.interval.high, 3)
+        (0.0, 0.0, 0.168)
+    """
+    exact = stats.binomtest(int(true.sum()), len(true)).proportion_ci(0.95, "exact")
+    return Statistic(float(true.mean()), Interval(float(exact.low), float(exact.high), 0.95, 0, 0), chance)
 
 
 def jackknife_interval(value: float, without: np.ndarray) -> Interval:

@@ -11,12 +11,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import binomtest
 
 from whence.errors import DataError
 from whence.evaluation.bank import Bank
 from whence.evaluation.deletion.deletion import Deletion
-from whence.statistics.statistic import Interval, Statistic, counted_bootstrap, mean_of
+from whence.statistics.statistic import Interval, Statistic, counted_bootstrap, mean_of, share
 
 
 @dataclass(frozen=True)
@@ -79,15 +78,6 @@ def harm(first: np.ndarray, second: np.ndarray) -> Statistic:
     if first.shape != second.shape or first.ndim != 2:
         raise DataError(f"Removals for the same queries and seeds are compared; given {first.shape}, {second.shape}.")
     return mean_of((first - second).mean(1), chance=0.0)
-
-
-def share(true: np.ndarray) -> Statistic:
-    """Return the share of queries for which something holds, with the exact (Clopper & Pearson 1934) 95% interval.
-
-    Its chance is 1/2. Unlike a bootstrap interval it is not empty where all queries agree.
-    """
-    exact = binomtest(int(true.sum()), len(true)).proportion_ci(0.95, "exact")
-    return Statistic(float(true.mean()), Interval(float(exact.low), float(exact.high), 0.95, 0, 0), 0.5)
 
 
 def _ratio(values: np.ndarray, bases: np.ndarray) -> Statistic:

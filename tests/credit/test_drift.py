@@ -5,10 +5,10 @@ from math import factorial, sqrt
 import numpy as np
 import pytest
 
-from whence.credit.audit import Drift, known_drifts, summary, table
 from whence.credit.coalitions import every, proper, shapley_coalitions
 from whence.credit.contributors import Contributors
 from whence.credit.credit import Credit, Explained
+from whence.credit.drift import Drift, known_drifts, summary, table
 from whence.credit.estimators import ADD_ONE_IN, BANZHAF, ESTIMATORS, LEAVE_ONE_OUT, SHAPLEY, estimator_facts
 from whence.credit.estimators.owen import owen
 from whence.credit.game import Game

@@ -1,4 +1,4 @@
-"""Audit: how the total of a contributor changes when it takes several names, which nobody should gain by.
+"""Drift: how the total of a contributor changes when it takes several names, which nobody should gain by.
 
 There are two such attacks: to hand in the same examples again under each name (copies), or to divide them among the
 names (split). Copies need no new models. A split does (whence.credit.split), unless it is known that no split changes

@@ -1,0 +1,1 @@
+"""The commands `whence audit ...`, one module for each."""
