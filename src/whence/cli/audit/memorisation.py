@@ -75,7 +75,7 @@ def memorisation(
     target = open_target(run, adapter, resolution, base, process)
     images = training_data(target, data, out, split=split, resolution=resolution, grey=grey)
     own = prompt or ([] if prompts else list(dict.fromkeys(filter(None, target.encoders.captions(images)))))
-    texts = Prompts.read(prompts, own, negative_prompt, guidance, target.model.usual_guidance)
+    texts = Prompts.read(prompts, own, negative_prompt, guidance)
     if plan:
         from whence.audit.audit_cost import memorisation_cost
 
