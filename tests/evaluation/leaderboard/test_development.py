@@ -8,10 +8,11 @@ import pytest
 import torch
 
 from whence import artefacts
-from whence.attribution.compute_scores import TermFeatures, compute_scores
+from whence.attribution.compute_scores import compute_scores
 from whence.attribution.feature_plan import FeaturePlan
 from whence.attribution.feature_store import FeatureStore
 from whence.attribution.methods import METHODS
+from whence.attribution.term_features import TermFeatures
 from whence.evaluation.bank import Bank, Pool
 from whence.evaluation.leaderboard.board import Board
 from whence.evaluation.leaderboard.development import choose_damping, develop, development_lds

@@ -1,0 +1,110 @@
+"""The features of a term of scores, and where its queries and examples are among those of a request."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from whence.attribution.feature_pair import FeaturePair
+from whence.attribution.feature_plan import FeaturePlan, Term
+from whence.attribution.feature_store import FeatureStore
+from whence.attribution.request import AUTO
+from whence.attribution.training_ridge import TrainingRidge
+from whence.gradients.features import Feature, outside
+from whence.gradients.stored_features import StoredFeatures
+
+
+@dataclass(frozen=True)
+class Order:
+    """Where the queries and examples of a request are among those of stored scores, and the weights of its examples.
+
+    Attributes:
+        lines: Place of each query, Q.
+        columns: Place of each example, N.
+        weights: What the scores of each example are multiplied by, float64 [N]: the weights of the checkpoint and of
+            the example in the loss, and 0 where it was not trained on.
+    """
+
+    lines: Tensor
+    columns: Tensor
+    weights: Tensor
+
+    @classmethod
+    def of(
+        cls, plan: FeaturePlan, term: Term, query_ids: Sequence[str], queries: Sequence[str], examples: Sequence[str]
+    ) -> Order:
+        """Return the places of the queries with these ids, and of the examples of the plan, in two orders of ids."""
+        trained, ids = term.checkpoint.trained, plan.request.examples.ids
+        shares = plan.request.weights if trained is None else dict(trained)
+        weights = [term.checkpoint.weight * shares.get(name, 0.0) for name in ids]
+        return cls(_places(queries, query_ids), _places(examples, ids), torch.tensor(weights, dtype=torch.float64))
+
+    def weighted(self, scores: Tensor) -> Tensor:
+        """Return stored scores [Q, N] in the order of the request, times the weights."""
+        return scores[self.lines][:, self.columns] * self.weights
+
+
+@dataclass(frozen=True)
+class TermFeatures:
+    """The features of a term, with examples and queries in the order of their ids, so that no other changes any bit.
+
+    Attributes:
+        examples: Features of the examples.
+        queries: Features of the queries, or of all their steps.
+        steps: Rows of each query, Q, in the order of the ids.
+        order: Where they are in the request.
+        weights: How often each example counts in the kernel, N in the order of the ids; None for once.
+        ridge: The ridge of the training, where it is the unit of the damping.
+    """
+
+    examples: StoredFeatures
+    queries: StoredFeatures
+    steps: tuple[tuple[int, ...], ...]
+    order: Order
+    weights: Tensor | None = None
+    ridge: TrainingRidge | None = None
+
+    @classmethod
+    def open(
+        cls, plan: FeaturePlan, store: FeatureStore, term: Term, feature: Feature, query_ids: tuple[str, ...]
+    ) -> TermFeatures:
+        """Open the features of examples and queries; those of its steps for a query whose steps are there."""
+        examples = store.features(plan, term.examples, feature)
+        queries = store.features(plan, term.queries, feature)
+        steps, in_order = query_rows(queries.ids, query_ids), sorted(query_ids)
+        order = Order.of(plan, term, query_ids, in_order, examples.ids)
+        known = plan.request.weights
+        weights = torch.tensor([known[name] for name in examples.ids]) if set(known.values()) - {1.0} else None
+        ridge = TrainingRidge.of(term.checkpoint) if plan.request.config.damping == AUTO else None
+        return cls(examples, queries, tuple(tuple(steps[name]) for name in in_order), order, weights, ridge)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(Q, N)."""
+        return len(self.steps), len(self.order.columns)
+
+    def pair(self, without: int | None = None) -> FeaturePair:
+        """Return the means over the draws, or over the draws outside of one group."""
+        values = self.queries.mean(without)
+        queries = torch.stack([values[list(rows)].mean(0) for rows in self.steps])
+        examples, losses, widths = self.examples.mean(without), self.examples.loss(without), self.examples.widths
+        draws = int(outside(self.examples.draws, without).sum())
+        units = () if self.ridge is None else self.ridge.units(examples, widths, losses, draws)
+        return FeaturePair(examples, queries, losses, widths, weights=self.weights, units=units)
+
+
+def _places(order: Sequence[str], names: Sequence[str]) -> Tensor:
+    """Return the place of each name in an order, [n]."""
+    place = {name: n for n, name in enumerate(order)}
+    return torch.tensor([place[name] for name in names])
+
+
+def query_rows(ids: Sequence[str], queries: Sequence[str]) -> dict[str, list[int]]:
+    """Return the rows of each query: its own, or those of all its steps QUERY@TIMESTEP."""
+    rows: dict[str, list[int]] = {name: [] for name in queries}
+    for row, name in enumerate(ids):
+        rows[name if name in rows else name.rsplit("@", 1)[0]].append(row)
+    return rows
