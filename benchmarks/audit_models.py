@@ -22,7 +22,7 @@ HERE = Path(__file__).parent
 #: Training images of networks, copies of the planted one, and spoiled pictures of each kind.
 COUNT, COPIES, SPOILED = 500, 20, 20
 #: Members of the ensemble and their training steps.
-MEMBERS, STEPS = 12, 200
+MEMBERS, STEPS = 12, 150
 
 
 def digits() -> tuple[whence.Dataset, whence.Dataset]:
