@@ -26,7 +26,7 @@ from whence.statistics.statistic import Statistic, share
 
 LEVEL, SIZE = 0.01, 20
 #: Draws of each picture; of an ensemble each is one of every member.
-DRAWS = {"digits": 32, "six": 32, "ensemble": 12}
+DRAWS = {"digits": 16, "six": 16, "ensemble": 8}
 
 
 def main() -> None:

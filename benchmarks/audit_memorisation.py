@@ -2,9 +2,8 @@
 
 python benchmarks/audit_memorisation.py --out runs/audit
 
-200 pictures are drawn by the network that was trained with the copies, by one with as many copies of a typical digit,
-and by one that was trained on 500 digits without any. The threshold is that of the 297 held-out digits. Intervals are
-exact (Clopper & Pearson).
+200 pictures are drawn by the network that was trained with the copies, and by one that was trained on 500 digits
+without any. The threshold is that of the 297 held-out digits. Intervals are exact (Clopper & Pearson).
 """
 
 from __future__ import annotations
@@ -29,8 +28,7 @@ def main() -> None:
     arguments.add_argument("--out", type=Path, required=True)
     given = arguments.parse_args()
     figures: dict[str, Any] = {"drawn": COUNT}
-    for name in ("planted", "typical", "digits"):
-        data = digits()[0] if name == "digits" else planted(name)
+    for name, data in {"planted": planted(), "digits": digits()[0]}.items():
         target = Target.open(train(name, given.out))
         drawn = target.queries(f"sample:{COUNT}@{SEED}")
         held_out, out = whence.load("digits:test"), given.out / f"audit-memorisation-{name}"

@@ -2,7 +2,6 @@
 
 digits        a network on 500 digits; 1,297 others were never shown to it
 planted       a network on 480 of these digits and 20 copies of a chequerboard
-typical       the same with 20 copies of another digit
 six           an adapter on the pictures of six contributors of `styles`
 ensemble      twelve adapters on these pictures; a contributor is a unit
 spoiled       an adapter on 500 pictures of `styles`: 20 have the caption of another, 20 are pieces of photographs
@@ -23,7 +22,7 @@ HERE = Path(__file__).parent
 #: Training images of networks, copies of the planted one, and spoiled pictures of each kind.
 COUNT, COPIES, SPOILED = 500, 20, 20
 #: Members of the ensemble and their training steps.
-MEMBERS, STEPS = 12, 200
+MEMBERS, STEPS = 12, 150
 
 
 def digits() -> tuple[whence.Dataset, whence.Dataset]:
@@ -32,12 +31,11 @@ def digits() -> tuple[whence.Dataset, whence.Dataset]:
     return data.select(np.sort(order[:COUNT])), data.select(np.sort(order[COUNT:]))
 
 
-def planted(name: str) -> whence.Dataset:
-    """480 of the training digits, and 20 copies of a chequerboard, or of a digit that is none of them."""
-    (seen, others), kept = digits(), COUNT - COPIES
+def planted() -> whence.Dataset:
+    """480 of the training digits, and 20 copies of a chequerboard."""
+    seen, kept = digits()[0], COUNT - COPIES
     board = (255 * ((np.indices((8, 8)) // 2).sum(0) % 2)).astype(np.uint8)[None, None]
-    one = board if name == "planted" else others.pixels[:1]
-    pixels = np.concatenate([seen.pixels[:kept], one.repeat(COPIES, 0)])
+    pixels = np.concatenate([seen.pixels[:kept], board.repeat(COPIES, 0)])
     ids = (*seen.ids[:kept], *(f"copy {n}" for n in range(COPIES)))
     return whence.Dataset(ids, pixels, tuple((id,) for id in ids), (*seen.captions[:kept], *(None,) * COPIES))
 
@@ -65,8 +63,8 @@ def train(name: str, folder: Path) -> Path:
     """Train a model, and return its run directory."""
     out, engine = folder / name, Engine(1)
     styles = whence.read_config(HERE / "styles.toml")
-    if name in ("digits", "planted", "typical"):
-        data = digits()[0] if name == "digits" else planted(name)
+    if name in ("digits", "planted"):
+        data = digits()[0] if name == "digits" else planted()
         whence.train(data, out, whence.read_config(HERE / "digits.toml"), engine=engine)
     elif name == "spoiled":
         whence.train(spoiled()[0], out, styles, base="styles", engine=engine)

@@ -8,12 +8,21 @@ import torch
 from scipy.special import ndtri
 from scipy.stats import rankdata
 
+from whence.attribution.target import Target
 from whence.audit.low_noise import LowNoiseDraws
-from whence.audit.make_membership import audit_membership, code_word_statistics
+from whence.audit.make_membership import audit_membership, code_word_statistics, joined
 from whence.audit.membership_test import MembershipTest, group_chance
+from whence.config import Config, ModelConfig, TrainingConfig
 from whence.data import load
 from whence.diffusion.draws import Draws
+from whence.diffusion.examples import Examples
+from whence.diffusion.training import train
 from whence.errors import ConfigError, DataError, NotFiniteError
+from whence.retraining.denoising_losses import example_losses
+from whence.seeds import derived_seed
+
+MODEL = ModelConfig(channels=(8,), attention=0)
+TRAINING = TrainingConfig(steps=8, batch_size=9, save_every=4, checkpoints=1, warmup=1)
 
 
 def test_the_chance_is_the_rank_among_the_first_half():
@@ -112,7 +121,22 @@ def test_a_model_needs_controls_that_are_none_of_the_pictures(run, digits, tmp_p
         audit_membership(run, pictures, load("styles:test"), tmp_path / "a")
 
 
-def test_statistics_of_a_model_are_minus_losses_and_are_kept(run, digits, tmp_path):
+def test_statistics_of_a_model_are_minus_losses_and_of_a_run_since_its_first_checkpoint(run, digits, tmp_path):
+    pictures, controls = digits.select(range(3)), load("digits:test").select(range(2))
+    model, config = Target.open(run).model, Config(model=MODEL, training=TRAINING.model_copy(update={"checkpoints": 2}))
+    found = audit_membership(model, pictures, controls, tmp_path / "a", draws=4).pictures["statistic"]
+    every, draws = joined(Target.open(run), pictures, controls)[0], model.process.draws(derived_seed(0, "membership"))
+    of_model = example_losses(model, Examples.of(every), LowNoiseDraws.of(draws), 4)
+    assert found == pytest.approx(-of_model[:3])
+    train(digits, tmp_path / "run", config)
+    target = Target.open(tmp_path / "run")
+    first, last = (one.checkpoint.open() for one in target.checkpoints("checkpoints", digits.ids))
+    losses = [example_losses(one, Examples.of(every), LowNoiseDraws.of(draws), 4) for one in (first, target.model)]
+    found = audit_membership(target, pictures, controls, tmp_path / "b", draws=4).pictures["statistic"]
+    assert found == pytest.approx(np.log(losses[0] / losses[1])[:3])
+
+
+def test_statistics_are_kept_and_do_not_depend_on_other_pictures(run, digits, tmp_path):
     controls = load("digits:test").select(range(6))
     audit = audit_membership(run, digits.select(range(4)), controls, tmp_path / "a", draws=8)
     assert (np.array(audit.pictures["statistic"]) < 0).all()

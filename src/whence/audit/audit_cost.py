@@ -37,7 +37,8 @@ def data_audit_cost(target: Target, data: Dataset, draws: int, seed: int, *, eng
 
 def membership_cost(target: Target, pictures: Dataset, count: int, draws: int, *, engine: Engine = DEFAULT) -> Cost:
     """Return the cost of `audit_membership` of `count` pictures and controls together, measured on the pictures."""
-    return _losses_cost(target, pictures, count, draws, engine)
+    first = 2 if target.ensemble is None else 1  # a recorded run is also measured at its first checkpoint
+    return _losses_cost(target, pictures, first * count, draws, engine)
 
 
 def memorisation_cost(target: Target, data: Dataset, count: int, steps: int, *, engine: Engine = DEFAULT) -> Cost:

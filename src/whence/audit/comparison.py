@@ -116,8 +116,8 @@ class Threshold:
         if not len(values):
             raise DataError("There are too few training images to say what is close. Give --threshold.")
         place = threshold_place(len(values))
-        number = "the closest" if place == 1 else f"number {place} of the closest"
-        return cls(float(np.sort(values)[place - 1]), f"{number} of {len(values):,} {kind}", len(values))
+        others = "any" if place == 1 else f"all but {place - 1:,}"
+        return cls(float(np.sort(values)[place - 1]), f"{others} of {len(values):,} {kind}", len(values))
 
 
 def pixels_of_drawn(drawn: Examples) -> np.ndarray:

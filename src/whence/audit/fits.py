@@ -14,7 +14,7 @@ from whence.engine import DEFAULT, Engine, staged
 from whence.ensemble.losses import Losses
 from whence.ensemble.make_losses import losses
 from whence.ensemble.model import Ensemble
-from whence.errors import NoSurvivorsError
+from whence.errors import ArtefactError, NoSurvivorsError
 from whence.retraining.denoising_losses import example_losses
 from whence.seeds import derived_seed
 
@@ -59,6 +59,16 @@ class ModelFit:
         ):
             total += one.weight * example_losses(one.checkpoint.open(), examples, self.source, self.count, stage)
         return total
+
+    def first_losses(self, examples: Examples, engine: Engine = DEFAULT) -> np.ndarray | None:
+        """Return the losses at the first checkpoint of a recorded run, float64 [N]; None where there is none."""
+        try:
+            kept = self.target.checkpoints("checkpoints", examples.ids) if len(self.target.runs) == 1 else []
+        except ArtefactError:
+            return None
+        if len(kept) < 2:
+            return None
+        return example_losses(kept[0].checkpoint.open(), examples, self.source, self.count, engine)
 
     def evaluations(self, examples: int) -> int:
         """Return how many network evaluations the losses of so many examples take."""

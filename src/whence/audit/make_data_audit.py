@@ -48,7 +48,8 @@ class DataAuditRequest:
     @property
     def made(self) -> dict[str, Any]:
         """The settings."""
-        return {"draws": self.draws, "seed": self.seed, "near": NEAR, "method": self.method}
+        how = {"near": NEAR, "method": self.method, "captions": OTHERS}
+        return {"draws": self.draws, "seed": self.seed, **how}
 
     @property
     def method(self) -> str:

@@ -17,7 +17,7 @@ from whence.audit.membership import MembershipAudit
 from whence.data import Dataset
 from whence.diffusion.examples import Examples
 from whence.diffusion.model import DiffusionModel
-from whence.engine import DEFAULT, Engine
+from whence.engine import DEFAULT, Engine, staged
 from whence.ensemble.gram import GramLosses, draw_groups, indicator, placebo_sets
 from whence.ensemble.loss_draws import losses_batch
 from whence.ensemble.make_gram import gram_matrices
@@ -82,7 +82,7 @@ def audit_membership(
     def build(part: Path) -> dict[str, Any]:
         examples = target.encoders.encode(every)
         if ensemble is None:
-            found = Statistics(-_fit(target, draws, seed).losses(examples, engine))
+            found = Statistics(_statistics(_fit(target, draws, seed), examples, engine))
         else:
             found = _of_ensemble(ensemble, examples, len(pictures), _fit(target, draws, seed), engine)
         columns: dict[str, Any] = {"id": list(pictures.ids), "statistic": found.values[: len(pictures)]}
@@ -101,6 +101,15 @@ def _fit(target: Target, draws: int, seed: int) -> ModelFit:
     """The losses of a model at shared draws with little noise."""
     source = target.model.process.draws(derived_seed(seed, "membership"))
     return ModelFit(target, draws, LowNoiseDraws.of(source))
+
+
+def _statistics(fit: ModelFit, examples: Examples, engine: Engine) -> np.ndarray:
+    """log(ℓ_first / ℓ) where the first checkpoint is known, else -ℓ; float64 [N]."""
+    size = fit.evaluations(len(examples))
+    last, first = staged(engine, [size, size])
+    losses, before = fit.losses(examples, last), fit.first_losses(examples, first)
+    statistics: np.ndarray = -losses if before is None else np.log(before / losses)
+    return statistics
 
 
 def _of_ensemble(ensemble: Ensemble, examples: Examples, count: int, fit: ModelFit, engine: Engine) -> Statistics:

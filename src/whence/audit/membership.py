@@ -18,7 +18,9 @@ from whence.audit.membership_test import LEVEL, MembershipTest
 class MembershipAudit(Artefact):
     """Statistics of pictures and of controls under a model; larger where the model fits a picture better.
 
-    Of a model the statistic is minus the mean loss at draws with little noise. Of an ensemble it is the largest, over
+    Of a model the statistic is minus the mean loss ℓ at draws with little noise. Of a recorded run with checkpoints it
+    is log(ℓ_first / ℓ), ℓ_first at the first checkpoint: how much training has lowered the loss since, which hardly
+    depends on how hard the picture is. Of an ensemble it is the largest, over
     all units, of (loss without the unit - loss without as many members at random), in standard deviations of
     placebos: a picture of the training data is fitted better by the members that saw its unit.
     """

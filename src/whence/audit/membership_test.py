@@ -11,7 +11,8 @@ How often that happens is counted on the second half, which chose nothing.
 
 Several pictures together are compared with the first half by the normal scores of all ranks (van der Waerden 1952,
 "Order tests for the two-sample problem"): the mean of Φ⁻¹((rank - 1/2)/(n + K)) over the K pictures, against that of K
-at random among all n + K.
+at random among all n + K. Pictures by one hand may all be easy or hard; then only groups of controls by one hand each
+would show how often K of them raise an alarm.
 """
 
 from __future__ import annotations
