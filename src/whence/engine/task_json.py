@@ -88,6 +88,8 @@ def _name(thing: Any) -> str:
     Raises:
         ConfigError: It is not in Whence, or has no name there.
     """
+    if isinstance(getattr(thing, "__self__", None), type):
+        return f"{_name(thing.__self__)}.{thing.__name__}"
     name = f"{getattr(thing, '__module__', None)}:{getattr(thing, '__qualname__', type(thing).__qualname__)}"
     try:
         found = _find(name)
