@@ -6,6 +6,7 @@ from pathlib import Path
 
 
 def main() -> None:
+    import ray
     from ray.cluster_utils import Cluster
 
     from whence.config import read_config
@@ -27,6 +28,7 @@ def main() -> None:
     engine = Engine(report=report, executor=Ray(cluster.address))
     train_ensemble(read(data), out, members=6, config=read_config(config), engine=engine)
     killed[0].join()
+    ray.shutdown()
     cluster.shutdown()
     print("whole, with a node lost")
 

@@ -1,4 +1,4 @@
-"""Array workers: one, two at once, one that fails, one after a lost leader; `test_many_workers.py` has eight processes."""
+"""Array workers: one, two at once, one that fails, one after a lost leader; eight in `test_many_workers.py`."""
 
 from __future__ import annotations
 
