@@ -30,6 +30,7 @@ class LazyModule:
 
 if TYPE_CHECKING:
     import pyarrow.dataset as pyarrow_dataset
+    import ray as ray
     import torch as torch
     from scipy import linalg as linalg
     from scipy import ndimage as ndimage
@@ -43,6 +44,7 @@ else:
     ndimage = LazyModule("scipy.ndimage")
     spatial = LazyModule("scipy.spatial.distance")
     pyarrow_dataset = LazyModule("pyarrow.dataset")
+    ray = LazyModule("ray")
     special = LazyModule("scipy.special")
     stats = LazyModule("scipy.stats")
     torch = LazyModule("torch")

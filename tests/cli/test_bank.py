@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from whence import artefacts
-from whence.cli.bank import held_out_pictures, settings_of, shard_of
+from whence.cli.bank import held_out_pictures, settings_of
+from whence.cli.options import shard_of
 from whence.config import ModelConfig
 from whence.data import load
 from whence.diffusion.model import DiffusionModel

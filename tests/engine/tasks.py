@@ -1,4 +1,4 @@
-"""Tasks that a worker process can import, and a run of them: python tasks.py SCENARIO FOLDER."""
+"""Tasks that a worker process can import, and a run of them: python tasks.py SCENARIO FOLDER [ray]."""
 
 import os
 import signal
@@ -14,11 +14,24 @@ def mark(file, text="done", engine=None):
     engine.report(1, 1)
 
 
-def fail(engine=None):
+def poison(picture, engine=None):
     from whence.errors import DataError
 
     engine.report(1, 2)
-    raise DataError("task fail: this picture can't be read")
+    raise DataError(f"{picture} can't be read.")
+
+
+def fail(engine=None):
+    engine.report(1, 2)
+    raise OSError(28, "No space left on device")
+
+
+def die_once(file, engine=None):
+    """Be killed at the first call, and write a file at the second."""
+    if not Path(file).exists():
+        Path(file).write_text("killed")
+        os.kill(os.getpid(), signal.SIGKILL)
+    Path(file).write_text("done")
 
 
 def die(engine=None):
@@ -65,9 +78,11 @@ def main() -> None:
     import tasks
 
     from whence.engine import Engine, Task
+    from whence.engine.ray_executor import Ray
     from whence.errors import WhenceError
 
     scenario, folder = sys.argv[1], Path(sys.argv[2])
+    executor = Ray(workers=2) if sys.argv[3:] == ["ray"] else None
     if scenario == "apart":
         worker, before, peak = Engine(2).run_apart(Task("fill", tasks.fill, {"size": 3 * 10**8}))
         print(worker != os.getpid(), round((peak.total - before.total) / 10**8))
@@ -76,7 +91,9 @@ def main() -> None:
     hold = Task("hold", tasks.wait_long, {"file": str(folder / "hold")}, 6000)
     work = {
         "marks": some,
+        "poison": [Task(f"bad {k}", tasks.poison, {"picture": f"{k}.png"}, 2) for k in range(2)] + some,
         "error": [Task("fail", tasks.fail, size=2), Task("chatter", tasks.chatter)],
+        "loss": [Task("die once", tasks.die_once, {"file": str(folder / "lost")}), *some],
         "death": [Task("die", tasks.die), Task("chatter", tasks.chatter)],
         "busy": [hold, Task("also", tasks.wait_long, {"file": str(folder / "also")}, 6000)],
         "idle": [hold, *some[:2]],
@@ -84,8 +101,8 @@ def main() -> None:
     }[scenario]
     seen = []
     try:
-        Engine(2, lambda done, total: seen.append((done, total))).run(work)
-    except WhenceError as error:
+        Engine(2, lambda done, total: seen.append((done, total)), executor=executor).run(work)
+    except (WhenceError, OSError) as error:
         print(f"{type(error).__name__}: {error}")
     else:
         print("well", seen[-1])

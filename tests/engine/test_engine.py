@@ -7,9 +7,14 @@ import pytest
 import torch
 
 from whence.engine import Engine, Task, cores, one_thread
-from whence.errors import DataError
+from whence.engine.failures import raise_failures
+from whence.errors import DataError, NotFiniteError, WhenceError
 
 SCRIPT = Path(__file__).parent / "tasks.py"
+POISONED = """DataError: 2 of 8 pieces of work failed. The others are done and kept: the same command goes on.
+  bad 0: 0.png can't be read.
+  bad 1: 1.png can't be read.
+"""
 
 
 def children_of(pid: int) -> list[psutil.Process]:
@@ -48,18 +53,39 @@ def test_reports_add_up_over_tasks():
     assert seen == [(k + 1, 6) for k in range(6)]
 
 
-def test_an_error_propagates_as_itself_and_stops_the_rest():
+def bad(text, engine):
+    raise DataError(text)
+
+
+def test_an_error_of_whence_propagates_as_itself_after_the_rest():
     done: list[str] = []
 
     def good(engine):
         done.append("good")
 
-    def bad(engine):
-        raise DataError("as it was")
+    with pytest.raises(DataError, match="^as it was$"):
+        Engine(1).run([Task("a", good), Task("b", bad, {"text": "as it was"}), Task("c", good)])
+    assert done == ["good", "good"]
 
-    with pytest.raises(DataError, match="as it was"):
-        Engine(1).run([Task("a", good), Task("b", bad), Task("c", good)])
-    assert done == ["good"]
+
+def test_any_other_error_stops_the_rest():
+    def full(engine):
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left"):
+        Engine(1).run([Task("a", full), Task("b", bad, {"text": "never"})])
+
+
+def test_errors_of_several_tasks_are_raised_together_with_the_names_of_the_tasks():
+    texts = {"a": "1.png is damaged.", "b": "2.png is damaged.", "c": "1.png is damaged."}
+    with pytest.raises(DataError, match=r"^3 of 3 pieces of work failed.*\n  a, c: 1.png .*\n  b: 2.png is damaged.$"):
+        Engine(1).run([Task(name, bad, {"text": text}) for name, text in texts.items()])
+
+
+def test_errors_of_several_classes_are_a_whence_error():
+    with pytest.raises(WhenceError) as raised:
+        raise_failures({"a": DataError("one"), "b": NotFiniteError("two")}, 3)
+    assert type(raised.value) is WhenceError
 
 
 def test_no_tasks():
@@ -104,7 +130,13 @@ def test_workers_compute_with_one_thread(tmp_path, run_script):
 
 def test_an_error_in_a_worker_propagates_as_itself_and_ends_the_others(tmp_path, run_script):
     """The other worker reports all the time: ending it in the middle of that must not block the end."""
-    assert run_script(SCRIPT, "error", tmp_path) == "DataError: task fail: this picture can't be read\n"
+    assert run_script(SCRIPT, "error", tmp_path) == "OSError: [Errno 28] No space left on device\n"
+
+
+def test_poisoned_tasks_in_workers_leave_the_others_done_and_are_reported_together(tmp_path, run_script):
+    printed = run_script(SCRIPT, "poison", tmp_path)
+    assert printed == POISONED
+    assert sorted(file.name for file in tmp_path.iterdir()) == list("012345")
 
 
 def test_a_killed_worker_is_an_interrupted_run(tmp_path, run_script):

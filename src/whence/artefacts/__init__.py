@@ -20,7 +20,7 @@ from whence.artefacts.files import (
     write_table,
     write_tensors,
 )
-from whence.artefacts.lock import lock
+from whence.artefacts.lock import lock, lock_if_free
 from whence.artefacts.manifest import (
     MANIFEST,
     Artefact,
@@ -57,6 +57,7 @@ __all__ = [
     "kind_of",
     "kinds_in",
     "lock",
+    "lock_if_free",
     "of_kind",
     "read_arrays",
     "read_json",

@@ -7,6 +7,8 @@ import functools
 import glob
 import json
 import os
+import platform
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -67,7 +69,7 @@ def replacing(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     if not any(folder.suffix == ".part" for folder in path.parents):
         _remove_leftovers(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{_machine()}.{os.getpid()}.tmp")
     try:
         yield temporary
         with temporary.open("rb") as stream:
@@ -81,11 +83,17 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def _remove_leftovers(path: Path) -> None:
-    """Remove temporary files of a file whose processes are dead."""
-    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+    """Remove temporary files of a file whose processes, on this machine, are dead."""
+    for leftover in path.parent.glob(f".{glob.escape(path.name)}.{_machine()}.*.tmp"):
         process = leftover.name.split(".")[-2]
         if process.isdecimal() and not psutil.pid_exists(int(process)):
             leftover.unlink(missing_ok=True)
+
+
+@functools.cache
+def _machine() -> str:
+    """The name of this machine, among those that share a file system, as a part of file names."""
+    return re.sub(r"[^0-9A-Za-z-]", "-", platform.node()) or "machine"
 
 
 def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:

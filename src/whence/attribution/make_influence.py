@@ -10,7 +10,7 @@ whole gradient of more examples than a block has. Interrupted, the same call con
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -112,7 +112,7 @@ def make_influence(job: InfluenceJob, *, engine: Engine = DEFAULT) -> None:
     if job.is_made:
         return
     ids = Examples.read(job.examples.examples).ids
-    engine = engine if job.examples.spec.can_travel else replace(engine, workers=1)
+    engine = engine if job.examples.spec.can_travel else engine.here()
     with artefacts.create(job.path, KIND, inputs=job.inputs, made=job.made) as part:
         artefacts.write_table(part / "examples.parquet", {"id": list(ids)})
         _rotate_queries(job, part)

@@ -28,6 +28,7 @@ from whence.cli import (
     proof,
     report,
     training,
+    work,
 )
 from whence.cli.audit import data as audit_data
 from whence.cli.audit import membership, memorisation
@@ -48,17 +49,26 @@ SHORT = ("can't allocate memory", "Storage size calculation overflowed", "intege
 #: Functions by the name of their command.
 Commands = Mapping[str, Callable[..., None]]
 
+#: Commands whose work several machines can share.
+TOGETHER: Commands = {
+    "attribute": work.on_engines(attribute.attribute, "out"),
+    "ensemble train": work.on_engines(training.train_ensemble, "out"),
+    "ensemble landscape": work.on_engines(landscape.landscape, "run"),
+    "bank build": work.on_engines(bank.build, "out"),
+    "credit compute": work.on_engines(credit.compute, "out"),
+}
 COMMANDS: Commands = {
     "train": training.train,
     "report": report.report,
     "explore": explore.explore,
     "demo": demo.demo,
     "check": check.check,
-    "attribute": attribute.attribute,
+    "attribute": TOGETHER["attribute"],
     "methods": methods.methods,
     "export": export.export,
     "leaderboard": report.leaderboard,
     "verify": proof.verify,
+    "work": work.work,
     "doctor": doctor.doctor,
 }
 #: Groups of commands, with their help.
@@ -66,7 +76,7 @@ GROUPS: dict[str, tuple[str, Commands]] = {
     "ensemble": (
         "Encoded ensembles: exact counterfactual pictures, by leaving out the members that saw a training image.",
         {
-            "train": training.train_ensemble,
+            "train": TOGETHER["ensemble train"],
             "sample": ensemble.sample,
             "ablate": ensemble.ablate,
             "root": proof.root,
@@ -74,7 +84,7 @@ GROUPS: dict[str, tuple[str, Commands]] = {
             "prove": proof.prove,
             "codebook": codebook.codebook,
             "losses": landscape.losses,
-            "landscape": landscape.landscape,
+            "landscape": TOGETHER["ensemble landscape"],
             "influence": landscape.influence,
             "screen": ensemble.screen,
             "export": ensemble.export,
@@ -91,7 +101,7 @@ GROUPS: dict[str, tuple[str, Commands]] = {
     "bank": (
         "Banks: models that are retrained on recorded subsets of the training data, and measured. Attributions are "
         "evaluated against them.",
-        {"build": bank.build, "show": bank_show.show},
+        {"build": TOGETHER["bank build"], "show": bank_show.show},
     ),
     "evaluate": (
         "How far an attribution can be believed: measured against counterfactuals, with controls and intervals.",
@@ -115,7 +125,7 @@ GROUPS: dict[str, tuple[str, Commands]] = {
         {
             "why-not": credit.why_not,
             "audit": credit.audit,
-            "compute": credit.compute,
+            "compute": TOGETHER["credit compute"],
             "statement": credit.statement,
             "ingredients": credit_ingredients.ingredients,
         },

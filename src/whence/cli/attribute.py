@@ -35,7 +35,7 @@ from whence.cli.options import (
     read_process,
 )
 from whence.cli.scores import planned_cost, show_scores
-from whence.cli.show import progress, show_cost, show_notes
+from whence.cli.show import progress, show_cost, show_notes, show_work
 from whence.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -157,8 +157,8 @@ def _attribute(
 ) -> dict[str, whence.Scores]:
     """Return the scores of a request of these arguments, with progress on the terminal."""
     *what, config, parameters = request
-    with progress("gradients") as report, progress("scores") as scored:
-        chosen: dict[str, Any] = {"config": config, "parameters": parameters, "engine": whence.Engine(workers, report)}
+    with show_work("gradients", workers) as engine, progress("scores") as scored:
+        chosen: dict[str, Any] = {"config": config, "parameters": parameters, "engine": engine}
         return whence.attribute(*what, out=out, store=store, scored=scored, **chosen)
 
 

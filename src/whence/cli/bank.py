@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -25,11 +24,12 @@ from whence.cli.options import (
     SPLIT,
     STEPS,
     WORKERS,
+    shard_of,
 )
 from whence.cli.show import say, show_cost, show_work
 from whence.cli.training import AUTOENCODER, BASE, CAPTION_DROPOUT, RANK, TEXT_ENCODER, with_adapter
 from whence.diffusion.prompts import Prompts
-from whence.errors import ArtefactError, ConfigError, DataError, SplitError
+from whence.errors import ArtefactError, DataError, SplitError
 
 if TYPE_CHECKING:
     from whence.evaluation.bank.bank_request import BankRequest
@@ -196,15 +196,6 @@ def settings_of(config: Path | None, base: str | None = None, **training: Any) -
     if base is None and not settings.model.is_flow and "method" not in settings.sampler.model_fields_set:
         settings = settings.updated("sampler", method="ddim")
     return settings.updated("training", **training)
-
-
-def shard_of(text: str | None) -> tuple[int, int]:
-    """Return I and N of ``I/N``; all of it is 1/1."""
-    match = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", "1/1" if text is None else text)
-    index, shards = (int(match[1]), int(match[2])) if match else (0, 0)
-    if not 1 <= index <= shards:
-        raise ConfigError(f"A part is I/N with I from 1 to N, such as 2/4; given {text!r}.")
-    return index, shards
 
 
 def require_base(bank: Path, part: tuple[int, int]) -> None:

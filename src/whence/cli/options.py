@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+
+from whence.errors import ConfigError
 
 if TYPE_CHECKING:
     from whence.process_config import ProcessConfig
@@ -54,6 +57,20 @@ COMBINE = Annotated[
 ]
 PLAN = Annotated[bool, typer.Option("--plan", help="Show the cost in time, memory and disk, and stop.")]
 WORKERS = Annotated[int | None, typer.Option(min=1, help="Number of processes; default one for each core.")]
+ENGINE = Annotated[
+    Literal["local", "ray", "array"],
+    typer.Option(
+        help="Where work runs: `local`: in processes of this machine; `ray`: by Ray, in a cluster or on this machine; "
+        "`array`: by all processes that are given this command, or `whence work OUT`, on a shared file system."
+    ),
+]
+ADDRESS = Annotated[
+    str | None,
+    typer.Option(
+        help="For --engine ray: the address of a cluster, `auto` on one of its machines; default a Ray that is started "
+        "here."
+    ),
+]
 SAMPLER = Annotated[
     Literal["ddpm", "ddim", "euler"] | None,
     typer.Option(help="How sample:COUNT is drawn: ancestral sampling, DDIM, or Euler's of flows; default the run's."),
@@ -134,3 +151,12 @@ def read_process(file: Path | None) -> ProcessConfig | None:
     from whence.config import read_config
 
     return read_config(file).process
+
+
+def shard_of(text: str | None) -> tuple[int, int]:
+    """Return I and N of ``I/N``; all of it is 1/1."""
+    match = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", "1/1" if text is None else text)
+    index, shards = (int(match[1]), int(match[2])) if match else (0, 0)
+    if not 1 <= index <= shards:
+        raise ConfigError(f"A part is I/N with I from 1 to N, such as 2/4; given {text!r}.")
+    return index, shards

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from textwrap import fill
 from typing import TYPE_CHECKING
@@ -18,10 +19,13 @@ import whence
 
 if TYPE_CHECKING:
     from whence.cost import Cost
+    from whence.engine import Executor
     from whence.proof.survivor_certificate import SurvivorCertificate
     from whence.scores.stored import StoredScores
     from whence.statistics.statistic import Statistic
 
+#: What runs the tasks of the command; None for processes of this machine.
+EXECUTOR: ContextVar[Executor | None] = ContextVar("executor", default=None)
 #: Seconds between lines of progress where the output is not a terminal.
 INTERVAL = 15.0
 #: From so many queries on, no warning says that intervals are wide.
@@ -143,9 +147,9 @@ def duration(seconds: float) -> str:
 
 @contextmanager
 def show_work(title: str, workers: int | None = None) -> Iterator[whence.Engine]:
-    """Yield an engine whose progress is shown under a title."""
+    """Yield an engine whose progress is shown under a title, with the executor of the command."""
     with progress(title) as report:
-        yield whence.Engine(workers, report)
+        yield whence.Engine(workers, report, executor=EXECUTOR.get())
 
 
 @contextmanager

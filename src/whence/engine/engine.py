@@ -6,9 +6,11 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, Protocol
 
+from whence.engine.failures import raise_failures
 from whence.engine.processes import Note, one_thread, run_in_processes
+from whence.errors import WhenceError
 from whence.lazy import torch
 
 #: Called with (done, total) as work goes on.
@@ -36,6 +38,13 @@ class Task:
     size: int = 1
 
 
+class Executor(Protocol):
+    """Runs tasks elsewhere than in processes of this machine: `Ray` and `ArrayWorkers`."""
+
+    def run(self, tasks: Sequence[Task], accelerator: str | None, note: Note) -> Mapping[str, WhenceError]:
+        """Run all tasks, call `note` with (name, amount done) as they go on, and return the errors by task name."""
+
+
 @dataclass(frozen=True)
 class Engine:
     """Where work runs.
@@ -44,6 +53,7 @@ class Engine:
         workers: Processes; None for one for each core.
         report: Called with (done, total) as work goes on; each function says in which units.
         accelerator: Device of the networks, such as ``cuda:1``; None for the GPU if there is one, else the CPU.
+        executor: Runs the tasks; None for processes on this machine.
 
     Example:
         >>> def double(number, engine):
@@ -56,6 +66,7 @@ class Engine:
     workers: int | None = None
     report: Report = silent
     accelerator: str | None = None
+    executor: Executor | None = None
 
     @cached_property
     def device(self) -> torch.device:
@@ -70,12 +81,19 @@ class Engine:
         """The same engine with another report."""
         return replace(self, report=report)
 
-    def run(self, tasks: Sequence[Task]) -> None:
-        """Run all tasks, started in their order, until each has ended well; with one process or task, in this process.
+    def here(self) -> Engine:
+        """The same engine, whose tasks all run in this process."""
+        return replace(self, workers=1, executor=None)
 
-        The report is called with (done, total), summed over the tasks in their units.
+    def run(self, tasks: Sequence[Task]) -> None:
+        """Run all tasks, started in their order; with one process or task, in this process.
+
+        A task that fails with a `WhenceError`, such as one that meets a bad image, does not end the others: all errors
+        are raised together at the end. Any other error ends all. The report is called with (done, total), summed over
+        the tasks in their units.
 
         Raises:
+            WhenceError: Tasks failed: the error of the one, or those of several together; see `raise_failures`.
             InterruptedRunError: A worker process died.
         """
         done = dict.fromkeys((task.name for task in tasks), 0)
@@ -85,13 +103,16 @@ class Engine:
             done[name] = amount
             self.report(sum(done.values()), total)
 
+        raise_failures(self._failures(tasks, note), len(tasks))
+
+    def _failures(self, tasks: Sequence[Task], note: Note) -> Mapping[str, WhenceError]:
+        """Run all tasks, and return the errors by task name."""
+        if self.executor is not None and len(tasks) > 1:
+            return self.executor.run(tasks, self.accelerator, note)
         processes = self.processes(len(tasks))
-        works = [(task.name, partial(_run_task, task, self.accelerator)) for task in tasks]
-        if processes > 1:
-            run_in_processes(works, processes, note)
-            return
-        for _, work in works:
-            work(note)
+        works = [(task.name, partial(run_task, task, self.accelerator)) for task in tasks]
+        errors = run_in_processes(works, processes, note) if processes > 1 else [work(note) for _, work in works]
+        return {name: error for (name, _), error in zip(works, errors, strict=True) if error is not None}
 
     def run_apart(self, task: Task) -> Any:
         """Return the result of a task's function, which runs in a worker process of its own.
@@ -123,8 +144,13 @@ def _report_after(report: Report, before: int, total: int, done: int, _: int) ->
     report(before + done, total)
 
 
-def _run_task(task: Task, accelerator: str | None, note: Note) -> None:
-    _task_result(task, accelerator, note)
+def run_task(task: Task, accelerator: str | None, note: Note) -> WhenceError | None:
+    """Run a task in this process, and return the error that it failed with, for a report with those of others."""
+    try:
+        _task_result(task, accelerator, note)
+    except WhenceError as error:
+        return error
+    return None
 
 
 def _task_result(task: Task, accelerator: str | None, note: Note) -> object:

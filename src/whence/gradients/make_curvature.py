@@ -16,7 +16,7 @@ Source: George et al. 2018, "Fast approximate natural gradient descent in a Kron
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -105,7 +105,7 @@ def make_curvature(job: CurvatureJob, *, engine: Engine = DEFAULT) -> None:
     """
     if job.is_made:
         return
-    first, second = staged(engine if job.spec.can_travel else replace(engine, workers=1), [job.rows, job.rows])
+    first, second = staged(engine if job.spec.can_travel else engine.here(), [job.rows, job.rows])
     with artefacts.create(job.path, KIND, inputs=job.inputs, made=job.made) as part:
         if not (part / EIGENVALUES).exists():
             _make_bases(job, part, first)

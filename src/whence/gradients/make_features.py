@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -126,7 +126,7 @@ def make_features(jobs: Sequence[FeatureJob], *, engine: Engine = DEFAULT) -> No
     sizes = [
         sum(len(Examples.read(job.examples)) * (job.draws - before) for job, before, _ in group) for group in groups
     ]
-    processes = engine if all(job.spec.can_travel for job in jobs) else replace(engine, workers=1)
+    processes = engine if all(job.spec.can_travel for job in jobs) else engine.here()
     for group, stage in zip(groups, staged(processes, sizes), strict=True):
         with ExitStack() as stack:
             stage.run([task for job, before, kinds in group for task in _tasks(stack, job, before, kinds)])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from math import isclose
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -52,7 +51,7 @@ def redraw(certificate: PictureCertificate, ensemble: Ensemble, engine: Engine =
     trajectory = Trajectory(seed, index, tuple(certificate.members))
     with TemporaryDirectory() as scratch:
         drawing = certificate_drawing(certificate)
-        drawn = draw_trajectories(ensemble, [trajectory], drawing, Path(scratch), replace(engine, workers=1))
+        drawn = draw_trajectories(ensemble, [trajectory], drawing, Path(scratch), engine.here())
         return torch.clone(drawn["pictures"][0])
 
 
