@@ -136,7 +136,7 @@ class Target:
 
     def _load(self, run: Path | DiffusionModel | AdapterRun) -> DiffusionModel:
         if isinstance(run, AdapterRun):
-            return run.checkpoint().open()
+            return run.model()
         if isinstance(run, DiffusionModel):
             return run
         return DiffusionModel.load(run, self._shape, self.adapters, self.settings, self.classes)

@@ -13,6 +13,7 @@ import whence
 from whence.cli.data import follow_recipe, load_beside, load_data
 from whence.cli.options import (
     CAPTION_COLUMN,
+    CLASSES,
     CONFIG,
     DATA,
     GREY,
@@ -85,6 +86,7 @@ def build(
     base: BASE = None,
     rank: RANK = None,
     caption_dropout: CAPTION_DROPOUT = None,
+    classes: CLASSES = None,
     prompts: PROMPTS = None,
     prompt: PROMPT = None,
     negative_prompt: NEGATIVE_PROMPT = None,
@@ -116,7 +118,8 @@ def build(
     images = select_first(load_data(data, out, split=split, **how), examples)
     others = held_out_pictures(data, split, held_out, **how)
     own = follow_recipe(settings_of(config, base, steps=steps, caption_dropout=caption_dropout), images)
-    run, seed = with_adapter(own, base, {"rank": rank}, resolution), own.training.seed if seed is None else seed
+    run = with_adapter(own, base, {"rank": rank}, resolution, classes)
+    seed = own.training.seed if seed is None else seed
     settings = whence.BankConfig(models=models, held_out=held_out_count, drawn=drawn, draws=draws, seed=seed)
     part, texts = shard_of(shard), Prompts.read(prompts, prompt or (), negative_prompt, guidance)
     request = bank_request.BankRequest.make(images, others, run, settings, base, texts)

@@ -23,7 +23,6 @@ from whence.diffusion.examples import Examples
 from whence.diffusion.model import DiffusionModel
 from whence.diffusion.sampling import default_sampler
 from whence.diffusion.shipped_base import base_folder, base_name
-from whence.process_config import OPEN
 
 #: Peak learning rate and batch of adapters where none is given.
 ADAPTER_RATE, ADAPTER_BATCH = 3e-4, 4
@@ -64,7 +63,7 @@ class AdapterRequest:
         """
         config = _complete(config)
         adapter = config.adapter or AdapterConfig()
-        opened = Base(base_folder(base), adapter.resolution, config.process or OPEN)
+        opened = Base.of(base_folder(base), config)
         augmentation = Augmentation.of(config.training)
         encoded = None if encoding is None else opened.encoders.read(data, encoding, augmentation)
         first = (

@@ -14,7 +14,7 @@ from whence import artefacts
 from whence.config import Config, Settings
 from whence.cost import Cost, counted, peak_memory
 from whence.data import Dataset, class_inputs
-from whence.diffusion.encoding import Encoders
+from whence.diffusion.base import Base
 from whence.diffusion.prompts import Prompts
 from whence.diffusion.training import request_of, time_step, weight_bytes
 from whence.diffusion.training_request import TrainingRequest
@@ -95,7 +95,7 @@ class BankRequest:
             )
         if base is None and prompts is not None:
             raise ConfigError("There are prompts, and the models take no text. Give --base, or leave them out.")
-        text = None if training.base_folder is None else Encoders.of(training.base_folder).text
+        text = None if training.base_folder is None else Base.of(training.base_folder, config).encoders.text
         prompts = None if text is None else _complete(prompts or Prompts(), data).completed(text.guidance)
         return cls(data, _held_out(data, held_out, settings), config, settings, training, prompts)
 
