@@ -18,7 +18,7 @@ from torch import Tensor
 
 from whence import artefacts
 from whence.diffusion.checkpoint import Checkpoint, LoadedCheckpoint
-from whence.diffusion.checks import require_range, require_size
+from whence.diffusion.checks import require_range, require_shapes
 from whence.diffusion.examples import Examples
 from whence.diffusion.model import DiffusionModel, fingerprint
 from whence.engine import DEFAULT, Engine, one_thread
@@ -84,7 +84,7 @@ def _open(spec: GradientSpec, device: torch.device) -> tuple[DiffusionModel, Col
 
 
 def suitable_batch(size: Sequence[int]) -> int:
-    """Return the number of rows of a batch for examples of some size: fewer rows of larger examples.
+    """Return the number of rows of a batch for examples of some size (C, H, W): fewer rows of larger examples.
 
     Example:
         >>> suitable_batch((1, 8, 8)), suitable_batch((3, 32, 32)), suitable_batch((4, 64, 64))
@@ -109,7 +109,7 @@ def make_gradient_spec(
     Args:
         folder: The folder with the features of all models.
         checkpoint: The model, and which of its parameters are differentiated.
-        examples: Training examples on which the widths are measured.
+        examples: Training examples on which the widths are measured; of several shapes those of the most frequent.
         compression: What is kept of a gradient.
         autocast: Whether the network runs in bfloat16 where that is safe.
         keep: Whether the widths are written to the folder.
@@ -122,7 +122,7 @@ def make_gradient_spec(
         MismatchError: The folder has widths of this model for other examples or settings.
     """
     model = checkpoint.open()
-    require_size(model, examples.values, "training images")
+    require_shapes(model, examples, "training images")
     _require_finite(model)
     cover = coverage(model.network, checkpoint.parameters)
     model.network.to(engine.device).eval()
@@ -150,7 +150,8 @@ def _require_finite(model: DiffusionModel) -> None:
 def _measure(model: DiffusionModel, cover: Coverage, examples: Examples, compression: Compression) -> dict[str, Any]:
     """Check the network, and return the shares of the layers, which only two-sided compression needs, and widths."""
     with one_thread():
-        shares = _measure_shares(model, cover, examples.sorted(), compression)
+        most = max(examples.sorted().by_shape(), key=len)
+        shares = _measure_shares(model, cover, most, compression)
     return {"shares": shares, "widths": maps(cover, compression, shares).widths}
 
 
