@@ -119,6 +119,25 @@ def join_groups(parts: Sequence[Any], groups: Sequence[np.ndarray]) -> Any:
     return Ragged(tuple(parts), place)
 
 
+def stack_rows(rows: Sequence[np.ndarray]) -> Any:
+    """Return arrays as the rows of one, or as `Ragged` rows.
+
+    Example:
+        >>> stack_rows([np.zeros(2), np.ones(3)]).shapes, stack_rows([np.zeros(2), np.ones(2)]).shape
+        (((2,), (3,)), (2, 2))
+    """
+    groups = list(places_by_shape([row.shape for row in rows]).values())
+    return join_groups([np.stack([rows[n] for n in group]) for group in groups], groups)
+
+
+def places_by_shape(shapes: Sequence[tuple[int, ...]]) -> dict[tuple[int, ...], np.ndarray]:
+    """Return the positions of each shape among the shapes of rows, in the order of shapes."""
+    found: dict[tuple[int, ...], list[int]] = {}
+    for n, shape in enumerate(shapes):
+        found.setdefault(shape, []).append(n)
+    return {shape: np.array(found[shape]) for shape in sorted(found)}
+
+
 def groups_of(rows: Any, chosen: Any = None) -> list[np.ndarray]:
     """Return the positions of rows of each shape: of `Ragged` several groups, of an array or tensor all in one."""
     if isinstance(rows, Ragged):

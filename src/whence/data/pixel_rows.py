@@ -11,7 +11,7 @@ from typing import IO
 import numpy as np
 
 from whence.errors import DataError
-from whence.ragged import Ragged, join_groups
+from whence.ragged import Ragged, join_groups, places_by_shape
 
 Shape = tuple[int, ...]
 """The shape of one image."""
@@ -50,9 +50,9 @@ class PixelRows:
 
     def array(self) -> np.ndarray | Ragged:
         """Return all images that were added, uint8 [n, ...]; those of a file are mapped and can't be written to."""
-        used = sorted(set(self._shapes))
-        groups = [np.flatnonzero([shape == one for shape in self._shapes]) for one in used]
-        joined: np.ndarray | Ragged = join_groups([self._parts[shape].array() for shape in used], groups)
+        places = places_by_shape(self._shapes)
+        parts = [self._parts[shape].array() for shape in places]
+        joined: np.ndarray | Ragged = join_groups(parts, list(places.values()))
         return joined
 
 

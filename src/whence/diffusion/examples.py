@@ -194,7 +194,7 @@ class Examples:
 
     def select(self, rows: Sequence[int]) -> Examples:
         """Return the examples of some rows, in their order."""
-        at = slice(rows.start, rows.stop) if isinstance(rows, range) else torch.tensor(rows)
+        at = slice(rows.start, rows.stop) if isinstance(rows, range) and rows.step == 1 else torch.tensor(rows)
         index = torch.tensor(rows)
         conditions = {
             name: condition.select(index) if isinstance(condition, Repeated) else condition[at]
