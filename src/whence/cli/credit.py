@@ -11,6 +11,7 @@ import typer
 import whence
 from whence.cli.credit_options import BASE, BEHAVIOUR, CLUSTERS, DRAWS, STEPS, WAY, CreditOptions, checked_kind
 from whence.cli.options import (
+    BUCKETS,
     CAPTION_COLUMN,
     CONFIG,
     CREDIT,
@@ -83,6 +84,7 @@ def compute(
     split: SPLIT = None,
     caption_column: CAPTION_COLUMN = None,
     resolution: RESOLUTION = None,
+    buckets: BUCKETS = None,
     grey: GREY = False,
     sampler: SAMPLER = None,
     sampler_steps: SAMPLER_STEPS = None,
@@ -105,7 +107,8 @@ def compute(
 
     columns, texts = tuple(unit_column or ()), Prompts.read(prompts, prompt or (), negative_prompt, guidance)
     how = {"method": sampler, "steps": sampler_steps, "prompts": texts}
-    options = CreditOptions(source, data, out, columns, queries, split, resolution, grey, workers, how, caption_column)
+    size = {"resolution": resolution, "buckets": buckets, "grey": grey}
+    options = CreditOptions(source, data, out, columns, queries, split, size, workers, how, caption_column)
     match checked_kind(context, options, estimator):
         case "an ensemble":
             return sources.compute_from_ensemble(options, draws or 100, plan)

@@ -10,6 +10,7 @@ import typer
 import whence
 from whence.cli.data import follow_recipe, load_data
 from whence.cli.options import (
+    BUCKETS,
     CAPTION_COLUMN,
     CLASSES,
     CONFIG,
@@ -89,6 +90,7 @@ def train(
     unit_column: UNIT_COLUMN = None,
     caption_column: CAPTION_COLUMN = None,
     resolution: RESOLUTION = None,
+    buckets: BUCKETS = None,
     grey: GREY = False,
     config: CONFIG = None,
     plan: PLAN = False,
@@ -109,7 +111,7 @@ def train(
     settings = whence.read_config(config).updated("training", **RECIPES.get(recipe or "", {}))
     settings = with_adapter(settings.updated("training", **training), base, adapter, resolution, classes)
     columns = {"unit_column": unit_column, "caption_column": caption_column}
-    images = load_data(data, out, split=split, resolution=resolution, grey=grey, **columns)
+    images = load_data(data, out, split=split, resolution=resolution, buckets=buckets, grey=grey, **columns)
     settings = follow_recipe(settings, images)
     parts: dict[str, Any] = {"base": base, "autoencoder": autoencoder, "text_encoder": text_encoder}
     if plan:

@@ -1,8 +1,8 @@
 """Near-duplicates across contributors: pictures of several contributors that are the same or nearly the same.
 
 Two pictures are near-duplicates if their distance, the root mean square over pixels in [0, 1], is at most `NEAR`.
-Clusters are the connected components, so the ends of a chain may be further apart. Only pixels are compared: a
-mirrored, cropped or recoloured copy is not found.
+Clusters are the connected components, so the ends of a chain may be further apart. Only pixels of pictures of one
+shape are compared: a mirrored, cropped or recoloured copy is not found.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from scipy.spatial import cKDTree
 from whence.credit.contributors import Contributors
 from whence.data import NO_UNIT, Dataset
 from whence.errors import ConfigError, MismatchError
+from whence.ragged import groups_of
 
 #: Largest distance of near-duplicates, about 5 of 255 grey levels: saving a photograph again changes as much.
 NEAR = 0.02
@@ -97,7 +98,10 @@ def link_contributors(clusters: tuple[Cluster, ...], contributors: Contributors)
 def _components(data: Dataset, near: float) -> tuple[np.ndarray, np.ndarray]:
     """The cluster of every picture, int [N], and the largest distance of two near-duplicates in each cluster."""
     _, first, same = np.unique(data.fingerprints, return_index=True, return_inverse=True)
-    pairs, distances = _near_pairs(data.pixels[first], near)
+    pixels = data.pixels[first]
+    found = [(group, *_near_pairs(pixels[group], near)) for group in groups_of(pixels)]
+    pairs = np.concatenate([group[pairs] for group, pairs, _ in found])
+    distances = np.concatenate([far for *_, far in found])
     labels = _connect(pairs, len(first))
     largest = np.zeros(labels.max() + 1)
     np.maximum.at(largest, labels[pairs[:, 0]], distances)

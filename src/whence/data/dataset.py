@@ -24,6 +24,7 @@ from whence.data.recipe import Recipe
 from whence.errors import DataError
 from whence.images import from_pixels
 from whence.lazy import torch
+from whence.ragged import Ragged, count_shapes
 
 __all__ = ["NO_UNIT", "Dataset", "Labels", "class_inputs"]
 
@@ -37,7 +38,7 @@ class Dataset:
 
     Attributes:
         ids: N unique strings that never change.
-        pixels: uint8 [N, C, H, W]; may be mapped from disk.
+        pixels: uint8 [N, C, H, W], or `Ragged` of several shapes; may be mapped from disk.
         units: N tuples, none of them empty: the units that each training example belongs to, each once.
         captions: N captions: text that describes the image. None where there is no caption.
         classes: N names of classes, such as "cat"; None where the class is not known. Captions are not taken for
@@ -54,7 +55,7 @@ class Dataset:
     """
 
     ids: tuple[str, ...]
-    pixels: np.ndarray
+    pixels: np.ndarray | Ragged
     units: tuple[tuple[str, ...], ...]
     captions: Labels
     classes: Labels = field(default=(), kw_only=True)
@@ -84,9 +85,8 @@ class Dataset:
         require_unique(self.ids)
 
     def __repr__(self) -> str:
-        channels, height, width = self.size
-        captions = "with" if any(self.captions) else "without"
-        images = f"{len(self):,} images of {width}x{height} in {'colour' if channels == 3 else 'grey'}"
+        sizes, captions = self.sizes, "with" if any(self.captions) else "without"
+        images = f"{len(self):,} images of {count_shapes(sizes)} in {'colour' if sizes[0][0] == 3 else 'grey'}"
         return f"Dataset({images}, {len(self.unit_ids):,} units, {captions} captions, {self.fingerprint[:12]})"
 
     def __len__(self) -> int:
@@ -94,15 +94,26 @@ class Dataset:
 
     @property
     def size(self) -> tuple[int, int, int]:
-        """Channels, height and width (C, H, W) of every image."""
+        """Channels, height and width (C, H, W) of every image; a `DataError` where they have several shapes."""
         channels, height, width = self.pixels.shape[1:]
         return channels, height, width
+
+    @property
+    def sizes(self) -> tuple[tuple[int, ...], ...]:
+        """Channels, height and width of each image."""
+        return self.pixels.shapes if isinstance(self.pixels, Ragged) else (self.size,) * len(self)
 
     @cached_property
     def fingerprints(self) -> tuple[str, ...]:
         """SHA-256 (hex) of each image: its shape and its decoded pixels."""
-        head = "x".join(map(str, self.size)).encode() + b":"
-        return tuple(artefacts.digest(head + image.tobytes()) for image in self.pixels)
+        images = (self.pixels[n] for n in range(len(self)))
+        return tuple(artefacts.digest("x".join(map(str, one.shape)).encode() + b":" + one.tobytes()) for one in images)
+
+    @property
+    def tensor(self) -> torch.Tensor | Ragged:
+        """The pixels as a tensor that shares their memory, or as `Ragged` tensors."""
+        pixels = self.pixels
+        return pixels.map(artefacts.to_tensor) if isinstance(pixels, Ragged) else artefacts.to_tensor(pixels)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -173,8 +184,10 @@ class Dataset:
         return self._index_by_id[id]
 
     def images(self, indices: Sequence[int] | np.ndarray) -> torch.Tensor:
-        """The images as a model sees them, pixel / 127.5 - 1: float32 [n, C, H, W] in [-1, 1]."""
+        """The images as a model sees them, pixel / 127.5 - 1: float32 [n, C, H, W] in [-1, 1], all of one shape."""
         pixels = self.pixels[self._rows(indices)]
+        if isinstance(pixels, Ragged):
+            return pixels.shape
         return from_pixels(torch.from_numpy(pixels))
 
     def select(self, indices: Sequence[int] | np.ndarray) -> Dataset:

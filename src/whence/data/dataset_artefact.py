@@ -11,6 +11,7 @@ from whence.artefacts import Manifest
 from whence.data.dataset import Dataset
 from whence.data.recipe import Recipe
 from whence.errors import ArtefactError, DataError
+from whence.ragged import rows_in, tensors_of
 
 #: Kind of the artefact.
 KIND = "dataset"
@@ -38,7 +39,7 @@ def write(dataset: Dataset, path: Path) -> Manifest:
         if dataset.weights:
             columns["weight"] = dataset.weights
         columns["fingerprint"] = dataset.fingerprints
-        artefacts.write_tensors(part / PIXELS, {"pixels": artefacts.to_tensor(dataset.pixels)})
+        artefacts.write_tensors(part / PIXELS, tensors_of("pixels", dataset.tensor))
         artefacts.write_table(part / _EXAMPLES, {name: list(values) for name, values in columns.items()})
         recipe = {"recipe": asdict(dataset.recipe)} if dataset.recipe else {}
         return {"examples": len(dataset), "units": len(dataset.unit_ids), "notes": list(dataset.notes), **recipe}
@@ -63,7 +64,7 @@ def read(path: Path) -> Dataset:
     try:
         dataset = Dataset(
             ids=tuple(table["id"]),
-            pixels=arrays["pixels"],
+            pixels=rows_in("pixels", arrays),
             units=tuple(map(tuple, table["units"])),
             captions=tuple(table["caption"]),
             classes=tuple(table.get("class", table["caption"])),

@@ -14,6 +14,7 @@ from whence import artefacts
 from whence.config import Config, Settings
 from whence.cost import Cost, counted, peak_memory
 from whence.data import Dataset, class_inputs
+from whence.data.dataset_checks import require_one_shape
 from whence.diffusion.base import Base
 from whence.diffusion.prompts import Prompts
 from whence.diffusion.training import request_of, time_step, weight_bytes
@@ -81,7 +82,9 @@ class BankRequest:
 
         Raises:
             ConfigError: There are to be no queries, or they can't be drawn.
+            DataError: The images have several shapes.
         """
+        require_one_shape(data, "A bank")
         settings = BankConfig.of(settings)
         default = Config() if base is not None else Config().updated("sampler", method="ddim")
         training = request_of(data, default if config is None else Config.of(config), base=base)
@@ -193,7 +196,7 @@ def bank_cost(
     return Cost(
         seconds=seconds,
         memory=peak_memory() * min(used, max(1, references, retrained)),
-        disk=kept * weights + record + retrained * measurement + 4 * weights * used + data.pixels.nbytes,
+        disk=kept * weights + record + retrained * measurement + 4 * weights * used + len(data) * math.prod(data.size),
         work=work if references + retrained else "nothing: all of it is there already",
     )
 
