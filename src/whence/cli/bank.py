@@ -124,19 +124,32 @@ def build(
     part, texts = shard_of(shard), Prompts.read(prompts, prompt or (), negative_prompt, guidance)
     request = bank_request.BankRequest.make(images, others, run, settings, base, texts)
     pools = usual_pools(subsets, fraction=fraction, seeds=seeds, development=development, deterministic=deterministic)
-    require_possible(pools, images, seed)
-    if plan:
-        options: dict[str, Any] = {"shard": part, "keep_models": keep_models, "engine": whence.Engine(workers)}
-        return show_cost(bank_request.bank_cost(request, pools, out, **options), out)
-    train_bank(request, pools, out, part, keep_models, workers)
+    make = show_bank_cost if plan else train_bank
+    make(request, pools, out, part, keep_models, workers)
 
 
-def require_possible(pools: tuple[whence.PoolRequest, ...], images: whence.Dataset, seed: int) -> None:
+def require_possible(pools: tuple[whence.PoolRequest, ...], request: BankRequest) -> None:
     """Refuse pools whose subsets can't be made, before anything is trained."""
     from whence.retraining.subsets import classes_of
 
     for pool in pools:
-        pool.subsets(classes_of(images), seed)
+        pool.subsets(classes_of(request.data), request.settings.seed)
+
+
+def show_bank_cost(
+    request: BankRequest,
+    pools: tuple[whence.PoolRequest, ...],
+    out: Path,
+    part: tuple[int, int],
+    keep_models: bool,
+    workers: int | None,
+) -> None:
+    """Print the cost of the missing models of a bank, or of a part of them."""
+    from whence.evaluation.bank.bank_request import bank_cost
+
+    require_possible(pools, request)
+    engine = whence.Engine(workers)
+    show_cost(bank_cost(request, pools, out, shard=part, keep_models=keep_models, engine=engine), out)
 
 
 def train_bank(
@@ -151,6 +164,7 @@ def train_bank(
     from whence.evaluation.bank import measure_references
     from whence.evaluation.bank.make_bank import make_bank
 
+    require_possible(pools, request)
     if part[0] > 1:
         require_base(out, part)
     models = request.settings.models

@@ -76,6 +76,13 @@ CLUSTERS = Annotated[
 ]
 
 
+def drawing_of(sampler: str | None, steps: int | None, *texts: Any) -> dict[str, Any]:
+    """Return how pictures are drawn, from a sampler, its steps, and what `Prompts.read` takes."""
+    from whence.diffusion.prompts import Prompts
+
+    return {"method": sampler, "steps": steps, "prompts": Prompts.read(*texts)}
+
+
 @dataclass(frozen=True)
 class CreditOptions:
     """The options that all sources share; see `whence credit compute`. `size` is in which size pictures are read."""
@@ -83,7 +90,7 @@ class CreditOptions:
     source: Path
     data: str | None
     out: Path
-    columns: tuple[str, ...]
+    columns: Sequence[str]
     queries: str | None
     split: str | None
     size: Mapping[str, Any]

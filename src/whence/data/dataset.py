@@ -20,6 +20,7 @@ from whence.data.dataset_checks import (
     spelled,
     unknown,
 )
+from whence.data.framing import Framing
 from whence.data.recipe import Recipe
 from whence.errors import DataError
 from whence.images import from_pixels
@@ -46,6 +47,8 @@ class Dataset:
         notes: What the user should know about how the data were read.
         weights: N weights w_n in the loss: how often a trainer visits the example, over the mean. Empty: all are 1.
         recipe: What the file of a trainer says of every visit; None without such a file.
+        framings: Height and width of the original of each image, and top and left of its crop, as its trainer records
+            them. Empty: images are whole originals.
 
     Example:
         >>> pixels = np.zeros((2, 1, 8, 8), np.uint8)
@@ -62,6 +65,7 @@ class Dataset:
     notes: tuple[str, ...] = ()
     weights: tuple[float, ...] = field(default=(), kw_only=True)
     recipe: Recipe | None = field(default=None, kw_only=True)
+    framings: tuple[Framing, ...] = field(default=(), kw_only=True)
 
     def __post_init__(self) -> None:
         """Check the fields.
@@ -73,7 +77,7 @@ class Dataset:
         require_images(self.pixels)
         if not self.classes:
             object.__setattr__(self, "classes", (None,) * len(self.ids))
-        for name in ("pixels", "units", "captions", "classes", *(["weights"] if self.weights else [])):
+        for name in ("pixels", "units", "captions", "classes", *self._optional):
             if len(getattr(self, name)) != len(self.ids):
                 raise DataError(f"There are {len(self.ids)} ids, but {len(getattr(self, name))} {name}.")
         require_texts(self)
@@ -97,6 +101,17 @@ class Dataset:
         """Channels, height and width (C, H, W) of every image; a `DataError` where they have several shapes."""
         channels, height, width = self.pixels.shape[1:]
         return channels, height, width
+
+    @property
+    def _optional(self) -> tuple[str, ...]:
+        """Fields that are there and may be empty."""
+        return tuple(name for name in ("weights", "framings") if getattr(self, name))
+
+    @property
+    def framed_sizes(self) -> tuple[tuple[int, ...], ...]:
+        """Channels, height and width of each image, and its framing where there is one."""
+        framings = self.framings or ((),) * len(self)
+        return tuple((*size, *own) for size, own in zip(self.sizes, framings, strict=True))
 
     @property
     def sizes(self) -> tuple[tuple[int, ...], ...]:
@@ -191,9 +206,9 @@ class Dataset:
         return from_pixels(torch.from_numpy(pixels))
 
     def select(self, indices: Sequence[int] | np.ndarray) -> Dataset:
-        """The training examples at `indices`, in that order, with their weights, and without the notes on the whole."""
+        """The training examples at `indices`, in that order, with all their fields, and without notes on the whole."""
         rows = self._rows(indices)
-        names = ("ids", "units", "captions", "classes", *(["weights"] if self.weights else []))
+        names = ("ids", "units", "captions", "classes", *self._optional)
         fields: dict[str, Any] = {name: tuple(getattr(self, name)[n] for n in rows) for name in names}
         return Dataset(pixels=self.pixels[rows], recipe=self.recipe, **fields)
 

@@ -59,11 +59,12 @@ class RawExamples:
         captions, classes = self._captions_and_classes(options.caption_column)
         units, unit_notes = units_of(self.ids, self.columns, options.unit_column)
         size: dict[str, Any] = {"resolution": options.resolution, "buckets": options.buckets, "grey": options.grey}
+        size["kohya"] = self.recipe is not None
         images = stack(self.names, self.sources, skip_broken=self.skip_broken, **size)
         given = [[values[n] for n in images.rows] for values in (self.ids, units, captions, classes)]
         weights = tuple(self.weights[n] for n in images.rows) if self.weights else ()
         fields: dict[str, Any] = dict(zip(("ids", "units", "captions", "classes"), map(tuple, given), strict=True))
-        data = Dataset(pixels=images.pixels, weights=weights, recipe=self.recipe, **fields)
+        data = Dataset(pixels=images.pixels, weights=weights, recipe=self.recipe, framings=images.framings, **fields)
         text_notes = _composition_notes(data, given)
         notes = (*self.notes, *broken_notes(images.broken), *images.notes, *unit_notes, *text_notes)
         return data.with_fields(notes=(*notes, *_duplicate_notes(data)))

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from whence.data.buckets import Buckets, Shape
+from whence.data.framing import Framing, framing
 from whence.data.image_files import WIDE, Header, Source, header, open_image
 from whence.data.pixel_rows import PixelRows
 from whence.data.pixels import decode
@@ -26,12 +27,14 @@ class Stack:
         rows: Which of the given images they are, ascending [n].
         notes: What was converted.
         broken: Why each of the other images can't be read, by its name.
+        framings: Which part of its original each shows; empty where all are whole originals.
     """
 
     pixels: np.ndarray | Ragged
     rows: list[int]
     notes: list[str]
     broken: dict[str, str]
+    framings: tuple[Framing, ...] = ()
 
 
 def stack(
@@ -42,6 +45,7 @@ def stack(
     buckets: Buckets | None = None,
     grey: bool = False,
     skip_broken: bool = False,
+    kohya: bool = False,
 ) -> Stack:
     """Decode images of one size, or of the shapes of buckets. `sources` is read twice: first headers, then pixels.
 
@@ -52,6 +56,7 @@ def stack(
         buckets: Crop and scale every image to the shape that they have for it, where there is no resolution.
         grey: Use one channel, even where some images have colours.
         skip_broken: Leave out images that can't be decoded, and say which.
+        kohya: Record crops as kohya's trainer does, and not as that of diffusers.
 
     Returns:
         The images; large data are in a temporary file, as in `PixelRows`.
@@ -88,7 +93,7 @@ def stack(
     _require_any(rows, broken)
     read, kept = [names[n] for n in rows], [headers[n] for n in rows]
     notes = [*_range_notes(names, highest), *_notes(read, kept, channels), *_shape_notes([shapes[n] for n in rows])]
-    return Stack(pixels.array(), rows, notes, broken)
+    return Stack(pixels.array(), rows, notes, broken, _framings([(headers[n], shapes[n]) for n in rows], kohya))
 
 
 def _shapes(headers: Mapping[int, Header], buckets: Buckets | None) -> dict[int, Shape]:
@@ -97,6 +102,13 @@ def _shapes(headers: Mapping[int, Header], buckets: Buckets | None) -> dict[int,
         return dict.fromkeys(headers, _common_size(list(headers.values())))
     found = {n: buckets.of((image.width, image.height)) for n, image in headers.items()}
     return {n: (height, width) for n, (width, height) in found.items()}
+
+
+def _framings(images: Sequence[tuple[Header, Shape]], kohya: bool) -> tuple[Framing, ...]:
+    """Return the framing of each image by its header, from its height and width; none where all are whole originals."""
+    if all((image.height, image.width) == shape for image, shape in images):
+        return ()
+    return tuple(framing((image.width, image.height), (shape[1], shape[0]), kohya) for image, shape in images)
 
 
 def _shape_notes(shapes: Sequence[Shape]) -> list[str]:

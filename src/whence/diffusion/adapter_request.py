@@ -90,8 +90,8 @@ class AdapterRequest:
 
     @property
     def inputs(self) -> dict[str, Any]:
-        """The fingerprints of the base."""
-        return {"base": dict(self.fingerprints)}
+        """The fingerprints of the base, and of what images were cut from where the base is told that."""
+        return {"base": dict(self.fingerprints), **self.base.encoders.framings(self.data)}
 
     @property
     def made(self) -> dict[str, Any]:

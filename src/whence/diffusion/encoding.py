@@ -93,7 +93,7 @@ class Encoders:
         mirrored = augmentation.flip
         if folder is None:
             return self._encode(data, augmentation)
-        inputs = {"data": data.ungrouped.fingerprint, **self._fingerprints}
+        inputs = {"data": data.ungrouped.fingerprint, **self._fingerprints, **self.framings(data)}
         made = {"deviation": self.codec.has_deviation, "mirrored": mirrored}
         artefacts.ensure(folder, KIND, inputs=inputs, made=made, build=lambda part: self._write(data, part, mirrored))
         return self._read(data, folder, augmentation)
@@ -110,11 +110,18 @@ class Encoders:
                 "Give latents = mode."
             )
 
+    def framings(self, data: Dataset) -> dict[str, str]:
+        """The fingerprint of the framings of images, where conditions depend on them, for a manifest."""
+        if self.text is None or not data.framings:
+            return {}
+        whole, cut = (self.text.of_size((*data.sizes[0], *framing)) for framing in ((), (1, 2, 3, 4)))
+        used = any(not torch.equal(one, cut[name]) for name, one in whole.items())
+        return {"framings": artefacts.digest(data.framings)} if used else {}
+
     @property
     def _fingerprints(self) -> dict[str, str]:
         """Fingerprints of codec and text encoder."""
-        text = {} if self.text is None else {"text": self.text.fingerprint}
-        return {"codec": self.codec.fingerprint, **text}
+        return {"codec": self.codec.fingerprint} | ({} if self.text is None else {"text": self.text.fingerprint})
 
     def read(self, data: Dataset, folder: Path, augmentation: Augmentation = PLAIN) -> Examples:
         """Return images with their captions from an encoding of these and perhaps others, as `encode` does.
@@ -145,11 +152,12 @@ class Encoders:
         return replace(examples, notes=self._notes(data))
 
     def encode_queries(self, data: Dataset) -> Examples:
-        """Return images as queries: as the network gets them, with their pictures and captions for pages."""
+        """Return images as queries: as the network gets whole originals, with their pictures and captions for pages."""
         if self.are_plain:
             pixels = data.tensor
             return Examples(data.ids, pixels.map(from_pixels) if isinstance(pixels, Ragged) else from_pixels(pixels))
-        return replace(self.encode(data), pictures=data.tensor, captions=self.captions(data))
+        whole = data.with_fields(framings=())
+        return replace(self.encode(whole), pictures=data.tensor, captions=self.captions(data))
 
     def captions(self, data: Dataset) -> tuple[str, ...]:
         """The captions of images as they are encoded, the empty one where there is none; empty for networks without."""
@@ -165,7 +173,8 @@ class Encoders:
             needed = Latents(shards).needed(augmentation.sampled, augmentation.flip)
             means = join_groups([part[MEAN] for part in parts], groups)
             values = needed if len(needed.tensors) > 1 else means
-        return Examples(data.ids, values, self.conditions(self.captions(data), data.sizes), notes=self._notes(data))
+        conditions = self.conditions(self.captions(data), data.framed_sizes)
+        return Examples(data.ids, values, conditions, notes=self._notes(data))
 
     def _latents(self, pixels: Tensor, mirrored: bool) -> dict[str, Tensor]:
         """The posterior of pictures uint8 [n, C, H, W], and of their mirror images, by name as in `Latents`."""
@@ -193,7 +202,7 @@ class Encoders:
             encode, place = self.text.conditions, part / CONDITIONS / CAPTIONS
             write_shards(place, len(distinct), lambda few: encode(distinct[few.start : few.stop]))
             tensors |= {ROWS + name: rows for name in read_shards(place)}
-            for name, one in self._of_sizes([sizes[n] for n in order]).items():
+            for name, one in self._of_sizes([data.framed_sizes[n] for n in order]).items():
                 tensors |= {CONDITIONS + name: one.values, ROWS + name: one.rows}
         write_example_files(part, [data.ids[n] for n in order], tensors)
 
@@ -203,11 +212,11 @@ class Encoders:
             return {}
         distinct, rows = distinct_rows(texts)
         of_text = {name: Repeated(values, rows) for name, values in self.text.conditions(distinct).items()}
-        own = () if self.size is None else (self.size,) * len(texts)
-        return of_text | self._of_sizes(sizes or own)
+        return of_text | self._of_sizes(sizes, len(texts))
 
-    def _of_sizes(self, sizes: Sequence[tuple[int, ...]]) -> dict[str, Repeated]:
-        """The conditions of pictures of these sizes; none where they aren't known."""
+    def _of_sizes(self, sizes: Sequence[tuple[int, ...]], count: int = 0) -> dict[str, Repeated]:
+        """The conditions of pictures of these sizes, or of so many of that of the model; none where it isn't known."""
+        sizes = sizes or (() if self.size is None else (self.size,) * count)
         if self.text is None or not sizes:
             return {}
         distinct, rows = distinct_rows(sizes)
@@ -222,8 +231,7 @@ class Encoders:
         if prompts.scale != 1:
             rows = torch.zeros(len(names), dtype=torch.int64)
             away = {name: Repeated(one, rows) for name, one in self.text.unconditional(prompts.negative).items()}
-            sizes = () if self.size is None else (self.size,) * len(names)
-            guidance = Guidance(prompts.scale, away | self._of_sizes(sizes), self.text.kept_length)
+            guidance = Guidance(prompts.scale, away | self._of_sizes((), len(names)), self.text.kept_length)
         return self.conditions(prompts.of(names)), guidance
 
     def _notes(self, data: Dataset) -> tuple[str, ...]:

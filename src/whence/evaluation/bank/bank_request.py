@@ -147,7 +147,7 @@ def _held_out(data: Dataset, held_out: Dataset | None, settings: BankConfig) -> 
         )
     if held_out.size != data.size:
         raise DataError(f"Held-out pictures are {held_out.size}, training examples {data.size} (C, H, W).")
-    first, fingerprints = held_out.select(range(count)), set(data.fingerprints)
+    first, fingerprints = held_out.select(range(count)).with_fields(framings=()), set(data.fingerprints)
     both = [name for name, print_ in zip(first.ids, first.fingerprints, strict=True) if print_ in fingerprints]
     if both:
         raise DataError(
