@@ -195,7 +195,7 @@ class Encoders:
             encode, place = self.text.conditions, part / CONDITIONS / CAPTIONS
             write_shards(place, len(distinct), lambda few: encode(distinct[few.start : few.stop]))
             tensors |= {ROWS + name: rows for name in read_shards(place)}
-            for name, one in self._of_sizes([sizes[n] for n in order]).items():
+            for name, one in self._of_sizes([sizes[n] for n in order], len(order)).items():
                 tensors |= {CONDITIONS + name: one.values, ROWS + name: one.rows}
         write_example_files(part, [data.ids[n] for n in order], tensors)
 
@@ -205,11 +205,11 @@ class Encoders:
             return {}
         distinct, rows = _distinct(texts)
         of_text = {name: Repeated(values, rows) for name, values in self.text.conditions(distinct).items()}
-        own = () if self.size is None else (self.size,) * len(texts)
-        return of_text | self._of_sizes(sizes or own)
+        return of_text | self._of_sizes(sizes, len(texts))
 
-    def _of_sizes(self, sizes: Sequence[tuple[int, ...]]) -> dict[str, Repeated]:
-        """The conditions of pictures of these sizes; none where they aren't known."""
+    def _of_sizes(self, sizes: Sequence[tuple[int, ...]], count: int) -> dict[str, Repeated]:
+        """The conditions of so many pictures of these sizes, or else that of the model; none where it isn't known."""
+        sizes = sizes or (() if self.size is None else (self.size,) * count)
         if self.text is None or not sizes:
             return {}
         distinct, rows = _distinct(sizes)
@@ -224,8 +224,7 @@ class Encoders:
         if prompts.guidance != 1:
             rows = torch.zeros(len(names), dtype=torch.int64)
             away = {name: Repeated(one, rows) for name, one in self.text.unconditional(prompts.negative).items()}
-            sizes = () if self.size is None else (self.size,) * len(names)
-            guidance = Guidance(prompts.guidance, away | self._of_sizes(sizes))
+            guidance = Guidance(prompts.guidance, away | self._of_sizes((), len(names)))
         return self.conditions(prompts.of(names)), guidance
 
     def _notes(self, data: Dataset) -> tuple[str, ...]:
