@@ -16,15 +16,17 @@ from whence.diffusion.draws import Batches
 from whence.diffusion.encoding import Encoders
 from whence.diffusion.examples import Examples
 from whence.diffusion.loop import Loop
+from whence.diffusion.pipeline_check import PipelineCheck
 from whence.diffusion.record import Record
 from whence.diffusion.training import request_of, train, training_cost
 from whence.engine import Engine
 from whence.ensemble import train_ensemble
-from whence.errors import ConfigError, DataError
+from whence.errors import ConfigError, DataError, ModelError
 from whence.evaluation.bank.bank_request import BankRequest
 from whence.ragged import stack_rows
 
-PIPELINES = runpy.run_path(str(Path(__file__).parent.parent / "pipelines.py"))
+PLACE = Path(__file__).parent.parent
+PIPELINES = runpy.run_path(str(PLACE / "pipelines.py")) | runpy.run_path(str(PLACE / "flow_pipelines.py"))
 SHAPES = ((3, 16, 16), (3, 12, 20), (3, 20, 12))
 ALL = Augmentation(0, flip=True, sampled=True)
 WEIGHTS = "pytorch_lora_weights.safetensors"
@@ -188,10 +190,7 @@ def test_what_takes_one_shape_refuses_several(data, stable_diffusion, tmp_path):
 
 def test_images_larger_than_the_model_draws_are_refused(stable_diffusion):
     data = of_shapes((3, 16, 16), (3, 24, 20))
-    message = (
-        "The training images are up to 20x24 pixels; the model draws 16x16, and buckets are not larger.* 22 --buckets"
-    )
-    with pytest.raises(DataError, match=message):
+    with pytest.raises(DataError, match="are up to 20x24 pixels; the model draws 16x16, .* --resolution 22 --buckets"):
         request_of(data, CONFIG, base=stable_diffusion)
     request_of(data, CONFIG.updated("adapter", resolution=24), base=stable_diffusion)
 
@@ -202,6 +201,23 @@ def test_sides_that_the_autoencoder_can_not_have_are_refused(stable_diffusion):
 
 
 def test_a_transformer_of_squares_refuses_other_shapes(data, tmp_path):
-    classes = data.with_fields(captions=("tench",) * 10)
+    classes = data.with_fields(captions=("dog",) * 10)
     with pytest.raises(DataError, match="The network can't take training images of 20x12 pixels"):
         request_of(classes, CONFIG.updated("training", caption_dropout=0.0), base=PIPELINES["dit"](tmp_path / "dit"))
+
+
+FAMILIES = ("stable_diffusion", "stable_diffusion_xl", "stable_diffusion_3", "flux", "pixart")
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_model_is_that_of_its_pipeline_at_the_shape_of_a_bucket(name, tmp_path):
+    checked = PipelineCheck.open(PIPELINES[name](tmp_path / name), size=(16, 24))
+    assert checked.model.codec.picture_size(checked.model.size) == (3, 16, 24)
+    comparisons = list(checked.compare())
+    assert len(comparisons) == 4
+    assert all(one.agrees for one in comparisons), comparisons
+
+
+def test_a_pipeline_of_squares_is_not_compared_at_another_shape(tmp_path):
+    with pytest.raises(ModelError, match="Pictures of 24x16 pixels can't be compared: .* Give another --resolution"):
+        list(PipelineCheck.open(PIPELINES["dit"](tmp_path / "dit"), size=(16, 24)).compare())

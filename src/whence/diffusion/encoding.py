@@ -202,7 +202,7 @@ class Encoders:
             encode, place = self.text.conditions, part / CONDITIONS / CAPTIONS
             write_shards(place, len(distinct), lambda few: encode(distinct[few.start : few.stop]))
             tensors |= {ROWS + name: rows for name in read_shards(place)}
-            for name, one in self._of_sizes([data.framed_sizes[n] for n in order]).items():
+            for name, one in self._of_sizes([data.framed_sizes[n] for n in order], len(order)).items():
                 tensors |= {CONDITIONS + name: one.values, ROWS + name: one.rows}
         write_example_files(part, [data.ids[n] for n in order], tensors)
 
@@ -214,8 +214,8 @@ class Encoders:
         of_text = {name: Repeated(values, rows) for name, values in self.text.conditions(distinct).items()}
         return of_text | self._of_sizes(sizes, len(texts))
 
-    def _of_sizes(self, sizes: Sequence[tuple[int, ...]], count: int = 0) -> dict[str, Repeated]:
-        """The conditions of pictures of these sizes, or of so many of that of the model; none where it isn't known."""
+    def _of_sizes(self, sizes: Sequence[tuple[int, ...]], count: int) -> dict[str, Repeated]:
+        """The conditions of so many pictures of these sizes, or else that of the model; none where it isn't known."""
         sizes = sizes or (() if self.size is None else (self.size,) * count)
         if self.text is None or not sizes:
             return {}
