@@ -20,8 +20,9 @@ from whence.attribution.compute_scores import compute_scores
 from whence.attribution.feature_plan import FeaturePlan
 from whence.attribution.feature_store import FeatureStore
 from whence.attribution.methods import METHODS
-from whence.attribution.request import AUTO, AttributionConfig, AttributionRequest
+from whence.attribution.request import AttributionConfig, AttributionRequest
 from whence.attribution.target import Target
+from whence.attribution.training_ridge import AUTO
 from whence.cli.show import progress
 from whence.engine import Engine
 from whence.evaluation.bank import Bank

@@ -130,6 +130,12 @@ class AdapterConfig(Settings):
     )
     freeze_a: bool = Field(False, description="Train B alone; A is random, and the same in every run.")
     start: int | None = Field(None, description="Seed of A at the start. Default: that of the training.")
+    classes: dict[str, Annotated[int, Field(ge=0)]] | None = Field(
+        None,
+        exclude_if=lambda value: value is None,
+        description="Labels of the base by the names of classes; the empty name is no class. Default: those that the "
+        "base states.",
+    )
 
     @field_validator("target")
     @classmethod

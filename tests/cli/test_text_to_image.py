@@ -60,6 +60,24 @@ def test_a_check_against_the_pipeline(whence, place, adapter):
     assert ("64 parameters" in result.out or "Adapters: " in result.out) == bool(adapter)
 
 
+def test_an_adapter_on_a_model_of_classes_without_names(whence, place, pipelines):
+    pipelines["dit"](Path("dit"))
+    pictures("insects", ["ant", "bee", "ant", "bee"])
+    Path("classes.txt").write_text("ant\nbee\n")
+    base, few = ("--base", "dit", "--classes", "classes.txt"), ("--steps", 1, "--rank", 1)
+    refused = whence("train", "insects", *base[:2], *few, "--out", "run")
+    assert "is no class" in refused.err
+    assert "--classes FILE" in refused.err
+    assert whence("train", "insects", *base, *few, "--out", "run").code == 0
+    parts = ("--queries", "insects", "--parameters", "blocks.0", *DRAWS)
+    result = whence("attribute", "run", "insects", *parts, "--out", "scores")
+    assert result.code == 0, result.err
+    assert "4 queries" in result.out
+    planned = whence("ensemble", "train", "insects", *base, *few, "--members", 4, "--out", "ens", "--plan")
+    assert planned.code == 0, planned.err
+    assert "takes no classes" in whence("train", "insects", "--base", "sd", *base[2:], *few, "--out", "other").err
+
+
 def test_a_check_says_what_differs(whence, place, monkeypatch):
     from whence.diffusion.autoencoder import Autoencoder
 

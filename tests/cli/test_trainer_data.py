@@ -69,6 +69,7 @@ class_tokens = "sks cat"
 image_dir = "data/1_dog"
 class_tokens = "dog"
 """
+UNITS = ("--unit-column", "subset")
 TRAIN = ("--base", "sd", "--rank", 2, "--steps", 2)
 DRAWS = ("--draws", 8, "--width", 64, "--method", "gradient-dot", "--queries", "sample:1", "--sampler-steps", 2)
 
@@ -96,6 +97,51 @@ def test_a_file_of_the_trainer_is_trained_on_and_explained(whence, place):
     explained = whence("attribute", "sd", "cats.toml", *DRAWS, "--parameters", "attn2", "--out", "elsewhere")
     assert explained.code == 0, explained.err
     assert "cats.toml changes visits by caption_dropout_rate, shuffle_caption." in explained.out
+
+
+def test_buckets_of_the_trainer_are_trained_on_explained_and_shared_out(whence, place):
+    for n, size in enumerate(((20, 16), (16, 20), (16, 16), (40, 20))):
+        picture(n).resize(size).save(f"data/{('3_sks cat', '1_dog')[n % 2]}/{n}.png")
+    buckets = "enable_bucket = true\nmin_bucket_reso = 8\nmax_bucket_reso = 32\nbucket_reso_steps = 4\n"
+    Path("cats.toml").write_text(TOML.replace("flip_aug", buckets + "flip_aug"))
+    trained = whence("train", "cats.toml", *TRAIN, "--out", "run")
+    assert trained.code == 0, trained.err
+    assert "Images were scaled and cropped to several shapes: " in trained.out
+    explained = whence("attribute", "run", "cats.toml", *DRAWS, "--unit-column", "subset", "--out", "scores")
+    assert explained.code == 0, explained.err
+    assert whence("report", "scores").code == 0
+    folder, few = ("--queries", "data/3_sks cat", "--resolution", 16, "--buckets", 4), ("--draws", 8)
+    credit = whence(
+        "credit", "compute", "run", "cats.toml", *folder, *few, "--unit-column", "subset", "--out", "credit"
+    )
+    assert credit.code == 0, credit.err
+    assert whence("credit", "statement", "credit", "--unit", "data/1_dog").code == 0
+    plain = whence("attribute", "sd", "data", *folder, *few, "--width", 64, "--parameters", "attn2", "--out", "plain")
+    assert plain.code == 0, plain.err
+    assert "Note on the queries: Images were scaled and cropped to several shapes: " in plain.out
+
+
+def test_images_of_several_shapes_are_refused_where_one_is_expected(whence, place):
+    for n, size in enumerate(((20, 16), (16, 20))):
+        picture(n).resize(size).save(f"data/1_dog/{n}.png")
+    file = TOML.replace("flip_aug = true", "enable_bucket = true\nbucket_reso_steps = 4\nmin_bucket_reso = 8")
+    Path("cats.toml").write_text(file)
+    for command, what in ((("ensemble", "train"), "An ensemble"), (("bank", "build"), "A bank")):
+        refused = whence(*command, "cats.toml", "--base", "sd", "--out", "refused")
+        assert f"{what} takes images of one shape, and these have several" in refused.err
+    likeness = whence("attribute", "sd", "cats.toml", *DRAWS[:4], "--method", "pixel", *DRAWS[6:], "--out", "likeness")
+    assert "'pixel' is for pictures of one shape" in likeness.err
+    sizes = whence("attribute", "sd", "data", *DRAWS, "--out", "x")
+    assert "Pass --resolution to crop and scale all of them to one square, and --buckets too" in sizes.err
+    alone = whence("train", "data", *TRAIN, "--buckets", 4, "--out", "x")
+    assert "Buckets have about as many pixels as the square of the resolution: give --resolution 512" in alone.err
+
+
+def test_a_model_is_checked_at_the_shape_of_a_bucket(whence, place):
+    checked = whence("check", "sd", "--resolution", "24x16")
+    assert checked.code == 0, checked.err
+    assert "Pictures: 3x16x24, latents 4x8x12" in checked.out
+    assert "--resolution is one side or WIDTHxHEIGHT" in whence("check", "sd", "--resolution", "24by16").err
 
 
 def test_folders_of_the_trainer_by_name(whence, place):

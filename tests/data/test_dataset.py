@@ -271,12 +271,12 @@ def test_a_written_data_set_is_loaded_as_it_is(tmp_path):
     ("options", "message"),
     [
         ({"split": "test"}, "has no split 'test'; it has train"),
-        ({"unit_column": "label"}, "Leave out --unit-column, --caption-column, --resolution and --grey"),
+        ({"unit_column": "label"}, "Leave out --unit-column, --caption-column, --resolution, --buckets and --grey"),
         (
             {"resolution": 5},
-            "6x5 pixels of 3 channels. Leave out --unit-column, --caption-column, --resolution and --grey",
+            "6x5 pixels of 3 channels. Leave out --unit-column, --caption-column, --resolution, --buckets and --grey",
         ),
-        ({"grey": True}, "Leave out --unit-column, --caption-column, --resolution and --grey"),
+        ({"grey": True}, "Leave out --unit-column, --caption-column, --resolution, --buckets and --grey"),
     ],
 )
 def test_a_written_data_set_is_not_made_into_another(tmp_path, options, message):

@@ -12,7 +12,8 @@ from hypothesis.extra import numpy as hnp
 from PIL import Image, ImageFile
 
 from whence.data.image_files import header
-from whence.data.pixels import decode, stack
+from whence.data.pixels import decode
+from whence.data.stack import stack
 from whence.errors import ConfigError, DataError
 
 

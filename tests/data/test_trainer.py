@@ -210,18 +210,17 @@ REFUSED = {
     "regularisation images alone": ([DOG], {}, "There are regularisation images alone"),
     "no subsets": ([], {}, r"no \[\[datasets.subsets\]\]"),
     "another table": ([CAT], {"extra": {}}, r"has extra beside \[general\]"),
-    "no square": ([CAT], {"general": {"resolution": [512, 768]}}, r"become 512x768 \(2\); images of one square"),
-    "buckets": (
+    "small buckets": (
         [CAT],
-        {"general": {"resolution": 512, "enable_bucket": True}},
-        r"By data.toml images become 640x384 \(2\); images of one square are expected. Pass --resolution",
+        {"general": {"resolution": 32, "enable_bucket": True}},
+        "The sides of buckets are multiples of 64, and the resolution is 32x32",
     ),
 }
 
 
 @pytest.mark.parametrize(("subsets", "tables", "message"), REFUSED.values(), ids=REFUSED)
 def test_what_whence_cannot_follow_is_refused_by_name(folder, tmp_path, subsets, tables, message):
-    with pytest.raises(DataError, match=message):
+    with pytest.raises((ConfigError, DataError), match=message):
         load(config(tmp_path, *subsets, **tables))
 
 

@@ -171,3 +171,28 @@ def test_an_adapter_is_trained_on_each_family(pipelines, tmp_path, name):
 
     keys = load_file(tmp_path / "run" / "pytorch_lora_weights.safetensors").keys()
     assert all(key.startswith("unet." if name == "stable_diffusion_xl" else "transformer.") for key in keys)
+
+
+def test_names_of_classes_are_kept_by_a_run(pipelines, tmp_path):
+    """Classes are named by a file in training; whatever opens the run knows the names."""
+    from whence.attribution.target import Target
+    from whence.diffusion.base import labels_of_base
+    from whence.errors import ConfigError, DataError
+
+    folder = pipelines["dit"](tmp_path / "dit")
+    (tmp_path / "classes.txt").write_text("ant\nbee\nbug\n")
+    labels = labels_of_base(folder, tmp_path / "classes.txt")
+    assert labels == {"ant": 0, "bee": 1, "bug": 2}
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 3, 16, 16), dtype=np.uint8)
+    data = Dataset(tuple("abc"), pixels, tuple((id,) for id in "abc"), ("ant", "bee", ""))
+    config = Config().updated("training", steps=2, batch_size=2, warmup=1, checkpoints=1).updated("adapter", rank=2)
+    with pytest.raises(DataError, match="ant is no class|ant and bee|no class"):
+        train(data, tmp_path / "run", config, base=folder)
+    train(data, tmp_path / "run", config.updated("adapter", classes=labels), base=folder)
+    target = Target.open(tmp_path / "run")
+    for text in (target.model.text, target.encoders.text):
+        assert text.conditions(["bug", "ant", ""])["class_labels"].tolist() == [2, 0, 1000]
+    with pytest.raises(ConfigError, match="takes no classes"):
+        labels_of_base(pipelines["pixart"](tmp_path / "pixart"), tmp_path / "classes.txt")
+    with pytest.raises(ConfigError, match="labels beyond"):
+        train(data, tmp_path / "other", config.updated("adapter", classes={"ant": 1001}), base=folder)

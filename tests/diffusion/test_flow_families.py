@@ -160,7 +160,7 @@ def test_a_drawn_picture_is_the_pipelines_own(model, pipeline, guidance):
 
 
 def test_the_check_agrees_and_names_all_parts(folder):
-    comparisons = {one.what: one for one in PipelineCheck.open(folder, resolution=16).compare()}
+    comparisons = {one.what: one for one in PipelineCheck.open(folder, size=(16, 16)).compare()}
     assert comparisons.keys() == {"embedded prompt", "latents", "loss", "drawn picture"}
     assert all(one.agrees for one in comparisons.values()), comparisons
 

@@ -56,7 +56,7 @@ def folder(name, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def checked(name, folder) -> PipelineCheck:
-    return PipelineCheck.open(folder, prompt="a cat", resolution=FAMILIES[name][0])
+    return PipelineCheck.open(folder, prompt="a cat", size=(FAMILIES[name][0],) * 2)
 
 
 @pytest.fixture(scope="module")
@@ -184,7 +184,9 @@ def test_whence_check_agrees_with_a_file_of_diffusers(name, folder, tmp_path):
         pipe.transformer.add_adapter(LoraConfig(r=4, lora_alpha=6, target_modules=targets, init_lora_weights=False))
     metadata = {"transformer_lora_adapter_metadata": pipe.transformer.peft_config["default"].to_dict()}
     kind.save_lora_weights(tmp_path, transformer_lora_layers=get_peft_model_state_dict(pipe.transformer), **metadata)
-    adapted = PipelineCheck.open(folder, [Adapter(tmp_path / "pytorch_lora_weights.safetensors", 0.5)], resolution=side)
+    adapted = PipelineCheck.open(
+        folder, [Adapter(tmp_path / "pytorch_lora_weights.safetensors", 0.5)], size=(side, side)
+    )
     comparisons = {one.what: one for one in adapted.compare()}
     assert comparisons.keys() == {"embedded prompt", "latents", "loss", "drawn picture"}
     assert all(one.agrees for one in comparisons.values()), comparisons

@@ -56,7 +56,7 @@ def test_a_file_of_diffusers_draws_as_its_pipeline(base, tmp_path):
     pipe = trained_by_peft(kind, folder)
     metadata = {"transformer_lora_adapter_metadata": pipe.transformer.peft_config["default"].to_dict()}
     kind.save_lora_weights(tmp_path, transformer_lora_layers=get_peft_model_state_dict(pipe.transformer), **metadata)
-    comparisons = list(PipelineCheck.open(folder, [Adapter(tmp_path / FILE, 0.5)], resolution=16).compare())
+    comparisons = list(PipelineCheck.open(folder, [Adapter(tmp_path / FILE, 0.5)], size=(16, 16)).compare())
     assert all(one.agrees for one in comparisons), comparisons
     assert DiffusionModel.load(folder, (4, 8, 8)).network is not None
 
@@ -123,7 +123,7 @@ def test_an_adapter_of_kohya_draws_as_its_pipeline(tmp_path):
     for name in ("q_proj", "out_proj"):
         tensors |= pair(f"lora_te1_text_model_encoder_layers_0_self_attn_{name}", 16, 16)[0]
     save_file(tensors, tmp_path / "flux.safetensors")
-    comparisons = list(PipelineCheck.open(folder, [Adapter(tmp_path / "flux.safetensors")], resolution=16).compare())
+    comparisons = list(PipelineCheck.open(folder, [Adapter(tmp_path / "flux.safetensors")], size=(16, 16)).compare())
     assert all(one.agrees for one in comparisons), comparisons
     weights = read_adapter(Adapter(tmp_path / "flux.safetensors"))
     assert len(weights.network) == 4

@@ -119,7 +119,12 @@ def attribution_cost(plan: FeaturePlan, store: FeatureStore, *, engine: Engine =
     for (feature_set, job), batch in zip(missing.items(), batches, strict=True):
         examples, row_bytes = feature_set.examples, 2 if job.precision == "float16" else 4
         for before, kinds in job.missing().items():
-            seconds += batch_count(job, len(examples), before) * batch * len(kinds) / len(job.kinds)
+            seconds += (
+                sum(batch_count(job, len(one), before) for one in examples.groups())
+                * batch
+                * len(kinds)
+                / len(job.kinds)
+            )
             rows += len(examples) * (job.draws - before)
             disk += job.kept * len(kinds) * len(examples) * GROUPS * sum(job.spec.compression["widths"]) * row_bytes
     parts = [plan.compressed, plan.curved]
@@ -180,7 +185,7 @@ def batch_seconds(
     engine: Engine = DEFAULT,
 ) -> float:
     """Return the least time of one of several batches with all kinds of features, after a batch that isn't counted."""
-    few = examples.head(job.batch if job.kept else block_size(job.spec.size))
+    few = examples.by_shape()[0].head(job.batch if job.kept else block_size(job.spec.size))
     _, draws = batch_shape(len(few), job.batch)
     with one_thread():
         model, collector = job.spec.open(engine)

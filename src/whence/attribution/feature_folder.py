@@ -8,6 +8,7 @@ FOLDER/MODEL/queries-SET/  features of queries
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -68,7 +69,7 @@ class FeatureFolder:
             source=feature_set.source,
             draws=feature_set.draws,
             kinds=tuple(kinds),
-            batch=suitable_batch(examples.size, count_tokens(examples.conditions)),
+            batch=suitable_batch(max(examples.sizes, key=math.prod), count_tokens(examples.conditions)),
             precision=plan.request.config.precision,
         )
 

@@ -169,7 +169,10 @@ def _own_set(
 ) -> FeatureSet:
     """Return features at draws of each example's own, which differ by purpose; or at the same draws for all."""
     draws = replace(_draws(request, "shared" if method.shared else purpose), shared=method.shared)
-    name = f"shared-{name}" if method.shared else name
+    if method.shared:
+        draws, name = replace(draws, canvas=request.canvas), f"shared-{name}"
+    if draws.canvas is not None:
+        name = f"{'x'.join(map(str, draws.canvas))}-{name}"
     sampled = purpose == "examples" and request.config.latents == "sample"
     return FeatureSet(weighted.checkpoint, name, x, OwnDraws(draws, sampled), request.config.draws)
 

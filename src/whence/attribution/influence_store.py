@@ -121,7 +121,7 @@ class InfluenceStore:
         files = [name for name in sorted(artefacts.read_verified(job.path, KIND).files) if name.endswith("safetensors")]
         scores = torch.cat([artefacts.read_tensors(job.path / name)[method.name] for name in files], -1)
         ids = tuple(artefacts.read_table(job.path / "examples.parquet")["id"])
-        return StoredInfluence(ids, tuple(sorted(term.queries.examples.ids)), job.dampings[method], scores)
+        return StoredInfluence(ids, term.queries.examples.sorted().ids, job.dampings[method], scores)
 
     def job(self, plan: FeaturePlan, term: Term, engine: Engine = DEFAULT) -> InfluenceJob:
         """Return the job of the scores of a term by all methods that have it."""

@@ -18,7 +18,9 @@ import torch
 from whence import artefacts, images
 from whence.artefacts import Manifest
 from whence.diffusion.examples import Examples
+from whence.diffusion.latents import Latents
 from whence.errors import ArtefactError
+from whence.ragged import rows_in, tensors_of
 from whence.scores.scores import Scores
 
 #: Number of examples at each end of a query's scores whose pictures are kept.
@@ -31,7 +33,7 @@ _KIND = "pictures"
 class Pictures:
     """The queries, and the training images with the largest and smallest scores, with the units of these images.
 
-    Both are uint8 [n, C, H, W], or float32 in [-1, 1].
+    Both are uint8 [n, C, H, W], or float32 in [-1, 1]; those of several shapes are `Ragged`.
 
     Raises:
         ArtefactError: These are not pictures, or there are not as many units as images.
@@ -49,12 +51,13 @@ class Pictures:
 
     def __post_init__(self) -> None:
         for name, examples in (("queries", self.queries), ("examples", self.examples)):
-            values = examples.tensor
-            if values.ndim != 4 or values.dtype not in (torch.uint8, torch.float32):
-                raise ArtefactError(
-                    f"The pictures of {len(examples)} {name} are {tuple(values.shape)} {values.dtype}; expected "
-                    f"({len(examples)}, C, H, W) in uint8 or float32."
-                )
+            for size in sorted(set(examples.sizes)):
+                dtype = examples.values.dtype
+                if len(size) != 3 or dtype not in (torch.uint8, torch.float32):
+                    raise ArtefactError(
+                        f"The pictures of {len(examples)} {name} are {(len(examples), *size)} {dtype}; expected "
+                        f"({len(examples)}, C, H, W) in uint8 or float32."
+                    )
         if len(self.units) != len(self.examples):
             raise ArtefactError(f"There are units of {len(self.units)} examples, and {len(self.examples)} examples.")
 
@@ -70,9 +73,9 @@ class Pictures:
         """Write the pictures in place of any that are there; a report says the facts, such as the model's name."""
         made = {"queries": len(self.queries), "examples": len(self.examples)}
         with artefacts.create(path, _KIND, inputs=inputs, made=made, facts=dict(facts or {})) as part:
-            artefacts.write_tensors(part / "queries.safetensors", {"pictures": self.queries.tensor})
+            artefacts.write_tensors(part / "queries.safetensors", tensors_of("pictures", self.queries.values))
             artefacts.write_table(part / "queries.parquet", {"id": list(self.queries.ids), **_captions(self.queries)})
-            artefacts.write_tensors(part / "examples.safetensors", {"pictures": self.examples.tensor})
+            artefacts.write_tensors(part / "examples.safetensors", tensors_of("pictures", self.examples.values))
             units = [list(names) for names in self.units]
             texts = _captions(self.examples)
             artefacts.write_table(part / "examples.parquet", {"id": list(self.examples.ids), "units": units, **texts})
@@ -87,7 +90,7 @@ class Pictures:
         queries, examples = (
             Examples(
                 tuple(table["id"]),
-                artefacts.read_tensors(path / f"{name}.safetensors")["pictures"],
+                rows_in("pictures", artefacts.read_tensors(path / f"{name}.safetensors")),
                 captions=tuple(table.get("caption", ())),
             )
             for name, table in tables.items()
@@ -112,7 +115,8 @@ def extreme_examples(scores: Iterable[Scores], count: int = ENDS) -> list[int]:
 
 
 def _pixels(examples: Examples, name: str) -> np.ndarray:
-    return pixels_of(examples.tensor[examples.ids.index(name)])
+    assert not isinstance(examples.values, Latents)
+    return pixels_of(examples.values[examples.ids.index(name)])
 
 
 def pixels_of(picture: torch.Tensor) -> np.ndarray:

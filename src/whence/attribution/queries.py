@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,6 +27,7 @@ from whence.engine import DEFAULT, Engine
 from whence.ensemble.model import Ensemble
 from whence.ensemble.sampling import Samples
 from whence.errors import ConfigError, ModelError
+from whence.ragged import Ragged
 
 
 def read_queries(
@@ -35,9 +38,10 @@ def read_queries(
     prompts: Prompts | None = None,
     resolution: int | None = None,
     grey: bool = False,
+    buckets: int | None = None,
     engine: Engine = DEFAULT,
 ) -> Examples:
-    """Return the pictures that `source` names, in the size of the model.
+    """Return the pictures that `source` names, in the size of the model or in shapes of about its area.
 
     Args:
         model: The model that is explained.
@@ -52,11 +56,12 @@ def read_queries(
         resolution: Crop the central square of pictures that are read and scale it to this height and width. The
             pictures for an ensemble always get its own size, and become grey if it is grey.
         grey: Turn pictures that are read into one channel, even where there are colours.
+        buckets: Keep several shapes of pictures that are read, with sides that are multiples of this, as `load` does.
         engine: Its report is called while drawing with (sampling steps done, steps in all).
 
     Returns:
-        The queries, float32 [Q, C, H, W] in [-1, 1]. A model of colours gets grey pictures in three equal channels. A
-        picture that is drawn doesn't depend on the number of pictures.
+        The queries, float32 [Q, C, H, W] in [-1, 1], or `Ragged` of several shapes. A model of colours gets grey
+        pictures in three equal channels. A picture that is drawn doesn't depend on the number of pictures.
 
     Raises:
         ConfigError: ``sample:`` without a count from 1 on, or more sampling steps than the model has timesteps; or
@@ -80,12 +85,10 @@ def read_queries(
         process = model.process
         sampler = sampler or SamplerConfig(method=process.samplers[0], steps=min(50, process.timesteps))
         return draw_queries(model, tuple(f"{seed}/{index}" for index in range(count)), sampler, prompts, engine)
-    return _read_pictures(model, source, prompts, resolution, grey)
+    return _read_pictures(model, source, prompts, {"resolution": resolution, "grey": grey, "buckets": buckets})
 
 
-def _read_pictures(
-    model: DiffusionModel, source: str, prompts: Prompts | None, resolution: int | None, grey: bool
-) -> Examples:
+def _read_pictures(model: DiffusionModel, source: str, prompts: Prompts | None, size: Mapping[str, Any]) -> Examples:
     """Return the pictures of samples or data, encoded as the model needs them."""
     path = Path(source)
     if ((path / MANIFEST).exists() or Path(f"{source}.part").exists()) and kind_of(path) != "dataset":
@@ -95,8 +98,11 @@ def _read_pictures(
         origin = Origin(samples.drawing.sampler, drawn=False)
         return Examples(tuple(samples.names), fit_pictures(samples.pictures, model, source), origin=origin)
     _require_text(model, prompts)
-    data = with_prompts(load(source, resolution=resolution, grey=grey), prompts, source)
+    data = with_prompts(load(source, **size), prompts, source)
     encoders = Encoders.of(model)
+    if isinstance(data.pixels, Ragged) or size["buckets"] is not None:
+        queries = encoders.encode_queries(data)
+        return replace(queries, notes=(*data.notes, *queries.notes))
     if encoders.are_plain:
         return Examples(data.ids, fit_pictures(data.images(range(len(data))), model, source), notes=data.notes)
     if encoders.draws_pixels:

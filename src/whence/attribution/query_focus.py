@@ -68,7 +68,7 @@ def read_mask(target: Target, queries: Examples, path: Path, resolution: int | N
             "pictures' size, and --resolution where pictures are cropped and scaled."
         )
     rows = _rows(masks, queries.ids, path)
-    of_pictures = artefacts.to_tensor(masks.pixels)[rows, 0].float() / 255
+    of_pictures = artefacts.to_tensor(masks.pixels[rows.numpy()])[:, 0].float() / 255
     for name, black in zip(queries.ids, (of_pictures == 0).flatten(1).all(1).tolist(), strict=True):
         if black:
             raise DataError(f"The mask of {name!r} in {path} is black everywhere: no part would be explained.")
@@ -110,7 +110,8 @@ def _without(
             "for each."
         )
     every = tuple(texts) * (len(queries) if len(texts) == 1 else 1)
-    return {**queries.conditions, **encoders.conditions(every)}, every
+    sizes = [encoders.codec.picture_size(size) for size in queries.sizes]
+    return {**queries.conditions, **encoders.conditions(every, sizes)}, every
 
 
 def require_readouts(methods: Sequence[str | Method | RunMethod]) -> None:

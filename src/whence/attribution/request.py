@@ -16,29 +16,24 @@ from whence import artefacts
 from whence.attribution.method import Method
 from whence.attribution.methods import METHODS, RUN_METHODS
 from whence.attribution.methods import method as method_of
-from whence.attribution.query_focus import require_readouts
+from whence.attribution.request_checks import check_request, require_distinct, require_kinds
 from whence.attribution.run_method import RunMethod
 from whence.attribution.target import Target
 from whence.attribution.training_examples import latents_of, training_examples
-from whence.attribution.training_ridge import recorded
 from whence.config import Count, LatentChoice, Settings
 from whence.data import Dataset
-from whence.diffusion.checks import require_size
 from whence.diffusion.examples import Examples
+from whence.diffusion.latents import Latents
 from whence.diffusion.model import DiffusionModel
 from whence.engine import Engine
 from whence.ensemble.model import Ensemble
-from whence.errors import ConfigError
 from whence.gradients.compression import Compression
 from whence.gradients.make_curvature import ROWS
 from whence.gradients.stored_features import Precision
-from whence.images import require_pictures, warn_of_range
+from whence.ragged import Ragged
 from whence.scores.jackknife import GROUPS
 from whence.scores.scores import Scores
 from whence.similarity.attributors import attributor, is_similarity
-
-#: The damping of a method is the ridge of the training, see `whence.attribution.training_ridge`.
-AUTO = "auto"
 
 
 class AttributionConfig(Settings):
@@ -112,7 +107,7 @@ class AttributionRequest:
         `encoding` is the folder that keeps the latents and embedded captions of the data, where the model needs them.
         """
         config = AttributionConfig.of(config)
-        _require_kinds(data, queries)
+        require_kinds(data, queries)
         target = model if isinstance(model, Target) else Target.open(model)
         config = config.model_copy(update={"latents": latents_of(target, config.latents)})
         examples = training_examples(target, data, encoding, config.latents)
@@ -122,7 +117,7 @@ class AttributionRequest:
         run_methods = tuple(RUN_METHODS[n] for n in names if isinstance(n, str) and n in RUN_METHODS)
         others = [n for n in names if n not in similarities and n not in RUN_METHODS]
         methods = tuple(method_of(n) if isinstance(n, str) else n for n in others)
-        _require_distinct([*similarities, *(m.name for m in methods), *(m.name for m in run_methods)])
+        require_distinct([*similarities, *(m.name for m in methods), *(m.name for m in run_methods)])
         if isinstance(queries, str | Path):
             queries = target.queries(str(queries))
         elif isinstance(queries, Dataset):
@@ -130,61 +125,18 @@ class AttributionRequest:
         images = data if isinstance(data, Dataset) else None
         chosen = (methods, similarities, config, parameters, run_methods)
         request = cls(target, images, examples, units, queries, *chosen)
-        request._check()
+        check_request(request)
         return request
 
-    def _check(self) -> None:
-        """Check that training examples and queries fit the model and each other."""
-        if self.examples.values.dtype == torch.uint8 and self.queries.values.dtype.is_floating_point:
-            require_pictures(self.queries.tensor, self.queries.ids)
-        else:
-            self.examples.require_range()
-            self.queries.require_range()
-            self._warn_of_range()
-        require_size(self.target.model, self.queries.values, "queries")
-        if self.examples.conditions.keys() != self.queries.conditions.keys():
-            raise ConfigError(
-                f"The training examples have the conditions {sorted(self.examples.conditions)}, the queries "
-                f"{sorted(self.queries.conditions)}. Give both those that the network takes: Examples(ids, values, "
-                "conditions)."
-            )
-        for examples in (self.examples, self.queries):
-            examples.require_finite()
-        if self.examples.focus is not None:
-            raise ConfigError("The training examples have a focus; only queries have one. Leave it out.")
-        if self.queries.focus is not None:
-            require_readouts([*self.similarities, *self.methods, *self.run_methods])
-        if self.config.damping == AUTO:
-            self._require_ridge()
-        if self.similarities and not self.target.encoders.draws_pixels and self.queries.pictures is None:
-            raise ConfigError(
-                f"{self.similarities[0]} compares pictures; give the queries as pictures, not as latents."
-            )
-        if self.similarities and self.data is None:
-            raise ConfigError(f"{self.similarities[0]} compares pictures; give the training images as a Dataset.")
-
-    def _require_ridge(self) -> None:
-        """Check that the ridge of the training can be the damping of all methods."""
-        without = [method.name for method in self.methods if method.damped and not method.has_ridge]
-        if without:
-            known = ", ".join(name for name, method in METHODS.items() if method.has_ridge)
-            raise ConfigError(
-                f"--damping auto is for {known}; {without[0]} has no such ridge. Give a number, or leave --damping out."
-            )
-        for checkpoint in self.target.checkpoints("model", self.examples.ids, self.parameters):
-            recorded(checkpoint)
-
-    def _warn_of_range(self) -> None:
-        """Warn of floats in [0, 1] where the model denoises pictures; latents may have any range."""
-        size = self.target.model.size
-        if len(size) == 3 and size[0] in (1, 3) and self.target.encoders.draws_pixels:
-            for examples, noun in ((self.examples, "training examples"), (self.queries, "queries")):
-                if examples.values.dtype.is_floating_point:
-                    warn_of_range(examples.tensor, noun)
+    @cached_property
+    def canvas(self) -> tuple[int, int] | None:
+        """The largest height and width of examples and queries, if they have several shapes; None if they have one."""
+        sizes = {*self.examples.sizes, *self.queries.sizes}
+        return (max(size[-2] for size in sizes), max(size[-1] for size in sizes)) if len(sizes) > 1 else None
 
     def similarity_scores(self) -> dict[str, Scores]:
         """Compute the scores of the methods that compare pictures alone, by name."""
-        if self.data is None:
+        if self.data is None or not self.similarities:
             return {}
         pictures = self.query_pictures.x(range(len(self.queries)))
         return {name: attributor(name, self.data)(pictures, self.queries.ids) for name in self.similarities}
@@ -194,15 +146,21 @@ class AttributionRequest:
         return {method.name: method.function(self, store, engine) for method in self.run_methods}
 
     @property
-    def training_pictures(self) -> Tensor | None:
-        """The training images, uint8 [N, C, H, W]; None where there are no pictures of 1 or 3 channels."""
-        pixels = self.examples.tensor if self.data is None else artefacts.to_tensor(self.data.pixels)
-        return pixels if pixels.dtype == torch.uint8 and pixels.shape[1] in (1, 3) else None
+    def training_pictures(self) -> Tensor | Ragged | None:
+        """The training images, uint8 [N, C, H, W] or `Ragged`; None where there are no pictures of 1 or 3 channels."""
+        if self.data is not None:
+            return self.data.tensor
+        values = self.examples.values
+        if values.dtype != torch.uint8 or isinstance(values, Latents) or self.examples.sizes[0][0] not in (1, 3):
+            return None
+        return values
 
     @property
     def query_pictures(self) -> Examples:
         """The queries as pictures, without conditions."""
-        values = self.queries.tensor if self.queries.pictures is None else self.queries.pictures
+        queries = self.queries
+        values = queries.tensor if isinstance(queries.values, Latents) else queries.values
+        values = values if queries.pictures is None else queries.pictures
         return Examples(self.queries.ids, values, captions=self.queries.captions)
 
     def behaviour(self, method: Method) -> str:
@@ -228,26 +186,3 @@ class AttributionRequest:
         if self.data is not None and self.data.weights:
             inputs["weights"] = artefacts.digest(self.weights)
         return {**inputs, "queries": self.queries.fingerprint}
-
-
-def _require_kinds(data: object, queries: object) -> None:
-    """Check that training examples and queries are of a kind that can be attributed."""
-    if not isinstance(data, Dataset | Examples):
-        raise ConfigError(
-            f"The training examples are a {type(data).__name__}; give a Dataset, the name of one that `load` reads, or "
-            "Examples(ids, values)."
-        )
-    if not isinstance(queries, Dataset | Examples | str | Path):
-        raise ConfigError(
-            f"The queries are a {type(queries).__name__}; give Examples(ids, pictures), a Dataset, or a name such as "
-            "'sample:16'."
-        )
-
-
-def _require_distinct(names: Sequence[str]) -> None:
-    """Check that there are methods, and that their names differ."""
-    if not names:
-        raise ConfigError("No method was asked for. `whence methods` lists them.")
-    repeated = [name for name in dict.fromkeys(names) if names.count(name) > 1]
-    if repeated:
-        raise ConfigError(f"Two methods are called {repeated[0]!r}; give yours another name.")

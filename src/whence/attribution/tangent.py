@@ -29,6 +29,10 @@ def tangent(features: FeaturePair, damping: float) -> Tensor:
     multiplied by random signs of the draw, so that the inner product of two sums over draws is the sum of the draws'
     kernels, with an error that falls with the width.
 
+    Noise and signs of pictures of several shapes are the centre of those on one canvas, as high and wide as the largest
+    of examples and queries. So pictures are compared where they overlap, and those of a query's own shape have larger
+    scores than others like them.
+
     Sign: positive is proponent. Unit: none, a share of the output. Additive over examples.
 
     Source: Jacot et al. 2018, "Neural tangent kernel" (arXiv 1806.07572); outputs instead of losses as in Lin et al.

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from whence import artefacts
 from whence.attribution.data_difference import describe_difference
@@ -136,7 +137,7 @@ class Target:
 
     def _load(self, run: Path | DiffusionModel | AdapterRun) -> DiffusionModel:
         if isinstance(run, AdapterRun):
-            return run.checkpoint().open()
+            return run.model()
         if isinstance(run, DiffusionModel):
             return run
         return DiffusionModel.load(run, self._shape, self.adapters, self.settings, self.classes)
@@ -155,6 +156,7 @@ class Target:
         prompts: Prompts | None = None,
         resolution: int | None = None,
         grey: bool = False,
+        buckets: int | None = None,
     ) -> Examples:
         """Return the pictures that `source` names; see `read_queries`. All members of an ensemble draw together.
 
@@ -162,7 +164,8 @@ class Target:
         """
         model = self.model if self.ensemble is None else self.ensemble
         sampler = Config(sampler=self.sampler).updated("sampler", method=method, steps=steps).sampler
-        return read_queries(model, source, sampler=sampler, prompts=prompts, resolution=resolution, grey=grey)
+        size: dict[str, Any] = {"resolution": resolution, "grey": grey, "buckets": buckets}
+        return read_queries(model, source, sampler=sampler, prompts=prompts, **size)
 
     @cached_property
     def sampler(self) -> SamplerConfig:
@@ -228,6 +231,8 @@ class Target:
         if resolution is None or resolution == self.resolution:
             return self
         if any(isinstance(run, AdapterRun) for run in self.runs):
+            if self.model.codec.picture_size(self.model.size)[1:] == (resolution, resolution):
+                return self
             raise ConfigError(
                 f"{self.name} was trained at the resolution {self.resolution or 'of its base'}; given {resolution}. "
                 "Leave --resolution out."

@@ -11,8 +11,7 @@ from torch import Tensor
 from whence.attribution.feature_pair import FeaturePair
 from whence.attribution.feature_plan import FeaturePlan, Term
 from whence.attribution.feature_store import FeatureStore
-from whence.attribution.request import AUTO
-from whence.attribution.training_ridge import TrainingRidge
+from whence.attribution.training_ridge import AUTO, TrainingRidge
 from whence.gradients.features import Feature, outside
 from whence.gradients.stored_features import StoredFeatures
 

@@ -26,6 +26,9 @@ from whence.diffusion.record import Record
 from whence.errors import ConfigError
 from whence.gradients.layers import coverage
 
+#: The damping that stands for the ridge of the training.
+AUTO = "auto"
+
 
 @dataclass(frozen=True)
 class TrainingRidge:

@@ -13,6 +13,7 @@ from whence.cli.data import load_data
 from whence.cli.header_claims import TRUST_HEADER, TrustedHeader
 from whence.cli.options import (
     ADAPTER,
+    BUCKETS,
     CAPTION_COLUMN,
     CLASSES,
     DATA,
@@ -110,6 +111,7 @@ def attribute(
     unit_column: UNIT_COLUMN = None,
     caption_column: CAPTION_COLUMN = None,
     resolution: RESOLUTION = None,
+    buckets: BUCKETS = None,
     grey: GREY = False,
     sampler: SAMPLER = None,
     sampler_steps: SAMPLER_STEPS = None,
@@ -138,7 +140,7 @@ def attribute(
     """
     config = _config(draws, damping, width, seed, half, bfloat16, latents)
     header = TrustedHeader.of(adapter, trust_header)
-    size: dict[str, Any] = {"resolution": resolution or header.resolution, "grey": grey}
+    size: dict[str, Any] = {"resolution": resolution or header.resolution, "buckets": buckets, "grey": grey}
     images = load_data(data, out, split=split, unit_column=unit_column, caption_column=caption_column, **size)
     target = _target(header, [model, *(also or [])], size["resolution"], base, process, classes)
     images, target = header.apply(images, target)

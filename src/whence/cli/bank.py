@@ -12,6 +12,7 @@ import whence
 from whence.cli.data import follow_recipe, load_beside, load_data
 from whence.cli.options import (
     CAPTION_COLUMN,
+    CLASSES,
     CONFIG,
     DATA,
     GREY,
@@ -87,6 +88,7 @@ def build(
     text_encoder: TEXT_ENCODER = None,
     rank: RANK = None,
     caption_dropout: CAPTION_DROPOUT = None,
+    classes: CLASSES = None,
     prompts: PROMPTS = None,
     prompt: PROMPT = None,
     negative_prompt: NEGATIVE_PROMPT = None,
@@ -119,25 +121,39 @@ def build(
     images = select_first(load_data(data, out, split=split, **how), examples)
     others = held_out_pictures(data, split, held_out, **how)
     own = follow_recipe(settings_of(config, base, steps=steps, caption_dropout=caption_dropout), images)
-    run, seed = with_adapter(own, base, {"rank": rank}, resolution), own.training.seed if seed is None else seed
+    run = with_adapter(own, base, {"rank": rank}, resolution, classes)
+    seed = own.training.seed if seed is None else seed
     settings = whence.BankConfig(models=models, held_out=held_out_count, drawn=drawn, draws=draws, seed=seed)
     encoders = {"autoencoder": autoencoder, "text_encoder": text_encoder}
     part, texts = shard_of(shard), Prompts.read(prompts, prompt or (), negative_prompt, guidance)
     request = bank_request.BankRequest.make(images, others, run, settings, base, texts, encoders)
     pools = usual_pools(subsets, fraction=fraction, seeds=seeds, development=development, deterministic=deterministic)
-    require_possible(pools, images, seed)
-    if plan:
-        options: dict[str, Any] = {"shard": part, "keep_models": keep_models, "engine": whence.Engine(workers)}
-        return show_cost(bank_request.bank_cost(request, pools, out, **options), out)
-    train_bank(request, pools, out, part, keep_models, workers)
+    make = show_bank_cost if plan else train_bank
+    make(request, pools, out, part, keep_models, workers)
 
 
-def require_possible(pools: tuple[whence.PoolRequest, ...], images: whence.Dataset, seed: int) -> None:
+def require_possible(pools: tuple[whence.PoolRequest, ...], request: BankRequest) -> None:
     """Refuse pools whose subsets can't be made, before anything is trained."""
     from whence.retraining.subsets import classes_of
 
     for pool in pools:
-        pool.subsets(classes_of(images), seed)
+        pool.subsets(classes_of(request.data), request.settings.seed)
+
+
+def show_bank_cost(
+    request: BankRequest,
+    pools: tuple[whence.PoolRequest, ...],
+    out: Path,
+    part: tuple[int, int],
+    keep_models: bool,
+    workers: int | None,
+) -> None:
+    """Print the cost of the missing models of a bank, or of a part of them."""
+    from whence.evaluation.bank.bank_request import bank_cost
+
+    require_possible(pools, request)
+    engine = whence.Engine(workers)
+    show_cost(bank_cost(request, pools, out, shard=part, keep_models=keep_models, engine=engine), out)
 
 
 def train_bank(
@@ -152,6 +168,7 @@ def train_bank(
     from whence.evaluation.bank import measure_references
     from whence.evaluation.bank.make_bank import make_bank
 
+    require_possible(pools, request)
     if part[0] > 1:
         require_base(out, part)
     models = request.settings.models

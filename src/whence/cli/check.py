@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,7 +11,7 @@ import typer
 from whence.cli.header_claims import show_claims
 from whence.cli.options import ADAPTER, CLASSES, PROCESS, read_process
 from whence.cli.show import say, show_notes
-from whence.errors import ModelError
+from whence.errors import ConfigError, ModelError
 
 if TYPE_CHECKING:
     from whence.diffusion.model import DiffusionModel
@@ -25,7 +26,8 @@ def check(
     classes: CLASSES = None,
     process: PROCESS = None,
     resolution: Annotated[
-        int | None, typer.Option(help="Height and width of the pictures of a model of latents.")
+        str | None,
+        typer.Option(help="Side of the pictures of a model of latents, or WIDTHxHEIGHT such as those of a bucket."),
     ] = None,
     prompt: Annotated[
         str | None,
@@ -47,7 +49,7 @@ def check(
     from whence.diffusion.pipeline_check import PipelineCheck
 
     adapters, settings = Adapter.parse_all(adapter), read_process(process)
-    opened = PipelineCheck.open(base, adapters, prompt, classes, settings, resolution)
+    opened = PipelineCheck.open(base, adapters, prompt, classes, settings, _size(resolution))
     for line in _lines(opened.model):
         say(line)
     show_claims(adapters)
@@ -63,6 +65,20 @@ def check(
         say(f"The picture: {out}")
     if differing:
         raise ModelError(f"Whence and the pipeline differ in: {', '.join(differing)}. Attributions would be wrong.")
+
+
+def _size(resolution: str | None) -> tuple[int, int] | None:
+    """Return height and width of a resolution.
+
+    Raises:
+        ConfigError: It is neither a number nor two.
+    """
+    if resolution is None:
+        return None
+    match = re.fullmatch(r"([1-9][0-9]*)(?:x([1-9][0-9]*))?", resolution)
+    if match is None:
+        raise ConfigError(f"--resolution is one side or WIDTHxHEIGHT, such as 512 or 576x448; given {resolution!r}.")
+    return int(match[2] or match[1]), int(match[1])
 
 
 def _lines(model: DiffusionModel) -> list[str]:

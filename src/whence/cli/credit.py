@@ -9,8 +9,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import whence
-from whence.cli.credit_options import BASE, BEHAVIOUR, CLUSTERS, DRAWS, STEPS, WAY, CreditOptions, checked_kind
+from whence.cli.credit_options import (
+    BASE,
+    BEHAVIOUR,
+    CLUSTERS,
+    DRAWS,
+    STEPS,
+    WAY,
+    CreditOptions,
+    checked_kind,
+    drawing_of,
+)
 from whence.cli.options import (
+    BUCKETS,
     CAPTION_COLUMN,
     CONFIG,
     CREDIT,
@@ -83,6 +94,7 @@ def compute(
     split: SPLIT = None,
     caption_column: CAPTION_COLUMN = None,
     resolution: RESOLUTION = None,
+    buckets: BUCKETS = None,
     grey: GREY = False,
     sampler: SAMPLER = None,
     sampler_steps: SAMPLER_STEPS = None,
@@ -101,11 +113,10 @@ def compute(
     Example: `whence credit compute runs/single DATA --unit-column artist --estimator shapley --out credit/`
     """
     from whence.cli import credit_sources as sources
-    from whence.diffusion.prompts import Prompts
 
-    columns, texts = tuple(unit_column or ()), Prompts.read(prompts, prompt or (), negative_prompt, guidance)
-    how = {"method": sampler, "steps": sampler_steps, "prompts": texts}
-    options = CreditOptions(source, data, out, columns, queries, split, resolution, grey, workers, how, caption_column)
+    how = drawing_of(sampler, sampler_steps, prompts, prompt or (), negative_prompt, guidance)
+    size = {"resolution": resolution, "buckets": buckets, "grey": grey}
+    options = CreditOptions(source, data, out, unit_column or [], queries, split, size, workers, how, caption_column)
     match checked_kind(context, options, estimator):
         case "an ensemble":
             return sources.compute_from_ensemble(options, draws or 100, plan)

@@ -37,7 +37,7 @@ UNUSED = {
 DRAWN = "sample:16"
 _COLUMNS = ("unit_column", "caption_column", "split")
 #: Options that say how DATA is read.
-OF_DATA = {"scores": (*_COLUMNS, "resolution", "grey"), "an ensemble": _COLUMNS}
+OF_DATA = {"scores": (*_COLUMNS, "resolution", "buckets", "grey"), "an ensemble": _COLUMNS}
 
 WAY = Annotated[
     Literal["fine-tuning", "retraining"],
@@ -76,18 +76,24 @@ CLUSTERS = Annotated[
 ]
 
 
+def drawing_of(sampler: str | None, steps: int | None, *texts: Any) -> dict[str, Any]:
+    """Return how pictures are drawn, from a sampler, its steps, and what `Prompts.read` takes."""
+    from whence.diffusion.prompts import Prompts
+
+    return {"method": sampler, "steps": steps, "prompts": Prompts.read(*texts)}
+
+
 @dataclass(frozen=True)
 class CreditOptions:
-    """The options that all sources share; see `whence credit compute`."""
+    """The options that all sources share; see `whence credit compute`. `size` is in which size pictures are read."""
 
     source: Path
     data: str | None
     out: Path
-    columns: tuple[str, ...]
+    columns: Sequence[str]
     queries: str | None
     split: str | None
-    resolution: int | None
-    grey: bool
+    size: Mapping[str, Any]
     workers: int | None
     drawing: Mapping[str, Any]
     caption_column: str | None = None
@@ -113,11 +119,6 @@ class CreditOptions:
         queries = target.queries(self.queries or DRAWN, **self.size, **self.drawing)
         show_notes(queries.notes, of="the queries")
         return queries
-
-    @property
-    def size(self) -> dict[str, Any]:
-        """The options that say in which size pictures are read."""
-        return {"resolution": self.resolution, "grey": self.grey}
 
 
 def checked_kind(context: typer.Context, options: CreditOptions, estimators: Sequence[str] | None) -> str:

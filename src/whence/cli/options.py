@@ -41,6 +41,14 @@ CAPTION_COLUMN = Annotated[
     ),
 ]
 RESOLUTION = Annotated[int | None, typer.Option(help="Crop to the centre square and resize to this many pixels.")]
+BUCKETS = Annotated[
+    int | None,
+    typer.Option(
+        help="Keep several shapes of images: crop and scale each to the nearest of about --resolution² pixels, with "
+        "sides that are multiples of this. Trainers of adapters usually have 64.",
+        metavar="STEP",
+    ),
+]
 GREY = Annotated[bool, typer.Option("--grey", help="Turn the images to grey.")]
 CONFIG = Annotated[Path | None, typer.Option(help="TOML file with more settings, such as the config.toml of a run.")]
 PROCESS = Annotated[

@@ -10,7 +10,9 @@ import typer
 import whence
 from whence.cli.data import follow_recipe, load_data
 from whence.cli.options import (
+    BUCKETS,
     CAPTION_COLUMN,
+    CLASSES,
     CONFIG,
     DATA,
     GREY,
@@ -83,10 +85,12 @@ def train(
     target: TARGET = None,
     caption_dropout: CAPTION_DROPOUT = None,
     freeze_a: FREEZE_A = False,
+    classes: CLASSES = None,
     split: SPLIT = None,
     unit_column: UNIT_COLUMN = None,
     caption_column: CAPTION_COLUMN = None,
     resolution: RESOLUTION = None,
+    buckets: BUCKETS = None,
     grey: GREY = False,
     config: CONFIG = None,
     plan: PLAN = False,
@@ -105,9 +109,9 @@ def train(
     training = {"steps": steps, "seed": seed, "caption_dropout": caption_dropout}
     adapter = {"rank": rank, "alpha": alpha, "target": target, "freeze_a": freeze_a or None}
     settings = whence.read_config(config).updated("training", **RECIPES.get(recipe or "", {}))
-    settings = with_adapter(settings.updated("training", **training), base, adapter, resolution)
+    settings = with_adapter(settings.updated("training", **training), base, adapter, resolution, classes)
     columns = {"unit_column": unit_column, "caption_column": caption_column}
-    images = load_data(data, out, split=split, resolution=resolution, grey=grey, **columns)
+    images = load_data(data, out, split=split, resolution=resolution, buckets=buckets, grey=grey, **columns)
     settings = follow_recipe(settings, images)
     parts: dict[str, Any] = {"base": base, "autoencoder": autoencoder, "text_encoder": text_encoder}
     if plan:
@@ -149,6 +153,7 @@ def train_ensemble(
     target: TARGET = None,
     caption_dropout: CAPTION_DROPOUT = None,
     freeze_a: FREEZE_A = False,
+    classes: CLASSES = None,
     split: SPLIT = None,
     unit_column: UNIT_COLUMN = None,
     caption_column: CAPTION_COLUMN = None,
@@ -171,7 +176,8 @@ def train_ensemble(
 
     training = {"steps": steps, "seed": seed, "caption_dropout": caption_dropout}
     adapter = {"rank": rank, "alpha": alpha, "target": target, "freeze_a": freeze_a or None}
-    settings = with_adapter(whence.read_config(config).updated("training", **training), base, adapter, resolution)
+    own = whence.read_config(config).updated("training", **training)
+    settings = with_adapter(own, base, adapter, resolution, classes)
     columns = {"unit_column": unit_column, "caption_column": caption_column}
     images = load_data(data, out, split=split, resolution=resolution, grey=grey, **columns)
     settings = follow_recipe(settings, images)
@@ -191,9 +197,20 @@ def train_ensemble(
 
 
 def with_adapter(
-    settings: whence.Config, base: str | None, adapter: dict[str, Any], resolution: int | None
+    settings: whence.Config,
+    base: str | None,
+    adapter: dict[str, Any],
+    resolution: int | None,
+    classes: Path | None = None,
 ) -> whence.Config:
-    """Return the settings with those of an adapter, where there is a base or one of them is given."""
+    """Return the settings with those of an adapter, where there is a base or one of them is given.
+
+    A file of classes names the labels of the base.
+    """
+    from whence.diffusion.base import labels_of_base
+
+    if classes is not None:
+        adapter = adapter | {"classes": labels_of_base(base, classes)}
     if base is None and all(value is None for value in adapter.values()):
         return settings
     return settings.updated("adapter", **adapter, resolution=resolution)

@@ -124,7 +124,7 @@ def write_score_credit(
     pictures = (source.parent if artefacts.kind_of(source) == "scores" else source) / "pictures"
     if pictures.exists():
         queries = Pictures.read(pictures).queries
-        write_beside(query_dataset(queries.ids, queries.tensor, queries.captions), out / "queries")
+        write_beside(query_dataset(queries.ids, queries.values, queries.captions), out / "queries")
     paths = [write_credit(credit, out, {"scores": fingerprint}, {}) for credit, fingerprint in credits]
     return [(credit, path) for (credit, _), path in zip(credits, paths, strict=True)], reasons
 

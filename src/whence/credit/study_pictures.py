@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from whence.diffusion.focus import require_no_focus
 from whence.diffusion.model import DiffusionModel
 from whence.errors import ConfigError, DataError, ModelError
 from whence.images import to_pixels
+from whence.ragged import Ragged
 
 #: Settings of a sampler that change more of a picture than its last bits.
 DRAWING = ("method", "steps", "clip")
@@ -80,7 +82,16 @@ def _first_held_out(data: Dataset, held_out: Dataset, most: int) -> Dataset:
     return first
 
 
-def query_dataset(names: Sequence[str], pictures: Tensor, captions: Sequence[str] = ()) -> Dataset:
-    """Return queries, uint8 or float32 in [-1, 1] [Q, C, H, W], as a data set of 8-bit pixels, with their prompts."""
-    pixels = to_pixels(pictures) if pictures.is_floating_point() else pictures.numpy()
+def query_dataset(names: Sequence[str], pictures: Any, captions: Sequence[str] = ()) -> Dataset:
+    """Return queries, uint8 or float32 in [-1, 1] [Q, C, H, W], as a data set of 8-bit pixels, with their prompts.
+
+    Those of several shapes are `Ragged`.
+    """
+    pixels = pictures.map(_pixels) if isinstance(pictures, Ragged) else _pixels(pictures)
     return Dataset(tuple(names), pixels, (("query",),) * len(names), tuple(captions) or (None,) * len(names))
+
+
+def _pixels(pictures: Tensor) -> np.ndarray:
+    """The 8-bit pixels of pictures."""
+    pixels: np.ndarray = to_pixels(pictures) if pictures.is_floating_point() else pictures.numpy()
+    return pixels

@@ -20,10 +20,12 @@ from whence.data.dataset_checks import (
     spelled,
     unknown,
 )
+from whence.data.framing import Framing
 from whence.data.recipe import Recipe
 from whence.errors import DataError
 from whence.images import from_pixels
 from whence.lazy import torch
+from whence.ragged import Ragged, count_shapes
 
 __all__ = ["NO_UNIT", "Dataset", "Labels", "class_inputs"]
 
@@ -37,7 +39,7 @@ class Dataset:
 
     Attributes:
         ids: N unique strings that never change.
-        pixels: uint8 [N, C, H, W]; may be mapped from disk.
+        pixels: uint8 [N, C, H, W], or `Ragged` of several shapes; may be mapped from disk.
         units: N tuples, none of them empty: the units that each training example belongs to, each once.
         captions: N captions: text that describes the image. None where there is no caption.
         classes: N names of classes, such as "cat"; None where the class is not known. Captions are not taken for
@@ -45,6 +47,8 @@ class Dataset:
         notes: What the user should know about how the data were read.
         weights: N weights w_n in the loss: how often a trainer visits the example, over the mean. Empty: all are 1.
         recipe: What the file of a trainer says of every visit; None without such a file.
+        framings: Height and width of the original of each image, and top and left of its crop, as its trainer records
+            them. Empty: images are whole originals.
 
     Example:
         >>> pixels = np.zeros((2, 1, 8, 8), np.uint8)
@@ -54,13 +58,14 @@ class Dataset:
     """
 
     ids: tuple[str, ...]
-    pixels: np.ndarray
+    pixels: np.ndarray | Ragged
     units: tuple[tuple[str, ...], ...]
     captions: Labels
     classes: Labels = field(default=(), kw_only=True)
     notes: tuple[str, ...] = ()
     weights: tuple[float, ...] = field(default=(), kw_only=True)
     recipe: Recipe | None = field(default=None, kw_only=True)
+    framings: tuple[Framing, ...] = field(default=(), kw_only=True)
 
     def __post_init__(self) -> None:
         """Check the fields.
@@ -72,7 +77,7 @@ class Dataset:
         require_images(self.pixels)
         if not self.classes:
             object.__setattr__(self, "classes", (None,) * len(self.ids))
-        for name in ("pixels", "units", "captions", "classes", *(["weights"] if self.weights else [])):
+        for name in ("pixels", "units", "captions", "classes", *self._optional):
             if len(getattr(self, name)) != len(self.ids):
                 raise DataError(f"There are {len(self.ids)} ids, but {len(getattr(self, name))} {name}.")
         require_texts(self)
@@ -84,9 +89,8 @@ class Dataset:
         require_unique(self.ids)
 
     def __repr__(self) -> str:
-        channels, height, width = self.size
-        captions = "with" if any(self.captions) else "without"
-        images = f"{len(self):,} images of {width}x{height} in {'colour' if channels == 3 else 'grey'}"
+        sizes, captions = self.sizes, "with" if any(self.captions) else "without"
+        images = f"{len(self):,} images of {count_shapes(sizes)} in {'colour' if sizes[0][0] == 3 else 'grey'}"
         return f"Dataset({images}, {len(self.unit_ids):,} units, {captions} captions, {self.fingerprint[:12]})"
 
     def __len__(self) -> int:
@@ -94,15 +98,37 @@ class Dataset:
 
     @property
     def size(self) -> tuple[int, int, int]:
-        """Channels, height and width (C, H, W) of every image."""
+        """Channels, height and width (C, H, W) of every image; a `DataError` where they have several shapes."""
         channels, height, width = self.pixels.shape[1:]
         return channels, height, width
+
+    @property
+    def _optional(self) -> tuple[str, ...]:
+        """Fields that are there and may be empty."""
+        return tuple(name for name in ("weights", "framings") if getattr(self, name))
+
+    @property
+    def framed_sizes(self) -> tuple[tuple[int, ...], ...]:
+        """Channels, height and width of each image, and its framing where there is one."""
+        framings = self.framings or ((),) * len(self)
+        return tuple((*size, *own) for size, own in zip(self.sizes, framings, strict=True))
+
+    @property
+    def sizes(self) -> tuple[tuple[int, ...], ...]:
+        """Channels, height and width of each image."""
+        return self.pixels.shapes if isinstance(self.pixels, Ragged) else (self.size,) * len(self)
 
     @cached_property
     def fingerprints(self) -> tuple[str, ...]:
         """SHA-256 (hex) of each image: its shape and its decoded pixels."""
-        head = "x".join(map(str, self.size)).encode() + b":"
-        return tuple(artefacts.digest(head + image.tobytes()) for image in self.pixels)
+        images = (self.pixels[n] for n in range(len(self)))
+        return tuple(artefacts.digest("x".join(map(str, one.shape)).encode() + b":" + one.tobytes()) for one in images)
+
+    @property
+    def tensor(self) -> torch.Tensor | Ragged:
+        """The pixels as a tensor that shares their memory, or as `Ragged` tensors."""
+        pixels = self.pixels
+        return pixels.map(artefacts.to_tensor) if isinstance(pixels, Ragged) else artefacts.to_tensor(pixels)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -173,14 +199,16 @@ class Dataset:
         return self._index_by_id[id]
 
     def images(self, indices: Sequence[int] | np.ndarray) -> torch.Tensor:
-        """The images as a model sees them, pixel / 127.5 - 1: float32 [n, C, H, W] in [-1, 1]."""
+        """The images as a model sees them, pixel / 127.5 - 1: float32 [n, C, H, W] in [-1, 1], all of one shape."""
         pixels = self.pixels[self._rows(indices)]
+        if isinstance(pixels, Ragged):
+            return pixels.shape
         return from_pixels(torch.from_numpy(pixels))
 
     def select(self, indices: Sequence[int] | np.ndarray) -> Dataset:
-        """The training examples at `indices`, in that order, with their weights, and without the notes on the whole."""
+        """The training examples at `indices`, in that order, with all their fields, and without notes on the whole."""
         rows = self._rows(indices)
-        names = ("ids", "units", "captions", "classes", *(["weights"] if self.weights else []))
+        names = ("ids", "units", "captions", "classes", *self._optional)
         fields: dict[str, Any] = {name: tuple(getattr(self, name)[n] for n in rows) for name in names}
         return Dataset(pixels=self.pixels[rows], recipe=self.recipe, **fields)
 

@@ -11,6 +11,7 @@ from whence.artefacts import Manifest
 from whence.data.dataset import Dataset
 from whence.data.recipe import Recipe
 from whence.errors import ArtefactError, DataError
+from whence.ragged import rows_in, tensors_of
 
 #: Kind of the artefact.
 KIND = "dataset"
@@ -22,7 +23,8 @@ _EXAMPLES = "examples.parquet"
 def write(dataset: Dataset, path: Path) -> Manifest:
     """Write a data set as an artefact of kind ``dataset``; one that is whole already is left as it is.
 
-    The column ``class`` is written only where classes differ from captions, and ``weight`` where weights are not 1.
+    The column ``class`` is written only where classes differ from captions, ``weight`` where weights are not 1, and
+    ``framing`` where images are no whole originals.
 
     Returns:
         Its manifest.
@@ -37,8 +39,10 @@ def write(dataset: Dataset, path: Path) -> Manifest:
             columns["class"] = dataset.classes
         if dataset.weights:
             columns["weight"] = dataset.weights
+        if dataset.framings:
+            columns["framing"] = dataset.framings
         columns["fingerprint"] = dataset.fingerprints
-        artefacts.write_tensors(part / PIXELS, {"pixels": artefacts.to_tensor(dataset.pixels)})
+        artefacts.write_tensors(part / PIXELS, tensors_of("pixels", dataset.tensor))
         artefacts.write_table(part / _EXAMPLES, {name: list(values) for name, values in columns.items()})
         recipe = {"recipe": asdict(dataset.recipe)} if dataset.recipe else {}
         return {"examples": len(dataset), "units": len(dataset.unit_ids), "notes": list(dataset.notes), **recipe}
@@ -63,13 +67,14 @@ def read(path: Path) -> Dataset:
     try:
         dataset = Dataset(
             ids=tuple(table["id"]),
-            pixels=arrays["pixels"],
+            pixels=rows_in("pixels", arrays),
             units=tuple(map(tuple, table["units"])),
             captions=tuple(table["caption"]),
             classes=tuple(table.get("class", table["caption"])),
             notes=tuple(manifest.facts.get("notes", ())),
             weights=tuple(table.get("weight", ())),
             recipe=_recipe(manifest.facts.get("recipe")),
+            framings=tuple(map(tuple, table.get("framing", ()))),
         )
         # Names stay as they were written, composed or not: what was trained on them goes by them.
         vars(dataset).update(ids=tuple(table["id"]), units=tuple(map(tuple, table["units"])))

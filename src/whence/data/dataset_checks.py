@@ -12,6 +12,7 @@ import numpy as np
 
 from whence.data.columns import normalise
 from whence.errors import DataError, join_names
+from whence.ragged import Ragged, count_shapes
 
 if TYPE_CHECKING:
     from whence.data.dataset import Dataset
@@ -20,14 +21,24 @@ NO_UNIT = "(none)"
 """The unit of the training examples without a unit."""
 
 
-def require_images(pixels: np.ndarray) -> None:
+def require_images(pixels: np.ndarray | Ragged) -> None:
     """Check that pixels are images uint8 [N, C, H, W] of 1 or 3 channels; a `DataError` if not."""
-    if pixels.dtype != np.uint8 or pixels.ndim != 4:
-        raise DataError(f"Pixels must be uint8 [N, C, H, W], not {pixels.dtype} {list(pixels.shape)}.")
-    if pixels.shape[0] == 0:
-        raise DataError("The data set has no training example.")
-    if pixels.shape[1] not in (1, 3) or 0 in pixels.shape:
-        raise DataError(f"Images must have 1 or 3 channels and some pixels, not {list(pixels.shape[1:])}.")
+    for part in pixels.parts if isinstance(pixels, Ragged) else (pixels,):
+        if part.dtype != np.uint8 or part.ndim != 4:
+            raise DataError(f"Pixels must be uint8 [N, C, H, W], not {part.dtype} {list(part.shape)}.")
+        if part.shape[0] == 0:
+            raise DataError("The data set has no training example.")
+        if part.shape[1] not in (1, 3) or 0 in part.shape:
+            raise DataError(f"Images must have 1 or 3 channels and some pixels, not {list(part.shape[1:])}.")
+
+
+def require_one_shape(data: Dataset, what: str) -> None:
+    """Check that images have one shape, which `what` takes alone: ``"An ensemble"``; a `DataError` if not."""
+    if isinstance(data.pixels, Ragged):
+        raise DataError(
+            f"{what} takes images of one shape, and these have several: {count_shapes(data.sizes)}. Give --resolution "
+            "without --buckets, which crops and scales all of them to one square."
+        )
 
 
 def require_texts(data: Dataset) -> None:

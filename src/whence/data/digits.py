@@ -6,7 +6,8 @@ import numpy as np
 from PIL import Image
 
 from whence.data.dataset import Dataset
-from whence.data.raw_examples import RawExamples, ReadOptions
+from whence.data.raw_examples import RawExamples
+from whence.data.read_options import ReadOptions
 from whence.data.splits import choose
 
 # With this seed the rows 17 and 230, which the documentation shows, are training examples.

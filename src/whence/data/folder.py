@@ -20,7 +20,8 @@ from whence.data.files import list_files
 from whence.data.image_files import FORMATS, is_image
 from whence.data.metadata import FILE_COLUMN, Row, find_metadata, is_metadata, read_metadata
 from whence.data.other_files import left_out, other_notes
-from whence.data.raw_examples import RawExamples, ReadOptions
+from whence.data.raw_examples import RawExamples
+from whence.data.read_options import ReadOptions
 from whence.data.splits import CANONICAL, DEFAULT, canonical, choose
 from whence.data.trainer_folder import EXTENSIONS, name_notes
 from whence.data.trainer_subset import first_line

@@ -18,7 +18,8 @@ from whence.data.dataset import Dataset
 from whence.data.files import list_files
 from whence.data.metadata import is_metadata
 from whence.data.other_files import left_out
-from whence.data.raw_examples import RawExamples, ReadOptions
+from whence.data.raw_examples import RawExamples
+from whence.data.read_options import ReadOptions
 from whence.data.shards import class_names, features_of, open_shards
 from whence.data.splits import CANONICAL, DEFAULT, canonical, choose
 from whence.errors import DataError, WhenceError, join_names

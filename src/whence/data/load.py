@@ -13,13 +13,14 @@ from whence.data.files import list_files
 from whence.data.folder import read_folder, read_image
 from whence.data.hugging_face import is_saved, parquet_files, read_parquet, read_saved
 from whence.data.image_files import is_image
-from whence.data.raw_examples import ReadOptions
+from whence.data.read_options import ReadOptions
 from whence.data.splits import DEFAULT, choose
 from whence.data.styles import read_styles
 from whence.data.trainer_file import read_trainer_file
 from whence.data.trainer_folder import PREFIX, read_trainer_folder
 from whence.data.webdataset import expand, is_pattern, read_tar_folder, read_tars, tar_files
 from whence.errors import ArtefactError, ConfigError, DataError, join_names
+from whence.ragged import count_shapes
 
 #: Endings of files that hold a data set.
 FILES = (".parquet", ".tar", ".toml")
@@ -35,6 +36,7 @@ def load(
     resolution: int | None = None,
     grey: bool = False,
     caption_column: str | None = None,
+    buckets: int | None = None,
 ) -> Dataset:
     """Read a data set.
 
@@ -48,6 +50,8 @@ def load(
         resolution: Crop the central square of every image and scale it to this height and width.
         grey: Use one channel, even where there are colours.
         caption_column: The column that holds the captions; None for ``text``, ``caption`` or ``prompt``.
+        buckets: Keep several shapes: crop and scale every image to the nearest one of about resolution² pixels, with
+            sides that are multiples of this; see `Buckets`.
 
     Returns:
         The training examples of the split.
@@ -55,14 +59,15 @@ def load(
     Raises:
         DataError: There is no such data set or split, or it can't be read as it is.
         ArtefactError: A data set that Whence wrote is damaged.
-        ConfigError: The resolution is not a positive number, or an argument is of another kind.
+        ConfigError: The resolution is not a positive number, there are buckets without it, or an argument is of another
+            kind.
 
     Example:
         >>> digits = load("digits:test", unit_column="label")
         >>> digits.captions[0], digits.units[0]
         ('2', ('digit 2',))
     """
-    options = ReadOptions(unit_column, resolution, grey, caption_column)
+    options = ReadOptions.of(resolution, buckets, unit_column=unit_column, grey=grey, caption_column=caption_column)
     name, split = name_and_split(data, split)
     if str(name).startswith(PREFIX) and not Path(name).exists():
         return read_trainer_folder(Path(str(name).removeprefix(PREFIX)), split, options)
@@ -120,14 +125,14 @@ def _read_artefact(path: Path, split: str | None, options: ReadOptions) -> Datas
     choose({DEFAULT: path}, split, str(path))
     artefacts.read_verified(path, KIND)
     data = read(path)
-    channels, *sides = data.size
-    resized = options.resolution is not None and sides != [options.resolution] * 2
+    channels, shapes = data.sizes[0][0], {shape[1:] for shape in data.sizes}
+    resized = options.resolution is not None and shapes != {(options.resolution,) * 2}
     renamed = options.unit_column is not None or options.caption_column is not None
-    if renamed or resized or (options.grey and channels > 1):
+    if renamed or resized or options.buckets is not None or (options.grey and channels > 1):
         raise DataError(
             f"{path} is a data set that Whence wrote. Its units, captions, size and colours can't be changed: "
-            f"{sides[1]}x{sides[0]} pixels of {channels} channel{'s' if channels > 1 else ''}. "
-            "Leave out --unit-column, --caption-column, --resolution and --grey, or give the data it was made from."
+            f"{count_shapes(data.sizes)} pixels of {channels} channel{'s' if channels > 1 else ''}. Leave out "
+            "--unit-column, --caption-column, --resolution, --buckets and --grey, or give the data it was made from."
         )
     return data
 

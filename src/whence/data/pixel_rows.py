@@ -4,36 +4,40 @@ from __future__ import annotations
 
 import math
 import tempfile
+from collections import Counter
 from collections.abc import Sequence
 from typing import IO
 
 import numpy as np
 
 from whence.errors import DataError
+from whence.ragged import Ragged, join_groups, places_by_shape
+
+Shape = tuple[int, ...]
+"""The shape of one image."""
 
 #: From so many bytes on, pixels are kept in a temporary file that is mapped, and memory doesn't grow with their number.
 LARGE = 2**28
 
 
 class PixelRows:
-    """Images of one shape, added one after another.
+    """Images that are added one after another: one array, or `Ragged` of several shapes.
 
     A temporary file has no name, and its place is given back when the array is no longer used. Where temporary files
     are, the environment variable ``TMPDIR`` says.
 
     Example:
-        >>> rows = PixelRows(2, (1, 1, 2))
+        >>> rows = PixelRows([(1, 1, 2), (1, 1, 2)])
         >>> rows.add(np.array([[[3, 4]]], np.uint8))
         >>> rows.array().tolist()
         [[[[3, 4]]]]
     """
 
-    def __init__(self, most: int, shape: Sequence[int]) -> None:
-        """Make room for at most so many images uint8 of one shape."""
-        self.count, self.shape = 0, tuple(shape)
-        large = most * math.prod(shape) > LARGE
-        self._file: IO[bytes] | None = tempfile.TemporaryFile() if large else None  # noqa: SIM115
-        self._array = np.empty((0 if large else most, *shape), np.uint8)
+    def __init__(self, shapes: Sequence[Shape]) -> None:
+        """Make room for images uint8 of these shapes, at most."""
+        large = sum(map(math.prod, shapes)) > LARGE
+        self._parts = {shape: _Part(most, shape, large) for shape, most in Counter(shapes).items()}
+        self._shapes: list[Shape] = []
 
     def add(self, image: np.ndarray) -> None:
         """Add an image.
@@ -41,8 +45,29 @@ class PixelRows:
         Raises:
             DataError: The temporary file can't be written, as on a full disk.
         """
+        self._parts[image.shape].add(image)
+        self._shapes.append(image.shape)
+
+    def array(self) -> np.ndarray | Ragged:
+        """Return all images that were added, uint8 [n, ...]; those of a file are mapped and can't be written to."""
+        places = places_by_shape(self._shapes)
+        parts = [self._parts[shape].array() for shape in places]
+        joined: np.ndarray | Ragged = join_groups(parts, list(places.values()))
+        return joined
+
+
+class _Part:
+    """The images of one shape, in memory or in a temporary file."""
+
+    def __init__(self, most: int, shape: Shape, large: bool) -> None:
+        self._count, self._shape = 0, shape
+        self._file: IO[bytes] | None = tempfile.TemporaryFile() if large else None  # noqa: SIM115
+        self._array = np.empty((0 if large else most, *shape), np.uint8)
+
+    def add(self, image: np.ndarray) -> None:
+        """Add an image."""
         if self._file is None:
-            self._array[self.count] = image
+            self._array[self._count] = image
         else:
             try:
                 self._file.write(np.ascontiguousarray(image).data)
@@ -51,13 +76,13 @@ class PixelRows:
                     f"The pixels don't fit into a temporary file in {tempfile.gettempdir()}: {error.strerror}. Name a "
                     "folder with more space in the environment variable TMPDIR."
                 ) from None
-        self.count += 1
+        self._count += 1
 
     def array(self) -> np.ndarray:
-        """Return all images that were added, uint8 [n, ...]; those of a file are mapped and can't be written to."""
-        if self._file is None or not self.count:
-            return self._array[: self.count]
+        """Return the images that were added."""
+        if self._file is None:
+            return self._array[: self._count]
         self._file.flush()
-        mapped = np.memmap(self._file, np.uint8, mode="c", shape=(self.count, *self.shape))
+        mapped = np.memmap(self._file, np.uint8, mode="c", shape=(self._count, *self._shape))
         self._file.close()
         return mapped.view(np.ndarray)

@@ -8,20 +8,17 @@ variable ``WHENCE_MAX_PIXELS`` raises that limit.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-
 import numpy as np
 from PIL import Image, ImageOps
 
-from whence.data.image_files import GREY, WIDE, Header, Source, header, open_image
-from whence.data.pixel_rows import PixelRows
-from whence.errors import ConfigError, DataError, join_names
+from whence.data.buckets import Buckets
+from whence.data.image_files import GREY, WIDE, Source, open_image
+from whence.errors import DataError
 
 
-def decode(source: Source, name: str, *, channels: int, resolution: int | None = None) -> np.ndarray:
+def decode(
+    source: Source, name: str, *, channels: int, resolution: int | None = None, buckets: Buckets | None = None
+) -> np.ndarray:
     """Decode an image to uint8 [C, H, W].
 
     Args:
@@ -29,6 +26,7 @@ def decode(source: Source, name: str, *, channels: int, resolution: int | None =
         name: What messages call it.
         channels: 1 for grey, 3 for RGB.
         resolution: Crop the central square and scale it (Lanczos) to this height and width.
+        buckets: Crop the centre and scale it to the shape that they have for the image.
 
     Returns:
         The pixels.
@@ -44,15 +42,19 @@ def decode(source: Source, name: str, *, channels: int, resolution: int | None =
         image.load()  # Pillow turns TIFF files here, and takes their orientation away
         flat = _flatten(ImageOps.exif_transpose(image), name)
         if resolution is not None:
-            flat = _central_square(flat).resize((resolution, resolution), Image.Resampling.LANCZOS)
+            buckets = Buckets((resolution, resolution), single=True)
+        if buckets is not None:
+            flat = _fitted(flat, buckets)
         array = np.array(flat.convert("L" if channels == 1 else "RGB"))
     return array[None] if channels == 1 else array.transpose(2, 0, 1)
 
 
-def _central_square(image: Image.Image) -> Image.Image:
-    side = min(image.size)
-    left, top = (image.width - side) // 2, (image.height - side) // 2
-    return image.crop((left, top, left + side, top + side))
+def _fitted(image: Image.Image, buckets: Buckets) -> Image.Image:
+    """Return the centre of an image, scaled to its shape."""
+    shape, scale = buckets.of(image.size), buckets.scale(image.size)
+    width, height = (min(side, max(1, round(wanted / scale))) for side, wanted in zip(image.size, shape, strict=True))
+    left, top = (image.width - width) // 2, (image.height - height) // 2
+    return image.crop((left, top, left + width, top + height)).resize(shape, Image.Resampling.LANCZOS)
 
 
 def _flatten(image: Image.Image, name: str) -> Image.Image:
@@ -85,162 +87,3 @@ def _narrow(image: Image.Image, name: str) -> Image.Image:
     if "transparency" in image.info:
         values[values == image.info["transparency"]] = 65535
     return Image.fromarray(np.rint(values / 257).astype(np.uint8))
-
-
-@dataclass(frozen=True)
-class Stack:
-    """Images of one size in one array.
-
-    Attributes:
-        pixels: uint8 [n, C, H, W], with C = 1 if every image is grey and 3 otherwise.
-        rows: Which of the given images they are, ascending [n].
-        notes: What was converted.
-        broken: Why each of the other images can't be read, by its name.
-    """
-
-    pixels: np.ndarray
-    rows: list[int]
-    notes: list[str]
-    broken: dict[str, str]
-
-
-def stack(
-    names: Sequence[str],
-    sources: Iterable[Source],
-    *,
-    resolution: int | None = None,
-    grey: bool = False,
-    skip_broken: bool = False,
-) -> Stack:
-    """Decode images of one size into one array. `sources` is read twice: first the headers, then the pixels.
-
-    Args:
-        names: What messages call the images (N, at least one).
-        sources: The images, in the same order.
-        resolution: Crop and scale every image to this height and width.
-        grey: Use one channel, even where some images have colours.
-        skip_broken: Leave out images that can't be decoded, and say which.
-
-    Returns:
-        The images; large data are in a temporary file, as in `PixelRows`.
-
-    Raises:
-        ConfigError: The resolution is not a positive number.
-        DataError: An image can't be decoded, sizes differ and no resolution was given, or images of 16 bits hold
-            fewer.
-    """
-    if resolution is not None and resolution < 1:
-        raise ConfigError(f"The resolution must be 1 pixel or more, not {resolution}.")
-    broken: dict[str, str] = {}
-    headers: dict[int, Header] = {}
-    for n, (name, source) in enumerate(zip(names, sources, strict=True)):
-        with _noted(broken, name, skip_broken):
-            headers[n] = header(source, name)
-    _require_any(headers, broken)
-    channels = 1 if grey or all(image.grey for image in headers.values()) else 3
-    height, width = (resolution, resolution) if resolution else _common_size(list(headers.values()))
-    pixels, rows, highest = PixelRows(len(headers), (channels, height, width)), [], dict[int, int]()
-    for n, (name, source) in enumerate(zip(names, sources, strict=True)):
-        if n not in headers:
-            continue
-        with _noted(broken, name, skip_broken):
-            image = decode(source, name, channels=channels, resolution=resolution)
-            if image.shape != pixels.shape:
-                raise DataError(f"{name} changed while it was read. Read the data again.")
-            if headers[n].deep and (image.any() or not _is_black(source, name)):
-                highest[n] = int(image.max())
-            pixels.add(image)
-            rows.append(n)
-    _require_any(rows, broken)
-    read, kept = [names[n] for n in rows], [headers[n] for n in rows]
-    return Stack(pixels.array(), rows, [*_range_notes(names, highest), *_notes(read, kept, channels)], broken)
-
-
-@contextmanager
-def _noted(broken: dict[str, str], name: str, skip: bool) -> Iterator[None]:
-    """Where broken images are skipped, note the message of a `DataError` by the name of the image."""
-    try:
-        yield
-    except DataError as error:
-        if not skip:
-            raise
-        broken[name] = str(error)
-
-
-def _require_any(read: Collection[int], broken: Mapping[str, str]) -> None:
-    """Check that an image could be read; a `DataError` has the message of the first that couldn't."""
-    if not read:
-        raise DataError(f"None of {len(broken)} images can be read. {next(iter(broken.values()))}")
-
-
-def _is_black(source: Source, name: str) -> bool:
-    """Whether all values of an image are 0. Of colours of 16 bits Pillow reads the upper 8 only, so False for them."""
-    with open_image(source, name) as image:
-        return image.mode in WIDE and not np.array(image).any()
-
-
-#: Of 0 ... 255, the largest value of images of 14 bits and of 12 bits that are scaled as 16 bits.
-_LOW, _VERY_LOW = 64, 16
-
-
-def _range_notes(names: Sequence[str], highest: Mapping[int, int]) -> list[str]:
-    """Refuse images of 16 bits that hold fewer: scaled as 16 bits they would be nearly black.
-
-    Args:
-        names: What messages call the images.
-        highest: The largest pixel of each image of 16 bits that is not black, by number.
-
-    Returns:
-        A note on images that hold fewer bits among others that don't.
-
-    Raises:
-        DataError: No pixel of these images reaches beyond 14 bits, or in most of them none reaches beyond 12 bits.
-    """
-    low = [n for n, value in highest.items() if value <= _VERY_LOW]
-    if highest and max(highest.values()) <= _LOW:
-        low = list(highest)
-    if not low:
-        return []
-    top = max(highest[n] for n in low)
-    bits = next(bits for bits in (8, 10, 12, 14) if top <= 2**bits / 256)
-    which = (
-        f"{len(low)} of {len(highest)} images of 16 bits per channel (such as {join_names([names[n] for n in low])})"
-    )
-    if 2 * len(low) > len(highest):
-        raise DataError(
-            f"{which} use {top / 255:.1%} of their range, and would be nearly black. They look like {bits}-bit values "
-            f"(0 to {2**bits - 1:,}). Scale them to 0 to 65,535, or save them with 8 bits per channel."
-        )
-    return [
-        f"{which} use {top / 255:.1%} of their range and are nearly black. If they hold {bits}-bit values (0 to "
-        f"{2**bits - 1:,}), scale them to 0 to 65,535."
-    ]
-
-
-def _common_size(headers: Sequence[Header]) -> tuple[int, int]:
-    """Return the one height and width of all images.
-
-    Raises:
-        DataError: There are several.
-    """
-    sizes = Counter((image.height, image.width) for image in headers)
-    if len(sizes) > 1:
-        common = [f"{width}x{height} ({count})" for (height, width), count in sizes.most_common()]
-        raise DataError(
-            f"The images have {len(sizes)} sizes: {join_names(common, most=5)}. "
-            "Pass --resolution to crop and scale all of them to one square."
-        )
-    return next(iter(sizes))
-
-
-def _notes(names: Sequence[str], headers: Sequence[Header], channels: int) -> list[str]:
-    target = "L" if channels == 1 else "RGB"
-    notes = []
-    modes = Counter(image.mode for image in headers if image.mode != target)
-    if modes:
-        counts = ", ".join(f"{mode} ({count})" for mode, count in sorted(modes.items()))
-        notes.append(f"Images converted to {target}: {counts}; transparent parts are white.")
-    animated = [name for name, image in zip(names, headers, strict=True) if image.frames > 1]
-    if animated:
-        notes.append(f"Images with several frames, of which the first is used: {join_names(animated)}.")
-    return notes

@@ -7,45 +7,16 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from whence.config_errors import require_whole
 from whence.data.columns import CAPTION_COLUMNS, CLASS_COLUMN, Columns, has_values, rename, texts
 from whence.data.dataset import NO_UNIT, Dataset, Labels
 from whence.data.image_files import Source
-from whence.data.pixels import stack
+from whence.data.read_options import ReadOptions
 from whence.data.recipe import Recipe
-from whence.errors import ConfigError, DataError, join_names
+from whence.data.stack import stack
+from whence.errors import DataError, join_names
 
 #: Largest number of examples that a note names.
 MOST = 20
-
-
-@dataclass(frozen=True)
-class ReadOptions:
-    """The settings of every reader.
-
-    Attributes:
-        unit_column: The column that holds the units; None makes each training example its own unit.
-        resolution: Height and width to crop and scale to; None keeps the size that all images share.
-        grey: Use one channel, even where there are colours.
-        caption_column: The column that holds the captions; None for the usual ones.
-    """
-
-    unit_column: str | None = None
-    resolution: int | None = None
-    grey: bool = False
-    caption_column: str | None = None
-
-    def __post_init__(self) -> None:
-        """Check the settings.
-
-        Raises:
-            ConfigError: The name of a column is no text, or the resolution is no whole number from 1 on.
-        """
-        for purpose, name in (("unit", self.unit_column), ("caption", self.caption_column)):
-            if not isinstance(name, str | None):
-                raise ConfigError(f"The {purpose} column is a {type(name).__name__}; give the name of one column.")
-        if self.resolution is not None:
-            object.__setattr__(self, "resolution", require_whole(self.resolution, "The resolution", least=1))
 
 
 @dataclass(frozen=True)
@@ -87,12 +58,13 @@ class RawExamples:
             raise DataError("The data set has no training example.")
         captions, classes = self._captions_and_classes(options.caption_column)
         units, unit_notes = units_of(self.ids, self.columns, options.unit_column)
-        size: dict[str, Any] = {"resolution": options.resolution, "grey": options.grey}
+        size: dict[str, Any] = {"resolution": options.resolution, "buckets": options.buckets, "grey": options.grey}
+        size["kohya"] = self.recipe is not None
         images = stack(self.names, self.sources, skip_broken=self.skip_broken, **size)
         given = [[values[n] for n in images.rows] for values in (self.ids, units, captions, classes)]
         weights = tuple(self.weights[n] for n in images.rows) if self.weights else ()
         fields: dict[str, Any] = dict(zip(("ids", "units", "captions", "classes"), map(tuple, given), strict=True))
-        data = Dataset(pixels=images.pixels, weights=weights, recipe=self.recipe, **fields)
+        data = Dataset(pixels=images.pixels, weights=weights, recipe=self.recipe, framings=images.framings, **fields)
         text_notes = _composition_notes(data, given)
         notes = (*self.notes, *broken_notes(images.broken), *images.notes, *unit_notes, *text_notes)
         return data.with_fields(notes=(*notes, *_duplicate_notes(data)))

@@ -9,7 +9,8 @@ import numpy as np
 from PIL import Image
 
 from whence.data.dataset import Dataset
-from whence.data.raw_examples import RawExamples, ReadOptions
+from whence.data.raw_examples import RawExamples
+from whence.data.read_options import ReadOptions
 from whence.data.splits import choose
 from whence.data.style import STYLES, Style, base_style, draw
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from whence.data.buckets import Buckets
 from whence.data.dataset import Dataset
-from whence.data.image_files import header
-from whence.data.raw_examples import RawExamples, ReadOptions
+from whence.data.read_options import ReadOptions
 from whence.data.recipe import Recipe
 from whence.data.splits import DEFAULT, choose
 from whence.data.trainer_settings import DatasetSettings, SubsetSettings
@@ -86,8 +86,8 @@ def read_trainer_file(path: Path, split: str | None, options: ReadOptions) -> Da
     Columns for units are ``subset`` (the folder), ``class_tokens`` and ``kind`` (``training`` or ``regularisation``).
 
     Raises:
-        DataError: The file has a setting that Whence can't follow, or images of several shapes and no resolution is
-            given.
+        DataError: The file has a setting that Whence can't follow, or images have several sizes and there is no
+            resolution.
     """
     choose({DEFAULT: path}, split, str(path))
     file = TrainerFile.read(path)
@@ -96,8 +96,8 @@ def read_trainer_file(path: Path, split: str | None, options: ReadOptions) -> Da
     own = iter(folders)
     datasets = [[subset.subset(next(own)) for subset in subsets] for _, subsets in file.datasets]
     raw = raw_examples(datasets, root, file.recipe, _notes(file.recipe))
-    if options.resolution is None:
-        options = replace(options, resolution=_resolution(file, raw))
+    if options.resolution is None and options.buckets is None:
+        options = replace(options, buckets=_buckets(file))
     return raw.dataset(options)
 
 
@@ -161,28 +161,18 @@ def _notes(recipe: Recipe) -> tuple[str, ...]:
     )
 
 
-def _resolution(file: TrainerFile, raw: RawExamples) -> int | None:
-    """Return the side of the one square that all images become; None where no resolution is set.
+def _buckets(file: TrainerFile) -> Buckets | None:
+    """Return the shapes that images become; None where no resolution is set.
 
     Raises:
-        DataError: Images become several shapes, or one that is no square.
+        DataError: Its data sets have several.
     """
-    way_out = "Pass --resolution to crop and scale all images to one square."
-    shapings = {settings.shaping for settings, _ in file.datasets}
-    if len(shapings) > 1:
-        raise DataError(f"{file.path} has data sets of several resolutions or buckets. {way_out}")
+    if len({settings.shaping for settings, _ in file.datasets}) > 1:
+        raise DataError(
+            f"{file.path} has data sets of several resolutions or buckets. Pass --resolution to crop and scale all "
+            "images to one square, and --buckets too to keep several shapes."
+        )
     settings, _ = file.datasets[0]
     if settings.size is None:
         return None
-    shapes = {settings.size: len(raw.ids)}
-    if settings.enable_bucket:
-        headers = map(header, raw.sources, raw.names)
-        shapes = settings.buckets.count((image.width, image.height) for image in headers)
-    [(width, height), *others] = shapes
-    if others or width != height:
-        counts = [f"{width}x{height} ({count})" for (width, height), count in shapes.items()]
-        raise DataError(
-            f"By {file.path.name} images become {join_names(counts, most=5)}; images of one square are expected. "
-            f"{way_out}"
-        )
-    return width
+    return settings.buckets if settings.enable_bucket else Buckets(settings.size, single=True)

@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from whence.data.dataset import Dataset
-from whence.data.raw_examples import ReadOptions
+from whence.data.read_options import ReadOptions
 from whence.data.splits import DEFAULT, choose
 from whence.data.trainer_subset import Subset, raw_examples
 from whence.errors import DataError, join_names

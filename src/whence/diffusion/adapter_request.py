@@ -17,13 +17,13 @@ from whence.diffusion.adapters.low_rank import AdapterWeights
 from whence.diffusion.augmentation import Augmentation
 from whence.diffusion.base import Base
 from whence.diffusion.caption_dropout import CaptionDropout
-from whence.diffusion.checks import require_size
+from whence.diffusion.checks import require_shapes
 from whence.diffusion.encoding import FOLDER
 from whence.diffusion.examples import Examples
 from whence.diffusion.model import DiffusionModel
 from whence.diffusion.sampling import default_sampler
 from whence.diffusion.shipped_base import base_folder, base_name
-from whence.process_config import OPEN
+from whence.errors import ConfigError
 
 #: Peak learning rate and batch of adapters where none is given.
 ADAPTER_RATE, ADAPTER_BATCH = 3e-4, 4
@@ -40,7 +40,7 @@ class AdapterRequest:
         base: The base.
         fingerprints: Its fingerprints.
         process: Its process, for the manifest.
-        first: The first image as the network gets it.
+        first: The first image of each shape as the network gets it.
         encoded: All images as the network gets them, where they are encoded already.
     """
 
@@ -58,20 +58,25 @@ class AdapterRequest:
         """Return the request, checked.
 
         Raises:
-            ConfigError: The settings name no layer, or sample latents without a Gaussian posterior.
+            ConfigError: The settings name no layer, sample latents without a Gaussian posterior, or share noise among
+                images of several shapes.
             DataError: The images don't fit the base.
             ArtefactError, ModelError, NotFiniteError: The base is missing or damaged, or can't have an adapter.
         """
         config = _complete(config)
         adapter = config.adapter or AdapterConfig()
-        opened = Base(base_folder(base), adapter.resolution, config.process or OPEN)
+        opened = Base.of(base_folder(base), config)
         augmentation = Augmentation.of(config.training)
         encoded = None if encoding is None else opened.encoders.read(data, encoding, augmentation)
-        first = (
-            opened.encoders.encode(data.select([0]), augmentation=augmentation) if encoded is None else encoded.head(1)
-        )
+        one_each = sorted({size: n for n, size in reversed(list(enumerate(data.sizes)))}.values())
+        if len(one_each) > 1 and config.training.shared_noise:
+            raise ConfigError("training.shared_noise is for images of one shape. Leave it out, or give --resolution.")
+        if encoded is None:
+            first = opened.encoders.encode(data.select(one_each), augmentation=augmentation)
+        else:
+            first = encoded.select(one_each)
         model = opened.open()
-        require_size(model, first.values, "training images")
+        require_shapes(model, first, "training images")
         initial_weights(model.network, adapter, config.training.seed)
         config = config.model_copy(update={"sampler": _complete_sampler(config.sampler, model)})
         return cls(data, config, adapter, opened, opened.fingerprints(model), model.process.record(), first, encoded)
@@ -85,8 +90,8 @@ class AdapterRequest:
 
     @property
     def inputs(self) -> dict[str, Any]:
-        """The fingerprints of the base."""
-        return {"base": dict(self.fingerprints)}
+        """The fingerprints of the base, and of what images were cut from where the base is told that."""
+        return {"base": dict(self.fingerprints), **self.base.encoders.framings(self.data)}
 
     @property
     def made(self) -> dict[str, Any]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from whence import artefacts
 from whence.artefacts import Manifest
-from whence.config import AdapterConfig
+from whence.config import AdapterConfig, Config
 from whence.diffusion.adapters.adapter import FILE_NAMES, Adapter
 from whence.diffusion.base import Base
 from whence.diffusion.checkpoint import Checkpoint
@@ -61,16 +61,21 @@ class AdapterRun:
     @cached_property
     def process(self) -> ProcessConfig:
         """The settings of the process of its training."""
-        return stated_process(self._manifest.made)
+        return ProcessConfig(**self._manifest.made.get("process", {}))
 
     @cached_property
     def _base(self) -> Base:
-        return Base(self.base, self.settings.resolution, self.process)
+        return Base(self.base, self.settings.resolution, self.process, self.settings.classes)
 
     @property
     def encoders(self) -> Encoders:
         """The encoders of the base."""
         return self._base.encoders
+
+    def model(self) -> DiffusionModel:
+        """The base with the adapter in its end, and with the names of classes of the training."""
+        opened = self.checkpoint().open()
+        return opened if self.settings.classes is None else replace(opened, text=self.encoders.text)
 
     def checkpoint(self, weights: Path | None = None, parameters: str | None = None) -> Checkpoint:
         """Return the base with the adapter, whose weights are in a file of the run's checkpoints, or the final ones.
@@ -84,7 +89,7 @@ class AdapterRun:
 
 def load_run(folder: Path, base: Path | None = None) -> DiffusionModel:
     """Return the model of a finished run: the network that it trained, or its adapter on a base."""
-    return DiffusionModel.load(folder) if base is None else AdapterRun(folder, base).checkpoint().open()
+    return DiffusionModel.load(folder) if base is None else AdapterRun(folder, base).model()
 
 
 def require_weights(folder: Path, base: Path | None = None) -> None:
@@ -118,14 +123,10 @@ def verified_base(folder: Path, manifest: Manifest) -> Path:
         ArtefactError, MismatchError: It is not there, or another one.
     """
     base = base_of_run(folder, manifest)
-    settings = stated_process(manifest.made.get("config", manifest.made))
-    require_base(manifest, Base(base, settings=settings).fingerprints(), folder, base)
+    made = manifest.made.get("config", manifest.made)
+    stated = Config(adapter=made["adapter"], process=made.get("process"))
+    require_base(manifest, Base.of(base, stated).fingerprints(), folder, base)
     return base
-
-
-def stated_process(made: Mapping[str, Any]) -> ProcessConfig:
-    """The settings of the process in a manifest; those that are open, if it has none."""
-    return ProcessConfig(**made.get("process", {}))
 
 
 def require_base(manifest: Manifest, found: Mapping[str, str], folder: Path, base: Path) -> None:

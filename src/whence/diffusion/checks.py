@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -12,9 +12,10 @@ from whence.config import Config, TrainingConfig
 from whence.diffusion.codec import Pixels
 from whence.diffusion.denoiser import NO_CONDITIONS, on_device
 from whence.diffusion.draws import Draws
+from whence.diffusion.examples import Examples
 from whence.diffusion.latents import Latents
 from whence.diffusion.model import DiffusionModel
-from whence.errors import ConfigError, DataError, NotFiniteError
+from whence.errors import ConfigError, DataError, ModelError, NotFiniteError
 from whence.images import require_pictures
 
 EXAMPLES = 64
@@ -48,6 +49,53 @@ def require_size(model: DiffusionModel, x: Tensor | Latents, what: str) -> None:
     if size[0] != expected[0]:
         changes.append("in grey" if expected[0] == 1 else f"with {expected[0]} channels")
     raise DataError(f"{sizes} (C x H x W). Give them as the model's training images were: {' and '.join(changes)}.")
+
+
+def require_shapes(
+    model: DiffusionModel, examples: Examples, what: str, known: Collection[tuple[int, ...]] = ()
+) -> None:
+    """Check that a model takes examples: of the one shape that it draws, or of shapes of about its area.
+
+    Those of several shapes, and of one of latents that is no square, are taken as those of a trainer's buckets. Each
+    goes through the network once, but for those that are `known`.
+
+    Raises:
+        DataError: The model draws another shape; or a bucket is larger than its area, or the network can't take it.
+    """
+    sizes, drawn = sorted(set(examples.sizes)), model.size
+    if len(set(known)) > 1 and set(sizes) <= set(known):
+        return None
+    if len(sizes) == 1 and (isinstance(model.codec, Pixels) or len(set(sizes[0][1:])) == 1 or sizes[0] == drawn):
+        return require_size(model, torch.empty(0, *sizes[0]), what)
+    for size in sizes:
+        if len(size) != len(drawn) or size[0] != drawn[0]:
+            require_size(model, torch.empty(0, *size), what)
+        if math.prod(size) > math.prod(drawn):
+            given, own = (model.codec.picture_size(one) for one in (size, drawn))
+            side = math.isqrt(math.prod(given[1:]) - 1) + 1
+            raise DataError(
+                f"The {what} are up to {given[2]}x{given[1]} pixels; the model draws {own[2]}x{own[1]}, and buckets "
+                f"are not larger. If it was trained on such pictures, give their area, such as --resolution {side} "
+                "--buckets 64; if not, a smaller --resolution."
+            )
+    for part in examples.by_shape():
+        if part.sizes[0] != drawn and part.sizes[0] not in known:
+            _require_taken(model, part.head(1), what)
+
+
+@torch.no_grad()
+def _require_taken(model: DiffusionModel, example: Examples, what: str) -> None:
+    """Check that the network takes an example, whatever it says of it."""
+    t = torch.tensor([model.process.timesteps // 2], device=model.device)
+    x = example.x([0]).to(model.device)
+    try:
+        model.output(x, t, **on_device(example.conditions_of([0]), model.device))
+    except (ModelError, RuntimeError, ValueError, IndexError) as error:
+        size = model.codec.picture_size(example.sizes[0])
+        raise DataError(
+            f"The network can't take {what} of {size[2]}x{size[1]} pixels, such as {example.ids[0]!r}: "
+            f"{str(error).splitlines()[0]} Give buckets of larger steps, or --resolution without --buckets."
+        ) from error
 
 
 def require_range(model: DiffusionModel, x: Tensor, ids: Sequence[str], **conditions: Tensor) -> None:

@@ -51,7 +51,24 @@ class ClassNames:
         return cls(count, null, _table(id2label, count, null, "id2label in model_index.json") if id2label else {})
 
     def named_by(self, file: Path) -> ClassNames:
-        """Return the classes with the names of a file.
+        """Return the classes with the names of a file, see `labels_in`."""
+        return self.with_labels(self.labels_in(file))
+
+    def with_labels(self, labels: Mapping[str, int]) -> ClassNames:
+        """Return the classes with these labels by name.
+
+        Raises:
+            ConfigError: A label is not one of the network's.
+        """
+        table = dict(labels)
+        null = table.pop("", self.null)
+        others = sorted(name for name, label in table.items() if not (0 <= label < self.count or label == null))
+        if others:
+            raise ConfigError(f"The classes {join_names(others)} have labels beyond 0 ... {self.count - 1}.")
+        return replace(self, table=table, null=null)
+
+    def labels_in(self, file: Path) -> dict[str, int]:
+        """Return the labels by name that a file states.
 
         A ``.json`` file maps labels to names, or lists names from label 0 on. Any other file has the name of label k in
         line k, from 0. A label with an empty name is the null label.
@@ -66,9 +83,7 @@ class ClassNames:
             raise ConfigError(
                 f"The classes in {file} can't be read: {error}. Give JSON, or a name in each line."
             ) from None
-        table = _table(names, self.count, self.null, str(file))
-        null = table.pop("", self.null)
-        return replace(self, table=table, null=null)
+        return _table(names, self.count, self.null, str(file))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -112,7 +127,7 @@ class ClassNames:
             known = join_names(list(self.names)) if self.table else f"the labels 0 ... {self.count - 1}"
             raise DataError(
                 f"{join_names(unknown)} is no class, or the name of several. The network has {known}. Name "
-                "them in id2label of model_index.json, or for whence attribute and whence check with --classes FILE."
+                "them in id2label of model_index.json, or with --classes FILE."
             )
         return {LABELS: torch.tensor([self._label(text) for text in texts])}
 

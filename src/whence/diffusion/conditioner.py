@@ -52,7 +52,7 @@ class Conditioner(Protocol):
         """What pictures are guided away from, [1, ...] each; the negative prompt is empty where there is none."""
 
     def of_size(self, size: tuple[int, ...]) -> dict[str, Tensor]:
-        """The conditions of a picture of the shape (C, H, W), [1, ...] each."""
+        """The conditions of a picture of the shape (C, H, W), and perhaps of its framing, [1, ...] each."""
 
     def truncated(self, texts: Sequence[str]) -> list[str]:
         """The texts whose ends are not seen."""
@@ -76,7 +76,7 @@ class TextConditioner:
         encoders: The encoders.
         join: From what each of them makes of n texts to conditions by name, [n, ...] each.
         zeros: Whether guidance without a negative prompt is away from conditions that are all zero.
-        size: From the shape (C, H, W) of a picture to further conditions, [1, ...] each.
+        size: From the shape (C, H, W) of a picture, which its framing may follow, to further conditions, [1, ...] each.
         prepare: What texts are turned into before they are encoded.
         guidance: The scale of guidance where none is given, as in the pipeline.
         kept_length: Height and width of the tokens whose prediction keeps its length under guidance; None for none.

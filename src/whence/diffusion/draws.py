@@ -82,6 +82,8 @@ class Draws:
         antithetic: Draws 2k and 2k+1 share the timestep and have opposite noise.
         times: Timesteps and density of a flow; None for 0 ... T-1, all equally often.
         offset: Size of a normal number for each channel that is added to the noise, a stream of its own.
+        canvas: Height and width of the canvas on which noise is drawn, of which examples [C, H, W] get the centre; so
+            shared noise is the same at the same place of examples of several shapes. None for their own shape.
 
     Example:
         >>> draws = Draws(seed=0, timesteps=1000)
@@ -97,6 +99,7 @@ class Draws:
     antithetic: bool = False
     times: FlowTimes | None = None
     offset: float = 0.0
+    canvas: tuple[int, int] | None = None
 
     def __call__(
         self, ids: Sequence[str], index: Sequence[int] | np.ndarray, shape: Sequence[int]
@@ -111,7 +114,8 @@ class Draws:
         if self.antithetic:
             sign = torch.from_numpy(1.0 - 2.0 * (at % 2)).float()
             at = at // 2
-        noise = normals(keys("noise", self.seed, names), at, shape)
+        noise = normals(keys("noise", self.seed, names), at, on_canvas(shape, self.canvas))
+        noise = centre(noise, shape)
         if self.offset:
             channels = (shape[0], *[1] * (len(shape) - 1))
             noise = noise + self.offset * normals(keys("noise offset", self.seed, names), at, channels)
@@ -129,7 +133,26 @@ class Draws:
         """The settings as JSON values, for a manifest."""
         settings: dict[str, Any] = {name: getattr(self, name) for name in ("seed", "timesteps", "shared", "antithetic")}
         settings |= {} if self.times is None else {"times": self.times.record()}
+        settings |= {} if self.canvas is None else {"canvas": list(self.canvas)}
         return settings | ({"offset": self.offset} if self.offset else {})
+
+
+def on_canvas(shape: Sequence[int], canvas: tuple[int, int] | None) -> Sequence[int]:
+    """Return the shape (C, height, width) of the canvas on which something of a shape (C, H, W) is drawn."""
+    return shape if canvas is None or len(shape) < 3 else (*shape[:-2], *canvas)
+
+
+def centre(drawn: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
+    """Return the centre of what is drawn on a canvas [n, C, height, width], in a shape (C, H, W).
+
+    Example:
+        >>> centre(torch.arange(4.0).reshape(1, 1, 1, 4), (1, 1, 2)).tolist()
+        [[[[1.0, 2.0]]]]
+    """
+    if tuple(drawn.shape[1:]) == tuple(shape):
+        return drawn
+    top, left = ((drawn.shape[axis] - shape[axis]) // 2 for axis in (-2, -1))
+    return drawn[..., top : top + shape[-2], left : left + shape[-1]]
 
 
 def _reverse32(values: np.ndarray) -> np.ndarray:

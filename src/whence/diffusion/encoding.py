@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,16 +17,19 @@ from whence.diffusion.adapters.adapter import Adapter
 from whence.diffusion.augmentation import PLAIN, Augmentation
 from whence.diffusion.codec import Codec, Pixels
 from whence.diffusion.conditioner import Conditioner
-from whence.diffusion.example_files import CAPTIONS, CONDITIONS, LATENTS, ROWS, write_example_files
+from whence.diffusion.example_files import CAPTIONS, CONDITIONS, ROWS, write_example_files
 from whence.diffusion.examples import Examples
 from whence.diffusion.families.family import family_of_folder
+from whence.diffusion.latent_files import write_latents
 from whence.diffusion.latents import DEVIATION, MEAN, MIRRORED, MIRRORED_DEVIATION, Latents
 from whence.diffusion.model import DiffusionModel
 from whence.diffusion.prompts import Prompts
-from whence.diffusion.repeated import Repeated
+from whence.diffusion.repeated import Repeated, distinct_rows
 from whence.diffusion.sampling import Guidance
 from whence.diffusion.shards import Shards, read_shards, write_shards
 from whence.errors import ArtefactError, ConfigError, MismatchError, join_names
+from whence.images import from_pixels
+from whence.ragged import Ragged, groups_of, join_groups
 
 KIND = "encoding"
 #: Name of the folder of an encoding among the results of a command or a run.
@@ -89,7 +93,7 @@ class Encoders:
         mirrored = augmentation.flip
         if folder is None:
             return self._encode(data, augmentation)
-        inputs = {"data": data.ungrouped.fingerprint, **self._fingerprints}
+        inputs = {"data": data.ungrouped.fingerprint, **self._fingerprints, **self.framings(data)}
         made = {"deviation": self.codec.has_deviation, "mirrored": mirrored}
         artefacts.ensure(folder, KIND, inputs=inputs, made=made, build=lambda part: self._write(data, part, mirrored))
         return self._read(data, folder, augmentation)
@@ -106,11 +110,18 @@ class Encoders:
                 "Give latents = mode."
             )
 
+    def framings(self, data: Dataset) -> dict[str, str]:
+        """The fingerprint of the framings of images, where conditions depend on them, for a manifest."""
+        if self.text is None or not data.framings:
+            return {}
+        whole, cut = (self.text.of_size((*data.sizes[0], *framing)) for framing in ((), (1, 2, 3, 4)))
+        used = any(not torch.equal(one, cut[name]) for name, one in whole.items())
+        return {"framings": artefacts.digest(data.framings)} if used else {}
+
     @property
     def _fingerprints(self) -> dict[str, str]:
         """Fingerprints of codec and text encoder."""
-        text = {} if self.text is None else {"text": self.text.fingerprint}
-        return {"codec": self.codec.fingerprint, **text}
+        return {"codec": self.codec.fingerprint} | ({} if self.text is None else {"text": self.text.fingerprint})
 
     def read(self, data: Dataset, folder: Path, augmentation: Augmentation = PLAIN) -> Examples:
         """Return images with their captions from an encoding of these and perhaps others, as `encode` does.
@@ -141,24 +152,29 @@ class Encoders:
         return replace(examples, notes=self._notes(data))
 
     def encode_queries(self, data: Dataset) -> Examples:
-        """Return images as queries: as the network gets them, with their pictures and captions for pages."""
+        """Return images as queries: as the network gets whole originals, with their pictures and captions for pages."""
         if self.are_plain:
-            return Examples(data.ids, data.images(range(len(data))))
-        return replace(self.encode(data), pictures=artefacts.to_tensor(data.pixels), captions=self.captions(data))
+            pixels = data.tensor
+            return Examples(data.ids, pixels.map(from_pixels) if isinstance(pixels, Ragged) else from_pixels(pixels))
+        whole = data.with_fields(framings=())
+        return replace(self.encode(whole), pictures=data.tensor, captions=self.captions(data))
 
     def captions(self, data: Dataset) -> tuple[str, ...]:
         """The captions of images as they are encoded, the empty one where there is none; empty for networks without."""
         return () if self.text is None else tuple(caption or "" for caption in data.captions)
 
     def _encode(self, data: Dataset, augmentation: Augmentation) -> Examples:
-        """Encode images in memory; their latents are one tensor where the mean is all that is needed."""
-        values: Tensor | Latents = artefacts.to_tensor(data.pixels)
+        """Encode images in memory; their latents are tensors where the mean is all that is needed."""
+        values: Tensor | Ragged | Latents = data.tensor
         if not self.draws_pixels:
-            tensors = self._latents(artefacts.to_tensor(data.pixels), augmentation.flip)
-            latents = Latents({name: Shards((tensor,)) for name, tensor in tensors.items()})
-            needed = latents.needed(augmentation.sampled, augmentation.flip)
-            values = needed if len(needed.tensors) > 1 else tensors[MEAN]
-        return Examples(data.ids, values, self.conditions(self.captions(data), data.size), notes=self._notes(data))
+            groups = groups_of(data.pixels)
+            parts = [self._latents(artefacts.to_tensor(data.pixels[group]), augmentation.flip) for group in groups]
+            shards = {name: join_groups([Shards((part[name],)) for part in parts], groups) for name in parts[0]}
+            needed = Latents(shards).needed(augmentation.sampled, augmentation.flip)
+            means = join_groups([part[MEAN] for part in parts], groups)
+            values = needed if len(needed.tensors) > 1 else means
+        conditions = self.conditions(self.captions(data), data.framed_sizes)
+        return Examples(data.ids, values, conditions, notes=self._notes(data))
 
     def _latents(self, pixels: Tensor, mirrored: bool) -> dict[str, Tensor]:
         """The posterior of pictures uint8 [n, C, H, W], and of their mirror images, by name as in `Latents`."""
@@ -169,41 +185,43 @@ class Encoders:
         return {name: tensor for name, tensor in found.items() if tensor is not None}
 
     def _write(self, data: Dataset, part: Path, mirrored: bool) -> None:
-        """Write the encoding of images in the order of their ids; shards that are there are kept."""
-        order = np.array(sorted(range(len(data)), key=data.ids.__getitem__))
-        tensors: dict[str, Tensor] = {}
+        """Write the encoding of images in the order of shapes and ids; shards that are there are kept."""
+        sizes, pixels = data.sizes, data.pixels
+        order = np.array(sorted(range(len(data)), key=lambda n: (sizes[n], data.ids[n])))
+        tensors: dict[str, Any] = {}
         if self.draws_pixels:
-            tensors[MEAN] = artefacts.to_tensor(data.pixels[order])
+            tensors[MEAN] = data.select(order).tensor
         else:
-            pixels = data.pixels
-            write_shards(
-                part / LATENTS,
-                len(order),
-                lambda rows: self._latents(artefacts.to_tensor(pixels[order[rows.start : rows.stop]]), mirrored),
+            tensors |= write_latents(
+                part,
+                groups_of(pixels, order),
+                lambda rows: self._latents(artefacts.to_tensor(pixels[order[rows]]), mirrored),
             )
         if self.text is not None:
-            distinct, rows = _distinct([self.captions(data)[n] for n in order])
+            distinct, rows = distinct_rows([self.captions(data)[n] for n in order])
             encode, place = self.text.conditions, part / CONDITIONS / CAPTIONS
             write_shards(place, len(distinct), lambda few: encode(distinct[few.start : few.stop]))
             tensors |= {ROWS + name: rows for name in read_shards(place)}
-            for name, one in self.text.of_size(data.size).items():
-                tensors |= {CONDITIONS + name: one, ROWS + name: torch.zeros(len(order), dtype=torch.int64)}
+            for name, one in self._of_sizes([data.framed_sizes[n] for n in order], len(order)).items():
+                tensors |= {CONDITIONS + name: one.values, ROWS + name: one.rows}
         write_example_files(part, [data.ids[n] for n in order], tensors)
 
-    def conditions(self, texts: Sequence[str], size: tuple[int, ...] | None = None) -> dict[str, Repeated]:
-        """The conditions of a picture for each text, of this size or that of the model; each distinct text once."""
+    def conditions(self, texts: Sequence[str], sizes: Sequence[tuple[int, ...]] = ()) -> dict[str, Repeated]:
+        """The conditions of a picture for each text, of its size or else that of the model; each distinct text once."""
         if self.text is None:
             return {}
-        distinct, rows = _distinct(texts)
+        distinct, rows = distinct_rows(texts)
         of_text = {name: Repeated(values, rows) for name, values in self.text.conditions(distinct).items()}
-        return of_text | self._of_size(size or self.size, len(texts))
+        return of_text | self._of_sizes(sizes, len(texts))
 
-    def _of_size(self, size: tuple[int, ...] | None, count: int) -> dict[str, Repeated]:
-        """The conditions of so many pictures of one size; none where it isn't known."""
-        if self.text is None or size is None:
+    def _of_sizes(self, sizes: Sequence[tuple[int, ...]], count: int) -> dict[str, Repeated]:
+        """The conditions of so many pictures of these sizes, or else that of the model; none where it isn't known."""
+        sizes = sizes or (() if self.size is None else (self.size,) * count)
+        if self.text is None or not sizes:
             return {}
-        rows = torch.zeros(count, dtype=torch.int64)
-        return {name: Repeated(one, rows) for name, one in self.text.of_size(size).items()}
+        distinct, rows = distinct_rows(sizes)
+        made = [self.text.of_size(size) for size in distinct]
+        return {name: Repeated(torch.cat([one[name] for one in made]), rows) for name in made[0]}
 
     def prompted(self, prompts: Prompts | None, names: Sequence[str]) -> tuple[dict[str, Repeated], Guidance | None]:
         """Return the conditions of pictures SEED/INDEX that are drawn from prompts, and how they are guided."""
@@ -213,7 +231,7 @@ class Encoders:
         if prompts.scale != 1:
             rows = torch.zeros(len(names), dtype=torch.int64)
             away = {name: Repeated(one, rows) for name, one in self.text.unconditional(prompts.negative).items()}
-            guidance = Guidance(prompts.scale, away | self._of_size(self.size, len(names)), self.text.kept_length)
+            guidance = Guidance(prompts.scale, away | self._of_sizes((), len(names)), self.text.kept_length)
         return self.conditions(prompts.of(names)), guidance
 
     def _notes(self, data: Dataset) -> tuple[str, ...]:
@@ -230,10 +248,3 @@ class Encoders:
         ]
         adapted = ["The adapter's part of the text encoder is applied to captions and prompts, and not differentiated."]
         return (*(notes if without else []), *(longer if cut else []), *(adapted if self.text.adapted else []))
-
-
-def _distinct(texts: Sequence[str]) -> tuple[list[str], Tensor]:
-    """Return the distinct texts in their order, and which of them each one is, int64 [n]."""
-    distinct = sorted(set(texts))
-    index = {text: n for n, text in enumerate(distinct)}
-    return distinct, torch.tensor([index[text] for text in texts])

@@ -27,8 +27,9 @@ from whence.diffusion.latents import MEAN, Latents
 from whence.diffusion.origin import Origin
 from whence.diffusion.repeated import Repeated
 from whence.diffusion.shards import Shards
-from whence.errors import ConfigError, DataError, NotFiniteError
+from whence.errors import ConfigError, DataError
 from whence.images import require_texts, to_tensor
+from whence.ragged import Ragged, groups_of, rows_in, tensors_of
 
 KIND = "examples"
 
@@ -40,11 +41,12 @@ class Examples:
     Attributes:
         ids: Their ids, N, all different.
         values: uint8 pixels, or float32 pictures in [-1, 1] or latents, [N, C, H, W]; an array becomes a tensor. Or
-            `Latents` with deviations and mirror images, which may be larger than memory.
+            `Latents` with deviations and mirror images, which may be larger than memory. Tensors of several shapes are
+            `Ragged`.
         conditions: Further arguments of the network by name, [N, ...] each; `Repeated` where examples share them.
         origin: How queries were drawn, if known; no part of the fingerprint, and not written to disk.
         notes: What reading the pictures left out or changed; as `origin`.
-        pictures: The pictures of latents, for pages, uint8 [N, C, H, W]; as `origin`.
+        pictures: The pictures of latents, for pages, uint8 [N, C, H, W], or `Ragged`; as `origin`.
         captions: Their captions or prompts, for pages; empty if there are none; as `origin`.
         focus: The part of queries that is explained; None for all of them.
 
@@ -60,11 +62,11 @@ class Examples:
     """
 
     ids: tuple[str, ...]
-    values: Tensor | Latents
+    values: Tensor | Ragged | Latents
     conditions: Mapping[str, Tensor | Repeated] = field(default_factory=dict)
     origin: Origin | None = None
     notes: tuple[str, ...] = ()
-    pictures: Tensor | None = None
+    pictures: Tensor | Ragged | None = None
     captions: tuple[str, ...] = ()
     focus: Focus | None = None
 
@@ -76,7 +78,7 @@ class Examples:
             raise DataError(f"{len(self.ids)} examples have only {len(set(self.ids))} different ids.")
         vars(self).update(
             ids=tuple(self.ids),
-            values=self.values if isinstance(self.values, Latents) else to_tensor(self.values),
+            values=self.values if isinstance(self.values, Latents | Ragged) else to_tensor(self.values),
             conditions={n: c if isinstance(c, Repeated) else to_tensor(c) for n, c in self.conditions.items()},
         )
         for name, rows in {"values": self.values, **self.conditions}.items():
@@ -89,24 +91,41 @@ class Examples:
                 "latents."
             )
         if self.focus is not None:
-            self.focus.require_fit(len(self), self.size, self.conditions)
+            self.focus.require_fit(len(self), self.values, self.conditions)
 
     @classmethod
     def of(cls, data: Dataset) -> Examples:
         """Return the images of a data set."""
-        return cls(data.ids, artefacts.to_tensor(data.pixels))
+        return cls(data.ids, data.tensor)
 
     def __len__(self) -> int:
         return len(self.ids)
 
     @property
     def size(self) -> tuple[int, ...]:
-        """Shape of an example."""
+        """Shape of an example; a `DataError` if they have several."""
         return tuple(self.values.shape[1:])
+
+    @cached_property
+    def sizes(self) -> tuple[tuple[int, ...], ...]:
+        """Shape of each example."""
+        rows = self.values.tensors[MEAN] if isinstance(self.values, Latents) else self.values
+        return rows.shapes if isinstance(rows, Ragged) else (self.size,) * len(self)
+
+    def groups(self, rows: np.ndarray | None = None) -> list[np.ndarray]:
+        """Return the positions of those of each shape, among all examples or some rows of them; shapes are sorted."""
+        return groups_of(self.values.tensors[MEAN] if isinstance(self.values, Latents) else self.values, rows)
+
+    def by_shape(self) -> list[Examples]:
+        """Return the examples of each shape; all of them where there is one."""
+        groups = self.groups()
+        return [self] if len(groups) == 1 else [self.select(group.tolist()) for group in groups]
 
     @property
     def tensor(self) -> Tensor:
-        """The values as one tensor [N, C, H, W] in memory; the means of latents."""
+        """The values as one tensor [N, C, H, W] in memory; the means of latents. They must have one shape."""
+        if isinstance(self.values, Ragged):
+            return self.values.shape
         return self.values if isinstance(self.values, Tensor) else self.x(range(len(self)))
 
     def x(
@@ -118,19 +137,22 @@ class Examples:
         """Return what the model denoises, float32 [n, C, H, W]; pixels become pixel / 127.5 - 1.
 
         Args:
-            rows: Rows of the examples, n of them.
+            rows: Rows of the examples, n of them, of one shape.
             mirrored: Of which the mirror image is seen, bool [n].
             noise: The noise of a sample of the posterior of latents [n, C, H, W]; None gives the mean.
 
         Raises:
             ConfigError: A posterior is needed, and the examples have none.
+            DataError: The rows have several shapes.
         """
         at, mirror = torch.as_tensor(rows), None if mirrored is None else torch.from_numpy(mirrored)
         if isinstance(self.values, Latents):
             return self.values.x(at, mirror, noise)
         if noise is not None:
             raise ConfigError("Samples of latents need their posterior, and these examples are tensors. Give images.")
-        chosen = self.values[at]
+        chosen: Tensor | Ragged = self.values[at]
+        if isinstance(chosen, Ragged):
+            return chosen.shape
         x = Pixels().encode(chosen) if chosen.dtype == torch.uint8 else chosen.float()
         return x if mirror is None else torch.where(mirror.reshape(-1, *[1] * (x.dim() - 1)), x.flip(-1), x)
 
@@ -146,16 +168,17 @@ class Examples:
         """Return the first example under each of these ids; it is not copied."""
         rows = torch.zeros(len(ids), dtype=torch.int64)
         values = self.values
-        values = values.select(rows) if isinstance(values, Latents) else values[:1].expand(len(ids), *self.size)
+        values = values.select(rows) if isinstance(values, Latents) else values[:1].expand(len(ids), *self.sizes[0])
         return Examples(ids, values, {name: Repeated(one[[0]], rows) for name, one in self.conditions.items()})
 
     def block(self, rows: range) -> Examples:
         """Return the examples of consecutive rows."""
-        return self._select(range(len(self))[rows.start : rows.stop])
+        return self.select(range(len(self))[rows.start : rows.stop])
 
     def sorted(self) -> Examples:
-        """Return the examples in the order of their ids, on which batches depend."""
-        return self._select(sorted(range(len(self)), key=self.ids.__getitem__))
+        """Return the examples in the order on which batches depend: of their shapes, and of their ids."""
+        sizes = self.sizes
+        return self.select(sorted(range(len(self)), key=lambda n: (sizes[n], self.ids[n])))
 
     def ordered(self, ids: Sequence[str]) -> Examples:
         """Return the examples of these ids, in their order.
@@ -167,10 +190,11 @@ class Examples:
         if tuple(ids) == self.ids:
             return self
         rows = {name: n for n, name in enumerate(self.ids)}
-        return self._select([rows[name] for name in ids])
+        return self.select([rows[name] for name in ids])
 
-    def _select(self, rows: Sequence[int]) -> Examples:
-        at = slice(rows.start, rows.stop) if isinstance(rows, range) else torch.tensor(rows)
+    def select(self, rows: Sequence[int]) -> Examples:
+        """Return the examples of some rows, in their order."""
+        at = slice(rows.start, rows.stop) if isinstance(rows, range) and rows.step == 1 else torch.tensor(rows)
         index = torch.tensor(rows)
         conditions = {
             name: condition.select(index) if isinstance(condition, Repeated) else condition[at]
@@ -183,39 +207,16 @@ class Examples:
         focus = None if self.focus is None else self.focus.select(index)
         return Examples(ids, values, conditions, self.origin, self.notes, pictures, captions, focus)
 
-    def require_finite(self) -> None:
-        """Check that no value is NaN or infinite; the message names the example. Encoders check what they encode."""
-        without = {f"{name} without the concept": c for name, c in (self.focus.without if self.focus else {}).items()}
-        for name, rows in {"values": self.values, **self.conditions, **without}.items():
-            tensor = rows.values if isinstance(rows, Repeated) else rows
-            if not isinstance(tensor, Tensor):
-                continue
-            bad = (~tensor.isfinite()).flatten(1).any(1) if tensor.dim() > 1 else ~tensor.isfinite()
-            bad = bad[rows.rows] if isinstance(rows, Repeated) else bad
-            for n in bad.nonzero().flatten()[:1].tolist():
-                raise NotFiniteError(
-                    f"The {name} of {self.ids[n]!r} are not finite ({int(bad.sum())} of {len(self)} examples). Leave "
-                    "it out or restore it."
-                )
-
-    def require_range(self) -> None:
-        """Check that floating point values are not pixels of 0 ... 255; latents may have any other range."""
-        values = self.values
-        if isinstance(values, Tensor) and values.is_floating_point() and values.min() >= 0 and values.max() > 2:
-            raise DataError(
-                f"The values of {len(self)} examples are between {values.min():g} and {values.max():g}, like pixels of "
-                "0 ... 255. Give pixels as uint8, pictures in [-1, 1] (x / 127.5 - 1), or latents."
-            )
-
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 (hex) of ids, values, conditions and focus in the order of the ids."""
+        """SHA-256 (hex) of ids, values, conditions and focus in the order of `sorted`."""
         ordered = self.sorted()
-        tensors = {name.removeprefix(CONDITIONS): tensor for name, tensor in ordered._tensors.items()}
+        parts = {name: one for key, rows in ordered._tensors.items() for name, one in tensors_of(key, rows).items()}
+        tensors = {name.removeprefix(CONDITIONS): tensor for name, tensor in parts.items()}
         return artefacts.digest([ordered.ids, artefacts.tensor_digests(tensors)])
 
     @property
-    def _tensors(self) -> dict[str, Tensor | Shards]:
+    def _tensors(self) -> dict[str, Tensor | Shards | Ragged]:
         """Values, conditions and focus by their names on disk."""
         values = self.values.tensors if isinstance(self.values, Latents) else {MEAN: self.values}
         focus = {} if self.focus is None else self.focus.tensors
@@ -243,8 +244,7 @@ class Examples:
     @artefacts.reader
     def read_files(cls, folder: Path) -> Examples:
         """The examples whose files are in a folder, mapped from disk; an `ArtefactError` if one is damaged."""
-        ids, tensors, shards = read_example_files(folder)
-        latents = {name: one for name, one in shards.items() if not name.startswith(CONDITIONS)}
-        values = Latents(latents) if latents else tensors[MEAN]
+        ids, tensors, latents = read_example_files(folder)
+        values = Latents(latents) if latents else rows_in(MEAN, tensors)
         of_focus = {name.removeprefix(FOCUS): one for name, one in tensors.items() if name.startswith(FOCUS)}
-        return cls(ids, values, conditions_in({**tensors, **shards}), focus=Focus.of_tensors(of_focus))
+        return cls(ids, values, conditions_in(tensors), focus=Focus.of_tensors(of_focus))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
@@ -57,16 +58,16 @@ class Focus:
         if self.mask is not None:
             vars(self).update(mask=_checked(to_tensor(self.mask)))
 
-    def require_fit(self, count: int, size: Sequence[int], conditions: Mapping[str, object]) -> None:
-        """Check that the focus is of so many queries of a shape (C, H, W) with such conditions.
+    def require_fit(self, count: int, values: Any, conditions: Mapping[str, object]) -> None:
+        """Check that the focus is of so many queries of these values [Q, C, H, W] with such conditions.
 
         Raises:
-            DataError: It is of others.
+            DataError: It is of others, or there is a mask, and the queries have several shapes.
         """
-        if self.mask is not None and tuple(self.mask.shape) != (count, *size[1:]):
+        if self.mask is not None and tuple(self.mask.shape) != (expected := (count, *values.shape[2:])):
             raise DataError(
                 f"The mask has the shape {tuple(self.mask.shape)}; expected [Q, H, W] of what is denoised, here "
-                f"{(count, *size[1:])}. `whence.diffusion.focus.element_mask` makes it from the mask of a picture."
+                f"{expected}. `whence.diffusion.focus.element_mask` makes it from the mask of a picture."
             )
         if self.without and self.without.keys() != conditions.keys():
             raise DataError(

@@ -10,6 +10,7 @@ from diffusers import DDIMScheduler
 
 from whence.config import Config, ModelConfig, SamplerConfig
 from whence.data import Dataset
+from whence.data.dataset_checks import require_one_shape
 from whence.diffusion.augmentation import Augmentation
 from whence.diffusion.autoencoder import Autoencoder
 from whence.diffusion.caption_dropout import CaptionDropout
@@ -66,10 +67,12 @@ class LatentRequest:
         Raises:
             ConfigError: The settings are of an adapter, don't fit the latents, sample latents of a VQ autoencoder, or
                 drop captions where there is no text encoder.
-            DataError: The images don't fit the autoencoder, or are no squares and there is no text encoder.
+            DataError: The images don't fit the autoencoder, have several shapes, or are no squares and there is no text
+                encoder.
             ArtefactError, NotFiniteError: The autoencoder or the text encoder is missing or damaged.
             ModelError: The pipeline can't decode the latents of the autoencoder.
         """
+        require_one_shape(data, "A network that is trained as a whole")
         refuse_adapter(config)
         if config.process is not None or config.model.is_flow:
             raise ConfigError(

@@ -165,7 +165,8 @@ class Loop:
             losses = visits.losses(self.model)
             if not torch.isfinite(losses).all():
                 where = f"training step {self.step}"
-                require_finite(self.model, visits.x, visits.t, visits.noise, visits.ids, where, visits.conditions)
+                for one in visits.by_shape():
+                    require_finite(self.model, *one.noised, one.ids, where, one.conditions)
         return losses
 
     def _clip(self, ids: list[str]) -> None:

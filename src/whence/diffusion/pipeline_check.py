@@ -17,18 +17,19 @@ from torch import Tensor
 from whence.config import SamplerConfig
 from whence.diffusion.adapters.adapter import Adapter
 from whence.diffusion.class_names import ClassNames
+from whence.diffusion.codec import Codec
 from whence.diffusion.encoding import Encoders
 from whence.diffusion.families.family import Family, family_of_folder
 from whence.diffusion.families.reference import Reference
 from whence.diffusion.families.unet import UNET
 from whence.diffusion.flow_matching import FlowMatching
-from whence.diffusion.folders import WEIGHTS, read_mapping, variant_of
 from whence.diffusion.model import DiffusionModel
+from whence.diffusion.open_pipeline import open_pipeline
 from whence.diffusion.prompts import Prompts
 from whence.diffusion.sampling import draw_pictures, parse_name, picture_noise
 from whence.diffusion.shipped_base import base_folder
 from whence.engine import one_thread
-from whence.errors import ArtefactError, ConfigError
+from whence.errors import ArtefactError, ModelError, WhenceError
 from whence.process_config import OPEN, ProcessConfig
 
 #: Largest difference of embeddings, latents and losses, and of a picture in [-1, 1] or its latents, by rounding alone.
@@ -80,9 +81,11 @@ class PipelineCheck:
         prompt: str | None = None,
         classes: Path | None = None,
         settings: ProcessConfig | None = None,
-        resolution: int | None = None,
+        size: tuple[int, int] | None = None,
     ) -> PipelineCheck:
         """Return the check of a folder, or of a base that comes with Whence by its name.
+
+        The picture has the `size`, height and width, which may be those of a bucket; default those of the model.
 
         Raises:
             ArtefactError: The folder is no pipeline, or diffusers can't open it or put the adapters on it.
@@ -92,29 +95,31 @@ class PipelineCheck:
         if not (folder / "model_index.json").exists():
             raise ArtefactError(f"{folder} is no whole pipeline: it has no model_index.json to open it with.")
         family = family_of_folder(folder)
-        shape = None if resolution is None else family.codec(folder).example_size(resolution)
+        shape = None if size is None else _example_size(family.codec(folder), *size)
         model = DiffusionModel.load(folder, shape, adapters, settings or OPEN, classes)
-        index = read_mapping(folder / "model_index.json")
-        without = {part: None for part, entry in index.items() if entry == [None, None]}
-        kind = getattr(diffusers, str(index.get("_class_name")), None)
-        if kind is None:
-            raise ArtefactError(f"{folder} is of a pipeline that diffusers {diffusers.__version__} doesn't have.")
-        diffusers.utils.logging.disable_progress_bar()
-        diffusers.utils.logging.set_verbosity_error()  # an adapter without a part for the text encoder is no problem
-        try:
-            pipeline = kind.from_pretrained(folder, local_files_only=True, variant=_variant(folder), **without)
-            pipeline.to(torch.float32)  # as Whence reads all parts
-            _put_on(pipeline, adapters)
-        except ConfigError:
-            raise
-        except Exception as error:
-            raise ArtefactError(f"{folder} can't be opened by diffusers: {error}") from error
-        pipeline.set_progress_bar_config(disable=True)
+        pipeline = open_pipeline(folder, adapters)
         return cls(model, pipeline, prompt, family)
 
     @torch.no_grad()
     def compare(self) -> Iterator[Comparison]:
-        """Yield comparisons of text, latents and the loss, as far as there are any, and last of the drawn picture."""
+        """Yield comparisons of text, latents and the loss, as far as there are any, and last of the drawn picture.
+
+        Raises:
+            ModelError: The network or its pipeline doesn't take pictures of this size.
+            WhenceError: A part of the model is damaged.
+        """
+        try:
+            yield from self._comparisons()
+        except WhenceError:
+            raise
+        except (RuntimeError, ValueError) as error:
+            height, width = self.model.codec.picture_size(self.model.size)[1:]
+            raise ModelError(
+                f"Pictures of {width}x{height} pixels can't be compared: {str(error).splitlines()[0]} Give another "
+                "--resolution."
+            ) from error
+
+    def _comparisons(self) -> Iterator[Comparison]:
         model, size = self.model, self.model.codec.picture_size(self.model.size)
         theirs = self.reference.conditions(self.text)
         own = {name: one[[0]] for name, one in Encoders.of(model).conditions([self.text]).items()}
@@ -193,30 +198,11 @@ class PipelineCheck:
         return error.square().flatten(1).mean(1) * self.model.process.weight(t).float()
 
 
+def _example_size(codec: Codec, height: int, width: int) -> tuple[int, ...] | None:
+    """The shape of the example of a picture of this height and width; None where the network decides about it."""
+    high, wide = codec.example_size(height), codec.example_size(width)
+    return None if high is None or wide is None else (*high[:2], wide[2])
+
+
 def _difference(a: Tensor, b: Tensor | None) -> float:
     return math.inf if b is None else float((a.double() - b.double()).abs().max())
-
-
-def _variant(folder: Path) -> str | None:
-    """The variant of the weights of a part that has no others; diffusers takes it for all parts that have it."""
-    parts = {file.parent: WEIGHTS for file in folder.glob(f"*/{WEIGHTS}*")}
-    parts |= {file.parent: "model" for file in folder.glob("text_encoder*/model*")}
-    return next((variant for part, name in parts.items() if (variant := variant_of(part, name))), None)
-
-
-def _put_on(pipeline: Any, adapters: Sequence[Adapter]) -> None:
-    """Put adapters on a pipeline as diffusers does."""
-    if not adapters:
-        return
-    try:
-        import peft  # noqa: F401
-    except ImportError:
-        raise ConfigError(
-            "diffusers needs peft to put an adapter on a pipeline: pip install peft. Without it, Whence attributes as "
-            "usual, and this check can't be made."
-        ) from None
-    names = [f"adapter{n}" for n in range(len(adapters))]
-    for name, adapter in zip(names, adapters, strict=True):
-        file = adapter.weights_file
-        pipeline.load_lora_weights(str(file.parent), weight_name=file.name, adapter_name=name, local_files_only=True)
-    pipeline.set_adapters(names, [adapter.strength for adapter in adapters])

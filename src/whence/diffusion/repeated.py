@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from whence.diffusion.shards import Shards
+
+#: A text, or the shape of a picture.
+T = TypeVar("T", str, tuple[int, ...])
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,3 +41,15 @@ class Repeated:
     def select(self, rows: Tensor) -> Repeated:
         """The condition of some examples, without copies of its values."""
         return Repeated(self.values, self.rows[rows])
+
+
+def distinct_rows(values: Sequence[T]) -> tuple[list[T], Tensor]:
+    """Return the distinct texts or sizes in their order, and which of them each one is, int64 [n].
+
+    Example:
+        >>> distinct_rows(["b", "a", "b"])
+        (['a', 'b'], tensor([1, 0, 1]))
+    """
+    distinct = sorted(set(values))
+    index = {value: n for n, value in enumerate(distinct)}
+    return distinct, torch.tensor([index[value] for value in values])

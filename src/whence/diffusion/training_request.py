@@ -14,6 +14,7 @@ from torch import Tensor
 from whence import artefacts
 from whence.config import Config
 from whence.data import Dataset
+from whence.data.dataset_checks import require_one_shape
 from whence.diffusion.caption_dropout import CaptionDropout
 from whence.diffusion.checks import refuse_adapter, refuse_caption_dropout, require_size
 from whence.diffusion.codec import Pixels
@@ -91,6 +92,7 @@ class NetworkRequest:
         conditions: Mapping[str, Tensor] = NO_CONDITIONS,
     ) -> NetworkRequest:
         """Return the request, checked."""
+        require_one_shape(data, "A network that is trained as a whole")
         refuse_adapter(config)
         refuse_caption_dropout(config.training)
         if config.training.latents == "sample":
@@ -116,7 +118,7 @@ class NetworkRequest:
             conditions = start.text.conditions([caption or "" for caption in data.captions])
         if not isinstance(start.codec, Pixels):
             raise ModelError("A network of latents is not trained further. Train a new one.")
-        require_size(start, torch.from_numpy(data.pixels[:1]), "training images")
+        require_size(start, torch.empty(0, *data.size), "training images")
         training = complete_training(config.training, data.size)
         return cls(data, config.model_copy(update={"training": training}), start, conditions)
 
@@ -160,7 +162,7 @@ class NetworkRequest:
 
     def stand_in(self) -> Examples:
         """The pixels of the images."""
-        return Examples(self.data.ids, artefacts.to_tensor(self.data.pixels), self.conditions)
+        return Examples(self.data.ids, self.data.tensor, self.conditions)
 
     def captions(self) -> None:
         """None: conditions are never left out."""

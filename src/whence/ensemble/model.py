@@ -34,7 +34,6 @@ from whence.engine import DEFAULT, Engine
 from whence.ensemble.codebook import Codebook
 from whence.ensemble.members import ALONE, AdapterMembers, Conditions, Members, NetworkMembers, pairs_of
 from whence.errors import ArtefactError, MismatchError
-from whence.process_config import OPEN
 
 
 @dataclass(frozen=True)
@@ -108,8 +107,7 @@ class Ensemble:
         """The base of members that are adapters; None for members that are whole networks."""
         if "base" not in self.manifest.inputs:
             return None
-        adapter, process = self.config.adapter, self.config.process or OPEN
-        return Base(base_of_run(self.path, self.manifest), adapter.resolution if adapter else None, process)
+        return Base.of(base_of_run(self.path, self.manifest), self.config)
 
     @cached_property
     def reference_model(self) -> DiffusionModel:

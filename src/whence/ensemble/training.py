@@ -15,6 +15,7 @@ from pathlib import Path
 from whence import artefacts
 from whence.config import Config
 from whence.data import Dataset, read, write
+from whence.data.dataset_checks import require_one_shape
 from whence.diffusion.encoding import FOLDER
 from whence.diffusion.training import request_of, train
 from whence.engine import DEFAULT, Engine, Task
@@ -50,9 +51,11 @@ def train_ensemble(
 
     Raises:
         ConfigError: The codebook is impossible, or a setting doesn't fit the data.
+        DataError: The images have several shapes.
         MismatchError: The directory holds an ensemble of other data, settings or base.
         LockedError: Another process is writing the directory.
     """
+    require_one_shape(data, "An ensemble")
     path = Path(path)
     request = request_of(data, Config.of(config), base=base)
     config, folder = request.config, request.base_folder

@@ -16,7 +16,7 @@ from whence.explore.collection import Entry
 from whence.explore.reading import Mention, Reading, Row, Verdict, ranked
 from whence.explore.request_error import UnknownNameError
 from whence.explore.training import Training
-from whence.explore.upload import Uploads
+from whence.explore.upload import Uploads, common_size
 from whence.report.credit.credit_folder import CreditFolder, by_picture
 from whence.report.credit.sentences import estimator_title, tally
 from whence.report.credit.share import LABELS, BehaviourShares, Share
@@ -44,7 +44,7 @@ class CreditCollection:
         folder = CreditFolder.read(path)
         data = folder.data
         training = Training.of(data) if data is not None else _named(folder)
-        return cls(folder, training, Uploads(None if data is None else data.size))
+        return cls(folder, training, Uploads(None if data is None else common_size(data)))
 
     @property
     def path(self) -> Path:

@@ -15,7 +15,8 @@ from whence.explore.collection import Entry
 from whence.explore.reading import Mention, Reading, Row, Verdict, ranked
 from whence.explore.request_error import UnknownNameError
 from whence.explore.training import Training
-from whence.explore.upload import Uploads
+from whence.explore.upload import Uploads, common_size
+from whence.ragged import stack_rows
 from whence.report.scores.query_card import Ranking
 from whence.report.scores.score_folder import ScoreFolder, units_tested
 from whence.report.text import plural
@@ -41,9 +42,9 @@ class ScoreCollection:
         folder = ScoreFolder.read(path, whole=True)
         images, scores = folder.pictures.examples, folder.any
         captions = tuple(images.captions) or (None,) * len(images)
-        pixels = np.stack([folder.pictures.example(id) for id in images.ids])
+        pixels = stack_rows([folder.pictures.example(id) for id in images.ids])
         kept = Dataset(images.ids, pixels, folder.pictures.units, captions)
-        return cls(folder, Training(scores.examples, scores.units, kept), Uploads(kept.size))
+        return cls(folder, Training(scores.examples, scores.units, kept), Uploads(common_size(kept)))
 
     @property
     def path(self) -> Path:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from PIL import Image, ImageOps
 
+from whence.data import Dataset
 from whence.data.image_files import open_image
 from whence.data.pixels import decode
 from whence.errors import WhenceError
@@ -36,7 +37,7 @@ class Upload:
 class Uploads:
     """The pictures that visitors brought."""
 
-    size: tuple[int, int, int] | None  # (C, H, W) of the training images; None where none were kept
+    size: tuple[int, ...] | None  # (C, H, W) of the training images; None where none were kept or there are several
     by_name: OrderedDict[str, Upload] = field(default_factory=OrderedDict)
 
     def add(self, file: bytes, caption: str) -> Upload:
@@ -47,7 +48,9 @@ class Uploads:
         """
         if self.size is None:
             raise RequestError(
-                409, "No training image was kept in this folder, so there is nothing to compare a picture to."
+                409,
+                "No training image was kept in this folder, or they have several shapes, so there is nothing to "
+                "compare a picture to.",
             )
         if len(caption) > CAPTION or not caption.isprintable():
             raise RequestError(400, f"A caption is one line of at most {CAPTION} characters.")
@@ -60,7 +63,13 @@ class Uploads:
         return upload
 
 
-def read_pixels(file: bytes, size: tuple[int, int, int]) -> np.ndarray:
+def common_size(data: Dataset) -> tuple[int, ...] | None:
+    """Return the shape (C, H, W) of all images; None where they have several."""
+    sizes = set(data.sizes)
+    return sizes.pop() if len(sizes) == 1 else None
+
+
+def read_pixels(file: bytes, size: tuple[int, ...]) -> np.ndarray:
     """Return the pixels of a PNG or JPEG file, uint8 in the size (C, H, W).
 
     Raises:
@@ -83,7 +92,7 @@ def read_pixels(file: bytes, size: tuple[int, int, int]) -> np.ndarray:
         raise RequestError(415, "The file is no picture that can be read; choose a PNG or JPEG file.") from None
 
 
-def _resized(file: bytes, size: tuple[int, int, int]) -> np.ndarray:
+def _resized(file: bytes, size: tuple[int, ...]) -> np.ndarray:
     """The central part of a picture in the proportions of `size`, scaled to it."""
     channels, height, width = size
     if height == width:

@@ -9,9 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from urllib.parse import urlencode
 
-import torch
-
-from whence.artefacts import of_kind, read_manifest, to_tensor
+from whence.artefacts import of_kind, read_manifest
 from whence.attribution.queries import read_queries
 from whence.data import Dataset
 from whence.diffusion.examples import Examples
@@ -140,7 +138,7 @@ def queries_of(collection: Collection, ensemble: Ensemble, name: str) -> Example
     caption = upload.caption if upload is not None else entry.prompt if entry is not None else ""
     data = Dataset((name,), pixels[None], ((name,),), (caption,))
     queries = ensemble.encoders.encode_queries(data)
-    return replace(queries, pictures=torch.as_tensor(to_tensor(data.pixels)))
+    return replace(queries, pictures=data.tensor)
 
 
 def next_seed(ensemble: Ensemble) -> int:

@@ -30,6 +30,11 @@ class DrawSource(Protocol):
         """Whether each draw has a sample of the latents."""
         return False
 
+    @property
+    def canvas(self) -> tuple[int, int] | None:
+        """Height and width of the canvas on which noise and signs are drawn; None for the examples' own shape."""
+        return None
+
     def x(self, examples: Examples, rows: np.ndarray | Tensor, index: np.ndarray) -> Tensor:
         """Return what is noised at the draws of some rows, float32 [n, C, H, W]."""
         return examples.x(rows)
@@ -59,6 +64,11 @@ class OwnDraws(DrawSource):
     def __call__(self, ids: Sequence[str], index: np.ndarray, shape: Sequence[int]) -> tuple[Tensor, Tensor]:
         """The draws of these indices."""
         return self.draws(ids, index, shape)
+
+    @property
+    def canvas(self) -> tuple[int, int] | None:
+        """That of the draws."""
+        return self.draws.canvas
 
     def x(self, examples: Examples, rows: np.ndarray | Tensor, index: np.ndarray) -> Tensor:
         """The examples, or samples of their latents at these draws."""

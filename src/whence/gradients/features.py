@@ -26,7 +26,7 @@ from torch import Tensor
 from whence.diffusion.denoiser import on_device
 from whence.diffusion.examples import Examples
 from whence.diffusion.model import DiffusionModel
-from whence.engine import DEFAULT, Engine
+from whence.engine import DEFAULT, Engine, Report
 from whence.errors import NotFiniteError
 from whence.gradients.collector import Collector
 from whence.gradients.draw_sources import DrawSource
@@ -108,12 +108,43 @@ def add_draws(
 ) -> None:
     """Add the features of more draws of at most `batch` examples, sorted, to the sums so far, in place.
 
-    `batch` is the number of rows of a batch, a power of 2. The model is on the device where networks run. The engine's
-    report is called with (draws done, draws in all).
+    `batch` is the number of rows of a batch, a power of 2. A batch has one shape: examples of several are taken shape
+    by shape. The model is on the device where networks run. The engine's report is called with (draws done, draws in
+    all).
 
     Raises:
         NotFiniteError: The features of an example are not finite.
     """
+    parts, done, start = examples.by_shape(), [], 0
+    for part in parts:
+        rows = slice(start, start + len(part))
+        assert part.ids == examples.ids[rows]
+        own = {kind: Sums(of.sums[:, rows], of.norms[rows], of.losses[rows]) for kind, of in sums.items()}
+        report = partial(_report_draws, engine.report, start, len(part), len(examples))
+        _add_draws(model, collector, part, source, indices, own, batch, engine.reporting(report))
+        done.append(own)
+        start = rows.stop
+    for kind, total in sums.items():
+        total.norms = torch.cat([own[kind].norms for own in done])
+        total.losses = torch.cat([own[kind].losses for own in done])
+
+
+def _report_draws(report: Report, before: int, count: int, every: int, draws: int, total: int) -> None:
+    """Report draws of `count` examples, after those `before` them, as draws of `every` example."""
+    report((before * total + count * draws) // every, total)
+
+
+def _add_draws(
+    model: DiffusionModel,
+    collector: Collector,
+    examples: Examples,
+    source: DrawSource,
+    indices: range,
+    sums: dict[Feature, Sums],
+    batch: int,
+    engine: Engine,
+) -> None:
+    """Add the features of more draws of examples of one shape."""
     count, per_batch = batch_shape(len(examples), batch)
     norms: dict[Feature, list[Tensor]] = {feature: [] for feature in sums}
     losses: list[Tensor] = []
@@ -168,7 +199,7 @@ def _rows(
         def cotangent(name: str, output: Tensor) -> Tensor:
             """Return ∂f/∂output of the rows in use, and 0 for the padding."""
             if not outcomes:
-                outcomes.append(outcome(model, output, x, t, noise, index))
+                outcomes.append(outcome(model, output, x, t, noise, index, source.canvas))
             values = readout(name).cotangent(outcomes[0])
             values = values if examples.focus is None else examples.focus.cotangent(values, row)
             return torch.where(used.to(place).reshape(-1, *[1] * (values.dim() - 1)), values, 0).to(output.dtype)

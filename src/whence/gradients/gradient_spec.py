@@ -18,7 +18,7 @@ from torch import Tensor
 
 from whence import artefacts
 from whence.diffusion.checkpoint import Checkpoint, LoadedCheckpoint
-from whence.diffusion.checks import require_range, require_size
+from whence.diffusion.checks import require_range, require_shapes
 from whence.diffusion.examples import Examples
 from whence.diffusion.model import DiffusionModel, fingerprint
 from whence.diffusion.repeated import Repeated
@@ -85,7 +85,7 @@ def _open(spec: GradientSpec, device: torch.device) -> tuple[DiffusionModel, Col
 
 
 def suitable_batch(size: Sequence[int], tokens: int = 0) -> int:
-    """Return the number of rows of a batch for examples of some size: fewer rows of larger examples.
+    """Return the number of rows of a batch for examples of some size (C, H, W): fewer rows of larger examples.
 
     The layers of a network keep as many values as an example has positions, or tokens of a text where these are more.
 
@@ -124,7 +124,7 @@ def make_gradient_spec(
     Args:
         folder: The folder with the features of all models.
         checkpoint: The model, and which of its parameters are differentiated.
-        examples: Training examples on which the widths are measured.
+        examples: Training examples on which the widths are measured; of several shapes those of the most frequent.
         compression: What is kept of a gradient.
         autocast: Whether the network runs in bfloat16 where that is safe.
         keep: Whether the widths are written to the folder.
@@ -137,7 +137,7 @@ def make_gradient_spec(
         MismatchError: The folder has widths of this model for other examples or settings.
     """
     model = checkpoint.open()
-    require_size(model, examples.values, "training images")
+    require_shapes(model, examples, "training images")
     _require_finite(model)
     cover = coverage(model.network, checkpoint.parameters)
     model.network.to(engine.device).eval()
@@ -165,7 +165,8 @@ def _require_finite(model: DiffusionModel) -> None:
 def _measure(model: DiffusionModel, cover: Coverage, examples: Examples, compression: Compression) -> dict[str, Any]:
     """Check the network, and return the shares of the layers, which only two-sided compression needs, and widths."""
     with one_thread():
-        shares = _measure_shares(model, cover, examples.sorted(), compression)
+        most = max(examples.sorted().by_shape(), key=len)
+        shares = _measure_shares(model, cover, most, compression)
     return {"shares": shares, "widths": maps(cover, compression, shares).widths}
 
 

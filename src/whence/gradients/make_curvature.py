@@ -176,19 +176,21 @@ class PseudoGradients:
     block: range
 
     def features(self, collector: Collector) -> Iterator[Tensor]:
-        """Yield the features of the gradients, [n, p], batch by batch."""
+        """Yield the features of the gradients, [n, p], batch by batch; those of several shapes one after another."""
         job, source, examples, device = self.job, self.job.draws[self.stage], self.examples, self.model.device
         chosen = np.sort(order(job.seed, 0, examples.ids)[: job.rows])
         seed = derived_seed(job.seed, f"targets of {self.stage}")
         for first in range(self.block.start, self.block.stop, job.batch):
             numbers = np.arange(first, min(first + job.batch, self.block.stop))
-            rows, index = chosen[numbers % len(chosen)], numbers // len(chosen)
-            ids = [examples.ids[n] for n in rows]
-            x, (t, noise) = source.x(examples, rows, index), source(ids, index, examples.size)
-            conditions = on_device(source.conditions(examples.conditions_of(rows), ids, index), device)
-            x_t, t = self.model.process.noised(x.to(device), t.to(device), noise.to(device)), t.to(device)
-            cotangent = partial(pseudo_cotangent, seed, ids, index, self.model.process.weight(t))
-            yield from collector(x_t, t, [cotangent], conditions=conditions)
+            for group in examples.groups(chosen[numbers % len(chosen)]):
+                rows, index = chosen[numbers[group] % len(chosen)], numbers[group] // len(chosen)
+                ids = [examples.ids[n] for n in rows]
+                x = source.x(examples, rows, index)
+                t, noise = source(ids, index, x.shape[1:])
+                conditions = on_device(source.conditions(examples.conditions_of(rows), ids, index), device)
+                x_t, t = self.model.process.noised(x.to(device), t.to(device), noise.to(device)), t.to(device)
+                cotangent = partial(pseudo_cotangent, seed, ids, index, self.model.process.weight(t))
+                yield from collector(x_t, t, [cotangent], conditions=conditions)
 
 
 def _factors(rows: PseudoGradients, whole: Collector) -> dict[str, Tensor]:

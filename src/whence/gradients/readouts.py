@@ -21,6 +21,7 @@ predicts. All readouts share one forward pass, and each needs a backward pass of
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -57,6 +58,8 @@ class Outcome:
         weight: w_t of the loss (`Process.weight`), [n].
         elbo_weight: That of the variational bound (`Process.elbo_weight`), [n].
         index: Draw index, [n].
+        canvas: Height and width of the canvas on which signs are drawn, of which the output gets the centre; None for
+            that of the output.
     """
 
     output: Tensor
@@ -64,6 +67,7 @@ class Outcome:
     weight: Tensor
     elbo_weight: Tensor
     index: np.ndarray | None = None
+    canvas: tuple[int, int] | None = None
 
     @property
     def residual(self) -> Tensor:
@@ -73,8 +77,12 @@ class Outcome:
     @property
     def signs(self) -> Tensor:
         """Random signs v_k, the same for the k-th draw of every example, [n, C, H, W]."""
+        from whence.diffusion.draws import centre, on_canvas
+
         index = np.zeros(len(self.output), np.int64) if self.index is None else self.index
-        return signs("output", index, self.output[0].numel()).reshape(self.output.shape).to(self.output)
+        shape = on_canvas(self.output.shape[1:], self.canvas)
+        drawn = signs("output", index, math.prod(shape)).reshape(-1, *shape)
+        return centre(drawn, self.output.shape[1:]).to(self.output)
 
 
 @dataclass(frozen=True)
@@ -146,9 +154,15 @@ def readout(name: str) -> Readout:
 
 
 def outcome(
-    model: DiffusionModel, output: Tensor, x: Tensor, t: Tensor, noise: Tensor, index: np.ndarray | None = None
+    model: DiffusionModel,
+    output: Tensor,
+    x: Tensor,
+    t: Tensor,
+    noise: Tensor,
+    index: np.ndarray | None = None,
+    canvas: tuple[int, int] | None = None,
 ) -> Outcome:
-    """What the readouts need of a batch: the output (detached, float32), target, weight and draw index."""
+    """What the readouts need of a batch: the output (detached, float32), target, weight, draw index and canvas."""
     detached = output.detach().float()
     process = model.process
-    return Outcome(detached, process.target(x, t, noise), process.weight(t), process.elbo_weight(t), index)
+    return Outcome(detached, process.target(x, t, noise), process.weight(t), process.elbo_weight(t), index, canvas)

@@ -12,6 +12,7 @@ import numpy as np
 from whence import artefacts
 from whence.data import Dataset
 from whence.errors import DataError
+from whence.ragged import Ragged, rows_in
 
 #: Folder of pictures beside the scores of the methods of a request.
 FOLDER = "pictures"
@@ -19,7 +20,7 @@ FOLDER = "pictures"
 
 @dataclass(frozen=True, eq=False)
 class NamedPictures:
-    """Pictures by their ids: uint8 [n, C, H, W], or float32 in [-1, 1].
+    """Pictures by their ids: uint8 [n, C, H, W], or float32 in [-1, 1]; `Ragged` of several shapes.
 
     Example:
         >>> pictures = NamedPictures(("a",), np.ones((1, 1, 2, 2), np.float32))
@@ -28,7 +29,7 @@ class NamedPictures:
     """
 
     ids: Sequence[str] = ()
-    values: np.ndarray = field(default_factory=lambda: np.zeros((0, 1, 1, 1), np.uint8))
+    values: np.ndarray | Ragged = field(default_factory=lambda: np.zeros((0, 1, 1, 1), np.uint8))
 
     def __post_init__(self) -> None:
         """Check that there are as many pictures as ids.
@@ -36,8 +37,10 @@ class NamedPictures:
         Raises:
             DataError: There are not, or they are no pictures.
         """
-        if self.values.ndim != 4 or len(self.ids) != len(self.values):
-            raise DataError(f"{len(self.ids)} ids need as many pictures [n, C, H, W]; given {self.values.shape}.")
+        parts = self.values.parts if isinstance(self.values, Ragged) else (self.values,)
+        if len(self.ids) != len(self.values) or any(part.ndim != 4 for part in parts):
+            given = ", ".join(str(part.shape) for part in parts)
+            raise DataError(f"{len(self.ids)} ids need as many pictures [n, C, H, W]; given {given}.")
 
     @cached_property
     def _places(self) -> dict[str, int]:
@@ -90,4 +93,4 @@ class ScorePictures:
 
 def _named(folder: Path, name: str) -> NamedPictures:
     ids = artefacts.read_table(folder / f"{name}.parquet")["id"]
-    return NamedPictures(tuple(ids), artefacts.read_arrays(folder / f"{name}.safetensors")["pictures"])
+    return NamedPictures(tuple(ids), rows_in("pictures", artefacts.read_arrays(folder / f"{name}.safetensors")))

@@ -1,8 +1,8 @@
 """Near-duplicates: pictures that are the same or nearly the same.
 
 Two pictures are near-duplicates if their distance, the root mean square over pixels in [0, 1], is at most `NEAR`.
-Clusters are the connected components, so the ends of a chain may be further apart. Only pixels are compared: a
-mirrored, cropped or recoloured copy is not found.
+Clusters are the connected components, so the ends of a chain may be further apart. Only pixels of pictures of one
+shape are compared: a mirrored, cropped or recoloured copy is not found.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from scipy.spatial import cKDTree
 
 from whence.data import Dataset
 from whence.errors import ConfigError
+from whence.ragged import groups_of
 
 #: Largest distance of near-duplicates, about 5 of 255 grey levels: saving a photograph again changes as much.
 NEAR = 0.02
@@ -42,7 +43,10 @@ def near_duplicates(data: Dataset, near: float = NEAR) -> tuple[np.ndarray, np.n
     if not 0 <= near <= 1:
         raise ConfigError(f"The distance of near-duplicates is from 0 to 1, such as {NEAR}; given {near}.")
     _, first, same = np.unique(data.fingerprints, return_index=True, return_inverse=True)
-    pairs, distances = _near_pairs(data.pixels[first], near)
+    pixels = data.pixels[first]
+    found = [(group, *_near_pairs(pixels[group], near)) for group in groups_of(pixels)]
+    pairs = np.concatenate([group[pairs] for group, pairs, _ in found])
+    distances = np.concatenate([far for *_, far in found])
     labels = connect(pairs, len(first))
     largest = np.zeros(labels.max() + 1)
     np.maximum.at(largest, labels[pairs[:, 0]], distances)

@@ -137,7 +137,7 @@ def _neighbours(
         return [(name, title, None)]
 
     def make(context: Context) -> Values:
-        held_out = features(pictures(context).pixels)
+        held_out = features(np.asarray(pictures(context).pixels))
         reach = radii(held_out)
         return lambda measurement: np.array([share(within(features(measurement.pictures), held_out, reach))])
 

@@ -63,8 +63,8 @@ def _join(encoded: Sequence[EncodedTexts]) -> dict[str, Tensor]:
 
 
 def _sizes(size: tuple[int, ...]) -> dict[str, Tensor]:
-    """Height, width and their ratio, of the models of 1024 pixels."""
-    height, width = size[1:]
+    """Height, width and their ratio, of the models of 1024 pixels; what an image was cut from is no condition."""
+    height, width = size[1:3]
     return {SIZES[0]: torch.tensor([[float(height), float(width)]]), SIZES[1]: torch.tensor([[height / width]])}
 
 

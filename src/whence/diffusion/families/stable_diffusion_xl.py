@@ -56,10 +56,10 @@ def _join(encoded: Sequence[EncodedTexts]) -> dict[str, Tensor]:
 def _sizes(size: tuple[int, ...]) -> dict[str, Tensor]:
     """Return height and width of the original, top and left of the crop, height and width of the target (section 2.2).
 
-    Pictures count as uncropped originals of their own size, as in the pipeline where nothing else is said.
+    Pictures without a framing count as whole originals of their own size, as in the pipeline where nothing is said.
     """
-    height, width = size[1:]
-    return {SIZES: torch.tensor([[height, width, 0, 0, height, width]], dtype=torch.float32)}
+    shape, framing = size[1:3], size[3:]
+    return {SIZES: torch.tensor([[*(framing or (*shape, 0, 0)), *shape]], dtype=torch.float32)}
 
 
 def _text(folder: Path, adapters: tuple[Adapter, ...] = ()) -> TextConditioner:

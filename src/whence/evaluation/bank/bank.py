@@ -13,6 +13,7 @@ import numpy as np
 from whence import artefacts
 from whence.artefacts import Manifest
 from whence.diffusion.adapter_run import load_run, require_weights, verified_base
+from whence.diffusion.base import Base
 from whence.diffusion.encoding import FOLDER, Encoders
 from whence.diffusion.examples import Examples
 from whence.diffusion.latent_request import ENCODERS
@@ -49,7 +50,7 @@ class Bank(StoredBank):
     @cached_property
     def encoders(self) -> Encoders:
         """From pictures and captions to what the models get."""
-        return Encoders.of(self.models[0] if self.base is None else self.base)
+        return Encoders.of(self.models[0]) if self.base is None else Base.of(self.base, self.config).encoders
 
     @cached_property
     def fingerprints(self) -> tuple[str, ...]:

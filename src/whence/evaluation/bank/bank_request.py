@@ -14,9 +14,12 @@ from whence import artefacts
 from whence.config import Config, Settings
 from whence.cost import Cost, counted, peak_memory
 from whence.data import Dataset, class_inputs
-from whence.diffusion.encoding import FOLDER, Encoders
+from whence.data.dataset_checks import require_one_shape
+from whence.diffusion.base import Base
+from whence.diffusion.conditioner import Conditioner
+from whence.diffusion.encoding import FOLDER
+from whence.diffusion.latent_request import LatentRequest
 from whence.diffusion.prompts import Prompts
-from whence.diffusion.shipped_base import base_folder
 from whence.diffusion.training import request_of, time_step, weight_bytes
 from whence.diffusion.training_request import TrainingRequest
 from whence.engine import DEFAULT, Engine, cores
@@ -85,7 +88,9 @@ class BankRequest:
 
         Raises:
             ConfigError: There are to be no queries, or they can't be drawn.
+            DataError: The images have several shapes.
         """
+        require_one_shape(data, "A bank")
         settings, encoders = BankConfig.of(settings), {name: one for name, one in encoders.items() if one is not None}
         default = Config() if base is not None else Config().updated("sampler", method="ddim")
         training = request_of(data, default if config is None else Config.of(config), base=base, **encoders)
@@ -97,12 +102,11 @@ class BankRequest:
                 f"{config.sampler.steps} sampling steps were asked for; the models have {config.model.timesteps} "
                 "timesteps."
             )
-        folder = training.base_folder or encoders.get("text_encoder")
-        text = None if folder is None else Encoders.of(base_folder(folder)).text
-        if prompts is not None and folder is None:
+        if prompts is not None and base is None and "text_encoder" not in encoders:
             raise ConfigError(
                 "There are prompts, and the models take no text. Give --base or --text-encoder, or leave them out."
             )
+        text = _text_of(training)
         prompts = None if text is None else _complete(prompts or Prompts(), data).completed(text.guidance)
         return cls(data, _held_out(data, held_out, settings), config, settings, training, prompts, encoders)
 
@@ -138,6 +142,14 @@ class BankRequest:
         return artefacts.existing(path, KIND, **self.provenance) is not None
 
 
+def _text_of(training: TrainingRequest) -> Conditioner | None:
+    """What makes conditions of captions or class names; None for models without."""
+    if isinstance(training, LatentRequest):
+        return training.text
+    folder = training.base_folder
+    return None if folder is None else Base.of(folder, training.config).encoders.text
+
+
 def _complete(prompts: Prompts, data: Dataset) -> Prompts:
     """The prompts; where none has words, the captions of the training examples in their place, each once."""
     captions = tuple(dict.fromkeys(caption for caption in data.captions if caption))
@@ -156,7 +168,7 @@ def _held_out(data: Dataset, held_out: Dataset | None, settings: BankConfig) -> 
         )
     if held_out.size != data.size:
         raise DataError(f"Held-out pictures are {held_out.size}, training examples {data.size} (C, H, W).")
-    first, fingerprints = held_out.select(range(count)), set(data.fingerprints)
+    first, fingerprints = held_out.select(range(count)).with_fields(framings=()), set(data.fingerprints)
     both = [name for name, print_ in zip(first.ids, first.fingerprints, strict=True) if print_ in fingerprints]
     if both:
         raise DataError(
@@ -206,7 +218,7 @@ def bank_cost(
     return Cost(
         seconds=seconds,
         memory=peak_memory() * min(used, max(1, references, retrained)),
-        disk=kept * weights + record + retrained * measurement + 4 * weights * used + data.pixels.nbytes,
+        disk=kept * weights + record + retrained * measurement + 4 * weights * used + len(data) * math.prod(data.size),
         work=work if references + retrained else "nothing: all of it is there already",
     )
 

@@ -46,7 +46,7 @@ class CreditFolder:
     def crisp(self) -> bool:
         """Whether its pictures are enlarged with sharp pixels."""
         pictures = self.queries if self.data is None else self.data
-        return pictures is not None and max(pictures.size[1:]) <= CRISP
+        return pictures is not None and max(max(size[1:]) for size in pictures.sizes) <= CRISP
 
     def estimator(self, name: str | None) -> str:
         """Return the name of an estimator, by default of the first one; ArtefactError if there are no shares by it."""

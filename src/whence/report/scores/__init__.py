@@ -47,7 +47,8 @@ def render(path: Path) -> str:
     """The report as HTML."""
     folder = ScoreFolder.read(path)
     scores, pictures = folder.scores, folder.pictures
-    cards, (height, width) = list(query_cards(folder)), pictures.examples.values.shape[-2:]
+    cards, sizes = list(query_cards(folder)), pictures.examples.sizes
+    height, width = (max(size[axis] for size in sizes) for axis in (-2, -1))
     count, images = len(folder.any.examples), _images(folder, cards)
     shares = concentrations(scores)
     curves = count > 1 and any(method.curve is not None for method in shares)

@@ -1,0 +1,208 @@
+"""Stacks: the images of a data set, decoded one after another, with notes on what was converted."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+
+from whence.data.buckets import Buckets, Shape
+from whence.data.framing import Framing, framing
+from whence.data.image_files import WIDE, Header, Source, header, open_image
+from whence.data.pixel_rows import PixelRows
+from whence.data.pixels import decode
+from whence.errors import ConfigError, DataError, join_names
+from whence.ragged import Ragged, count_shapes
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Images with one number of channels.
+
+    Attributes:
+        pixels: uint8 [n, C, H, W], with C = 1 if every image is grey and 3 otherwise; `Ragged` of several shapes.
+        rows: Which of the given images they are, ascending [n].
+        notes: What was converted.
+        broken: Why each of the other images can't be read, by its name.
+        framings: Which part of its original each shows; empty where all are whole originals.
+    """
+
+    pixels: np.ndarray | Ragged
+    rows: list[int]
+    notes: list[str]
+    broken: dict[str, str]
+    framings: tuple[Framing, ...] = ()
+
+
+def stack(
+    names: Sequence[str],
+    sources: Iterable[Source],
+    *,
+    resolution: int | None = None,
+    buckets: Buckets | None = None,
+    grey: bool = False,
+    skip_broken: bool = False,
+    kohya: bool = False,
+) -> Stack:
+    """Decode images of one size, or of the shapes of buckets. `sources` is read twice: first headers, then pixels.
+
+    Args:
+        names: What messages call the images (N, at least one).
+        sources: The images, in the same order.
+        resolution: Crop and scale every image to this height and width.
+        buckets: Crop and scale every image to the shape that they have for it, where there is no resolution.
+        grey: Use one channel, even where some images have colours.
+        skip_broken: Leave out images that can't be decoded, and say which.
+        kohya: Record crops as kohya's trainer does, and not as that of diffusers.
+
+    Returns:
+        The images; large data are in a temporary file, as in `PixelRows`.
+
+    Raises:
+        ConfigError: The resolution is not a positive number.
+        DataError: An image can't be decoded, sizes differ and no resolution was given, or images of 16 bits hold
+            fewer.
+    """
+    if resolution is not None and resolution < 1:
+        raise ConfigError(f"The resolution must be 1 pixel or more, not {resolution}.")
+    broken: dict[str, str] = {}
+    headers: dict[int, Header] = {}
+    for n, (name, source) in enumerate(zip(names, sources, strict=True)):
+        with _noted(broken, name, skip_broken):
+            headers[n] = header(source, name)
+    _require_any(headers, broken)
+    channels = 1 if grey or all(image.grey for image in headers.values()) else 3
+    if resolution is not None:
+        buckets = Buckets((resolution, resolution), single=True)
+    shapes = _shapes(headers, buckets)
+    pixels, rows, highest = PixelRows([(channels, *shape) for shape in shapes.values()]), [], dict[int, int]()
+    for n, (name, source) in enumerate(zip(names, sources, strict=True)):
+        if n not in headers:
+            continue
+        with _noted(broken, name, skip_broken):
+            image = decode(source, name, channels=channels, buckets=buckets)
+            if image.shape != (channels, *shapes[n]):
+                raise DataError(f"{name} changed while it was read. Read the data again.")
+            if headers[n].deep and (image.any() or not _is_black(source, name)):
+                highest[n] = int(image.max())
+            pixels.add(image)
+            rows.append(n)
+    _require_any(rows, broken)
+    read, kept = [names[n] for n in rows], [headers[n] for n in rows]
+    notes = [*_range_notes(names, highest), *_notes(read, kept, channels), *_shape_notes([shapes[n] for n in rows])]
+    return Stack(pixels.array(), rows, notes, broken, _framings([(headers[n], shapes[n]) for n in rows], kohya))
+
+
+def _shapes(headers: Mapping[int, Header], buckets: Buckets | None) -> dict[int, Shape]:
+    """Return the height and width that each image gets."""
+    if buckets is None:
+        return dict.fromkeys(headers, _common_size(list(headers.values())))
+    found = {n: buckets.of((image.width, image.height)) for n, image in headers.items()}
+    return {n: (height, width) for n, (width, height) in found.items()}
+
+
+def _framings(images: Sequence[tuple[Header, Shape]], kohya: bool) -> tuple[Framing, ...]:
+    """Return the framing of each image by its header, from its height and width; none where all are whole originals."""
+    if all((image.height, image.width) == shape for image, shape in images):
+        return ()
+    return tuple(framing((image.width, image.height), (shape[1], shape[0]), kohya) for image, shape in images)
+
+
+def _shape_notes(shapes: Sequence[Shape]) -> list[str]:
+    """A note on the shapes of images, where there are several."""
+    return (
+        [f"Images were scaled and cropped to several shapes: {count_shapes(shapes)}."] if len(set(shapes)) > 1 else []
+    )
+
+
+@contextmanager
+def _noted(broken: dict[str, str], name: str, skip: bool) -> Iterator[None]:
+    """Where broken images are skipped, note the message of a `DataError` by the name of the image."""
+    try:
+        yield
+    except DataError as error:
+        if not skip:
+            raise
+        broken[name] = str(error)
+
+
+def _require_any(read: Collection[int], broken: Mapping[str, str]) -> None:
+    """Check that an image could be read; a `DataError` has the message of the first that couldn't."""
+    if not read:
+        raise DataError(f"None of {len(broken)} images can be read. {next(iter(broken.values()))}")
+
+
+def _is_black(source: Source, name: str) -> bool:
+    """Whether all values of an image are 0. Of colours of 16 bits Pillow reads the upper 8 only, so False for them."""
+    with open_image(source, name) as image:
+        return image.mode in WIDE and not np.array(image).any()
+
+
+#: Of 0 ... 255, the largest value of images of 14 bits and of 12 bits that are scaled as 16 bits.
+_LOW, _VERY_LOW = 64, 16
+
+
+def _range_notes(names: Sequence[str], highest: Mapping[int, int]) -> list[str]:
+    """Refuse images of 16 bits that hold fewer: scaled as 16 bits they would be nearly black.
+
+    Args:
+        names: What messages call the images.
+        highest: The largest pixel of each image of 16 bits that is not black, by number.
+
+    Returns:
+        A note on images that hold fewer bits among others that don't.
+
+    Raises:
+        DataError: No pixel of these images reaches beyond 14 bits, or in most of them none reaches beyond 12 bits.
+    """
+    low = [n for n, value in highest.items() if value <= _VERY_LOW]
+    if highest and max(highest.values()) <= _LOW:
+        low = list(highest)
+    if not low:
+        return []
+    top = max(highest[n] for n in low)
+    bits = next(bits for bits in (8, 10, 12, 14) if top <= 2**bits / 256)
+    which = (
+        f"{len(low)} of {len(highest)} images of 16 bits per channel (such as {join_names([names[n] for n in low])})"
+    )
+    if 2 * len(low) > len(highest):
+        raise DataError(
+            f"{which} use {top / 255:.1%} of their range, and would be nearly black. They look like {bits}-bit values "
+            f"(0 to {2**bits - 1:,}). Scale them to 0 to 65,535, or save them with 8 bits per channel."
+        )
+    return [
+        f"{which} use {top / 255:.1%} of their range and are nearly black. If they hold {bits}-bit values (0 to "
+        f"{2**bits - 1:,}), scale them to 0 to 65,535."
+    ]
+
+
+def _common_size(headers: Sequence[Header]) -> tuple[int, int]:
+    """Return the one height and width of all images.
+
+    Raises:
+        DataError: There are several.
+    """
+    sizes = Counter((image.height, image.width) for image in headers)
+    if len(sizes) > 1:
+        common = [f"{width}x{height} ({count})" for (height, width), count in sizes.most_common()]
+        raise DataError(
+            f"The images have {len(sizes)} sizes: {join_names(common, most=5)}. "
+            "Pass --resolution to crop and scale all of them to one square, and --buckets too to keep several shapes."
+        )
+    return next(iter(sizes))
+
+
+def _notes(names: Sequence[str], headers: Sequence[Header], channels: int) -> list[str]:
+    target = "L" if channels == 1 else "RGB"
+    notes = []
+    modes = Counter(image.mode for image in headers if image.mode != target)
+    if modes:
+        counts = ", ".join(f"{mode} ({count})" for mode, count in sorted(modes.items()))
+        notes.append(f"Images converted to {target}: {counts}; transparent parts are white.")
+    animated = [name for name, image in zip(names, headers, strict=True) if image.frames > 1]
+    if animated:
+        notes.append(f"Images with several frames, of which the first is used: {join_names(animated)}.")
+    return notes
