@@ -10,6 +10,7 @@ import torch
 
 from whence.audit.fits import Fit
 from whence.data import Dataset
+from whence.data.dataset_checks import require_one_shape
 from whence.diffusion.conditioner import Conditioner
 from whence.diffusion.encoding import Encoders
 from whence.diffusion.examples import Examples
@@ -61,7 +62,7 @@ def caption_fit(
     others = other_captions(data, captions)
     varied = [_without_caption(encoders.text, examples)]
     varied += [
-        replace(examples, conditions=encoders.conditions(texts, data.size)) for texts in zip(*others, strict=True)
+        replace(examples, conditions=encoders.conditions(texts, data.sizes)) for texts in zip(*others, strict=True)
     ]
     stages = staged(engine, [fit.evaluations(len(data))] * len(varied))
     unknown = np.full(len(data), np.nan)
@@ -83,7 +84,8 @@ def other_captions(data: Dataset, captions: Sequence[str], count: int = OTHERS) 
     """
     distinct = {text: number for number, text in enumerate(dict.fromkeys(captions))}
     labels = np.array([distinct[text] for text in captions])
-    places, distances = nearest(data.pixels, data.pixels, SEARCHED * count, apart=(labels, labels))
+    pixels = require_one_shape(data, "An audit of data")
+    places, distances = nearest(pixels, pixels, SEARCHED * count, apart=(labels, labels))
     found = []
     for n, (line, apart) in enumerate(zip(places, distances, strict=True)):
         texts = list(dict.fromkeys(captions[k] for k, distance in zip(line, apart, strict=True) if distance < np.inf))

@@ -7,10 +7,12 @@ from functools import cached_property
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from whence.attribution.target import Target
 from whence.audit.memorisation import closeness, threshold_place
 from whence.data import Dataset
+from whence.data.dataset_checks import require_one_shape
 from whence.diffusion.examples import Examples
 from whence.errors import ConfigError, DataError
 from whence.images import from_pixels, to_pixels
@@ -68,7 +70,7 @@ class Comparison:
         """Return what pictures of a data set are compared by, [n, ...]."""
         if self.by == "latents":
             return self.target.encoders.encode(data).x(range(len(data))).numpy()
-        return self._of_pixels(data.pixels)
+        return self._of_pixels(require_one_shape(data, "An audit of memorisation"))
 
     def of_drawn(self, drawn: Examples) -> np.ndarray:
         """Return what drawn pictures are compared by, [n, ...]."""
@@ -122,7 +124,7 @@ class Threshold:
 
 def pixels_of_drawn(drawn: Examples) -> np.ndarray:
     """Return drawn pictures as pixels, uint8 [Q, C, H, W]."""
-    if drawn.pictures is not None:
+    if isinstance(drawn.pictures, Tensor):
         pixels: np.ndarray = drawn.pictures.numpy()
         return pixels
     return to_pixels(drawn.tensor)

@@ -17,6 +17,7 @@ from whence.audit.data_audit import DataAudit
 from whence.audit.fits import DRAWS, EnsembleFit, ModelFit
 from whence.audit.self_influence import self_influence
 from whence.data import Dataset, load
+from whence.data.dataset_checks import require_one_shape
 from whence.diffusion.encoding import FOLDER
 from whence.diffusion.model import DiffusionModel
 from whence.diffusion.record import Record
@@ -98,6 +99,7 @@ def audit_data(
     """
     out, images = Path(out), load(str(data)) if isinstance(data, str | Path) else data
     target = model if isinstance(model, Target) else Target.open(model)
+    require_one_shape(images, "An audit of data")
     target.require_data(images)
     request = DataAuditRequest(target, images, draws, seed)
 
@@ -117,7 +119,8 @@ def _columns(request: DataAuditRequest, store: Path, engine: Engine) -> dict[str
         fitted = _of_model(request, store, engine)
     else:
         fitted = _of_ensemble(target.ensemble, request, engine)
-    places, distances = nearest(data.pixels, data.pixels, apart=(np.arange(len(data)), np.arange(len(data))))
+    pixels = require_one_shape(data, "An audit of data")
+    places, distances = nearest(pixels, pixels, apart=(np.arange(len(data)), np.arange(len(data))))
     clusters, _ = near_duplicates(data)
     first = np.unique(clusters, return_index=True)[1]
     seen = visits(target, data)

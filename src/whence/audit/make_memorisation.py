@@ -16,6 +16,7 @@ from whence.attribution.target import Target
 from whence.audit.comparison import Comparison, Threshold, pixels_of_drawn
 from whence.audit.memorisation import Closeness, Hit, MemorisationAudit, closeness
 from whence.data import Dataset
+from whence.data.dataset_checks import require_one_shape
 from whence.diffusion.examples import Examples
 from whence.diffusion.model import DiffusionModel
 from whence.engine import DEFAULT, Engine
@@ -63,7 +64,7 @@ def audit_memorisation(
     pixels = pixels_of_drawn(drawn)
     _require_size(data, pixels, "drawn pictures")
     if held_out is not None:
-        _require_size(data, held_out.pixels, "held-out pictures")
+        _require_size(data, require_one_shape(held_out, "An audit of memorisation"), "held-out pictures")
     comparison, ensemble = Comparison(target, data, by), target.ensemble
     opened = target.fingerprint if ensemble is None else ensemble.manifest.fingerprint
     inputs = {"model": opened, "data": data.fingerprint, "drawn": drawn.fingerprint}
@@ -140,7 +141,7 @@ def _write(part: Path, comparison: Comparison, names: Sequence[str], found: Clos
 
 def _require_size(data: Dataset, pixels: np.ndarray, noun: str) -> None:
     """Check that pictures have the size of the training images; a `DataError` if not."""
-    if pixels.shape[1:] != data.pixels.shape[1:]:
+    if tuple(pixels.shape[1:]) != tuple(require_one_shape(data, "An audit of memorisation").shape[1:]):
         raise DataError(
             f"The {noun} are {tuple(pixels.shape[1:])} (C, H, W), the training images {data.size}; they must be the "
             "same. See --resolution and --grey."

@@ -32,13 +32,14 @@ def require_images(pixels: np.ndarray | Ragged) -> None:
             raise DataError(f"Images must have 1 or 3 channels and some pixels, not {list(part.shape[1:])}.")
 
 
-def require_one_shape(data: Dataset, what: str) -> None:
-    """Check that images have one shape, which `what` takes alone: ``"An ensemble"``; a `DataError` if not."""
+def require_one_shape(data: Dataset, what: str) -> np.ndarray:
+    """Return the pixels of images of one shape, which `what` takes alone: ``"An ensemble"``; a `DataError` if not."""
     if isinstance(data.pixels, Ragged):
         raise DataError(
             f"{what} takes images of one shape, and these have several: {count_shapes(data.sizes)}. Give --resolution "
             "without --buckets, which crops and scales all of them to one square."
         )
+    return data.pixels
 
 
 def require_texts(data: Dataset) -> None:
