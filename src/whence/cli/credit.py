@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import whence
-from whence.cli.credit_options import BASE, BEHAVIOUR, CLUSTERS, DRAWS, STEPS, WAY, CreditOptions, checked_kind
+from whence.cli.credit_options import BASE, BEHAVIOUR, CLUSTERS, DRAWS, STEPS, WAY, CreditOptions, checked_kind, drawing
 from whence.cli.options import (
     BUCKETS,
     CAPTION_COLUMN,
@@ -103,11 +103,9 @@ def compute(
     Example: `whence credit compute runs/single DATA --unit-column artist --estimator shapley --out credit/`
     """
     from whence.cli import credit_sources as sources
-    from whence.diffusion.prompts import Prompts
 
-    columns, texts = tuple(unit_column or ()), Prompts.read(prompts, prompt or (), negative_prompt, guidance)
-    how = {"method": sampler, "steps": sampler_steps, "prompts": texts}
-    size = {"resolution": resolution, "buckets": buckets, "grey": grey}
+    columns, size = tuple(unit_column or ()), {"resolution": resolution, "buckets": buckets, "grey": grey}
+    how = drawing(sampler, sampler_steps, prompts, prompt or (), negative_prompt, guidance)
     options = CreditOptions(source, data, out, columns, queries, split, size, workers, how, caption_column)
     match checked_kind(context, options, estimator):
         case "an ensemble":

@@ -114,6 +114,13 @@ class CreditOptions:
         return queries
 
 
+def drawing(method: str | None, steps: int | None, *texts: Any) -> dict[str, Any]:
+    """Return how pictures are drawn: sampler, steps and prompts, from what `Prompts.read` takes."""
+    from whence.diffusion.prompts import Prompts
+
+    return {"method": method, "steps": steps, "prompts": Prompts.read(*texts)}
+
+
 def checked_kind(context: typer.Context, options: CreditOptions, estimators: Sequence[str] | None) -> str:
     """Return what the source is, as in `UNUSED`.
 
