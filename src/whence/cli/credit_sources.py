@@ -46,13 +46,14 @@ def compute_from_adapter(options: CreditOptions, draws: int, base: Path | None, 
     from whence.attribution.feature_store import FeatureStore
     from whence.attribution.request import AttributionRequest
     from whence.attribution.target import Target
+    from whence.attribution.training_examples import training_examples
     from whence.diffusion.encoding import FOLDER
 
     target, data = Target.open(options.source, base=base), options.load()
     target.require_data(data)
     queries, scores = options.read_queries(target), options.out / SCORES
     config, engine = whence.AttributionConfig(draws=draws), whence.Engine(options.workers)
-    show_notes(target.encoders.encode(data, scores / FOLDER).notes, of="the training images")
+    show_notes(training_examples(target, data, scores / FOLDER, None).notes, of="the training images")
     if plan:
         request = AttributionRequest.of(target, data, queries, [METHOD], config, None, scores / FOLDER)
         features = FeatureStore(scores / "features")

@@ -55,7 +55,6 @@ def train_ensemble(
         MismatchError: The directory holds an ensemble of other data, settings or base.
         LockedError: Another process is writing the directory.
     """
-    require_one_shape(data, "An ensemble")
     path = Path(path)
     request = request_of(data, Config.of(config), base=base)
     config, folder = request.config, request.base_folder
@@ -86,6 +85,7 @@ def train_ensemble(
 
 def make_codebook(data: Dataset, members: int, seed: int, weight: int | None = None) -> Codebook:
     """Return a codebook with a code word for every unit of the data, and examples for every member."""
+    require_one_shape(data, "An ensemble")
     codebook = Codebook.random(data.unit_ids, members, seed, weight)
     for member in range(members):
         codebook.examples(member, data)
