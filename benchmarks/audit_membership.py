@@ -4,9 +4,10 @@ python benchmarks/audit_membership.py --out runs/audit
 
 Digits: a network on 500 digits; controls are the 1,000 other ones of `train` and the 297 of `test`. A contributor of
 `digits` here is twenty training images at random, because its contributors have other numbers of images.
-Styles: an adapter on the pictures of six contributors. Controls are pictures of the other six, who are strangers to it,
-or held-out pictures of the same six. Ensemble: twelve adapters on the same pictures, with the same controls, and by
-code words of nobody without controls. Intervals are exact (Clopper & Pearson).
+Styles: an adapter on the pictures of twelve contributors; controls are held-out pictures by the same hands. Six: an
+adapter on six of them; controls are pictures of the other six, and held-out pictures of the six are asked about too.
+Ensemble: twelve adapters on the same six, also by code words of nobody without controls. Intervals are exact (Clopper &
+Pearson).
 """
 
 from __future__ import annotations
@@ -24,9 +25,9 @@ from whence.audit.membership_test import MembershipTest, group_chance
 from whence.engine import one_thread
 from whence.statistics.statistic import Statistic, share
 
-LEVEL, SIZE = 0.01, 20
+LEVEL, SIZE, STRANGERS = 0.01, 20, 200
 #: Draws of each picture; of an ensemble each is one of every member.
-DRAWS = {"digits": 16, "six": 16, "ensemble": 8}
+DRAWS = {"digits": 16, "styles": 16, "six": 16, "ensemble": 8}
 
 
 def main() -> None:
@@ -43,34 +44,42 @@ def main() -> None:
 def measure(name: str, out: Path) -> dict[str, Any]:
     """The figures of one model."""
     run = train(name, out)
-    if name == "digits":
-        seen, others = digits()
-        controls = {"other digits": joined(others, whence.load("digits:test"))}
-        groups = np.array_split(np.random.default_rng(0).permutation(len(seen)), len(seen) // SIZE)
-    else:
-        everybody = whence.load("styles", unit_column="contributor")
-        six = {f"style {number}" for number in range(1, 7)}
-        trained = np.array([units[0] in six for units in everybody.units])
-        seen, strangers = everybody.select(trained), everybody.select(~trained)
-        held = whence.load("styles:test", unit_column="contributor")
-        known = np.array([units[0] in six for units in held.units])
-        same, strangers = held.select(known), joined(strangers, held.select(~known))
-        controls = {"other contributors": strangers, "the same contributors": same}
-        seen = seen.select(np.sort(np.concatenate([seen.examples_of(unit)[:SIZE] for unit in seen.unit_ids])))
+    seen, controls, same = digit_pictures() if name == "digits" else style_pictures(name)
+    groups = np.array_split(np.random.default_rng(0).permutation(len(seen)), len(seen) // SIZE)
+    if name != "digits":
         groups = [seen.examples_of(unit) for unit in seen.unit_ids]
-    figures: dict[str, Any] = {"images": len(seen), "draws": DRAWS[name]}
-    every = joined(*controls.values())
+    every = controls if same is None else joined(controls, same)
     audit = whence.audit_membership(run, seen, every, out / f"audit-{name}", draws=DRAWS[name])
-    statistics, of_controls = (np.array(one["statistic"]) for one in (audit.pictures, audit.controls))
-    place = {id: n for n, id in enumerate(audit.controls["id"])}
-    for kind, data in controls.items():
-        test = MembershipTest.of(statistics, of_controls[[place[id] for id in data.ids]], level=LEVEL)
-        figures[kind] = of_test(test, groups)
+    statistics, of_others = (np.array(one["statistic"]) for one in (audit.pictures, audit.controls))
+    test = MembershipTest.of(statistics, of_others[: len(controls)], level=LEVEL)
+    figures = {"images": len(seen), "draws": DRAWS[name], **of_test(test, groups)}
+    if same is not None:
+        of_same = MembershipTest(of_others[len(controls) :], test.first, test.second, LEVEL)
+        figures["same hands"] = figure(share(of_same.chances <= LEVEL)) | {"pictures": len(same)}
     if audit.placebos is not None:
-        figures["placebos"] = {"one": figure(share(audit.placebos.each <= LEVEL)), "smallest": audit.placebos.smallest}
-    for kind in [*controls, *(["placebos"] if audit.placebos else [])]:
-        print(name, kind, {key: show(value) for key, value in figures[kind].items()}, flush=True)
+        figures["placebos"] = figure(share(audit.placebos.each <= LEVEL)) | {"smallest": audit.placebos.smallest}
+        strangers = controls.select(np.sort(np.random.default_rng(0).permutation(len(controls))[:STRANGERS]))
+        of_strangers = whence.audit_membership(run, strangers, None, out / "audit-strangers", draws=DRAWS[name])
+        figures["placebos, strangers"] = figure(share(of_strangers.placebos.each <= LEVEL)) | {"pictures": STRANGERS}
+    print(name, {key: show(value) for key, value in figures.items()}, flush=True)
     return figures
+
+
+def digit_pictures() -> tuple[whence.Dataset, whence.Dataset, None]:
+    """Training digits, and all others."""
+    seen, others = digits()
+    return seen, joined(others, whence.load("digits:test")), None
+
+
+def style_pictures(name: str) -> tuple[whence.Dataset, whence.Dataset, whence.Dataset | None]:
+    """Twenty training pictures of each contributor; controls; and held-out pictures of six contributors."""
+    data, held = (whence.load(split, unit_column="contributor") for split in ("styles", "styles:test"))
+    trained = data.unit_ids if name == "styles" else tuple(f"style {number}" for number in range(1, 7))
+    own, same = (np.array([units[0] in trained for units in part.units]) for part in (data, held))
+    seen = data.select(np.sort(np.concatenate([data.examples_of(unit)[:SIZE] for unit in trained])))
+    if name == "styles":
+        return seen, held, None
+    return seen, joined(data.select(~own), held.select(~same)), held.select(same)
 
 
 def of_test(test: MembershipTest, groups: list[np.ndarray]) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 digits        a network on 500 digits; 1,297 others were never shown to it
 planted       a network on 480 of these digits and 20 copies of a chequerboard
-six           an adapter on the pictures of six contributors of `styles`
+styles        an adapter on the pictures of all twelve contributors of `styles`
+six           the same of six contributors
 ensemble      twelve adapters on these pictures; a contributor is a unit
 spoiled       an adapter on 500 pictures of `styles`: 20 have the caption of another, 20 are pieces of photographs
 """
@@ -22,7 +23,7 @@ HERE = Path(__file__).parent
 #: Training images of networks, copies of the planted one, and spoiled pictures of each kind.
 COUNT, COPIES, SPOILED = 500, 20, 20
 #: Members of the ensemble and their training steps.
-MEMBERS, STEPS = 12, 150
+MEMBERS, STEPS = 12, 100
 
 
 def digits() -> tuple[whence.Dataset, whence.Dataset]:
@@ -68,8 +69,10 @@ def train(name: str, folder: Path) -> Path:
         whence.train(data, out, whence.read_config(HERE / "digits.toml"), engine=engine)
     elif name == "spoiled":
         whence.train(spoiled()[0], out, styles, base="styles", engine=engine)
-    elif name == "six":
-        whence.train(whence.load("styles:train-six"), out, styles, base="styles", engine=engine)
+    elif name in ("styles", "six"):
+        whence.train(
+            whence.load("styles" if name == "styles" else "styles:train-six"), out, styles, base="styles", engine=engine
+        )
     else:
         data, few = whence.load("styles:train-six", unit_column="contributor"), styles.updated("training", steps=STEPS)
         whence.train_ensemble(data, out, members=MEMBERS, config=few, base="styles", engine=engine)

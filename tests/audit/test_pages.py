@@ -39,7 +39,7 @@ def test_placebos_name_or_cannot_tell():
     few = PlaceboChances(np.array([0.5, 0.001]), 0.02, 0.0005)
     [said] = _against_placebos(few, 2, 0.01)
     assert "1 of 2 pictures" in said
-    assert "no accusation" in said
+    assert "This is no accusation" in said
     [said] = _against_placebos(PlaceboChances(np.array([0.5]), 0.5, 0.3), 1, 0.01)
     assert "no chance is below 30%" in said
     assert CANNOT in said

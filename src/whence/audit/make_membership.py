@@ -53,8 +53,9 @@ def audit_membership(
     """Return how well a model fits pictures, and controls that it never saw: the way to their chances.
 
     Controls are pictures of the same kind that training certainly never saw: by the same hand or of the same sort, in
-    the same size, saved in the same way. Nothing tells the model's memory from a difference in kind. Only an ensemble
-    can do without them, because its code words were drawn at random. Captions are used if all have one.
+    the same size, saved in the same way. Nothing tells the model's memory from a difference in kind. Without controls
+    an ensemble answers a weaker question, by code words of nobody: whether some unit matters for a picture, which it
+    also does where the picture is only like training pictures. Captions are used if all have one.
 
     Args:
         model: A diffusers folder, a run, an ensemble, any `DiffusionModel`, or a `Target`.
@@ -134,8 +135,9 @@ def code_word_statistics(effects: np.ndarray, placebos: np.ndarray, count: int) 
     """Return the largest effect of a unit on every picture in standard deviations of placebos, with chances by them.
 
     The chance of a picture is U times (1 + placebos with an effect at least as large) / (1 + P), at most 1: the units
-    got their words at random, so for a picture that no member saw they are U of the U + P words. For the first `count`
-    pictures together the effects of each word are added up.
+    got their words at random, so for a picture for which no unit matters they are any U of the U + P words. A unit also
+    matters for pictures that are only like its own. For the first `count` pictures together the effects of each word
+    are added up.
 
     Args:
         effects: Of U units on Q pictures, float64 [Q, U].

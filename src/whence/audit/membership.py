@@ -72,7 +72,7 @@ class MembershipAudit(Artefact):
 
 @dataclass(frozen=True, eq=False)
 class PlaceboChances:
-    """Chances that code words of nobody fit as well, which need no controls.
+    """Chances that code words of nobody fit as well, if no unit matters for a picture; they need no controls.
 
     Attributes:
         each: Of each picture, float64 [K].

@@ -20,7 +20,7 @@ def membership(
         str | None,
         typer.Option(
             help="Pictures of the same kind that the model certainly never saw, such as digits:test or a folder. An "
-            "ensemble can do without them."
+            "ensemble answers a weaker question without them."
         ),
     ] = None,
     out: OUT,
@@ -39,8 +39,8 @@ def membership(
 
     The answer is for each picture and for all together, with the share of false alarms on controls that were held
     back; often it is that nothing can be told. Pictures and controls must be of the same kind, size and quality: a
-    difference between them looks like memory. Members of an ensemble that saw a unit and those that did not are
-    compared with code words of nobody, which needs no controls.
+    difference between them looks like memory. Of an ensemble it is also told, without controls, whether some unit
+    matters for a picture, as one does whose pictures are only like it.
 
     Example: `whence audit membership runs/lora --images mine/ --controls others/ --out audit/`
     """

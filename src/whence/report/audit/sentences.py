@@ -82,7 +82,10 @@ def _reason(test: MembershipTest) -> str:
 
 def _against_placebos(placebos: PlaceboChances, count: int, level: float) -> list[str]:
     """The sentences about code words of nobody."""
-    start = f"Compared with code words of nobody, at most {percent(level)} of pictures that no member saw are named."
+    start = (
+        f"Compared with code words of nobody, at most {percent(level)} of pictures are named by mistake for which no "
+        "unit of the training data matters. Pictures that are only like training pictures may be named too."
+    )
     if placebos.smallest > level:
         return [
             f"{start} But with so many units and members no chance is below {percent(placebos.smallest)}. It takes "
@@ -96,7 +99,8 @@ def _against_placebos(placebos: PlaceboChances, count: int, level: float) -> lis
         return [f"{start} {named} {CANNOT}"]
     return [
         f"{start} {named} Members that saw some unit fit them better than members that did not, so pictures like these "
-        "are in the training data: these very ones, or others by the same hand. This is no accusation."
+        "are in the training data: these very ones, others by the same hand, or others that are alike. Only controls "
+        "can tell more. This is no accusation."
     ]
 
 
