@@ -24,6 +24,7 @@ from whence.cli.options import (
     RESOLUTION,
     SAMPLER,
     SAMPLER_STEPS,
+    SKIP_BAD,
     SPLIT,
     WORKERS,
 )
@@ -84,6 +85,7 @@ def compute(
     caption_column: CAPTION_COLUMN = None,
     resolution: RESOLUTION = None,
     grey: GREY = False,
+    skip_bad: SKIP_BAD = False,
     sampler: SAMPLER = None,
     sampler_steps: SAMPLER_STEPS = None,
     prompts: PROMPTS = None,
@@ -105,7 +107,8 @@ def compute(
 
     columns, texts = tuple(unit_column or ()), Prompts.read(prompts, prompt or (), negative_prompt, guidance)
     how = {"method": sampler, "steps": sampler_steps, "prompts": texts}
-    options = CreditOptions(source, data, out, columns, queries, split, resolution, grey, workers, how, caption_column)
+    reading = (split, resolution, grey, workers, how, caption_column, skip_bad)
+    options = CreditOptions(source, data, out, columns, queries, *reading)
     match checked_kind(context, options, estimator):
         case "an ensemble":
             return sources.compute_from_ensemble(options, draws or 100, plan)

@@ -42,6 +42,10 @@ CAPTION_COLUMN = Annotated[
 ]
 RESOLUTION = Annotated[int | None, typer.Option(help="Crop to the centre square and resize to this many pixels.")]
 GREY = Annotated[bool, typer.Option("--grey", help="Turn the images to grey.")]
+SKIP_BAD = Annotated[
+    bool,
+    typer.Option("--skip-bad", help="Leave out images that can't be read; a note in the results names them."),
+]
 CONFIG = Annotated[Path | None, typer.Option(help="TOML file with more settings, such as the config.toml of a run.")]
 PROCESS = Annotated[
     Path | None,

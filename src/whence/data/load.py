@@ -35,6 +35,7 @@ def load(
     resolution: int | None = None,
     grey: bool = False,
     caption_column: str | None = None,
+    skip_bad: bool = False,
 ) -> Dataset:
     """Read a data set.
 
@@ -48,6 +49,7 @@ def load(
         resolution: Crop the central square of every image and scale it to this height and width.
         grey: Use one channel, even where there are colours.
         caption_column: The column that holds the captions; None for ``text``, ``caption`` or ``prompt``.
+        skip_bad: Leave out images that can't be read, and name them in a note; of tars they always are.
 
     Returns:
         The training examples of the split.
@@ -62,7 +64,7 @@ def load(
         >>> digits.captions[0], digits.units[0]
         ('2', ('digit 2',))
     """
-    options = ReadOptions(unit_column, resolution, grey, caption_column)
+    options = ReadOptions(unit_column, resolution, grey, caption_column, skip_bad)
     name, split = name_and_split(data, split)
     if str(name).startswith(PREFIX) and not Path(name).exists():
         return read_trainer_folder(Path(str(name).removeprefix(PREFIX)), split, options)

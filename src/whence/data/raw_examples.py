@@ -28,12 +28,14 @@ class ReadOptions:
         resolution: Height and width to crop and scale to; None keeps the size that all images share.
         grey: Use one channel, even where there are colours.
         caption_column: The column that holds the captions; None for the usual ones.
+        skip_bad: Leave out images that can't be decoded, and name them in a note.
     """
 
     unit_column: str | None = None
     resolution: int | None = None
     grey: bool = False
     caption_column: str | None = None
+    skip_bad: bool = False
 
     def __post_init__(self) -> None:
         """Check the settings.
@@ -62,7 +64,7 @@ class RawExamples:
         notes: What the user should know.
         weights: Their weights in the loss (N); empty where all are 1.
         recipe: What the file of a trainer says of every visit.
-        skip_broken: Leave out images that can't be decoded, and name them in a note.
+        skip_broken: Leave out images that can't be decoded, whatever the options say.
     """
 
     ids: Sequence[str]
@@ -88,7 +90,7 @@ class RawExamples:
         captions, classes = self._captions_and_classes(options.caption_column)
         units, unit_notes = units_of(self.ids, self.columns, options.unit_column)
         size: dict[str, Any] = {"resolution": options.resolution, "grey": options.grey}
-        images = stack(self.names, self.sources, skip_broken=self.skip_broken, **size)
+        images = stack(self.names, self.sources, skip_broken=self.skip_broken or options.skip_bad, **size)
         given = [[values[n] for n in images.rows] for values in (self.ids, units, captions, classes)]
         weights = tuple(self.weights[n] for n in images.rows) if self.weights else ()
         fields: dict[str, Any] = dict(zip(("ids", "units", "captions", "classes"), map(tuple, given), strict=True))
