@@ -2,8 +2,11 @@
 
 import shlex
 
+import numpy as np
 import pytest
+from PIL import Image
 
+from whence import artefacts
 from whence.engine.work_folder import Command, WorkFolder
 
 TRAIN = "ensemble train digits --unit-column label --members 6 --steps 2 --config {config} --out {out}"
@@ -64,3 +67,25 @@ def test_options_that_do_not_go_together(whence, train, options, message):
     outcome = whence(*train, *options)
     assert outcome.code == 1
     assert message in outcome.err
+
+
+def test_manifests_record_bad_images_that_were_left_out(whence, train, tmp_path):
+    for n in range(8):
+        (tmp_path / "images").mkdir(exist_ok=True)
+        pixels = np.random.default_rng(n).integers(0, 256, (8, 8), np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "images" / f"{n}.png")
+    bad = tmp_path / "images" / "3.png"
+    bad.write_bytes(bad.read_bytes()[:-30])
+    run, scores = tmp_path / "run", tmp_path / "scores"
+    command = ("train", tmp_path / "images", "--steps", 2, "--config", tmp_path / "tiny.toml", "--out", run)
+    refused = whence(*command)
+    assert (refused.code, "3.png" in refused.err, "--skip-bad" in refused.err) == (1, True, True)
+    outcome = whence(*command, "--skip-bad")
+    assert outcome.code == 0, outcome.err
+    of_scores = ("attribute", run, tmp_path / "images", "--queries", bad.with_name("0.png"), "--draws", 8)
+    outcome = whence(*of_scores, "--method", "pixel", "--out", scores, "--skip-bad")
+    assert outcome.code == 0, outcome.err
+    for path, kind in ((run, "model"), (scores / "request", "attribution")):
+        [note] = artefacts.read_manifest(path, kind).facts["notes"]
+        assert note.startswith("1 example can't be read and was left out: ")
+        assert "3.png" in note

@@ -486,3 +486,29 @@ def test_other_columns_are_known_by_their_own_spelling(fill, picture):
     assert load(path, unit_column="Artist").units == (("anna",),)
     with pytest.raises(DataError, match="no unit column 'artist'; there is file_name, Artist"):
         load(path, unit_column="artist")
+
+
+@pytest.fixture
+def truncated(fill, picture):
+    """Four images, of which two have lost their ends: they are found when they are decoded."""
+    folder = fill({f"{k}.png": picture(k) for k in range(4)})
+    for name in ("1.png", "3.png"):
+        data = (folder / name).read_bytes()
+        (folder / name).write_bytes(data[: len(data) - 30])
+    return folder
+
+
+def test_all_images_that_cannot_be_read_are_named_together(truncated):
+    with pytest.raises(
+        DataError, match=r"^2 images can't be read. --skip-bad leaves such images out.\n.*1.png.*\n.*3.png"
+    ):
+        load(truncated)
+
+
+def test_bad_images_are_left_out_where_that_is_wanted_and_a_note_names_them(truncated):
+    left = load(truncated, skip_bad=True)
+    assert left.ids == ("0.png", "2.png")
+    [note] = [note for note in left.notes if "left out" in note]
+    assert note.startswith("2 examples can't be read and were left out: ")
+    assert "1.png" in note
+    assert "3.png" in note

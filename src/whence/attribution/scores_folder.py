@@ -52,7 +52,10 @@ class ScoresFolder:
         """
         if not self.is_claimed():
             artefacts.discard(Path(f"{self._place}.part"))
-            with artefacts.create(self._place, "attribution", inputs=self.request.inputs, made=self._made):
+            data = self.request.data
+            facts: dict[str, Any] = {"notes": list(data.notes)} if data is not None and data.notes else {}
+            given: dict[str, Any] = {"inputs": self.request.inputs, "made": self._made}
+            with artefacts.create(self._place, "attribution", **given, facts=facts):
                 pass
 
     def is_claimed(self) -> bool:

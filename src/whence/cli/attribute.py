@@ -29,6 +29,7 @@ from whence.cli.options import (
     RESOLUTION,
     SAMPLER,
     SAMPLER_STEPS,
+    SKIP_BAD,
     SPLIT,
     UNIT_COLUMN,
     WITHOUT_PROMPT,
@@ -113,6 +114,7 @@ def attribute(
     resolution: RESOLUTION = None,
     buckets: BUCKETS = None,
     grey: GREY = False,
+    skip_bad: SKIP_BAD = False,
     sampler: SAMPLER = None,
     sampler_steps: SAMPLER_STEPS = None,
     prompts: PROMPTS = None,
@@ -141,7 +143,8 @@ def attribute(
     config = _config(draws, damping, width, seed, half, bfloat16, latents)
     header = TrustedHeader.of(adapter, trust_header)
     size: dict[str, Any] = {"resolution": resolution or header.resolution, "buckets": buckets, "grey": grey}
-    images = load_data(data, out, split=split, unit_column=unit_column, caption_column=caption_column, **size)
+    how = {"unit_column": unit_column, "caption_column": caption_column, "skip_bad": skip_bad}
+    images = load_data(data, out, split=split, **how, **size)
     target = _target(header, [model, *(also or [])], size["resolution"], base, process, classes)
     images, target = header.apply(images, target)
     _show_encoding(target, images, out, latents)

@@ -22,6 +22,7 @@ from whence.cli.options import (
     PROMPT,
     PROMPTS,
     RESOLUTION,
+    SKIP_BAD,
     SPLIT,
     STEPS,
     WORKERS,
@@ -97,6 +98,7 @@ def build(
     caption_column: CAPTION_COLUMN = None,
     resolution: RESOLUTION = None,
     grey: GREY = False,
+    skip_bad: SKIP_BAD = False,
     config: CONFIG = None,
     shard: SHARD = None,
     keep_models: KEEP_MODELS = False,
@@ -118,7 +120,7 @@ def build(
     from whence.evaluation.bank import bank_request, usual_pools
 
     how: dict[str, Any] = {"caption_column": caption_column, "resolution": resolution, "grey": grey}
-    images = select_first(load_data(data, out, split=split, **how), examples)
+    images = select_first(load_data(data, out, split=split, skip_bad=skip_bad, **how), examples)
     others = held_out_pictures(data, split, held_out, **how)
     own = follow_recipe(settings_of(config, base, steps=steps, caption_dropout=caption_dropout), images)
     run = with_adapter(own, base, {"rank": rank}, resolution, classes)

@@ -35,6 +35,7 @@ from whence.cli.options import (
     RESOLUTION,
     SAMPLER,
     SAMPLER_STEPS,
+    SKIP_BAD,
     SPLIT,
     WORKERS,
 )
@@ -96,6 +97,7 @@ def compute(
     resolution: RESOLUTION = None,
     buckets: BUCKETS = None,
     grey: GREY = False,
+    skip_bad: SKIP_BAD = False,
     sampler: SAMPLER = None,
     sampler_steps: SAMPLER_STEPS = None,
     prompts: PROMPTS = None,
@@ -115,7 +117,7 @@ def compute(
     from whence.cli import credit_sources as sources
 
     how = drawing_of(sampler, sampler_steps, prompts, prompt or (), negative_prompt, guidance)
-    size = {"resolution": resolution, "buckets": buckets, "grey": grey}
+    size = {"resolution": resolution, "buckets": buckets, "grey": grey, "skip_bad": skip_bad}
     options = CreditOptions(source, data, out, unit_column or [], queries, split, size, workers, how, caption_column)
     match checked_kind(context, options, estimator):
         case "an ensemble":

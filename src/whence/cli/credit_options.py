@@ -37,7 +37,10 @@ UNUSED = {
 DRAWN = "sample:16"
 _COLUMNS = ("unit_column", "caption_column", "split")
 #: Options that say how DATA is read.
-OF_DATA = {"scores": (*_COLUMNS, "resolution", "buckets", "grey"), "an ensemble": _COLUMNS}
+OF_DATA = {
+    "scores": (*_COLUMNS, "resolution", "buckets", "grey", "skip_bad"),
+    "an ensemble": (*_COLUMNS, "skip_bad"),
+}
 
 WAY = Annotated[
     Literal["fine-tuning", "retraining"],
@@ -97,6 +100,7 @@ class CreditOptions:
     workers: int | None
     drawing: Mapping[str, Any]
     caption_column: str | None = None
+    skip_bad: bool = False
 
     def load(self, *columns: str) -> whence.Dataset:
         """Return the training data; units are the contributors, or those of some other columns."""
@@ -109,7 +113,7 @@ class CreditOptions:
                 f"whence credit compute {self.source} DATA --unit-column artist."
             )
         require_outside(self.data, self.out)
-        how = {"split": self.split, "caption_column": self.caption_column, **self.size}
+        how = {"split": self.split, "caption_column": self.caption_column, "skip_bad": self.skip_bad, **self.size}
         data = load_contributed(self.data, columns or self.columns, **how)
         show_notes(data.notes)
         return data

@@ -50,6 +50,10 @@ BUCKETS = Annotated[
     ),
 ]
 GREY = Annotated[bool, typer.Option("--grey", help="Turn the images to grey.")]
+SKIP_BAD = Annotated[
+    bool,
+    typer.Option("--skip-bad", help="Leave out images that can't be read; a note in the results names them."),
+]
 CONFIG = Annotated[Path | None, typer.Option(help="TOML file with more settings, such as the config.toml of a run.")]
 PROCESS = Annotated[
     Path | None,

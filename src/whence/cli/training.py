@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -19,12 +19,16 @@ from whence.cli.options import (
     PLAN,
     RESOLUTION,
     SEED,
+    SKIP_BAD,
     SPLIT,
     STEPS,
     UNIT_COLUMN,
     WORKERS,
 )
 from whence.cli.show import say, show_cost, show_notes, show_work
+
+if TYPE_CHECKING:
+    from whence.artefacts import Manifest
 
 BASE = Annotated[
     str | None,
@@ -92,6 +96,7 @@ def train(
     resolution: RESOLUTION = None,
     buckets: BUCKETS = None,
     grey: GREY = False,
+    skip_bad: SKIP_BAD = False,
     config: CONFIG = None,
     plan: PLAN = False,
 ) -> None:
@@ -110,19 +115,25 @@ def train(
     adapter = {"rank": rank, "alpha": alpha, "target": target, "freeze_a": freeze_a or None}
     settings = whence.read_config(config).updated("training", **RECIPES.get(recipe or "", {}))
     settings = with_adapter(settings.updated("training", **training), base, adapter, resolution, classes)
-    columns = {"unit_column": unit_column, "caption_column": caption_column}
-    images = load_data(data, out, split=split, resolution=resolution, buckets=buckets, grey=grey, **columns)
+    how: dict[str, Any] = {"unit_column": unit_column, "caption_column": caption_column, "skip_bad": skip_bad}
+    images = load_data(data, out, split=split, resolution=resolution, buckets=buckets, grey=grey, **how)
     settings = follow_recipe(settings, images)
     parts: dict[str, Any] = {"base": base, "autoencoder": autoencoder, "text_encoder": text_encoder}
     if plan:
         return show_cost(training_cost(images, settings, **parts), out)
     with show_work("training") as engine:
         manifest = whence.train(images, out, settings, engine=engine, **parts)
-    show_notes(manifest.facts.get("notes", ()), of="the training images")
+    _show_other_notes(manifest, images)
     say(f"{out} is trained: {settings.training.steps:,} steps on {len(images):,} images.")
     if base is not None:
         say(f"It has {manifest.facts['parameters']:,} weights of an adapter on {base}.")
     say(f"Open it with  {_opening(out, base)}")
+
+
+def _show_other_notes(manifest: Manifest, images: whence.Dataset) -> None:
+    """Print the notes of a training on its images, but for those that were printed when they were read."""
+    notes = [note for note in manifest.facts.get("notes", ()) if note not in images.notes]
+    show_notes(notes, of="the training images")
 
 
 def _opening(out: Path, base: str | None) -> str:
@@ -159,6 +170,7 @@ def train_ensemble(
     caption_column: CAPTION_COLUMN = None,
     resolution: RESOLUTION = None,
     grey: GREY = False,
+    skip_bad: SKIP_BAD = False,
     config: CONFIG = None,
     workers: WORKERS = None,
     plan: PLAN = False,
@@ -178,8 +190,8 @@ def train_ensemble(
     adapter = {"rank": rank, "alpha": alpha, "target": target, "freeze_a": freeze_a or None}
     own = whence.read_config(config).updated("training", **training)
     settings = with_adapter(own, base, adapter, resolution, classes)
-    columns = {"unit_column": unit_column, "caption_column": caption_column}
-    images = load_data(data, out, split=split, resolution=resolution, grey=grey, **columns)
+    how: dict[str, Any] = {"unit_column": unit_column, "caption_column": caption_column, "skip_bad": skip_bad}
+    images = load_data(data, out, split=split, resolution=resolution, grey=grey, **how)
     settings = follow_recipe(settings, images)
     if plan:
         make_codebook(images, members, codebook_seed, weight)
@@ -188,8 +200,7 @@ def train_ensemble(
     book: dict[str, Any] = {"members": members, "weight": weight, "codebook_seed": codebook_seed}
     with show_work(f"training {members} members", workers) as engine:
         ensemble = whence.train_ensemble(images, out, config=settings, base=base, engine=engine, **book)
-    notes = [note for note in ensemble.manifest.facts.get("notes", ()) if note not in images.notes]
-    show_notes(notes, of="the training images")
+    _show_other_notes(ensemble.manifest, images)
     units = len(ensemble.codebook.units)
     say(f"{out} is whole: {members} members on {len(images):,} images in {units:,} units, every member checked.")
     say(f"Its root, to be published before anything is certified: {whence.commit(ensemble).root.hash}")

@@ -37,6 +37,7 @@ def load(
     grey: bool = False,
     caption_column: str | None = None,
     buckets: int | None = None,
+    skip_bad: bool = False,
 ) -> Dataset:
     """Read a data set.
 
@@ -52,6 +53,7 @@ def load(
         caption_column: The column that holds the captions; None for ``text``, ``caption`` or ``prompt``.
         buckets: Keep several shapes: crop and scale every image to the nearest one of about resolution² pixels, with
             sides that are multiples of this; see `Buckets`.
+        skip_bad: Leave out images that can't be read, and name them in a note; of tars they always are.
 
     Returns:
         The training examples of the split.
@@ -67,7 +69,8 @@ def load(
         >>> digits.captions[0], digits.units[0]
         ('2', ('digit 2',))
     """
-    options = ReadOptions.of(resolution, buckets, unit_column=unit_column, grey=grey, caption_column=caption_column)
+    columns = {"unit_column": unit_column, "caption_column": caption_column}
+    options = ReadOptions.of(resolution, buckets, **columns, grey=grey, skip_bad=skip_bad)
     name, split = name_and_split(data, split)
     if str(name).startswith(PREFIX) and not Path(name).exists():
         return read_trainer_folder(Path(str(name).removeprefix(PREFIX)), split, options)

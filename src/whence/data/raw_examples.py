@@ -33,7 +33,7 @@ class RawExamples:
         notes: What the user should know.
         weights: Their weights in the loss (N); empty where all are 1.
         recipe: What the file of a trainer says of every visit.
-        skip_broken: Leave out images that can't be decoded, and name them in a note.
+        skip_broken: Leave out images that can't be decoded, whatever the options say.
     """
 
     ids: Sequence[str]
@@ -60,7 +60,7 @@ class RawExamples:
         units, unit_notes = units_of(self.ids, self.columns, options.unit_column)
         size: dict[str, Any] = {"resolution": options.resolution, "buckets": options.buckets, "grey": options.grey}
         size["kohya"] = self.recipe is not None
-        images = stack(self.names, self.sources, skip_broken=self.skip_broken, **size)
+        images = stack(self.names, self.sources, skip_broken=self.skip_broken or options.skip_bad, **size)
         given = [[values[n] for n in images.rows] for values in (self.ids, units, captions, classes)]
         weights = tuple(self.weights[n] for n in images.rows) if self.weights else ()
         fields: dict[str, Any] = dict(zip(("ids", "units", "captions", "classes"), map(tuple, given), strict=True))

@@ -19,6 +19,7 @@ class ReadOptions:
         resolution: Height and width to crop and scale to; None keeps the size that all images share.
         grey: Use one channel, even where there are colours.
         caption_column: The column that holds the captions; None for the usual ones.
+        skip_bad: Leave out images that can't be decoded, and name them in a note.
         buckets: The shapes to crop and scale to, of about the area of the resolution; None for one.
     """
 
@@ -26,6 +27,7 @@ class ReadOptions:
     resolution: int | None = None
     grey: bool = False
     caption_column: str | None = None
+    skip_bad: bool = False
     buckets: Buckets | None = None
 
     @classmethod

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from whence.data.bit_depth import range_notes
 from whence.data.buckets import Buckets, Shape
 from whence.data.framing import Framing, framing
 from whence.data.image_files import WIDE, Header, Source, header, open_image
@@ -16,6 +17,9 @@ from whence.data.pixel_rows import PixelRows
 from whence.data.pixels import decode
 from whence.errors import ConfigError, DataError, join_names
 from whence.ragged import Ragged, count_shapes
+
+#: Largest number of images that can't be read whose messages are given in full.
+MOST = 20
 
 
 @dataclass(frozen=True)
@@ -63,15 +67,15 @@ def stack(
 
     Raises:
         ConfigError: The resolution is not a positive number.
-        DataError: An image can't be decoded, sizes differ and no resolution was given, or images of 16 bits hold
-            fewer.
+        DataError: Images can't be decoded, which are named together; sizes differ and no resolution was given, or
+            images of 16 bits hold fewer.
     """
     if resolution is not None and resolution < 1:
         raise ConfigError(f"The resolution must be 1 pixel or more, not {resolution}.")
     broken: dict[str, str] = {}
     headers: dict[int, Header] = {}
     for n, (name, source) in enumerate(zip(names, sources, strict=True)):
-        with _noted(broken, name, skip_broken):
+        with _noted(broken, name):
             headers[n] = header(source, name)
     _require_any(headers, broken)
     channels = 1 if grey or all(image.grey for image in headers.values()) else 3
@@ -82,7 +86,7 @@ def stack(
     for n, (name, source) in enumerate(zip(names, sources, strict=True)):
         if n not in headers:
             continue
-        with _noted(broken, name, skip_broken):
+        with _noted(broken, name):
             image = decode(source, name, channels=channels, buckets=buckets)
             if image.shape != (channels, *shapes[n]):
                 raise DataError(f"{name} changed while it was read. Read the data again.")
@@ -91,8 +95,10 @@ def stack(
             pixels.add(image)
             rows.append(n)
     _require_any(rows, broken)
+    if broken and not skip_broken:
+        raise DataError(_together(broken))
     read, kept = [names[n] for n in rows], [headers[n] for n in rows]
-    notes = [*_range_notes(names, highest), *_notes(read, kept, channels), *_shape_notes([shapes[n] for n in rows])]
+    notes = [*range_notes(names, highest), *_notes(read, kept, channels), *_shape_notes([shapes[n] for n in rows])]
     return Stack(pixels.array(), rows, notes, broken, _framings([(headers[n], shapes[n]) for n in rows], kohya))
 
 
@@ -119,64 +125,35 @@ def _shape_notes(shapes: Sequence[Shape]) -> list[str]:
 
 
 @contextmanager
-def _noted(broken: dict[str, str], name: str, skip: bool) -> Iterator[None]:
-    """Where broken images are skipped, note the message of a `DataError` by the name of the image."""
+def _noted(broken: dict[str, str], name: str) -> Iterator[None]:
+    """Note the message of a `DataError` by the name of the image."""
     try:
         yield
     except DataError as error:
-        if not skip:
-            raise
         broken[name] = str(error)
+
+
+def _together(broken: Mapping[str, str]) -> str:
+    """Return a message that has the messages of all images that can't be read, or of the first `MOST` of them."""
+    texts = list(broken.values())
+    if len(texts) == 1:
+        return f"{texts[0]} --skip-bad leaves such images out."
+    more = [f"... and {len(texts) - MOST:,} more"] if len(texts) > MOST else []
+    lines = "\n  ".join([*texts[:MOST], *more])
+    return f"{len(texts):,} images can't be read. --skip-bad leaves such images out.\n  {lines}"
 
 
 def _require_any(read: Collection[int], broken: Mapping[str, str]) -> None:
     """Check that an image could be read; a `DataError` has the message of the first that couldn't."""
     if not read:
-        raise DataError(f"None of {len(broken)} images can be read. {next(iter(broken.values()))}")
+        first = next(iter(broken.values()))
+        raise DataError(first if len(broken) == 1 else f"None of {len(broken)} images can be read. {first}")
 
 
 def _is_black(source: Source, name: str) -> bool:
     """Whether all values of an image are 0. Of colours of 16 bits Pillow reads the upper 8 only, so False for them."""
     with open_image(source, name) as image:
         return image.mode in WIDE and not np.array(image).any()
-
-
-#: Of 0 ... 255, the largest value of images of 14 bits and of 12 bits that are scaled as 16 bits.
-_LOW, _VERY_LOW = 64, 16
-
-
-def _range_notes(names: Sequence[str], highest: Mapping[int, int]) -> list[str]:
-    """Refuse images of 16 bits that hold fewer: scaled as 16 bits they would be nearly black.
-
-    Args:
-        names: What messages call the images.
-        highest: The largest pixel of each image of 16 bits that is not black, by number.
-
-    Returns:
-        A note on images that hold fewer bits among others that don't.
-
-    Raises:
-        DataError: No pixel of these images reaches beyond 14 bits, or in most of them none reaches beyond 12 bits.
-    """
-    low = [n for n, value in highest.items() if value <= _VERY_LOW]
-    if highest and max(highest.values()) <= _LOW:
-        low = list(highest)
-    if not low:
-        return []
-    top = max(highest[n] for n in low)
-    bits = next(bits for bits in (8, 10, 12, 14) if top <= 2**bits / 256)
-    which = (
-        f"{len(low)} of {len(highest)} images of 16 bits per channel (such as {join_names([names[n] for n in low])})"
-    )
-    if 2 * len(low) > len(highest):
-        raise DataError(
-            f"{which} use {top / 255:.1%} of their range, and would be nearly black. They look like {bits}-bit values "
-            f"(0 to {2**bits - 1:,}). Scale them to 0 to 65,535, or save them with 8 bits per channel."
-        )
-    return [
-        f"{which} use {top / 255:.1%} of their range and are nearly black. If they hold {bits}-bit values (0 to "
-        f"{2**bits - 1:,}), scale them to 0 to 65,535."
-    ]
 
 
 def _common_size(headers: Sequence[Header]) -> tuple[int, int]:

@@ -122,7 +122,8 @@ def _run(request: TrainingRequest, weights: Mapping[str, float], folder: Path, e
         loop = Loop.start(examples, w, config.training, folder, request.model(), captions, engine)
         loop.run(engine)
         request.save(loop.averaged(), folder)
-    return {"parameters": loop.size, **({"notes": list(examples.notes)} if examples.notes else {})}
+    notes = list(dict.fromkeys([*request.data.notes, *examples.notes]))
+    return {"parameters": loop.size, **({"notes": notes} if notes else {})}
 
 
 def request_of(
