@@ -149,8 +149,9 @@ def attribute(
     images, target = header.apply(images, target)
     _show_encoding(target, images, out, latents)
     texts = (prompts, prompt or (), negative_prompt, guidance)
-    drawing = {"method": sampler, "steps": sampler_steps, **size}
-    examples = _queries(target, queries, texts, drawing, mask, without_prompt or ())
+    examples = _queries(
+        target, queries, texts, {"method": sampler, "steps": sampler_steps, **size}, mask, without_prompt
+    )
     request: tuple[Any, ...] = (target, images, examples, method, config, parameters)
     if plan:
         return show_cost(planned_cost(request, out, store, workers), out)
@@ -217,7 +218,7 @@ def _queries(
     texts: tuple[Path | None, Sequence[str], str | None, float | None],
     drawing: dict[str, Any],
     mask: Path | None,
-    without: Sequence[str],
+    without: Sequence[str] | None,
 ) -> whence.Examples:
     """Return the queries with the part of them that is explained, and print the notes on them."""
     from whence.attribution.query_focus import focused
@@ -226,7 +227,7 @@ def _queries(
     prompts = Prompts.read(*texts)
     queries = target.queries(source, prompts=prompts, **drawing)
     _show_drawing(target, queries)
-    return focused(target, queries, mask, without, drawing["resolution"])
+    return focused(target, queries, mask, without or (), drawing["resolution"])
 
 
 def _show_drawing(target: Target, queries: whence.Examples) -> None:

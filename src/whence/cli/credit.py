@@ -117,8 +117,8 @@ def compute(
     from whence.cli import credit_sources as sources
 
     how = drawing_of(sampler, sampler_steps, prompts, prompt or (), negative_prompt, guidance)
-    size = {"resolution": resolution, "buckets": buckets, "grey": grey, "skip_bad": skip_bad}
-    options = CreditOptions(source, data, out, unit_column or [], queries, split, size, workers, how, caption_column)
+    read = {"resolution": resolution, "buckets": buckets, "grey": grey, "skip_bad": skip_bad}
+    options = CreditOptions(source, data, out, unit_column or [], queries, split, read, workers, how, caption_column)
     match checked_kind(context, options, estimator):
         case "an ensemble":
             return sources.compute_from_ensemble(options, draws or 100, plan)
@@ -127,10 +127,10 @@ def compute(
         case "scores":
             return sources.compute_from_scores(options, plan)
     rule = whence.RetrainingRule(kind=way, steps=steps, learning_rate=learning_rate)
-    study = whence.StudyConfig(rule=rule, pictures=pictures, seed=seed)
     given: dict[str, Any] = {"held_out": held_out, "base": base, "clusters": clusters, "config": config, "plan": plan}
     given |= {"behaviours": behaviour or ["fit" if queries else "diversity"], "estimators": estimator or ["shapley"]}
-    sources.compute_from_run(options, study, whence.CoalitionSampling(coalitions, repeats, seed), **given)
+    study, sampling = whence.StudyConfig(rule=rule, pictures=pictures, seed=seed), (coalitions, repeats, seed)
+    sources.compute_from_run(options, study, whence.CoalitionSampling(*sampling), **given)
 
 
 def statement(
