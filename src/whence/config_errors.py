@@ -27,12 +27,22 @@ NUMBERS = (64, 128)
 
 
 def explain(error: ValidationError, settings: type[BaseModel]) -> str:
-    """Return what is wrong with settings of a type, all problems in one line."""
-    return "; ".join(_explain_problem(problem, settings) for problem in error.errors())
+    """Return what is wrong with settings of a type, all problems in one line; the first of each setting."""
+    problems: dict[str, str] = {}
+    for problem in error.errors():
+        name = _setting(problem)
+        problems.setdefault(name, _explain_problem(name, problem, settings))
+    return "; ".join(problems.values())
 
 
-def _explain_problem(problem: Mapping[str, Any], settings: type[BaseModel]) -> str:
-    name, kind, context = ".".join(map(str, problem["loc"])), problem["type"], problem.get("ctx", {})
+def _setting(problem: Mapping[str, Any]) -> str:
+    """The path of a setting. Pydantic makes a problem of each type that it may have, such as ``constrained-float``."""
+    known = problem["type"] == "extra_forbidden"
+    return ".".join(str(part) for part in problem["loc"] if known or isinstance(part, int) or part.isidentifier())
+
+
+def _explain_problem(name: str, problem: Mapping[str, Any], settings: type[BaseModel]) -> str:
+    kind, context = problem["type"], problem.get("ctx", {})
     inner = context.get("error")
     if isinstance(inner, ConfigError):
         return f"{name}.{inner}" if name else str(inner)

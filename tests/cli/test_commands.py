@@ -137,7 +137,7 @@ BAD = [
     (("ensemble", "sample", "IMAGES"), 1, "is not a Whence ensemble"),
     (("ensemble", "sample", "ENS", "--count", 0), 1, "--count must be at least 1"),
     (("ensemble", "sample", "ENS", "--steps", 5000), 1, "1000 timesteps"),
-    (("ensemble", "sample", "ENS", "--method", "euler"), 2, "euler"),
+    (("ensemble", "sample", "ENS", "--method", "euler"), 1, "euler"),
     (("ensemble", "sample", "ENS", "--method", "ddim"), 1, "sampler.method"),
     (("ensemble", "sample", "ENS", "--seed", 5, "--without", "artist 9"), 1, "no unit 'artist 9'"),
     (("ensemble", "ablate", "ENS", "--sample", "0/99", "--unit", "artist 1"), 1, "--count 100"),

@@ -149,10 +149,8 @@ def attribute(
     images, target = header.apply(images, target)
     _show_encoding(target, images, out, latents)
     texts = (prompts, prompt or (), negative_prompt, guidance)
-    examples = _queries(
-        target, queries, texts, {"method": sampler, "steps": sampler_steps, **size}, mask, without_prompt
-    )
-    request: tuple[Any, ...] = (target, images, examples, method, config, parameters)
+    shown = _queries(target, queries, texts, {"method": sampler, "steps": sampler_steps, **size}, mask, without_prompt)
+    request: tuple[Any, ...] = (target, images, shown, method, config, parameters)
     if plan:
         return show_cost(planned_cost(request, out, store, workers), out)
     show_scores(_attribute(request, out, store, workers), out)

@@ -109,11 +109,8 @@ def build(
 
     Reference models are trained on all examples. Queries are held-out pictures, and pictures that the first of them
     draws. Then models are trained on random subsets, stratified by class, and measured on the queries. Interrupted, the
-    same command continues. With --base the models are LoRA adapters; with --autoencoder they are networks of latents,
-    and with --text-encoder too they draw from text.
-
-    On several machines: run with --subsets 0 --development 0, copy the bank to each, and run there with --shard 1/4,
-    2/4 ... Copy what is in `runs/` of each into that of one of them, and run there without --shard.
+    same command continues. With --base the models are LoRA adapters, with --autoencoder networks of latents. On several
+    machines: make the base with --subsets 0 --development 0, copy it to each, and give --shard 1/4, 2/4 ...
 
     Example: `whence bank build digits --examples 500 --subsets 64 --seeds 3 --out bank/ --plan`
     """
@@ -127,11 +124,10 @@ def build(
     seed = own.training.seed if seed is None else seed
     settings = whence.BankConfig(models=models, held_out=held_out_count, drawn=drawn, draws=draws, seed=seed)
     encoders = {"autoencoder": autoencoder, "text_encoder": text_encoder}
-    part, texts = shard_of(shard), Prompts.read(prompts, prompt or (), negative_prompt, guidance)
+    texts = Prompts.read(prompts, prompt or (), negative_prompt, guidance)
     request = bank_request.BankRequest.make(images, others, run, settings, base, texts, encoders)
     pools = usual_pools(subsets, fraction=fraction, seeds=seeds, development=development, deterministic=deterministic)
-    make = show_bank_cost if plan else train_bank
-    make(request, pools, out, part, keep_models, workers)
+    (show_bank_cost if plan else train_bank)(request, pools, out, shard_of(shard), keep_models, workers)
 
 
 def require_possible(pools: tuple[whence.PoolRequest, ...], request: BankRequest) -> None:

@@ -19,6 +19,7 @@ from whence.cli.credit_options import (
     CreditOptions,
     checked_kind,
     drawing_of,
+    study_of,
 )
 from whence.cli.options import (
     BUCKETS,
@@ -126,11 +127,10 @@ def compute(
             return sources.compute_from_adapter(options, draws or 128, base, plan)
         case "scores":
             return sources.compute_from_scores(options, plan)
-    rule = whence.RetrainingRule(kind=way, steps=steps, learning_rate=learning_rate)
     given: dict[str, Any] = {"held_out": held_out, "base": base, "clusters": clusters, "config": config, "plan": plan}
     given |= {"behaviours": behaviour or ["fit" if queries else "diversity"], "estimators": estimator or ["shapley"]}
-    study, sampling = whence.StudyConfig(rule=rule, pictures=pictures, seed=seed), (coalitions, repeats, seed)
-    sources.compute_from_run(options, study, whence.CoalitionSampling(*sampling), **given)
+    study = study_of(pictures, seed, kind=way, steps=steps, learning_rate=learning_rate)
+    sources.compute_from_run(options, study, whence.CoalitionSampling(coalitions, repeats, seed), **given)
 
 
 def statement(

@@ -86,6 +86,11 @@ def drawing_of(sampler: str | None, steps: int | None, *texts: Any) -> dict[str,
     return {"method": sampler, "steps": steps, "prompts": Prompts.read(*texts)}
 
 
+def study_of(pictures: int, seed: int, **rule: Any) -> whence.StudyConfig:
+    """Return the settings of a study whose models are made by a rule."""
+    return whence.StudyConfig(rule=whence.RetrainingRule(**rule), pictures=pictures, seed=seed)
+
+
 @dataclass(frozen=True)
 class CreditOptions:
     """The options that all sources share; see `whence credit compute`. `size` is in which size pictures are read."""
