@@ -125,8 +125,7 @@ def build(
     pools = usual_pools(subsets, fraction=fraction, seeds=seeds, development=development, deterministic=deterministic)
     require_possible(pools, images, seed)
     if plan:
-        options: dict[str, Any] = {"shard": part, "keep_models": keep_models, "engine": whence.Engine(workers)}
-        return show_cost(bank_request.bank_cost(request, pools, out, **options), out)
+        return show_bank_cost(request, pools, out, part, keep_models, workers)
     train_bank(request, pools, out, part, keep_models, workers)
 
 
@@ -136,6 +135,21 @@ def require_possible(pools: tuple[whence.PoolRequest, ...], images: whence.Datas
 
     for pool in pools:
         pool.subsets(classes_of(images), seed)
+
+
+def show_bank_cost(
+    request: BankRequest,
+    pools: tuple[whence.PoolRequest, ...],
+    out: Path,
+    part: tuple[int, int],
+    keep_models: bool,
+    workers: int | None,
+) -> None:
+    """Print the cost of what `train_bank` does."""
+    from whence.evaluation.bank.bank_request import bank_cost
+
+    engine = whence.Engine(workers)
+    show_cost(bank_cost(request, pools, out, shard=part, keep_models=keep_models, engine=engine), out)
 
 
 def train_bank(

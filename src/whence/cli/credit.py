@@ -103,12 +103,10 @@ def compute(
     Example: `whence credit compute runs/single DATA --unit-column artist --estimator shapley --out credit/`
     """
     from whence.cli import credit_sources as sources
-    from whence.diffusion.prompts import Prompts
 
-    columns, texts = tuple(unit_column or ()), Prompts.read(prompts, prompt or (), negative_prompt, guidance)
-    how = {"method": sampler, "steps": sampler_steps, "prompts": texts}
-    reading = (split, resolution, grey, workers, how, caption_column, skip_bad)
-    options = CreditOptions(source, data, out, columns, queries, *reading)
+    how = _drawing(sampler, sampler_steps, prompts, prompt, negative_prompt, guidance)
+    reading = (tuple(unit_column or ()), queries, split, resolution, grey, workers, how, caption_column, skip_bad)
+    options = CreditOptions(source, data, out, *reading)
     match checked_kind(context, options, estimator):
         case "an ensemble":
             return sources.compute_from_ensemble(options, draws or 100, plan)
@@ -116,11 +114,24 @@ def compute(
             return sources.compute_from_adapter(options, draws or 128, base, plan)
         case "scores":
             return sources.compute_from_scores(options, plan)
-    rule = whence.RetrainingRule(kind=way, steps=steps, learning_rate=learning_rate)
-    study = whence.StudyConfig(rule=rule, pictures=pictures, seed=seed)
+    study = _study_config(way, steps, learning_rate, pictures, seed)
     given: dict[str, Any] = {"held_out": held_out, "base": base, "clusters": clusters, "config": config, "plan": plan}
     given |= {"behaviours": behaviour or ["fit" if queries else "diversity"], "estimators": estimator or ["shapley"]}
     sources.compute_from_run(options, study, whence.CoalitionSampling(coalitions, repeats, seed), **given)
+
+
+def _drawing(sampler: str | None, steps: int | None, *texts: Any) -> dict[str, Any]:
+    """Return how pictures are drawn; the texts are --prompts, --prompt, --negative-prompt and --guidance."""
+    from whence.diffusion.prompts import Prompts
+
+    file, lines, *others = texts
+    return {"method": sampler, "steps": steps, "prompts": Prompts.read(file, lines or (), *others)}
+
+
+def _study_config(way: WAY, steps: int | None, rate: float | None, pictures: int, seed: int) -> whence.StudyConfig:
+    """Return what all models are compared on, and how they are made."""
+    rule = whence.RetrainingRule(kind=way, steps=steps, learning_rate=rate)
+    return whence.StudyConfig(rule=rule, pictures=pictures, seed=seed)
 
 
 def statement(
