@@ -361,6 +361,14 @@ def test_a_record_of_another_seed_is_noticed(run, tmp_path):
         record.noise(0, (1, 8, 8))
 
 
+def test_a_record_with_rows_of_nobody_is_damaged(run):
+    record = Record(run)
+    vars(record)["_steps"] = {**record._steps, "rows": record["rows"] + len(record.ids)}
+    for read in (record.seen, lambda: record.batch(0)):
+        with pytest.raises(ArtefactError, match="names examples that the run doesn't have"):
+            read()
+
+
 def test_a_record_that_lacks_steps_is_noticed(run, tmp_path):
     path = shutil.copytree(run, tmp_path / "run")
     (path / "record" / "00000002.safetensors").unlink()

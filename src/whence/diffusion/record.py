@@ -93,6 +93,14 @@ class Record:
         return tuple(self._examples["weight"])
 
     @cached_property
+    def _ids(self) -> tuple[str, ...]:
+        """The ids, after a check that the rows of all steps are among them."""
+        rows = self["rows"]
+        if rows.min() < 0 or rows.max() >= len(self.ids):
+            raise ArtefactError(f"The record in {self.path} is damaged: it names examples that the run doesn't have.")
+        return self.ids
+
+    @cached_property
     def _examples(self) -> dict[str, list[Any]]:
         return _read_examples(self.path, self._manifest)
 
@@ -109,7 +117,7 @@ class Record:
 
     def batch(self, step: int) -> list[str]:
         """Ids of the examples in the batch of a step."""
-        return [self.ids[row] for row in self["rows"][step].tolist()]
+        return [self._ids[row] for row in self["rows"][step].tolist()]
 
     def noise(self, step: int, shape: tuple[int, int, int]) -> Tensor:
         """The noise of a step's batch, float32 [B, *shape], made again from the seed, whose timesteps are compared."""
@@ -124,7 +132,7 @@ class Record:
 
     def seen(self) -> set[str]:
         """Ids of all examples that were in a batch."""
-        return {self.ids[row] for row in np.unique(self["rows"].numpy())}
+        return {self._ids[row] for row in np.unique(self["rows"].numpy())}
 
 
 @artefacts.reader
