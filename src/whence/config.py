@@ -164,6 +164,11 @@ class SamplerConfig(Settings):
     clip: bool = Field(True, description="Clip the predicted clean picture to [-1, 1] at every step.")
     batch_size: Count = Field(16, description="Canonical batch; part of what the pixels' last bits depend on.")
 
+    @property
+    def said(self) -> set[str]:
+        """Names of the settings that are given; none where all are the defaults, as in a file that states them."""
+        return set() if self == SamplerConfig() else set(self.model_fields_set)
+
 
 class Config(Settings):
     """All settings of a run; those of an adapter are only there for a run that trains one.

@@ -117,6 +117,14 @@ def test_other_networks_may_have_settings_too(tiny_data, tiny_bank_config, tmp_p
     assert offset.abs().min() > 0
 
 
+def test_settings_that_state_every_default_are_those_that_state_none(tiny_data, config, tmp_path):
+    own = config.model_copy(update={"sampler": SamplerConfig()})
+    (tmp_path / "all.toml").write_text(own.to_toml())
+    stated = request_of(tiny_data, whence.read_config(tmp_path / "all.toml")).config
+    assert stated == request_of(tiny_data, own).config
+    assert stated.sampler.method == "euler"
+
+
 REFUSED = {
     "μ of a new network": (ModelConfig(prediction="flow_prediction"), ProcessConfig(mu=1.0), "process.shift"),
     "a density without a flow": (ModelConfig(), ProcessConfig(density="mode"), "density means nothing"),

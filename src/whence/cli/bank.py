@@ -208,7 +208,7 @@ def held_out_pictures(data: str, split: str | None, held_out: str | None, **opti
 def settings_of(config: Path | None, base: str | None = None, **training: Any) -> whence.Config:
     """Return the settings of a model that is trained on everything; the sampler is DDIM but for bases and flows."""
     settings = whence.read_config(config)
-    if base is None and not settings.model.is_flow and "method" not in settings.sampler.model_fields_set:
+    if base is None and not settings.model.is_flow and "method" not in settings.sampler.said:
         settings = settings.updated("sampler", method="ddim")
     return settings.updated("training", **training)
 

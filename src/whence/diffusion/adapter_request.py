@@ -136,8 +136,8 @@ class AdapterRequest:
 
 def _complete_sampler(sampler: SamplerConfig, model: DiffusionModel) -> SamplerConfig:
     """Return how pictures are drawn: where the settings say nothing, as the base draws."""
-    usual, said = default_sampler(model), sampler.model_fields_set
-    open_ = {name: getattr(usual, name) for name in SamplerConfig.model_fields if name not in said}
+    usual = default_sampler(model)
+    open_ = {name: getattr(usual, name) for name in SamplerConfig.model_fields if name not in sampler.said}
     return sampler.model_copy(update=open_)
 
 

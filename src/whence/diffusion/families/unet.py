@@ -92,7 +92,7 @@ def complete_config(config: Config, size: tuple[int, int, int], text: bool = Fal
     drawing: dict[str, Any] = {}
     if config.sampler.steps == SamplerConfig().steps > config.model.timesteps:
         drawing["steps"] = config.model.timesteps
-    if config.model.is_flow and "method" not in config.sampler.model_fields_set:
+    if config.model.is_flow and "method" not in config.sampler.said:
         drawing["method"] = "euler"
     if drawing:
         changed["sampler"] = config.sampler.model_copy(update=drawing)
