@@ -80,8 +80,8 @@ def _work(out: Path, run: Callable[[], None]) -> None:
 
     command, shard = JOINED.get() or (Command.of(sys.argv[1:]), (1, 1))
     workers = ArrayWorkers(WorkFolder.of(out), shard)
-    with progress("helping") as report, _executing(workers):
-        led = work_together(workers, command, run, report)
+    with _executing(workers):
+        led = work_together(workers, command, run, partial(progress, "helping"))
     if not led:
         say(f"{out} is done; another worker put it together.")
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
 from whence.engine.engine import Report, Task, run_task, silent
@@ -78,14 +78,25 @@ class ArrayWorkers:
         return done
 
 
-def work_together(workers: ArrayWorkers, command: Command, lead: Callable[[], None], report: Report = silent) -> bool:
+@contextmanager
+def silently() -> Iterator[Report]:
+    """Yield a report that goes nowhere."""
+    yield silent
+
+
+def work_together(
+    workers: ArrayWorkers,
+    command: Command,
+    lead: Callable[[], None],
+    progress: Callable[[], AbstractContextManager[Report]] = silently,
+) -> bool:
     """Do a command with all workers of its folder: lead it by calling `lead`, or help, or both in turn.
 
     Args:
         workers: This worker.
         command: The command, the same for all.
         lead: Runs the command in this process.
-        report: Called with (tasks done, tasks) while this worker helps.
+        progress: Opens a report, which is called with (tasks done, tasks) while this worker helps.
 
     Returns:
         Whether this worker led to the end; else another did.
@@ -100,7 +111,8 @@ def work_together(workers: ArrayWorkers, command: Command, lead: Callable[[], No
     while True:
         if folder.command == command:
             joined = True
-            workers.help(report)
+            with progress() as report:
+                workers.help(report)
         with folder.lead() as leads:
             if leads:
                 if joined and folder.command is None:
