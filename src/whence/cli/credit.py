@@ -118,15 +118,8 @@ def compute(
     from whence.cli import credit_sources as sources
 
     how = drawing_of(sampler, sampler_steps, prompts, prompt or (), negative_prompt, guidance)
-    reading = (
-        split,
-        {"resolution": resolution, "buckets": buckets, "grey": grey},
-        workers,
-        how,
-        caption_column,
-        skip_bad,
-    )
-    options = CreditOptions(source, data, out, unit_column or [], queries, *reading)
+    rest = split, {"resolution": resolution, "buckets": buckets, "grey": grey}, workers, how, caption_column, skip_bad
+    options = CreditOptions(source, data, out, unit_column or [], queries, *rest)
     match checked_kind(context, options, estimator):
         case "an ensemble":
             return sources.compute_from_ensemble(options, draws or 100, plan)
