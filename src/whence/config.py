@@ -166,8 +166,9 @@ class SamplerConfig(Settings):
 
     @property
     def said(self) -> set[str]:
-        """Names of the settings that are given; none where all are the defaults, as in a file that states them."""
-        return set() if self == SamplerConfig() else set(self.model_fields_set)
+        """Names of the settings that are given; none in a file that states every default."""
+        every = self.model_fields_set == set(type(self).model_fields)
+        return set() if every and self == SamplerConfig() else set(self.model_fields_set)
 
 
 class Config(Settings):
