@@ -139,4 +139,6 @@ class VisitSource:
 
 def _joined(parts: Sequence[Tensor], groups: Sequence[np.ndarray]) -> Tensor:
     """Return one number for each visit, from those of each shape and the positions of these."""
+    if len(parts) == 1:
+        return parts[0]
     return torch.cat(list(parts))[torch.from_numpy(np.argsort(np.concatenate(groups)))]
