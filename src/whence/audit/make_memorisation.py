@@ -23,7 +23,7 @@ from whence.engine import DEFAULT, Engine
 from whence.ensemble.ablation import ablate_each
 from whence.ensemble.model import Ensemble
 from whence.errors import ConfigError, DataError, NoSurvivorsError
-from whence.similarity.near_duplicates import NEAR, near_duplicates
+from whence.similarity.near_duplicates import NEAR
 
 #: Copies of an ensemble that are drawn again without their units, the closest ones.
 ABLATED = 20
@@ -75,7 +75,7 @@ def audit_memorisation(
         found = closeness(comparison.of_drawn(drawn), comparison.examples)
         hits = _hits(comparison, drawn.ids, found, limit.value)
         if ensemble is not None:
-            hits = _ablated(ensemble, data, hits, engine)
+            hits = _ablated(ensemble, comparison, hits, engine)
         _write(part, comparison, drawn.ids, found, hits)
         chosen = {"threshold": limit.value, "chosen_by": limit.chosen_by, "compared": limit.compared}
         return {**chosen, "clusters": len(comparison.firsts)}
@@ -97,9 +97,9 @@ def _hits(comparison: Comparison, names: Sequence[str], found: Closeness, limit:
     return hits
 
 
-def _ablated(ensemble: Ensemble, data: Dataset, hits: list[Hit], engine: Engine) -> list[Hit]:
+def _ablated(ensemble: Ensemble, comparison: Comparison, hits: list[Hit], engine: Engine) -> list[Hit]:
     """Copies with what the members draw from the same noise that never saw their image or a near-duplicate."""
-    clusters, few = near_duplicates(data)[0], []
+    data, clusters, few = comparison.data, comparison.clusters, []
     for hit in hits[:ABLATED]:
         rows = np.flatnonzero(clusters == clusters[data.index_of(hit.image)])
         units = tuple(dict.fromkeys(unit for n in rows for unit in data.units[n]))

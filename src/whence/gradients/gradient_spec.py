@@ -106,7 +106,8 @@ def count_tokens(conditions: Mapping[str, Tensor | Repeated]) -> int:
         >>> count_tokens({"encoder_hidden_states": torch.zeros(2, 77, 16), "class_labels": torch.zeros(2)})
         77
     """
-    return max((one[[0]].shape[1] for one in conditions.values() if one[[0]].dim() == 3), default=0)
+    shapes = [one[[0]].shape for one in conditions.values()]
+    return max((shape[1] for shape in shapes if len(shape) == 3), default=0)
 
 
 def make_gradient_spec(
