@@ -38,8 +38,8 @@ from whence.attribution.influence_store import curvature_job
 from whence.attribution.methods import METHODS
 from whence.attribution.request import AttributionRequest
 from whence.diffusion.denoiser import denoise
-from whence.diffusion.draws import keys, normals
 from whence.diffusion.examples import Examples
+from whence.diffusion.philox import keys, normals
 from whence.engine import Engine
 from whence.gradients.make_curvature import EIGENVALUES, sum_block
 from whence.gradients.make_features import FeatureJob

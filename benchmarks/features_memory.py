@@ -22,10 +22,11 @@ from whence.diffusion.checkpoint import Checkpoint
 from whence.diffusion.draws import Draws
 from whence.diffusion.examples import Examples
 from whence.engine import Engine
+from whence.gradients.batch_rows import suitable_batch
 from whence.gradients.compression import Compression
 from whence.gradients.draw_sources import OwnDraws
 from whence.gradients.features import Feature
-from whence.gradients.gradient_spec import make_gradient_spec, suitable_batch
+from whence.gradients.gradient_spec import make_gradient_spec
 from whence.gradients.make_features import FeatureJob, make_features
 from whence.gradients.stored_features import Precision, StoredFeatures
 

@@ -16,9 +16,10 @@ from whence.attribution.attribute import attribute
 from whence.attribution.methods import METHODS
 from whence.attribution.request import AttributionConfig
 from whence.diffusion.checkpoint import Checkpoint
-from whence.diffusion.draws import Draws, keys, normals
+from whence.diffusion.draws import Draws
 from whence.diffusion.examples import Examples
 from whence.diffusion.model import DiffusionModel
+from whence.diffusion.philox import keys, normals
 from whence.diffusion.record import Record
 from whence.diffusion.sampling import predicted_clean
 from whence.engine import Engine

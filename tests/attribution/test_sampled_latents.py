@@ -12,10 +12,11 @@ from whence.attribution.target import Target
 from whence.attribution.training_examples import latents_of, training_examples
 from whence.config import Config
 from whence.diffusion.augmentation import Augmentation
-from whence.diffusion.draws import Draws, keys, normals
+from whence.diffusion.draws import Draws
 from whence.diffusion.examples import Examples
 from whence.diffusion.latents import Latents
 from whence.diffusion.model import DiffusionModel
+from whence.diffusion.philox import keys, normals
 from whence.diffusion.record import Record
 from whence.diffusion.training import train
 from whence.engine import Engine

@@ -14,9 +14,10 @@ from whence.attribution.request import AttributionConfig, AttributionRequest
 from whence.attribution.tangent import TANGENT, tangent
 from whence.config import ModelConfig
 from whence.data import Dataset
-from whence.diffusion.draws import Draws, keys, normals
+from whence.diffusion.draws import Draws
 from whence.diffusion.examples import Examples
 from whence.diffusion.model import DiffusionModel
+from whence.diffusion.philox import keys, normals
 from whence.engine import Engine
 from whence.errors import ConfigError, DataError
 from whence.gradients.compression import Compression

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from whence.diffusion.draws import Draws, bits, keys, normals, order, philox
+from whence.diffusion.draws import Draws, order
+from whence.diffusion.philox import bits, box_muller, keys, normals, philox
 
 KNOWN = [
     ("00000000 " * 4, "00000000 " * 2, "6627e8d5 e169c58d bc57ac4c 9b00dbd8"),
@@ -18,7 +19,7 @@ KNOWN = [
 
 
 def words(text: str) -> np.ndarray:
-    return np.array([int(word, 16) for word in text.split()], np.uint64)
+    return np.array([int(word, 16) for word in text.split()])
 
 
 def slow_philox(counter: list[int], key: list[int]) -> list[int]:
@@ -40,7 +41,7 @@ def slow_philox(counter: list[int], key: list[int]) -> list[int]:
 @pytest.mark.parametrize(("counter", "key", "expected"), KNOWN)
 def test_philox_known_answers(counter, key, expected):
     """The vectors of Random123's kat_vectors for philox4x32-10."""
-    assert philox(words(counter), words(key)).tolist() == words(expected).tolist()
+    assert philox(words(counter)[:, None], words(key)[:, None])[0].tolist() == words(expected).tolist()
 
 
 word = st.integers(0, 2**32 - 1)
@@ -49,9 +50,20 @@ word = st.integers(0, 2**32 - 1)
 @settings(deadline=None)
 @given(st.lists(st.tuples(*[word] * 6), min_size=1, max_size=5))
 def test_philox_against_python_integers(rows):
-    table = np.array(rows, np.uint64)
+    columns = np.array(rows).T
     expected = [slow_philox(list(row[:4]), list(row[4:])) for row in rows]
-    assert philox(table[:, :4], table[:, 4:]).tolist() == expected
+    assert philox(columns[:4], columns[4:]).tolist() == expected
+    tensors = torch.from_numpy(columns)
+    assert philox(tensors[:4], tensors[4:]).tolist() == expected
+
+
+def test_the_functions_of_torch_give_the_normal_numbers_of_numpy_to_the_last_bit():
+    key, index, count = keys("noise", 0, [str(n) for n in range(50)]), np.arange(50), 2000
+    drawn = bits(key, index, count)
+    assert torch.equal(bits(torch.from_numpy(key), torch.from_numpy(index), count), torch.from_numpy(drawn))
+    by_torch = box_muller(torch.from_numpy(drawn).double(), torch).float().view(torch.int32)
+    by_numpy = normals(key, index, (count,)).view(torch.int32)
+    assert (by_torch - by_numpy).abs().max() <= 1
 
 
 def slow_draw(seed: int, name: str, index: int, timesteps: int, count: int) -> tuple[int, list[float]]:

@@ -13,11 +13,12 @@ from whence.data import Dataset, write
 from whence.diffusion import shards
 from whence.diffusion.augmentation import PLAIN, Augmentation
 from whence.diffusion.conditioner import TEXT
-from whence.diffusion.draws import Draws, flips, keys, normals
+from whence.diffusion.draws import Draws, flips
 from whence.diffusion.encoding import Encoders
 from whence.diffusion.examples import Examples
 from whence.diffusion.latents import Latents
 from whence.diffusion.model import DiffusionModel
+from whence.diffusion.philox import keys, normals
 from whence.diffusion.record import Record
 from whence.diffusion.shards import Shards
 from whence.diffusion.training import train, training_cost

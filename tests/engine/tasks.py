@@ -62,6 +62,12 @@ def settings(file, engine=None):
     engine.report(1, 1)
 
 
+def place(file, engine=None):
+    """Write the device of networks, and be busy so long that the other worker starts."""
+    time.sleep(0.5)
+    Path(file).write_text(str(engine.device))
+
+
 def fill(size, engine=None):
     """Fill so many bytes, forget them, and return who this is and its most memory."""
     import torch
@@ -86,6 +92,11 @@ def main() -> None:
     if scenario == "apart":
         worker, before, peak = Engine(2).run_apart(Task("fill", tasks.fill, {"size": 3 * 10**8}))
         print(worker != os.getpid(), round((peak.total - before.total) / 10**8))
+        return
+    if scenario == "devices":
+        engine = Engine(2)
+        vars(engine)["devices"] = ("cpu", "meta")
+        engine.run([Task(f"{k}", tasks.place, {"file": str(folder / f"{k}")}) for k in range(4)])
         return
     some = [Task(f"mark {k}", tasks.mark, {"file": str(folder / f"{k}")}) for k in range(6)]
     hold = Task("hold", tasks.wait_long, {"file": str(folder / "hold")}, 6000)

@@ -111,6 +111,17 @@ def test_tasks_compute_with_one_thread_and_the_settings_come_back():
         assert torch.are_deterministic_algorithms_enabled()
 
 
+def test_workers_take_the_devices_in_turn(tmp_path, run_script):
+    run_script(SCRIPT, "devices", tmp_path)
+    assert sorted(file.read_text() for file in tmp_path.iterdir()) == ["cpu", "cpu", "meta", "meta"]
+
+
+def test_a_process_for_each_core_of_a_processor():
+    assert Engine(accelerator="cpu").processes(1000) == cores()
+    assert Engine(accelerator="cuda:1").processes(1000) == 1
+    assert Engine(3, accelerator="cuda:1").processes(1000) == 3
+
+
 def test_cores_of_this_process():
     assert 1 <= cores() <= os.cpu_count()
 

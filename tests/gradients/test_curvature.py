@@ -12,9 +12,10 @@ from torch import nn
 from whence import artefacts
 from whence.diffusion.checkpoint import LoadedCheckpoint
 from whence.diffusion.denoiser import denoise
-from whence.diffusion.draws import Draws, keys, normals, order
+from whence.diffusion.draws import Draws, order
 from whence.diffusion.examples import Examples
 from whence.diffusion.model import DiffusionModel
+from whence.diffusion.philox import keys, normals
 from whence.engine import Engine
 from whence.errors import MismatchError, NotFiniteError
 from whence.gradients import make_curvature as module

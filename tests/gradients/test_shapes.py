@@ -8,9 +8,10 @@ import torch
 
 from whence.config import ModelConfig
 from whence.diffusion.checkpoint import Checkpoint
-from whence.diffusion.draws import Draws, keys, normals
+from whence.diffusion.draws import Draws
 from whence.diffusion.examples import Examples
 from whence.diffusion.model import DiffusionModel
+from whence.diffusion.philox import keys, normals
 from whence.engine import Engine
 from whence.gradients import make_features as module
 from whence.gradients.compression import Compression

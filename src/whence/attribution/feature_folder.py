@@ -17,8 +17,9 @@ from whence.attribution.feature_plan import FeaturePlan, FeatureSet
 from whence.diffusion.checkpoint import Checkpoint, LoadedCheckpoint
 from whence.diffusion.examples import Examples
 from whence.engine import DEFAULT, Engine
+from whence.gradients.batch_rows import count_tokens, suitable_batch
 from whence.gradients.features import Feature
-from whence.gradients.gradient_spec import GradientSpec, count_tokens, make_gradient_spec, suitable_batch
+from whence.gradients.gradient_spec import GradientSpec, make_gradient_spec
 from whence.gradients.make_features import FeatureJob, make_features
 from whence.gradients.stored_features import StoredFeatures
 
@@ -69,7 +70,7 @@ class FeatureFolder:
             source=feature_set.source,
             draws=feature_set.draws,
             kinds=tuple(kinds),
-            batch=suitable_batch(max(examples.sizes, key=math.prod), count_tokens(examples.conditions)),
+            batch=spec.multiple * suitable_batch(max(examples.sizes, key=math.prod), count_tokens(examples.conditions)),
             precision=plan.request.config.precision,
         )
 

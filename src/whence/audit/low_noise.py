@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from whence.diffusion.draws import Draws
+from whence.diffusion.philox import CPU
 from whence.errors import ConfigError
 
 #: The part of the timesteps that is used, from the one with least noise on.
@@ -38,9 +39,9 @@ class LowNoiseDraws(Draws):
         return cls(**{**settings, "shared": True})
 
     def __call__(
-        self, ids: Sequence[str], index: Sequence[int] | np.ndarray, shape: Sequence[int]
+        self, ids: Sequence[str], index: Sequence[int] | np.ndarray, shape: Sequence[int], device: torch.device = CPU
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return timesteps [n] and noise float32 [n, *shape] of n ids and their draw indices.
+        """Return timesteps [n] and noise float32 [n, *shape] of n ids and their draw indices, on a device.
 
         Raises:
             ConfigError: A draw index is beyond those that were searched.
@@ -48,7 +49,7 @@ class LowNoiseDraws(Draws):
         at = np.asarray(index, np.int64)
         if len(at) and at.max() >= len(self._places):
             raise ConfigError(f"There are {len(self._places)} draws with little noise; given draw {at.max()}.")
-        return super().__call__(ids, self._places[at], shape)
+        return super().__call__(ids, self._places[at], shape, device)
 
     @cached_property
     def _places(self) -> np.ndarray:

@@ -68,7 +68,9 @@ COMBINE = Annotated[
     typer.Option(help="Of adapters: the mean of their predictions, or of their changes of the weights."),
 ]
 PLAN = Annotated[bool, typer.Option("--plan", help="Show the cost in time, memory and disk, and stop.")]
-WORKERS = Annotated[int | None, typer.Option(min=1, help="Number of processes; default one for each core.")]
+WORKERS = Annotated[
+    int | None, typer.Option(min=1, help="Number of processes; default one for each core, or for each GPU.")
+]
 ENGINE = Annotated[
     Literal["local", "ray", "array"],
     typer.Option(

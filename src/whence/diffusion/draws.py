@@ -1,13 +1,7 @@
-"""Draws (timestep and noise), batches and flips: pure functions of (seed, example id, index), whatever the batch.
-
-Their bits come from the counter-based generator Philox-4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy
-as 1, 2, 3"): the key is a hash of (stream, seed, example id), the counter is (block, draw index).
-"""
+"""Draws (timestep and noise), batches and flips: pure functions of (seed, example id, index), whatever the batch."""
 
 from __future__ import annotations
 
-import hashlib
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,53 +11,10 @@ import numpy as np
 import torch
 
 from whence.diffusion.flow_times import FlowTimes
+from whence.diffusion.philox import CPU, bits, keys, normals
 
-_MULTIPLIERS = (np.uint64(0xD2511F53), np.uint64(0xCD9E8D57))
-_WEYL = (0x9E3779B9, 0xBB67AE85)
 _LOW = np.uint64(0xFFFFFFFF)
 _HALF = np.uint64(32)
-
-
-def philox(counter: np.ndarray, key: np.ndarray) -> np.ndarray:
-    """Philox-4x32 with 10 rounds of counters [..., 4] and keys [..., 2]; all are 32-bit words in uint64."""
-    c0, c1, c2, c3 = (counter[..., i] for i in range(4))
-    k0, k1 = key[..., 0], key[..., 1]
-    for i in range(10):
-        product0, product1 = c0 * _MULTIPLIERS[0], c2 * _MULTIPLIERS[1]
-        round0, round1 = np.uint64(i * _WEYL[0] & 0xFFFFFFFF), np.uint64(i * _WEYL[1] & 0xFFFFFFFF)
-        c0, c1, c2, c3 = (
-            (product1 >> _HALF) ^ c1 ^ ((k0 + round0) & _LOW),
-            product1 & _LOW,
-            (product0 >> _HALF) ^ c3 ^ ((k1 + round1) & _LOW),
-            product0 & _LOW,
-        )
-    return np.stack(np.broadcast_arrays(c0, c1, c2, c3), axis=-1)
-
-
-def keys(stream: str, seed: int, names: Sequence[str]) -> np.ndarray:
-    """One 64-bit Philox key for every name: uint64 array [len(names), 2] of 32-bit words."""
-    hashes = (hashlib.blake2b(f"{stream}\0{seed}\0{name}".encode(), digest_size=8).digest() for name in names)
-    return np.frombuffer(b"".join(hashes), dtype="<u4").reshape(-1, 2).astype(np.uint64)
-
-
-def bits(key: np.ndarray, index: np.ndarray, words: int) -> np.ndarray:
-    """Random 32-bit words uint64 [n, words] of keys [n, 2] and their draw indices [n]."""
-    blocks = -(-words // 4)
-    counter = np.zeros((len(key), blocks, 4), np.uint64)
-    counter[..., 0] = np.arange(blocks, dtype=np.uint64)
-    counter[..., 1] = np.asarray(index, np.uint64)[:, None]
-    return philox(counter, key[:, None, :]).reshape(len(key), -1)[:, :words]
-
-
-def normals(key: np.ndarray, index: np.ndarray, shape: Sequence[int]) -> torch.Tensor:
-    """Standard normal noise of each (key, draw index), float32 [n, *shape], by Box-Muller in float64."""
-    count = math.prod(shape)
-    pairs = -(-count // 2)
-    words = bits(key, index, 2 * pairs).reshape(len(key), pairs, 2)
-    radius = np.sqrt(-2.0 * np.log((words[..., 0].astype(np.float64) + 0.5) / 2.0**32))
-    angle = (2.0 * np.pi / 2.0**32) * words[..., 1].astype(np.float64)
-    values = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=-1)
-    return torch.from_numpy(values.reshape(len(key), -1)[:, :count].astype(np.float32)).reshape(-1, *shape)
 
 
 @dataclass(frozen=True)
@@ -102,9 +53,9 @@ class Draws:
     canvas: tuple[int, int] | None = None
 
     def __call__(
-        self, ids: Sequence[str], index: Sequence[int] | np.ndarray, shape: Sequence[int]
+        self, ids: Sequence[str], index: Sequence[int] | np.ndarray, shape: Sequence[int], device: torch.device = CPU
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return timesteps [n] and noise float32 [n, *shape] of n example ids and their draw indices.
+        """Return timesteps [n] and noise float32 [n, *shape] of n example ids and their draw indices, on a device.
 
         Timesteps are int64 in 0 ... T-1; those of a flow are float32 in (0, T].
         """
@@ -114,17 +65,17 @@ class Draws:
         if self.antithetic:
             sign = torch.from_numpy(1.0 - 2.0 * (at % 2)).float()
             at = at // 2
-        noise = normals(keys("noise", self.seed, names), at, on_canvas(shape, self.canvas))
+        noise = normals(keys("noise", self.seed, names), at, on_canvas(shape, self.canvas), device)
         noise = centre(noise, shape)
         if self.offset:
             channels = (shape[0], *[1] * (len(shape) - 1))
-            noise = noise + self.offset * normals(keys("noise offset", self.seed, names), at, channels)
-        return self._timesteps(names, at), noise * sign.reshape(-1, *[1] * len(shape))
+            noise = noise + self.offset * normals(keys("noise offset", self.seed, names), at, channels, device)
+        return self._timesteps(names, at).to(device), noise * sign.to(device).reshape(-1, *[1] * len(shape))
 
     def _timesteps(self, names: Sequence[str], index: np.ndarray) -> torch.Tensor:
         """Floor of T times the shifted van der Corput point, in exact integers; of a flow, the time of that point."""
         shift = bits(keys("timestep", self.seed, names), np.zeros(len(names), np.int64), 1)[:, 0]
-        points = _reverse32(index.astype(np.uint64)) ^ shift
+        points = _reverse32(index.astype(np.uint64)) ^ shift.astype(np.uint64)
         if self.times is not None:
             return self.times((points.astype(np.float64) + 0.5) / 2.0**32)
         return torch.from_numpy(((points * np.uint64(self.timesteps)) >> _HALF).astype(np.int64))
@@ -165,7 +116,7 @@ def _reverse32(values: np.ndarray) -> np.ndarray:
 
 def order(seed: int, epoch: int, names: Sequence[str]) -> np.ndarray:
     """A random order of the names for one epoch, int array [N]; the others keep theirs when a name is left out."""
-    words = bits(keys("order", seed, names), np.full(len(names), epoch), 2)
+    words = bits(keys("order", seed, names), np.full(len(names), epoch), 2).astype(np.uint64)
     return np.argsort((words[:, 0] << _HALF) | words[:, 1], kind="stable")
 
 
@@ -202,7 +153,7 @@ class Batches:
 
 def flips(seed: int, ids: Sequence[str], visits: np.ndarray) -> np.ndarray:
     """Whether each (example, visit) is seen flipped left to right, bool [n], probability 1/2."""
-    return bits(keys("flip", seed, ids), visits, 1)[:, 0] >= np.uint64(1 << 31)
+    return bits(keys("flip", seed, ids), visits, 1)[:, 0] >= 1 << 31
 
 
 def posterior_noise(seed: int, ids: Sequence[str], visits: np.ndarray, shape: Sequence[int]) -> torch.Tensor:
@@ -212,4 +163,4 @@ def posterior_noise(seed: int, ids: Sequence[str], visits: np.ndarray, shape: Se
 
 def caption_drops(seed: int, ids: Sequence[str], visits: np.ndarray, probability: float) -> np.ndarray:
     """Whether each (example, visit) is seen with the empty caption, bool [n]."""
-    return bits(keys("caption", seed, ids), visits, 1)[:, 0] < np.uint64(probability * 2.0**32)
+    return bits(keys("caption", seed, ids), visits, 1)[:, 0] < int(probability * 2.0**32)

@@ -83,7 +83,7 @@ class Loop:
     @cached_property
     def visits(self) -> VisitSource:
         """What each step sees."""
-        return VisitSource(self.examples, self.config, self.model.process, self.captions)
+        return VisitSource(self.examples, self.config, self.model.process, self.captions, self.model.device)
 
     @classmethod
     def start(

@@ -38,7 +38,7 @@ class Recorder:
         step = {
             "rows": torch.from_numpy(visits.rows).int(),
             "visits": torch.from_numpy(visits.counts).int(),
-            "timesteps": visits.t if visits.t.is_floating_point() else visits.t.int(),
+            "timesteps": (visits.t if visits.t.is_floating_point() else visits.t.int()).cpu(),
             "flipped": torch.from_numpy(visits.flipped),
             "losses": losses.float(),
             "learning_rate": torch.tensor(rate, dtype=torch.float64),

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from whence.config import SamplerConfig
 from whence.diffusion.denoiser import NO_CONDITIONS, predict
-from whence.diffusion.draws import keys, normals
 from whence.diffusion.model import DiffusionModel
+from whence.diffusion.philox import CPU, keys, normals
 from whence.diffusion.repeated import Repeated
 from whence.engine import DEFAULT, Engine, one_thread
 from whence.errors import ConfigError, NotFiniteError
@@ -39,11 +39,13 @@ def parse_name(name: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
-def picture_noise(names: Sequence[tuple[int, int]], step: int, shape: Sequence[int]) -> Tensor:
+def picture_noise(
+    names: Sequence[tuple[int, int]], step: int, shape: Sequence[int], device: torch.device = CPU
+) -> Tensor:
     """Noise of the pictures (SEED, INDEX) at a step (0: the start), float32 [n, *shape]."""
     rows = {name: k for k, name in enumerate(dict.fromkeys(names))}
     key = np.concatenate([keys("picture", seed, [str(index)]) for seed, index in rows])
-    return normals(key, np.full(len(rows), step), shape)[[rows[name] for name in names]]
+    return normals(key, np.full(len(rows), step), shape, device)[[rows[name] for name in names]]
 
 
 def default_sampler(model: DiffusionModel) -> SamplerConfig:
@@ -77,12 +79,12 @@ def draw(
     """
     process = model.process
     steps = process.sampling_steps(config.steps, config.method)
-    x = picture_noise(names, 0, model.size).double().to(engine.device)
+    x = picture_noise(names, 0, model.size, engine.device).double()
     for k, (t, s) in enumerate(steps):
         output = predict(x.float(), torch.full((len(x),), t, device=x.device))
         if observe is not None:
             observe(t, process.clean_picture(config, x, output, t))
-        noise = picture_noise(names, k + 1, model.size).double().to(x.device) if s >= 0 else None
+        noise = picture_noise(names, k + 1, model.size, x.device).double() if s >= 0 else None
         x = process.step(config, x, output, t, s, noise)
         engine.report(k + 1, len(steps))
     bad = [name for name, picture in zip(names, x, strict=True) if not torch.isfinite(picture).all()]

@@ -17,6 +17,7 @@ from whence.diffusion.denoiser import on_device
 from whence.diffusion.draws import Batches
 from whence.diffusion.examples import Examples
 from whence.diffusion.model import DiffusionModel
+from whence.diffusion.philox import CPU
 from whence.diffusion.process import Process
 from whence.ragged import Ragged, groups_of, join_groups
 
@@ -98,6 +99,7 @@ class VisitSource:
         config: Settings of the training.
         process: The process of the model.
         captions: The caption dropout, if there is any.
+        device: Where timesteps and noise are made.
 
     Example:
         >>> import torch
@@ -113,6 +115,7 @@ class VisitSource:
     config: TrainingConfig
     process: Process
     captions: CaptionDropout | None = None
+    device: torch.device = CPU
 
     @cached_property
     def _batches(self) -> Batches:
@@ -131,7 +134,8 @@ class VisitSource:
         groups = self.examples.groups(rows)
         xs = [augmentation.x(self.examples, rows[group], counts[group]) for group in groups]
         drawn = [
-            draws([ids[n] for n in group], counts[group], x.shape[1:]) for group, x in zip(groups, xs, strict=True)
+            draws([ids[n] for n in group], counts[group], x.shape[1:], self.device)
+            for group, x in zip(groups, xs, strict=True)
         ]
         x, noise = join_groups(xs, groups), join_groups([noise for _, noise in drawn], groups)
         return Visits(rows, counts, ids, x, _joined([t for t, _ in drawn], groups), noise, conditions, flipped, dropped)

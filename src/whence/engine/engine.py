@@ -9,7 +9,7 @@ from functools import cached_property, partial
 from typing import Any, Protocol
 
 from whence.engine.failures import raise_failures
-from whence.engine.processes import Note, one_thread, run_in_processes
+from whence.engine.processes import Note, one_thread, run_in_processes, worker_device
 from whence.errors import WhenceError
 from whence.lazy import torch
 
@@ -50,9 +50,10 @@ class Engine:
     """Where work runs.
 
     Attributes:
-        workers: Processes; None for one for each core.
+        workers: Processes; None for one for each core, or for each GPU if networks run on GPUs.
         report: Called with (done, total) as work goes on; each function says in which units.
-        accelerator: Device of the networks, such as ``cuda:1``; None for the GPU if there is one, else the CPU.
+        accelerator: Device of the networks, such as ``cuda:1``; None for the GPUs if there are any, of which each
+            worker has one, else the CPU.
         executor: Runs the tasks; None for processes on this machine.
 
     Example:
@@ -70,12 +71,20 @@ class Engine:
 
     @cached_property
     def device(self) -> torch.device:
-        """Where networks run."""
-        return torch.device(self.accelerator or ("cuda" if torch.cuda.is_available() else "cpu"))
+        """Where networks of this process run."""
+        return torch.device(self.accelerator or worker_device() or ("cuda" if torch.cuda.is_available() else "cpu"))
+
+    @cached_property
+    def devices(self) -> tuple[str, ...]:
+        """Devices that worker processes take in turn."""
+        if self.accelerator is not None:
+            return (self.accelerator,)
+        return tuple(f"cuda:{number}" for number in range(torch.cuda.device_count())) or ("cpu",)
 
     def processes(self, tasks: int) -> int:
         """Number of processes that so many tasks run in."""
-        return max(1, min(self.workers or cores(), tasks))
+        most = cores() if self.devices == ("cpu",) else len(self.devices)
+        return max(1, min(self.workers or most, tasks))
 
     def reporting(self, report: Report) -> Engine:
         """The same engine with another report."""
@@ -111,7 +120,10 @@ class Engine:
             return self.executor.run(tasks, self.accelerator, note)
         processes = self.processes(len(tasks))
         works = [(task.name, partial(run_task, task, self.accelerator)) for task in tasks]
-        errors = run_in_processes(works, processes, note) if processes > 1 else [work(note) for _, work in works]
+        if processes > 1:
+            errors = run_in_processes(works, processes, note, self.devices)
+        else:
+            errors = [work(note) for _, work in works]
         return {name: error for (name, _), error in zip(works, errors, strict=True) if error is not None}
 
     def run_apart(self, task: Task) -> Any:
@@ -121,7 +133,8 @@ class Engine:
             InterruptedRunError: The worker process died.
         """
         work = partial(_task_result, task, self.accelerator)
-        (result,) = run_in_processes([(task.name, work)], 1, lambda _name, done: self.report(done, task.size))
+        report: Note = lambda _name, done: self.report(done, task.size)  # noqa: E731
+        (result,) = run_in_processes([(task.name, work)], 1, report, self.devices)
         return result
 
 

@@ -31,10 +31,13 @@ Note = Callable[[str, int], None]
 Work = Callable[[Note], object]
 
 
-def run_in_processes(works: Sequence[tuple[str, Work]], workers: int, note: Note) -> list[Any]:
+def run_in_processes(
+    works: Sequence[tuple[str, Work]], workers: int, note: Note, devices: Sequence[str] = ("cpu",)
+) -> list[Any]:
     """Return the results of all named works, which worker processes do, started in this order.
 
-    `note` is called in this process, which first gives the memory that it has freed back to the system.
+    `note` is called in this process, which first gives the memory that it has freed back to the system. Workers take
+    the devices in turn; `worker_device` is that of the worker.
 
     Raises:
         InterruptedRunError: A worker process died.
@@ -42,8 +45,10 @@ def run_in_processes(works: Sequence[tuple[str, Work]], workers: int, note: Note
     _return_freed_memory()
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)
-    messages = context.Queue()
-    pool = ProcessPoolExecutor(workers, context, _start_worker, (messages,))
+    messages, places = context.Queue(), context.SimpleQueue()
+    for number in range(workers):
+        places.put(devices[number % len(devices)])
+    pool = ProcessPoolExecutor(workers, context, _start_worker, (messages, places))
     ended = threading.Event()
     reader = threading.Thread(target=_forward, args=(messages, note, ended), daemon=True)
     reader.start()
@@ -100,12 +105,18 @@ def _forward(messages: Any, note: Note, ended: threading.Event) -> None:
 
 
 _messages: Any = None
+_device: str | None = None
 
 
-def _start_worker(messages: Any) -> None:
-    """Prepare a worker process; the parent alone answers Ctrl-C."""
-    global _messages
-    _messages = messages
+def worker_device() -> str | None:
+    """Return the device that this worker process was given; None in a process that is no worker."""
+    return _device
+
+
+def _start_worker(messages: Any, places: Any) -> None:
+    """Prepare a worker process, and take the next device; the parent alone answers Ctrl-C."""
+    global _messages, _device
+    _messages, _device = messages, places.get()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
@@ -125,17 +136,33 @@ def _do(work: Work) -> object:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Compute with one thread and deterministic kernels, for the same last bits; restore the settings afterwards."""
+    """Compute with one thread and deterministic kernels, for the same last bits; restore the settings afterwards.
+
+    A GPU computes float32 as float32, without the 10 bits of TF32. Of a kernel that can't be deterministic there, torch
+    says so in a warning.
+    """
     threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    warned = torch.is_deterministic_algorithms_warn_only_enabled()
+    cudnn: Any = torch.backends.cudnn
+    parts = (cudnn.conv, cudnn.rnn)
+    precisions = [part.fp32_precision for part in parts]
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     _keep_memory()
     torch.set_num_threads(1)
-    torch.use_deterministic_algorithms(True)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    _set_precisions(parts, ["ieee"] * len(parts))
     try:
         yield
     finally:
         torch.set_num_threads(threads)
-        torch.use_deterministic_algorithms(deterministic)
+        torch.use_deterministic_algorithms(deterministic, warn_only=warned)
+        _set_precisions(parts, precisions)
+
+
+def _set_precisions(parts: Sequence[Any], precisions: Sequence[str]) -> None:
+    """Set how exactly some parts of cuDNN compute float32."""
+    for part, precision in zip(parts, precisions, strict=True):
+        part.fp32_precision = precision
 
 
 @functools.cache

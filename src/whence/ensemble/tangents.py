@@ -51,13 +51,13 @@ def tangents(
     """
     sampler = unclipped(sampler)
     steps = model.process.sampling_steps(sampler.steps, sampler.method)
-    x = picture_noise(names, 0, model.size).double().to(engine.device)
+    x = picture_noise(names, 0, model.size, engine.device).double()
     rows = {name: tensor.to(engine.device) for name, tensor in conditions.items()}
     d = x.new_zeros(len(members.numbers), *x.shape)
     with torch.no_grad(), _forward_mode(members):
         for k, (t, s) in enumerate(steps):
             output, d_output = _mean(members, x, d, t, rows)
-            noise = picture_noise(names, k + 1, model.size).double().to(x.device) if s >= 0 else None
+            noise = picture_noise(names, k + 1, model.size, x.device).double() if s >= 0 else None
             x = model.process.step(sampler, x, output, t, s, noise)
             d = model.process.step(sampler, d.flatten(0, 1), d_output.flatten(0, 1), t, s).reshape(d.shape)
             engine.report(k + 1, len(steps))

@@ -27,7 +27,7 @@ from pydantic import Field
 from torch import Tensor
 
 from whence.config import Count, Settings
-from whence.diffusion.draws import bits, keys, normals
+from whence.diffusion.philox import bits, keys, normals
 from whence.errors import ConfigError
 from whence.gradients.layers import Coverage, Layer, NormLayer
 from whence.gradients.maps import DenseMap, FoldedMap, LayerMap, Maps, NormMap, PatchMap, ProductMap
@@ -61,7 +61,7 @@ class Compression(Settings):
             values = normals(key, index, (rows, columns))[0]
         else:
             words = bits(key, index, -(-rows * columns // 32))[0]
-            signs = (words[:, None] >> np.arange(32, dtype=np.uint64)) & np.uint64(1)
+            signs = (words[:, None] >> np.arange(32)) & 1
             values = torch.from_numpy(1 - 2 * signs.reshape(-1)[: rows * columns].astype(np.float32))
         return torch.div(values.reshape(rows, columns), columns**0.5)
 

@@ -14,6 +14,7 @@ from whence.diffusion.augmentation import Augmentation
 from whence.diffusion.caption_dropout import CaptionDropout
 from whence.diffusion.draws import Draws
 from whence.diffusion.examples import Examples
+from whence.diffusion.philox import CPU
 
 
 class DrawSource(Protocol):
@@ -22,8 +23,10 @@ class DrawSource(Protocol):
     Its subclasses inherit `x` and `conditions`, by which an example and its conditions are the same at every draw.
     """
 
-    def __call__(self, ids: Sequence[str], index: np.ndarray, shape: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """Return timesteps [n] and noise [n, *shape]."""
+    def __call__(
+        self, ids: Sequence[str], index: np.ndarray, shape: Sequence[int], device: torch.device = CPU
+    ) -> tuple[Tensor, Tensor]:
+        """Return timesteps [n] and noise [n, *shape] on a device."""
 
     @property
     def sampled(self) -> bool:
@@ -61,9 +64,11 @@ class OwnDraws(DrawSource):
     draws: Draws
     sampled: bool = False
 
-    def __call__(self, ids: Sequence[str], index: np.ndarray, shape: Sequence[int]) -> tuple[Tensor, Tensor]:
+    def __call__(
+        self, ids: Sequence[str], index: np.ndarray, shape: Sequence[int], device: torch.device = CPU
+    ) -> tuple[Tensor, Tensor]:
         """The draws of these indices."""
-        return self.draws(ids, index, shape)
+        return self.draws(ids, index, shape, device)
 
     @property
     def canvas(self) -> tuple[int, int] | None:
@@ -97,9 +102,11 @@ class RecordedDraws(DrawSource):
     augmentation: Augmentation
     captions: CaptionDropout | None = None
 
-    def __call__(self, ids: Sequence[str], index: np.ndarray, shape: Sequence[int]) -> tuple[Tensor, Tensor]:
+    def __call__(
+        self, ids: Sequence[str], index: np.ndarray, shape: Sequence[int], device: torch.device = CPU
+    ) -> tuple[Tensor, Tensor]:
         """What training drew at these visits."""
-        return self.draws(ids, self._visits(index), shape)
+        return self.draws(ids, self._visits(index), shape, device)
 
     def x(self, examples: Examples, rows: np.ndarray | Tensor, index: np.ndarray) -> Tensor:
         """What training saw at these visits: the image or its mirror image, and which sample of its latents."""
@@ -139,10 +146,12 @@ class TrajectoryDraws(DrawSource):
     draws: Draws
     timesteps: Mapping[str, float]
 
-    def __call__(self, ids: Sequence[str], index: np.ndarray, shape: Sequence[int]) -> tuple[Tensor, Tensor]:
+    def __call__(
+        self, ids: Sequence[str], index: np.ndarray, shape: Sequence[int], device: torch.device = CPU
+    ) -> tuple[Tensor, Tensor]:
         """The examples' timesteps, with the noise of these indices."""
-        _, noise = self.draws(ids, index, shape)
-        return torch.tensor([self.timesteps[name] for name in ids]), noise
+        _, noise = self.draws(ids, index, shape, device)
+        return torch.tensor([self.timesteps[name] for name in ids], device=device), noise
 
     def record(self) -> dict[str, Any]:
         """The seed and the timesteps."""

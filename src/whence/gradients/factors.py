@@ -30,7 +30,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from whence.diffusion.draws import keys, normals
+from whence.diffusion.philox import keys, normals
 from whence.gradients.layers import Coverage, Layer, NormLayer
 from whence.gradients.maps import Maps, NormMap, ProductMap
 
@@ -96,7 +96,7 @@ def pseudo_cotangent(seed: int, ids: Sequence[str], index: np.ndarray, weight: T
         >>> round(float(v.square().sum()), 1)  # E‖v‖² = 2
         2.0
     """
-    noise: Tensor = normals(keys("target", seed, ids), index, output.shape[1:]).to(output)
+    noise: Tensor = normals(keys("target", seed, ids), index, output.shape[1:], output.device).to(output)
     scale = weight.sqrt().to(output).reshape(-1, *[1] * (output.dim() - 1))
     return noise * (math.sqrt(2 / output[0].numel()) * scale)
 

@@ -188,8 +188,7 @@ def _rows(
     row = torch.from_numpy(np.where(example < len(examples), example, 0))
     place = model.device
     ids = [examples.ids[n] for n in row.tolist()]
-    x, (t, noise) = source.x(examples, row, index), source(ids, index, examples.size)
-    x, t, noise = x.to(place), t.to(place), noise.to(place)
+    x, (t, noise) = source.x(examples, row, index).to(place), source(ids, index, examples.size, place)
     x_t, names = model.process.noised(x, t, noise), sorted({feature.readout for feature in sums})
 
     def collect(conditions: Mapping[str, Tensor]) -> tuple[list[Tensor], Tensor]:

@@ -5,8 +5,7 @@ STORE/MODEL/subject/  an artefact: the shares of the layers in the gradient, the
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
@@ -14,32 +13,30 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from whence import artefacts
+from whence.cost import median_seconds
 from whence.diffusion.checkpoint import Checkpoint, LoadedCheckpoint
 from whence.diffusion.checks import require_range, require_shapes
 from whence.diffusion.examples import Examples
 from whence.diffusion.model import DiffusionModel, fingerprint
-from whence.diffusion.repeated import Repeated
 from whence.engine import DEFAULT, Engine, one_thread
 from whence.errors import MismatchError, NotFiniteError
+from whence.gradients.batch_rows import count_tokens, fastest_multiple, suitable_batch
 from whence.gradients.collector import Collector, check
 from whence.gradients.compression import VERSION, Compression, maps
-from whence.gradients.draw_sources import OwnDraws
 from whence.gradients.features import batch_shape
 from whence.gradients.layers import Coverage, coverage
-from whence.gradients.readouts import outcome, readout
+from whence.gradients.trial_batch import TrialBatch
 from whence.gradients.widths import layer_shares
-from whence.seeds import derived_seed
 
 KIND = "subject"
+#: Names of the JSON files of what is measured.
+FILES = ("shares", "widths", "multiple")
 #: Rows of the comparison with autograd.
 CHECKED = 4
 #: Readouts whose gradients the widths follow, whichever readouts the methods use.
 MEASURED = ("loss", "squared-norm")
-#: Largest number of values in the images of a batch.
-VALUES = 2**15
 
 
 @dataclass(frozen=True)
@@ -51,12 +48,14 @@ class GradientSpec:
         fingerprint: Its fingerprint.
         compression: Settings of the compression, shares and widths of the layers, and the layers that are left out.
         size: Number of parameters that are differentiated.
+        multiple: How many times the rows that suit a processor a batch has: measured on a GPU, else 1.
     """
 
     checkpoint: Checkpoint | LoadedCheckpoint
     fingerprint: str
     compression: Mapping[str, Any]
     size: int
+    multiple: int = 1
 
     @property
     def can_travel(self) -> bool:
@@ -82,32 +81,6 @@ def _open(spec: GradientSpec, device: torch.device) -> tuple[DiffusionModel, Col
     settings, cover = spec.compression, coverage(model.network, spec.checkpoint.parameters)
     layer_maps = maps(cover, Compression(**settings["settings"]), settings["shares"], device)
     return model, Collector(model.network, cover, layer_maps, settings["autocast"])
-
-
-def suitable_batch(size: Sequence[int], tokens: int = 0) -> int:
-    """Return the number of rows of a batch for examples of some size (C, H, W): fewer rows of larger examples.
-
-    The layers of a network keep as many values as an example has positions, or tokens of a text where these are more.
-
-    Example:
-        >>> suitable_batch((1, 8, 8)), suitable_batch((3, 32, 32)), suitable_batch((4, 64, 64))
-        (256, 32, 8)
-        >>> suitable_batch((4, 8, 8), tokens=512)
-        64
-    """
-    rows = VALUES // max(math.prod(size[1:]), tokens)
-    return max(8, min(256, 1 << max(0, rows.bit_length() - 1)))
-
-
-def count_tokens(conditions: Mapping[str, Tensor | Repeated]) -> int:
-    """Return the number of tokens of a text among the conditions of an example; 0 where there is none.
-
-    Example:
-        >>> count_tokens({"encoder_hidden_states": torch.zeros(2, 77, 16), "class_labels": torch.zeros(2)})
-        77
-    """
-    shapes = [one[[0]].shape for one in conditions.values()]
-    return max((shape[1] for shape in shapes if len(shape) == 3), default=0)
 
 
 def make_gradient_spec(
@@ -153,8 +126,9 @@ def make_gradient_spec(
                 for name, value in {**measured, "coverage": cover.report()}.items():
                     artefacts.write_json(part / f"{name}.json", value)
     else:
-        measured = {name: artefacts.read_json(path / f"{name}.json") for name in ("shares", "widths")}
-    return GradientSpec(checkpoint, inputs["model"], {**made, **measured}, cover.size)
+        measured = {file.stem: artefacts.read_json(file) for file in path.glob("*.json") if file.stem in FILES}
+    multiple = int(measured.pop("multiple", 1))
+    return GradientSpec(checkpoint, inputs["model"], {**made, **measured}, cover.size, multiple)
 
 
 def _require_finite(model: DiffusionModel) -> None:
@@ -164,11 +138,29 @@ def _require_finite(model: DiffusionModel) -> None:
 
 
 def _measure(model: DiffusionModel, cover: Coverage, examples: Examples, compression: Compression) -> dict[str, Any]:
-    """Check the network, and return the shares of the layers, which only two-sided compression needs, and widths."""
+    """Return the shares and widths of the layers, and on a GPU the multiple of rows, after a check of the network."""
     with one_thread():
         most = max(examples.sorted().by_shape(), key=len)
         shares = _measure_shares(model, cover, most, compression)
-    return {"shares": shares, "widths": maps(cover, compression, shares).widths}
+        measured: dict[str, Any] = {"shares": shares, "widths": maps(cover, compression, shares).widths}
+        if model.device.type == "cuda":
+            collector = Collector(model.network, cover, maps(cover, compression, shares, model.device))
+            measured["multiple"] = fastest_multiple(partial(_batch_seconds, model, collector, most, compression))
+    return measured
+
+
+def _batch_seconds(
+    model: DiffusionModel, collector: Collector, examples: Examples, compression: Compression, multiple: int
+) -> float:
+    """Return the time of a batch of so many times the rows that suit a processor, after one that isn't counted."""
+    rows = np.arange(multiple * suitable_batch(model.size, count_tokens(examples.conditions)))
+    trial = TrialBatch.of(model, examples, rows % len(examples), rows // len(examples), compression.seed)
+
+    def batch() -> None:
+        for features in collector(trial.x_t, trial.t, trial.cotangents(MEASURED), conditions=trial.conditions):
+            features.cpu()
+
+    return median_seconds(batch, 3)
 
 
 def _measure_shares(
@@ -177,24 +169,17 @@ def _measure_shares(
     """Compare a few rows with autograd, then measure the shares on one batch, with one draw of each example."""
     count, draws = batch_shape(len(examples), suitable_batch(model.size, count_tokens(examples.conditions)))
     rows = np.arange(count * draws) % min(count, len(examples))
-    source = OwnDraws(model.process.draws(derived_seed(compression.seed, "shares")))
-    names = [examples.ids[n] for n in rows]
-    x, (t, noise) = examples.x(rows), source(names, np.arange(count * draws) // count, examples.size)
-    x, t, noise = x.to(model.device), t.to(model.device), noise.to(model.device)
-    conditions = {name: value.to(model.device) for name, value in examples.conditions_of(rows).items()}
-
-    def cotangent(name: str, few: slice, output: Tensor) -> Tensor:
-        return readout(name).cotangent(outcome(model, output, x[few], t[few], noise[few]))
-
-    x_t, few, every = model.process.noised(x, t, noise), slice(0, CHECKED), slice(None)
-    some = {name: value[few] for name, value in conditions.items()}
+    trial = TrialBatch.of(model, examples, rows, np.arange(count * draws) // count, compression.seed)
     if examples.values.dtype == torch.uint8:
         some_rows = rows[:64]
-        require_range(model, examples.x(some_rows), names[:64], **examples.conditions_of(some_rows))
-    check(model.network, cover, x_t[few], t[few], partial(cotangent, "loss", few), some)
+        names = [examples.ids[n] for n in some_rows]
+        require_range(model, examples.x(some_rows), names, **examples.conditions_of(some_rows))
+    few = trial.head(CHECKED)
+    check(model.network, cover, few.x_t, few.t, few.cotangents(["loss"])[0], few.conditions)
     if compression.kind != "two-sided":
         return None
-    trial = maps(cover, compression, device=model.device)
-    cotangents = [partial(cotangent, name, every) for name in MEASURED]
-    shares = layer_shares(trial, Collector(model.network, cover, trial)(x_t, t, cotangents, conditions=conditions))
+    layer_maps = maps(cover, compression, device=model.device)
+    collector = Collector(model.network, cover, layer_maps)
+    cotangents = trial.cotangents(MEASURED)
+    shares = layer_shares(layer_maps, collector(trial.x_t, trial.t, cotangents, conditions=trial.conditions))
     return {name: float(f"{share:.4g}") for name, share in shares.items()}

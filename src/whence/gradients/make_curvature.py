@@ -186,9 +186,9 @@ class PseudoGradients:
                 rows, index = chosen[numbers[group] % len(chosen)], numbers[group] // len(chosen)
                 ids = [examples.ids[n] for n in rows]
                 x = source.x(examples, rows, index)
-                t, noise = source(ids, index, x.shape[1:])
+                t, noise = source(ids, index, x.shape[1:], device)
                 conditions = on_device(source.conditions(examples.conditions_of(rows), ids, index), device)
-                x_t, t = self.model.process.noised(x.to(device), t.to(device), noise.to(device)), t.to(device)
+                x_t = self.model.process.noised(x.to(device), t, noise)
                 cotangent = partial(pseudo_cotangent, seed, ids, index, self.model.process.weight(t))
                 yield from collector(x_t, t, [cotangent], conditions=conditions)
 

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 def signs(stream: str, index: np.ndarray, count: int) -> Tensor:
     """Random signs of draws, float32 [n, count] of -1 and 1: a pure function of (stream, draw index)."""
-    from whence.diffusion.draws import bits, keys
+    from whence.diffusion.philox import bits, keys
 
     different, place = np.unique(index, return_inverse=True)
     key = np.repeat(keys(f"signs {stream}", 0, [""]), len(different), 0)

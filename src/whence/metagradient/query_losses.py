@@ -11,8 +11,8 @@ from torch import Tensor
 
 from whence.diffusion.examples import Examples
 from whence.diffusion.visits import Visits
+from whence.gradients.batch_rows import count_tokens, suitable_batch
 from whence.gradients.draw_sources import DrawSource
-from whence.gradients.gradient_spec import count_tokens, suitable_batch
 from whence.metagradient.weighted_loss import WeightedLoss
 
 
