@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test test-slow check docs notebooks bench bench-ensemble bench-landscape bench-gradients bench-evaluation bench-credit bench-audit format clean
+.PHONY: demo test test-slow check docs notebooks bench bench-ensemble bench-landscape bench-gradients bench-evaluation bench-credit bench-audit gpu format clean
 
 demo: $(VENV)/.whence
 	$(BIN)/whence demo --out runs/demo
@@ -63,6 +63,11 @@ bench-audit: $(VENV)/.dev
 	$(BIN)/python benchmarks/audit_data.py --out runs/audit
 	$(BIN)/python benchmarks/audit_membership.py --out runs/audit
 	$(BIN)/python benchmarks/audit_memorisation.py --out runs/audit
+
+gpu: $(VENV)/.dev
+	$(BIN)/python -c "import torch; torch.cuda.is_available() or exit('There is no GPU: torch sees none.')"
+	$(BIN)/pytest -m gpu tests/gpu
+	$(BIN)/python benchmarks/gpu.py
 
 format: $(VENV)/.dev
 	$(BIN)/ruff format .

@@ -107,13 +107,18 @@ def ddpm() -> DDPMScheduler:
 
 
 def adapt(network: torch.nn.Module, rank: int) -> None:
-    """Put an adapter on the projections of all attention layers."""
+    """Put a random adapter on the projections of all attention layers."""
+    attach(network, [random_adapter(network, rank)])
+
+
+def random_adapter(network: torch.nn.Module, rank: int) -> AdapterWeights:
+    """Return a random adapter of the projections of all attention layers."""
     layers = {}
     for name, module in network.named_modules():
         if isinstance(module, torch.nn.Linear) and name.endswith(PROJECTIONS):
             outputs, inputs = module.weight.shape
             layers[name] = LowRank(torch.randn(rank, inputs) / inputs**0.5, torch.randn(outputs, rank) * 0.01)
-    attach(network, [AdapterWeights(layers)])
+    return AdapterWeights(layers)
 
 
 def main() -> None:
