@@ -42,7 +42,7 @@ def headers(stream: BinaryIO, path: Path) -> Iterator[tuple[tarfile.TarInfo, int
     Raises:
         ArtefactError: It is damaged or cut off, after the members that are whole.
     """
-    size = os.fstat(stream.fileno()).st_size
+    size = stream.seek(0, os.SEEK_END)
     position, long_name = 0, None
     while True:
         stream.seek(position)

@@ -19,7 +19,8 @@ DATA = Annotated[
         help="`digits` (built in: 1,500 training and 297 held-out images), `styles` (built in: digits in colour, "
         "drawn by twelve contributors), a folder of images (flat, class folders, metadata.csv or another table), a "
         "Hugging Face data set saved on disk, Parquet, tars (one, a folder, or {00000..00012}.tar), or the data of "
-        "kohya's trainer (its TOML file, or kohya:FOLDER). NAME:SPLIT picks a split."
+        "kohya's trainer (its TOML file, or kohya:FOLDER). Tars and Parquet may be at an address of fsspec, such as "
+        "s3://bucket/{00000..00012}.tar. NAME:SPLIT picks a split."
     ),
 ]
 RUN = Annotated[Path, typer.Argument(help="The directory of an ensemble.", metavar="RUN")]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
+from whence.data.address import file_system, inner_path
 from whence.errors import DataError
 
 
@@ -21,6 +23,9 @@ def list_files(base: Path, root: Path) -> list[str]:
     Raises:
         DataError: A link points out of `root`, or to a directory; or a folder can't be listed.
     """
+    system = file_system(base)
+    if system is not None:
+        return _list_files_at(system, base)
     outermost = root.resolve()
     names: list[str] = []
     for folder, folders, files in os.walk(base, onerror=_fail):
@@ -31,6 +36,13 @@ def list_files(base: Path, root: Path) -> list[str]:
                 raise DataError(f"{path} is a link to {path.readlink()}. Put a copy in its place.")
         names += [path.relative_to(base).as_posix() for path in visible]
     return sorted(names, key=os.fsencode)
+
+
+def _list_files_at(system: Any, base: Path) -> list[str]:
+    """List the files below a folder at an address, hidden ones left out."""
+    folder = inner_path(base).rstrip("/") + "/"
+    names = [name.removeprefix(folder) for name in system.find(inner_path(base))]
+    return sorted((n for n in names if not any(part.startswith(".") for part in n.split("/"))), key=os.fsencode)
 
 
 def list_folders(base: Path) -> list[str]:

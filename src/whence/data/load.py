@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from whence import artefacts
+from whence.data.address import is_address, path_of
 from whence.data.dataset import Dataset
 from whence.data.dataset_artefact import KIND, PIXELS, read
 from whence.data.digits import read_digits
@@ -44,8 +45,9 @@ def load(
     Args:
         data: ``digits`` or ``styles`` (a folder of that name is ``./digits``), an image folder, an image, a folder
             that ``datasets`` saved, a Parquet file or a folder of them; ``:SPLIT`` may follow. Tars: one, a folder of
-            them, or ``{00000..00012}.tar``. Data of kohya's trainer: its TOML file, or ``kohya:FOLDER``. Or a data set
-            that Whence wrote, such as ``data`` and ``queries`` in a bank, which is read as it is.
+            them, or ``{00000..00012}.tar``; tars and Parquet files may be at an address of fsspec, such as
+            ``s3://bucket/{00000..00999}.tar``. Data of kohya's trainer: its TOML file, or ``kohya:FOLDER``. Or a data
+            set that Whence wrote, such as ``data`` and ``queries`` in a bank, which is read as it is.
         split: The split to read; None for ``train``, or for the only split.
         unit_column: The column that holds the units; None makes each training example its own unit.
         resolution: Crop the central square of every image and scale it to this height and width.
@@ -76,18 +78,33 @@ def load(
         return read_trainer_folder(Path(str(name).removeprefix(PREFIX)), split, options)
     if name in BUILT_IN:
         return BUILT_IN[str(name)](split, options)
-    path = Path(name)
+    path = path_of(str(name))
     if is_pattern(str(name)) and not path.exists():
         return read_tars(expand(str(name)), str(name), split, options)
     if not path.exists():
         raise DataError(
             f"{path} does not exist. Data is {', '.join(map(repr, BUILT_IN))}, a folder, or a Parquet file."
         )
+    if is_address(str(name)):
+        return _read_address(path, split, options)
     if path.is_file() and path.suffix.lower() not in FILES and not is_image(path):
         raise DataError(f"{path} is neither a folder, nor an image, nor a file that ends with {join_names(FILES)}.")
     _require_no_other_artefact(path)
     read_data = next(read_data for recognise, read_data in READERS if recognise(path))
     return read_data(path, split, options)
+
+
+def _read_address(path: Path, split: str | None, options: ReadOptions) -> Dataset:
+    """Return what is at an address: tars or Parquet files.
+
+    Raises:
+        DataError: There are neither.
+    """
+    if tar_files(path):
+        return read_tar_folder(path, split, options)
+    if (path.is_dir() or path.suffix.lower() == ".parquet") and parquet_files(path):
+        return _read_parquet_only(path, split, options)
+    raise DataError(f"{path} has neither tars nor Parquet files, which are what is read from an address. Copy it here.")
 
 
 def kind_of(path: Path) -> str | None:
@@ -205,7 +222,7 @@ def name_and_split(data: str | Path, split: str | None) -> tuple[str | Path, str
             f"{data!r} names no data. Data is {' or '.join(map(repr, BUILT_IN))}, a folder, or a Parquet file; the "
             "current folder is '.'."
         )
-    if not colon or Path(data).exists() or str(data).startswith(PREFIX):
+    if not colon or "/" in suffix or Path(data).exists() or str(data).startswith(PREFIX):
         return data, split
     if split not in (None, suffix):
         raise DataError(f"{data} asks for the split {suffix!r}, and --split for {split!r}. Give one of them.")

@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from whence.data.address import file_system, inner_path
 from whence.data.columns import rename
 from whence.errors import DataError
 from whence.lazy import pyarrow_dataset
@@ -29,7 +30,8 @@ def open_shards(files: Sequence[Path]) -> pyarrow_dataset.Dataset:
         _require_same_classes(files[0], features_of(schemas[0]), file, features_of(schema))
     fields = [_common_field([schema.field(name) for schema in schemas]) for name in schemas[0].names]
     together = pa.schema(fields, metadata=schemas[0].metadata)
-    return pyarrow_dataset.dataset([str(file) for file in files], format="parquet", schema=together)
+    names, system = [inner_path(file) for file in files], file_system(files[0])
+    return pyarrow_dataset.dataset(names, format="parquet", schema=together, filesystem=system)
 
 
 def features_of(schema: pa.Schema) -> Mapping[str, Any]:
@@ -54,7 +56,8 @@ def _get(feature: Any, key: str) -> Any:
 
 def _schema(file: Path) -> pa.Schema:
     try:
-        schema = pq.read_schema(file)
+        with file.open("rb") as stream:
+            schema = pq.read_schema(stream)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise DataError(f"{file} cannot be read: {error}. Restore the file, or move it away.") from None
     rename(schema.names, str(file))

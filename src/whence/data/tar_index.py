@@ -177,7 +177,7 @@ def read_bytes(stream: BinaryIO, place: Place) -> bytes:
         stream.seek(place.offset)
         return stream.read(place.size)
     except OSError as error:
-        raise DataError(f"{stream.name} cannot be read any more: {error.strerror}.") from None
+        raise DataError(f"{getattr(stream, 'name', 'A tar')} cannot be read any more: {error.strerror}.") from None
 
 
 def _text(stream: BinaryIO, place: Place) -> str:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from whence.data.address import path_of
 from whence.data.columns import CLASS_COLUMN, rename
 from whence.data.dataset import Dataset
 from whence.data.files import list_files
@@ -60,7 +61,7 @@ def _names(pattern: str) -> list[Path]:
     numbers = [[str(n).zfill(len(first)) for n in range(int(first), int(last) + 1)] for first, last in ranges]
     texts = parts[::3]
     return [
-        Path("".join([texts[0], *itertools.chain.from_iterable(zip(chosen, texts[1:], strict=True))]))
+        path_of("".join([texts[0], *itertools.chain.from_iterable(zip(chosen, texts[1:], strict=True))]))
         for chosen in itertools.product(*numbers)
     ]
 
