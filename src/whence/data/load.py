@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from whence import artefacts
-from whence.data.address import is_address, path_of
+from whence.data.address import file_system, path_of
 from whence.data.dataset import Dataset
 from whence.data.dataset_artefact import KIND, PIXELS, read
 from whence.data.digits import read_digits
@@ -81,11 +81,16 @@ def load(
     path = path_of(str(name))
     if is_pattern(str(name)) and not path.exists():
         return read_tars(expand(str(name)), str(name), split, options)
+    return _read_path(path, split, options)
+
+
+def _read_path(path: Path, split: str | None, options: ReadOptions) -> Dataset:
+    """Return what is at a path, by the first reader that fits."""
     if not path.exists():
         raise DataError(
             f"{path} does not exist. Data is {', '.join(map(repr, BUILT_IN))}, a folder, or a Parquet file."
         )
-    if is_address(str(name)):
+    if file_system(path) is not None:
         return _read_address(path, split, options)
     if path.is_file() and path.suffix.lower() not in FILES and not is_image(path):
         raise DataError(f"{path} is neither a folder, nor an image, nor a file that ends with {join_names(FILES)}.")
