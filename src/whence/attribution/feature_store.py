@@ -51,7 +51,9 @@ class FeatureStore:
             MismatchError: The store holds features of other examples or settings.
             ConfigError: The store holds more draws already, or its features can't be extended.
         """
-        of_compressed, of_curved = staged(engine, [plan.compressed.rows, self.influence.rows(plan.curved)])
+        of_compressed = of_curved = engine  # Alone, compressed gradients report the rows that are missing.
+        if plan.curved.terms:
+            of_compressed, of_curved = staged(engine, [plan.compressed.rows, self.influence.rows(plan.curved)])
         self.compressed.extend(plan.compressed, shorten=shorten, engine=of_compressed)
         self.influence.extend(plan.curved, shorten=shorten, engine=of_curved)
 
