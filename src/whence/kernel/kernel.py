@@ -125,6 +125,28 @@ class Solution:
         return torch.cholesky_solve(torch.eye(len(self.gram), dtype=torch.float64), self._factor)
 
 
+def damped(damping: float, unit: float, norm: float) -> float:
+    """Return λ = c · unit of a damping c, or c if the unit is 0, for a matrix ΦᵀΦ of a Frobenius norm.
+
+    Raises:
+        ConfigError: The damping is not a positive number, or λ is so small that rounding errors would take over.
+
+    Example:
+        >>> damped(0.5, 4.0, 10.0)
+        2.0
+    """
+    if not (math.isfinite(damping) and damping > 0):
+        raise ConfigError(f"damping is {damping}; it must be a finite number above 0.")
+    unit = unit or 1.0
+    smallest = SMALLEST * norm / unit
+    if damping < smallest:
+        raise ConfigError(
+            f"damping is {damping:g}, but one direction of these features is so much stronger than the others that "
+            f"rounding errors take over below {smallest:.1g}; use more."
+        )
+    return damping * unit
+
+
 class Kernel:
     """Scores, leverage and relative divisor of N examples for Q queries, at every damping; all float64.
 
@@ -196,17 +218,8 @@ class Kernel:
         Raises:
             ConfigError: The damping c is not a positive number, or λ is so small that rounding errors would take over.
         """
-        if not (math.isfinite(damping) and damping > 0):
-            raise ConfigError(f"damping is {damping}; it must be a finite number above 0.")
         unit = self._mean_eigenvalue if self._unit is None else self._unit
-        unit = unit or 1.0
-        smallest = SMALLEST * self._norm / unit
-        if damping < smallest:
-            raise ConfigError(
-                f"damping is {damping:g}, but one direction of these features is so much stronger than the others that "
-                f"rounding errors take over below {smallest:.1g}; use more."
-            )
-        return damping * unit
+        return damped(damping, unit, self._norm)
 
     def scores(self, damping: float) -> Tensor:
         """S = Φ_q(ΦᵀΦ + λI)⁻¹Φᵀ [Q, N], in a new tensor; at the damping of the last call it costs a copy."""
