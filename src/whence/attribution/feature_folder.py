@@ -8,7 +8,6 @@ FOLDER/MODEL/queries-SET/  features of queries
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,7 +17,7 @@ from whence.diffusion.checkpoint import Checkpoint, LoadedCheckpoint
 from whence.diffusion.examples import Examples
 from whence.engine import DEFAULT, Engine
 from whence.gradients.features import Feature
-from whence.gradients.gradient_spec import GradientSpec, count_tokens, make_gradient_spec, suitable_batch
+from whence.gradients.gradient_spec import GradientSpec, batch_of, make_gradient_spec
 from whence.gradients.make_features import FeatureJob, make_features
 from whence.gradients.stored_features import StoredFeatures
 
@@ -69,7 +68,7 @@ class FeatureFolder:
             source=feature_set.source,
             draws=feature_set.draws,
             kinds=tuple(kinds),
-            batch=suitable_batch(max(examples.sizes, key=math.prod), count_tokens(examples.conditions)),
+            batch=batch_of(examples),
             precision=plan.request.config.precision,
         )
 

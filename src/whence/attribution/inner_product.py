@@ -86,11 +86,14 @@ class InnerProduct:
         vectors: Tensor,
         features: Tensor,
         divisors: Tensor,
-        damping: float,
+        damping: float = 0.0,
         losses: Tensor | None = None,
         weights: Tensor | None = None,
     ) -> Tensor:
-        """Return vectors of examples [n, p] times their factors, and what gives their scores the weights [n]."""
+        """Return vectors [n, p] times their factors, and what gives scores of examples the weights [n].
+
+        The damping is that of the vectors, for messages.
+        """
         if self.factor is not None:
             kernel = BlockKernel(features, vectors, divisors)
             vectors = vectors * self.factor(losses, kernel, damping)[:, None]

@@ -22,6 +22,7 @@ from whence.attribution.feature_plan import FeaturePlan, FeatureSet
 from whence.attribution.feature_store import FeatureStore
 from whence.attribution.pictures import Pictures, extreme_examples
 from whence.attribution.request import AttributionRequest
+from whence.attribution.target_options import record
 from whence.diffusion.encoding import FOLDER
 from whence.diffusion.examples import Examples
 from whence.errors import ArtefactError, MismatchError, WhenceWarning, join_names
@@ -54,9 +55,12 @@ class ScoresFolder:
             artefacts.discard(Path(f"{self._place}.part"))
             data = self.request.data
             facts: dict[str, Any] = {"notes": list(data.notes)} if data is not None and data.notes else {}
+            facts |= {"target": record(self.request.target), "parameters": self.request.parameters}
             given: dict[str, Any] = {"inputs": self.request.inputs, "made": self._made}
-            with artefacts.create(self._place, "attribution", **given, facts=facts):
-                pass
+            with artefacts.create(self._place, "attribution", **given, facts=facts) as part:
+                if data is not None and data.weights:
+                    weights = self.request.weights
+                    artefacts.write_table(part / "weights.parquet", {"id": [*weights], "weight": [*weights.values()]})
 
     def is_claimed(self) -> bool:
         """Return whether the folder has the same request, after a check that it holds no other results; see `claim`."""

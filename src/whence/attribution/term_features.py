@@ -87,12 +87,16 @@ class TermFeatures:
 
     def pair(self, without: int | None = None) -> FeaturePair:
         """Return the means over the draws, or over the draws outside of one group."""
-        values = self.queries.mean(without)
-        queries = torch.stack([values[list(rows)].mean(0) for rows in self.steps])
+        queries = self.query_features(without)
         examples, losses, widths = self.examples.mean(without), self.examples.loss(without), self.examples.widths
         draws = int(outside(self.examples.draws, without).sum())
         units = () if self.ridge is None else self.ridge.units(examples, widths, losses, draws)
         return FeaturePair(examples, queries, losses, widths, weights=self.weights, units=units)
+
+    def query_features(self, without: int | None = None) -> Tensor:
+        """Return the features of the queries, float32 [Q, p], means over the draws and over the steps of each."""
+        values = self.queries.mean(without)
+        return torch.stack([values[list(rows)].mean(0) for rows in self.steps])
 
 
 def _places(order: Sequence[str], names: Sequence[str]) -> Tensor:

@@ -14,6 +14,7 @@ Nothing in it is chosen. That a layer is compared as if it alone were trained is
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -63,11 +64,13 @@ class TrainingRidge:
 
     def units(self, examples: Tensor, widths: tuple[int, ...], losses: Tensor, draws: int) -> tuple[float, ...]:
         """Return λ_l of every layer, for features [N, p] that are means over so many draws, and their losses [N]."""
-        loss, rows = float(losses.double().mean()), len(examples)
-        parts = zip(torch.split(examples, list(widths), 1), self.sizes, strict=True)
-        squares = [(float(part.double().square().sum()) / rows, size) for part, size in parts]
+        squares = [float(part.double().square().sum()) for part in torch.split(examples, list(widths), 1)]
+        return self.units_of(squares, float(losses.double().mean()), len(examples), draws)
+
+    def units_of(self, squares: Sequence[float], loss: float, rows: int, draws: int) -> tuple[float, ...]:
+        """Return λ_l of every layer from Σ_n ‖φ_ln‖² of each, the mean loss and the number of examples."""
         scale = rows * loss**0.5 / (self.rates * (draws * self.batch) ** 0.5)
-        return tuple(scale * (square / size) ** 0.5 for square, size in squares)
+        return tuple(scale * (square / rows / size) ** 0.5 for square, size in zip(squares, self.sizes, strict=True))
 
 
 def recorded(checkpoint: WeightedCheckpoint) -> Path:

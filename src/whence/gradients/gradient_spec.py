@@ -99,6 +99,11 @@ def suitable_batch(size: Sequence[int], tokens: int = 0) -> int:
     return max(8, min(256, 1 << max(0, rows.bit_length() - 1)))
 
 
+def batch_of(examples: Examples) -> int:
+    """Return the number of rows of a batch for these examples, the largest of them."""
+    return suitable_batch(max(examples.sizes, key=math.prod), count_tokens(examples.conditions))
+
+
 def count_tokens(conditions: Mapping[str, Tensor | Repeated]) -> int:
     """Return the number of tokens of a text among the conditions of an example; 0 where there is none.
 
