@@ -38,6 +38,7 @@ _CONTENTS = {
     "ensemble.screen": "screen",
     # Attribution of any model: scores
     "attribution.attribute": "attribute", "attribution.method": "Method", "attribution.queries": "read_queries",
+    "attribution.index.make_index": "build_index", "attribution.index.search": "search",
     "attribution.request": "AttributionConfig", "gradients.compression": "Compression",
     "scores.scores": "Estimand Scores", "scores.stored": "load_scores",
     "similarity.attributors": "Attributor attributor pixel",
@@ -98,6 +99,8 @@ if TYPE_CHECKING:  # `as` tells type checkers that a name is public
     from whence.ensemble.influence import Influence as Influence
     from whence.ensemble.screen import screen as screen
     from whence.attribution.attribute import attribute as attribute
+    from whence.attribution.index.make_index import build_index as build_index
+    from whence.attribution.index.search import search as search
     from whence.attribution.method import Method as Method
     from whence.attribution.queries import read_queries as read_queries
     from whence.attribution.request import AttributionConfig as AttributionConfig

@@ -55,7 +55,7 @@ def leading_columns(variances: Tensor) -> int:
     squares = variances.double().square()
     total = float(squares.sum())
     enough = int((squares.cumsum(0) < SHARE * total).sum()) + 1 if total else 1
-    return min(-(-enough // COLUMNS) * COLUMNS, len(squares))
+    return min(-(-enough // COLUMNS), len(squares) // COLUMNS) * COLUMNS or len(squares)
 
 
 def default_factory(count: int, columns: int) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -68,7 +69,7 @@ class IndexSource:
 
 def fill_index(
     part: Path, source: IndexSource, factory: str | None, probes: int | None, report: Report = silent
-) -> Any:
+) -> dict[str, Any]:
     """Write the files of an index into a folder.
 
     The features are read twice: for the kernel, and for the vectors. The report is called with (examples, 2 N).
@@ -82,7 +83,15 @@ def fill_index(
     blocks = _vectors(source, whitening, report)
     sums = write_vectors(part / VECTORS, blocks, sum(source.widths))
     artefacts.write_table(part / "examples.parquet", {"id": list(source.ids), "sum": sums.tolist()})
-    vectors = StoredVectors(part / VECTORS, sums)
+    vectors, queries = StoredVectors(part / VECTORS, sums), query_vectors(whitening, source.inner, source.queries)
+    return {"examples": count, **fill_search(part, vectors, queries.numpy(), factory, probes)}
+
+
+def fill_search(
+    part: Path, vectors: StoredVectors, queries: np.ndarray, factory: str | None, probes: int | None
+) -> dict[str, Any]:
+    """Write how vectors are searched into a folder, and return it with the recall for the vectors of queries [Q, p]."""
+    count = len(vectors)
     sample = vectors.sample(min(SAMPLE, count))
     columns = leading_columns(torch.from_numpy(sample).square().mean(0))
     factory = factory or default_factory(count, columns)
@@ -90,12 +99,11 @@ def fill_index(
     first = (block[:, :columns].copy() for block in vectors.blocks())
     search = CandidateSearch.train(factory, sample[:, :columns].copy(), first, probes)
     search.write(part / CANDIDATES)
-    queries = query_vectors(whitening, source.inner, source.queries)
-    recall = measure_recall(search, vectors, queries.numpy())
+    recall = measure_recall(search, vectors, queries)
     lists = search.lists_searched or None
     settings = {"factory": factory, "columns": columns, "probes": lists, "candidates": recall.candidates}
     artefacts.write_json(part / SEARCH, settings)
-    return {"examples": count, "search": settings, "recall": recall.record()}
+    return {"search": settings, "recall": recall.record()}
 
 
 def query_vectors(whitening: Whitening, inner: InnerProduct, features: Tensor) -> Tensor:

@@ -49,7 +49,7 @@ def build_index(
     scored = ScoredFeatures.open(Path(scores), None if store is None else Path(store), known)
 
     def build(part: Path) -> Mapping[str, Any]:
-        filled: dict[str, Any] = fill_index(part, scored.source, factory, probes, engine.report)
+        filled = fill_index(part, scored.source, factory, probes, engine.report)
         return {**filled, "target": scored.opened}
 
     made = {**scored.made, "factory": factory, "probes": probes}

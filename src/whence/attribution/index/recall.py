@@ -50,7 +50,7 @@ class Recall:
         low: Its lower end.
         high: Its upper end.
         queries: Number of these queries, proponents and opponents apart.
-        milliseconds: Mean time of such a search in one direction.
+        milliseconds: Median time of such a search in one direction.
         curve: Recall and milliseconds by number of candidates, on all queries.
     """
 
@@ -81,7 +81,7 @@ def measure_recall(search: CandidateSearch, vectors: StoredVectors, queries: np.
     )
     found: dict[int, tuple[np.ndarray, float]] = {}
     for count in sorted({min(max(count, top), len(vectors)) for count in TRIED}):
-        found[count] = _found(search, vectors, asked, expected, count)
+        found[count] = recall_of(search, vectors, asked, expected, count)
         if found[count][0].mean() >= COMPLETE:
             break
     half = np.arange(len(queries)).repeat(2) % 2 == 0 if len(queries) > 1 else np.array([True, False])
@@ -94,11 +94,17 @@ def measure_recall(search: CandidateSearch, vectors: StoredVectors, queries: np.
     return Recall(top, chosen, value.value, interval.low, interval.high, int((~half).sum()), milliseconds, curve)
 
 
-def _found(
+def recall_of(
     search: CandidateSearch, vectors: StoredVectors, queries: np.ndarray, expected: np.ndarray, count: int
 ) -> tuple[np.ndarray, float]:
-    """Return the recall of every query with so many candidates [Q], and the mean milliseconds of a search."""
-    start = time.perf_counter()
-    found = [vectors.largest(query, search(query, count), expected.shape[1])[0] for query in queries]
-    milliseconds = 1e3 * (time.perf_counter() - start) / len(queries)
-    return np.array([np.isin(e, f).mean() for e, f in zip(expected, found, strict=True)]), milliseconds
+    """Return the recall of queries [Q, p] with so many candidates [Q], and the median milliseconds of a search.
+
+    `expected` are the places of the examples at the top, int64 [Q, k].
+    """
+    recalls, times = [], []
+    for query, top in zip(queries, expected, strict=True):
+        start = time.perf_counter()
+        found, _ = vectors.largest(query, search(query, count), len(top))
+        times.append(1e3 * (time.perf_counter() - start))
+        recalls.append(np.isin(top, found).mean())
+    return np.array(recalls), float(np.median(times))
