@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -44,6 +45,18 @@ class Order:
     def weighted(self, scores: Tensor) -> Tensor:
         """Return stored scores [Q, N] in the order of the request, times the weights."""
         return scores[self.lines][:, self.columns] * self.weights
+
+    @cached_property
+    def positions(self) -> Tensor:
+        """The place in the request of each stored example, int64 [N]."""
+        return self.columns.argsort()
+
+    def weighted_rows(self, scores: Tensor, rows: range) -> Tensor:
+        """Return stored scores [Q, n] of consecutive stored examples, with the queries of the request, times weights.
+
+        The examples stay in their stored order.
+        """
+        return scores[self.lines] * self.weights[self.positions[rows.start : rows.stop]]
 
 
 @dataclass(frozen=True)
@@ -87,12 +100,26 @@ class TermFeatures:
 
     def pair(self, without: int | None = None) -> FeaturePair:
         """Return the means over the draws, or over the draws outside of one group."""
-        values = self.queries.mean(without)
-        queries = torch.stack([values[list(rows)].mean(0) for rows in self.steps])
         examples, losses, widths = self.examples.mean(without), self.examples.loss(without), self.examples.widths
+        units = self.units(layer_squares(examples, widths), float(losses.double().mean()), without)
+        return FeaturePair(examples, self.query_means(without), losses, widths, weights=self.weights, units=units)
+
+    def query_means(self, without: int | None = None) -> Tensor:
+        """Return the means of the queries over the draws, and over their steps, [Q, p]."""
+        values = self.queries.mean(without)
+        return torch.stack([values[list(rows)].mean(0) for rows in self.steps])
+
+    def units(self, squares: Sequence[float], mean_loss: float, without: int | None = None) -> tuple[float, ...]:
+        """Return λ of every layer at the damping 1, from what `TrainingRidge.units` takes; () where it is no ridge."""
+        if self.ridge is None:
+            return ()
         draws = int(outside(self.examples.draws, without).sum())
-        units = () if self.ridge is None else self.ridge.units(examples, widths, losses, draws)
-        return FeaturePair(examples, queries, losses, widths, weights=self.weights, units=units)
+        return self.ridge.units(squares, mean_loss, len(self.examples.ids), draws)
+
+
+def layer_squares(examples: Tensor, widths: Sequence[int]) -> list[float]:
+    """Return Σ_n ‖φ_ln‖² of every layer of features [N, p]."""
+    return [float(part.double().square().sum()) for part in torch.split(examples, list(widths), 1)]
 
 
 def _places(order: Sequence[str], names: Sequence[str]) -> Tensor:

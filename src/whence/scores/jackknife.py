@@ -39,20 +39,25 @@ class Jackknife:
     """
 
     value: Tensor  # θ, float64 [Q, N]
-    differences: Tensor  # θ₍g₎ - θ of every group, float32 [8, Q, N]
+    differences: Tensor  # θ₍g₎ - θ of every group [8, Q, N], float32 to halve what they take
 
     @classmethod
     def zeros(cls, queries: int, examples: int, groups: int = GROUPS) -> Jackknife:
         """Return the sum over no checkpoints; with 0 groups only the scores are summed."""
         return cls(torch.zeros(queries, examples, dtype=torch.float64), torch.zeros(groups, queries, examples))
 
+    @classmethod
+    def of(cls, scores: Tensor) -> Jackknife:
+        """Return scores from all draws, float64 [Q, N], to which those without each group are added in float64."""
+        return cls(scores, -scores.repeat(GROUPS, 1, 1))
+
     def add(self, without: int | None, scores: Tensor) -> None:
         """Add the scores of one checkpoint, float64 [Q, N]: from all draws first, then without each group."""
         if without is None:
             self.value += scores
-            self.differences -= scores.float()
+            self.differences -= scores.to(self.differences)
         else:
-            self.differences[without] += scores.float()
+            self.differences[without] += scores.to(self.differences)
 
     def deviations(self) -> Tensor:
         """Return (θ₍g₎ - θ̄) / se, float16 [8, Q, N]; 0 where se is 0."""
@@ -60,7 +65,7 @@ class Jackknife:
         return ((self.differences - self.differences.mean(0)) / error).half()
 
     def standard_error(self) -> Tensor:
-        """Return the standard error, float32 [Q, N]."""
+        """Return the standard error [Q, N], in the precision of the differences."""
         return ((GROUPS - 1) * self.differences.var(0, correction=0)).sqrt()
 
 
