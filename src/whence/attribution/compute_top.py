@@ -10,11 +10,7 @@ for the errors those of one.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
-import numpy as np
-import pyarrow as pa
-import torch
 from torch import Tensor
 
 from whence.attribution.compute_scores import estimand
@@ -22,13 +18,12 @@ from whence.attribution.feature_plan import FeaturePlan
 from whence.attribution.feature_store import FeatureStore
 from whence.attribution.method import Method
 from whence.attribution.score_blocks import Source, score_sources
-from whence.attribution.tally import Tally
 from whence.attribution.term_blocks import row_blocks
 from whence.engine import DEFAULT, Engine
 from whence.scores.ends import ScoreEnds
 from whence.scores.jackknife import GROUPS
-from whence.scores.scores import Scores
-from whence.scores.table import end_ranks, rows_of
+from whence.scores.make_ends import make_ends
+from whence.scores.tally import Tally
 from whence.scores.unit_totals import Membership, are_examples
 
 
@@ -63,7 +58,21 @@ def compute_top(plan: FeaturePlan, store: FeatureStore, top: int, *, engine: Eng
     _add_scores(sources, tallies, steps)
     for source in sources:
         _add_errors(source, tallies, steps)
-    return {method.name: _ends(plan, method, top, tally, membership) for method, tally in tallies.items()}
+    return {
+        method.name: make_ends(
+            tally,
+            plan.query_ids(method),
+            plan.request.examples.ids,
+            units,
+            top=top,
+            method=method.name,
+            estimand=estimand(plan, method),
+            sign="positive is proponent" if method.signed else "unsigned",
+            combine="sum" if method.additive else "max",
+            draws=plan.request.config.draws,
+        )
+        for method, tally in tallies.items()
+    }
 
 
 class _Steps:
@@ -117,58 +126,3 @@ def _add_errors(source: Source, tallies: Mapping[Method, Tally], steps: _Steps) 
                     if group is not None:
                         tallies[method].add_without(group, scores, positions)
             steps.one()
-
-
-def _ends(plan: FeaturePlan, method: Method, top: int, tally: Tally, membership: Membership | None) -> ScoreEnds:
-    """Return what a tally has kept, with its standard errors and the names of examples and units."""
-    queries, (largest, smallest, of_units) = plan.query_ids(method), tally.errors()
-    errors = largest if smallest is None else torch.cat([largest, smallest.flip(1)], 1)
-    return ScoreEnds(
-        table=pa.concat_tables([_rows(plan, method, tally, q, errors[q]) for q in range(len(queries))]),
-        queries=queries,
-        examples=len(plan.request.examples),
-        count=top,
-        method=method.name,
-        estimand=estimand(plan, method),
-        sign="positive is proponent" if method.signed else "unsigned",
-        combine="sum" if method.additive else "max",
-        draws=plan.request.config.draws,
-        units=None if membership is None else _unit_scores(plan, method, tally, of_units, membership),
-    )
-
-
-def _rows(plan: FeaturePlan, method: Method, tally: Tally, q: int, errors: Tensor) -> pa.Table:
-    """Return the rows of one query; errors are those of its largest scores and of its smallest ones, outermost last."""
-    request, largest, smallest = plan.request, tally.largest, tally.smallest
-    values, positions, below = largest.values[q], largest.positions[q], 0
-    if smallest is not None:
-        below = int((smallest.values[q].float() < 0).sum())
-        values = torch.cat([values, smallest.values[q].flip(0)])
-        positions = torch.cat([positions, smallest.positions[q].flip(0)])
-    first = largest.values.shape[1]
-    ranks = end_ranks(len(request.examples), first, below)
-    kept = np.concatenate([np.arange(first), np.arange(len(values) - len(ranks) + first, len(values))])
-    scores = values.float().double().numpy()[kept] + 0.0  # + 0.0: there is no -0
-    names = [[each[n] for n in positions[kept].tolist()] for each in (request.examples.ids, request.units)]
-    error = errors.float().double().numpy()[kept]
-    return rows_of(plan.query_ids(method)[q], ranks + 1, names[0], names[1], scores, error, method.signed)
-
-
-def _unit_scores(
-    plan: FeaturePlan, method: Method, tally: Tally, errors: Tensor | None, membership: Membership
-) -> Scores:
-    """Return the scores of all units."""
-    values = tally.sums or tally.most
-    assert values is not None
-    return Scores(
-        scores=values.values.float(),
-        queries=plan.query_ids(method),
-        examples=membership.names,
-        units=tuple((name,) for name in membership.names),
-        method=method.name,
-        estimand=replace(estimand(plan, method), units="unit"),
-        sign="positive is proponent" if method.signed else "unsigned",
-        combine="sum" if method.additive else "max",
-        standard_error=None if errors is None else errors.float(),
-        draws=plan.request.config.draws,
-    )

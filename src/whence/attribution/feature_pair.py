@@ -84,7 +84,9 @@ class FeaturePair:
         widths, units = list(self.widths), self.units or (None,) * len(self.widths)
         sides = torch.split(self.examples, widths, 1), torch.split(self.queries, widths, 1)
         parts = zip(*sides, units, self._moments(self.widths), strict=True)
-        return tuple(Kernel(examples, queries, self.weights, unit, moments) for examples, queries, unit, moments in parts)
+        return tuple(
+            Kernel(examples, queries, self.weights, unit, moments) for examples, queries, unit, moments in parts
+        )
 
     def _moments(self, widths: tuple[int, ...]) -> tuple[Moments | None, ...]:
         """The moments of all training examples in parts of the columns; None where all are here."""

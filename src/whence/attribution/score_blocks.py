@@ -22,23 +22,23 @@ BlockScores = tuple[Method, int | None, Tensor]
 
 
 class Source(Protocol):
-    """A term of the scores of some methods, for examples in an order of their own.
-
-    Attributes:
-        methods: The methods.
-        order: Where queries and examples are among those of the request.
-        width: Number of features, on which the size of a block depends.
-        together: For how many groups of draws it can be open at a time.
-    """
-
-    methods: tuple[Method, ...]
-    order: Order
+    """A term of the scores of some methods."""
 
     @property
-    def width(self) -> int: ...
+    def methods(self) -> tuple[Method, ...]:
+        """The methods."""
 
     @property
-    def together(self) -> int: ...
+    def order(self) -> Order:
+        """Where queries and examples are in the request; all sources have the examples in one order."""
+
+    @property
+    def width(self) -> int:
+        """Number of features, on which the size of a block depends."""
+
+    @property
+    def together(self) -> int:
+        """For how many groups of draws it can be open at a time."""
 
     def open(self, groups: Sequence[int | None]) -> Reader:
         """Return a reader of scores from all draws, or without some groups of them."""

@@ -59,9 +59,7 @@ class TrainingRidge:
         rates = float(record["learning_rate"].sum())
         return cls(rates, record.training.batch, tuple(layer.size for layer in layers))
 
-    def units(
-        self, squares: Sequence[float], mean_loss: float, examples: int, draws: int
-    ) -> tuple[float, ...]:
+    def units(self, squares: Sequence[float], mean_loss: float, examples: int, draws: int) -> tuple[float, ...]:
         """Return λ_l of every layer, from Σ_n ‖φ_ln‖² of features that are means over so many draws of N examples."""
         scale = examples * mean_loss**0.5 / (self.rates * (draws * self.batch) ** 0.5)
         parts = zip(squares, self.sizes, strict=True)

@@ -38,6 +38,7 @@ from whence.cli.options import (
 )
 from whence.cli.scores import planned_cost, show_scores
 from whence.cli.show import progress, show_cost, show_notes, show_work
+from whence.cli.top import TOP, attribute_top
 from whence.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -131,6 +132,7 @@ def attribute(
     process: PROCESS = None,
     trust_header: TRUST_HEADER = False,
     workers: WORKERS = None,
+    top: TOP = None,
     plan: PLAN = False,
 ) -> None:
     """Estimate how strongly each training image is tied to each picture, by gradients, for any diffusion model.
@@ -152,7 +154,9 @@ def attribute(
     shown = _queries(target, queries, texts, {"method": sampler, "steps": sampler_steps, **size}, mask, without_prompt)
     request: tuple[Any, ...] = (target, images, shown, method, config, parameters)
     if plan:
-        return show_cost(planned_cost(request, out, store, workers), out)
+        return show_cost(planned_cost(request, out, store, workers, top), out)
+    if top is not None:
+        return attribute_top(request, out, store, workers, top)
     show_scores(_attribute(request, out, store, workers), out)
 
 

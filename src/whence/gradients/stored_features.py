@@ -95,9 +95,11 @@ class StoredFeatures:
         """Mean loss of every example over the draws, float32 [N], or over the draws outside of one group."""
         return self._losses[:, outside(self.draws, without)].mean(1)
 
-    def norms(self) -> Tensor:
-        """‖P g‖ of every example and draw, float32 [N, T]."""
-        return torch.cat([shard.norms for shard in self.shards()])
+    def norms(self, step: int = 1) -> Tensor:
+        """‖P g‖ of every example, or of every `step`-th one, and draw: float32 [n, T]."""
+        starts = range(0, len(self.ids), self._step)
+        parts = zip(starts, self.shards(), strict=True)
+        return torch.cat([shard.norms[-start % step :: step] for start, shard in parts])
 
 
 def draw_counts(path: Path) -> list[int]:

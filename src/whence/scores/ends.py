@@ -23,6 +23,7 @@ from whence.scores.pictures import ScorePictures
 from whence.scores.scores import Estimand, Scores
 from whence.scores.table import SCHEMA
 from whence.scores.top import TopScores
+
 #: The kind of their artefacts.
 KIND = "top scores"
 
@@ -32,8 +33,8 @@ class ScoreEnds:
     """The K proponents and K opponents of each query among N training examples, and the scores of all units.
 
     Attributes:
-        table: Rows of `to_table(scores, top=K)` of the whole scores: ranks, scores and standard errors are theirs. There
-            are opponents only of methods with a sign.
+        table: Rows of `to_table(scores, top=K)` of the whole scores: ranks, scores and standard errors are theirs.
+            There are opponents only of methods with a sign.
         queries: Ids of the queries, Q.
         examples: N, the number of training examples.
         count: K.
@@ -43,6 +44,7 @@ class ScoreEnds:
         combine: How the score of a unit is made of those of its examples: "sum", or "max" for the largest.
         draws: Draws of each example.
         units: Scores of all units [Q, U], as of `Scores.by_unit`; None where each example is a unit by itself.
+        unit_sizes: The number of examples of each unit, U.
         pictures: Pictures that are known.
     """
 
@@ -56,6 +58,7 @@ class ScoreEnds:
     combine: Literal["sum", "max"]
     draws: int | None = None
     units: Scores | None = None
+    unit_sizes: tuple[int, ...] = ()
     pictures: ScorePictures | None = None
 
     def __repr__(self) -> str:
@@ -157,6 +160,8 @@ class ScoreEnds:
             artefacts.write_table(part / "queries.parquet", {"id": list(self.queries)})
             if self.units is not None:
                 self.units.write(part / "units", inputs)
+                sizes = {"id": list(self.units.examples), "examples": list(self.unit_sizes)}
+                artefacts.write_table(part / "units.parquet", sizes)
         return artefacts.read_manifest(path, KIND)
 
     @classmethod
@@ -169,12 +174,15 @@ class ScoreEnds:
         """
         manifest = artefacts.read_verified(path, KIND)
         names = ("method", "sign", "combine", "draws", "examples", "count")
+        units, sizes = None, list[int]()
         if "units" in manifest.parts:
             artefacts.require_part(path, manifest, "units", "scores")
+            units, sizes = Scores.read(path / "units"), artefacts.read_table(path / "units.parquet")["examples"]
         return cls(
             table=pa.table(artefacts.read_table(path / "top.parquet"), schema=SCHEMA),
             queries=tuple(artefacts.read_table(path / "queries.parquet")["id"]),
             estimand=Estimand(**manifest.made["estimand"]),
-            units=Scores.read(path / "units") if "units" in manifest.parts else None,
+            units=units,
+            unit_sizes=tuple(sizes),
             **{name: manifest.made[name] for name in names},
         )

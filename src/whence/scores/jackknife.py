@@ -69,12 +69,14 @@ class Jackknife:
         return ((GROUPS - 1) * self.differences.var(0, correction=0)).sqrt()
 
 
-def rising(scores: Tensor, standard_error: Tensor, groups: int = GROUPS, level: float = LEVEL) -> Tensor:
+def rising(
+    scores: Tensor, standard_error: Tensor, groups: int = GROUPS, level: float = LEVEL, count: int | None = None
+) -> Tensor:
     """Return which scores [Q, N] are too far from 0 for Monte Carlo noise alone, bool [Q, N].
 
     Two-sided chances are corrected for the N examples of a query (Holm 1979): if all true scores of a query are 0, the
     probability that any of them rises is at most the level. A score other than 0 without any error rises; a score of 0
-    never does.
+    never does. Where these are some of the scores of `count` examples, the chances are corrected for all of them.
 
     Raises:
         DataError: The shapes differ.
@@ -86,7 +88,8 @@ def rising(scores: Tensor, standard_error: Tensor, groups: int = GROUPS, level: 
     """
     if scores.shape != standard_error.shape or scores.ndim != 2:
         raise DataError(f"Scores {tuple(scores.shape)} need errors of the same shape, not {standard_error.shape}.")
-    rows = [holm(chances(row, error, groups)) <= level for row, error in zip(scores, standard_error, strict=True)]
+    pairs = zip(scores, standard_error, strict=True)
+    rows = [holm(chances(row, error, groups), count) <= level for row, error in pairs]
     return torch.stack(rows) if rows else torch.zeros(scores.shape, dtype=torch.bool)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -15,6 +15,9 @@ from whence.scores.jackknife import interval_factor
 if TYPE_CHECKING:
     from whence.scores.ends import ScoreEnds
     from whence.scores.scores import Scores
+
+    #: What a table can be made of.
+    TableSource: TypeAlias = Scores | ScoreArrays | ScoreEnds
 
 #: Rows that are held at a time.
 ROWS = 2**17
@@ -34,7 +37,7 @@ SCHEMA = pa.schema(
 )
 
 
-def to_table(scores: Scores | ScoreArrays, top: int | None = None) -> pa.Table:
+def to_table(scores: TableSource, top: int | None = None) -> pa.Table:
     """Return scores as one table: query, rank, example, units, score, standard_error, low, high, opponent.
 
     Rank 1 has the largest score of the query; ties by position. From low to high is the 90% interval of one score,
@@ -68,7 +71,7 @@ def to_data_frame(scores: ScoreArrays, top: int | None = None) -> Any:
     return to_table(scores, top).to_pandas()
 
 
-def tables_of(scores: Scores | ScoreArrays | ScoreEnds, top: int | None) -> Iterator[pa.Table]:
+def tables_of(scores: TableSource, top: int | None) -> Iterator[pa.Table]:
     """Return the table in pieces of about ROWS rows; ConfigError where `top` is below 1, or more than were kept."""
     from whence.scores.ends import ScoreEnds
 

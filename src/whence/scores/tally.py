@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-import torch
-from torch import Tensor
-
+from whence.lazy import torch
 from whence.scores.heap import TopHeap
 from whence.scores.jackknife import Jackknife
 from whence.scores.unit_totals import Membership, UnitLargest, UnitSums
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(eq=False)
@@ -26,14 +27,15 @@ class Tally:
         smallest: The K smallest ones; None of an unsigned method.
         sums: Sums over units; None where the scores don't add up, or where each example is a unit by itself.
         most: The largest scores of units, where scores don't add up; None otherwise.
+        membership: The units of all examples; None where each example is a unit by itself.
     """
 
     largest: TopHeap
     smallest: TopHeap | None
     sums: UnitSums | None
     most: UnitLargest | None
+    membership: Membership | None
     _sums_without: dict[int, UnitSums] = field(default_factory=dict)
-    _membership: Membership | None = None
 
     @classmethod
     def of(cls, queries: int, top: int, membership: Membership | None, *, signed: bool, additive: bool) -> Self:
@@ -41,7 +43,7 @@ class Tally:
         sums = UnitSums(queries, membership) if membership is not None and additive else None
         most = UnitLargest(queries, membership) if membership is not None and not additive else None
         smallest = TopHeap(queries, top, smallest=True) if signed else None
-        return cls(TopHeap(queries, top), smallest, sums, most, _membership=membership)
+        return cls(TopHeap(queries, top), smallest, sums, most, membership)
 
     def add(self, scores: Tensor, positions: Tensor) -> None:
         """Add scores [Q, n] from all draws, of the examples at some positions [n]."""
@@ -66,15 +68,15 @@ class Tally:
         at = torch.searchsorted(ordered, kept).clamp(max=len(positions) - 1)
         found = scores.double().gather(1, order[at])
         errors.add(group, found.masked_fill(ordered[at] != kept, 0.0))
-        if self.sums is not None and self._membership is not None:
-            own = self._sums_without.setdefault(group, UnitSums(len(scores), self._membership))
+        if self.sums is not None and self.membership is not None:
+            own = self._sums_without.setdefault(group, UnitSums(len(scores), self.membership))
             own.add(scores, positions)
 
     def errors(self) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """Return the standard errors of the largest and smallest scores, and of the units, as they are kept."""
         error = self._kept[1].standard_error()
         sizes = [0 if part is None else part.positions.shape[1] for part in (self.largest, self.smallest, self.most)]
-        first, last, units = error.split(sizes, 1)
+        first, last, units = torch.split(error, sizes, 1)
         if self.sums is not None:
             without = Jackknife.of(self.sums.values)
             for group, sums in self._sums_without.items():
