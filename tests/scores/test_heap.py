@@ -16,7 +16,9 @@ def blocks(draw, count):
     """The positions 0 ... count - 1 in any order, in blocks of any sizes."""
     order = draw(st.permutations(range(count)))
     cuts = sorted(draw(st.sets(st.integers(1, max(1, count - 1)), max_size=3)))
-    return [torch.tensor(part) for part in (order[a:b] for a, b in zip([0, *cuts], [*cuts, count])) if part]
+    return [
+        torch.tensor(part) for part in (order[a:b] for a, b in zip([0, *cuts], [*cuts, count], strict=True)) if part
+    ]
 
 
 @given(st.data(), ROWS, st.integers(1, 14))

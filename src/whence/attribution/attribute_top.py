@@ -46,20 +46,18 @@ def attribute_top(
 ) -> dict[str, ScoreEnds]:
     """Estimate which training examples are tied most strongly to each query, and how strongly each unit is.
 
-    It is `attribute` for more training examples than a matrix of scores can have: features stay on disk and are read
-    block by block, and of the scores the K largest and smallest of each query are kept, with their standard errors, and
-    the scores of all units. These numbers are those of `attribute`. Features are the same too, so that either goes on
-    from what the other made.
+    Features stay on disk and are read block by block, and of the scores the K largest and smallest of each query are
+    kept, with their standard errors, and the scores of all units. These numbers are those of `attribute`, and so are
+    the features, from which either goes on.
 
     Args:
         model: As of `attribute`, and so are all that are not named here.
         data: The training examples.
         queries: The pictures to explain.
-        method: Names of methods, or methods of your own. Those that differentiate a whole run, and ``pixel-kernel``,
-            score all examples at once, and are refused.
+        method: Methods; those that score all examples at once, ``metagradient`` and ``pixel-kernel``, are refused.
         top: K. Unsigned methods have no opponents, so only the K largest.
         config: The settings.
-        out: Folder for features, scores and pictures; by default nothing is kept.
+        out: Folder for features, scores and pictures.
         store: Folder for features.
         parameters: Which layers are differentiated.
         engine: Where features are made.
@@ -69,8 +67,7 @@ def attribute_top(
         The ends of the scores by name of the method.
 
     Raises:
-        ConfigError: `top` is below 1, a method can't be scored block by block, or as of `attribute`.
-        ModelError, DataError, MismatchError: As of `attribute`.
+        ConfigError: `top` is below 1, or a method can't be scored block by block; other errors are as of `attribute`.
 
     Example:
         >>> from whence.config import ModelConfig
@@ -87,13 +84,8 @@ def attribute_top(
     with tempfile.TemporaryDirectory() as scratch:
         folder = ScoresFolder(Path(out or scratch), request)
         folder.claim()
-        ends = _similarity_ends(request, top)
-        if request.methods:
-            plan, features = FeaturePlan.of(request), FeatureStore(Path(store or folder.path / "features"))
-            features.extend(plan, engine=engine)
-            ends |= compute_top(plan, features, top, engine=Engine(report=scored))
-            if out:
-                write_norms(folder.path / "norms.parquet", plan, features)
+        features = FeatureStore(Path(store or folder.path / "features"))
+        ends = _similarity_ends(request, top) | _gradient_ends(folder, features, top, engine, scored)
         if out:
             folder.write_ends(ends)
     return _with_pictures(ends, data, queries)
@@ -108,6 +100,19 @@ def require_top(request: AttributionRequest, top: int) -> None:
             f"{request.run_methods[0].name} differentiates a whole run, which gives the scores of all examples "
             "at once. Leave --top out."
         )
+
+
+def _gradient_ends(
+    folder: ScoresFolder, store: FeatureStore, top: int, engine: Engine, scored: Report
+) -> dict[str, ScoreEnds]:
+    """Return the ends of the methods of features, by name, with the norms of gradients beside them."""
+    if not folder.request.methods:
+        return {}
+    plan = FeaturePlan.of(folder.request)
+    store.extend(plan, engine=engine)
+    ends = compute_top(plan, store, top, engine=Engine(report=scored))
+    write_norms(folder.path / "norms.parquet", plan, store)
+    return ends
 
 
 def _similarity_ends(request: AttributionRequest, top: int) -> dict[str, ScoreEnds]:

@@ -145,29 +145,29 @@ def attribute(
     config = _config(draws, damping, width, seed, half, bfloat16, latents)
     header = TrustedHeader.of(adapter, trust_header)
     size: dict[str, Any] = {"resolution": resolution or header.resolution, "buckets": buckets, "grey": grey}
-    how = {"unit_column": unit_column, "caption_column": caption_column, "skip_bad": skip_bad}
-    images = load_data(data, out, split=split, **how, **size)
+    columns = {"unit_column": unit_column, "caption_column": caption_column}
+    images = load_data(data, out, split=split, skip_bad=skip_bad, **columns, **size)
     target = _target(header, [model, *(also or [])], size["resolution"], base, process, classes)
     images, target = header.apply(images, target)
     _show_encoding(target, images, out, latents)
     texts = (prompts, prompt or (), negative_prompt, guidance)
     shown = _queries(target, queries, texts, {"method": sampler, "steps": sampler_steps, **size}, mask, without_prompt)
-    request: tuple[Any, ...] = (target, images, shown, method, config, parameters)
+    _attribute((target, images, shown, method, config, parameters), out, store, workers, top, plan)
+
+
+def _attribute(
+    request: tuple[Any, ...], out: Path, store: Path | None, workers: int | None, top: int | None, plan: bool
+) -> None:
+    """Compute the scores of a request of these arguments and print the first, or print what they cost."""
     if plan:
         return show_cost(planned_cost(request, out, store, workers, top), out)
     if top is not None:
         return attribute_top(request, out, store, workers, top)
-    show_scores(_attribute(request, out, store, workers), out)
-
-
-def _attribute(
-    request: tuple[Any, ...], out: Path, store: Path | None, workers: int | None
-) -> dict[str, whence.Scores]:
-    """Return the scores of a request of these arguments, with progress on the terminal."""
     *what, config, parameters = request
     with show_work("gradients", workers) as engine, progress("scores") as scored:
         chosen: dict[str, Any] = {"config": config, "parameters": parameters, "engine": engine}
-        return whence.attribute(*what, out=out, store=store, scored=scored, **chosen)
+        scores = whence.attribute(*what, out=out, store=store, scored=scored, **chosen)
+    show_scores(scores, out)
 
 
 def _config(
