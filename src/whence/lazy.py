@@ -29,6 +29,7 @@ class LazyModule:
 
 
 if TYPE_CHECKING:
+    import faiss as faiss
     import pyarrow.dataset as pyarrow_dataset
     import ray as ray
     import torch as torch
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from scipy.cluster import hierarchy as hierarchy
     from scipy.spatial import distance as spatial
 else:
+    faiss = LazyModule("faiss")
     hierarchy = LazyModule("scipy.cluster.hierarchy")
     linalg = LazyModule("scipy.linalg")
     ndimage = LazyModule("scipy.ndimage")

@@ -6,11 +6,29 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from whence.attribution.feature_pair import FeaturePair
+from whence.attribution.inner_product import ExampleKernel, InnerProduct
 from whence.attribution.method import Method
 from whence.errors import ConfigError
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+def residual(losses: Tensor | None, kernel: ExampleKernel, damping: float) -> Tensor:
+    """Return ρ_n / (1 - h_n) of each example [n], float64; `das` has the formula.
+
+    Raises:
+        ConfigError: There are no losses, or the damping is so small that an example determines its fit alone.
+    """
+    if losses is None:
+        raise ConfigError("DAS needs the mean loss of every example: give FeaturePair(..., losses=...).")
+    remainder = 1 - kernel.leverage(damping)
+    if (remainder < 1e-10).any():
+        raise ConfigError(
+            f"At damping {damping:g} example {int(remainder.argmin())} (from 0) has the leverage 1, so that DAS would "
+            "divide by 0; use more damping."
+        )
+    return losses.double().sqrt() / remainder
 
 
 def das(features: FeaturePair, damping: float) -> Tensor:
@@ -29,10 +47,7 @@ def das(features: FeaturePair, damping: float) -> Tensor:
     timesteps, which leaves them nearly constant.
 
     Returns:
-        Scores.
-
-    Raises:
-        ConfigError: There are no losses, or the damping is so small that an example determines its fit alone.
+        Scores; errors are those of `residual`.
 
     Example:
         >>> import torch
@@ -40,15 +55,8 @@ def das(features: FeaturePair, damping: float) -> Tensor:
         >>> das(features, 1.0).float()  # 1/2 · 2 / (1 - 1/2), -1/2 · 1 / (1 - 1/2)
         tensor([[ 2., -1.]])
     """
-    if features.losses is None:
-        raise ConfigError("DAS needs the mean loss of every example: give FeaturePair(..., losses=...).")
-    remainder = 1 - features.kernel.leverage(damping)
-    if (remainder < 1e-10).any():
-        raise ConfigError(
-            f"At damping {damping:g} example {int(remainder.argmin())} (from 0) has the leverage 1, so that DAS would "
-            "divide by 0; use more damping."
-        )
-    return features.kernel.scores(damping).mul_(features.losses.double().sqrt() / remainder)
+    factor = residual(features.losses, features.kernel, damping)
+    return features.kernel.scores(damping).mul_(factor)
 
 
 def das_squared(features: FeaturePair, damping: float) -> Tensor:
@@ -68,6 +76,7 @@ DAS = Method(
     readout="mean",
     normalised=True,
     behaviour="mean output at the query",
+    inner=InnerProduct(factor=residual),
 )
 DAS_SQUARED = replace(
     DAS,
@@ -77,4 +86,5 @@ DAS_SQUARED = replace(
     signed=False,
     additive=False,
     behaviour="squared change of the mean output at the query",
+    inner=None,
 )

@@ -8,7 +8,6 @@ FOLDER/MODEL/queries-SET/  features of queries
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,7 +16,7 @@ from whence.attribution.feature_plan import FeaturePlan, FeatureSet
 from whence.diffusion.checkpoint import Checkpoint, LoadedCheckpoint
 from whence.diffusion.examples import Examples
 from whence.engine import DEFAULT, Engine
-from whence.gradients.batch_rows import count_tokens, suitable_batch
+from whence.gradients.batch_rows import batch_of
 from whence.gradients.features import Feature
 from whence.gradients.gradient_spec import GradientSpec, make_gradient_spec
 from whence.gradients.make_features import FeatureJob, make_features
@@ -70,7 +69,7 @@ class FeatureFolder:
             source=feature_set.source,
             draws=feature_set.draws,
             kinds=tuple(kinds),
-            batch=spec.multiple * suitable_batch(max(examples.sizes, key=math.prod), count_tokens(examples.conditions)),
+            batch=spec.multiple * batch_of(examples),
             precision=plan.request.config.precision,
         )
 

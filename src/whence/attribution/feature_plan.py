@@ -13,6 +13,7 @@ from whence.attribution.weighted_checkpoint import WeightedCheckpoint
 from whence.diffusion.checkpoint import Checkpoint, LoadedCheckpoint
 from whence.diffusion.draws import Draws
 from whence.diffusion.examples import Examples
+from whence.diffusion.process import Process
 from whence.gradients.compression import Compression
 from whence.gradients.draw_sources import DrawSource, OwnDraws, TrajectoryDraws
 from whence.gradients.features import Feature
@@ -168,13 +169,18 @@ def _own_set(
     request: AttributionRequest, method: Method, weighted: WeightedCheckpoint, purpose: str, name: str, x: Examples
 ) -> FeatureSet:
     """Return features at draws of each example's own, which differ by purpose; or at the same draws for all."""
-    draws = replace(_draws(request, "shared" if method.shared else purpose), shared=method.shared)
+    draws = own_draws(request.target.model.process, method, request.config.seed, purpose)
     if method.shared:
         draws, name = replace(draws, canvas=request.canvas), f"shared-{name}"
     if draws.canvas is not None:
         name = f"{'x'.join(map(str, draws.canvas))}-{name}"
     sampled = purpose == "examples" and request.config.latents == "sample"
     return FeatureSet(weighted.checkpoint, name, x, OwnDraws(draws, sampled), request.config.draws)
+
+
+def own_draws(process: Process, method: Method, seed: int, purpose: str) -> Draws:
+    """Return the draws of examples or queries (`purpose`) of a method: own ones, or the same for both and for all."""
+    return replace(process.draws(derived_seed(seed, "shared" if method.shared else purpose)), shared=method.shared)
 
 
 def _draws(request: AttributionRequest, purpose: str) -> Draws:

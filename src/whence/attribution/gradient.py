@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from whence.attribution.feature_pair import FeaturePair
+from whence.attribution.inner_product import InnerProduct, by_norm
 from whence.attribution.method import Method
 from whence.kernel.algebra import divided
 
@@ -59,10 +60,13 @@ def gradient_cosine(features: FeaturePair, _damping: float) -> Tensor:
 
 
 _STUDY = "Zheng et al. 2024, arXiv 2311.00500"
-GRADIENT_DOT = Method("gradient-dot", "Gradient dot product", _STUDY, gradient_dot, damped=False)
-GRADIENT_COSINE = Method("gradient-cosine", "Gradient cosine", _STUDY, gradient_cosine, damped=False, additive=False)
-TRACIN_CP = Method(
-    "tracin-cp", "TracInCP", "Pruthi et al. 2020, arXiv 2002.08484", gradient_dot, over="checkpoints", damped=False
+_COSINE = InnerProduct(factor=by_norm, of_queries=True)
+GRADIENT_DOT = Method("gradient-dot", "Gradient dot product", _STUDY, gradient_dot, damped=False, inner=InnerProduct())
+GRADIENT_COSINE = Method(
+    "gradient-cosine", "Gradient cosine", _STUDY, gradient_cosine, damped=False, additive=False, inner=_COSINE
+)
+TRACIN_CP = replace(
+    GRADIENT_DOT, name="tracin-cp", title="TracInCP", paper="Pruthi et al. 2020, arXiv 2002.08484", over="checkpoints"
 )
 GAS = replace(
     GRADIENT_COSINE, name="gas", title="GAS", paper="Hammoudeh & Lowd 2022, arXiv 2201.10055", over="checkpoints"
@@ -75,5 +79,6 @@ TRACIN = Method(
     over="record",
     damped=False,
     loss_units=True,
+    inner=InnerProduct(),
 )
 RETRAC = replace(TRACIN, name="retrac", title="Diffusion-ReTrac", normalised=True, loss_units=False)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from whence.attribution.feature_pair import FeaturePair
+from whence.attribution.inner_product import InnerProduct
 from whence.errors import ConfigError
 from whence.gradients.readouts import readout as known_readout
 
@@ -48,6 +49,7 @@ class Method:
         additive: Whether scores can be summed over examples.
         loss_units: Whether scores are in units of the loss, so that it should change by as much as they predict.
         behaviour: What is explained about the query.
+        inner: How the score is an inner product, for an index; None where it is not.
 
     Raises:
         ConfigError: A folder can't have this name, or another folder has it; or there is no such readout.
@@ -75,6 +77,7 @@ class Method:
     additive: bool = True
     loss_units: bool = False
     behaviour: str = "loss of the query"
+    inner: InnerProduct | None = None
 
     def __post_init__(self) -> None:
         known_readout(self.readout)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from whence.attribution.feature_pair import FeaturePair
+from whence.attribution.inner_product import InnerProduct, by_movement, by_norm
 from whence.attribution.method import Method
 from whence.kernel.algebra import divided
 
@@ -62,6 +63,7 @@ RELATIVE_IF = Method(
     "Barshan et al. 2020, arXiv 2003.11630",
     relative_influence,
     additive=False,
+    inner=InnerProduct(factor=by_movement),
 )
 RENORMALISED_IF = Method(
     "renormalised-if",
@@ -69,4 +71,5 @@ RENORMALISED_IF = Method(
     "Hammoudeh & Lowd 2022, arXiv 2201.10055",
     renormalised_influence,
     additive=False,
+    inner=InnerProduct(factor=by_norm),
 )

@@ -7,6 +7,7 @@ from functools import reduce
 from typing import TYPE_CHECKING
 
 from whence.attribution.feature_pair import FeaturePair
+from whence.attribution.inner_product import InnerProduct
 from whence.attribution.method import Method
 from whence.lazy import torch
 
@@ -91,6 +92,7 @@ TANGENT = Method(
     damping=2.0,
     has_ridge=True,
     behaviour="output of the network at the query, all its elements alike",
+    inner=InnerProduct(layers=True),
 )
 TANGENT_SQUARED = replace(
     TANGENT,
@@ -99,4 +101,5 @@ TANGENT_SQUARED = replace(
     function=tangent_squared,
     damping=4.0,
     behaviour="squared error of the network's output at the query, all its elements alike",
+    inner=InnerProduct(layers=True, squared=True),
 )

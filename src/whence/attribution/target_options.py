@@ -2,18 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from whence import artefacts
+from whence.diffusion.adapter_run import AdapterRun
 from whence.diffusion.adapters.adapter import Adapter
+from whence.diffusion.model import DiffusionModel
 from whence.errors import ConfigError
-from whence.process_config import ProcessConfig
+from whence.process_config import OPEN, ProcessConfig
 
 if TYPE_CHECKING:
     from whence.attribution.target import Target
+
+
+def record(target: Target) -> dict[str, Any] | None:
+    """Return how a target of one model in a folder is opened again, as JSON values; None for others."""
+    run = target.runs[0]
+    if len(target.runs) > 1 or target.ensemble is not None or isinstance(run, DiffusionModel):
+        return None
+    folder, base = (run.folder, run.base) if isinstance(run, AdapterRun) else (run, None)
+    return {
+        "model": str(folder.resolve()),
+        "base": None if base is None else str(base.resolve()),
+        "adapters": [[str(one.file.resolve()), one.strength, one.scale] for one in target.adapters],
+        "resolution": target.resolution if base is None else None,
+        "settings": None if target.settings == OPEN else target.settings.record(),
+        "classes": None if target.classes is None else str(target.classes.resolve()),
+    }
+
+
+def reopen(target: type[Target], recorded: Mapping[str, Any], model: str | None = None) -> Target:
+    """Return the target of a record, or the same in the folder of another model."""
+    settings, classes = recorded["settings"], recorded["classes"]
+    return target.mean(
+        [model or recorded["model"]],
+        [Adapter(Path(file), strength, scale) for file, strength, scale in recorded["adapters"]],
+        recorded["resolution"],
+        recorded["base"],
+        None if settings is None else ProcessConfig(**settings),
+        None if classes is None else Path(classes),
+    )
 
 
 def adapted(target: Target, adapters: Sequence[Adapter]) -> Target:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from whence.attribution.feature_pair import FeaturePair
+from whence.attribution.inner_product import InnerProduct
 from whence.attribution.method import Method
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def trak(features: FeaturePair, damping: float) -> Tensor:
     return features.kernel.scores(damping)
 
 
-TRAK = Method("trak", "TRAK", "Park et al. 2023, arXiv 2303.14186", trak)
+TRAK = Method("trak", "TRAK", "Park et al. 2023, arXiv 2303.14186", trak, inner=InnerProduct())
 D_TRAK = Method(
     "d-trak",
     "D-TRAK",
@@ -51,6 +52,7 @@ D_TRAK = Method(
     trak,
     readout="squared-norm",
     behaviour="squared norm of the output at the query, in place of its loss",
+    inner=InnerProduct(),
 )
 JOURNEY_TRAK = Method(
     "journey-trak",

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
+from whence.diffusion.examples import Examples
 from whence.diffusion.repeated import Repeated
 
 #: Largest number of values in the images of a batch.
@@ -31,6 +32,11 @@ def suitable_batch(size: Sequence[int], tokens: int = 0) -> int:
     """
     rows = VALUES // max(math.prod(size[1:]), tokens)
     return max(8, min(256, 1 << max(0, rows.bit_length() - 1)))
+
+
+def batch_of(examples: Examples) -> int:
+    """Return the number of rows of a batch for these examples, by the largest of them."""
+    return suitable_batch(max(examples.sizes, key=math.prod), count_tokens(examples.conditions))
 
 
 def count_tokens(conditions: Mapping[str, Tensor | Repeated]) -> int:
