@@ -10,6 +10,7 @@ import typer
 
 import whence
 from whence.cli.data import load_data
+from whence.cli.distil import RANKER, ranked_methods
 from whence.cli.header_claims import TRUST_HEADER, TrustedHeader
 from whence.cli.options import (
     ADAPTER,
@@ -100,6 +101,7 @@ def attribute(
     queries: QUERIES,
     out: Annotated[Path, typer.Option(help="Folder for scores, features and pictures.")],
     method: METHOD = ["tangent-squared"],  # noqa: B006
+    ranker: RANKER = None,
     draws: DRAWS = 128,
     damping: DAMPING = None,
     width: Annotated[int | None, typer.Option(help="Features per gradient, at most; default 4096.")] = None,
@@ -150,7 +152,7 @@ def attribute(
     _show_encoding(target, images, out, latents)
     texts = (prompts, prompt or (), negative_prompt, guidance)
     shown = _queries(target, queries, texts, {"method": sampler, "steps": sampler_steps, **size}, mask, without_prompt)
-    request: tuple[Any, ...] = (target, images, shown, method, config, parameters)
+    request: tuple[Any, ...] = (target, images, shown, ranked_methods(method, ranker), config, parameters)
     if plan:
         return show_cost(planned_cost(request, out, store, workers), out)
     show_scores(_attribute(request, out, store, workers), out)
