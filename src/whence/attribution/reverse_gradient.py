@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from whence.attribution.request import AttributionRequest
     from whence.cost import Cost
     from whence.engine import Engine
+    from whence.metagradient.query_losses import QueryLosses
     from whence.metagradient.replay import Replay
-    from whence.metagradient.synset import Matching
+    from whence.metagradient.synset import Matching, Synset
     from whence.scores.scores import Scores
 
 #: Draws and steps of the matching; training images of a cluster on average; batches whose gradients are averaged.
@@ -68,16 +69,7 @@ def reverse_gradient(request: AttributionRequest, store: Path, engine: Engine) -
     inputs = {name: print_ for name, print_ in request.inputs.items() if name != "queries"}
     place = store / f"synset-{artefacts.digest([inputs, made])[:12]}"
     synset = make_synset(place, matching, inputs, made, engine)
-    theta = matching.weights[-1]
-    scale = gradient_scale(replay, theta)
-    step = replay.config.learning_rate or 0.0
-    before, columns = queries.values(theta), torch.zeros(len(queries), len(request.examples), dtype=torch.float64)
-    for k, rows in enumerate(matching.clusters.values()):
-        undone = theta + step * undoing(
-            matching, int(synset.medoids[k]), synset.elements[k], synset.sizes[k], rows, scale
-        )
-        change = (queries.values(undone) - before) / step
-        columns[:, torch.from_numpy(rows)] += change.cpu()[:, None] / len(rows)
+    columns = _shared_changes(replay, queries, matching, synset)
     return Scores(
         scores=columns.float(),
         queries=request.queries.ids,
@@ -95,6 +87,18 @@ def reverse_gradient(request: AttributionRequest, store: Path, engine: Engine) -
         combine="sum",
         draws=request.config.draws,
     )
+
+
+def _shared_changes(replay: Replay, queries: QueryLosses, matching: Matching, synset: Synset) -> Tensor:
+    """Return the S_qk of the clusters in even shares of their examples, float64 [Q, N]."""
+    theta, step = matching.weights[-1], replay.config.learning_rate or 0.0
+    scale, before = gradient_scale(replay, theta), queries.values(theta)
+    columns = torch.zeros(len(queries), len(matching.examples), dtype=torch.float64)
+    for k, rows in enumerate(matching.clusters.values()):
+        direction = undoing(matching, int(synset.medoids[k]), synset.elements[k], synset.sizes[k], rows, scale)
+        change = (queries.values(theta + step * direction) - before) / step
+        columns[:, torch.from_numpy(rows)] += change.cpu()[:, None] / len(rows)
+    return columns
 
 
 def undoing(matching: Matching, medoid: int, x: Tensor, size: Tensor, rows: np.ndarray, scale: Tensor) -> Tensor:

@@ -153,6 +153,11 @@ def attribute(
     texts = (prompts, prompt or (), negative_prompt, guidance)
     shown = _queries(target, queries, texts, {"method": sampler, "steps": sampler_steps, **size}, mask, without_prompt)
     request: tuple[Any, ...] = (target, images, shown, ranked_methods(method, ranker), config, parameters)
+    _run(request, out, store, workers, plan)
+
+
+def _run(request: tuple[Any, ...], out: Path, store: Path | None, workers: int | None, plan: bool) -> None:
+    """Print the scores of a request, or what they cost."""
     if plan:
         return show_cost(planned_cost(request, out, store, workers), out)
     show_scores(_attribute(request, out, store, workers), out)
