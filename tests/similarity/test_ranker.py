@@ -1,5 +1,8 @@
 """The ranker: held against its formula, and where it must be exact."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -22,19 +25,21 @@ def digits():
     return load("digits").select(range(60))
 
 
-@pytest.fixture(scope="module")
-def teacher(digits, tmp_path_factory):
-    """Scores of 80 other digits by the squared likeness of pixels, with their pictures beside them."""
-    others = load("digits").select(range(100, 180))
-    values = torch.exp(-pixel(others.images(range(80)), others.ids, digits).scores.square() / 9)
+def write_teacher(folder, digits, others):
+    """Scores of other digits by the squared likeness of pixels, with their pictures beside them."""
+    values = torch.exp(-pixel(others.images(range(len(others))), others.ids, digits).scores.square() / 9)
     estimand = Estimand("a test", "none", "none", "none", "example")
     sign = "positive is proponent"
     scores = Scores(values, others.ids, digits.ids, digits.units, "likeness", estimand, sign, "sum")
-    folder = tmp_path_factory.mktemp("teacher")
     scores.write(folder / "likeness", {"data": "-"})
     kept = Examples(digits.ids[:5], digits.tensor[:5])
     Pictures(Examples(others.ids, others.tensor), kept, digits.units[:5]).write(folder / "pictures", {})
     return folder
+
+
+@pytest.fixture(scope="module")
+def teacher(digits, tmp_path_factory):
+    return write_teacher(tmp_path_factory.mktemp("teacher"), digits, load("digits").select(range(100, 180)))
 
 
 @pytest.fixture(scope="module")
@@ -147,3 +152,14 @@ def test_what_is_refused(digits, teacher, ranker, tmp_path):
 def _folder(ranker, teacher, digits, tmp_path):
     distil(teacher, digits, tmp_path / "again")
     return tmp_path / "again"
+
+
+def test_the_python_of_its_page_runs(tmp_path, monkeypatch):
+    page = (Path(__file__).parent.parent.parent / "docs" / "ranker.md").read_text("utf-8")
+    [code] = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    whole, others = load("digits"), load("digits:test").select(range(25))
+    distil(write_teacher(tmp_path / "scores", whole, others), whole, "ranker")
+    names = {}
+    exec(code, names)
+    assert names["scores"].top("q", 1)[0][0] == whole.ids[3]
