@@ -67,6 +67,9 @@ bench-audit: $(VENV)/.dev
 	$(BIN)/python benchmarks/audit_data.py --out runs/audit
 	$(BIN)/python benchmarks/audit_membership.py --out runs/audit
 	$(BIN)/python benchmarks/audit_memorisation.py --out runs/audit
+	$(BIN)/python benchmarks/ranker.py --out runs/ranker
+	$(BIN)/python benchmarks/reverse_gradient.py --out runs/reverse-gradient
+	$(BIN)/python benchmarks/reweight.py --out runs/reweight
 
 gpu: $(VENV)/.dev
 	$(BIN)/python -c "import torch; torch.cuda.is_available() or exit('There is no GPU: torch sees none.')"

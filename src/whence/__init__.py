@@ -43,6 +43,7 @@ _CONTENTS = {
     "attribution.request": "AttributionConfig", "gradients.compression": "Compression",
     "scores.scores": "Estimand Scores", "scores.ends": "ScoreEnds", "scores.stored": "load_scores",
     "similarity.attributors": "Attributor attributor pixel",
+    "similarity.ranker": "Ranker", "similarity.make_ranker": "distil",
     # Evaluation against retrained models and ensembles
     "evaluation.bank": "Bank BankConfig PoolRequest build_bank build_pool",
     "evaluation.false_attribution": "false_attribution", "evaluation.false_rate": "FalseAttribution",
@@ -57,6 +58,8 @@ _CONTENTS = {
     "credit.estimators": "ESTIMATORS", "credit.study": "Study StudyConfig", "retraining.rule": "RetrainingRule",
     "credit.coalitions": "CoalitionSampling", "credit.study_credit": "credit_of_study",
     "credit.ensemble_credit": "credit_of_ensemble", "credit.score_credit": "credit_of_scores",
+    # Weights of training examples that raise the worst group
+    "reweighting.make_reweighting": "ReweightingRequest reweight", "reweighting.reweighting": "Reweighting",
     # Proofs, files and pages
     "proof.root": "commit", "proof.make_certificate": "certify", "proof.certificate": "Certificate",
     "proof.verification": "Verification", "proof.make_verification": "verify", "universe.universe": "Universe",
@@ -111,6 +114,8 @@ if TYPE_CHECKING:  # `as` tells type checkers that a name is public
     from whence.scores.scores import Estimand as Estimand, Scores as Scores
     from whence.scores.stored import load_scores as load_scores
     from whence.similarity.attributors import Attributor as Attributor, attributor as attributor, pixel as pixel
+    from whence.similarity.ranker import Ranker as Ranker
+    from whence.similarity.make_ranker import distil as distil
     from whence.evaluation.bank import Bank as Bank, BankConfig as BankConfig, PoolRequest as PoolRequest
     from whence.evaluation.bank import build_bank as build_bank, build_pool as build_pool
     from whence.evaluation.false_attribution import false_attribution as false_attribution
@@ -133,6 +138,8 @@ if TYPE_CHECKING:  # `as` tells type checkers that a name is public
     from whence.credit.study_credit import credit_of_study as credit_of_study
     from whence.credit.ensemble_credit import credit_of_ensemble as credit_of_ensemble
     from whence.credit.score_credit import credit_of_scores as credit_of_scores
+    from whence.reweighting.make_reweighting import ReweightingRequest as ReweightingRequest, reweight as reweight
+    from whence.reweighting.reweighting import Reweighting as Reweighting
     from whence.proof.root import commit as commit
     from whence.proof.make_certificate import certify as certify
     from whence.proof.certificate import Certificate as Certificate

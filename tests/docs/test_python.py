@@ -20,6 +20,7 @@ RUN_BY = {
     "docs/evaluation.md": "evaluation/leaderboard/test_measure.py",
     "docs/examples.md": "docs/test_python.py",
     "docs/extending.md": "test_readme.py",
+    "docs/ranker.md": "similarity/test_ranker.py",
     "docs/scores.md": "docs/test_python.py",
     "docs/text-to-image.md": "cli/test_text_to_image.py",
 }

@@ -16,6 +16,7 @@ GROUPS: dict[str, tuple[str, str, str]] = {
     ),
     "evaluation": ("Evaluation", "Retrained models, and controls.", "evaluation retraining"),
     "audit": ("Audits", "Membership, memorisation, and training images that stand out.", "audit"),
+    "reweighting": ("Weights", "Weights of training examples that raise the worst group.", "reweighting"),
     "credit": ("Credit", "Shares of contributors.", "credit"),
     "proof": ("Proofs, files, pages", "Certificates, universe files and reports.", "proof universe report"),
 }

@@ -60,7 +60,7 @@ def metagradient(request: AttributionRequest, store: Path, engine: Engine) -> Sc
     derivative = make_derivative(
         place, replay, queries, request.target.model, inputs=request.inputs, made=made, engine=engine
     )
-    _warn(derivative)
+    warn_of_clipping(derivative)
     weights = derivative.values.new_tensor(list(request.weights.values()))
     return Scores(
         scores=-(derivative.values * weights).float(),
@@ -89,8 +89,18 @@ def metagradient_cost(request: AttributionRequest, engine: Engine) -> Cost:
     return derivative_cost(replay, len(queries))
 
 
-def open_replay_of(request: AttributionRequest, engine: Engine) -> tuple[Replay, QueryLosses]:
-    """Open the run of a request, and the losses of its queries at the draws that all methods give them."""
+def open_replay_of(
+    request: AttributionRequest, engine: Engine, title: str = "The metagradient"
+) -> tuple[Replay, QueryLosses]:
+    """Open the run of a request, and the losses of its queries at the draws that all methods give them.
+
+    Returns:
+        The replay, and the losses.
+
+    Raises:
+        ConfigError: It is not one recorded run with its images, or some parameters alone are to be differentiated; the
+            message begins with the title of the method.
+    """
     from pathlib import Path
 
     from whence.diffusion.adapter_run import AdapterRun
@@ -101,22 +111,22 @@ def open_replay_of(request: AttributionRequest, engine: Engine) -> tuple[Replay,
     run, target = request.target.runs[0], request.target
     if target.ensemble is not None or len(target.runs) > 1 or target.adapters or not isinstance(run, Path | AdapterRun):
         raise ConfigError(
-            f"The metagradient differentiates one recorded run, and {target.name} is something else. Give a run of "
+            f"{title} differentiates one recorded run, and {target.name} is something else. Give a run of "
             "`whence train`, or leave this method out."
         )
     if request.parameters is not None:
         raise ConfigError(
-            f"The metagradient differentiates all weights that were trained; given {request.parameters!r}. Leave "
+            f"{title} differentiates all weights that were trained; given {request.parameters!r}. Leave "
             "--parameters out."
         )
     if request.data is None:
-        raise ConfigError("The metagradient trains again; give the training images as a Dataset, not as tensors.")
+        raise ConfigError(f"{title} trains again; give the training images as a Dataset, not as tensors.")
     replay = open_replay(run, request.data, request.examples, engine)
     draws = target.model.process.draws(derived_seed(request.config.seed, "queries"))
     return replay, QueryLosses(replay.loss, request.queries, OwnDraws(draws), request.config.draws)
 
 
-def _warn(derivative: Derivative) -> None:
+def warn_of_clipping(derivative: Derivative) -> None:
     """Say in how many steps the gradient was clipped, if in any."""
     if derivative.clipped:
         warnings.warn(

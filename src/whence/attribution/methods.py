@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from whence.attribution import das, gradient, influence, metagradient, normalised_influence, tangent, trak
+from whence.attribution import (
+    das,
+    gradient,
+    influence,
+    metagradient,
+    normalised_influence,
+    reverse_gradient,
+    tangent,
+    trak,
+)
 from whence.attribution.method import Method
 from whence.attribution.run_method import RunMethod
 from whence.errors import ConfigError
@@ -35,7 +44,9 @@ METHODS: dict[str, Method] = {
 }
 
 #: Methods that differentiate a whole run.
-RUN_METHODS: dict[str, RunMethod] = {metagradient.METAGRADIENT.name: metagradient.METAGRADIENT}
+RUN_METHODS: dict[str, RunMethod] = {
+    method.name: method for method in (metagradient.METAGRADIENT, reverse_gradient.REVERSE_GRADIENT)
+}
 
 
 def method(name: str) -> Method:

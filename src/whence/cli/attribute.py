@@ -10,6 +10,7 @@ import typer
 
 import whence
 from whence.cli.data import load_data
+from whence.cli.distil import RANKER, ranked_methods
 from whence.cli.header_claims import TRUST_HEADER, TrustedHeader
 from whence.cli.options import (
     ADAPTER,
@@ -102,6 +103,7 @@ def attribute(
     queries: QUERIES,
     out: Annotated[Path, typer.Option(help="Folder for scores, features and pictures.")],
     method: METHOD = ["tangent-squared"],  # noqa: B006
+    ranker: RANKER = None,
     draws: DRAWS = 128,
     damping: DAMPING = None,
     width: Annotated[int | None, typer.Option(help="Features per gradient, at most; default 4096.")] = None,
@@ -154,7 +156,8 @@ def attribute(
     _show_encoding(target, images, out, latents)
     texts = (prompts, prompt or (), negative_prompt, guidance)
     shown = _queries(target, queries, texts, {"method": sampler, "steps": sampler_steps, **size}, mask, without_prompt)
-    _attribute((target, images, shown, method, config, parameters), out, store, workers, top, plan)
+    methods = ranked_methods(method, ranker)
+    _attribute((target, images, shown, methods, config, parameters), out, store, workers, top, plan)
 
 
 def _attribute(

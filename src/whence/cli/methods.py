@@ -17,7 +17,7 @@ def methods() -> None:
     A method of your own takes one file: see docs/attribution.md.
     """
     from whence.attribution.methods import METHODS, RUN_METHODS
-    from whence.similarity.attributors import ATTRIBUTORS, EMBEDDINGS
+    from whence.similarity.attributors import ATTRIBUTORS, EMBEDDINGS, RANKER
 
     for method in METHODS.values():
         readout = method.readout + (", each draw normalised" if method.normalised else "")
@@ -29,6 +29,8 @@ def methods() -> None:
     say(f"    {', '.join(ATTRIBUTORS)}")
     say("    " + ", ".join(f"{name}:FOLDER" for name in EMBEDDINGS))
     say("        with a local vision model (CLIP, DINO ...) in FOLDER")
+    say("What was distilled from the scores of another method, by `whence distil`:")
+    say(f"    {RANKER}:FOLDER")
 
 
 def _tell(method: Method | RunMethod, readout: str) -> None:

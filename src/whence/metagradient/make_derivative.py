@@ -18,7 +18,7 @@ from whence.cost import Cost, median_seconds, peak_memory
 from whence.diffusion.model import DiffusionModel
 from whence.engine import DEFAULT, Engine, one_thread, staged
 from whence.errors import NotFiniteError
-from whence.metagradient.query_losses import QueryLosses
+from whence.metagradient.query_losses import Results
 from whence.metagradient.recorded_run import require_replayed
 from whence.metagradient.replay import Replay
 from whence.metagradient.reverse import Adjoints, KeptStates, boundaries, pull_back, pull_back_step, replay_to_end
@@ -46,7 +46,7 @@ class Derivative:
 def make_derivative(
     path: Path,
     replay: Replay,
-    queries: QueryLosses,
+    queries: Results,
     saved: DiffusionModel,
     *,
     inputs: Mapping[str, Any],
@@ -60,7 +60,7 @@ def make_derivative(
     Args:
         path: Where the artefact is, or will be.
         replay: The run.
-        queries: The losses of the queries, Q together.
+        queries: The losses of the queries, Q together, or of groups of them.
         saved: The model that the run saved.
         inputs: Fingerprints of what it is made from.
         made: The settings.
@@ -84,7 +84,7 @@ def make_derivative(
     return Derivative(tensors["derivative"], tensors["losses"], facts["clipped"], facts["distance"])
 
 
-def _build(part: Path, replay: Replay, queries: QueryLosses, saved: DiffusionModel, engine: Engine) -> dict[str, Any]:
+def _build(part: Path, replay: Replay, queries: Results, saved: DiffusionModel, engine: Engine) -> dict[str, Any]:
     """Replay the run, check it and differentiate it, from where an earlier call was interrupted."""
     steps, each = replay.config.steps, 2 + 3 * len(queries)  # the work of a step backwards
     kept = KeptStates(part / artefacts.RESUME / "states")
@@ -109,11 +109,11 @@ def _build(part: Path, replay: Replay, queries: QueryLosses, saved: DiffusionMod
     return {"clipped": clipped / steps, "distance": distance}
 
 
-def _require_finite(derivative: Tensor, queries: QueryLosses) -> None:
+def _require_finite(derivative: Tensor, queries: Results) -> None:
     """Raise NotFiniteError if the derivative [Q, N] of the loss of a query is not finite."""
     finite = derivative.isfinite().all(1)
     if not finite.all():
-        bad = queries.queries.ids[int(finite.int().argmin())]
+        bad = queries.names[int(finite.int().argmin())]
         raise NotFiniteError(
             f"The derivative of the loss of {bad!r} is not finite: adjoints "
             "grew beyond all bounds on the way back through the run. Train a run with a lower training.learning_rate."

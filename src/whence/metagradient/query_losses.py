@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -14,6 +16,23 @@ from whence.diffusion.visits import Visits
 from whence.gradients.batch_rows import count_tokens, suitable_batch
 from whence.gradients.draw_sources import DrawSource
 from whence.metagradient.weighted_loss import WeightedLoss
+
+
+class Results(Protocol):
+    """Results of a run, R(θ), of the averaged weights at its end."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Their names, in messages."""
+
+    def __len__(self) -> int:
+        """Their number, R."""
+
+    def values(self, theta: Tensor) -> Tensor:
+        """Return the results at the weights θ [P], float64 [R]."""
+
+    def gradients(self, theta: Tensor) -> Tensor:
+        """Return ∂R/∂θ at the weights θ [P], [R, P]."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +53,11 @@ class QueryLosses:
 
     def __len__(self) -> int:
         return len(self.queries)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The ids of the queries."""
+        return self.queries.ids
 
     def values(self, theta: Tensor) -> Tensor:
         """Return L_q at the weights θ [P], float64 [Q]."""
@@ -62,3 +86,39 @@ class QueryLosses:
             conditions = self.source.conditions(self.queries.conditions_of(rows), ids, index)
             x = self.source.x(self.queries, rows, index)
             yield Visits(rows, index, ids, x, t, noise, conditions, np.zeros(len(index), bool))
+
+
+@dataclass(frozen=True, eq=False)
+class GroupLosses:
+    """L_g(θ), the mean over the queries of each group of their losses L_q(θ).
+
+    Attributes:
+        losses: The losses of the queries.
+        groups: Rows of the queries of each group, by its name.
+    """
+
+    losses: QueryLosses
+    groups: Mapping[str, np.ndarray]
+
+    def __len__(self) -> int:
+        return len(self.groups)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the groups."""
+        return tuple(self.groups)
+
+    def values(self, theta: Tensor) -> Tensor:
+        """Return L_g at the weights θ [P], float64 [G]."""
+        return torch.stack([part.values(theta).mean() for part in self._parts])
+
+    def gradients(self, theta: Tensor) -> Tensor:
+        """Return ∂L_g/∂θ at the weights θ [P], [G, P]."""
+        return torch.stack([part.gradients(theta).mean(0) for part in self._parts])
+
+    @cached_property
+    def _parts(self) -> list[QueryLosses]:
+        """The losses of each group's queries."""
+        return [
+            replace(self.losses, queries=self.losses.queries.select(rows.tolist())) for rows in self.groups.values()
+        ]

@@ -75,9 +75,7 @@ def _request(run: Path | AdapterRun, folder: Path, data: Dataset) -> TrainingReq
             f"{folder} was trained with a `{lost[0]}` that the directory doesn't have, so it can't be replayed. Train "
             "a run without it."
         )
-    parts: dict[str, Any] = {"base": run.base if isinstance(run, AdapterRun) else None}
-    parts |= {name: folder for name in ENCODERS if name in manifest.inputs}
-    request = request_of(data, read_config(folder / "config.toml"), **parts)
+    request = request_of(data, read_config(folder / "config.toml"), **training_parts(run))
     for name, made in request.made.items():
         if made != manifest.made.get(name):
             raise MismatchError(
@@ -85,6 +83,14 @@ def _request(run: Path | AdapterRun, folder: Path, data: Dataset) -> TrainingReq
                 "be replayed. Restore the file, or train the run again with this version."
             )
     return request
+
+
+def training_parts(run: Path | AdapterRun) -> dict[str, Any]:
+    """Return the folders that the training of a run needs beside its data, by the names of the arguments of `train`."""
+    folder = run.folder if isinstance(run, AdapterRun) else run
+    parts: dict[str, Any] = {"base": run.base if isinstance(run, AdapterRun) else None}
+    inputs = artefacts.read_manifest(folder, "model").inputs
+    return parts | {name: folder for name in ENCODERS if name in inputs}
 
 
 def _require_differentiable(folder: Path, record: Record, network: nn.Module) -> None:

@@ -101,6 +101,8 @@ ATTRIBUTORS: dict[str, Callable[[Dataset], Attributor]] = {
 }
 #: Measures of the attributors that embed pictures, by name; a colon and the folder of a vision model follow.
 EMBEDDINGS: dict[str, Measure] = {"embedding": "euclidean", "embedding-dot": "dot", "embedding-cosine": "cosine"}
+#: Name of the attributors that were distilled from scores; a colon and the folder of `whence distil` follow.
+RANKER = "ranker"
 
 
 def is_similarity(name: str) -> bool:
@@ -111,14 +113,17 @@ def is_similarity(name: str) -> bool:
         (True, True, False)
     """
     kind, colon, _ = name.partition(":")
-    return name in ATTRIBUTORS or bool(colon) and kind in EMBEDDINGS
+    return name in ATTRIBUTORS or bool(colon) and kind in (*EMBEDDINGS, RANKER)
 
 
 def attributor(name: str, data: Dataset) -> Attributor:
     """Return an attributor for training examples: of `ATTRIBUTORS`, or of `EMBEDDINGS`, like ``embedding-dot:FOLDER``.
 
+    ``ranker:FOLDER`` is the one that `distil` made, for the training examples that it was distilled with.
+
     Raises:
         ConfigError: There is no such attributor.
+        ArtefactError, MismatchError: The folder holds no such model or ranker, or a ranker of other examples.
 
     Example:
         >>> from whence.data import load
@@ -127,11 +132,14 @@ def attributor(name: str, data: Dataset) -> Attributor:
         True
     """
     from whence.similarity.embedding import Embedder, EmbeddingSimilarity
+    from whence.similarity.ranker import Ranker
 
     kind, colon, folder = name.partition(":")
+    if colon and kind == RANKER:
+        return Ranker.read(folder, data)
     if colon and kind in EMBEDDINGS:
         return EmbeddingSimilarity(data, Embedder.load(folder), EMBEDDINGS[kind])
     if name not in ATTRIBUTORS:
-        known = ", ".join([*ATTRIBUTORS, *(f"{kind}:FOLDER" for kind in EMBEDDINGS)])
+        known = ", ".join([*ATTRIBUTORS, *(f"{kind}:FOLDER" for kind in (*EMBEDDINGS, RANKER))])
         raise ConfigError(f"There is no attributor {name!r}; there are {known}.")
     return ATTRIBUTORS[name](data)

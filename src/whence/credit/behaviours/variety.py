@@ -21,7 +21,8 @@ from whence.credit.behaviours.declaration import Behaviour, Context, Row, Values
 from whence.credit.behaviours.likeness import Features, pixels
 from whence.data import Dataset
 from whence.errors import DataError
-from whence.lazy import hierarchy, spatial
+from whence.lazy import spatial
+from whence.similarity.clusters import clusters_of
 
 if TYPE_CHECKING:
     from whence.retraining.measurement import Measurement
@@ -38,12 +39,6 @@ def entropy(counts: np.ndarray) -> float:
     """Return -Σ p log2 p of the proportions p of counts, in bits."""
     p = counts[counts > 0] / counts.sum()
     return float(np.abs(p @ np.log2(p)))
-
-
-def clusters_of(features: np.ndarray, count: int) -> np.ndarray:
-    """Return the cluster of every row by Ward linkage cut into at most `count`, int [K] from 0."""
-    clusters: np.ndarray = hierarchy.fcluster(hierarchy.linkage(features, "ward"), count, "maxclust") - 1
-    return clusters
 
 
 def nearest_cluster(features: np.ndarray, reference: np.ndarray, clusters: np.ndarray) -> np.ndarray:
