@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from whence.lazy import torch
+
+#: Entries of a list whose text is in memory at a time.
+PART = 4096
 
 
 def digest(value: Any) -> str:
@@ -18,9 +21,31 @@ def digest(value: Any) -> str:
         >>> digest({"b": 1, "a": 2}) == digest({"a": 2, "b": 1})
         True
     """
-    if not isinstance(value, bytes):
-        value = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
-    return hashlib.sha256(value).hexdigest()
+    hashed = hashlib.sha256()
+    for piece in [value] if isinstance(value, bytes) else _json(value):
+        hashed.update(piece)
+    return hashed.hexdigest()
+
+
+def _json(value: Any) -> Iterator[bytes]:
+    """Yield the canonical JSON of a value, long lists and those in a table of texts a part at a time."""
+    if isinstance(value, Mapping) and all(isinstance(name, str) for name in value):
+        for place, name in enumerate(sorted(value)):
+            yield b"{" if place == 0 else b","
+            yield from (_dumped(name), b":")
+            yield from _json(value[name])
+        yield b"}" if value else b"{}"
+    elif isinstance(value, Sequence) and not isinstance(value, str) and len(value) > PART:
+        for first in range(0, len(value), PART):
+            yield b"," if first else b"["
+            yield _dumped(list(value[first : first + PART]))[1:-1]
+        yield b"]"
+    else:
+        yield _dumped(list(value) if isinstance(value, Sequence) and not isinstance(value, str) else value)
+
+
+def _dumped(value: Any) -> bytes:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 
 class Blocks(Protocol):
@@ -47,7 +72,7 @@ def _tensor_digest(tensor: torch.Tensor | Blocks) -> str:
     """SHA-256 (hex) of the bytes of a tensor."""
     hashed = hashlib.sha256()
     for block in [tensor] if isinstance(tensor, torch.Tensor) else tensor.blocks():
-        hashed.update(block.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
+        hashed.update(block.detach().cpu().reshape(-1).view(torch.uint8).numpy().data)
     return hashed.hexdigest()
 
 

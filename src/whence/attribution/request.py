@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor
@@ -23,6 +24,7 @@ from whence.attribution.target import Target
 from whence.attribution.training_examples import latents_of, training_examples
 from whence.config import Count, LatentChoice, Settings
 from whence.data import Dataset
+from whence.diffusion.example_order import canonical_order
 from whence.diffusion.examples import Examples
 from whence.diffusion.latents import Latents
 from whence.diffusion.model import DiffusionModel
@@ -183,10 +185,20 @@ class AttributionRequest:
         return () if self.data is None else self.target.encoders.captions(self.data)
 
     @cached_property
-    def weights(self) -> dict[str, float]:
-        """The weight of each training example in the loss, by id; that of the data, or else 1."""
+    def example_weights(self) -> np.ndarray:
+        """The weight of each training example in the loss, float64 [N]; that of the data, or else 1."""
         weights = self.data.weights if self.data is not None else ()
-        return dict(zip(self.examples.ids, weights or (1.0,) * len(self.examples), strict=True))
+        return np.array(weights) if weights else np.ones(len(self.examples))
+
+    @cached_property
+    def example_order(self) -> np.ndarray:
+        """Which training example is at each place of stored features, int64 [N]."""
+        return canonical_order(self.examples)
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """The weight of each training example in the loss, by id."""
+        return dict(zip(self.examples.ids, self.example_weights.tolist(), strict=True))
 
     @cached_property
     def inputs(self) -> dict[str, str]:

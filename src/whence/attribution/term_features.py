@@ -37,10 +37,18 @@ class Order:
         cls, plan: FeaturePlan, term: Term, query_ids: Sequence[str], queries: Sequence[str], examples: Sequence[str]
     ) -> Order:
         """Return the places of the queries with these ids, and of the examples of the plan, in two orders of ids."""
-        trained, ids = term.checkpoint.trained, plan.request.examples.ids
-        shares = plan.request.weights if trained is None else dict(trained)
-        weights = [term.checkpoint.weight * shares.get(name, 0.0) for name in ids]
-        return cls(_places(queries, query_ids), _places(examples, ids), torch.tensor(weights, dtype=torch.float64))
+        request, trained = plan.request, term.checkpoint.trained
+        ids, order = request.examples.ids, request.example_order
+        if len(order) == len(examples) and all(ids[n] == name for n, name in zip(order, examples, strict=True)):
+            columns = torch.from_numpy(order).argsort()
+        else:
+            columns = _places(examples, ids)
+        if trained is None:
+            shares = torch.from_numpy(request.example_weights)
+        else:
+            of_run = dict(trained)
+            shares = torch.tensor([of_run.get(name, 0.0) for name in ids], dtype=torch.float64)
+        return cls(_places(queries, query_ids), columns, term.checkpoint.weight * shares)
 
     def weighted(self, scores: Tensor) -> Tensor:
         """Return stored scores [Q, N] in the order of the request, times the weights."""
@@ -90,10 +98,10 @@ class TermFeatures:
         queries = store.features(plan, term.queries, feature)
         steps, in_order = query_rows(queries.ids, query_ids), sorted(query_ids)
         order = Order.of(plan, term, query_ids, in_order, examples.ids)
-        known, population = plan.request.weights, plan.request.population
+        known, population = torch.from_numpy(plan.request.example_weights), plan.request.population
         if population is not None:
-            known = {name: weight * population.weights[name] for name, weight in known.items()}
-        weights = torch.tensor([known[name] for name in examples.ids]) if set(known.values()) - {1.0} else None
+            known = known * torch.tensor([population.weights[name] for name in plan.request.examples.ids])
+        weights = None if (known == 1).all() else known.float()[order.positions]
         ridge = TrainingRidge.of(term.checkpoint) if plan.request.config.damping == AUTO else None
         size = None if population is None else population.size
         return cls(examples, queries, tuple(tuple(steps[name]) for name in in_order), order, weights, ridge, size)

@@ -20,6 +20,7 @@ from whence.data.dataset_checks import (
     spelled,
     unknown,
 )
+from whence.data.fingerprints import Fingerprints
 from whence.data.framing import Framing
 from whence.data.recipe import Recipe
 from whence.errors import DataError
@@ -119,10 +120,12 @@ class Dataset:
         return self.pixels.shapes if isinstance(self.pixels, Ragged) else (self.size,) * len(self)
 
     @cached_property
-    def fingerprints(self) -> tuple[str, ...]:
+    def fingerprints(self) -> Sequence[str]:
         """SHA-256 (hex) of each image: its shape and its decoded pixels."""
         images = (self.pixels[n] for n in range(len(self)))
-        return tuple(artefacts.digest("x".join(map(str, one.shape)).encode() + b":" + one.tobytes()) for one in images)
+        return Fingerprints.of(
+            artefacts.digest("x".join(map(str, one.shape)).encode() + b":" + one.tobytes()) for one in images
+        )
 
     @property
     def tensor(self) -> torch.Tensor | Ragged:
@@ -144,8 +147,13 @@ class Dataset:
         return {name: artefacts.digest(part) for name, part in self._parts.items()}
 
     @property
-    def _parts(self) -> dict[str, tuple[Any, ...]]:
-        parts = {"ids": self.ids, "pixels": self.fingerprints, "units": self.units, "captions": self.captions}
+    def _parts(self) -> dict[str, Sequence[Any]]:
+        parts: dict[str, Sequence[Any]] = {
+            "ids": self.ids,
+            "pixels": self.fingerprints,
+            "units": self.units,
+            "captions": self.captions,
+        }
         return parts | ({"weights": self.weights} if self.weights else {})
 
     @cached_property

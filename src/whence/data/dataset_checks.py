@@ -74,8 +74,8 @@ def require_weights(weights: Sequence[float]) -> None:
 
 def require_unique(ids: Sequence[str]) -> None:
     """Check that no id is used twice; a `DataError` names those that are."""
-    repeated = [id for id, count in Counter(ids).items() if count > 1]
-    if repeated:
+    if len(set(ids)) < len(ids):
+        repeated = [id for id, count in Counter(ids).items() if count > 1]
         raise DataError(
             f"Ids must be unique; {len(repeated)} of them are used more than once: {join_names(repeated, most=5)}."
         )

@@ -17,7 +17,7 @@ Shape = tuple[int, ...]
 """The shape of one image."""
 
 #: From so many bytes on, pixels are kept in a temporary file that is mapped, and memory doesn't grow with their number.
-LARGE = 2**28
+LARGE = 2**23
 
 
 class PixelRows:
@@ -37,7 +37,7 @@ class PixelRows:
         """Make room for images uint8 of these shapes, at most."""
         large = sum(map(math.prod, shapes)) > LARGE
         self._parts = {shape: _Part(most, shape, large) for shape, most in Counter(shapes).items()}
-        self._shapes: list[Shape] = []
+        self._shapes: list[Shape] = []  # of each image, where there are several
 
     def add(self, image: np.ndarray) -> None:
         """Add an image.
@@ -46,10 +46,13 @@ class PixelRows:
             DataError: The temporary file can't be written, as on a full disk.
         """
         self._parts[image.shape].add(image)
-        self._shapes.append(image.shape)
+        if len(self._parts) > 1:
+            self._shapes.append(image.shape)
 
     def array(self) -> np.ndarray | Ragged:
         """Return all images that were added, uint8 [n, ...]; those of a file are mapped and can't be written to."""
+        if len(self._parts) == 1:
+            return next(iter(self._parts.values())).array()
         places = places_by_shape(self._shapes)
         parts = [self._parts[shape].array() for shape in places]
         joined: np.ndarray | Ragged = join_groups(parts, list(places.values()))

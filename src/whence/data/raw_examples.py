@@ -9,6 +9,7 @@ from typing import Any
 
 from whence.data.columns import CAPTION_COLUMNS, CLASS_COLUMN, Columns, has_values, rename, texts
 from whence.data.dataset import NO_UNIT, Dataset, Labels
+from whence.data.fingerprints import Fingerprints
 from whence.data.image_files import Source
 from whence.data.read_options import ReadOptions
 from whence.data.recipe import Recipe
@@ -61,7 +62,7 @@ class RawExamples:
         size: dict[str, Any] = {"resolution": options.resolution, "buckets": options.buckets, "grey": options.grey}
         size["kohya"] = self.recipe is not None
         images = stack(self.names, self.sources, skip_broken=self.skip_broken or options.skip_bad, **size)
-        given = [[values[n] for n in images.rows] for values in (self.ids, units, captions, classes)]
+        given = [_rows_of(values, images.rows) for values in (self.ids, units, captions, classes)]
         weights = tuple(self.weights[n] for n in images.rows) if self.weights else ()
         fields: dict[str, Any] = dict(zip(("ids", "units", "captions", "classes"), map(tuple, given), strict=True))
         data = Dataset(pixels=images.pixels, weights=weights, recipe=self.recipe, framings=images.framings, **fields)
@@ -75,6 +76,11 @@ class RawExamples:
             return self.labels, self.labels
         found = captions_and_classes(self.ids, self.columns, self.class_columns, caption_column)
         return found if self.labels is None else (found[0], self.labels)
+
+
+def _rows_of(values: Sequence[Any], rows: Sequence[int]) -> Sequence[Any]:
+    """Return some rows; all of them are not copied."""
+    return values if len(rows) == len(values) else [values[n] for n in rows]
 
 
 def broken_notes(broken: Mapping[str, str]) -> list[str]:
@@ -104,10 +110,8 @@ def _composition_notes(data: Dataset, given: Sequence[Sequence[object]]) -> list
 
 def _duplicate_notes(data: Dataset) -> list[str]:
     """A note on images whose pixels occur more than once."""
-    ids: dict[str, list[str]] = {}
-    for id, fingerprint in zip(data.ids, data.fingerprints, strict=True):
-        ids.setdefault(fingerprint, []).append(id)
-    repeated = [" = ".join(group[:5]) for group in ids.values() if len(group) > 1]
+    groups = Fingerprints.of(data.fingerprints).repeated()
+    repeated = [" = ".join(data.ids[n] for n in group[:5].tolist()) for group in groups]
     return [f"Images that occur more than once and were all kept: {join_names(repeated)}."] if repeated else []
 
 

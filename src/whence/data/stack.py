@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -35,7 +35,7 @@ class Stack:
     """
 
     pixels: np.ndarray | Ragged
-    rows: list[int]
+    rows: Sequence[int]
     notes: list[str]
     broken: dict[str, str]
     framings: tuple[Framing, ...] = ()
@@ -73,48 +73,63 @@ def stack(
     if resolution is not None and resolution < 1:
         raise ConfigError(f"The resolution must be 1 pixel or more, not {resolution}.")
     broken: dict[str, str] = {}
-    headers: dict[int, Header] = {}
-    for n, (name, source) in enumerate(zip(names, sources, strict=True)):
-        with _noted(broken, name):
-            headers[n] = header(source, name)
-    _require_any(headers, broken)
-    channels = 1 if grey or all(image.grey for image in headers.values()) else 3
+    headers = _headers(names, sources, broken)
+    known = [image for image in headers if image is not None]
+    _require_any(known, broken)
+    channels = 1 if grey or all(image.grey for image in known) else 3
     if resolution is not None:
         buckets = Buckets((resolution, resolution), single=True)
-    shapes = _shapes(headers, buckets)
-    pixels, rows, highest = PixelRows([(channels, *shape) for shape in shapes.values()]), [], dict[int, int]()
-    for n, (name, source) in enumerate(zip(names, sources, strict=True)):
-        if n not in headers:
-            continue
-        with _noted(broken, name):
-            image = decode(source, name, channels=channels, buckets=buckets)
-            if image.shape != (channels, *shapes[n]):
-                raise DataError(f"{name} changed while it was read. Read the data again.")
-            if headers[n].deep and (image.any() or not _is_black(source, name)):
-                highest[n] = int(image.max())
-            pixels.add(image)
-            rows.append(n)
+    shapes = _shapes(known, buckets)
+    full = {image: (channels, *shape) for image, shape in shapes.items()}
+    pixels, lost, highest = PixelRows([full[image] for image in known]), set[int](), dict[int, int]()
+    for n, (name, source, image) in enumerate(zip(names, sources, headers, strict=True)):
+        lost.add(n)
+        if image is not None:
+            with _noted(broken, name):
+                decoded = decode(source, name, channels=channels, buckets=buckets)
+                if decoded.shape != full[image]:
+                    raise DataError(f"{name} changed while it was read. Read the data again.")
+                if image.deep and (decoded.any() or not _is_black(source, name)):
+                    highest[n] = int(decoded.max())
+                pixels.add(decoded)
+                lost.remove(n)
+    rows = [n for n in range(len(names)) if n not in lost] if lost else range(len(names))
     _require_any(rows, broken)
     if broken and not skip_broken:
         raise DataError(_together(broken))
-    read, kept = [names[n] for n in rows], [headers[n] for n in rows]
-    notes = [*range_notes(names, highest), *_notes(read, kept, channels), *_shape_notes([shapes[n] for n in rows])]
-    return Stack(pixels.array(), rows, notes, broken, _framings([(headers[n], shapes[n]) for n in rows], kohya))
+    kept = [image for n in rows if (image := headers[n]) is not None]
+    notes = [*range_notes(names, highest), *_notes((names[n] for n in rows), kept, channels)]
+    notes += _shape_notes([shapes[image] for image in kept])
+    return Stack(pixels.array(), rows, notes, broken, _framings(kept, shapes, kohya))
 
 
-def _shapes(headers: Mapping[int, Header], buckets: Buckets | None) -> dict[int, Shape]:
-    """Return the height and width that each image gets."""
+def _headers(names: Sequence[str], sources: Iterable[Source], broken: dict[str, str]) -> list[Header | None]:
+    """Return the header of each image, equal ones as one value; None where it can't be read, which is noted."""
+    found: list[Header | None] = []
+    distinct: dict[Header, Header] = {}
+    for name, source in zip(names, sources, strict=True):
+        found.append(None)
+        with _noted(broken, name):
+            own = header(source, name)
+            found[-1] = distinct.setdefault(own, own)
+    return found
+
+
+def _shapes(headers: Sequence[Header], buckets: Buckets | None) -> dict[Header, Shape]:
+    """Return the height and width that images get, by their header."""
+    distinct = dict.fromkeys(headers)
     if buckets is None:
-        return dict.fromkeys(headers, _common_size(list(headers.values())))
-    found = {n: buckets.of((image.width, image.height)) for n, image in headers.items()}
-    return {n: (height, width) for n, (width, height) in found.items()}
+        return dict.fromkeys(distinct, _common_size(headers))
+    found = {image: buckets.of((image.width, image.height)) for image in distinct}
+    return {image: (height, width) for image, (width, height) in found.items()}
 
 
-def _framings(images: Sequence[tuple[Header, Shape]], kohya: bool) -> tuple[Framing, ...]:
+def _framings(headers: Sequence[Header], shapes: Mapping[Header, Shape], kohya: bool) -> tuple[Framing, ...]:
     """Return the framing of each image by its header, from its height and width; none where all are whole originals."""
-    if all((image.height, image.width) == shape for image, shape in images):
+    if all((image.height, image.width) == shapes[image] for image in set(headers)):
         return ()
-    return tuple(framing((image.width, image.height), (shape[1], shape[0]), kohya) for image, shape in images)
+    pairs = ((image, shapes[image]) for image in headers)
+    return tuple(framing((image.width, image.height), (shape[1], shape[0]), kohya) for image, shape in pairs)
 
 
 def _shape_notes(shapes: Sequence[Shape]) -> list[str]:
@@ -143,7 +158,7 @@ def _together(broken: Mapping[str, str]) -> str:
     return f"{len(texts):,} images can't be read. --skip-bad leaves such images out.\n  {lines}"
 
 
-def _require_any(read: Collection[int], broken: Mapping[str, str]) -> None:
+def _require_any(read: Sequence[object], broken: Mapping[str, str]) -> None:
     """Check that an image could be read; a `DataError` has the message of the first that couldn't."""
     if not read:
         first = next(iter(broken.values()))
@@ -172,7 +187,7 @@ def _common_size(headers: Sequence[Header]) -> tuple[int, int]:
     return next(iter(sizes))
 
 
-def _notes(names: Sequence[str], headers: Sequence[Header], channels: int) -> list[str]:
+def _notes(names: Iterable[str], headers: Sequence[Header], channels: int) -> list[str]:
     target = "L" if channels == 1 else "RGB"
     notes = []
     modes = Counter(image.mode for image in headers if image.mode != target)

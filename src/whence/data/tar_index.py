@@ -7,6 +7,7 @@ to disk, and members that could run a program when they are read (pickles) are n
 from __future__ import annotations
 
 import json
+from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,6 +34,35 @@ class Place(NamedTuple):
     size: int
 
 
+class Places(Sequence[Place | None]):
+    """Places of members, some of which are not there: a few bytes for each.
+
+    Example:
+        >>> places = Places()
+        >>> places.append(Place(0, 512, 100))
+        >>> places.append(None)
+        >>> places[0], list(places), len(places)
+        (Place(tar=0, offset=512, size=100), [Place(tar=0, offset=512, size=100), None], 2)
+    """
+
+    def __init__(self) -> None:
+        self._numbers = array("q")
+
+    def append(self, place: Place | None) -> None:
+        """Add a place, or None where there is no member."""
+        self._numbers.extend(place or (-1, 0, 0))
+
+    def __len__(self) -> int:
+        return len(self._numbers) // 3
+
+    def __getitem__(self, n: Any) -> Any:
+        place = Place(*self._numbers[3 * n : 3 * n + 3])
+        return None if place.tar < 0 else place
+
+    def __iter__(self) -> Iterator[Place | None]:
+        return (self[n] for n in range(len(self)))
+
+
 @dataclass
 class TarIndex:
     """The examples of several tars, in the order of the tars and of the members in them.
@@ -51,10 +81,10 @@ class TarIndex:
 
     paths: tuple[Path, ...]
     keys: list[str] = field(default_factory=list)
-    images: list[Place] = field(default_factory=list)
+    images: Places = field(default_factory=Places)
     captions: list[str | None] = field(default_factory=list)
     classes: list[str | None] = field(default_factory=list)
-    tables: list[Place | None] = field(default_factory=list)
+    tables: Places = field(default_factory=Places)
     columns: dict[str, None] = field(default_factory=dict)
     broken: dict[str, str] = field(default_factory=dict)
     unread: list[str] = field(default_factory=list)
@@ -82,6 +112,11 @@ class TarIndex:
                     f"{path} has no example that can be read: {reason.rstrip('.')}. Restore it, or move it away."
                 )
         return index
+
+    @property
+    def names(self) -> Sequence[str]:
+        """What messages call the examples, each made when it is asked for."""
+        return _Names(self)
 
     def name(self, n: int) -> str:
         """What messages call example n."""
@@ -135,6 +170,20 @@ class TarIndex:
         self.classes.append(texts[1])
         self.tables.append(parts.get(TABLE))
         self.columns |= dict.fromkeys(columns)
+
+
+class _Names(Sequence[str]):
+    def __init__(self, index: TarIndex) -> None:
+        self._index = index
+
+    def __len__(self) -> int:
+        return len(self._index.keys)
+
+    def __getitem__(self, n: Any) -> Any:
+        return self._index.name(n)
+
+    def __iter__(self) -> Iterator[str]:
+        return map(self._index.name, range(len(self)))
 
 
 def split_name(name: str) -> tuple[str, str]:

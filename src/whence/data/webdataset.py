@@ -103,9 +103,8 @@ def read_tars(
     choose({DEFAULT: where}, split, where)
     index = TarIndex.of(paths)
     found = (*notes, *broken_notes(index.broken), *_unread_notes(index.unread))
-    names = [index.name(n) for n in range(len(index.keys))]
     columns, images = TarColumns(index, where), TarImages(index)
-    return RawExamples(index.keys, names, images, columns, notes=found, skip_broken=True).dataset(options)
+    return RawExamples(index.keys, index.names, images, columns, notes=found, skip_broken=True).dataset(options)
 
 
 def _unread_notes(names: Sequence[str]) -> tuple[str, ...]:

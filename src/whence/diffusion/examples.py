@@ -22,6 +22,7 @@ from whence.diffusion.example_files import (
     read_example_files,
     write_example_files,
 )
+from whence.diffusion.example_order import in_order
 from whence.diffusion.focus import Focus
 from whence.diffusion.latents import MEAN, Latents
 from whence.diffusion.origin import Origin
@@ -176,9 +177,8 @@ class Examples:
         return self.select(range(len(self))[rows.start : rows.stop])
 
     def sorted(self) -> Examples:
-        """Return the examples in the order on which batches depend: of their shapes, and of their ids."""
-        sizes = self.sizes
-        return self.select(sorted(range(len(self)), key=lambda n: (sizes[n], self.ids[n])))
+        """Return the examples in the order on which batches depend, of shapes and ids; none is copied if they are."""
+        return in_order(self)
 
     def ordered(self, ids: Sequence[str]) -> Examples:
         """Return the examples of these ids, in their order.

@@ -10,10 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from whence import artefacts
+from whence.diffusion.examples import KIND as EXAMPLES
 from whence.diffusion.examples import Examples
 from whence.engine import DEFAULT, Engine, Task, staged
 from whence.errors import ConfigError, MismatchError
@@ -152,10 +154,16 @@ def _tasks(stack: ExitStack, job: FeatureJob, before: int, kinds: Sequence[Featu
     ]
 
 
+@lru_cache(maxsize=1)
+def _examples(path: Path, _fingerprint: str) -> Examples:
+    """Return the examples at a path, which are read once for many batches."""
+    return Examples.read(path)
+
+
 def make_shard(job: FeatureJob, number: int, before: int, parts: Mapping[Feature, Path], engine: Engine) -> None:
     """Make the features of one batch of examples, after the draws that are there, and write them into `parts`."""
     files = {feature: part / shard_name(number) for feature, part in parts.items()}
-    every = Examples.read(job.examples)
+    every = _examples(job.examples, artefacts.read_manifest(job.examples, EXAMPLES).fingerprint)
     rows = range(number * job.batch, min((number + 1) * job.batch, len(every)))
     draws = range(before, job.draws)
     total = len(rows) * len(draws)

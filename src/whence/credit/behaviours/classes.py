@@ -98,7 +98,7 @@ _FITTED: dict[str, Classifier] = {}
 def classifier(context: Context) -> Classifier:
     """Return the classifier of a context, fitted once for the same pictures."""
     pictures = [context.data, *([] if context.plan.held_out is None else [context.plan.held_out])]
-    key = artefacts.digest([[images.fingerprints, images.classes] for images in pictures])
+    key = artefacts.digest([[list(images.fingerprints), images.classes] for images in pictures])
     if key not in _FITTED:
         _FITTED.clear()
         _FITTED[key] = Classifier.fit(context.data, context.plan.held_out)
