@@ -104,7 +104,7 @@ def test_the_page_of_membership(membership, digits, controls, tmp_path):
 
     text = page(0.1)
     assert "Were these pictures in the training data?" in text
-    assert "model runs · page of 20" in text
+    assert "model runs · page of <time>20" in text
     assert "Some of the comparison pictures" in text
     assert text.count("<figure") == 16
     assert "<script" not in text

@@ -27,6 +27,9 @@ from whence.cli.options import (
 from whence.cli.show import say, show_cost, show_notes, show_paragraph, show_work
 
 BY = Annotated[str, typer.Option(help="What is compared: pixels, latents, or embedding:FOLDER.")]
+THRESHOLD = Annotated[
+    float | None, typer.Option(help="Limit of the distance, from 0 to 1, in place of that by held-out pictures.")
+]
 HELD_OUT = Annotated[
     str | None,
     typer.Option(help="Pictures that training never saw, which say how near is a copy; default training images."),
@@ -41,10 +44,7 @@ def memorisation(
     count: Annotated[int, typer.Option(min=1, help="Pictures that the model draws.")] = 100,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the drawn pictures, SEED/0 ...")] = 0,
     held_out: HELD_OUT = None,
-    threshold: Annotated[
-        float | None,
-        typer.Option(help="Limit of the distance, from 0 to 1, in place of that by held-out pictures."),
-    ] = None,
+    threshold: THRESHOLD = None,
     by: BY = "pixels",
     split: SPLIT = None,
     resolution: RESOLUTION = None,

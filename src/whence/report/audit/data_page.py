@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,7 +53,7 @@ def write_data_page(audit: DataAudit, data: Dataset, out: Path, *, model: str) -
     """
     if list(data.ids) != audit.table["id"]:
         raise MismatchError("The images are not those of the audit, or in another order. Give the data that it is of.")
-    units = audit.groups[:GROUPS]
+    units, decimals = audit.groups[:GROUPS], _decimals(audit)
     return write_audit_page(
         "audit-data.html.j2",
         audit,
@@ -64,7 +65,10 @@ def write_data_page(audit: DataAudit, data: Dataset, out: Path, *, model: str) -
         count=len(data),
         columns=audit.columns,
         sorted_by=[column for column in audit.columns if audit.standing_out(column.name, 1)] or audit.columns[:1],
-        groups=[(group.name, len(group.rows), [_number(value) for value in group.means.values()]) for group in units],
+        groups=[
+            (group.name, len(group.rows), [_number(value, decimals[name]) for name, value in group.means.items()])
+            for group in units
+        ],
         group_count=len(audit.groups),
         cards=list(_cards(audit, data)),
         shown=SHOWN,
@@ -76,11 +80,13 @@ def _cards(audit: DataAudit, data: Dataset) -> Iterator[ImageCard]:
     orders = {column.name: audit.worst(column.name, len(data)) for column in audit.columns}
     rows = sorted({n for order in orders.values() for n in order[:SHOWN]})
     places = {name: {n: place for place, n in enumerate(order, 1)} for name, order in orders.items()}
+    columns = {column.name: audit.values(column.name) for column in audit.columns}
+    decimals = _decimals(audit)
     for n in rows:
         id, caption = data.ids[n], data.captions[n]
         picture = Picture(data_uri(data.pixels[n], SMALL), f"Training image {id}", id, quoted(caption or ""))
         units = ", ".join(unit for unit in data.units[n] if unit != id)
-        values = [_number(audit.values(column.name)[n]) for column in audit.columns]
+        values = [_number(own[n], decimals[name]) for name, own in columns.items()]
         yield ImageCard(picture, units, values, {name: of[n] for name, of in places.items()}, _notes(audit, n))
 
 
@@ -93,6 +99,18 @@ def _notes(audit: DataAudit, n: int) -> list[str]:
     return notes
 
 
-def _number(value: float) -> str:
-    """A number as it can be read at a glance; all that are no whole numbers have three decimals."""
-    return "–" if np.isnan(value) else f"{value:,.0f}" if value == int(value) else f"{value:.3f}"
+def _decimals(audit: DataAudit) -> dict[str, int]:
+    """The decimals of every number: as many for all images as show three digits of the largest; 0 of whole numbers."""
+    decimals = {}
+    for column in audit.columns:
+        values = audit.values(column.name)
+        known = np.abs(values[np.isfinite(values)])
+        if not known.any() or (known == known.round()).all():
+            decimals[column.name] = 0
+        else:
+            decimals[column.name] = max(0, 2 - math.floor(math.log10(known.max())))
+    return decimals
+
+
+def _number(value: float, decimals: int) -> str:
+    return "–" if np.isnan(value) else f"{value:,.{decimals}f}"

@@ -12,8 +12,8 @@ from whence.report.text import are, percent, plural, probably
 
 #: What the distance of an audit of memorisation is.
 DISTANCE = (
-    f"The distance is that from the drawn picture to the training picture, divided by the mean distance to the next "
-    f"{NEIGHBOURS} training pictures: small means alike."
+    "The distance is that from the drawn picture to the training picture, divided by the mean distance to the next "
+    f"training pictures ({NEIGHBOURS} if there are so many): small means alike."
 )
 
 
@@ -66,7 +66,7 @@ def _found(audit: MemorisationAudit, count: int) -> str:
         what = "called a copy" if found == 1 else "called copies"
     return (
         f"{found:,} of {plural(count, 'drawn picture')} {are(found)} {what}. Of all that the model would draw in this "
-        f"way it is {probably(audit.rate)}."
+        f"way, the share is {probably(audit.rate)}."
     )
 
 
