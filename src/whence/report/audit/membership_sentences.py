@@ -81,7 +81,8 @@ def _expected(test: MembershipTest, count: int) -> str:
     value, most = count * test.alarms.value, count * test.alarms.interval.high
     about = f"about {_tests(value)} would be expected, and " if value else ""
     end = "" if value else " would be expected"
-    return f"If the model had seen none of them, {about}probably not more than {_tests(most)}{end}."
+    unseen = "seen none of them" if count > 1 else "not seen it"
+    return f"If the model had {unseen}, {about}probably not more than {_tests(most)}{end}."
 
 
 def _tests(expected: float) -> str:
