@@ -156,14 +156,20 @@ def attribute(
     _show_encoding(target, images, out, latents)
     texts = (prompts, prompt or (), negative_prompt, guidance)
     shown = _queries(target, queries, texts, {"method": sampler, "steps": sampler_steps, **size}, mask, without_prompt)
-    methods = ranked_methods(method, ranker)
-    _attribute((target, images, shown, methods, config, parameters), out, store, workers, top, plan)
+    _attribute((target, images, shown, method, config, parameters), ranker, out, store, workers, top, plan)
 
 
 def _attribute(
-    request: tuple[Any, ...], out: Path, store: Path | None, workers: int | None, top: int | None, plan: bool
+    asked: tuple[Any, ...],
+    ranker: Path | None,
+    out: Path,
+    store: Path | None,
+    workers: int | None,
+    top: int | None,
+    plan: bool,
 ) -> None:
     """Compute the scores of a request of these arguments and print the first, or print what they cost."""
+    request = (*asked[:3], ranked_methods(asked[3], ranker), *asked[4:])
     if plan:
         return show_cost(planned_cost(request, out, store, workers, top), out)
     if top is not None:
