@@ -3,7 +3,7 @@
 Real features: those of the images of `styles` by the base `styles`, for `tangent-squared` and for `trak`. Their
 eigenvalues, of every layer that has a kernel of its own, are the spectra from which Gaussian features are drawn, in
 random bases; for `tangent-squared` a whole index is made of these, in pieces. Those of `trak`, and isotropic ones, are
-drawn as the vectors that the whitening makes of them.
+drawn as the vectors that the whitening makes of them, a fifth as many.
 
 A query of `trak` is an example at other draws. With s the part of the features that all draws share and e that of the
 draws, an example is s + e and its query s + e'. The size of e in every direction of the basis is that among the eight
@@ -32,7 +32,7 @@ from torch import Tensor
 import whence
 from whence import artefacts
 from whence.attribution.index.candidate_search import CandidateSearch
-from whence.attribution.index.fill_index import SAMPLE, VECTORS, FeatureBlock, IndexSource, fill_index, fill_search
+from whence.attribution.index.fill_index import VECTORS, FeatureBlock, IndexSource, fill_index, fill_search
 from whence.attribution.index.index import KIND
 from whence.attribution.index.make_index import build_index
 from whence.attribution.index.recall import exact_top, recall_of
@@ -46,9 +46,11 @@ from whence.scores.jackknife import GROUPS
 #: Examples that are drawn at a time.
 BLOCK = 10_000
 #: Lists of the inverted file, and how many of them are looked at.
-LISTS, PROBES = 1024, (4, 16, 64, 256)
+LISTS, PROBES = 512, (4, 16, 64)
 #: Candidates of the searches that are compared with the default.
 CANDIDATES = (200, 1000, 5000)
+#: Vectors that the inverted file is trained on.
+TRAINED = 20_000
 #: Columns of an index of 8 bits each.
 FEWER = 256
 
@@ -151,7 +153,7 @@ def compared(work: Path, spectrum: Spectrum, queries: int) -> dict[str, Any]:
     scale = (1 / len(vectors)) ** 0.5
     asked = (Population(variances, noise, BLOCK).block(0, queries, draw=1) * scale).double().numpy()
     asked = np.stack([asked, -asked], 1).reshape(-1, asked.shape[1])
-    expected, sample, found = exact_top(vectors, asked, 100), vectors.sample(SAMPLE), {}
+    expected, sample, found = exact_top(vectors, asked, 100), vectors.sample(TRAINED), {}
     for factory, columns in ((f"IVF{LISTS},SQfp16", vectors.width), ("SQ8", FEWER)):
         blocks = (block[:, :columns].copy() for block in vectors.blocks())
         start = time.perf_counter()
@@ -190,20 +192,23 @@ def main() -> None:
     given.out.mkdir(parents=True, exist_ok=True)
     scored = {name: real(given.out, name) for name in ("tangent-squared", "trak")}
     spectra = {name: Spectrum.of(of) for name, of in scored.items()}
-    results: dict[str, Any] = {"share of draws": share_of_draws(spectra["trak"])}
+    columns, few = sum(map(len, spectra["trak"].values)), given.examples // 5
     small = build_index(given.out / "scores-tangent-squared", given.out / "index-real")
+    results: dict[str, Any] = {"examples": given.examples, "few": few, "features": columns}
+    results["share of draws"] = share_of_draws(spectra["trak"])
     results["query features ms"] = search(small, "sample:1@1").feature_milliseconds
-    results["tangent-squared"] = whole_index(given.out, spectra["tangent-squared"], given.examples, given.queries)
-    print(results, flush=True)
-    results["others"] = compared(given.out, spectra["tangent-squared"], given.queries)
-    trak = Population(*spectra["trak"].whitened(METHODS["trak"].damping), given.examples)
-    results["trak"] = drawn_vectors(given.out, "trak", trak, given.queries)
-    print(results["trak"], flush=True)
-    columns = sum(map(len, spectra["trak"].values))
-    isotropic = Population(torch.ones(columns), torch.ones(columns), given.examples)
-    results["isotropic"] = drawn_vectors(given.out, "isotropic", isotropic, given.queries)
-    print(results["isotropic"], flush=True)
-    write_figures("index-search", {**results, "examples": given.examples, "features": columns})
+
+    def keep(name: str, found: dict[str, Any]) -> None:
+        results[name] = found
+        print(name, found, flush=True)
+        write_figures("index-search", results)
+
+    keep("tangent-squared", whole_index(given.out, spectra["tangent-squared"], given.examples, given.queries))
+    trak = Population(*spectra["trak"].whitened(METHODS["trak"].damping), few)
+    keep("trak", drawn_vectors(given.out, "trak", trak, given.queries))
+    isotropic = Population(torch.ones(columns), torch.ones(columns), few)
+    keep("isotropic", drawn_vectors(given.out, "isotropic", isotropic, given.queries))
+    keep("others", compared(given.out, spectra["tangent-squared"], given.queries))
 
 
 def share_of_draws(spectrum: Spectrum) -> float:
