@@ -37,10 +37,11 @@ _CONTENTS = {
     "ensemble.losses": "Losses", "ensemble.make_losses": "losses", "ensemble.influence": "Influence",
     "ensemble.screen": "screen",
     # Attribution of any model: scores
-    "attribution.attribute": "attribute", "attribution.method": "Method", "attribution.queries": "read_queries",
+    "attribution.attribute": "attribute", "attribution.attribute_top": "attribute_top",
     "attribution.index.make_index": "build_index", "attribution.index.search": "search",
+    "attribution.method": "Method", "attribution.queries": "read_queries",
     "attribution.request": "AttributionConfig", "gradients.compression": "Compression",
-    "scores.scores": "Estimand Scores", "scores.stored": "load_scores",
+    "scores.scores": "Estimand Scores", "scores.ends": "ScoreEnds", "scores.stored": "load_scores",
     "similarity.attributors": "Attributor attributor pixel",
     # Evaluation against retrained models and ensembles
     "evaluation.bank": "Bank BankConfig PoolRequest build_bank build_pool",
@@ -101,10 +102,12 @@ if TYPE_CHECKING:  # `as` tells type checkers that a name is public
     from whence.attribution.attribute import attribute as attribute
     from whence.attribution.index.make_index import build_index as build_index
     from whence.attribution.index.search import search as search
+    from whence.attribution.attribute_top import attribute_top as attribute_top
     from whence.attribution.method import Method as Method
     from whence.attribution.queries import read_queries as read_queries
     from whence.attribution.request import AttributionConfig as AttributionConfig
     from whence.gradients.compression import Compression as Compression
+    from whence.scores.ends import ScoreEnds as ScoreEnds
     from whence.scores.scores import Estimand as Estimand, Scores as Scores
     from whence.scores.stored import load_scores as load_scores
     from whence.similarity.attributors import Attributor as Attributor, attributor as attributor, pixel as pixel

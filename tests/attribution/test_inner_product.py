@@ -7,6 +7,7 @@ from whence.attribution.feature_pair import FeaturePair
 from whence.attribution.inner_product import BlockKernel
 from whence.attribution.methods import METHODS
 from whence.errors import ConfigError
+from whence.kernel.algebra import weighted
 from whence.kernel.kernel import Kernel
 from whence.kernel.moments import Moments
 from whence.kernel.whitening import Whitening
@@ -27,10 +28,12 @@ def pair(examples, weights=None):
 
 
 def moments_of(features, inner, blocks):
-    moments = Moments(features.widths if inner.layers else (sum(features.widths),))
-    weights = features.weights
+    widths = features.widths if inner.layers else (sum(features.widths),)
+    moments = tuple(map(Moments.zeros, widths))
     for rows in torch.arange(len(features.examples)).split(blocks):
-        moments.add(features.examples[rows], None if weights is None else weights[rows], features.losses[rows])
+        weights = None if features.weights is None else features.weights[rows]
+        for one, part in zip(moments, weighted(features.examples[rows], weights).split(widths, 1), strict=True):
+            one.add(part)
     return moments
 
 
@@ -48,7 +51,7 @@ def vectors_of(features, inner, whitening, damping, queries):
 def test_the_inner_product_is_the_score(name, examples, weighted):
     method, features = METHODS[name], pair(examples, torch.linspace(0.5, 2, examples) if weighted else None)
     inner = method.inner
-    whitening = moments_of(features, inner, 6).whitening(method.damping if method.damped else None)
+    whitening = Whitening.of(moments_of(features, inner, 6), method.damping if method.damped else None)
     examples, queries = (vectors_of(features, inner, whitening, method.damping, asked) for asked in (False, True))
     expected = method.function(features, method.damping)
     found = inner.scores(queries @ examples.T)
@@ -70,30 +73,26 @@ def test_weights_of_scores_are_linear_in_them(squared):
     assert torch.allclose(inner.scores(scaled @ query), weights * inner.scores(vectors @ query))
 
 
-def test_moments_are_the_same_for_blocks_of_any_size_and_strengths_those_of_the_kernel():
+def test_the_strengths_are_those_of_the_kernel_or_of_the_units():
     features = pair(40)
-    whole, parts = (moments_of(features, METHODS["tangent"].inner, blocks) for blocks in (40, 7))
-    for a, b in zip(whole.grams, parts.grams, strict=True):
-        assert torch.allclose(a, b, rtol=1e-12)
+    moments = moments_of(features, METHODS["tangent"].inner, 7)
     kernels = (Kernel(part, part) for part in torch.split(features.examples, WIDTHS, 1))
-    assert parts.strengths(0.3) == pytest.approx([kernel.absolute(0.3) for kernel in kernels])
-    assert parts.strengths(2.0, (1.0, 2.0, 3.0)) == [2.0, 4.0, 6.0]
+    assert [one.strength(0.3) for one in moments] == pytest.approx([kernel.absolute(0.3) for kernel in kernels])
+    whitening = Whitening.of(moments, 2.0, (1.0, 2.0, 3.0))
+    least = [(layer.divisors - layer.eigenvalues).mean().item() for layer in whitening.layers]
+    assert least == pytest.approx([2.0, 4.0, 6.0])
 
 
 def test_a_whitening_is_written_and_read():
     features = pair(20)
-    whitening = moments_of(features, METHODS["tangent"].inner, 7).whitening(1.0)
+    whitening = Whitening.of(moments_of(features, METHODS["tangent"].inner, 7), 1.0)
     again = Whitening.of_tensors(whitening.tensors)
     assert torch.equal(again.vectors(features.queries), whitening.vectors(features.queries))
     variances = whitening.vectors(features.examples).square().sum(0)
     assert (variances.diff() <= 1e-12).all()
 
 
-def test_bad_moments_are_refused():
-    with pytest.raises(ConfigError, match="get features"):
-        Moments((2, 2)).add(torch.ones(3, 5))
-    with pytest.raises(ConfigError, match="weight above 0"):
-        Moments((2,)).add(torch.ones(2, 2), torch.tensor([1.0, 0.0]))
+def test_a_damping_below_rounding_errors_is_refused():
     with pytest.raises(ConfigError, match="rounding errors"):
-        moments_of(pair(20), METHODS["trak"].inner, 7).whitening(1e-300)
+        Whitening.of(moments_of(pair(20), METHODS["trak"].inner, 7), 1e-300)
     assert BlockKernel(torch.ones(1, 2), torch.ones(1, 2), torch.tensor([1.0, 3.0])).leverage(1.0).tolist() == [2.0]

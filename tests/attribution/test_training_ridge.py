@@ -32,7 +32,8 @@ def test_units_layer_by_layer():
     """λ_l = N √(ρ m_l) / (Σ η √(T B P_l)), in loops."""
     examples = torch.from_numpy(np.random.default_rng(0).standard_normal((6, 5))).float()
     losses = torch.tensor([0.1, 0.2, 0.3, 0.4, 0.5, 0.6])
-    found = TrainingRidge(3.0, 4, (10, 40)).units(examples, (2, 3), losses, 16)
+    squares = [float(part.double().square().sum()) for part in (examples[:, :2], examples[:, 2:])]
+    found = TrainingRidge(3.0, 4, (10, 40)).units(squares, float(losses.double().mean()), 6, 16)
     for unit, columns, size in zip(found, ([0, 1], [2, 3, 4]), (10, 40), strict=True):
         square = sum(float(examples[n, column]) ** 2 for n in range(6) for column in columns) / 6
         assert unit == pytest.approx(6 * (0.35 * square) ** 0.5 / (3.0 * (16 * 4 * size) ** 0.5), rel=1e-6)
@@ -40,9 +41,8 @@ def test_units_layer_by_layer():
 
 def test_it_does_not_depend_on_the_number_of_draws():
     """Means of T independent draws have a T-th of the squares; the ridge then is a T-th of that of one draw."""
-    ridge, losses = TrainingRidge(3.0, 4, (10,)), torch.full((6,), 0.25)
-    one = torch.ones(6, 1)
-    assert ridge.units(one / 4, (1,), losses, 16)[0] * 16 == pytest.approx(ridge.units(one, (1,), losses, 1)[0])
+    ridge = TrainingRidge(3.0, 4, (10,))
+    assert ridge.units([6 / 16], 0.25, 6, 16)[0] * 16 == pytest.approx(ridge.units([6.0], 0.25, 6, 1)[0])
 
 
 def test_scores_at_units_of_layers():

@@ -103,3 +103,16 @@ def test_another_model_is_refused(whence, scored, indexed, tmp_path):
     assert "Give the model of the index" in outcome.err
     shutil.copytree(scored / "run", tmp_path / "moved")
     assert whence("search", indexed, "--queries", "sample:1", "--model", tmp_path / "moved").code == 0
+
+
+def test_attribute_with_a_prefilter_says_what_was_lost(whence, scored, tmp_path):
+    words = ("--queries", "sample:2", "--method", "trak", "--draws", 8, "--width", 120, "--workers", 1)
+    library.DiffusionModel.load(scored / "run").save(tmp_path / "model")  # without a record of its data
+    out = tmp_path / "scores"
+    outcome = whence("attribute", tmp_path / "model", "digits", *words, "--prefilter", "latent:8", "--out", out)
+    assert outcome.code == 0, outcome.err
+    assert "candidates of 1,500 images; of those that score as high as a picture's" in outcome.out
+    assert ", opponents ." in outcome.out or ", opponents 0." in outcome.out
+    outcome = whence("attribute", tmp_path / "model", "digits", *words, "--prefilter", "pixels:8", "--out", out)
+    assert refused(outcome)
+    assert "A prefilter is NAME:COUNT" in outcome.err

@@ -16,9 +16,11 @@ from whence.attribution.feature_plan import FeaturePlan, FeatureSet
 from whence.attribution.feature_store import FeatureStore
 from whence.attribution.make_influence import block_size
 from whence.attribution.method import Method
+from whence.attribution.prefilter import of_candidates
 from whence.attribution.request import AttributionConfig, AttributionRequest
 from whence.attribution.scores_folder import ScoresFolder, write_norms
 from whence.attribution.target import Target
+from whence.attribution.top_cost import top_bytes
 from whence.cost import Cost, ProcessMemory, counted, memory_together, peak_memory
 from whence.data import Dataset, load
 from whence.diffusion.encoding import FOLDER
@@ -92,7 +94,7 @@ def attribute(
         if request.methods:
             plan, features = FeaturePlan.of(request), FeatureStore(place)
             features.extend(plan, engine=engine)
-            scores |= compute_scores(plan, features, engine=Engine(report=scored))
+            scores |= of_candidates(compute_scores(plan, features, engine=Engine(report=scored)), request.population)
             if out:
                 write_norms(folder.path / "norms.parquet", plan, features)
         if out:
@@ -106,8 +108,12 @@ def _with_pictures(scores: Mapping[str, Scores], *given: object) -> dict[str, Sc
     return {name: replace(of_method, pictures=known) for name, of_method in scores.items()}
 
 
-def attribution_cost(plan: FeaturePlan, store: FeatureStore, *, engine: Engine = DEFAULT) -> Cost:
+def attribution_cost(
+    plan: FeaturePlan, store: FeatureStore, *, top: int | None = None, engine: Engine = DEFAULT
+) -> Cost:
     """Return the cost of the features that are missing in a store, and of the scores: measured on a small part.
+
+    With `top`, it is that of `attribute_top`, which keeps so many scores at each end.
 
     The memory is the largest of three: what this process has used to check the model, which the command does as well;
     what it and the workers use together while features are made; and what it uses for the scores.
@@ -131,10 +137,13 @@ def attribution_cost(plan: FeaturePlan, store: FeatureStore, *, engine: Engine =
     now, parameters = ProcessMemory.now().total, next((job.spec.size for job in jobs.values()), 0)
     pairs = sum(len(plan.query_ids(method)) for method in plan.terms) * len(plan.request.examples)
     kernels, kernel_bytes = (sum(pair) for pair in zip(*(_kernels(part, parameters) for part in parts), strict=True))
+    held, kept = kernel_bytes + PAIR * pairs, KEPT * pairs
+    if top is not None:
+        held, kept = top_bytes(plan, [job.spec.compression["widths"] for job in jobs.values()], top)
     return Cost(
         seconds=seconds / used + kernels,
-        memory=max(memory, now + kernel_bytes + PAIR * pairs),
-        disk=disk + KEPT * pairs,
+        memory=max(memory, now + held),
+        disk=disk + kept,
         work=f"{rows:,} gradients of a picture at a draw, in {counted(used)}, by {parameters:,} parameters, and scores"
         if rows
         else "scores alone: the features are there",

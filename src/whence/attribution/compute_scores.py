@@ -134,7 +134,7 @@ def _scores(plan: FeaturePlan, method: Method, values: Tensor, total: Jackknife,
         examples=request.examples.ids,
         units=request.units,
         method=method.name,
-        estimand=_estimand(plan, method),
+        estimand=estimand(plan, method),
         sign="positive is proponent" if method.signed else "unsigned",
         combine="sum" if method.additive else "max",
         standard_error=total.standard_error() if errors else None,
@@ -143,7 +143,8 @@ def _scores(plan: FeaturePlan, method: Method, values: Tensor, total: Jackknife,
     )
 
 
-def _estimand(plan: FeaturePlan, method: Method) -> Estimand:
+def estimand(plan: FeaturePlan, method: Method) -> Estimand:
+    """Return what the scores of a method of a plan estimate."""
     terms = plan.terms[method]
     if terms[0].checkpoint.source:
         process = "the recorded steps of the training run, each to first order"

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from whence.errors import ConfigError, NotFiniteError
-from whence.kernel.algebra import norms, product
+from whence.kernel.algebra import norms, product, weighted
 from whence.kernel.kernel import Kernel
+from whence.kernel.moments import Moments
 from whence.lazy import torch
 
 if TYPE_CHECKING:
@@ -28,6 +30,10 @@ class FeaturePair:
             features are whole gradients in its eigenbasis. Then `examples` may be some of the training examples.
         weights: How often each example counts in the kernel [N]; None for once. Scores are those of one copy.
         units: λ of the kernel of every layer at the damping 1; empty for the mean eigenvalues.
+        moments: From the numbers of features of parts, in the order of the columns, to the moments of all training
+            examples in each part, weighted. Then `examples` may be a block of the training examples, and weights are
+            not given.
+        population: Number of examples that those with weights stand for; None for as many as there are.
 
     Raises:
         ConfigError: Features don't fit each other, the widths don't add up to them, there isn't one loss per example,
@@ -48,6 +54,8 @@ class FeaturePair:
     eigenvalues: Tensor | None = None
     weights: Tensor | None = None
     units: tuple[float, ...] = ()
+    moments: Callable[[tuple[int, ...]], tuple[Moments, ...]] | None = None
+    population: int | None = None
 
     def __post_init__(self) -> None:
         norms(self.examples, self.queries)
@@ -67,7 +75,8 @@ class FeaturePair:
     @cached_property
     def kernel(self) -> Kernel:
         """The kernel of the examples and queries."""
-        return Kernel(self.examples, self.queries, self.weights)
+        (moments,) = self._moments((self.examples.shape[1],))
+        return Kernel(self.examples, self.queries, self.weights, moments=moments)
 
     @cached_property
     def layers(self) -> tuple[Kernel, ...]:
@@ -75,8 +84,18 @@ class FeaturePair:
         if not self.widths:
             return (self.kernel,)
         widths, units = list(self.widths), self.units or (None,) * len(self.widths)
-        parts = zip(torch.split(self.examples, widths, 1), torch.split(self.queries, widths, 1), units, strict=True)
-        return tuple(Kernel(examples, queries, self.weights, unit) for examples, queries, unit in parts)
+        sides = torch.split(self.examples, widths, 1), torch.split(self.queries, widths, 1)
+        parts = zip(*sides, units, self._moments(self.widths), strict=True)
+        return tuple(
+            Kernel(examples, queries, self.weights, unit, moments) for examples, queries, unit, moments in parts
+        )
+
+    def _moments(self, widths: tuple[int, ...]) -> tuple[Moments | None, ...]:
+        """The moments of all training examples in parts of the columns; None where all are here."""
+        if self.population is not None:
+            parts = torch.split(weighted(self.examples, self.weights), list(widths), 1)
+            return tuple(Moments.of(part, self.population) for part in parts)
+        return (None,) * len(widths) if self.moments is None else self.moments(widths)
 
     @property
     def dot(self) -> Tensor:

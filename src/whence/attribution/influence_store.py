@@ -8,6 +8,7 @@ FOLDER/MODEL/influence-REQUEST/   scores at some dampings; see `whence.attributi
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -15,7 +16,7 @@ from torch import Tensor
 from whence import artefacts
 from whence.attribution.feature_folder import FeatureFolder
 from whence.attribution.feature_plan import FeaturePlan, FeatureSet, Term
-from whence.attribution.make_influence import KIND, InfluenceJob, block_size, make_influence
+from whence.attribution.make_influence import KIND, SHARD, InfluenceJob, block_size, make_influence
 from whence.attribution.method import Method
 from whence.engine import DEFAULT, Engine, staged
 from whence.errors import ArtefactError
@@ -31,25 +32,33 @@ class StoredInfluence:
     """Scores of one method for the queries of a term, in the order of their ids, at some dampings.
 
     Attributes:
+        method: Name of the method.
         examples: Ids of the training examples, N.
         queries: Ids of the queries, Q.
         dampings: The dampings, C.
-        scores: float32 [C, 1 (+ 8), Q, N]: from all draws, and without each group.
+        files: Files of scores float32 [C, 1 (+ 8), Q, n] of SHARD examples each, the last of fewer: from all draws, and
+            without each group.
     """
 
+    method: str
     examples: tuple[str, ...]
     queries: tuple[str, ...]
     dampings: tuple[float, ...]
-    scores: Tensor
+    files: tuple[Path, ...]
 
-    def at(self, damping: float, without: int | None) -> Tensor:
-        """Return scores float64 [Q, N] at a damping, from all draws or without those of a group."""
-        if damping not in self.dampings or (without is not None and self.scores.shape[1] == 1):
+    def at(self, damping: float, without: int | None, rows: range | None = None) -> Tensor:
+        """Return scores float64 [Q, N] at a damping, from all draws or without those of a group; or of some rows."""
+        rows = range(len(self.examples)) if rows is None else rows
+        first, last = rows.start // SHARD, -(-rows.stop // SHARD)
+        parts = [artefacts.read_tensors(file)[self.method] for file in self.files[first:last]]
+        if damping not in self.dampings or (without is not None and parts[0].shape[1] == 1):
             raise ArtefactError(
                 f"There are no scores at damping {damping:g}{'' if without is None else ' with standard errors'}, only "
                 f"at {', '.join(f'{c:g}' for c in self.dampings)}. Make a plan with this damping and extend the store."
             )
-        return self.scores[self.dampings.index(damping), 0 if without is None else 1 + without].double()
+        place = self.dampings.index(damping), 0 if without is None else 1 + without
+        start = first * SHARD
+        return torch.cat([part[place] for part in parts], -1)[:, rows.start - start : rows.stop - start].double()
 
 
 @dataclass(frozen=True)
@@ -118,10 +127,10 @@ class InfluenceStore:
     def scores(self, plan: FeaturePlan, term: Term, method: Method) -> StoredInfluence:
         """Return scores of a plan that are there."""
         job = self.job(plan, term)
-        files = [name for name in sorted(artefacts.read_verified(job.path, KIND).files) if name.endswith("safetensors")]
-        scores = torch.cat([artefacts.read_tensors(job.path / name)[method.name] for name in files], -1)
+        names = [name for name in sorted(artefacts.read_verified(job.path, KIND).files) if name.endswith("safetensors")]
         ids = tuple(artefacts.read_table(job.path / "examples.parquet")["id"])
-        return StoredInfluence(ids, term.queries.examples.sorted().ids, job.dampings[method], scores)
+        queries, files = term.queries.examples.sorted().ids, tuple(job.path / name for name in names)
+        return StoredInfluence(method.name, ids, queries, job.dampings[method], files)
 
     def job(self, plan: FeaturePlan, term: Term, engine: Engine = DEFAULT) -> InfluenceJob:
         """Return the job of the scores of a term by all methods that have it."""

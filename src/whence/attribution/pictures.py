@@ -21,6 +21,7 @@ from whence.diffusion.examples import Examples
 from whence.diffusion.latents import Latents
 from whence.errors import ArtefactError
 from whence.ragged import rows_in, tensors_of
+from whence.scores.ends import ScoreEnds
 from whence.scores.scores import Scores
 
 #: Number of examples at each end of a query's scores whose pictures are kept.
@@ -112,6 +113,15 @@ def extreme_examples(scores: Iterable[Scores], count: int = ENDS) -> list[int]:
             if method_scores.sign != "unsigned":
                 columns.update(row.topk(most, largest=False).indices.tolist())
     return sorted(columns)
+
+
+def end_examples(ends: ScoreEnds, count: int = ENDS) -> set[str]:
+    """Return the ids among the largest `count` of any query, or the smallest ones."""
+    names: set[str] = set()
+    for query in ends.queries:
+        for listed in (ends.top, ends.opponents):
+            names.update(name for name, _ in listed(query, min(count, ends.count)))
+    return names
 
 
 def _pixels(examples: Examples, name: str) -> np.ndarray:

@@ -14,7 +14,7 @@ the top.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +32,8 @@ from whence.statistics.statistic import Interval, Statistic
 if TYPE_CHECKING:
     from whence.attribution.request import AttributionRequest
 
+#: The damping that stands for the ridge of the training.
+AUTO = "auto"
 #: Name of the likeness of what the model denoises.
 LATENT = "latent"
 #: k, candidates at the top of a query.
@@ -64,8 +66,8 @@ class Prefilter:
         match = re.fullmatch(r"(.+):([1-9][0-9]{0,11})", text)
         if not match or not (match[1] == LATENT or is_similarity(match[1])):
             raise ConfigError(
-                f"A prefilter is NAME:COUNT, like latent:2000; given {text!r}. NAME is latent (what the model denoises) "
-                "or a similarity, such as pixel or embedding:FOLDER."
+                f"A prefilter is NAME:COUNT, like latent:2000; given {text!r}. NAME is latent (what the model "
+                "denoises) or a similarity, such as pixel or embedding:FOLDER."
             )
         return cls(match[1], int(match[2]))
 
@@ -114,10 +116,13 @@ def narrowed(request: AttributionRequest, prefilter: Prefilter) -> AttributionRe
 def _require_methods(request: AttributionRequest) -> None:
     """Refuse methods that look at all training examples."""
     whole = [method.name for method in request.methods if method.curvature is not None or method.over == "record"]
+    if request.config.damping == AUTO:
+        raise ConfigError("--damping auto needs all training examples. Give a number, or leave --prefilter out.")
     others = [*request.similarities, *(method.name for method in request.run_methods), *whole]
     if others:
         raise ConfigError(
-            f"{others[0]} needs all training examples, and a prefilter leaves most of them out. Leave one of the two out."
+            f"{others[0]} needs all training examples, and a prefilter leaves most of them out. Leave one of the two "
+            "out."
         )
 
 
@@ -127,7 +132,9 @@ def _candidates(request: AttributionRequest, prefilter: Prefilter) -> set[int]:
     if prefilter.name == LATENT:
         return set(_nearest(request, count).flatten().tolist())
     if request.data is None:
-        raise ConfigError(f"{prefilter.name} compares pictures; give the training images as a Dataset, or latent:COUNT.")
+        raise ConfigError(
+            f"{prefilter.name} compares pictures; give the training images as a Dataset, or latent:COUNT."
+        )
     pictures = request.query_pictures.x(range(len(request.queries)))
     scores = attributor(prefilter.name, request.data)(pictures, request.queries.ids).scores
     return set(scores.topk(count, 1).indices.flatten().tolist())
@@ -148,9 +155,15 @@ def _nearest(request: AttributionRequest, count: int) -> Tensor:
     return places
 
 
-def of_candidates(scores: Scores, candidates: int) -> Scores:
-    """Return the scores of the first examples alone."""
-    error, deviations = scores.standard_error, scores.deviations
+def of_candidates(results: dict[str, Scores], population: Population | None) -> dict[str, Scores]:
+    """Return scores of the candidates alone, with what was lost by leaving out the others; all where there is none."""
+    if population is None:
+        return results
+    return {name: _first(scores, population) for name, scores in results.items()}
+
+
+def _first(scores: Scores, population: Population) -> Scores:
+    candidates, error, deviations = population.candidates, scores.standard_error, scores.deviations
     return replace(
         scores,
         scores=scores.scores[:, :candidates],
@@ -158,10 +171,11 @@ def of_candidates(scores: Scores, candidates: int) -> Scores:
         units=scores.units[:candidates],
         standard_error=None if error is None else error[:, :candidates],
         deviations=None if deviations is None else deviations[:, :, :candidates],
+        recall=measure_recall(scores, population),
     )
 
 
-def measure_loss(scores: Scores, population: Population) -> dict[str, Any]:
+def measure_recall(scores: Scores, population: Population) -> dict[str, Any]:
     """Return which share of the examples at the top are candidates, of proponents and, if signed, of opponents.
 
     The interval is from resamples of the others; where none of m is as high, it ends at three of m (95%).
@@ -185,21 +199,20 @@ def _shares(scores: Tensor, population: Population, directions: Mapping[str, flo
         signed = sign * scores
         least = signed[:, :first].topk(top, 1).values[:, -1:]
         as_high = (signed[:, first:] >= least).sum(0).numpy()
-        yield name, share_found(as_high, (population.size - first) / max(others, 1), top * len(scores))
+        yield name, share_found(as_high, (population.size - first) / max(others, 1), top, len(scores))
 
 
-def share_found(as_high: np.ndarray, weight: float, found: int) -> Statistic:
-    """Return found / (found + M) with its interval, M = weight · Σ_n h_n; h [m] is how many queries each other has.
+def share_found(as_high: np.ndarray, weight: float, top: int, queries: int) -> Statistic:
+    """Return k Q / (k Q + M) with its interval, M = weight · Σ_n h_n; h [m] is for how many queries each other is high.
 
     Example:
-        >>> share_found(np.array([0, 0, 1, 1]), weight=5.0, found=10).value
+        >>> share_found(np.array([0, 0, 1, 1]), weight=5.0, top=10, queries=1).value
         0.5
     """
-    count = len(as_high)
-    missed = weight * as_high.sum()
-    drawn = np.random.default_rng(0).multinomial(count, np.full(count, 1 / count), RESAMPLES) if count else None
-    resampled = np.zeros(1) if drawn is None else weight * (drawn @ as_high)
-    if count and not missed:  # of m that were looked at none: at most 3 of m are, with a confidence of 95%
-        resampled = np.array([0.0, 3 * weight])
-    low, high = np.quantile(found / (found + resampled), [0.025, 0.975] if missed else [0.0, 1.0])
+    found, count, missed = top * queries, len(as_high), weight * as_high.sum()
+    if missed:
+        drawn = np.random.default_rng(0).multinomial(count, np.full(count, 1 / count), RESAMPLES)
+        low, high = np.quantile(found / (found + weight * (drawn @ as_high)), [0.025, 0.975])
+    else:  # of the m that were looked at none: at most 3 of m are, with a confidence of 95%
+        low, high = found / (found + 3 * weight * queries * bool(count)), 1.0
     return Statistic(found / (found + missed), Interval(float(low), float(high), 0.95, RESAMPLES, 0), 0.0)

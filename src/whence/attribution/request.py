@@ -16,6 +16,7 @@ from whence import artefacts
 from whence.attribution.method import Method
 from whence.attribution.methods import METHODS, RUN_METHODS
 from whence.attribution.methods import method as method_of
+from whence.attribution.prefilter import Population, Prefilter, narrowed
 from whence.attribution.request_checks import check_request, require_distinct, require_kinds
 from whence.attribution.run_method import RunMethod
 from whence.attribution.target import Target
@@ -62,6 +63,12 @@ class AttributionConfig(Settings):
         description="Gradients at the mean of the latents of training images (mode), or at a sample of them at each "
         "draw (sample). Default: as the run was trained, else mode.",
     )
+    prefilter: str | None = Field(
+        None,
+        exclude_if=lambda value: value is None,
+        description="NAME:COUNT, like latent:2000: gradients of the COUNT training examples most similar to each query "
+        "alone, and of as many others for the kernel and the recall. Default: gradients of all.",
+    )
     compression: Compression = Field(Compression(), description="What is kept of a gradient.")
     autocast: bool = Field(False, description="Run the network in bfloat16 where that is safe.")
     precision: Precision = Field("float32", description="How features are kept on disk: float32 or float16.")
@@ -77,7 +84,8 @@ class AttributionRequest:
 
     `data` is None where the training examples are tensors; `similarities` are the methods that compare pictures alone,
     `run_methods` those that differentiate a whole run; `parameters` is a regular expression that the names of
-    differentiated layers contain.
+    differentiated layers contain. With a `population` the training examples are the candidates of a prefilter, and then
+    a sample of the others.
     """
 
     target: Target
@@ -90,6 +98,7 @@ class AttributionRequest:
     config: AttributionConfig
     parameters: str | None = None
     run_methods: tuple[RunMethod, ...] = ()
+    population: Population | None = None
 
     @classmethod
     def of(
@@ -126,7 +135,7 @@ class AttributionRequest:
         chosen = (methods, similarities, config, parameters, run_methods)
         request = cls(target, images, examples, units, queries, *chosen)
         check_request(request)
-        return request
+        return request if config.prefilter is None else narrowed(request, Prefilter.parse(config.prefilter))
 
     @cached_property
     def canvas(self) -> tuple[int, int] | None:
@@ -185,4 +194,6 @@ class AttributionRequest:
         inputs = {"model": self.target.fingerprint, "data": self.examples.fingerprint}
         if self.data is not None and self.data.weights:
             inputs["weights"] = artefacts.digest(self.weights)
+        if self.population is not None:
+            inputs["population"] = self.population.fingerprint
         return {**inputs, "queries": self.queries.fingerprint}

@@ -3,6 +3,7 @@
 OUT/request/             what the scores are of: model, data, queries and the settings that all scores share
 OUT/features/            features, which more draws and more methods extend
 OUT/d-trak/, OUT/trak/   scores, one artefact for each method
+OUT/trak-top-100/        the ends of scores, where only the first of each query were kept
 OUT/pictures/            the queries, and the training images with the largest and smallest scores
 OUT/norms.parquet        norms of gradients against their timesteps: how much of a score is due to the timestep
 """
@@ -20,13 +21,14 @@ import numpy as np
 from whence import artefacts
 from whence.attribution.feature_plan import FeaturePlan, FeatureSet
 from whence.attribution.feature_store import FeatureStore
-from whence.attribution.pictures import Pictures, extreme_examples
+from whence.attribution.pictures import Pictures, end_examples, extreme_examples
 from whence.attribution.request import AttributionRequest
 from whence.attribution.target_options import record
 from whence.diffusion.encoding import FOLDER
 from whence.diffusion.examples import Examples
 from whence.errors import ArtefactError, MismatchError, WhenceWarning, join_names
 from whence.gradients.features import Feature
+from whence.scores.ends import KIND, ScoreEnds
 from whence.scores.scores import Scores
 
 #: What an attribution may have left in a folder before its request is written.
@@ -73,7 +75,7 @@ class ScoresFolder:
         try:
             manifest = artefacts.existing(self._place, "attribution", inputs=self.request.inputs, made=self._made)
         except MismatchError as error:
-            if not artefacts.of_kind(self.path, "scores"):
+            if not {"scores", KIND} & artefacts.kinds_in(self.path):
                 return False
             differences = "\n".join(str(error).splitlines()[1:-1])
             raise MismatchError(
@@ -106,10 +108,24 @@ class ScoresFolder:
         for name, scores in results.items():
             scores.write(self.path / self.name_of(name), request.inputs, self._settings(name), renew=True)
         self._renew_units()
+        self._write_pictures()
+
+    def write_ends(self, results: Mapping[str, ScoreEnds]) -> None:
+        """Write the ends of scores by method, and the pictures of the examples that have them."""
+        for name, of_method in results.items():
+            place = self.path / f"{self.name_of(name)}-top-{of_method.count}"
+            of_method.write(place, self.request.inputs, self._settings(name))
+        self._write_pictures()
+
+    def _write_pictures(self) -> None:
+        """Write the pictures at the ends of all scores in the folder, where there are pictures."""
+        request = self.request
         pictures, queries = request.training_pictures, request.query_pictures
         if pictures is None:
             return
-        rows = extreme_examples(Scores.read(path) for path in artefacts.of_kind(self.path, "scores"))
+        columns = extreme_examples(Scores.read(path) for path in artefacts.of_kind(self.path, "scores"))
+        names = {name for path in artefacts.of_kind(self.path, KIND) for name in end_examples(ScoreEnds.read(path))}
+        rows = sorted({*columns, *(n for n, name in enumerate(request.examples.ids) if name in names)})
         captions = tuple(request.captions[n] for n in rows) if request.captions else ()
         images = Examples(tuple(request.examples.ids[n] for n in rows), pictures[rows], captions=captions)
         data = f"{len(request.units):,} images, fingerprint {request.examples.fingerprint[:12]}"
@@ -187,8 +203,8 @@ def _norms(
 ) -> Iterator[tuple[float, float]]:
     """Yield timestep and norm ‖P g‖ before any normalisation, evenly spread over the examples."""
     features = store.features(plan, examples, kind)
-    rows = list(range(0, len(features.ids), -(-len(features.ids) * features.draws // PAIRS)))
-    names, values = [features.ids[n] for n in rows], features.norms()[rows]
+    step = -(-len(features.ids) * features.draws // PAIRS)
+    names, values = features.ids[::step], features.norms(step)
     for index in range(features.draws):
         t, _ = examples.source(names, np.full(len(names), index), (1,))
         yield from zip(t.tolist(), values[:, index].tolist(), strict=True)

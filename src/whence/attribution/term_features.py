@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -45,6 +46,18 @@ class Order:
         """Return stored scores [Q, N] in the order of the request, times the weights."""
         return scores[self.lines][:, self.columns] * self.weights
 
+    @cached_property
+    def positions(self) -> Tensor:
+        """The place in the request of each stored example, int64 [N]."""
+        return self.columns.argsort()
+
+    def weighted_rows(self, scores: Tensor, rows: range) -> Tensor:
+        """Return stored scores [Q, n] of consecutive stored examples, with the queries of the request, times weights.
+
+        The examples stay in their stored order.
+        """
+        return scores[self.lines] * self.weights[self.positions[rows.start : rows.stop]]
+
 
 @dataclass(frozen=True)
 class TermFeatures:
@@ -57,6 +70,7 @@ class TermFeatures:
         order: Where they are in the request.
         weights: How often each example counts in the kernel, N in the order of the ids; None for once.
         ridge: The ridge of the training, where it is the unit of the damping.
+        population: Number of examples that the weights stand for; None for as many as there are.
     """
 
     examples: StoredFeatures
@@ -65,6 +79,7 @@ class TermFeatures:
     order: Order
     weights: Tensor | None = None
     ridge: TrainingRidge | None = None
+    population: int | None = None
 
     @classmethod
     def open(
@@ -75,10 +90,13 @@ class TermFeatures:
         queries = store.features(plan, term.queries, feature)
         steps, in_order = query_rows(queries.ids, query_ids), sorted(query_ids)
         order = Order.of(plan, term, query_ids, in_order, examples.ids)
-        known = plan.request.weights
+        known, population = plan.request.weights, plan.request.population
+        if population is not None:
+            known = {name: weight * population.weights[name] for name, weight in known.items()}
         weights = torch.tensor([known[name] for name in examples.ids]) if set(known.values()) - {1.0} else None
         ridge = TrainingRidge.of(term.checkpoint) if plan.request.config.damping == AUTO else None
-        return cls(examples, queries, tuple(tuple(steps[name]) for name in in_order), order, weights, ridge)
+        size = None if population is None else population.size
+        return cls(examples, queries, tuple(tuple(steps[name]) for name in in_order), order, weights, ridge, size)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -87,16 +105,34 @@ class TermFeatures:
 
     def pair(self, without: int | None = None) -> FeaturePair:
         """Return the means over the draws, or over the draws outside of one group."""
-        queries = self.query_features(without)
         examples, losses, widths = self.examples.mean(without), self.examples.loss(without), self.examples.widths
-        draws = int(outside(self.examples.draws, without).sum())
-        units = () if self.ridge is None else self.ridge.units(examples, widths, losses, draws)
-        return FeaturePair(examples, queries, losses, widths, weights=self.weights, units=units)
+        units = self.units(layer_squares(examples, widths), float(losses.double().mean()), without)
+        return FeaturePair(
+            examples,
+            self.query_means(without),
+            losses,
+            widths,
+            weights=self.weights,
+            units=units,
+            population=self.population,
+        )
 
-    def query_features(self, without: int | None = None) -> Tensor:
-        """Return the features of the queries, float32 [Q, p], means over the draws and over the steps of each."""
+    def query_means(self, without: int | None = None) -> Tensor:
+        """Return the means of the queries over the draws, and over their steps, [Q, p]."""
         values = self.queries.mean(without)
         return torch.stack([values[list(rows)].mean(0) for rows in self.steps])
+
+    def units(self, squares: Sequence[float], mean_loss: float, without: int | None = None) -> tuple[float, ...]:
+        """Return λ of every layer at the damping 1, from what `TrainingRidge.units` takes; () where it is no ridge."""
+        if self.ridge is None:
+            return ()
+        draws = int(outside(self.examples.draws, without).sum())
+        return self.ridge.units(squares, mean_loss, len(self.examples.ids), draws)
+
+
+def layer_squares(examples: Tensor, widths: Sequence[int]) -> list[float]:
+    """Return Σ_n ‖φ_ln‖² of every layer of features [N, p]."""
+    return [float(part.double().square().sum()) for part in torch.split(examples, list(widths), 1)]
 
 
 def _places(order: Sequence[str], names: Sequence[str]) -> Tensor:

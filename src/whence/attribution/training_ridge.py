@@ -19,9 +19,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-import torch
-from torch import Tensor
-
 from whence.attribution.weighted_checkpoint import WeightedCheckpoint
 from whence.diffusion.record import Record
 from whence.errors import ConfigError
@@ -42,7 +39,7 @@ class TrainingRidge:
 
     Example:
         >>> ridge = TrainingRidge(rates=2.0, batch=4, sizes=(100,))
-        >>> ridge.units(torch.ones(5, 1), (1,), torch.full((5,), 0.25), draws=16)  # 5 √(.25) / (2 √(16 · 4 · 100))
+        >>> ridge.units([5.0], 0.25, examples=5, draws=16)  # 5 √(.25) / (2 √(16 · 4 · 100))
         (0.015625,)
     """
 
@@ -62,15 +59,11 @@ class TrainingRidge:
         rates = float(record["learning_rate"].sum())
         return cls(rates, record.training.batch, tuple(layer.size for layer in layers))
 
-    def units(self, examples: Tensor, widths: tuple[int, ...], losses: Tensor, draws: int) -> tuple[float, ...]:
-        """Return λ_l of every layer, for features [N, p] that are means over so many draws, and their losses [N]."""
-        squares = [float(part.double().square().sum()) for part in torch.split(examples, list(widths), 1)]
-        return self.units_of(squares, float(losses.double().mean()), len(examples), draws)
-
-    def units_of(self, squares: Sequence[float], loss: float, rows: int, draws: int) -> tuple[float, ...]:
-        """Return λ_l of every layer from Σ_n ‖φ_ln‖² of each, the mean loss and the number of examples."""
-        scale = rows * loss**0.5 / (self.rates * (draws * self.batch) ** 0.5)
-        return tuple(scale * (square / rows / size) ** 0.5 for square, size in zip(squares, self.sizes, strict=True))
+    def units(self, squares: Sequence[float], mean_loss: float, examples: int, draws: int) -> tuple[float, ...]:
+        """Return λ_l of every layer, from Σ_n ‖φ_ln‖² of features that are means over so many draws of N examples."""
+        scale = examples * mean_loss**0.5 / (self.rates * (draws * self.batch) ** 0.5)
+        parts = zip(squares, self.sizes, strict=True)
+        return tuple(scale * (square / examples / size) ** 0.5 for square, size in parts)
 
 
 def recorded(checkpoint: WeightedCheckpoint) -> Path:

@@ -23,6 +23,7 @@ from whence.cli.options import (
     MASK,
     NEGATIVE_PROMPT,
     PLAN,
+    PREFILTER,
     PROCESS,
     PROMPTS,
     QUERY_PROMPT,
@@ -38,6 +39,7 @@ from whence.cli.options import (
 )
 from whence.cli.scores import planned_cost, show_scores
 from whence.cli.show import progress, show_cost, show_notes, show_work
+from whence.cli.top import TOP, attribute_top
 from whence.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -104,6 +106,7 @@ def attribute(
     damping: DAMPING = None,
     width: Annotated[int | None, typer.Option(help="Features per gradient, at most; default 4096.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
+    prefilter: PREFILTER = None,
     also: ALSO = None,
     store: STORE = None,
     half: HALF = False,
@@ -131,6 +134,7 @@ def attribute(
     process: PROCESS = None,
     trust_header: TRUST_HEADER = False,
     workers: WORKERS = None,
+    top: TOP = None,
     plan: PLAN = False,
 ) -> None:
     """Estimate how strongly each training image is tied to each picture, by gradients, for any diffusion model.
@@ -140,37 +144,40 @@ def attribute(
 
     Example: `whence attribute runs/single digits --queries sample:16 --method tangent --method d-trak --out scores/`
     """
-    config = _config(draws, damping, width, seed, half, bfloat16, latents)
+    config = _config(draws, damping, width, seed, half, bfloat16, latents, prefilter)
     header = TrustedHeader.of(adapter, trust_header)
     size: dict[str, Any] = {"resolution": resolution or header.resolution, "buckets": buckets, "grey": grey}
-    how = {"unit_column": unit_column, "caption_column": caption_column, "skip_bad": skip_bad}
-    images = load_data(data, out, split=split, **how, **size)
+    columns = {"unit_column": unit_column, "caption_column": caption_column}
+    images = load_data(data, out, split=split, skip_bad=skip_bad, **columns, **size)
     target = _target(header, [model, *(also or [])], size["resolution"], base, process, classes)
     images, target = header.apply(images, target)
     _show_encoding(target, images, out, latents)
     texts = (prompts, prompt or (), negative_prompt, guidance)
     shown = _queries(target, queries, texts, {"method": sampler, "steps": sampler_steps, **size}, mask, without_prompt)
-    request: tuple[Any, ...] = (target, images, shown, method, config, parameters)
-    if plan:
-        return show_cost(planned_cost(request, out, store, workers), out)
-    show_scores(_attribute(request, out, store, workers), out)
+    _attribute((target, images, shown, method, config, parameters), out, store, workers, top, plan)
 
 
 def _attribute(
-    request: tuple[Any, ...], out: Path, store: Path | None, workers: int | None
-) -> dict[str, whence.Scores]:
-    """Return the scores of a request of these arguments, with progress on the terminal."""
+    request: tuple[Any, ...], out: Path, store: Path | None, workers: int | None, top: int | None, plan: bool
+) -> None:
+    """Compute the scores of a request of these arguments and print the first, or print what they cost."""
+    if plan:
+        return show_cost(planned_cost(request, out, store, workers, top), out)
+    if top is not None:
+        return attribute_top(request, out, store, workers, top)
     *what, config, parameters = request
     with show_work("gradients", workers) as engine, progress("scores") as scored:
         chosen: dict[str, Any] = {"config": config, "parameters": parameters, "engine": engine}
-        return whence.attribute(*what, out=out, store=store, scored=scored, **chosen)
+        scores = whence.attribute(*what, out=out, store=store, scored=scored, **chosen)
+    show_scores(scores, out)
 
 
 def _config(
-    draws: int, damping: str | None, width: int | None, seed: int, half: bool, bfloat16: bool, latents: str | None
+    draws: int, damping: str | None, width: int | None, seed: int, half: bool, bfloat16: bool, *others: str | None
 ) -> whence.AttributionConfig:
-    """Return the settings of the options."""
-    settings: dict[str, Any] = {"draws": draws, "damping": _damping(damping), "seed": seed}
+    """Return the settings of the options; the last are --latents and --prefilter."""
+    latents, prefilter = others
+    settings: dict[str, Any] = {"draws": draws, "damping": _damping(damping), "seed": seed, "prefilter": prefilter}
     settings |= {"autocast": bfloat16, "latents": latents}
     settings["compression"] = {} if width is None else {"width": width}
     settings["precision"] = "float16" if half else "float32"

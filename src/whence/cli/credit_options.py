@@ -130,6 +130,10 @@ class CreditOptions:
         return queries
 
 
+#: Kinds of what `whence attribute` writes.
+_OF_SCORES = {"scores", "top scores", "attribution"}
+
+
 def checked_kind(context: typer.Context, options: CreditOptions, estimators: Sequence[str] | None) -> str:
     """Return what the source is, as in `UNUSED`.
 
@@ -141,7 +145,7 @@ def checked_kind(context: typer.Context, options: CreditOptions, estimators: Seq
     from whence.diffusion.adapter_run import is_adapter_run
 
     kinds = artefacts.kinds_in(options.source)
-    kind = "an ensemble" if "ensemble" in kinds else "scores" if kinds & {"scores", "attribution"} else "a run"
+    kind = "an ensemble" if "ensemble" in kinds else "scores" if kinds & _OF_SCORES else "a run"
     if kind == "a run" and is_adapter_run(options.source):
         kind = "an adapter"
     _require_used(context, kind, options.data, estimators or ())
@@ -174,7 +178,7 @@ def _require_own_folder(source: Path, out: Path) -> None:
     require_directory(out)
     if out.resolve().is_relative_to(source.resolve()):
         raise ArtefactError(f"{out} is {source}, or inside of it. Give a folder outside of it for the shares.")
-    kinds = {artefacts.kind_of(out)} | (artefacts.kinds_in(out) & {"scores", "attribution"}) if out.is_dir() else {None}
+    kinds = {artefacts.kind_of(out)} | (artefacts.kinds_in(out) & _OF_SCORES) if out.is_dir() else {None}
     for kind in sorted(kind for kind in kinds if kind is not None):
         raise ArtefactError(f"{out} holds something else ({kind}). Give a folder of their own for the shares.")
 

@@ -11,7 +11,7 @@ from whence.cli.show import say
 
 
 def export(
-    scores: Annotated[Path, typer.Argument(help="The scores of one method, such as OUT/d-trak.")],
+    scores: Annotated[Path, typer.Argument(help="The scores of one method, such as OUT/d-trak or OUT/d-trak-top-100.")],
     to: Annotated[Path, typer.Option(help="The file or the folder.")],
     top: Annotated[
         int | None, typer.Option(min=1, help="Only so many of the largest and of the smallest scores of each picture.")
@@ -30,10 +30,14 @@ def export(
 
     Example: `whence export scores/d-trak --to top.csv --top 10`
     """
+    from whence import artefacts
     from whence.scores.arrays import ScoreArrays
+    from whence.scores.ends import KIND, ScoreEnds
     from whence.scores.formats import write_scores
     from whence.scores.stored import require_one
 
-    folder = require_one(scores)
-    write_scores(ScoreArrays.read(folder), to, top=top, format=format, source=folder)
+    folder = require_one(scores, ends=True)
+    ends = artefacts.kind_of(folder) == KIND
+    source = ScoreEnds.read(folder) if ends else ScoreArrays.read(folder)
+    write_scores(source, to, top=top, format=format, source=folder)
     say(f"The table: {to}")

@@ -139,6 +139,14 @@ WITHOUT_PROMPT = Annotated[
         "order of their names."
     ),
 ]
+PREFILTER = Annotated[
+    str | None,
+    typer.Option(
+        help="Take gradients only of the COUNT images most similar to each picture, and of as many others, which say "
+        "what was lost: latent:COUNT, pixel:COUNT or embedding:FOLDER:COUNT.",
+        metavar="NAME:COUNT",
+    ),
+]
 SAMPLES = Annotated[list[str], typer.Option(help="SEED/INDEX or SEED/FIRST-LAST; may be repeated.")]
 SCORES = Annotated[
     list[Path], typer.Argument(help="What `whence attribute` wrote: OUT with its methods, or OUT/d-trak.")

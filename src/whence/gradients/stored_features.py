@@ -61,6 +61,20 @@ class StoredFeatures:
         for file in self.files:
             yield read_sums(file)
 
+    def block(self, rows: range) -> Sums:
+        """Return the sums of consecutive examples; only the files that they are in are read."""
+        first = rows.start // self._step
+        parts = [read_sums(file) for file in self.files[first : -(-rows.stop // self._step)]]
+        at = slice(rows.start - first * self._step, rows.stop - first * self._step)
+        sums = parts[0].sums if len(parts) == 1 else torch.cat([part.sums for part in parts], 1)
+        norms, losses = (torch.cat([vars(part)[name] for part in parts]) for name in ("norms", "losses"))
+        return Sums(sums[:, at], norms[at], losses[at])
+
+    @cached_property
+    def _step(self) -> int:
+        """Examples of a file; the last one may have fewer."""
+        return len(artefacts.read_tensors(self.files[0])["losses"])
+
     @cached_property
     def _losses(self) -> Tensor:
         return torch.cat([artefacts.read_tensors(file)["losses"] for file in self.files])
@@ -81,9 +95,11 @@ class StoredFeatures:
         """Mean loss of every example over the draws, float32 [N], or over the draws outside of one group."""
         return self._losses[:, outside(self.draws, without)].mean(1)
 
-    def norms(self) -> Tensor:
-        """‖P g‖ of every example and draw, float32 [N, T]."""
-        return torch.cat([shard.norms for shard in self.shards()])
+    def norms(self, step: int = 1) -> Tensor:
+        """‖P g‖ of every example, or of every `step`-th one, and draw: float32 [n, T]."""
+        starts = range(0, len(self.ids), self._step)
+        parts = zip(starts, self.shards(), strict=True)
+        return torch.cat([shard.norms[-start % step :: step] for start, shard in parts])
 
 
 def draw_counts(path: Path) -> list[int]:

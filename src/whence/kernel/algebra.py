@@ -31,6 +31,11 @@ def rotated(features: Tensor, basis: Tensor) -> Tensor:
     return products
 
 
+def weighted(examples: Tensor, weights: Tensor | None) -> Tensor:
+    """Return √w_n φ_n for the weights w of examples [n, p], whose products count each w_n times; None for once."""
+    return examples if weights is None else examples * weights.double().sqrt()[:, None].to(examples)
+
+
 def norms(examples: Tensor, queries: Tensor) -> tuple[Tensor, Tensor]:
     """Return ‖φ_n‖ [N] and ‖φ_q‖ [Q], float64, of features [N, p] and [Q, p], after a check of the features.
 

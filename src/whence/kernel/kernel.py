@@ -7,29 +7,23 @@ With examples Φ [N, p], queries Φ_q [Q, p], K = ΦᵀΦ + λI and λ = c · tr
     relative   ‖K⁻¹ φ_n‖
 
 The first damping is solved by a Cholesky factor (`Solution`); a second one is worth the eigendecomposition that serves
-all dampings (`Decomposition`). Both are of ΦᵀΦ [p, p] if p ≤ N, else of ΦΦᵀ [N, N].
+all dampings (`Decomposition`). Both are of ΦᵀΦ [p, p] if p ≤ N, else of ΦΦᵀ [N, N]. Scores of a block of the examples
+need no other example than by ΦᵀΦ (`Moments`), so all of them are never needed together.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from whence.errors import ConfigError
-from whence.kernel.algebra import BLOCK, norms, product, rotated
+from whence.kernel.algebra import BLOCK, norms, product, rotated, weighted
+from whence.kernel.moments import Moments
 from whence.lazy import torch
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-#: λ below this share of the norm of the matrix would be lost in rounding errors.
-SMALLEST = 1e-13
-#: λ below this share of the norm is left to the eigendecomposition.
-SOLVABLE = 1e-9
-#: Eigenvalues below this share of the largest one are rounding errors of 0.
-ZERO = 1e-14
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,14 +40,12 @@ class Decomposition:
     queries: Tensor  # B [Q, r]
 
     @classmethod
-    def of(cls, gram: Tensor, examples: Tensor, queries: Tensor) -> Decomposition:
-        """Decompose the matrix `gram` of features Φ [N, p] and Φ_q [Q, p]."""
-        values, basis = torch.linalg.eigh(gram)
-        above = int((values <= ZERO * values[-1]).sum())
-        values, basis = values[above:], basis[:, above:]
-        if examples.shape[1] <= examples.shape[0]:
+    def of(cls, moments: Moments, examples: Tensor, queries: Tensor) -> Decomposition:
+        """Return the decomposition for features Φ [N, p], or a block of them, and Φ_q [Q, p]."""
+        values, basis = moments.eigen
+        if moments.primal:
             return cls(values, rotated(examples, basis), rotated(queries, basis))
-        basis[gram.diagonal() == 0] = 0
+        basis = basis.masked_fill((moments.gram.diagonal() == 0)[:, None], 0)
         root = values.sqrt()
         return cls(values, basis * root, product(queries.T, examples.T) @ basis / root)
 
@@ -77,43 +69,31 @@ class Decomposition:
 class Solution:
     """Scores, leverage and relative divisor at one λ; it costs a fiftieth of an eigendecomposition."""
 
-    gram: Tensor  # ΦᵀΦ or ΦΦᵀ, float64
+    moments: Moments
+    factor: Tensor  # L with LLᵀ = K, or ΦΦᵀ + λI
     examples: Tensor  # Φ [N, p]
     queries: Tensor  # Φ_q [Q, p]
-    strength: float  # λ
-
-    @property
-    def _primal(self) -> bool:
-        return self.examples.shape[1] <= self.examples.shape[0]
-
-    @cached_property
-    def _factor(self) -> Tensor:
-        """L with LLᵀ = K."""
-        matrix = self.gram.clone()
-        matrix.diagonal().add_(self.strength)
-        factor: Tensor = torch.linalg.cholesky(matrix)
-        return factor
 
     def scores(self) -> Tensor:
         """Φ_q(ΦᵀΦ + λI)⁻¹Φᵀ = Φ_qΦᵀ(ΦΦᵀ + λI)⁻¹, [Q, N]."""
-        if not self._primal:
-            return torch.cholesky_solve(product(self.examples.T, self.queries.T), self._factor).T
-        solved = torch.cholesky_solve(self.queries.double().T, self._factor).T
+        if not self.moments.primal:
+            return torch.cholesky_solve(product(self.examples.T, self.queries.T), self.factor).T
+        solved = torch.cholesky_solve(self.queries.double().T, self.factor).T
         return torch.cat([solved @ rows.double().T for rows in torch.split(self.examples, BLOCK)], 1)
 
     def leverage(self) -> Tensor:
         """h_n = ‖L⁻¹φ_n‖², the diagonal of (ΦΦᵀ + λI)⁻¹ΦΦᵀ, [N]."""
-        if not self._primal:
-            return (self._inverse * self.gram).sum(1).clamp_min_(0)
-        parts = (torch.linalg.solve_triangular(self._factor, rows, upper=False) for rows in self._columns())
+        if not self.moments.primal:
+            return (self._inverse * self.moments.gram).sum(1).clamp_min_(0)
+        parts = (torch.linalg.solve_triangular(self.factor, rows, upper=False) for rows in self._columns())
         return torch.cat([part.square().sum(0) for part in parts])
 
     def relative(self) -> Tensor:
         """‖(ΦᵀΦ + λI)⁻¹φ_n‖ = ‖Φᵀ(ΦΦᵀ + λI)⁻¹e_n‖, [N]."""
-        if not self._primal:
+        if not self.moments.primal:
             blocks = torch.split(self._inverse, BLOCK, 1)
             return torch.cat([torch.linalg.vector_norm(product(self.examples, block), dim=0) for block in blocks])
-        parts = (torch.cholesky_solve(rows, self._factor) for rows in self._columns())
+        parts = (torch.cholesky_solve(rows, self.factor) for rows in self._columns())
         return torch.cat([torch.linalg.vector_norm(part, dim=0) for part in parts])
 
     def _columns(self) -> list[Tensor]:
@@ -122,29 +102,7 @@ class Solution:
     @cached_property
     def _inverse(self) -> Tensor:
         """(ΦΦᵀ + λI)⁻¹ [N, N]."""
-        return torch.cholesky_solve(torch.eye(len(self.gram), dtype=torch.float64), self._factor)
-
-
-def damped(damping: float, unit: float, norm: float) -> float:
-    """Return λ = c · unit of a damping c, or c if the unit is 0, for a matrix ΦᵀΦ of a Frobenius norm.
-
-    Raises:
-        ConfigError: The damping is not a positive number, or λ is so small that rounding errors would take over.
-
-    Example:
-        >>> damped(0.5, 4.0, 10.0)
-        2.0
-    """
-    if not (math.isfinite(damping) and damping > 0):
-        raise ConfigError(f"damping is {damping}; it must be a finite number above 0.")
-    unit = unit or 1.0
-    smallest = SMALLEST * norm / unit
-    if damping < smallest:
-        raise ConfigError(
-            f"damping is {damping:g}, but one direction of these features is so much stronger than the others that "
-            f"rounding errors take over below {smallest:.1g}; use more."
-        )
-    return damping * unit
+        return torch.cholesky_solve(torch.eye(len(self.factor), dtype=torch.float64), self.factor)
 
 
 class Kernel:
@@ -156,7 +114,8 @@ class Kernel:
 
     `examples` are Φ [N, p], usually float32, and `queries` Φ_q [Q, p]; `norms` are ‖φ_n‖ [N]. With `weights` w [N],
     all above 0, ΦᵀΦ is Φᵀ diag(w) Φ, as if example n were there w_n times; the values are those of one copy. `unit` is
-    λ at the damping 1; None for the mean eigenvalue.
+    λ at the damping 1; None for the mean eigenvalue. With `moments` of all examples, in which weights count already,
+    `examples` may be a block of them, and no weights are given.
 
     Raises:
         ConfigError: There are no examples or no features, or queries have another width than examples; or a weight is
@@ -174,43 +133,31 @@ class Kernel:
     """
 
     def __init__(
-        self, examples: Tensor, queries: Tensor, weights: Tensor | None = None, unit: float | None = None
+        self,
+        examples: Tensor,
+        queries: Tensor,
+        weights: Tensor | None = None,
+        unit: float | None = None,
+        moments: Moments | None = None,
     ) -> None:
         self.norms, _ = norms(examples, queries)
         if weights is not None and not (weights.shape == self.norms.shape and (weights > 0).all()):
             raise ConfigError(f"The kernel of {len(self.norms)} examples needs a weight above 0 for each.")
         self._root = None if weights is None else weights.double().sqrt()
-        self._features = (examples if self._root is None else examples * self._root[:, None].to(examples)), queries
+        self._features = weighted(examples, weights), queries
         self._unit = unit
-        self._solved: tuple[float, Solution] | None = None
+        self._moments = moments or Moments.of(self._features[0])
+        self._solution: Solution | None = None
         self._last: tuple[float, Tensor] | None = None
 
     @cached_property
-    def _gram(self) -> Tensor:
-        """ΦᵀΦ [p, p] if p ≤ N, else ΦΦᵀ [N, N]."""
-        examples, _ = self._features
-        small = examples if examples.shape[1] <= examples.shape[0] else examples.T
-        return product(small, small)
-
-    @cached_property
-    def _norm(self) -> float:
-        """The Frobenius norm of ΦᵀΦ, at least its largest eigenvalue."""
-        return float(self._gram.norm())
-
-    @cached_property
     def _decomposed(self) -> Decomposition:
-        return Decomposition.of(self._gram, *self._features)
+        return Decomposition.of(self._moments, *self._features)
 
     @property
     def eigenvalues(self) -> Tensor:
         """Λ [r]: the eigenvalues of ΦᵀΦ that are not 0, in ascending order."""
-        return self._decomposed.eigenvalues
-
-    @cached_property
-    def _mean_eigenvalue(self) -> float:
-        """tr(ΦᵀΦ) / min(N, p)."""
-        scaled = self.norms if self._root is None else self.norms * self._root
-        return float(scaled.square().sum().item() / min(self._features[0].shape))
+        return self._moments.eigen[0]
 
     def absolute(self, damping: float) -> float:
         """Return λ = c · unit, by default c · tr(ΦᵀΦ) / min(N, p); λ = c if that is 0.
@@ -218,8 +165,7 @@ class Kernel:
         Raises:
             ConfigError: The damping c is not a positive number, or λ is so small that rounding errors would take over.
         """
-        unit = self._mean_eigenvalue if self._unit is None else self._unit
-        return damped(damping, unit, self._norm)
+        return self._moments.strength(damping, self._unit)
 
     def scores(self, damping: float) -> Tensor:
         """S = Φ_q(ΦᵀΦ + λI)⁻¹Φᵀ [Q, N], in a new tensor; at the damping of the last call it costs a copy."""
@@ -243,7 +189,9 @@ class Kernel:
 
     def _at(self, damping: float) -> Solution | None:
         """The solution at the first damping; None where the eigendecomposition is to be used."""
-        strength = self.absolute(damping)
-        if self._solved is None and strength >= SOLVABLE * self._norm:
-            self._solved = damping, Solution(self._gram, *self._features, strength)
-        return self._solved[1] if self._solved and self._solved[0] == damping else None
+        factor = self._moments.factor(self.absolute(damping))
+        if factor is None:
+            return None
+        if self._solution is None or self._solution.factor is not factor:
+            self._solution = Solution(self._moments, factor, *self._features)
+        return self._solution

@@ -1,82 +1,107 @@
-"""Second moments of features, layer by layer, summed over blocks of examples: all that a kernel needs of the others."""
+"""What the kernel of the gradient methods needs of all N examples: their Gram matrix, and what is solved with it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+import math
+from functools import cached_property
+from typing import TYPE_CHECKING, Self
 
 from whence.errors import ConfigError
 from whence.kernel.algebra import product
-from whence.kernel.kernel import damped
-from whence.kernel.whitening import LayerWhitening, Whitening
 from whence.lazy import torch
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+#: λ below this share of the norm of the matrix would be lost in rounding errors.
+SMALLEST = 1e-13
+#: λ below this share of the norm is left to the eigendecomposition.
+SOLVABLE = 1e-9
+#: Eigenvalues below this share of the largest one are rounding errors of 0.
+ZERO = 1e-14
 
-@dataclass
+
 class Moments:
-    """Φ_lᵀ diag(w) Φ_l of every layer l, float64 [p_l, p_l], and the numbers that say how large a damping is.
+    """The Gram matrix of the features Φ [N, p] of all examples, and its factors, which all blocks of examples share.
 
-    Memory is that of these matrices and doesn't grow with the number of examples N.
+    With weights w of the examples ΦᵀΦ stands for Φᵀ diag(w) Φ.
 
     Attributes:
-        widths: Number of features of every layer, in the order of the columns; one number for all features together.
-        count: N, examples so far.
-        squares: Σ_n ‖φ_ln‖² of every layer, without weights.
-        loss: Σ_n of the mean losses.
+        gram: ΦᵀΦ [p, p], or ΦΦᵀ [N, N] where `primal` is False; float64.
+        count: N.
+        width: p.
+        primal: Whether the matrix is ΦᵀΦ, from which the scores of a part of the examples can be computed.
 
     Example:
-        >>> moments = Moments((2,))
-        >>> for row in torch.tensor([[3.0, 0.0], [0.0, 1.0]]):
-        ...     moments.add(row[None])
-        >>> moments.grams[0].tolist(), moments.strengths(1.4)  # 1.4 times the mean of the eigenvalues 9 and 1
-        ([[9.0, 0.0], [0.0, 1.0]], [7.0])
+        >>> moments = Moments.of(torch.tensor([[3.0, 0.0], [0.0, 1.0], [0.0, 0.0]]))
+        >>> moments.mean_eigenvalue, moments.factor(7.0).diagonal().tolist()  # (9 + 1) / 2; √(9 + 7), √(1 + 7)
+        (5.0, [4.0, 2.8284271247461903])
+        >>> moments.factor(8.0) is None  # a second λ is left to the eigendecomposition
+        True
     """
 
-    widths: tuple[int, ...]
-    count: int = 0
-    squares: list[float] = field(default_factory=list)
-    loss: float = 0.0
-    grams: list[Tensor] = field(default_factory=list)
+    def __init__(self, gram: Tensor, count: int, width: int, *, primal: bool = True) -> None:
+        self.gram, self.count, self.width, self.primal = gram, count, width, primal
+        self._solved: tuple[float, Tensor] | None = None
 
-    def __post_init__(self) -> None:
-        self.squares = [0.0] * len(self.widths)
-        self.grams = [torch.zeros(width, width, dtype=torch.float64) for width in self.widths]
+    @classmethod
+    def of(cls, examples: Tensor, population: int | None = None) -> Self:
+        """Return the matrix of the smaller side of all examples [N, p]: ΦᵀΦ if p ≤ N, else ΦΦᵀ.
 
-    def add(self, features: Tensor, weights: Tensor | None = None, losses: Tensor | None = None) -> None:
-        """Add the features of a block of examples, float32 [n, p], their weights [n] and their mean losses [n].
+        `population` is the number of examples that these stand for, if it is not their own.
+        """
+        count, width = examples.shape
+        small = examples if width <= count else examples.T
+        return cls(product(small, small), population or count, width, primal=width <= count)
+
+    @classmethod
+    def zeros(cls, width: int) -> Self:
+        """Return ΦᵀΦ of no examples, to which blocks of them are added."""
+        return cls(torch.zeros(width, width, dtype=torch.float64), 0, width)
+
+    def add(self, examples: Tensor) -> None:
+        """Add a block of examples [n, p], before anything is solved."""
+        self.gram += product(examples, examples)
+        self.count += len(examples)
+
+    @cached_property
+    def norm(self) -> float:
+        """The Frobenius norm of ΦᵀΦ, at least its largest eigenvalue."""
+        return float(self.gram.norm())
+
+    @cached_property
+    def mean_eigenvalue(self) -> float:
+        """tr(ΦᵀΦ) / min(N, p)."""
+        return float(self.gram.trace()) / min(self.count, self.width)
+
+    def strength(self, damping: float, unit: float | None = None) -> float:
+        """Return λ = c · unit of a damping c, by default c · tr(ΦᵀΦ) / min(N, p); c if that is 0.
 
         Raises:
-            ConfigError: The features are not as wide as the layers, or a weight is not above 0.
+            ConfigError: The damping c is not a positive number, or λ is so small that rounding errors would take over.
         """
-        if features.ndim != 2 or features.shape[1] != sum(self.widths):
-            raise ConfigError(f"Layers of {sum(self.widths)} features in all get features {list(features.shape)}.")
-        if weights is not None and not (weights > 0).all():
-            raise ConfigError("A kernel needs a weight above 0 for each of its examples.")
-        self.count += len(features)
-        self.loss += 0.0 if losses is None else float(losses.double().sum())
-        for number, layer in enumerate(torch.split(features, list(self.widths), 1)):
-            self.squares[number] += float(layer.double().square().sum())
-            self.grams[number] += product(layer if weights is None else layer * weights[:, None].to(layer), layer)
+        if not (math.isfinite(damping) and damping > 0):
+            raise ConfigError(f"damping is {damping}; it must be a finite number above 0.")
+        unit = (self.mean_eigenvalue if unit is None else unit) or 1.0
+        smallest = SMALLEST * self.norm / unit
+        if damping < smallest:
+            raise ConfigError(
+                f"damping is {damping:g}, but one direction of these features is so much stronger than the others that "
+                f"rounding errors take over below {smallest:.1g}; use more."
+            )
+        return damping * unit
 
-    def strengths(self, damping: float, units: Sequence[float] = ()) -> list[float]:
-        """Return λ_l = c · unit_l of every layer; the unit is by default tr(Φ_lᵀ diag(w) Φ_l) / min(N, p_l).
+    @cached_property
+    def eigen(self) -> tuple[Tensor, Tensor]:
+        """The eigenvalues that are not 0, in ascending order [r], and their eigenvectors."""
+        values, basis = torch.linalg.eigh(self.gram)
+        above = int((values <= ZERO * values[-1]).sum())
+        return values[above:], basis[:, above:]
 
-        Raises:
-            ConfigError: The damping c is not a positive number, or so small that rounding errors would take over.
-        """
-        means = [float(gram.trace()) / min(self.count, len(gram)) for gram in self.grams]
-        pairs = zip(self.grams, units or means, strict=True)
-        return [damped(damping, unit, float(gram.norm())) for gram, unit in pairs]
-
-    def whitening(self, damping: float | None, units: Sequence[float] = ()) -> Whitening:
-        """Return φ ↦ K^(-1/2) φ / √L with K_l = Φ_lᵀ diag(w) Φ_l + λ_l of each of the L layers; errors as `strengths`.
-
-        The inner product of two vectors is the mean over the layers of the scores φ_qlᵀ K_l⁻¹ φ_nl. Without a damping
-        K_l is the unit matrix.
-        """
-        strengths = [None] * len(self.grams) if damping is None else self.strengths(damping, units)
-        return Whitening(tuple(map(LayerWhitening.of, self.grams, strengths)))
+    def factor(self, strength: float) -> Tensor | None:
+        """Return L with LLᵀ = ΦᵀΦ + λI, at the first λ; None for others, which the eigendecomposition is to serve."""
+        if self._solved is None and strength >= SOLVABLE * self.norm:
+            matrix = self.gram.clone()
+            matrix.diagonal().add_(strength)
+            self._solved = strength, torch.linalg.cholesky(matrix)
+        return self._solved[1] if self._solved and self._solved[0] == strength else None

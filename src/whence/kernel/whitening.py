@@ -10,12 +10,13 @@ proportion to Λ / (Λ + λ), so the first columns alone give the best inner pro
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from whence.kernel.algebra import rotated
+from whence.kernel.moments import Moments
 from whence.lazy import torch
 
 if TYPE_CHECKING:
@@ -57,6 +58,21 @@ class Whitening:
     """
 
     layers: tuple[LayerWhitening, ...]
+
+    @classmethod
+    def of(cls, moments: Sequence[Moments], damping: float | None, units: Sequence[float] = ()) -> Whitening:
+        """Return the whitening by the moments of all examples in each layer.
+
+        λ_l is the damping times the unit of the layer, by default its mean eigenvalue. Without a damping K_l is the
+        unit matrix.
+
+        Raises:
+            ConfigError: The damping is not a positive number, or so small that rounding errors would take over.
+        """
+        pairs = zip(moments, units or (None,) * len(moments), strict=True)
+        if damping is None:
+            return cls(tuple(LayerWhitening.of(one.gram, None) for one in moments))
+        return cls(tuple(LayerWhitening.of(one.gram, one.strength(damping, unit)) for one, unit in pairs))
 
     @cached_property
     def divisors(self) -> Tensor:

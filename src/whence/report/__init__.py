@@ -48,7 +48,14 @@ ENSEMBLE = Page("ensembles", _write_ensemble_page)
 SCORES = Page("scores", _write_scores_page)
 CREDIT = Page("shares", _write_credit_page)
 #: The page of each kind of artefact. A folder that holds several kinds has the page of the first of them.
-PAGES = {"credit": CREDIT, "credit study": CREDIT, "scores": SCORES, "attribution": SCORES, "ensemble": ENSEMBLE}
+PAGES = {
+    "credit": CREDIT,
+    "credit study": CREDIT,
+    "scores": SCORES,
+    "top scores": SCORES,
+    "attribution": SCORES,
+    "ensemble": ENSEMBLE,
+}
 
 
 def page_of(folder: Path) -> Page:

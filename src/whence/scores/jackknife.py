@@ -39,20 +39,25 @@ class Jackknife:
     """
 
     value: Tensor  # θ, float64 [Q, N]
-    differences: Tensor  # θ₍g₎ - θ of every group, float32 [8, Q, N]
+    differences: Tensor  # θ₍g₎ - θ of every group [8, Q, N], float32 to halve what they take
 
     @classmethod
     def zeros(cls, queries: int, examples: int, groups: int = GROUPS) -> Jackknife:
         """Return the sum over no checkpoints; with 0 groups only the scores are summed."""
         return cls(torch.zeros(queries, examples, dtype=torch.float64), torch.zeros(groups, queries, examples))
 
+    @classmethod
+    def of(cls, scores: Tensor) -> Jackknife:
+        """Return scores from all draws, float64 [Q, N], to which those without each group are added in float64."""
+        return cls(scores, -scores.repeat(GROUPS, 1, 1))
+
     def add(self, without: int | None, scores: Tensor) -> None:
         """Add the scores of one checkpoint, float64 [Q, N]: from all draws first, then without each group."""
         if without is None:
             self.value += scores
-            self.differences -= scores.float()
+            self.differences -= scores.to(self.differences)
         else:
-            self.differences[without] += scores.float()
+            self.differences[without] += scores.to(self.differences)
 
     def deviations(self) -> Tensor:
         """Return (θ₍g₎ - θ̄) / se, float16 [8, Q, N]; 0 where se is 0."""
@@ -60,16 +65,18 @@ class Jackknife:
         return ((self.differences - self.differences.mean(0)) / error).half()
 
     def standard_error(self) -> Tensor:
-        """Return the standard error, float32 [Q, N]."""
+        """Return the standard error [Q, N], in the precision of the differences."""
         return ((GROUPS - 1) * self.differences.var(0, correction=0)).sqrt()
 
 
-def rising(scores: Tensor, standard_error: Tensor, groups: int = GROUPS, level: float = LEVEL) -> Tensor:
+def rising(
+    scores: Tensor, standard_error: Tensor, groups: int = GROUPS, level: float = LEVEL, count: int | None = None
+) -> Tensor:
     """Return which scores [Q, N] are too far from 0 for Monte Carlo noise alone, bool [Q, N].
 
     Two-sided chances are corrected for the N examples of a query (Holm 1979): if all true scores of a query are 0, the
     probability that any of them rises is at most the level. A score other than 0 without any error rises; a score of 0
-    never does.
+    never does. Where these are some of the scores of `count` examples, the chances are corrected for all of them.
 
     Raises:
         DataError: The shapes differ.
@@ -81,7 +88,8 @@ def rising(scores: Tensor, standard_error: Tensor, groups: int = GROUPS, level: 
     """
     if scores.shape != standard_error.shape or scores.ndim != 2:
         raise DataError(f"Scores {tuple(scores.shape)} need errors of the same shape, not {standard_error.shape}.")
-    rows = [holm(chances(row, error, groups)) <= level for row, error in zip(scores, standard_error, strict=True)]
+    pairs = zip(scores, standard_error, strict=True)
+    rows = [holm(chances(row, error, groups), count) <= level for row, error in pairs]
     return torch.stack(rows) if rows else torch.zeros(scores.shape, dtype=torch.bool)
 
 

@@ -74,6 +74,7 @@ class Scores:
     standard_error: Tensor | None = None  # Monte Carlo error of every score [Q, N]
     draws: int | None = None  # draws for each example and query
     deviations: Tensor | None = None  # float16 [8, Q, N]; None where they weren't kept
+    recall: Mapping[str, Any] | None = None  # share of the top that is here, where a prefilter chose the examples
     pictures: ScorePictures | None = field(default=None, compare=False)  # for notebooks; None where none are known
 
     def __post_init__(self) -> None:
@@ -190,6 +191,8 @@ class Scores:
         }
         if self.units != tuple((name,) for name in self.examples):
             made["units"] = artefacts.digest(self.units)
+        if self.recall is not None:
+            made["recall"] = dict(self.recall)
         try:
             manifest = artefacts.existing(path, "scores", inputs=inputs, made=made)
         except ArtefactError:
@@ -232,5 +235,5 @@ class Scores:
         Raises:
             ArtefactError: They are missing, unfinished or damaged.
         """
-        fields = stored_fields(path, artefacts.read_tensors)
-        return cls(**fields | {"estimand": Estimand(**fields["estimand"])})
+        fields, made = stored_fields(path, artefacts.read_tensors), artefacts.read_manifest(path, "scores").made
+        return cls(**fields | {"estimand": Estimand(**fields["estimand"]), "recall": made.get("recall")})

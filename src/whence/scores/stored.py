@@ -10,6 +10,7 @@ from pathlib import Path
 from whence import artefacts
 from whence.artefacts import Manifest
 from whence.errors import ArtefactError
+from whence.scores.ends import KIND as ENDS
 from whence.scores.pictures import ScorePictures
 from whence.scores.scores import Scores
 
@@ -51,26 +52,36 @@ def load_scores(path: str | Path) -> Scores:
     return replace(Scores.read(folder), pictures=ScorePictures.beside(folder))
 
 
-def require_one(path: Path) -> Path:
+def require_one(path: Path, *, ends: bool = False) -> Path:
     """Return the folder of the scores of one method: `path`, or the only such folder in it.
+
+    Args:
+        path: The folder.
+        ends: Whether the ends of scores, which ``--top`` keeps, will do too.
 
     Raises:
         ArtefactError: There are none, or those of several methods.
     """
-    folders = _folders(path)
+    folders = _folders(path, ("scores", ENDS) if ends else ("scores",))
     if len(folders) > 1:
         names = ", ".join(folder.name for folder in folders)
         raise ArtefactError(f"{path} holds several scores; name one of them: {folders[0]} ({names}).")
     return folders[0]
 
 
-def _folders(path: Path) -> list[Path]:
+def _folders(path: Path, kinds: Sequence[str] = ("scores",)) -> list[Path]:
     """Return the folders of scores in a path, or the path itself."""
     if not path.is_dir():
         raise ArtefactError(f"{path} does not exist. Give the OUT of `whence attribute`, or the folder of one method.")
-    if artefacts.kind_of(path) == "scores":
+    if artefacts.kind_of(path) in kinds:
         return [path]
-    folders = artefacts.of_kind(path, "scores")
+    folders = [folder for kind in kinds for folder in artefacts.of_kind(path, kind)]
+    if not folders and ENDS in artefacts.kinds_in(path):
+        raise ArtefactError(
+            f"{path} holds the first scores of each picture alone, and all are needed here. Give the folder `units` in "
+            "it, which has the scores of all units, or run `whence attribute` without --top and with the same --out; "
+            "the features are there."
+        )
     if not folders:
         raise ArtefactError(
             f"There are no scores in {path}. First: whence attribute MODEL DATA --queries ... --out {path}"

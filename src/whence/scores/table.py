@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +13,11 @@ from whence.scores.arrays import ScoreArrays
 from whence.scores.jackknife import interval_factor
 
 if TYPE_CHECKING:
+    from whence.scores.ends import ScoreEnds
     from whence.scores.scores import Scores
+
+    #: What a table can be made of.
+    TableSource: TypeAlias = Scores | ScoreArrays | ScoreEnds
 
 #: Rows that are held at a time.
 ROWS = 2**17
@@ -33,7 +37,7 @@ SCHEMA = pa.schema(
 )
 
 
-def to_table(scores: Scores | ScoreArrays, top: int | None = None) -> pa.Table:
+def to_table(scores: TableSource, top: int | None = None) -> pa.Table:
     """Return scores as one table: query, rank, example, units, score, standard_error, low, high, opponent.
 
     Rank 1 has the largest score of the query; ties by position. From low to high is the 90% interval of one score,
@@ -67,10 +71,14 @@ def to_data_frame(scores: ScoreArrays, top: int | None = None) -> Any:
     return to_table(scores, top).to_pandas()
 
 
-def tables_of(scores: Scores | ScoreArrays, top: int | None) -> Iterator[pa.Table]:
-    """Return the table in pieces of about ROWS rows; ConfigError where `top` is below 1."""
+def tables_of(scores: TableSource, top: int | None) -> Iterator[pa.Table]:
+    """Return the table in pieces of about ROWS rows; ConfigError where `top` is below 1, or more than were kept."""
+    from whence.scores.ends import ScoreEnds
+
     if top is not None and top < 1:
         raise ConfigError(f"top is {top}; expected a number of examples from 1, or none for all.")
+    if isinstance(scores, ScoreEnds):
+        return scores.pieces(top)
     return _pieces(scores if isinstance(scores, ScoreArrays) else ScoreArrays.of(scores), top)
 
 
@@ -90,20 +98,33 @@ def _of_query(scores: ScoreArrays, q: int, top: int | None) -> pa.Table:
     order = np.argsort(-row, kind="stable")
     ranks = _ranks(row[order], top, scores.signed)
     places = order[ranks]
-    chosen, columns = row[places], places.tolist()
     error = None if scores.standard_error is None else scores.standard_error[q].astype(np.float64)[places]
+    names = [scores.examples[n] for n in places.tolist()], [scores.units[n] for n in places.tolist()]
+    return rows_of(scores.queries[q], ranks + 1, *names, row[places], error, scores.signed)
+
+
+def rows_of(
+    query: str,
+    ranks: np.ndarray,
+    examples: Sequence[str],
+    units: Sequence[Sequence[str]],
+    scores: np.ndarray,
+    error: np.ndarray | None,
+    signed: bool,
+) -> pa.Table:
+    """Return rows of the table: examples of one query with their ranks, units, scores and standard errors."""
     reach = None if error is None else interval_factor() * error
     return pa.table(
         {
-            "query": [scores.queries[q]] * len(columns),
-            "rank": ranks + 1,
-            "example": [scores.examples[n] for n in columns],
-            "units": [list(scores.units[n]) for n in columns],
-            "score": chosen,
-            "standard_error": _numbers(error, len(columns)),
-            "low": _numbers(None if reach is None else chosen - reach, len(columns)),
-            "high": _numbers(None if reach is None else chosen + reach, len(columns)),
-            "opponent": (chosen < 0) & scores.signed,
+            "query": [query] * len(examples),
+            "rank": ranks,
+            "example": list(examples),
+            "units": [list(names) for names in units],
+            "score": scores,
+            "standard_error": _numbers(error, len(examples)),
+            "low": _numbers(None if reach is None else scores - reach, len(examples)),
+            "high": _numbers(None if reach is None else scores + reach, len(examples)),
+            "opponent": (scores < 0) & signed,
         },
         schema=SCHEMA,
     )
@@ -114,9 +135,18 @@ def _ranks(descending: np.ndarray, top: int | None, signed: bool) -> np.ndarray:
     count = len(descending)
     if top is None or top >= count:
         return np.arange(count)
-    below = int((descending < 0).sum()) if signed else 0
-    last = max(top, count - min(top, below))
-    return np.concatenate([np.arange(top), np.arange(last, count)])
+    return end_ranks(count, top, int((descending < 0).sum()) if signed else 0)
+
+
+def end_ranks(count: int, top: int, below: int) -> np.ndarray:
+    """Return the places, from 0, of the first of `count` in descending order, and of the last of those below 0.
+
+    Example:
+        >>> end_ranks(9, 3, 2).tolist(), end_ranks(4, 3, 4).tolist(), end_ranks(2, 3, 0).tolist()
+        ([0, 1, 2, 7, 8], [0, 1, 2, 3], [0, 1])
+    """
+    top = min(top, count)
+    return np.concatenate([np.arange(top), np.arange(max(top, count - min(top, below)), count)])
 
 
 def _numbers(values: np.ndarray | None, count: int) -> Any:

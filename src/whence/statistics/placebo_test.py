@@ -75,14 +75,19 @@ def _log_choose(n: np.ndarray, k: int) -> np.ndarray:
     return logarithms
 
 
-def holm(p_values: Tensor) -> Tensor:
+def holm(p_values: Tensor, count: int | None = None) -> Tensor:
     """Return p-values corrected for their number by Holm's step-down procedure (Holm 1979), in the same order.
+
+    Where they are some of `count` p-values, as if the others were larger: no corrected value is too small.
 
     Example:
         >>> holm(torch.tensor([0.125, 0.03125, 0.5])).tolist()
         [0.25, 0.09375, 0.5]
+        >>> holm(torch.tensor([0.03125, 0.125]), 3).tolist()
+        [0.09375, 0.25]
     """
     ascending, order = torch.sort(p_values)
-    steps = torch.arange(len(p_values), 0, -1)
+    most = len(p_values) if count is None else count
+    steps = torch.arange(most, most - len(p_values), -1)
     corrected = (ascending * steps).cummax(0).values.clamp(max=1.0)
     return torch.empty_like(p_values).scatter_(0, order, corrected)

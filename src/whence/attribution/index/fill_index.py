@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,9 @@ from whence.attribution.index.candidate_search import CandidateSearch, default_f
 from whence.attribution.index.recall import measure_recall
 from whence.attribution.index.stored_vectors import StoredVectors, write_vectors
 from whence.attribution.inner_product import InnerProduct
+from whence.attribution.term_features import layer_squares
 from whence.engine import Report, silent
+from whence.kernel.algebra import weighted
 from whence.kernel.moments import Moments
 from whence.kernel.whitening import Whitening
 
@@ -50,7 +52,7 @@ class IndexSource:
         queries: Features of the queries that the recall is measured with, float32 [Q, p].
         inner: How scores are inner products.
         damping: The damping of the kernel; None for a method without.
-        units: From the moments to λ of each layer at the damping 1; None for the mean eigenvalues.
+        units: From Σ_n ‖φ_ln‖² of each layer and the mean loss to λ_l at the damping 1; None for the mean eigenvalues.
     """
 
     ids: tuple[str, ...]
@@ -59,7 +61,7 @@ class IndexSource:
     queries: Tensor
     inner: InnerProduct
     damping: float | None
-    units: Callable[[Moments], tuple[float, ...]] | None = None
+    units: Callable[[Sequence[float], float], tuple[float, ...]] | None = None
 
     @property
     def layers(self) -> tuple[int, ...]:
@@ -114,12 +116,17 @@ def query_vectors(whitening: Whitening, inner: InnerProduct, features: Tensor) -
 
 def _whitening(source: IndexSource, report: Report) -> Whitening:
     """Return the whitening by the kernel of all examples."""
-    moments, total = Moments(source.layers), 2 * len(source.ids)
+    moments, count = tuple(map(Moments.zeros, source.layers)), len(source.ids)
+    sums = np.zeros(1 + len(source.layers))
     for block in source.blocks():
-        moments.add(block.features, block.weights, block.losses)
-        report(moments.count, total)
-    units = () if source.units is None else source.units(moments)
-    return moments.whitening(source.damping, units)
+        parts = torch.split(weighted(block.features, block.weights), list(source.layers), 1)
+        for one, part in zip(moments, parts, strict=True):
+            one.add(part)
+        if source.units is not None:
+            sums += [float(block.losses.double().sum()), *layer_squares(block.features, source.layers)]
+        report(moments[0].count, 2 * count)
+    units = () if source.units is None else source.units(sums[1:].tolist(), sums[0] / count)
+    return Whitening.of(moments, source.damping, units)
 
 
 def _vectors(source: IndexSource, whitening: Whitening, report: Report) -> Iterator[Tensor]:

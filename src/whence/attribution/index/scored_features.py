@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from whence import artefacts
 from whence.artefacts import Manifest
@@ -26,7 +23,6 @@ from whence.diffusion.examples import Examples
 from whence.engine import DEFAULT
 from whence.errors import ConfigError, MismatchError
 from whence.gradients.gradient_spec import GradientSpec
-from whence.kernel.moments import Moments
 from whence.scores.stored import require_one
 
 
@@ -68,6 +64,11 @@ class ScoredFeatures:
         folder = require_one(scores)
         made = artefacts.read_manifest(folder, "scores").made
         chosen, config = _require_product(str(made["method"])), AttributionConfig(**made["config"])
+        if config.prefilter is not None:
+            raise ConfigError(
+                f"The scores in {folder} are of the candidates of a prefilter; an index is of all training examples. "
+                "Attribute without --prefilter."
+            )
         claimed = artefacts.read_verified(folder.parent / "request", "attribution")
         place = store or folder.parent / "features"
         request = _request(folder.parent, claimed, place, chosen, config, model)
@@ -105,22 +106,20 @@ class ScoredFeatures:
     def source(self) -> IndexSource:
         """What an index is made from."""
         features = self.features
-        units = None if features.ridge is None else partial(_units, features)
         return IndexSource(
             ids=features.examples.ids,
             widths=features.examples.widths,
             blocks=self._blocks,
-            queries=features.query_features(),
+            queries=features.query_means(),
             inner=self.inner,
             damping=self.damping,
-            units=units,
+            units=None if features.ridge is None else features.units,
         )
 
     def _blocks(self) -> Iterator[FeatureBlock]:
         """Yield the features of one batch of examples after the other."""
-        start, weights = 0, self.features.weights
-        shares = torch.zeros(len(self.features.order.columns), dtype=torch.float64)
-        shares[self.features.order.columns] = self.features.order.weights
+        start, weights, order = 0, self.features.weights, self.features.order
+        shares = order.weights[order.positions]
         for sums in self.features.examples.shards():
             rows = slice(start, start + sums.sums.shape[1])
             own = None if weights is None else weights[rows]
@@ -185,10 +184,3 @@ def _request(
             "An index compares pictures of one shape, and these have several. Attribute with --resolution."
         )
     return request
-
-
-def _units(features: TermFeatures, moments: Moments) -> tuple[float, ...]:
-    """Return λ of each layer by the ridge of the training."""
-    assert features.ridge is not None
-    loss = moments.loss / moments.count
-    return features.ridge.units_of(moments.squares, loss, moments.count, features.examples.draws)

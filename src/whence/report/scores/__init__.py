@@ -7,17 +7,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median_low
+from typing import Any
 
 import numpy as np
 
 from whence import artefacts
 from whence.diffusion.examples import Examples
 from whence.report.picture import CRISP, SMALL, data_uri
+from whence.report.scores.ends_folder import EndsFolder, end_cards
 from whence.report.scores.plots import concentrations, largest_phrase, norm_plot, share_counts, share_plot
 from whence.report.scores.query_card import OPEN, SHOWN, QueryCard, query_cards
 from whence.report.scores.score_folder import ScoreFolder
 from whence.report.template import fill, fingerprints, flat_settings, versions
 from whence.report.text import percent, plural, shorten
+from whence.scores.ends import KIND, ScoreEnds
 from whence.scores.scores import Scores
 from whence.statistics.ranks import TOP, agreement
 
@@ -44,14 +47,29 @@ def write_scores_report(folder: Path, out: Path | None = None) -> Path:
 
 
 def render(path: Path) -> str:
-    """The report as HTML."""
+    """The report as HTML: of scores, or else of the ends of scores."""
+    if "scores" not in artefacts.kinds_in(path) and KIND in artefacts.kinds_in(path):
+        ends = EndsFolder.read(path)
+        return _page(ends, list(end_cards(ends)), ends.examples, kept=ends.count)
     folder = ScoreFolder.read(path)
-    scores, pictures = folder.scores, folder.pictures
-    cards, sizes = list(query_cards(folder)), pictures.examples.sizes
-    height, width = (max(size[axis] for size in sizes) for axis in (-2, -1))
-    count, images = len(folder.any.examples), _images(folder, cards)
+    scores, count = folder.scores, len(folder.any.examples)
     shares = concentrations(scores)
     curves = count > 1 and any(method.curve is not None for method in shares)
+    return _page(
+        folder,
+        list(query_cards(folder)),
+        count,
+        shares=shares,
+        share_columns=[largest_phrase(k, count) for k in share_counts(count)],
+        share_plot=share_plot(shares, count, "shares-plot") if curves else "",
+        pairs=method_pairs(scores),
+    )
+
+
+def _page(folder: ScoreFolder | EndsFolder, cards: Sequence[QueryCard], count: int, **whole: Any) -> str:
+    """The page of the cards of queries, with what is known only of whole scores of so many examples."""
+    scores, pictures, sizes = folder.scores, folder.pictures, folder.pictures.examples.sizes
+    height, width = (max(size[axis] for size in sizes) for axis in (-2, -1))
     return fill(
         "scores.html.j2",
         styles=("report.css", "scores.css"),
@@ -62,20 +80,16 @@ def render(path: Path) -> str:
         folder=folder,
         examples=count,
         draws=sorted({method.draws for method in scores.values() if method.draws}),
-        errors=any(method.standard_error is not None for method in scores.values()),
+        errors=folder.errors,
         signed=any(method.sign != "unsigned" for method in scores.values()),
         unsigned=any(method.sign == "unsigned" for method in scores.values()),
         cards=cards,
         thumbs={card.name: data_uri(pictures.query(card.name), SMALL) for card in cards},
-        images=images,
+        images=_images(folder, cards),
         texts={"queries": _captions(pictures.queries), "examples": _captions(pictures.examples)},
         shown=SHOWN,
         unfolded=OPEN,
-        methods=list(method_rows(scores, cards)),
-        shares=shares,
-        share_columns=[largest_phrase(k, count) for k in share_counts(count)],
-        share_plot=share_plot(shares, count, "shares-plot") if curves else "",
-        pairs=method_pairs(scores),
+        methods=list(method_rows(scores, cards, count)),
         listed_pairs=PAIRS,
         top=(min(TOP, count), percent(min(TOP, count) / count)),
         norms=[
@@ -83,15 +97,16 @@ def render(path: Path) -> str:
             for k, (readout, values) in enumerate(folder.norms.items())
         ],
         provenance=dict(_provenance(folder)),
+        **{"kept": None, "shares": [], "share_columns": [], "share_plot": "", "pairs": []} | whole,
     )
 
 
-def _images(folder: ScoreFolder, cards: Sequence[QueryCard]) -> dict[int, str]:
-    """The training images that the page holds once for all cards, by column; those that were not kept are left out."""
-    available = set(folder.pictures.examples.ids)
+def _images(folder: ScoreFolder | EndsFolder, cards: Sequence[QueryCard]) -> dict[str, tuple[int, str]]:
+    """The training images that the page holds once for all cards: number and picture by id, of those that were kept."""
     results = [result for card in cards for result in card.results]
-    names = {entry.column: entry.name for result in results for entry in (*result.proponents, *result.opponents)}
-    return {n: data_uri(folder.pictures.example(name), SMALL) for n, name in sorted(names.items()) if name in available}
+    shown = {entry.name for result in results for entry in (*result.proponents, *result.opponents)}
+    names = [name for name in folder.pictures.examples.ids if name in shown]
+    return {name: (n, data_uri(folder.pictures.example(name), SMALL)) for n, name in enumerate(names)}
 
 
 def _captions(pictures: Examples) -> dict[str, str]:
@@ -100,7 +115,7 @@ def _captions(pictures: Examples) -> dict[str, str]:
     return {id: shorten(text, CAPTION) for id, text in zip(pictures.ids, texts, strict=True) if text}
 
 
-def _provenance(folder: ScoreFolder) -> Iterator[tuple[str, dict[str, str]]]:
+def _provenance(folder: ScoreFolder | EndsFolder) -> Iterator[tuple[str, dict[str, str]]]:
     """How the scores were made: tables of names and values, by title."""
     if folder.facts:
         yield "Request", dict(folder.facts)
@@ -128,13 +143,15 @@ class MethodPair:
     overlap: str  # share of the top examples of one method that are among those of the other
 
 
-def method_rows(methods: Mapping[str, Scores], cards: Sequence[QueryCard]) -> Iterator[MethodRow]:
-    """Every method in words, with its outcome on these cards."""
+def method_rows(
+    methods: Mapping[str, Scores | ScoreEnds], cards: Sequence[QueryCard], count: int
+) -> Iterator[MethodRow]:
+    """Every method in words, with its outcome on these cards of so many examples."""
     for k, (name, scores) in enumerate(methods.items()):
         counts = [rises for card in cards if (rises := card.results[k].rises) is not None]
         some = sum(map(bool, counts))
         outcome = f"Something rises above noise for {some:,} of {len(counts):,} queries" if counts else ""
-        median = f", in the median {median_low(counts):,} of {len(scores.examples):,} examples" if some else ""
+        median = f", in the median {median_low(counts):,} of {count:,} examples" if some else ""
         values = {
             "Explains": scores.estimand.behaviour,
             "Imagined change": scores.estimand.intervention,

@@ -29,7 +29,6 @@ OPEN = 3
 class Entry:
     """One example or unit with its score."""
 
-    column: int  # its column among the scores
     name: str  # its id
     details: tuple[str, ...]  # lines to write below
     score: str  # the score in words
@@ -44,6 +43,7 @@ class Ranking:
     scores: Scores  # scores of the method
     q: int  # row of the query
     tested: bool = True  # whether each score is tested against Monte Carlo noise
+    count: int | None = None  # number of all examples, where only the ends of their ranking are there
 
     @cached_property
     def row(self) -> Tensor:
@@ -62,7 +62,7 @@ class Ranking:
         error = self.scores.standard_error
         if error is None or not self.tested:
             return None
-        return rising(self.row[None], error[self.q][None])[0]
+        return rising(self.row[None], error[self.q][None], count=self.count)[0]
 
     @property
     def signed(self) -> bool:
@@ -87,7 +87,6 @@ class Ranking:
         score = self.row[n].item()
         interval = None if self.half is None else (score - self.half[n].item(), score + self.half[n].item())
         return Entry(
-            column=n,
             name=self.scores.examples[n],
             details=details,
             score=scale.number(score),
@@ -181,7 +180,7 @@ def method_result(name: str, ranking: Ranking, units: tuple[tuple[Entry, ...], i
     """The scores of a query by one method; `units` are those of its units, with the power of ten of their numbers."""
     first, last = ranking.ends(SHOWN)
     scale, scores = ranking.scale([*first, *last]), ranking.scores
-    curve = share_curve(ranking.row, not ranking.signed)
+    curve = share_curve(ranking.row, not ranking.signed) if ranking.count is None else None
     entries = {n: ranking.entry(n, scale, *_unit(scores, n)) for n in (*first, *last)}
     return MethodResult(
         method=name,
@@ -228,4 +227,6 @@ def _outcome(ranking: Ranking) -> str:
     if not count:
         return f"Nothing rises above Monte Carlo noise for this query with {drawn}; more draws would be needed."
     verb = "rises" if count == 1 else "rise"
-    return f"{count:,} of {plural(len(ranking.row), 'example')} {verb} above Monte Carlo noise with {drawn}."
+    of = plural(len(ranking.row), "example")
+    kept = "" if ranking.count is None else f" that were kept, out of {ranking.count:,},"
+    return f"{count:,} of {of}{kept} {verb} above Monte Carlo noise with {drawn}."

@@ -39,6 +39,11 @@ class ScoreFolder:
         return next(iter(self.scores.values()))
 
     @property
+    def errors(self) -> bool:
+        """Whether some method has standard errors."""
+        return any(scores.standard_error is not None for scores in self.scores.values())
+
+    @property
     def untested(self) -> bool:
         """Whether some method can't test its units against Monte Carlo noise."""
         with_errors = [scores for scores in self.scores.values() if scores.standard_error is not None]
@@ -65,7 +70,7 @@ class ScoreFolder:
                 f"{path} holds no scores. First: whence attribute MODEL DATA --queries ... --out {path}"
             )
         manifests = {folder.name: artefacts.read_manifest(folder, "scores") for folder in folders}
-        _require_common(path, manifests)
+        require_common(path, manifests)
         pictures = Pictures.read(path / "pictures")
         steps = [folder.name for folder in folders if _are_steps(folder, pictures)]
         scores = {folder.name: Scores.read(folder) for folder in folders if folder.name not in steps}
@@ -80,7 +85,7 @@ class ScoreFolder:
             query_count=len(scores[names[0]].queries),
             pictures=pictures,
             facts={str(name): str(value) for name, value in facts.items()},
-            norms=_norms(path / "norms.parquet"),
+            norms=read_norms(path / "norms.parquet"),
         )
 
 
@@ -127,7 +132,7 @@ def _first(scores: Scores) -> Scores:
     )
 
 
-def _require_common(path: Path, manifests: Mapping[str, Manifest]) -> None:
+def require_common(path: Path, manifests: Mapping[str, Manifest]) -> None:
     """Check that scores were made from the same inputs, where they state them."""
     for role in ("data", "queries"):
         stated = {manifest.inputs[role]: name for name, manifest in manifests.items() if role in manifest.inputs}
@@ -139,7 +144,7 @@ def _require_common(path: Path, manifests: Mapping[str, Manifest]) -> None:
             )
 
 
-def _norms(file: Path) -> dict[str, tuple[Tensor, Tensor]]:
+def read_norms(file: Path) -> dict[str, tuple[Tensor, Tensor]]:
     """Timesteps and norms by readout; empty where they were not kept."""
     if not file.exists():
         return {}

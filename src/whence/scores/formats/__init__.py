@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from whence.errors import ConfigError
-from whence.scores.arrays import ScoreArrays
 from whence.scores.formats.datasets_folder import write_datasets_folder
 from whence.scores.formats.fiftyone import write_fiftyone
 from whence.scores.formats.parquet_images import write_parquet_images
 from whence.scores.formats.plain import write_plain
 from whence.scores.pictures import ScorePictures
+
+if TYPE_CHECKING:
+    from whence.scores.table import TableSource
 
 
 @dataclass(frozen=True)
@@ -25,10 +28,10 @@ class Format:
     """
 
     content: str
-    write: Callable[[ScoreArrays, ScorePictures | None, Path, int | None], None]
+    write: Callable[[TableSource, ScorePictures | None, Path, int | None], None]
 
 
-def _write_plain(scores: ScoreArrays, _pictures: ScorePictures | None, path: Path, top: int | None) -> None:
+def _write_plain(scores: TableSource, _pictures: ScorePictures | None, path: Path, top: int | None) -> None:
     write_plain(scores, path, top)
 
 
@@ -42,7 +45,7 @@ FORMATS = {
 
 
 def write_scores(
-    scores: ScoreArrays, to: Path, *, top: int | None = None, format: str | None = None, source: Path | None = None
+    scores: TableSource, to: Path, *, top: int | None = None, format: str | None = None, source: Path | None = None
 ) -> None:
     """Write scores in a format of `FORMATS`, by default that of the suffix of `to`.
 

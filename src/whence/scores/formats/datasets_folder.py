@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from whence.scores.arrays import ScoreArrays
 from whence.scores.formats.folder import new_folder
 from whence.scores.formats.parquet_images import features, require_pictures, tables_with_images
 from whence.scores.pictures import ScorePictures
 
+if TYPE_CHECKING:
+    from whence.scores.table import TableSource
 
-def write_datasets_folder(scores: ScoreArrays, pictures: ScorePictures | None, path: Path, top: int | None) -> None:
+
+def write_datasets_folder(scores: TableSource, pictures: ScorePictures | None, path: Path, top: int | None) -> None:
     """Write the table of scores with pictures as a new folder. All rows are held in memory: use `top`.
 
     Raises:

@@ -10,21 +10,24 @@ file of its own. The column `filepath` names it inside data/.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.csv
 
 from whence import artefacts
 from whence.errors import ArtefactError
-from whence.scores.arrays import ScoreArrays
 from whence.scores.formats.folder import new_folder
 from whence.scores.formats.parquet_images import encoder, require_pictures
 from whence.scores.formats.plain import with_text
 from whence.scores.pictures import ScorePictures
 from whence.scores.table import SCHEMA, tables_of
 
+if TYPE_CHECKING:
+    from whence.scores.table import TableSource
 
-def write_fiftyone(scores: ScoreArrays, pictures: ScorePictures | None, path: Path, top: int | None) -> None:
+
+def write_fiftyone(scores: TableSource, pictures: ScorePictures | None, path: Path, top: int | None) -> None:
     """Write a new folder: a row of labels.csv and a PNG in data/ for each score.
 
     Raises:

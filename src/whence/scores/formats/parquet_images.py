@@ -5,22 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet
 
 from whence import artefacts, images
 from whence.errors import ArtefactError
-from whence.scores.arrays import ScoreArrays
 from whence.scores.pictures import FOLDER, NamedPictures, ScorePictures
 from whence.scores.table import tables_of
+
+if TYPE_CHECKING:
+    from whence.scores.table import TableSource
 
 #: Pictures whose PNG is held in memory.
 HELD = 1024
 
 
-def write_parquet_images(scores: ScoreArrays, pictures: ScorePictures | None, path: Path, top: int | None) -> None:
+def write_parquet_images(scores: TableSource, pictures: ScorePictures | None, path: Path, top: int | None) -> None:
     """Write the table of scores with the columns `query_image` and `example_image`; a file that is there is replaced.
 
     A picture that was not kept is null: `whence attribute` keeps those at the ends of the scores of each query.
@@ -59,7 +61,7 @@ def features() -> Any:
     return Features(columns | {"opponent": Value("bool"), "query_image": Image(), "example_image": Image()})
 
 
-def tables_with_images(scores: ScoreArrays, pictures: ScorePictures, top: int | None) -> Iterator[pa.Table]:
+def tables_with_images(scores: TableSource, pictures: ScorePictures, top: int | None) -> Iterator[pa.Table]:
     """Yield the table of scores in pieces, with the pictures of each row as PNG."""
     schema = features().arrow_schema
     query, example = encoder(pictures.queries), encoder(pictures.examples)

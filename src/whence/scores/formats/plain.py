@@ -14,11 +14,10 @@ import pyarrow.parquet
 
 from whence import artefacts
 from whence.errors import ConfigError
-from whence.scores.arrays import ScoreArrays
 from whence.scores.table import SCHEMA, tables_of
 
 if TYPE_CHECKING:
-    from whence.scores.scores import Scores
+    from whence.scores.table import TableSource
 
 _WRITERS: dict[str, Callable[..., AbstractContextManager[Any]]] = {
     ".csv": pyarrow.csv.CSVWriter,
@@ -26,7 +25,7 @@ _WRITERS: dict[str, Callable[..., AbstractContextManager[Any]]] = {
 }
 
 
-def write_plain(scores: Scores | ScoreArrays, path: Path, top: int | None = None) -> None:
+def write_plain(scores: TableSource, path: Path, top: int | None = None) -> None:
     """Write the table of scores to a file .parquet or .csv, query by query; a file that is there is replaced.
 
     In CSV the units of an example are a JSON list, and text that a spreadsheet would take for a formula begins with
