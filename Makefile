@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test test-slow check docs notebooks bench bench-ensemble bench-landscape bench-gradients bench-evaluation bench-credit bench-audit format clean
+.PHONY: demo test test-slow check docs notebooks bench bench-ensemble bench-landscape bench-gradients bench-index bench-evaluation bench-credit bench-audit format clean
 
 demo: $(VENV)/.whence
 	$(BIN)/whence demo --out runs/demo
@@ -27,7 +27,7 @@ docs: $(VENV)/.dev
 notebooks: $(VENV)/.dev
 	$(BIN)/python tools/docs/notebooks.py docs/notebooks
 
-bench: bench-ensemble bench-landscape bench-gradients bench-evaluation bench-credit bench-audit
+bench: bench-ensemble bench-landscape bench-gradients bench-index bench-evaluation bench-credit bench-audit
 
 bench-ensemble: $(VENV)/.dev
 	$(BIN)/python benchmarks/quality.py
@@ -49,6 +49,10 @@ bench-gradients: $(VENV)/.dev
 	$(BIN)/python benchmarks/errors.py
 	$(BIN)/python benchmarks/specificity.py
 	$(BIN)/python benchmarks/agreement.py
+
+bench-index: $(VENV)/.dev
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/index_search.py
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/prefilter.py
 
 bench-evaluation: $(VENV)/.dev
 	$(BIN)/python benchmarks/ablation.py --out runs/leaderboard/ablation.json

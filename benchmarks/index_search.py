@@ -10,7 +10,7 @@ draws, an example is s + e and its query s + e'. The size of e in every directio
 groups of draws of the real features. For `tangent-squared`, whose examples and queries share their draws, and for
 isotropic features, queries are new examples.
 
-Writes docs/figures/index-search.json.
+Writes docs/figures/index-search.json, part by part; interrupted, it goes on.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from __future__ import annotations
 import argparse
 import resource
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from typing import Any
 import faiss
 import numpy as np
 import torch
-from figures import write_figures
+from figures import FOLDER, write_figures
 from torch import Tensor
 
 import whence
@@ -193,22 +193,37 @@ def main() -> None:
     scored = {name: real(given.out, name) for name in ("tangent-squared", "trak")}
     spectra = {name: Spectrum.of(of) for name, of in scored.items()}
     columns, few = sum(map(len, spectra["trak"].values)), given.examples // 5
-    small = build_index(given.out / "scores-tangent-squared", given.out / "index-real")
-    results: dict[str, Any] = {"examples": given.examples, "few": few, "features": columns}
-    results["share of draws"] = share_of_draws(spectra["trak"])
-    results["query features ms"] = search(small, "sample:1@1").feature_milliseconds
-
-    def keep(name: str, found: dict[str, Any]) -> None:
-        results[name] = found
-        print(name, found, flush=True)
-        write_figures("index-search", results)
-
-    keep("tangent-squared", whole_index(given.out, spectra["tangent-squared"], given.examples, given.queries))
+    results = known(given.examples)
     trak = Population(*spectra["trak"].whitened(METHODS["trak"].damping), few)
-    keep("trak", drawn_vectors(given.out, "trak", trak, given.queries))
     isotropic = Population(torch.ones(columns), torch.ones(columns), few)
-    keep("isotropic", drawn_vectors(given.out, "isotropic", isotropic, given.queries))
-    keep("others", compared(given.out, spectra["tangent-squared"], given.queries))
+    parts: dict[str, Callable[[], Any]] = {
+        "few": lambda: few,
+        "features": lambda: columns,
+        "share of draws": lambda: share_of_draws(spectra["trak"]),
+        "query features ms": lambda: query_features(given.out),
+        "tangent-squared": lambda: whole_index(given.out, spectra["tangent-squared"], given.examples, given.queries),
+        "others": lambda: compared(given.out, spectra["tangent-squared"], given.queries),
+        "isotropic": lambda: drawn_vectors(given.out, "isotropic", isotropic, given.queries),
+        "trak": lambda: drawn_vectors(given.out, "trak", trak, given.queries),
+    }
+    for name, measure in parts.items():
+        if name not in results:
+            results[name] = measure()
+            print(name, results[name], flush=True)
+            write_figures("index-search", results)
+
+
+def known(examples: int) -> dict[str, Any]:
+    """Return what an interrupted benchmark of so many examples has measured."""
+    file = FOLDER / "index-search.json"
+    found = artefacts.read_json(file) if file.exists() else {}
+    return found if found.get("examples") == examples and "trak" not in found else {"examples": examples}
+
+
+def query_features(work: Path) -> float:
+    """Return the milliseconds that the features of a new picture take."""
+    index = build_index(work / "scores-tangent-squared", work / "index-real")
+    return search(index, "sample:1@1").feature_milliseconds
 
 
 def share_of_draws(spectrum: Spectrum) -> float:

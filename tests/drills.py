@@ -87,6 +87,7 @@ COMMANDS = {
         "attribute run data --unit-column label --queries sample:2 --draws 8 --method metagradient --out new",
         ("new",),
     ),
+    "index": ("index scores-bank/trak --out new", ("new",)),
     "bank build": (NEEDED[3].replace("--out bank", "--out new"), ("new",)),
     "evaluate deletion": ("evaluate deletion scores-bank/trak --bank bank --top 3 --count 2", ("bank",)),
     "credit compute": (

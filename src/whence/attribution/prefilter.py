@@ -130,7 +130,7 @@ def _candidates(request: AttributionRequest, prefilter: Prefilter) -> set[int]:
     """Return the places of the candidates of all queries."""
     count = min(prefilter.count, len(request.examples))
     if prefilter.name == LATENT:
-        return set(_nearest(request, count).flatten().tolist())
+        return set(nearest_latents(request, count).flatten().tolist())
     if request.data is None:
         raise ConfigError(
             f"{prefilter.name} compares pictures; give the training images as a Dataset, or latent:COUNT."
@@ -140,7 +140,7 @@ def _candidates(request: AttributionRequest, prefilter: Prefilter) -> set[int]:
     return set(scores.topk(count, 1).indices.flatten().tolist())
 
 
-def _nearest(request: AttributionRequest, count: int) -> Tensor:
+def nearest_latents(request: AttributionRequest, count: int) -> Tensor:
     """Return the places of the examples whose latents or pixels are nearest to those of each query, [Q, count]."""
     queries = request.queries.x(range(len(request.queries))).flatten(1)
     step = max(1, VALUES // queries.shape[1])

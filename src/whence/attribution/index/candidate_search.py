@@ -106,9 +106,16 @@ class CandidateSearch:
         return cls(index, columns, probes)
 
     def write(self, path: Path) -> None:
-        """Write the index into a file."""
+        """Write the index into a file.
+
+        Raises:
+            ArtefactError: FAISS can't write it, as where the disk is full.
+        """
         with artefacts.replacing(path) as temporary:
-            faiss.write_index(self.index, str(temporary))
+            try:
+                faiss.write_index(self.index, str(temporary))
+            except RuntimeError as error:
+                raise ArtefactError(f"{path} can't be written: {str(error).strip().splitlines()[-1]}.") from None
 
     @classmethod
     def read(cls, path: Path, columns: int, probes: int | None) -> CandidateSearch:
