@@ -67,6 +67,23 @@ def test_a_new_picture_has_the_scores_that_attribute_gives_it(recorded_run, few_
     assert found.milliseconds > 0
 
 
+@pytest.mark.parametrize(("weighted", "damping"), [(True, None), (False, "auto")])
+def test_weights_of_the_data_and_the_ridge_of_the_training_are_in_the_scores(
+    recorded_run, few_digits, tmp_path, weighted, damping
+):
+    model, data = recorded_run, few_digits
+    if weighted:  # a model without a record of its data
+        model, data = tmp_path / "model", few_digits.with_fields(weights=(2.0, 0.5) + (1.0,) * 6 + (0.5, 1.5))
+        DiffusionModel.load(recorded_run).save(model)
+    config = CONFIG.model_copy(update={"damping": damping})
+    out = tmp_path / "scores"
+    [scores] = whence.attribute(model, data, "sample:2", engine=ONE, config=config, out=out).values()
+    for one in search(build_index(out, tmp_path / "index"), "sample:2", top=10).found:
+        expected = dict(zip(scores.examples, scores.row(one.query).tolist(), strict=True))
+        largest = max(map(abs, expected.values()))
+        assert all(abs(value - expected[name]) <= 1e-6 * largest for name, value in one.proponents)
+
+
 def test_the_same_call_does_nothing_and_other_settings_are_refused(scored, index, contents):
     before = contents(index.path)
     assert build_index(scored[0] / "tangent-squared", index.path).manifest.fingerprint == index.manifest.fingerprint

@@ -119,6 +119,7 @@ def test_the_order_of_examples_does_not_matter():
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
+        ({"recall": {"examples": 9}}, "of the candidates of a prefilter"),
         ({"combine": "max"}, "sums mean nothing.*tangent, tangent-squared, d-trak"),
         ({"sign": "unsigned"}, "no sign.*tangent, tangent-squared, d-trak"),
     ],

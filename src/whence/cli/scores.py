@@ -26,7 +26,7 @@ def show_scores(results: Mapping[str, whence.Scores], out: Path) -> None:
         if scores.recall is not None:
             say(f"  {prefiltered(scores.recall)}")
         units = scores.by_unit()
-        grouped = grouped or units.examples != scores.examples
+        grouped = grouped or (units.examples != scores.examples and scores.recall is None)
         how = "sum" if scores.combine == "sum" else "largest score"
         for query in scores.queries[:TOLD]:
             say(f"  picture {query}: {listed(scores.top(query, 3))}")

@@ -136,6 +136,11 @@ def _explained(scores: Scores, query: str, total: float) -> Explained:
 
 def _require_additive(scores: Scores) -> None:
     """Raise ConfigError unless sums of the scores mean something."""
+    if scores.recall is not None:
+        raise ConfigError(
+            "These scores are of the candidates of a prefilter, so a contributor's sum would lack all others. "
+            "Attribute without --prefilter."
+        )
     if scores.combine == "sum" and scores.sign == "positive is proponent":
         return
     additive = ", ".join(method.name for method in METHODS.values() if method.additive and method.signed)

@@ -19,7 +19,7 @@ TARGET = 0.95
 #: Recall from which on no more candidates are tried.
 COMPLETE = 0.999
 #: Numbers of candidates that are tried.
-TRIED = (100, 200, 500, 1000, 2000, 5000, 10_000, 20_000)
+TRIED = (100, 200, 500, 1000, 1500, 2000, 3000, 5000, 10_000, 20_000)
 #: Queries that are compared with all examples at a time.
 QUERIES = 256
 
