@@ -167,7 +167,7 @@ def test_the_first_of_each_picture_alone(whence, ask, whole, tmp_path):
     assert (tmp_path / "top.csv").read_text().count("\n") > 8
     refused = whence("credit", "compute", out, "--out", tmp_path / "credit")
     assert refused.code == 1
-    assert "run `whence attribute` without --top" in refused.err
+    assert "Run `whence attribute` without --top" in refused.err
     assert "--top is 0" in ask(tmp_path / "none", "--top", "0").err
 
 
