@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from whence.attribution import term_blocks
-from whence.attribution.attribute import attribute, attribution_cost
+from whence.attribution.attribute import attribute
 from whence.attribution.attribute_top import attribute_top
+from whence.attribution.attribution_cost import attribution_cost
 from whence.attribution.compute_scores import compute_scores
 from whence.attribution.compute_top import compute_top
 from whence.attribution.feature_pair import FeaturePair
