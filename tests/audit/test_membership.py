@@ -113,7 +113,7 @@ def test_of_code_words_of_nobody_no_more_are_named_than_the_level_says():
 
 def test_a_model_needs_controls_that_are_none_of_the_pictures(run, digits, tmp_path):
     pictures = digits.select(range(4))
-    with pytest.raises(DataError, match="without controls"):
+    with pytest.raises(DataError, match="without comparison pictures"):
         audit_membership(run, pictures, None, tmp_path / "a")
     with pytest.raises(DataError, match="4 controls are among the pictures"):
         audit_membership(run, pictures, digits, tmp_path / "a")

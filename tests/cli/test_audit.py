@@ -36,7 +36,11 @@ def test_data_has_a_table_a_page_and_lists_for_trainers(whence, place):
     words = ("--unit-column", "artist", "--draws", 8, "--workers", 1, "--out", place / "audit")
     outcome = whence("audit", "data", place / "run", place / "images", *words, "--leave-out", 3, "--by", "loss")
     assert outcome.code == 0, outcome.err
+    assert outcome.out.startswith("How often these numbers are wrong on your pictures is not known.")
     assert "Largest by self_influence" in outcome.out
+    assert "Largest by copies" not in outcome.out
+    other = whence("audit", "data", place / "run", place / "images", "--resolution", 16, "--out", place / "other")
+    assert "same options, such as --resolution 8" in other.err
     assert "anna" in (place / "audit" / "data.html").read_text("utf-8")
     assert len((place / "audit" / "leave-out.txt").read_text().split()) == 3
     assert len((place / "audit" / "metadata.csv").read_text().strip().splitlines()) == 28
@@ -50,13 +54,13 @@ def test_membership_says_how_often_it_is_wrong_and_what_it_takes(whence, place):
     words = ("--images", place / "images", "--out", place / "membership", "--draws", 8)
     outcome = whence("audit", "membership", place / "run", *words, "--controls", place / "held-out")
     assert outcome.code == 0, outcome.err
-    assert outcome.out.splitlines()[0].startswith("At most 1.0% of pictures")
-    assert "198 or more" in " ".join(outcome.out.split())
-    assert "cannot be told" in (place / "membership" / "membership.html").read_text("utf-8")
+    assert outcome.out.startswith("No answer: 30 comparison pictures were given; 198 are needed")
+    assert "30 comparison pictures were given" in (place / "membership" / "membership.html").read_text("utf-8")
     looser = whence(
         "audit", "membership", place / "run", *words, "--controls", place / "held-out", "--level", 0.2, "--workers", 1
     )
-    assert "One by one" in looser.out
+    assert looser.out.startswith("This test ")
+    assert "of 15 pictures that the model never saw" in " ".join(looser.out.split())
     alone = whence("audit", "membership", place / "run", "--images", place / "images", "--out", place / "alone")
     assert alone.code == 1
     assert "--controls FOLDER" in alone.err
@@ -66,8 +70,8 @@ def test_memorisation_draws_and_compares(whence, place):
     words = (place / "images", "--count", 3, "--sampler-steps", 3, "--out", place / "memorisation", "--workers", 1)
     outcome = whence("audit", "memorisation", place / "run", *words, "--held-out", place / "held-out")
     assert outcome.code == 0, outcome.err
-    assert "at most 3.2% are" in " ".join(outcome.out.split())
-    assert "Of 3 drawn pictures" in outcome.out
+    assert "of 3 pictures about 0.1 would be called a copy by mistake (3.2%)" in " ".join(outcome.out.split())
+    assert "of 3 drawn pictures" in " ".join(outcome.out.split())
     assert (place / "memorisation" / "memorisation.html").exists()
     nothing = whence("audit", "memorisation", place / "run", "--count", 3, "--out", place / "nothing")
     assert nothing.code == 1

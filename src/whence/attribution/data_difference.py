@@ -41,3 +41,20 @@ def _compared(recorded: Mapping[str, str], data: Dataset) -> str:
     parts = dict.fromkeys([*recorded, *now])
     names = [name for name in parts if recorded.get(name) not in (now.get(name), alone.get(name))]
     return f"the {' and '.join(names)} differ" if names else UNKNOWN
+
+
+def missing_options(data: Dataset, shape: tuple[int, int, int]) -> str:
+    """Return the options with which data would have the shape (C, H, W) that a model draws; empty for none.
+
+    Example:
+        >>> import whence
+        >>> missing_options(whence.load("digits"), (1, 16, 16))
+        '--resolution 16'
+    """
+    channels, height, width = shape
+    options = []
+    if height == width and any(size[1:] != (height, width) for size in data.sizes):
+        options.append(f"--resolution {height}")
+    if channels == 1 and any(size[0] > 1 for size in data.sizes):
+        options.append("--grey")
+    return " ".join(options)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from whence import artefacts
-from whence.attribution.data_difference import describe_difference
+from whence.attribution.data_difference import describe_difference, missing_options
 from whence.attribution.model_folder import open_folder, recorded_run, run_folder
 from whence.attribution.queries import read_queries
 from whence.attribution.target_options import adapted, named, stated
@@ -194,10 +194,12 @@ class Target:
             recorded = [(run.name, artefacts.read_manifest(run, "model").inputs["data"], run) for run in runs]
         for name, known, source in recorded:
             if known != data.fingerprint and known != data.ungrouped.fingerprint:
+                shape = self.model.codec.picture_size(self.model.size)
+                missing = missing_options(data, shape) if self.encoders.draws_pixels else ""
                 raise MismatchError(
                     f"{name} was trained on data with the fingerprint {known}, given was data with "
                     f"{data.fingerprint}: {describe_difference(source, data)}. Give the data that it was trained on, "
-                    "with the same options."
+                    f"with the same options{', such as ' * bool(missing)}{missing}."
                 )
 
     def checkpoints(self, over: str, ids: Sequence[str], parameters: str | None = None) -> list[WeightedCheckpoint]:

@@ -29,20 +29,42 @@ class Column:
     title: str
     meaning: str
 
+    @property
+    def label(self) -> str:
+        """Its name where there is little room."""
+        return self.name.replace("_", "-")
+
 
 #: Columns that images can be sorted by. One that a model or a data set does not have is left out.
 COLUMNS = (
-    Column("loss", "Loss", "The model draws it badly: it is hard, rare, or not like the others."),
+    Column("loss", "Hard for the model (loss)", "The model draws it badly: it is hard, rare, or not like the others."),
     Column(
         "self_influence",
-        "Self-influence",
-        "What the model knows of it comes from the image itself, not from others: it is rare, wrong or foreign.",
+        "Known only from itself (self-influence)",
+        "What the model knows of it comes from the image itself, not from others: it may be rare, mislabelled or from "
+        "another source.",
     ),
-    Column("distance", "Distance", "No other training image is near it: it is foreign, or one of a kind."),
-    Column("copies", "Copies", "So many training images are the same or nearly the same, this one included."),
-    Column("caption_gain", "Caption", "Its caption helps the model less than no caption: it may be wrong."),
-    Column("caption_excess", "Other caption", "A caption of a similar image fits better than its own."),
-    Column("visits", "Visits", "Training saw it so often."),
+    Column(
+        "distance",
+        "Far from all others (distance)",
+        "No other training image is near it: it may be one of a kind, or from another source.",
+    ),
+    Column(
+        "copies",
+        "Same or nearly the same (copies)",
+        "So many training images are the same or nearly the same, this one included.",
+    ),
+    Column(
+        "caption_gain",
+        "Caption helps little (caption-gain)",
+        "Its caption helps the model less than others do, or harms: it may be wrong.",
+    ),
+    Column(
+        "caption_excess",
+        "Another caption fits better (caption-excess)",
+        "A caption of a similar image fits better than its own.",
+    ),
+    Column("visits", "Times seen in training (visits)", "Training saw it so often."),
 )
 
 
@@ -98,6 +120,17 @@ class DataAudit(Artefact):
         order = np.argsort(np.where(np.isnan(values), np.inf, -values), kind="stable")
         rows: list[int] = order[:count].tolist()
         return rows
+
+    def standing_out(self, name: str, count: int) -> list[int]:
+        """Return those of the `count` largest values that are larger than the smallest value of all.
+
+        Raises:
+            ConfigError: There is no such number.
+        """
+        values = self.values(name)
+        if np.isnan(values).all():
+            return []
+        return [n for n in self.worst(name, min(count, len(values))) if values[n] > np.nanmin(values)]
 
     @cached_property
     def groups(self) -> list[Group]:

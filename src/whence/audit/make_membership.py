@@ -195,8 +195,8 @@ def _require_controls(target: Target, pictures: Dataset, controls: Dataset | Non
     if controls is None:
         if target.ensemble is None:
             raise DataError(
-                "Nothing can be told without controls: give pictures of the same kind that the model certainly never "
-                "saw, --controls FOLDER. About 200 are needed for 1% of false alarms."
+                "Nothing can be told without comparison pictures: give pictures of the same kind that the model "
+                "certainly never saw, --controls FOLDER. About 200 are needed for 1 mistake in 100."
             )
         return
     known = {"among the pictures in question": pictures.fingerprints}

@@ -58,7 +58,7 @@ def audit_memorisation(
         DataError: Pictures have another size than the training images, or there are too few of these.
     """
     if threshold is not None and not 0 < threshold < 1:
-        raise ConfigError(f"The threshold of closeness is between 0 and 1; given {threshold}.")
+        raise ConfigError(f"The limit of the distance is between 0 and 1; given {threshold}.")
     target = model if isinstance(model, Target) else Target.open(model)
     target.require_data(data)
     pixels = pixels_of_drawn(drawn)

@@ -113,9 +113,14 @@ class MembershipTest:
         return share(np.array([group_chance(group, self.first) <= self.level for group in groups]), self.level)
 
     @property
+    def enough(self) -> bool:
+        """Whether there are enough controls for an alarm."""
+        return 1 / (1 + len(self.first)) <= self.level
+
+    @property
     def can_tell(self) -> bool:
         """Whether there are enough controls for an alarm, and no more false alarms than the level allows."""
-        return 1 / (1 + len(self.first)) <= self.level and self.alarms.interval.low <= self.level
+        return self.enough and self.alarms.interval.low <= self.level
 
     @property
     def can_tell_together(self) -> bool:

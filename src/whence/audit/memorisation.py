@@ -4,11 +4,11 @@ The closeness of a picture x among training images, each cluster of near-duplica
 
     c(x) = distance to the nearest one / mean distance to the next `NEIGHBOURS` ones
 
-It is small only where one training image stands out: pictures that are simple, or typical, are near to many (Carlini
-et al. 2023, "Extracting training data from diffusion models", arXiv 2301.13188, section 4.2, with the L2 distance of
-whole pictures). A drawn picture is a copy if it is closer than all but a hundredth of held-out pictures: with n of
-them, closer than the k-th closest, k = ⌊(n + 1) / 100⌋, at least 1. A picture of the same kind that is no copy then is
-taken for one with a probability of at most k / (n + 1).
+Pages call it the distance. It is small only where one training image stands out: pictures that are simple, or typical,
+are near to many (Carlini et al. 2023, "Extracting training data from diffusion models", arXiv 2301.13188, section 4.2,
+with the L2 distance of whole pictures). A drawn picture is a copy if it is closer than all but a hundredth of held-out
+pictures: with n of them, closer than the k-th closest, k = ⌊(n + 1) / 100⌋, at least 1. A picture of the same kind that
+is no copy then is taken for one with a probability of at most k / (n + 1).
 """
 
 from __future__ import annotations

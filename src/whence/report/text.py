@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from whence.statistics.statistic import Statistic
+
 
 def unit_phrase(units: Sequence[str]) -> str:
     """Return units as a sentence names them: ``units 17 and 230``, or ``these 4 units``."""
@@ -35,6 +37,30 @@ def percent(share: float) -> str:
     if share and share < 0.001:
         return "less than 0.1%"
     return f"{share:.1%}" if share < 0.0995 else f"{share:.0%}"
+
+
+def probably(share: Statistic) -> str:
+    """Return the 95% interval of a share in words.
+
+    Example:
+        >>> import numpy as np
+        >>> from whence.statistics.statistic import share
+        >>> probably(share(np.arange(100) < 5)), probably(share(np.zeros(16, bool)))
+        ('probably between 1.6% and 11%', 'probably less than 21%')
+    """
+    low, high = share.interval.low, share.interval.high
+    if low < 0.001:
+        return f"probably less than {percent(high)}"
+    return (
+        f"probably more than {percent(low)}"
+        if high > 0.9995
+        else f"probably between {percent(low)} and {percent(high)}"
+    )
+
+
+def are(count: int) -> str:
+    """Return the verb of a count: ``is`` of one, else ``are``."""
+    return "is" if count == 1 else "are"
 
 
 def ordinal(place: int) -> str:

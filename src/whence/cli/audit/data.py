@@ -18,7 +18,7 @@ from whence.cli.options import (
     UNIT_COLUMN,
     WORKERS,
 )
-from whence.cli.show import say, show_cost, show_work
+from whence.cli.show import say, show_cost, show_paragraph, show_work
 
 
 def data(
@@ -51,8 +51,9 @@ def data(
 ) -> None:
     """Show which training images stand out: a table, and a page whose images can be sorted.
 
-    Of every image: its loss, its self-influence, the nearest other image, near-duplicates, how far its caption fits,
-    and how often training saw it. An image that stands out is not wrong for that: look at it before you leave it out.
+    For those who train the model. Of every image: its loss, its self-influence, the nearest other image,
+    near-duplicates, how far its caption fits, and how often training saw it. How often these numbers are wrong on your
+    pictures is not known: look at an image before you leave it out.
     With --leave-out also lists for trainers: leave-out.txt, metadata.csv, and metadata.json for kohya's trainer.
 
     Example: `whence audit data runs/lora styles --unit-column contributor --out audit/`
@@ -60,6 +61,7 @@ def data(
     import whence
     from whence.audit.leave_out import write_leave_out
     from whence.report.audit import write_data_page
+    from whence.report.audit.data_page import CAUTION
 
     target = open_target(run, adapter, resolution, base, process)
     options = {"split": split, "unit_column": unit_column, "caption_column": caption_column}
@@ -72,11 +74,13 @@ def data(
         audit = whence.audit_data(
             target, images, out / "data", draws=draws, seed=seed, store=out / "features", engine=engine
         )
+    show_paragraph(CAUTION)
     for column in audit.columns:
-        worst = ", ".join(f"{images.ids[n]} {audit.values(column.name)[n]:.3g}" for n in audit.worst(column.name, 3))
-        say(f"Largest by {column.name}: {worst}")
+        values, rows = audit.values(column.name), audit.standing_out(column.name, 3)
+        if rows:
+            say(f"Largest by {column.name}: {', '.join(f'{images.ids[n]} {values[n]:.3g}' for n in rows)}")
     if leave_out is not None:
         write_leave_out(images, audit.worst(by, min(leave_out, len(images))), out)
         say(f"The images without the {leave_out} largest by {by}: {out / 'metadata.csv'}, {out / 'leave-out.txt'}")
     say(f"The table: {audit.path / 'images.csv'}")
-    say(f"The page: {write_data_page(audit, images, out / 'data.html')}")
+    say(f"The page: {write_data_page(audit, images, out / 'data.html', model=target.name)}")

@@ -19,12 +19,12 @@ def membership(
     controls: Annotated[
         str | None,
         typer.Option(
-            help="Pictures of the same kind that the model certainly never saw, such as digits:test or a folder. An "
-            "ensemble answers a weaker question without them."
+            help="Comparison pictures: of the same kind, and certainly never seen by the model, such as digits:test or "
+            "a folder. About 200 are needed for 1 mistake in 100. An ensemble answers a weaker question without them."
         ),
     ] = None,
     out: OUT,
-    level: Annotated[float, typer.Option(help="The share of false alarms that is allowed.")] = 0.01,
+    level: Annotated[float, typer.Option(help="The share of unseen pictures that may be marked by mistake.")] = 0.01,
     draws: DRAWS = 64,
     seed: SEED = 0,
     caption_column: CAPTION_COLUMN = None,
@@ -35,18 +35,18 @@ def membership(
     workers: WORKERS = None,
     plan: PLAN = False,
 ) -> None:
-    """Say whether pictures were in the training data: the chance that a model that never saw them fits them as well.
+    """Show hints whether pictures were in the training data: how often pictures that it never saw fit as well.
 
-    The answer is for each picture and for all together, with the share of false alarms on controls that were held
-    back; often it is that nothing can be told. Pictures and controls must be of the same kind, size and quality: a
-    difference between them looks like memory. Of an ensemble it is also told, without controls, whether some unit
-    matters for a picture, as one does whose pictures are only like it.
+    The answer is for each picture and for all together, and begins with how often the test was wrong on comparison
+    pictures that were held back. Often there is no answer, and most pictures that were used are not found one by one.
+    Comparison pictures must be of the same kind, size and quality: a difference looks like memory. An ensemble also
+    answers without them, which is weaker: it marks pictures that are only like training pictures.
 
     Example: `whence audit membership runs/lora --images mine/ --controls others/ --out audit/`
     """
     import whence
     from whence.report.audit import write_membership_page
-    from whence.report.audit.sentences import membership_sentences
+    from whence.report.audit.membership_sentences import membership_sentences
 
     require_directory(out)
     target = open_target(run, adapter, resolution, base, process)
@@ -64,4 +64,5 @@ def membership(
         audit = whence.audit_membership(target, pictures, others, out / "membership", **options)
     for sentence in membership_sentences(audit, level):
         show_paragraph(sentence)
-    say(f"The page: {write_membership_page(audit, pictures, level, out / 'membership.html')}")
+    page = write_membership_page(audit, pictures, others, level, out / "membership.html", model=target.name)
+    say(f"The page: {page}")

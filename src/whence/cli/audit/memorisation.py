@@ -29,7 +29,7 @@ from whence.cli.show import say, show_cost, show_notes, show_paragraph, show_wor
 BY = Annotated[str, typer.Option(help="What is compared: pixels, latents, or embedding:FOLDER.")]
 HELD_OUT = Annotated[
     str | None,
-    typer.Option(help="Pictures that training never saw, which say how close is a copy; default training images."),
+    typer.Option(help="Pictures that training never saw, which say how near is a copy; default training images."),
 ]
 
 
@@ -42,7 +42,8 @@ def memorisation(
     seed: Annotated[int, typer.Option(min=0, help="Seed of the drawn pictures, SEED/0 ...")] = 0,
     held_out: HELD_OUT = None,
     threshold: Annotated[
-        float | None, typer.Option(help="Closeness below which a picture is a copy, from 0 to 1; default chosen.")
+        float | None,
+        typer.Option(help="Limit of the distance, from 0 to 1, in place of that by held-out pictures."),
     ] = None,
     by: BY = "pixels",
     split: SPLIT = None,
@@ -60,17 +61,18 @@ def memorisation(
     workers: WORKERS = None,
     plan: PLAN = False,
 ) -> None:
-    """Say which drawn pictures are training images, and how often that happens, with an interval.
+    """Show drawn pictures that are very near to a training image, and how often that happens, with an interval.
 
-    Near-duplicates in the training data count once. A drawn picture is a copy if it is closer to one training image,
-    compared with its next nearest ones, than 99% of held-out pictures. Copies of an ensemble are drawn again by the
-    members that never saw the image. Without prompts, a model of text draws from the captions of the data.
+    Near-duplicates in the training data count once. A drawn picture is called a copy if it is nearer to one training
+    image, compared with its next nearest ones, than all of n held-out pictures: about 1 in n + 1 is called so by
+    mistake, and about 1 in 100 from 99 on. Those of an ensemble are drawn again by the members that never saw the
+    image. Without prompts, a model of text draws from the captions of the data.
 
     Example: `whence audit memorisation runs/single digits --count 200 --held-out digits:test --out audit/`
     """
     from whence.diffusion.prompts import Prompts
     from whence.report.audit import write_memorisation_page
-    from whence.report.audit.sentences import memorisation_sentences
+    from whence.report.audit.memorisation_sentences import hit_words, memorisation_sentences
 
     target = open_target(run, adapter, resolution, base, process)
     images = training_data(target, data, out, split=split, resolution=resolution, grey=grey)
@@ -89,8 +91,9 @@ def memorisation(
     for sentence in memorisation_sentences(audit):
         show_paragraph(sentence)
     for hit in audit.hits[:10]:
-        say(f"  {hit.picture} is training image {hit.image}: closeness {hit.closeness:.3g}")
-    say(f"The page: {write_memorisation_page(audit, images, drawn, out / 'memorisation.html')}")
+        say(f"  {hit_words(audit, hit)}")
+    page = write_memorisation_page(audit, images, drawn, out / "memorisation.html", model=target.name)
+    say(f"The page: {page}")
 
 
 def _held_out(source: str | None, images: whence.Dataset) -> whence.Dataset | None:

@@ -8,15 +8,19 @@ from pathlib import Path
 
 import numpy as np
 
-from whence import artefacts
 from whence.audit.data_audit import DataAudit
 from whence.data import Dataset
 from whence.errors import MismatchError
-from whence.report.picture import CRISP, SMALL, Picture, data_uri, quoted
-from whence.report.template import fill, fingerprints, flat_settings, versions
+from whence.report.audit.page import write_audit_page
+from whence.report.picture import SMALL, Picture, data_uri, quoted
 
 #: Images that are shown by each number, and groups.
 SHOWN, GROUPS = 60, 60
+#: The first sentence of the audit, on the page and where it is printed.
+CAUTION = (
+    "How often these numbers are wrong on your pictures is not known. Standing out does not mean that a picture is "
+    "bad: look at it first."
+)
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,7 @@ class ImageCard:
     notes: list[str]
 
 
-def write_data_page(audit: DataAudit, data: Dataset, out: Path) -> Path:
+def write_data_page(audit: DataAudit, data: Dataset, out: Path, *, model: str) -> Path:
     """Return the path of the page, written as one self-contained HTML file that replaces an older one.
 
     Images are sorted by the style sheet, so the page runs no script.
@@ -49,26 +53,22 @@ def write_data_page(audit: DataAudit, data: Dataset, out: Path) -> Path:
     if list(data.ids) != audit.table["id"]:
         raise MismatchError("The images are not those of the audit, or in another order. Give the data that it is of.")
     units = audit.groups[:GROUPS]
-    page = fill(
+    return write_audit_page(
         "audit-data.html.j2",
-        styles=("report.css", "audit.css"),
+        audit,
+        out,
+        model=model,
+        size=data.size,
         name="training images that stand out",
-        version=str(audit.manifest.environment["whence"]),
-        crisp=max(data.size[1:]) <= CRISP,
+        caution=CAUTION,
         count=len(data),
         columns=audit.columns,
+        sorted_by=[column for column in audit.columns if audit.standing_out(column.name, 1)] or audit.columns[:1],
         groups=[(group.name, len(group.rows), [_number(value) for value in group.means.values()]) for group in units],
         group_count=len(audit.groups),
         cards=list(_cards(audit, data)),
         shown=SHOWN,
-        provenance={
-            "Settings": flat_settings(audit.manifest.made),
-            "Fingerprints": fingerprints(audit.manifest),
-            "Versions": versions(audit.manifest),
-        },
     )
-    artefacts.write_bytes(out, page.encode())
-    return out
 
 
 def _cards(audit: DataAudit, data: Dataset) -> Iterator[ImageCard]:
@@ -94,5 +94,5 @@ def _notes(audit: DataAudit, n: int) -> list[str]:
 
 
 def _number(value: float) -> str:
-    """A number as it can be read at a glance."""
-    return "–" if np.isnan(value) else f"{value:,.0f}" if value == int(value) else f"{value:.3g}"
+    """A number as it can be read at a glance; all that are no whole numbers have three decimals."""
+    return "–" if np.isnan(value) else f"{value:,.0f}" if value == int(value) else f"{value:.3f}"
