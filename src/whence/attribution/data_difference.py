@@ -43,7 +43,7 @@ def _compared(recorded: Mapping[str, str], data: Dataset) -> str:
     return f"the {' and '.join(names)} differ" if names else UNKNOWN
 
 
-def missing_options(data: Dataset, shape: tuple[int, int, int]) -> str:
+def missing_options(data: Dataset, shape: tuple[int, ...]) -> str:
     """Return the options with which data would have the shape (C, H, W) that a model draws; empty for none.
 
     Example:
