@@ -213,11 +213,12 @@ def main() -> None:
     results = known(given.examples)
     trak = Population(*spectra["trak"].whitened(METHODS["trak"].damping), few)
     isotropic = Population(torch.ones(columns), torch.ones(columns), few)
+    real_index = build_index(given.out / "scores-tangent-squared", given.out / "index-real")
     parts: dict[str, Callable[[], Any]] = {
         "few": lambda: few,
         "features": lambda: columns,
         "share of draws": lambda: share_of_draws(spectra["trak"]),
-        "query features ms": lambda: query_features(given.out),
+        "query features ms": lambda: search(real_index, "sample:1@1").feature_milliseconds,
         "tangent-squared": lambda: whole_index(given.out, spectra["tangent-squared"], given.examples, given.queries),
         "compared": lambda: compared(given.out, spectra["tangent-squared"], given.queries),
         "isotropic": lambda: drawn_vectors(given.out, "isotropic", isotropic, given.queries),
@@ -235,12 +236,6 @@ def known(examples: int) -> dict[str, Any]:
     file = FOLDER / "index-search.json"
     found = artefacts.read_json(file) if file.exists() else {}
     return found if found.get("examples") == examples else {"examples": examples}
-
-
-def query_features(work: Path) -> float:
-    """Return the milliseconds that the features of a new picture take."""
-    index = build_index(work / "scores-tangent-squared", work / "index-real")
-    return search(index, "sample:1@1").feature_milliseconds
 
 
 def share_of_draws(spectrum: Spectrum) -> float:

@@ -13,6 +13,34 @@ import psutil
 
 
 @dataclass(frozen=True)
+class Throughput:
+    """What a training image costs, from which the cost of more images follows.
+
+    Attributes:
+        seconds: Time of an image in one process.
+        disk: Bytes of an image that are kept.
+        draws: Draws of each image.
+        processes: Processes at work here.
+        unit: What a process has: ``core`` or ``GPU``.
+    """
+
+    seconds: float
+    disk: int
+    draws: int
+    processes: int
+    unit: str
+
+    @property
+    def images(self) -> float:
+        """Images a second, all processes together."""
+        return self.processes / self.seconds
+
+    def hours(self, count: int) -> float:
+        """Hours of a core or GPU that so many images take."""
+        return count * self.seconds / 3600
+
+
+@dataclass(frozen=True)
 class Cost:
     """The cost of a command.
 
@@ -21,17 +49,20 @@ class Cost:
         memory: Estimated bytes of memory, all processes together.
         disk: Estimated bytes on disk when it is done.
         work: What it consists of, in words.
+        throughput: What a training image costs; None where that was not measured.
     """
 
     seconds: float
     memory: int
     disk: int
     work: str
+    throughput: Throughput | None = None
 
     def then(self, other: Cost) -> Cost:
         """Return the cost of this and of another command after it."""
-        work = f"{self.work}; then {other.work}"
-        return Cost(self.seconds + other.seconds, max(self.memory, other.memory), self.disk + other.disk, work)
+        work, throughput = f"{self.work}; then {other.work}", self.throughput or other.throughput
+        memory, disk = max(self.memory, other.memory), self.disk + other.disk
+        return Cost(self.seconds + other.seconds, memory, disk, work, throughput)
 
 
 def peak_memory() -> int:

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from whence.attribution import term_blocks
-from whence.attribution.attribute import attribute, attribution_cost
+from whence.attribution.attribute import attribute
 from whence.attribution.attribute_top import attribute_top
+from whence.attribution.attribution_cost import attribution_cost
 from whence.attribution.compute_scores import compute_scores
 from whence.attribution.compute_top import compute_top
 from whence.attribution.feature_pair import FeaturePair
@@ -198,6 +199,22 @@ def test_the_folder_is_found_again_read_exported_and_reported(recorded_run, grou
         load_scores(out)
     with pytest.raises(ConfigError, match="The first 3 of each picture were kept; given 4"):
         kept.top(drawn.ids[0], 4)
+
+
+def test_interrupted_while_features_are_read_and_started_again(recorded_run, grouped, drawn, tmp_path):
+    def interrupt(done, total):
+        if done == total // 2:
+            raise KeyboardInterrupt
+
+    given = (recorded_run, grouped, drawn, ["tangent", "tracin-cp"])
+    chosen = {"top": 3, "config": CONFIG, "engine": Engine(1)}
+    never = attribute_top(*given, **chosen, store=tmp_path / "store")
+    with pytest.raises(KeyboardInterrupt):
+        attribute_top(*given, **chosen, out=tmp_path / "out", store=tmp_path / "store", scored=interrupt)
+    again = attribute_top(*given, **chosen, out=tmp_path / "out", store=tmp_path / "store")
+    for name, ends in again.items():
+        assert ends.table == never[name].table
+        assert torch.equal(ends.units.standard_error, never[name].units.standard_error)
 
 
 def test_whole_scores_go_beside_and_need_no_features_again(recorded_run, few_digits, drawn, tmp_path):

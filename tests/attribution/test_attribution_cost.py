@@ -2,7 +2,8 @@ import pytest
 import torch
 
 from whence import artefacts
-from whence.attribution.attribute import KEPT, attribute, attribution_cost
+from whence.attribution.attribute import attribute
+from whence.attribution.attribution_cost import KEPT, attribution_cost
 from whence.attribution.feature_plan import FeaturePlan
 from whence.attribution.feature_store import FeatureStore
 from whence.attribution.request import AttributionConfig, AttributionRequest
@@ -60,7 +61,7 @@ def test_what_a_worker_has_alone_is_multiplied(recorded_run, few_digits, drawn, 
     """The training examples are in two batches, the queries in one: three tasks."""
     worker = ProcessMemory(alone=10**12, shared=10**11)
     monkeypatch.setattr(Engine, "run_apart", lambda self, task: ([1.0] * len(task.arguments["jobs"]), worker))
-    monkeypatch.setattr("whence.attribution.feature_folder.suitable_batch", lambda *_: 8)
+    monkeypatch.setattr("whence.attribution.feature_folder.batch_of", lambda *_: 8)
     request = AttributionRequest.of(recorded_run, few_digits, drawn, "trak", CONFIG)
     plan = attribution_cost(FeaturePlan.of(request), FeatureStore(tmp_path), engine=Engine(workers))
     main = plan.memory - workers * worker.alone - worker.shared
@@ -74,3 +75,20 @@ def test_a_model_in_memory_is_planned_with_one_process(recorded_run, few_digits,
     plan = attribution_cost(FeaturePlan.of(request), FeatureStore(tmp_path), engine=Engine(4))
     assert "in 1 process," in plan.work
     assert plan.memory >= peak_memory() > 0
+
+
+@pytest.mark.parametrize("precision", ["float32", "float16"])
+def test_what_an_image_costs_is_what_all_cost_over_their_number(recorded_run, few_digits, drawn, tmp_path, precision):
+    """One training image, without the queries and the scores."""
+    config = CONFIG.model_copy(update={"precision": precision})
+    request = AttributionRequest.of(recorded_run, few_digits, drawn, ["trak", "tangent"], config)
+    plan, store = FeaturePlan.of(request), FeatureStore(tmp_path / "features")
+    cost = attribution_cost(plan, store, engine=Engine(1))
+    one = cost.throughput
+    assert (one.draws, one.processes, one.unit) == (config.draws, 1, "core")
+    assert one.hours(3600) == pytest.approx(one.seconds) == pytest.approx(1 / one.images)
+    assert 0 < one.seconds < cost.seconds
+    store.extend(plan, engine=Engine(1))
+    kept = sum(file.stat().st_size for file in tmp_path.rglob("*examples/*/*/*.safetensors"))
+    assert one.disk * len(few_digits) == pytest.approx(kept, rel=0.2)
+    assert attribution_cost(plan, store, engine=Engine(1)).throughput is None

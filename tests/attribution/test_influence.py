@@ -7,7 +7,8 @@ import torch
 
 from whence import artefacts
 from whence.attribution import make_influence as module
-from whence.attribution.attribute import attribute, attribution_cost
+from whence.attribution.attribute import attribute
+from whence.attribution.attribution_cost import attribution_cost
 from whence.attribution.compute_scores import compute_scores
 from whence.attribution.feature_pair import FeaturePair
 from whence.attribution.feature_plan import FeaturePlan

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from whence.attribution.attribute import attribute, attribution_cost
+from whence.attribution.attribute import attribute
+from whence.attribution.attribution_cost import attribution_cost
 from whence.attribution.feature_pair import FeaturePair
 from whence.attribution.feature_plan import FeaturePlan
 from whence.attribution.feature_store import FeatureStore

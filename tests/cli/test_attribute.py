@@ -148,6 +148,29 @@ def test_export(whence, whole, tmp_path, ending):
         assert len((tmp_path / "table.csv").read_text().splitlines()) == 13
 
 
+def test_the_first_of_each_picture_alone(whence, ask, whole, tmp_path):
+    """--top goes on from the features of whole scores, and prints their proponents."""
+    out, shared = tmp_path / "out", ("--store", whole[0] / "features")
+    words = ("--method", "d-trak", "--method", "pixel", "--top", "4", *shared)
+    planned = ask(out, *words, "--plan", queries="sample:2").out
+    assert "Nothing was started" in planned
+    assert not (out / "d-trak-top-4").exists()
+    printed = ask(out, *words, queries="sample:2")
+    assert printed.code == 0, printed.err
+    lines = printed.out.splitlines()
+    pictures = [line for line in lines if line.startswith("  picture")]
+    assert len(pictures) == 4
+    assert set(pictures) <= set(whole[1].splitlines())
+    assert any(line.startswith("    opponents: ") for line in lines)
+    assert whence("report", out).code == 0
+    assert whence("export", out / "d-trak-top-4", "--to", tmp_path / "top.csv").code == 0
+    assert (tmp_path / "top.csv").read_text().count("\n") > 8
+    refused = whence("credit", "compute", out, "--out", tmp_path / "credit")
+    assert refused.code == 1
+    assert "Run `whence attribute` without --top" in refused.err
+    assert "--top is 0" in ask(tmp_path / "none", "--top", "0").err
+
+
 def test_a_plan_starts_nothing(ask, whole, tmp_path, place):
     before = files(place)
     for out in (tmp_path / "new", whole[0]):

@@ -10,7 +10,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from whence.attribution.attribute import attribute, attribution_cost
+from whence.attribution.attribute import attribute
+from whence.attribution.attribution_cost import attribution_cost
 from whence.attribution.feature_plan import FeaturePlan
 from whence.attribution.feature_store import FeatureStore
 from whence.attribution.method import Method

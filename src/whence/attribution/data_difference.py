@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from whence import artefacts
@@ -43,7 +43,7 @@ def _compared(recorded: Mapping[str, str], data: Dataset) -> str:
     return f"the {' and '.join(names)} differ" if names else UNKNOWN
 
 
-def missing_options(data: Dataset, shape: Sequence[int]) -> str:
+def missing_options(data: Dataset, shape: tuple[int, ...]) -> str:
     """Return the options with which data would have the shape (C, H, W) that a model draws; empty for none.
 
     Example:

@@ -215,4 +215,4 @@ def share_found(as_high: np.ndarray, weight: float, top: int, queries: int) -> S
         low, high = np.quantile(found / (found + weight * (drawn @ as_high)), [0.025, 0.975])
     else:  # of the m that were looked at none: at most 3 of m are, with a confidence of 95%
         low, high = found / (found + 3 * weight * queries * bool(count)), 1.0
-    return Statistic(found / (found + missed), Interval(float(low), float(high), 0.95, RESAMPLES, 0), 0.0)
+    return Statistic(float(found / (found + missed)), Interval(float(low), float(high), 0.95, RESAMPLES, 0), 0.0)

@@ -6,7 +6,7 @@ import math
 import tempfile
 from pathlib import Path
 
-from whence.attribution.attribute import attribution_cost
+from whence.attribution.attribution_cost import attribution_cost
 from whence.attribution.feature_store import FeatureStore
 from whence.attribution.request import AttributionConfig
 from whence.attribution.target import Target

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import whence
+from whence.cli.attribution_options import read_attribution_config
 from whence.cli.data import load_data
 from whence.cli.distil import RANKER, ranked_methods
 from whence.cli.header_claims import TRUST_HEADER, TrustedHeader
@@ -41,7 +42,6 @@ from whence.cli.options import (
 from whence.cli.scores import planned_cost, show_scores
 from whence.cli.show import progress, show_cost, show_notes, show_work
 from whence.cli.top import TOP, attribute_top
-from whence.errors import ConfigError
 
 if TYPE_CHECKING:
     from whence.attribution.target import Target
@@ -146,7 +146,7 @@ def attribute(
 
     Example: `whence attribute runs/single digits --queries sample:16 --method tangent --method d-trak --out scores/`
     """
-    config = _config(draws, damping, width, seed, half, bfloat16, latents, prefilter)
+    config = read_attribution_config(draws, damping, width, seed, half, bfloat16, latents, prefilter)
     header = TrustedHeader.of(adapter, trust_header)
     size: dict[str, Any] = {"resolution": resolution or header.resolution, "buckets": buckets, "grey": grey}
     columns = {"unit_column": unit_column, "caption_column": caption_column}
@@ -156,14 +156,20 @@ def attribute(
     _show_encoding(target, images, out, latents)
     texts = (prompts, prompt or (), negative_prompt, guidance)
     shown = _queries(target, queries, texts, {"method": sampler, "steps": sampler_steps, **size}, mask, without_prompt)
-    methods = ranked_methods(method, ranker)
-    _attribute((target, images, shown, methods, config, parameters), out, store, workers, top, plan)
+    _attribute((target, images, shown, method, config, parameters), ranker, out, store, workers, top, plan)
 
 
 def _attribute(
-    request: tuple[Any, ...], out: Path, store: Path | None, workers: int | None, top: int | None, plan: bool
+    asked: tuple[Any, ...],
+    ranker: Path | None,
+    out: Path,
+    store: Path | None,
+    workers: int | None,
+    top: int | None,
+    plan: bool,
 ) -> None:
     """Compute the scores of a request of these arguments and print the first, or print what they cost."""
+    request = (*asked[:3], ranked_methods(asked[3], ranker), *asked[4:])
     if plan:
         return show_cost(planned_cost(request, out, store, workers, top), out)
     if top is not None:
@@ -173,28 +179,6 @@ def _attribute(
         chosen: dict[str, Any] = {"config": config, "parameters": parameters, "engine": engine}
         scores = whence.attribute(*what, out=out, store=store, scored=scored, **chosen)
     show_scores(scores, out)
-
-
-def _config(
-    draws: int, damping: str | None, width: int | None, seed: int, half: bool, bfloat16: bool, *others: str | None
-) -> whence.AttributionConfig:
-    """Return the settings of the options; the last are --latents and --prefilter."""
-    latents, prefilter = others
-    settings: dict[str, Any] = {"draws": draws, "damping": _damping(damping), "seed": seed, "prefilter": prefilter}
-    settings |= {"autocast": bfloat16, "latents": latents}
-    settings["compression"] = {} if width is None else {"width": width}
-    settings["precision"] = "float16" if half else "float32"
-    return whence.AttributionConfig(**settings)
-
-
-def _damping(text: str | None) -> float | str | None:
-    """Return the damping that a text names."""
-    if text in (None, "auto"):
-        return text
-    try:
-        return float(text)
-    except ValueError:
-        raise ConfigError(f"--damping is a number above 0, or auto; given {text!r}.") from None
 
 
 def _target(

@@ -41,7 +41,7 @@ def compute_from_scores(options: CreditOptions, plan: bool) -> None:
 
 def compute_from_adapter(options: CreditOptions, draws: int, base: Path | None, plan: bool) -> None:
     """Compute the sums of the scores of `tangent`, on pictures that are drawn from prompts."""
-    from whence.attribution.attribute import attribution_cost
+    from whence.attribution.attribution_cost import attribution_cost
     from whence.attribution.feature_plan import FeaturePlan
     from whence.attribution.feature_store import FeatureStore
     from whence.attribution.request import AttributionRequest

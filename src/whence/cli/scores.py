@@ -69,8 +69,8 @@ def planned_cost(
     planned: tuple[Any, ...], out: Path, store: Path | None, workers: int | None, top: int | None = None
 ) -> Cost:
     """Return the cost of a request of these arguments, after a check that the folder holds no other scores."""
-    from whence.attribution.attribute import attribution_cost
     from whence.attribution.attribute_top import require_top
+    from whence.attribution.attribution_cost import attribution_cost
     from whence.attribution.feature_plan import FeaturePlan
     from whence.attribution.feature_store import FeatureStore
     from whence.attribution.request import AttributionRequest

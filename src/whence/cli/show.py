@@ -18,7 +18,7 @@ from rich.console import Console
 import whence
 
 if TYPE_CHECKING:
-    from whence.cost import Cost
+    from whence.cost import Cost, Throughput
     from whence.engine import Executor
     from whence.proof.survivor_certificate import SurvivorCertificate
     from whence.scores.stored import StoredScores
@@ -56,7 +56,18 @@ def show_cost(cost: Cost, place: Path) -> None:
     say(f"Time:   about {duration(cost.seconds)} on this machine")
     say(f"Memory: about {size(cost.memory)}")
     say(f"Disk:   about {size(cost.disk)} ({size(free)} free here)")
+    if cost.throughput is not None:
+        show_throughput(cost.throughput)
     say("Nothing was started. Leave out --plan to start.")
+
+
+def show_throughput(one: Throughput) -> None:
+    """Print how fast gradients are taken, and what more images would take."""
+    here = f"{one.processes} {one.unit}{'s' if one.processes > 1 else ''}"
+    say(f"Rate:   {one.images:.3g} images a second here, at {one.draws} draws, on {here}")
+    for name, count in (("1 M:", 10**6), ("100 M:", 10**8)):
+        say(f"{name:7} {one.hours(count):,.0f} {one.unit}-hours like these, and {size(count * one.disk)} of features")
+    say("        --prefilter takes gradients of fewer images, and says what that loses when it has run.")
 
 
 def show_ablation(ablation: whence.Ablation) -> None:

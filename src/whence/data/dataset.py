@@ -84,7 +84,7 @@ class Dataset:
         require_texts(self)
         require_weights(self.weights)
         ids, captions, classes = (tuple(map(_composed, texts)) for texts in (self.ids, self.captions, self.classes))
-        units = tuple(tuple(dict.fromkeys(map(_composed, names))) for names in self.units)
+        units = tuple(map(_composed_units, self.units))
         weights = tuple(map(float, self.weights)) if set(self.weights) - {1} else ()
         vars(self).update(ids=ids, units=units, captions=captions, classes=classes, weights=weights)
         require_unique(self.ids)
@@ -120,12 +120,9 @@ class Dataset:
         return self.pixels.shapes if isinstance(self.pixels, Ragged) else (self.size,) * len(self)
 
     @cached_property
-    def fingerprints(self) -> Sequence[str]:
+    def fingerprints(self) -> Fingerprints:
         """SHA-256 (hex) of each image: its shape and its decoded pixels."""
-        images = (self.pixels[n] for n in range(len(self)))
-        return Fingerprints.of(
-            artefacts.digest("x".join(map(str, one.shape)).encode() + b":" + one.tobytes()) for one in images
-        )
+        return Fingerprints.of_images(self.pixels[n] for n in range(len(self)))
 
     @property
     def tensor(self) -> torch.Tensor | Ragged:
@@ -241,6 +238,12 @@ def class_inputs(**datasets: Dataset | None) -> dict[str, str]:
         for role, data in datasets.items()
         if data is not None and data.classes != data.captions and any(name is not None for name in data.classes)
     }
+
+
+def _composed_units(names: Sequence[str]) -> tuple[str, ...]:
+    """Return the units of an example, each once; those that are so already are not copied."""
+    composed = tuple(dict.fromkeys(map(normalise, names)))
+    return names if isinstance(names, tuple) and names == composed else composed
 
 
 def _composed(text: str | None) -> str | None:

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from whence import artefacts
+
 #: Bytes of a SHA-256.
 SIZE = 32
 
@@ -30,6 +32,11 @@ class Fingerprints(Sequence[str]):
         for text in texts:
             content += bytes.fromhex(text)
         return cls(bytes(content))
+
+    @classmethod
+    def of_images(cls, images: Iterable[np.ndarray]) -> Fingerprints:
+        """Return fingerprints of pixels, each of shape and bytes."""
+        return cls.of(artefacts.digest("x".join(map(str, one.shape)).encode() + b":" + one.tobytes()) for one in images)
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, Fingerprints):

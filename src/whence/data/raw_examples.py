@@ -9,7 +9,6 @@ from typing import Any
 
 from whence.data.columns import CAPTION_COLUMNS, CLASS_COLUMN, Columns, has_values, rename, texts
 from whence.data.dataset import NO_UNIT, Dataset, Labels
-from whence.data.fingerprints import Fingerprints
 from whence.data.image_files import Source
 from whence.data.read_options import ReadOptions
 from whence.data.recipe import Recipe
@@ -110,7 +109,7 @@ def _composition_notes(data: Dataset, given: Sequence[Sequence[object]]) -> list
 
 def _duplicate_notes(data: Dataset) -> list[str]:
     """A note on images whose pixels occur more than once."""
-    groups = Fingerprints.of(data.fingerprints).repeated()
+    groups = data.fingerprints.repeated()
     repeated = [" = ".join(data.ids[n] for n in group[:5].tolist()) for group in groups]
     return [f"Images that occur more than once and were all kept: {join_names(repeated)}."] if repeated else []
 

@@ -81,6 +81,11 @@ class Engine:
             return (self.accelerator,)
         return tuple(f"cuda:{number}" for number in range(torch.cuda.device_count())) or ("cpu",)
 
+    @property
+    def unit(self) -> str:
+        """What a process has to itself: ``core`` or ``GPU``."""
+        return "core" if torch.device(self.devices[0]).type == "cpu" else "GPU"
+
     def processes(self, tasks: int) -> int:
         """Number of processes that so many tasks run in."""
         most = cores() if self.devices == ("cpu",) else len(self.devices)

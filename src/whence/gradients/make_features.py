@@ -125,9 +125,7 @@ def make_features(jobs: Sequence[FeatureJob], *, engine: Engine = DEFAULT) -> No
     """
     passes = [(job, before, kinds) for job in jobs for before, kinds in job.missing().items()]
     groups = [passes[first : first + AT_ONCE] for first in range(0, len(passes), AT_ONCE)]
-    sizes = [
-        sum(len(Examples.read(job.examples)) * (job.draws - before) for job, before, _ in group) for group in groups
-    ]
+    sizes = [sum(len(examples_at(job.examples)) * (job.draws - before) for job, before, _ in group) for group in groups]
     processes = engine if all(job.spec.can_travel for job in jobs) else engine.here()
     for group, stage in zip(groups, staged(processes, sizes), strict=True):
         with ExitStack() as stack:
@@ -139,7 +137,7 @@ def make_features(jobs: Sequence[FeatureJob], *, engine: Engine = DEFAULT) -> No
 
 def _tasks(stack: ExitStack, job: FeatureJob, before: int, kinds: Sequence[Feature]) -> list[Task]:
     """The tasks that fill the artefacts of some kinds of features in one pass; the stack closes the artefacts."""
-    ids = Examples.read(job.examples).ids
+    ids = examples_at(job.examples).ids
     parts: dict[Feature, Path] = {}
     for feature in kinds:
         path, made = features_path(job.path, feature, job.draws), job.made(feature, job.draws)
@@ -154,16 +152,20 @@ def _tasks(stack: ExitStack, job: FeatureJob, before: int, kinds: Sequence[Featu
     ]
 
 
+def examples_at(path: Path) -> Examples:
+    """Return the examples at a path, which are read once for many batches unless they change."""
+    return _read(path, artefacts.read_manifest(path, EXAMPLES).fingerprint)
+
+
 @lru_cache(maxsize=1)
-def _examples(path: Path, _fingerprint: str) -> Examples:
-    """Return the examples at a path, which are read once for many batches."""
+def _read(path: Path, _fingerprint: str) -> Examples:
     return Examples.read(path)
 
 
 def make_shard(job: FeatureJob, number: int, before: int, parts: Mapping[Feature, Path], engine: Engine) -> None:
     """Make the features of one batch of examples, after the draws that are there, and write them into `parts`."""
     files = {feature: part / shard_name(number) for feature, part in parts.items()}
-    every = _examples(job.examples, artefacts.read_manifest(job.examples, EXAMPLES).fingerprint)
+    every = examples_at(job.examples)
     rows = range(number * job.batch, min((number + 1) * job.batch, len(every)))
     draws = range(before, job.draws)
     total = len(rows) * len(draws)

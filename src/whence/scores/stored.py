@@ -78,9 +78,8 @@ def _folders(path: Path, kinds: Sequence[str] = ("scores",)) -> list[Path]:
     folders = [folder for kind in kinds for folder in artefacts.of_kind(path, kind)]
     if not folders and ENDS in artefacts.kinds_in(path):
         raise ArtefactError(
-            f"{path} holds the first scores of each picture alone, and all are needed here. Give the folder `units` in "
-            "it, which has the scores of all units, or run `whence attribute` without --top and with the same --out; "
-            "the features are there."
+            f"{path} holds the first scores of each picture alone, and all are needed here. Run `whence attribute` "
+            "without --top and with the same --out; the features are there."
         )
     if not folders:
         raise ArtefactError(

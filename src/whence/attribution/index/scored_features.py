@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from whence import artefacts
 from whence.artefacts import Manifest
 from whence.attribution.feature_plan import FeaturePlan, Term
@@ -174,11 +176,14 @@ def _request(
     request = AttributionRequest.of(target, data, queries, chosen, config, parameters)
     if "weights" in claimed.inputs:
         table = artefacts.read_table(out / "request" / "weights.parquet")
-        vars(request)["weights"] = dict(zip(table["id"], table["weight"], strict=True))
-    for name, known in claimed.inputs.items():
+        known = dict(zip(table["id"], table["weight"], strict=True))
+        vars(request)["example_weights"] = np.array([known[name] for name in request.examples.ids])
+    for name, recorded_as in claimed.inputs.items():
         found = artefacts.digest(request.weights) if name == "weights" else request.inputs[name]
-        if found != known:
-            raise MismatchError(f"The {name} of the scores in {out} had the fingerprint {known}; there is {found}.")
+        if found != recorded_as:
+            raise MismatchError(
+                f"The {name} of the scores in {out} had the fingerprint {recorded_as}; there is {found}."
+            )
     if request.canvas is not None:
         raise ConfigError(
             "An index compares pictures of one shape, and these have several. Attribute with --resolution."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,6 +19,10 @@ from whence.cli.options import (
     WORKERS,
 )
 from whence.cli.show import say, show_cost, show_paragraph, show_work
+
+if TYPE_CHECKING:
+    import whence
+    from whence.audit.data_audit import DataAudit
 
 
 def data(
@@ -75,12 +79,17 @@ def data(
             target, images, out / "data", draws=draws, seed=seed, store=out / "features", engine=engine
         )
     show_paragraph(CAUTION)
-    for column in audit.columns:
-        values, rows = audit.values(column.name), audit.standing_out(column.name, 3)
-        if rows:
-            say(f"Largest by {column.name}: {', '.join(f'{images.ids[n]} {values[n]:.3g}' for n in rows)}")
+    _show_largest(audit, images)
     if leave_out is not None:
         write_leave_out(images, audit.worst(by, min(leave_out, len(images))), out)
         say(f"The images without the {leave_out} largest by {by}: {out / 'metadata.csv'}, {out / 'leave-out.txt'}")
     say(f"The table: {audit.path / 'images.csv'}")
     say(f"The page: {write_data_page(audit, images, out / 'data.html', model=target.name)}")
+
+
+def _show_largest(audit: DataAudit, images: whence.Dataset) -> None:
+    """Print the images that stand out by each number."""
+    for column in audit.columns:
+        values, rows = audit.values(column.name), audit.standing_out(column.name, 3)
+        if rows:
+            say(f"Largest by {column.name}: {', '.join(f'{images.ids[n]} {values[n]:.3g}' for n in rows)}")

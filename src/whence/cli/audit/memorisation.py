@@ -92,8 +92,7 @@ def memorisation(
         show_paragraph(sentence)
     for hit in audit.hits[:10]:
         say(f"  {hit_words(audit, hit)}")
-    page = write_memorisation_page(audit, images, drawn, out / "memorisation.html", model=target.name)
-    say(f"The page: {page}")
+    say(f"The page: {write_memorisation_page(audit, images, drawn, out / 'memorisation.html', model=target.name)}")
 
 
 def _held_out(source: str | None, images: whence.Dataset) -> whence.Dataset | None:

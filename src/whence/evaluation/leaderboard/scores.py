@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from whence import artefacts
-from whence.attribution.attribute import attribute, batch_count, batch_seconds, least_seconds
+from whence.attribution.attribute import attribute
+from whence.attribution.attribution_cost import batch_count, batch_seconds, least_seconds
 from whence.attribution.compute_scores import compute_scores
 from whence.attribution.feature_plan import FeaturePlan
 from whence.attribution.feature_store import FeatureStore
