@@ -62,13 +62,6 @@ class MembershipAudit(Artefact):
         statistics, controls = (np.array(one["statistic"], np.float64) for one in (self.pictures, self.controls))
         return MembershipTest.of(statistics, controls, level=level, seed=int(self.manifest.made["seed"]))
 
-    def chances(self, level: float = LEVEL) -> np.ndarray:
-        """Return the chance of each picture, by controls where there are some, else by placebos; float64 [K]."""
-        test = self.test(level)
-        if test is not None:
-            return test.chances
-        return np.array(self.pictures["placebo_chance"], np.float64)
-
 
 @dataclass(frozen=True, eq=False)
 class PlaceboChances:
