@@ -28,7 +28,7 @@ from whence.diffusion.philox import keys, normals
 from whence.diffusion.shipped_base import base_folder
 from whence.engine import one_thread
 from whence.ensemble.members import AdapterMembers, pairs_of
-from whence.gradients.batch_rows import fastest_multiple, suitable_batch
+from whence.gradients.batch_rows import count_tokens, fastest_multiple, suitable_batch
 from whence.gradients.collector import Collector
 from whence.gradients.compression import Compression, maps
 from whence.gradients.layers import coverage
@@ -72,8 +72,7 @@ def of_family(family: str, device: torch.device) -> dict[str, Any]:
     model.network.to(device)
     cover = coverage(model.network, parameters)
     trained = [weight for name, weight in model.network.named_parameters() if parameters is None or ".lora_" in name]
-    tokens = max((rows.shape[1] for rows in conditions.values() if rows.dim() == 3), default=0)
-    rows, figures = suitable_batch(model.size, tokens), {}
+    rows, figures = suitable_batch(model.size, count_tokens(conditions)), {}
     for precision, autocast in (("float32", False), ("bfloat16", True)):
         collector = Collector(model.network, cover, maps(cover, Compression(), device=device), autocast)
 

@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 from whence.attribution.compute_scores import compute_scores
 from whence.attribution.feature_plan import FeaturePlan
@@ -21,8 +22,12 @@ from whence.diffusion.examples import Examples
 from whence.diffusion.model import DiffusionModel
 from whence.engine import DEFAULT, Engine, Report, silent
 from whence.ensemble.model import Ensemble
+from whence.scores.ends import ScoreEnds
 from whence.scores.pictures import ScorePictures
 from whence.scores.scores import Scores
+
+#: Scores, or the ends of scores.
+Result = TypeVar("Result", Scores, ScoreEnds)
 
 
 def attribute(
@@ -84,10 +89,10 @@ def attribute(
                 write_norms(folder.path / "norms.parquet", plan, features)
         if out:
             folder.write(scores)
-    return _with_pictures(scores, data, queries)
+    return with_pictures(scores, data, queries)
 
 
-def _with_pictures(scores: Mapping[str, Scores], *given: object) -> dict[str, Scores]:
-    """Return scores with the pictures of training examples and queries, those of them that are a data set."""
+def with_pictures(results: Mapping[str, Result], *given: object) -> dict[str, Result]:
+    """Return results by method with the pictures of training examples and queries, those that are a data set."""
     known = ScorePictures.of(*(one if isinstance(one, Dataset) else None for one in given))
-    return {name: replace(of_method, pictures=known) for name, of_method in scores.items()}
+    return {name: replace(of_method, pictures=known) for name, of_method in results.items()}

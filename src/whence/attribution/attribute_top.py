@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from whence.attribution.attribute import with_pictures
 from whence.attribution.compute_top import compute_top
 from whence.attribution.feature_plan import FeaturePlan
 from whence.attribution.feature_store import FeatureStore
@@ -23,11 +23,10 @@ from whence.engine import DEFAULT, Engine, Report, silent
 from whence.ensemble.model import Ensemble
 from whence.errors import ConfigError
 from whence.scores.ends import ScoreEnds
-from whence.scores.pictures import ScorePictures
 from whence.similarity.top import similarity_top
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    pass
 
 
 def attribute_top(
@@ -85,10 +84,11 @@ def attribute_top(
         folder = ScoresFolder(Path(out or scratch), request)
         folder.claim()
         features = FeatureStore(Path(store or folder.path / "features"))
-        ends = _similarity_ends(request, top) | _gradient_ends(folder, features, top, engine, scored)
+        ends = _similarity_ends(request, top)
+        ends |= _gradient_ends(folder, features, top, engine, scored, kept=out is not None)
         if out:
             folder.write_ends(ends)
-    return _with_pictures(ends, data, queries)
+    return with_pictures(ends, data, queries)
 
 
 def require_top(request: AttributionRequest, top: int) -> None:
@@ -105,15 +105,16 @@ def require_top(request: AttributionRequest, top: int) -> None:
 
 
 def _gradient_ends(
-    folder: ScoresFolder, store: FeatureStore, top: int, engine: Engine, scored: Report
+    folder: ScoresFolder, store: FeatureStore, top: int, engine: Engine, scored: Report, *, kept: bool
 ) -> dict[str, ScoreEnds]:
-    """Return the ends of the methods of features, by name, with the norms of gradients beside them."""
+    """Return the ends of the methods of features, by name; the norms of gradients are written if the folder is kept."""
     if not folder.request.methods:
         return {}
     plan = FeaturePlan.of(folder.request)
     store.extend(plan, engine=engine)
     ends = compute_top(plan, store, top, engine=Engine(report=scored))
-    write_norms(folder.path / "norms.parquet", plan, store)
+    if kept:
+        write_norms(folder.path / "norms.parquet", plan, store)
     return ends
 
 
@@ -123,9 +124,3 @@ def _similarity_ends(request: AttributionRequest, top: int) -> dict[str, ScoreEn
         return {}
     ids, pictures = request.queries.ids, request.query_pictures.x(range(len(request.queries)))
     return {name: similarity_top(name, request.data, pictures, ids, top) for name in request.similarities}
-
-
-def _with_pictures(ends: Mapping[str, ScoreEnds], *given: object) -> dict[str, ScoreEnds]:
-    """Return ends with the pictures of training examples and queries, those of them that are a data set."""
-    known = ScorePictures.of(*(one if isinstance(one, Dataset) else None for one in given))
-    return {name: replace(of_method, pictures=known) for name, of_method in ends.items()}

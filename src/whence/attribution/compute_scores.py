@@ -16,7 +16,6 @@ from whence.attribution.method import Method
 from whence.attribution.term_features import Order, TermFeatures
 from whence.engine import DEFAULT, Engine
 from whence.errors import ConfigError
-from whence.gradients.features import Feature
 from whence.scores.jackknife import GROUPS, Jackknife
 from whence.scores.scores import Estimand, Scores
 
@@ -60,10 +59,7 @@ def compute_scores(
         ArtefactError: Features are missing or damaged.
     """
     totals = {method: _zeros(plan, method, errors, dampings) for method in plan.terms}
-    kernels: dict[tuple[Term, Feature, tuple[str, ...]], list[Method]] = {}
-    for method, terms in plan.compressed.terms.items():
-        for term in terms:
-            kernels.setdefault((term, method.feature, plan.query_ids(method)), []).append(method)
+    kernels = plan.shared
     for method, terms in plan.curved.terms.items():
         for term in terms:
             _add_influence(totals[method], plan, store.scores(plan, term, method), term, errors)

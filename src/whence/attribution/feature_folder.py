@@ -35,12 +35,16 @@ class FeatureFolder:
 
         The arguments and errors are those of `FeatureStore.extend`.
         """
+        make_features(self.prepare(plan, shorten=shorten, engine=engine), engine=engine)
+
+    def prepare(self, plan: FeaturePlan, *, shorten: bool = False, engine: Engine = DEFAULT) -> list[FeatureJob]:
+        """Return the jobs of a plan, whose examples are then in the folder; the arguments are those of `extend`."""
         jobs = self.jobs(plan, keep=True, engine=engine)
         for feature_set, job in jobs.items():
             feature_set.examples.write(job.examples)
             if shorten:
                 job.shorten()
-        make_features(list(jobs.values()), engine=engine)
+        return list(jobs.values())
 
     def jobs(self, plan: FeaturePlan, *, keep: bool = False, engine: Engine = DEFAULT) -> dict[FeatureSet, FeatureJob]:
         """Return the job of each folder of features of a plan; `keep` writes the gradient specs that are measured."""

@@ -123,9 +123,13 @@ class FeaturePlan:
         return tuple(dict.fromkeys(term for terms in self.terms.values() for term in terms))
 
     @property
-    def rows(self) -> int:
-        """Number of draws of all sets of examples."""
-        return sum(len(feature_set.examples) * feature_set.draws for feature_set in self.kinds)
+    def shared(self) -> dict[tuple[Term, Feature, tuple[str, ...]], list[Method]]:
+        """The methods without curvature that share a kernel, by its term, features and queries."""
+        shared: dict[tuple[Term, Feature, tuple[str, ...]], list[Method]] = {}
+        for method, terms in self.compressed.terms.items():
+            for term in terms:
+                shared.setdefault((term, method.feature, self.query_ids(method)), []).append(method)
+        return shared
 
     def query_ids(self, method: Method) -> tuple[str, ...]:
         """Return the queries of a method's scores: pictures, or every step on the way to each, QUERY@TIMESTEP."""

@@ -16,7 +16,7 @@ from whence.attribution.influence_store import InfluenceStore, StoredInfluence
 from whence.attribution.method import Method
 from whence.engine import DEFAULT, Engine, staged
 from whence.gradients.features import Feature
-from whence.gradients.make_features import FeatureJob
+from whence.gradients.make_features import FeatureJob, make_features, missing_rows
 from whence.gradients.stored_features import StoredFeatures
 
 
@@ -51,10 +51,9 @@ class FeatureStore:
             MismatchError: The store holds features of other examples or settings.
             ConfigError: The store holds more draws already, or its features can't be extended.
         """
-        of_compressed = of_curved = engine  # Alone, compressed gradients report the rows that are missing.
-        if plan.curved.terms:
-            of_compressed, of_curved = staged(engine, [plan.compressed.rows, self.influence.rows(plan.curved)])
-        self.compressed.extend(plan.compressed, shorten=shorten, engine=of_compressed)
+        jobs = self.compressed.prepare(plan.compressed, shorten=shorten, engine=engine)
+        of_compressed, of_curved = staged(engine, [missing_rows(jobs), self.influence.rows(plan.curved)])
+        make_features(jobs, engine=of_compressed)
         self.influence.extend(plan.curved, shorten=shorten, engine=of_curved)
 
     def jobs(self, plan: FeaturePlan, *, engine: Engine = DEFAULT) -> dict[FeatureSet, FeatureJob]:

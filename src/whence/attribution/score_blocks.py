@@ -8,14 +8,13 @@ from typing import Protocol
 
 from torch import Tensor
 
-from whence.attribution.feature_plan import FeaturePlan, Term
+from whence.attribution.feature_plan import FeaturePlan
 from whence.attribution.feature_store import FeatureStore
 from whence.attribution.influence_store import StoredInfluence
 from whence.attribution.method import Method
 from whence.attribution.term_blocks import TermBlocks, groups_together
 from whence.attribution.term_features import Order, TermFeatures
 from whence.errors import ConfigError
-from whence.gradients.features import Feature
 
 #: Scores of a block of examples by a method, from all draws or without a group of them, float64 [Q, n].
 BlockScores = tuple[Method, int | None, Tensor]
@@ -134,12 +133,9 @@ def score_sources(plan: FeaturePlan, store: FeatureStore) -> list[Source]:
     Raises:
         ArtefactError: Features are missing or damaged.
     """
-    shared: dict[tuple[Term, Feature, tuple[str, ...]], list[Method]] = {}
-    for method, terms in plan.compressed.terms.items():
-        for term in terms:
-            shared.setdefault((term, method.feature, plan.query_ids(method)), []).append(method)
     sources: list[Source] = [
-        FeatureSource(plan, tuple(methods), TermFeatures.open(plan, store, *key)) for key, methods in shared.items()
+        FeatureSource(plan, tuple(methods), TermFeatures.open(plan, store, *key))
+        for key, methods in plan.shared.items()
     ]
     for method, terms in plan.curved.terms.items():
         (damping,) = plan.dampings_of(method)

@@ -113,6 +113,16 @@ class FeatureJob:
             )
 
 
+def missing_rows(jobs: Sequence[FeatureJob]) -> int:
+    """Return how many rows some jobs still have to make, a row being a draw of an example."""
+    return sum(_rows(job, before) for job in jobs for before in job.missing())
+
+
+def _rows(job: FeatureJob, before: int) -> int:
+    """Return the rows of a pass over the examples of a job, after the draws that are there."""
+    return len(examples_at(job.examples)) * (job.draws - before)
+
+
 def make_features(jobs: Sequence[FeatureJob], *, engine: Engine = DEFAULT) -> None:
     """Make the features of some jobs, or add the missing draws to those that are there.
 
@@ -125,7 +135,7 @@ def make_features(jobs: Sequence[FeatureJob], *, engine: Engine = DEFAULT) -> No
     """
     passes = [(job, before, kinds) for job in jobs for before, kinds in job.missing().items()]
     groups = [passes[first : first + AT_ONCE] for first in range(0, len(passes), AT_ONCE)]
-    sizes = [sum(len(examples_at(job.examples)) * (job.draws - before) for job, before, _ in group) for group in groups]
+    sizes = [sum(_rows(job, before) for job, before, _ in group) for group in groups]
     processes = engine if all(job.spec.can_travel for job in jobs) else engine.here()
     for group, stage in zip(groups, staged(processes, sizes), strict=True):
         with ExitStack() as stack:

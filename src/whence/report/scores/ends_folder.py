@@ -12,10 +12,10 @@ from torch import Tensor
 from whence import artefacts
 from whence.artefacts import Manifest
 from whence.attribution.pictures import Pictures
-from whence.errors import ArtefactError, MismatchError
+from whence.errors import ArtefactError
 from whence.report.picture import LARGE, Picture, data_uri
 from whence.report.scores.query_card import MethodResult, QueryCard, Ranking, method_result, unit_entries
-from whence.report.scores.score_folder import QUERIES, read_norms, require_common
+from whence.report.scores.score_folder import QUERIES, read_norms, require_common, require_equal
 from whence.scores.ends import KIND, ScoreEnds
 from whence.scores.scores import Scores
 
@@ -83,7 +83,9 @@ class EndsFolder:
             raise ArtefactError(
                 f"{path} holds scores of steps only; a report needs scores of whole pictures beside them."
             )
-        _require_alike(path, whole)
+        units = {name: None if ends.units is None else ends.units.examples for name, ends in whole.items()}
+        alike = {name: (ends.queries, ends.examples, units[name]) for name, ends in whole.items()}
+        require_equal(path, alike, "queries, examples or units")
         facts = artefacts.read_manifest(path / "pictures", "pictures").facts
         return cls(
             path=path,
@@ -94,21 +96,6 @@ class EndsFolder:
             norms=read_norms(path / "norms.parquet"),
             steps=tuple(name for name in scores if name not in whole),
         )
-
-
-def _require_alike(path: Path, methods: Mapping[str, ScoreEnds]) -> None:
-    """Check that all ends are of the same queries, of as many examples, and of the same units."""
-    alike = {
-        name: (ends.queries, ends.examples, None if ends.units is None else ends.units.examples)
-        for name, ends in methods.items()
-    }
-    first = next(iter(alike))
-    for name in alike:
-        if alike[name] != alike[first]:
-            raise MismatchError(
-                f"{path / name} and {path / first} are of different queries, examples or units. Write them to "
-                "different folders, or delete the one that is out of date."
-            )
 
 
 def end_cards(folder: EndsFolder) -> Iterator[QueryCard]:

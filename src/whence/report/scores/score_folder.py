@@ -101,19 +101,28 @@ def _are_steps(path: Path, pictures: Pictures) -> bool:
     return bool(queries) and all(query not in known and query.rpartition("@")[0] in known for query in queries)
 
 
+def require_equal(path: Path, known: Mapping[str, object], what: str) -> None:
+    """Check that something is equal of all methods in a folder.
+
+    Raises:
+        MismatchError: It is not; the message says what differs.
+    """
+    first = next(iter(known))
+    for name in known:
+        if known[name] != known[first]:
+            raise MismatchError(
+                f"{path / name} and {path / first} are of different {what}. Write them to different folders, or delete "
+                "the one that is out of date."
+            )
+
+
 def _require_alike(path: Path, methods: Mapping[str, Scores], pictures: Pictures) -> None:
     """Check that all scores are of the same queries and examples, and that there are pictures of the queries."""
     if not methods:
         raise ArtefactError(f"{path} holds scores of steps only; a report needs scores of whole pictures beside them.")
     ids = {name: (scores.queries, scores.examples, scores.units) for name, scores in methods.items()}
-    first = next(iter(ids))
-    for name in ids:
-        if ids[name] != ids[first]:
-            raise MismatchError(
-                f"{path / name} and {path / first} are of different queries or examples. Write them to different "
-                "folders, or delete the one that is out of date."
-            )
-    without = sorted(set(methods[first].queries[:QUERIES]) - set(pictures.queries.ids))
+    require_equal(path, ids, "queries or examples")
+    without = sorted(set(next(iter(methods.values())).queries[:QUERIES]) - set(pictures.queries.ids))
     if without:
         raise MismatchError(
             f"{path / 'pictures'} has no picture of the query {without[0]!r}: it was made for other queries. "
