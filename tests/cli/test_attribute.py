@@ -163,6 +163,7 @@ def test_the_first_of_each_picture_alone(whence, ask, whole, tmp_path):
     assert set(pictures) <= set(whole[1].splitlines())
     assert any(line.startswith("    opponents: ") for line in lines)
     assert whence("report", out).code == 0
+    assert f"whence export {out / 'd-trak-top-4'} --to top.csv" in printed.out
     assert whence("export", out / "d-trak-top-4", "--to", tmp_path / "top.csv").code == 0
     assert (tmp_path / "top.csv").read_text().count("\n") > 8
     refused = whence("credit", "compute", out, "--out", tmp_path / "credit")

@@ -9,8 +9,10 @@ from typing import Annotated, Any
 import typer
 
 import whence
+from whence import artefacts
 from whence.cli.scores import TOLD, listed, show_head
 from whence.cli.show import progress, say, show_work
+from whence.scores.ends import KIND
 from whence.scores.top import TopScores
 
 TOP = Annotated[
@@ -46,4 +48,4 @@ def show_ends(results: Mapping[str, whence.ScoreEnds], out: Path) -> None:
             if ends.units is not None:
                 say(f"    by unit ({how} of its images): {listed(ends.units.top(query, 3))}")
     say(f"Next: whence report {out}")
-    say(f"      whence export {out}/{next(out.glob('*-top-*'), out).name} --to top.csv")
+    say(f"      whence export {artefacts.of_kind(out, KIND)[0]} --to top.csv")
