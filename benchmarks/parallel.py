@@ -1,7 +1,7 @@
 """Efficiency of workers against one process, in one run: processes, Ray, array workers; and the cost of an empty task.
 
-python benchmarks/parallel.py                        # on a quiet machine; about half an hour on two cores
-python benchmarks/parallel.py --steps 20 --repeats 1 # a try
+python benchmarks/parallel.py                        # on a quiet machine; about a quarter of an hour on two cores
+python benchmarks/parallel.py --steps 20             # a try
 
 Members of an ensemble are trained one after another and by several workers, in turn. The efficiency is the time of one
 process over the time of n workers and n. Processes and Ray first train a small ensemble, so that workers are warm; the
@@ -36,16 +36,14 @@ def config(steps: int) -> whence.Config:
 
 def train(out: Path, members: int, steps: int, engine: Engine) -> float:
     """Seconds of training an ensemble."""
-    digits, start = whence.load("digits", unit_column="label"), time.perf_counter()
+    digits, start = whence.load("digits"), time.perf_counter()
     whence.train_ensemble(digits, out, members=members, config=config(steps), engine=engine)
     return time.perf_counter() - start
 
 
 def train_by_array(out: Path, members: int, steps: int, workers: int) -> float:
     """Seconds of training an ensemble by array workers, from their start on."""
-    command = (
-        f"ensemble train digits --unit-column label --members {members} --steps {steps} --engine array --out {out}"
-    )
+    command = f"ensemble train digits --members {members} --steps {steps} --engine array --out {out}"
     line = [sys.executable, "-c", "from whence.cli.app import main; main()", *command.split()]
     start = time.perf_counter()
     for process in [subprocess.Popen(line) for _ in range(workers)]:
@@ -68,10 +66,10 @@ def empty_task_seconds(out: Path, steps: int, engine: Engine) -> float:
 def main() -> None:
     """Measure, print and write the figures."""
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--members", type=int, default=8)
-    arguments.add_argument("--steps", type=int, default=1000)
+    arguments.add_argument("--members", type=int, default=20)
+    arguments.add_argument("--steps", type=int, default=220)
     arguments.add_argument("--workers", type=int, default=2)
-    arguments.add_argument("--repeats", type=int, default=2)
+    arguments.add_argument("--repeats", type=int, default=1)
     given = arguments.parse_args()
     ray, seconds = Ray(workers=given.workers), dict[str, list[float]]()
     engines = {"alone": Engine(1), "together": Engine(given.workers), "ray": Engine(executor=ray)}
@@ -79,7 +77,7 @@ def main() -> None:
         with TemporaryDirectory() as scratch:
             folder = Path(scratch)
             for name, engine in engines.items():
-                train(folder / f"warm {name}", 6, 1, engine)
+                train(folder / f"warm {name}", given.members, 1, engine)
                 seconds.setdefault(name, []).append(train(folder / name, given.members, given.steps, engine))
             array = train_by_array(folder / "array", given.members, given.steps, given.workers)
             seconds.setdefault("array", []).append(array)
