@@ -2,18 +2,19 @@
 
 * *Regions*: collages whose left half is a picture of one contributor and whose right half is one of another, with the
   caption of no style. The mask of each half should name the contributor of that half first, by the sum of the scores;
-  and beside that, above the contributor of the other half.
+  and beside that, above the contributor of the other half. The same by exact losses of an ensemble of 16 adapters, of
+  which 12 see each contributor.
 * *Concepts*: pictures of the base, in no contributor's style, with the prompt "a three in style 7". The pair with the
   prompt "a three" should name contributor 7 first; beside it is the plain query.
 
 The pictures are of splits that the training of the adapter never saw. Shares with 95% intervals (Wilson); by chance one
-in twelve. About three minutes on one core. Writes docs/figures/focus.json.
+in twelve. About a quarter of an hour on two cores. Writes docs/figures/focus.json.
 """
 
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,49 +27,108 @@ import whence
 from whence.attribution.target import Target
 from whence.cli.show import progress
 from whence.config import read_config
+from whence.diffusion.encoding import Encoders
 from whence.diffusion.focus import Focus, element_mask
 
 RUNS, CONFIG = Path("runs/focus"), Path(__file__).with_name("styles.toml")
 COUNT, DRAWS, METHODS = 48, 32, ("tangent", "tangent-squared", "trak", "gradient-dot")
+MEMBERS, WEIGHT, EXACT_DRAWS, ABOVE = 16, 12, 100, "regions, above the other half"
+Hits = dict[str, dict[str, list[bool]]]
 
 
 def main() -> None:
-    """Train the adapter, measure and write."""
+    """Train the adapters, measure and write."""
     argparse.ArgumentParser(description=__doc__.split("\n")[0]).parse_args()
     torch.set_num_threads(1)
     data = whence.load("styles", unit_column="contributor")
     with progress("adapter") as report:
         whence.train(data, RUNS / "adapter", read_config(CONFIG), base="styles", engine=whence.Engine(report=report))
-    figures = {**regions(data), "concepts": concepts(data), "plain": concepts(data, plain=True)}
+    collages = Collages.of(whence.load("styles:test", unit_column="contributor"))
+    hits = regions(data, collages)
+    for figure, found in exact_regions(data, collages).items():
+        hits.setdefault(figure, {}).update(found)
+    hits |= {"concepts": concepts(data), "plain": concepts(data, plain=True)}
+    figures = {figure: shares(found) for figure, found in hits.items()}
     print(figures)
     write_figures("focus", figures)
 
 
-def regions(data: whence.Dataset) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Collages:
+    """Pictures whose two halves are by different contributors.
+
+    Attributes:
+        pictures: The collages, with captions of no style.
+        masks: The mask of each half, [2, H, W].
+        own: The contributor of the left half of each, then of the right half of each.
+        other: The contributors of the halves that are not in the mask, in the same order.
+    """
+
+    pictures: whence.Dataset
+    masks: torch.Tensor
+    own: list[str]
+    other: list[str]
+
+    @classmethod
+    def of(cls, test: whence.Dataset) -> Collages:
+        """Collages of the pictures of a split."""
+        left, right = pairs(test)
+        pixels = test.pixels[left].copy()
+        half = pixels.shape[-1] // 2
+        pixels[..., half:] = test.pixels[right][..., half:]
+        masks = torch.zeros(2, *pixels.shape[-2:])
+        masks[0, :, :half], masks[1, :, half:] = 1.0, 1.0
+        captions = tuple(neutral(test.captions[n]) for n in left)
+        own, other = ([test.units[n][0] for n in (*a, *b)] for a, b in ((left, right), (right, left)))
+        return cls(replace_rows(test, left, pixels, captions), masks, own, other)
+
+    def halves(self, encoders: Encoders) -> list[whence.Examples]:
+        """The left halves and the right halves, as queries."""
+        queries = encoders.encode_queries(self.pictures)
+        regions = [element_mask(mask[None], queries.size).expand(len(queries), -1, -1) for mask in self.masks]
+        return [replace(queries, focus=Focus(region)) for region in regions]
+
+
+def regions(data: whence.Dataset, collages: Collages) -> Hits:
     """How often the mask of each half of a collage names its contributor first, and above that of the other half."""
-    target, test = Target.open(RUNS / "adapter"), whence.load("styles:test", unit_column="contributor")
-    left, right = pairs(test)
-    pixels = test.pixels[left].copy()
-    half = pixels.shape[-1] // 2
-    pixels[..., half:] = test.pixels[right][..., half:]
-    captions = tuple(neutral(test.captions[n]) for n in left)
-    collages = replace_rows(test, left, pixels, captions)
-    mask = torch.zeros(2, *pixels.shape[-2:])
-    mask[0, :, :half], mask[1, :, half:] = 1.0, 1.0
+    target = Target.open(RUNS / "adapter")
     sums: dict[str, list[whence.Scores]] = {name: [] for name in METHODS}
-    for side in (0, 1):
-        queries = target.encoders.encode_queries(collages)
-        region = element_mask(mask[[side]], queries.size).expand(len(queries), -1, -1)
-        add(sums, target, data, replace(queries, focus=Focus(region)))
-    own, other = ([test.units[n][0] for n in (*a, *b)] for a, b in ((left, right), (right, left)))
-    above = {
-        name: [row[a] > row[b] for row, a, b in zip(rows_of(found), own, other, strict=True)]
+    for half in collages.halves(target.encoders):
+        add(sums, target, data, half)
+    return {"regions": firsts(sums, collages.own), ABOVE: above(sums, collages)}
+
+
+def exact_regions(data: whence.Dataset, collages: Collages) -> Hits:
+    """The same by the exact losses of an ensemble of adapters without each contributor."""
+    with progress("ensemble") as report:
+        engine = whence.Engine(report=report)
+        options: dict[str, Any] = {"members": MEMBERS, "weight": WEIGHT, "base": "styles", "engine": engine}
+        ensemble = whence.train_ensemble(data, RUNS / "ensemble", config=read_config(CONFIG), **options)
+    measured = []
+    for half in collages.halves(ensemble.encoders):
+        with progress("exact losses") as report:
+            measured.append(whence.losses(ensemble, half, draws=EXACT_DRAWS, engine=whence.Engine(report=report)))
+    sums = {"ensemble": [one.scores() for one in measured]}
+    named = [one.influence_on(name).influential[:1] for one in measured for name in one.queries]
+    pairs = list(zip(named, collages.own, strict=True))
+    return {
+        "regions": firsts(sums, collages.own),
+        ABOVE: above(sums, collages),
+        "regions, named": {"ensemble": [units == [own] for units, own in pairs]},
+        "regions, another named": {"ensemble": [bool(units) and units != [own] for units, own in pairs]},
+    }
+
+
+def above(sums: dict[str, list[whence.Scores]], collages: Collages) -> dict[str, list[bool]]:
+    """Whether the contributor of a half has a larger sum than that of the other half, by method and query."""
+    pairs = list(zip(collages.own, collages.other, strict=True))
+    return {
+        name: [row[a] > row[b] for row, (a, b) in zip(rows_of(found), pairs, strict=True)]
         for name, found in sums.items()
     }
-    return {"regions": shares(firsts(sums, own)), "regions, above the other half": shares(above)}
 
 
-def concepts(data: whence.Dataset, plain: bool = False) -> dict[str, Any]:
+def concepts(data: whence.Dataset, plain: bool = False) -> dict[str, list[bool]]:
     """How often the pair of prompts with and without a style names its contributor first."""
     target, base = Target.open(RUNS / "adapter"), whence.load("styles:base").select(range(COUNT))
     styles = [f"style {1 + n % 12}" for n in range(COUNT)]
@@ -80,7 +140,7 @@ def concepts(data: whence.Dataset, plain: bool = False) -> dict[str, Any]:
         queries = replace(queries, focus=Focus(without=other.conditions, texts=texts))
     sums: dict[str, list[whence.Scores]] = {name: [] for name in METHODS}
     add(sums, target, data, queries)
-    return shares(firsts(sums, styles))
+    return firsts(sums, styles)
 
 
 def pairs(test: whence.Dataset) -> tuple[np.ndarray, np.ndarray]:
