@@ -3,7 +3,7 @@
 * *Regions*: collages whose left half is a picture of one contributor and whose right half is one of another, with the
   caption of no style. The mask of each half should name the contributor of that half first, by the sum of the scores;
   and beside that, above the contributor of the other half. The same by exact losses of an ensemble of 16 adapters, of
-  which 12 see each contributor.
+  which 12 see each contributor, trained on captions of no style.
 * *Concepts*: pictures of the base, in no contributor's style, with the prompt "a three in style 7". The pair with the
   prompt "a three" should name contributor 7 first; beside it is the plain query.
 
@@ -32,7 +32,7 @@ from whence.diffusion.focus import Focus, element_mask
 
 RUNS, CONFIG = Path("runs/focus"), Path(__file__).with_name("styles.toml")
 COUNT, DRAWS, METHODS = 48, 32, ("tangent", "tangent-squared", "trak", "gradient-dot")
-MEMBERS, WEIGHT, EXACT_DRAWS, ABOVE = 16, 12, 100, "regions, above the other half"
+MEMBERS, WEIGHT, STEPS, EXACT_DRAWS, ABOVE = 16, 12, 500, 50, "regions, above the other half"
 Hits = dict[str, dict[str, list[bool]]]
 
 
@@ -45,7 +45,7 @@ def main() -> None:
         whence.train(data, RUNS / "adapter", read_config(CONFIG), base="styles", engine=whence.Engine(report=report))
     collages = Collages.of(whence.load("styles:test", unit_column="contributor"))
     hits = regions(data, collages)
-    for figure, found in exact_regions(data, collages).items():
+    for figure, found in exact_regions(collages).items():
         hits.setdefault(figure, {}).update(found)
     hits |= {"concepts": concepts(data), "plain": concepts(data, plain=True)}
     figures = {figure: shares(found) for figure, found in hits.items()}
@@ -98,12 +98,14 @@ def regions(data: whence.Dataset, collages: Collages) -> Hits:
     return {"regions": firsts(sums, collages.own), ABOVE: above(sums, collages)}
 
 
-def exact_regions(data: whence.Dataset, collages: Collages) -> Hits:
+def exact_regions(collages: Collages) -> Hits:
     """The same by the exact losses of an ensemble of adapters without each contributor."""
+    data = whence.load("styles:train-plain-captions", unit_column="contributor")
+    config = read_config(CONFIG).updated("training", steps=STEPS)
     with progress("ensemble") as report:
         engine = whence.Engine(report=report)
         options: dict[str, Any] = {"members": MEMBERS, "weight": WEIGHT, "base": "styles", "engine": engine}
-        ensemble = whence.train_ensemble(data, RUNS / "ensemble", config=read_config(CONFIG), **options)
+        ensemble = whence.train_ensemble(data, RUNS / "ensemble", config=config, **options)
     measured = []
     for half in collages.halves(ensemble.encoders):
         with progress("exact losses") as report:
