@@ -48,8 +48,7 @@ def losses(
     The loss of every ablation follows from one evaluation of each member per draw. With --combine weights each ablation
     is one merged network, and takes an evaluation of its own. The influence of a unit is how much higher the loss is
     without it than with as many members on average; it is positive if the unit pulled the ensemble towards the picture.
-    It is compared with the influence of code words that no unit has. The influences of all units are kept as scores.
-    With --mask all losses are those of a region of the picture.
+    It is compared with that of code words that no unit has, and kept as scores. With --mask it is of a region.
 
     Example: `whence ensemble losses runs/ens --queries digits:test`
     """
@@ -63,8 +62,7 @@ def losses(
     ensemble.codebook.survivors(together)  # Refused now rather than after all is measured.
     examples = focused(ensemble, whence.read_queries(ensemble, queries), mask)
     show_notes(examples.notes, of="the queries")
-    names = examples.ids
-    check_queries(ensemble, examples, names, draws)
+    check_queries(ensemble, examples, names := examples.ids, draws)
     sets = measured_sets(ensemble, combine, together)
     if plan:
         return show_cost(losses_cost(ensemble, len(names), draws, sets, engine=whence.Engine(workers)), run)
