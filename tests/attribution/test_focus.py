@@ -172,9 +172,11 @@ def test_training_examples_have_none(model, few_digits, queries):
         AttributionRequest.of(model, within(queries, LEFT), queries, "trak")
 
 
-def test_exact_losses_are_of_whole_pictures(tiny_ensemble, queries):
-    with pytest.raises(ConfigError, match="exact losses are those of whole pictures. Leave the focus out"):
-        check_queries(tiny_ensemble, within(queries, LEFT), (), draws=8)
+def test_exact_losses_have_no_concept(tiny_ensemble, queries):
+    labelled = replace(queries, conditions={"class_labels": torch.tensor([0, 1])})
+    pair = replace(labelled, focus=Focus(without={"class_labels": torch.tensor([1, 0])}))
+    with pytest.raises(ConfigError, match="exact losses are those of pictures by their own prompts"):
+        check_queries(tiny_ensemble, pair, (), draws=8)
 
 
 def _png(path: Path, pixels: np.ndarray) -> None:

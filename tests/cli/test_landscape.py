@@ -131,6 +131,17 @@ def test_losses_of_a_folder_of_other_pictures(whence, run, tmp_path):
     assert len(Scores.read(path).queries) == 22
 
 
+def test_losses_of_a_region(whence, run, tmp_path):
+    Image.fromarray(np.repeat(np.uint8([255, 0]), 4)[None].repeat(8, 0)).save(tmp_path / "left.png")
+    words = ("ensemble", "losses", run, "--queries", "0/1", "--draws", 8, "--workers", 1)
+    whole, left = whence(*words), whence(*words, "--mask", tmp_path / "left.png")
+    assert left.code == 0, left.err
+    loss, part = (float(re.search(r"loss (\S+) by all", said.out)[1]) for said in (whole, left))
+    assert 0 < part < loss
+    black = whence(*words, "--mask", tmp_path / "none.png")
+    assert (black.code, "does not exist" in black.err) == (2, True)
+
+
 def test_landscape_and_who_mattered(whence, ensemble):
     run = ensemble.path
     command = ("ensemble", "landscape", run, "--samples", "0/0-1", "--samples", "0/1", "--workers", 1)

@@ -10,6 +10,7 @@ from whence import artefacts
 from whence.data import load
 from whence.diffusion.draws import Draws
 from whence.diffusion.examples import Examples
+from whence.diffusion.focus import Focus
 from whence.engine import Engine
 from whence.ensemble import Ensemble, MeanPrediction, NetworkMembers
 from whence.ensemble.gram import GramLosses, draw_groups
@@ -35,7 +36,14 @@ def measured(tiny_ensemble, foreign, tmp_path_factory) -> Losses:
     return losses(Ensemble.open(path), foreign, NAMES, draws=DRAWS, engine=Engine(1))
 
 
-def direct(ensemble: Ensemble, x: torch.Tensor, name: str, members: list[int], draws: int = DRAWS) -> float:
+def direct(
+    ensemble: Ensemble,
+    x: torch.Tensor,
+    name: str,
+    members: list[int],
+    draws: int = DRAWS,
+    mask: torch.Tensor | None = None,
+) -> float:
     """The loss of the mean prediction of some members, draw by draw, each in a batch of its own."""
     model = ensemble.reference_model
     source, total = Draws(derived_seed(0, "losses"), model.process.timesteps), 0.0
@@ -43,7 +51,8 @@ def direct(ensemble: Ensemble, x: torch.Tensor, name: str, members: list[int], d
     for k in range(draws):
         t, noise = source([name], [k], model.size)
         output = predict(model.process.noised(x[None], t, noise), t)
-        total += (output - model.process.target(x[None], t, noise).double()).square().mean().item()
+        squares = (output - model.process.target(x[None], t, noise).double()).square()
+        total += (squares if mask is None else squares * mask).mean().item()
     return total / draws
 
 
@@ -62,6 +71,21 @@ def test_random_ablations_equal_a_direct_evaluation(tiny_ensemble, measured, for
         expected = direct(tiny_ensemble, foreign[q], NAMES[q], members)
         assert measured.without(units)[q].item() == pytest.approx(expected, rel=1e-6)
         checked += 1
+
+
+@pytest.mark.parametrize("side", [0, 1])
+def test_losses_of_regions_equal_a_direct_evaluation_and_add_up(tiny_ensemble, ensemble, measured, foreign, side):
+    mask = torch.full((5, 8, 8), 0.25)
+    mask[:, :, 4:] = 1.0
+    parts = [
+        losses(ensemble, Examples(tuple(NAMES), foreign, focus=Focus(part)), draws=DRAWS) for part in (mask, 1 - mask)
+    ]
+    sets = torch.rand(7, 8, generator=torch.Generator().manual_seed(side)) < 0.6
+    torch.testing.assert_close(sum(part.of(sets) for part in parts), measured.of(sets), rtol=1e-9, atol=0)
+    members = sets[side].nonzero().flatten().tolist()
+    expected = direct(tiny_ensemble, foreign[side], NAMES[side], members, mask=mask[side])
+    torch.testing.assert_close(parts[0].of(sets)[side, side].item(), expected, rtol=1e-5, atol=0)
+    assert parts[0].scores().estimand.behaviour == "denoising loss of the query within the mask, mean over draws"
 
 
 def test_the_full_ensemble_and_single_members(tiny_ensemble, measured, foreign):

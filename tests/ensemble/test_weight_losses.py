@@ -11,6 +11,7 @@ from whence.attribution.queries import read_queries
 from whence.diffusion.adapters.adapter import Adapter
 from whence.diffusion.draws import Draws
 from whence.diffusion.examples import Examples
+from whence.diffusion.focus import Focus
 from whence.diffusion.model import DiffusionModel
 from whence.engine import Engine
 from whence.ensemble import Ensemble
@@ -78,6 +79,17 @@ def test_the_mean_of_weights_is_another_network_than_the_mean_of_predictions(ens
     assert not torch.allclose(by_predictions.full(), measured.full(), rtol=1e-6)
     assert torch.allclose(by_predictions.full(), measured.full(), rtol=0.1)
     assert (by_predictions.combine, measured.combine) == ("predictions", "weights")
+
+
+def test_losses_of_regions_add_up(ensemble, queries, measured):
+    mask = torch.rand(2, *queries.size[1:], generator=torch.Generator().manual_seed(0))
+    parts = [
+        losses(ensemble, replace(queries, focus=Focus(part)), draws=DRAWS, combine="weights", engine=Engine(1))
+        for part in (mask, 1 - mask)
+    ]
+    total = sum(part.full() for part in parts)
+    torch.testing.assert_close(total, measured.full(), rtol=1e-6, atol=0)
+    assert not torch.allclose(parts[0].full(), parts[1].full(), rtol=0.01)
 
 
 def test_one_pass_for_each_set_of_members_and_draw(ensemble, queries, monkeypatch):

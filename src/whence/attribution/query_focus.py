@@ -22,10 +22,11 @@ from whence.errors import ConfigError, DataError, join_names
 
 if TYPE_CHECKING:
     from whence.attribution.target import Target
+    from whence.ensemble.model import Ensemble
 
 
 def focused(
-    target: Target,
+    target: Target | Ensemble,
     queries: Examples,
     mask: Path | None = None,
     without: Sequence[str] = (),
@@ -38,7 +39,7 @@ def focused(
     `gradient-cosine` and of gradients that are normalised don't.
 
     Args:
-        target: What is explained.
+        target: What is explained; an ensemble explains regions alone.
         queries: The queries.
         mask: An image in grey, black is 0 and white 1, for all queries; or a folder with one for each query, of the
             same name. They have the size of the pictures; each latent gets the mean over its area.
@@ -57,7 +58,7 @@ def focused(
     return replace(queries, focus=Focus(region, conditions, texts))
 
 
-def read_mask(target: Target, queries: Examples, path: Path, resolution: int | None = None) -> Tensor:
+def read_mask(target: Target | Ensemble, queries: Examples, path: Path, resolution: int | None = None) -> Tensor:
     """Return the mask of the elements of queries, float32 [Q, H, W]; see `focused`."""
     masks = load(str(path), resolution=resolution, grey=True)
     _, height, width = target.encoders.codec.picture_size(queries.size)
@@ -98,12 +99,12 @@ def _stem(name: str) -> str:
 
 
 def _without(
-    target: Target, queries: Examples, texts: Sequence[str]
+    target: Target | Ensemble, queries: Examples, texts: Sequence[str]
 ) -> tuple[dict[str, Tensor | Repeated], tuple[str, ...]]:
     """Return the conditions of queries with other prompts, and these prompts; the size of the picture is the same."""
     encoders = target.encoders
     if encoders.text is None:
-        raise ConfigError(f"There is a prompt without the concept, and {target.name} takes no text. Leave it out.")
+        raise ConfigError("There is a prompt without the concept, and the model takes no text. Leave it out.")
     if len(texts) not in (1, len(queries)):
         raise ConfigError(
             f"There are {len(texts)} prompts without the concept for {len(queries)} pictures. Give one for all or one "

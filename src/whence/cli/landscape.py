@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import whence
-from whence.cli.options import COMBINE, PLAN, RUN, SAMPLES, WORKERS
+from whence.cli.options import COMBINE, MASK, PLAN, RUN, SAMPLES, WORKERS
 from whence.cli.show import say, show_cost, show_notes, show_work
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ def losses(
         list[str] | None,
         typer.Option(help="Show the ablation of this unit; repeated: of all of them together, against placebos."),
     ] = None,
+    mask: MASK = None,
     draws: Annotated[int, typer.Option(help="Draws (timestep, noise) per picture.")] = 100,
     combine: COMBINE = "predictions",
     top: TOP = 5,
@@ -47,22 +48,21 @@ def losses(
     The loss of every ablation follows from one evaluation of each member per draw. With --combine weights each ablation
     is one merged network, and takes an evaluation of its own. The influence of a unit is how much higher the loss is
     without it than with as many members on average; it is positive if the unit pulled the ensemble towards the picture.
-    It is compared with the influence of code words that no unit has. The influences of all units are kept as scores.
+    It is compared with that of code words that no unit has, and kept as scores. With --mask it is of a region.
 
     Example: `whence ensemble losses runs/ens --queries digits:test`
     """
+    from whence.attribution.query_focus import focused
     from whence.ensemble.drawing_cost import losses_cost
     from whence.ensemble.influence import independence_note
     from whence.ensemble.make_losses import check_queries, measured_sets
 
     ensemble = whence.Ensemble.open(run)
     together = ensemble.codebook.in_order(unit) if unit else []
-    if together:
-        ensemble.codebook.survivors(together)  # Refused now rather than after all is measured.
-    examples = whence.read_queries(ensemble, queries)
+    ensemble.codebook.survivors(together)  # Refused now rather than after all is measured.
+    examples = focused(ensemble, whence.read_queries(ensemble, queries), mask)
     show_notes(examples.notes, of="the queries")
-    names = examples.ids
-    check_queries(ensemble, examples, names, draws)
+    check_queries(ensemble, examples, names := examples.ids, draws)
     sets = measured_sets(ensemble, combine, together)
     if plan:
         return show_cost(losses_cost(ensemble, len(names), draws, sets, engine=whence.Engine(workers)), run)
@@ -123,8 +123,7 @@ def landscape(
     ensemble = whence.Ensemble.open(run)
     together = unit or []
     if plan:
-        planned = plan_landscapes(ensemble, samples, placebos, together)[0].made["placebos"]
-        _show_fewer_placebos(placebos, planned)
+        _show_fewer_placebos(placebos, plan_landscapes(ensemble, samples, placebos, together)[0].made["placebos"])
         missing = missing_trajectories(ensemble, samples, placebos, together)
         return show_cost(drawing_cost(ensemble, missing, engine=whence.Engine(workers)), run)
     with show_work("drawing the landscape", workers) as engine:
@@ -228,8 +227,7 @@ def show_radius(landscape: whence.Landscape) -> None:
     influence = landscape.influence()
     channels, height, width = landscape.factual.shape
     published = f"{influence.radius * published_scale((channels, height, width)):.1f} at 256x256x3"
-    count = f"{len(influence.units):,} units"
-    text = f"Picture {landscape.sample}: radius {influence.radius:.3f} ({published}) over {count}"
+    text = f"Picture {landscape.sample}: radius {influence.radius:.3f} ({published}), {len(influence.units):,} units"
     if len(influence.placebos):
         text += (
             f"; of {influence.matched_count:,} units {influence.matched_radius:.3f}, of as many placebos "

@@ -41,6 +41,17 @@ def noised_rows(
     return model.process.noised(x, t, noise), t, model.process.target(x, t, noise)
 
 
+def root_mask(queries: Examples, q: Tensor) -> Tensor:
+    """Return √m of the masks m of the pictures q, by which residuals are multiplied; float64 [n, 1, H, W], or 1.
+
+    The squares then add up to Σ m r², the part of the loss that lies in the mask.
+    """
+    focus = queries.focus
+    if focus is None or focus.mask is None:
+        return torch.ones((), dtype=torch.float64)
+    return focus.mask[q].double().sqrt()[:, None]
+
+
 def require_finite(values: Tensor, name: str, draw: int) -> None:
     """Raise NotFiniteError if a loss of a picture at a draw is not finite."""
     if not torch.isfinite(values).all():

@@ -165,7 +165,7 @@ class Losses:
             units=tuple((unit,) for unit in self.units),
             method=METHOD,
             estimand=Estimand(
-                behaviour="denoising loss of the query, mean over draws",
+                behaviour=self._behaviour,
                 intervention="the unit is left out, against as many members without it in particular",
                 process=self.process,
                 model=str(self.manifest.inputs["ensemble"]),
@@ -176,6 +176,12 @@ class Losses:
             standard_error=self._error(survivors),
             draws=self.draws,
         )
+
+    @property
+    def _behaviour(self) -> str:
+        """What is explained: the loss of the picture, or of its region."""
+        within = "" if self.examples.focus is None else " within the mask"
+        return f"denoising loss of the query{within}, mean over draws"
 
     @property
     def process(self) -> str:

@@ -17,7 +17,7 @@ from whence.diffusion.examples import Examples
 from whence.diffusion.model import DiffusionModel
 from whence.engine import DEFAULT, Engine, Task
 from whence.ensemble.gram import draw_groups
-from whence.ensemble.loss_draws import BATCH, loss_draws, losses_batch, noised_rows, require_finite
+from whence.ensemble.loss_draws import BATCH, loss_draws, losses_batch, noised_rows, require_finite, root_mask
 from whence.ensemble.losses import read_measured
 from whence.ensemble.members import Members, pairs_of
 from whence.ensemble.model import Ensemble
@@ -83,8 +83,8 @@ def gram_matrices(
 ) -> Tensor:
     """Return the mean Gram matrices of the members' residuals by picture and group of draws, float64 [Q, G, M, M].
 
-    R[q, g, m, m'] = mean over the draws of group g of w_t ⟨r_m, r_m'⟩ / D, with the weight w_t of the loss. The report
-    counts network evaluations.
+    R[q, g, m, m'] = mean over the draws of group g of w_t ⟨r_m, r_m'⟩ / D, with the weight w_t of the loss; within a
+    mask μ it is w_t ⟨μ r_m, r_m'⟩ / D. The report counts network evaluations.
 
     Raises:
         NotFiniteError: A residual is not finite.
@@ -98,7 +98,7 @@ def gram_matrices(
         x_t, t, target = noised_rows(model, queries, draws, q, k)
         outputs = _outputs(members, x_t.to(engine.device), t.to(engine.device), queries.conditions_of(q))
         weight = model.process.weight(t).sqrt().reshape(-1, *[1] * (target.dim() - 1))
-        residuals = (outputs - target).double() * weight
+        residuals = (outputs - target).double() * weight * root_mask(queries, q)
         residuals = residuals.flatten(2)[:, : len(few)].transpose(0, 1)
         grams = residuals @ residuals.transpose(1, 2) / math.prod(model.size)
         for (row, draw), gram in zip(few, grams, strict=True):

@@ -11,7 +11,7 @@ from torch import Tensor
 from whence import artefacts
 from whence.config_errors import require_whole
 from whence.diffusion.examples import Examples
-from whence.diffusion.focus import require_no_focus
+from whence.diffusion.focus import Focus
 from whence.engine import DEFAULT, Engine
 from whence.ensemble.drawing import Combine, require_adapters
 from whence.ensemble.loss_draws import losses_batch
@@ -20,7 +20,7 @@ from whence.ensemble.make_gram import write_grams
 from whence.ensemble.make_weight_losses import write_weight_losses
 from whence.ensemble.model import Ensemble
 from whence.ensemble.weight_losses import WeightSets
-from whence.errors import DataError
+from whence.errors import ConfigError, DataError
 from whence.images import named_pictures, to_tensor
 
 #: How far the values of pictures that were drawn without clipping may lie outside of [-1, 1].
@@ -44,6 +44,9 @@ def losses(
     examples that `read_queries` returns, with latents and captions for members that take text. A draw (timestep, noise)
     depends on the name, the seed and its index alone. What is there already is not measured again. The report is called
     with (network evaluations done, evaluations in all).
+
+    Examples with a mask (`whence.attribution.query_focus.focused`) have the losses of their region, the mean over all
+    elements of the mask times the squared error: those of masks that add up to 1 add up to the loss of the picture.
 
     The losses are those of what the members predict without guidance, on average. With `combine` ``weights`` they are
     those of one network, the base with the mean of the members' ΔW: of all members, without each unit, and without as
@@ -70,7 +73,7 @@ def losses(
     path = ensemble.path / "losses" / artefacts.digest([inputs, made])[:12]
 
     def build(part: Path) -> None:
-        if queries.conditions:
+        if _has_files(queries):
             queries.write(part / "queries")
         else:
             artefacts.write_tensors(part / "queries.safetensors", {"pictures": queries.tensor.float()})
@@ -106,13 +109,13 @@ def check_queries(ensemble: Ensemble, pictures: Tensor | Examples, names: Sequen
         The pictures as what the members denoise.
 
     Raises:
-        ConfigError: There are no draws, a name is no text, or only a part of the pictures is to be explained.
+        ConfigError: There are no draws, a name is no text, or a concept is to be explained.
         DataError: There are no pictures, they have another size than the training images, are no floats or have values
             far outside of [-1, 1], or names repeat; or members take text, and the pictures have no captions.
     """
     require_whole(draws, "--draws", least=1)
     if isinstance(pictures, Examples):
-        require_no_focus(pictures.focus, "exact losses are those of")
+        _require_no_concept(pictures.focus)
     size, takes_text = ensemble.reference_model.size, ensemble.base is not None
     if isinstance(pictures, Examples) and takes_text:
         queries, given = pictures, pictures.tensor
@@ -129,11 +132,26 @@ def check_queries(ensemble: Ensemble, pictures: Tensor | Examples, names: Sequen
             f"{len(given)} pictures of size {tuple(given.shape[1:])} were given, at least one of {size} (C, H, W) was "
             "expected, like the training images."
         )
-    return queries if takes_text else Examples(tuple(names), given)
+    focus = pictures.focus if isinstance(pictures, Examples) else None
+    return queries if takes_text else Examples(tuple(names), given, focus=focus)
+
+
+def _require_no_concept(focus: Focus | None) -> None:
+    """Refuse a prompt without a concept, by which no loss is measured; a `ConfigError`."""
+    if focus is not None and focus.without:
+        raise ConfigError(
+            "A concept is to be explained, and exact losses are those of pictures by their own prompts, or of regions "
+            "of them. Leave the prompt without the concept out."
+        )
+
+
+def _has_files(queries: Examples) -> bool:
+    """Whether pictures are written as examples, with conditions or a mask; others are one tensor."""
+    return bool(queries.conditions) or queries.focus is not None
 
 
 def _fingerprint(queries: Examples) -> str:
-    if queries.conditions:
+    if _has_files(queries):
         return queries.fingerprint
     pixels = artefacts.digest(queries.tensor.float().contiguous().numpy().tobytes())
     return artefacts.digest([list(queries.ids), pixels])

@@ -16,7 +16,7 @@ from whence.diffusion.examples import Examples
 from whence.diffusion.model import DiffusionModel
 from whence.engine import DEFAULT, Engine, Task
 from whence.ensemble.gram import draw_groups
-from whence.ensemble.loss_draws import loss_draws, losses_batch, noised_rows, require_finite
+from whence.ensemble.loss_draws import loss_draws, losses_batch, noised_rows, require_finite, root_mask
 from whence.ensemble.losses import read_measured
 from whence.ensemble.members import AdapterMembers
 from whence.ensemble.model import Ensemble
@@ -112,13 +112,14 @@ def set_losses(
     """
     x_t, t, target = noised_rows(model, query, draws, torch.zeros(len(index), dtype=torch.int64), index)
     losses = torch.zeros(len(index), len(sets), dtype=torch.float64)
+    root = root_mask(query, torch.zeros(1, dtype=torch.int64))
     rows = torch.cartesian_prod(torch.arange(len(index)), torch.arange(len(sets)))
     for few in torch.split(rows, batch):
         k, s = few.T
         conditions = query.conditions_of(torch.zeros_like(k))
         x, at = x_t[k].to(engine.device), t[k].to(engine.device)
         outputs = members.mean_weights(sets[s], x, at, batch, conditions).cpu().double()
-        losses[k, s] = model.process.loss(outputs, target[k], t[k])
+        losses[k, s] = model.process.loss(outputs * root, target[k] * root, t[k])
         engine.report(int(few[-1, 0]) * len(sets) + int(few[-1, 1]) + 1, len(rows))
     for row, draw in zip(losses, index.tolist(), strict=True):
         require_finite(row, query.ids[0], draw)
