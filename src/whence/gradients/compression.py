@@ -124,7 +124,7 @@ def _used(layer: Layer, width: int) -> int:
 def _whole(layer: Layer, device: torch.device | None) -> ProductMap | PatchMap | NormMap:
     if isinstance(layer, NormLayer):
         return NormMap(layer, None)
-    if isinstance(layer, ConvolutionLayer) and layer.has_cotangent_patches:
+    if isinstance(layer, ConvolutionLayer) and layer.has_cotangent_patches and layer.outputs <= layer.channels:
         return PatchMap(layer)
     return ProductMap(layer, None, torch.eye(layer.inputs, device=device).expand(layer.groups, -1, -1))
 

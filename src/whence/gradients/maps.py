@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from whence.errors import ModelError
@@ -58,7 +57,14 @@ class ProductMap:
 
     def features(self, prepared: Tensor, cotangent: Tensor) -> Tensor:
         """Return the features of every row, [n, width]."""
-        return torch.bmm(self.layer.output_side(cotangent, self.outputs).transpose(1, 2), prepared).flatten(1)
+        return self.product(prepared, cotangent).flatten(1)
+
+    def product(self, prepared: Tensor, cotangent: Tensor) -> Tensor:
+        """P_oᵀ ∇W P_i of every row, [n, k_o, k_i]."""
+        outputs = self.layer.output_side(cotangent, self.outputs).transpose(1, 2)
+        if outputs.shape[2] == 1:  # one position: an outer product, which is slow as a product of matrices
+            return outputs * prepared
+        return torch.bmm(outputs, prepared)
 
 
 @dataclass(frozen=True)
@@ -162,10 +168,13 @@ class FoldedMap:
 
     def features(self, prepared: Tensor, cotangent: Tensor) -> Tensor:
         """Return the features of every row, [n, width]."""
-        signed = self.whole.features(prepared, cotangent).reshape(-1, *self.signs.shape) * self.signs
-        padding = -len(self.signs) % self.rows
-        signed = F.pad(signed, (0, 0, 0, padding)) if padding else signed
-        return signed.reshape(len(signed), -1, self.rows, signed.shape[2]).sum(1).flatten(1)
+        signed = self.whole.product(prepared, cotangent).mul_(self.signs)
+        folds, rest = divmod(len(self.signs), self.rows)
+        folded = signed[:, : folds * self.rows]
+        if folds > 1:
+            folded = folded.reshape(len(signed), folds, self.rows, -1).sum(1)
+        folded[:, :rest] += signed[:, folds * self.rows :]
+        return folded.flatten(1)
 
 
 @dataclass(frozen=True)
