@@ -67,7 +67,7 @@ def test_the_explicit_gradient_is_that_of_autograd(name):
     if isinstance(known, ProductLayer):
         found = known.by_parameter(explicit(known, x, cotangent))
     else:
-        found = known.by_parameter(known.explicit(known.normalised(x), cotangent))
+        found = known.by_parameter(known.explicit(known.prepare(x), cotangent))
     expected = _autograd(layer, x, cotangent)
     assert known.size == sum(parameter.numel() for parameter in layer.parameters())
     assert found.keys() == expected.keys()

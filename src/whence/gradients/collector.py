@@ -134,7 +134,7 @@ class Collector:
         x = self._checked(name, inputs, output)
         layer_map, place = self.maps.by_layer[name]
         with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
-            prepared = layer_map.prepare(x.detach().float() if x.is_floating_point() else x)
+            prepared = layer_map.prepare(x.detach().float() if x.is_floating_point() else x, output)
         if not output.requires_grad:
             output = output.detach().requires_grad_().clone()
         output.register_hook(partial(self._take, layer_map, place, prepared))  # type: ignore[no-untyped-call]

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from whence.errors import ModelError
+from whence.gradients.kept_input import KeptInput
 from whence.gradients.layers import NormLayer
 from whence.gradients.product_layers import ConvolutionLayer, ProductLayer
 
@@ -22,8 +22,8 @@ class LayerMap(Protocol):
     @property
     def width(self) -> int: ...  # noqa: D102
 
-    def prepare(self, x: Tensor) -> Any:
-        """Return what is kept of the layer's input until its cotangent is known."""
+    def prepare(self, x: Tensor, output: Tensor | None = None) -> Any:
+        """Return what is kept of the layer's input until its cotangent is known; the output may save work."""
 
     def features(self, prepared: Any, cotangent: Tensor) -> Tensor:
         """Return the features of every row, [n, width]."""
@@ -49,7 +49,7 @@ class ProductMap:
         """Number of features."""
         return (self.layer.outputs if self.outputs is None else self.outputs.shape[1]) * self.inputs.shape[2]
 
-    def prepare(self, x: Tensor) -> Tensor:
+    def prepare(self, x: Tensor, output: Tensor | None = None) -> Tensor:
         """Return what is kept of the layer's input until its cotangent is known."""
         if self.squeeze is not None and isinstance(self.layer, ConvolutionLayer):
             x = self.layer.squeezed(x, self.squeeze)
@@ -82,17 +82,14 @@ class PatchMap:
         """Number of features."""
         return self.layer.size
 
-    def prepare(self, x: Tensor) -> tuple[Tensor, int]:
-        """Return the input itself, and its version."""
-        return x, x._version
+    def prepare(self, x: Tensor, output: Tensor | None = None) -> KeptInput:
+        """Return the input itself."""
+        return KeptInput.of(self.layer.name, x)
 
-    def features(self, prepared: tuple[Tensor, int], cotangent: Tensor) -> Tensor:
+    def features(self, prepared: KeptInput, cotangent: Tensor) -> Tensor:
         """Return the features of every row, [n, width]."""
-        x, version = prepared
-        if x._version != version:
-            raise ModelError(f"The input of the layer {self.layer.name!r} was changed in place after its use.")
         patches = self.layer.cotangent_patches(cotangent)
-        products = torch.bmm(patches, x.flatten(2).transpose(1, 2))
+        products = torch.bmm(patches, prepared.unchanged().flatten(2).transpose(1, 2))
         weight = products.reshape(-1, self.layer.outputs, self.layer.taps, self.layer.channels)
         parts = [weight.transpose(2, 3).flatten(2)]
         if self.layer.bias:
@@ -112,11 +109,11 @@ class NormMap:
         """Number of features."""
         return self.layer.size if self.project is None else self.project.shape[1]
 
-    def prepare(self, x: Tensor) -> Tensor:
-        """Return the normalised input."""
-        return self.layer.normalised(x)
+    def prepare(self, x: Tensor, output: Tensor | None = None) -> Any:
+        """Return what the gradient needs of the input."""
+        return self.layer.prepare(x, output)
 
-    def features(self, prepared: Tensor, cotangent: Tensor) -> Tensor:
+    def features(self, prepared: Any, cotangent: Tensor) -> Tensor:
         """Return the features of every row, [n, width]."""
         gradient = self.layer.explicit(prepared, cotangent)
         return gradient if self.project is None else gradient @ self.project
@@ -134,9 +131,9 @@ class DenseMap:
         """Number of features."""
         return self.project.shape[1]
 
-    def prepare(self, x: Tensor) -> Any:
+    def prepare(self, x: Tensor, output: Tensor | None = None) -> Any:
         """Return what the whole gradient needs of the layer's input."""
-        return self.whole.prepare(x)
+        return self.whole.prepare(x, output)
 
     def features(self, prepared: Any, cotangent: Tensor) -> Tensor:
         """Return the features of every row, [n, width]."""
@@ -162,7 +159,7 @@ class FoldedMap:
         """Number of features."""
         return self.rows * self.signs.shape[1]
 
-    def prepare(self, x: Tensor) -> Tensor:
+    def prepare(self, x: Tensor, output: Tensor | None = None) -> Tensor:
         """Return the input side."""
         return self.whole.prepare(x)
 
