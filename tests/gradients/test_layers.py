@@ -106,6 +106,20 @@ def test_patches_of_the_cotangent_give_the_same_gradient(name):
         found.features(prepared, cotangent)
 
 
+def test_a_group_normalisation_takes_the_mean_and_deviation_that_autograd_has():
+    layer, x, cotangent = _case("group norm")
+    known = _known(layer)
+    output = layer(x.requires_grad_())
+    prepared, computed = known.prepare(x.detach(), output), known.prepare(x.detach())
+    for found, expected in zip(prepared[1:], computed[1:], strict=True):
+        torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(known.explicit(prepared, cotangent), known.explicit(computed, cotangent))
+    with torch.no_grad():
+        x += 1
+    with pytest.raises(ModelError, match="'0' was changed in place"):
+        known.explicit(prepared, cotangent)
+
+
 class _Bare(nn.Module):
     def __init__(self):
         super().__init__()
