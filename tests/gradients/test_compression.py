@@ -143,10 +143,9 @@ def test_a_whole_convolution_takes_the_patches_of_its_smaller_side(channels, out
 @pytest.mark.parametrize("positions", [1, 5])
 @pytest.mark.parametrize(("rows", "columns"), [(1, 1), (3, 4), (4, 8), (5, 9), (11, 9), (7, 16)])
 def test_folding_adds_up_the_signed_outputs(rows, columns, positions):
-    layer = nn.Linear(20, 12)
+    known = coverage(nn.Sequential(nn.Linear(20, 12))).layers["0"]
     x, cotangent = torch.randn(6, positions, 20), torch.randn(6, positions, 12)
-    found, _ = maps(coverage(nn.Sequential(layer)), Compression(width=rows * columns)).by_layer["0"]
-    found = FoldedMap(found.whole, torch.randn(12, found.whole.inputs.shape[2]).sign(), rows)
+    found = FoldedMap(ProductMap(known, None, torch.randn(1, 21, columns)), torch.randn(12, columns).sign(), rows)
     product = found.whole.features(found.whole.prepare(x), cotangent).reshape(6, *found.signs.shape)
     expected = torch.zeros(6, rows, found.signs.shape[1])
     for o, signs in enumerate(found.signs):

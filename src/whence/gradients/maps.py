@@ -175,7 +175,7 @@ class FoldedMap:
         folds, rest = divmod(len(self.signs), self.rows)
         folded = signed[:, : folds * self.rows]
         if folds > 1:
-            folded = folded.unflatten(1, (folds, self.rows)).sum(1)
+            folded = folded.view(len(signed), folds, self.rows, -1).sum(1)
         folded[:, :rest] += signed[:, folds * self.rows :]
         return folded.flatten(1)
 
