@@ -35,6 +35,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from figures import FOLDER, write_figures
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -79,7 +80,7 @@ CASES = (
 
 
 def main() -> None:
-    """Measure and print; writes cost.json beside the models."""
+    """Measure and print; writes the figures of the measured models, and leaves those of others as they are."""
     given = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     given.add_argument("--model", choices=[case.name for case in CASES], action="append", help="default both")
     given.add_argument("--repeats", type=int, default=9)
@@ -90,9 +91,12 @@ def main() -> None:
         if asked.model is None or case.name in asked.model:
             bench = Bench(case, asked.out)
             with one_thread():
-                results[case.name] = {**bench.facts(), **bench.times(asked.repeats), **bench.errors()}
+                found = {**bench.facts(), **bench.times(asked.repeats), **bench.errors()}
+                results[case.name] = {**found, "ratio": ratios(found["ms"])}
             show(case.name, results[case.name])
-    (asked.out / "cost.json").write_text(json.dumps(results, indent=1))
+    stored = FOLDER / "features-cost.json"
+    before = json.loads(stored.read_text("utf-8")) if stored.exists() else {}
+    write_figures("features-cost", {**before, **results})
 
 
 class Bench:
@@ -217,6 +221,7 @@ class Bench:
         times = {name: found[name, size] * 1e3 for name, size in best.items()}
         times |= {"backward": statistics.median(backward) * 1e3}
         times |= {name: seconds * 1e3 for name, seconds in self.projection().items()}
+        times |= {"further readout": (times["three readouts"] - times["features"]) / 2}
         return {"ms": times, "batch": best}
 
     def projection(self) -> dict[str, float]:
@@ -342,26 +347,33 @@ def error(exact: Tensor, features: Tensor) -> float:
     return float(((found - true) / (length[:, None] * length))[pairs[0], pairs[1]].abs().mean())
 
 
+def ratios(ms: dict[str, float]) -> dict[str, float]:
+    """Times of features relative to others, and of others relative to features, from milliseconds."""
+    features, slow = ms["features"], ms["vmap"]
+    return {
+        "limit": features / ms["limit"],
+        "bias sums": features / ms["+ bias sums"],
+        "vmap": slow / features,
+        "vmap, product": (slow + ms["product"]) / features,
+        "vmap, traker": (slow + ms["projection"]) / features,
+        "bfloat16": ms["bfloat16"] / features,
+    }
+
+
 def show(name: str, found: dict) -> None:
     """Print the figures of one model."""
-    ms, batch, features = found["ms"], found["batch"], found["ms"]["features"]
+    ms, batch, features, ratio = found["ms"], found["batch"], found["ms"]["features"], found["ratio"]
     print(f"{name}: {found['parameters']:,} parameters, {found['width']:,} features; CPU ms per (image, draw):")
     for key, size in batch.items():
         print(f"  {key:15} {ms[key]:9.3f}  {features / ms[key]:7.2f}  (batch {size})")
-    both = ms["vmap"] + ms["projection"]
-    print(f"  {'vmap, traker':15} {both:9.3f}  {features / both:7.4f}  (the second column: features / this)")
-    extra = (ms["three readouts"] - features) / 2
-    print(
-        f"features / limit {features / ms['limit']:.2f}; / (activations + bias sums) {features / ms['+ bias sums']:.2f}"
-    )
-    print(f"each further readout costs {extra:.3f} ms; a backward pass of the limit is {ms['backward']:.3f}")
-    print(f"{ms['vmap'] / features:.1f} times faster than vmap alone, {both / features:.0f} times than with traker")
-    held = (ms["vmap"] + ms["product"]) / features
-    print(f"{held:.1f} times faster than with traker if its matrix is held in memory")
+    print(f"features / limit {ratio['limit']:.2f}; / (activations + bias sums) {ratio['bias sums']:.2f}")
+    print(f"each further readout costs {ms['further readout']:.3f} ms; backward of the limit {ms['backward']:.3f}")
+    print(f"{ratio['vmap']:.1f} times faster than vmap alone, {ratio['vmap, traker']:.0f} times than with traker")
+    print(f"{ratio['vmap, product']:.1f} times faster than with traker if its matrix is held in memory")
     for key in found["error"]:
         print(f"error of inner products, {key:12}: {found['error'][key]:.4f}; dense {found['dense error'][key]:.4f}")
     off = found["bfloat16 error"]["loss"]
-    print(f"bfloat16 autocast: {ms['bfloat16'] / features:.2f} of the time, features off by {off:.4f}")
+    print(f"bfloat16 autocast: {ratio['bfloat16']:.2f} of the time, features off by {off:.4f}")
 
 
 if __name__ == "__main__":

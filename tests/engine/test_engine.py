@@ -95,16 +95,19 @@ def test_no_tasks():
 def test_tasks_compute_with_one_thread_and_the_settings_come_back():
     torch.set_num_threads(2)
     torch.use_deterministic_algorithms(False)
-    seen: list[tuple[int, bool]] = []
+    memory = torch.utils.deterministic
+    seen: list[tuple[int, bool, bool]] = []
 
     def work(engine):
-        seen.append((torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()))
+        deterministic = torch.are_deterministic_algorithms_enabled()
+        seen.append((torch.get_num_threads(), deterministic, memory.fill_uninitialized_memory))
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         Engine(1).run([Task("a", work)])
-    assert seen == [(1, True)]
+    assert seen == [(1, True, False)]
     assert torch.get_num_threads() == 2
+    assert memory.fill_uninitialized_memory
     assert not torch.are_deterministic_algorithms_enabled()
     torch.set_num_threads(1)
     with one_thread():

@@ -8,7 +8,7 @@ from whence.diffusion.model import DiffusionModel
 from whence.errors import ConfigError, NotFiniteError
 from whence.gradients.compression import Compression, maps
 from whence.gradients.layers import coverage
-from whence.gradients.maps import DenseMap, ProductMap
+from whence.gradients.maps import DenseMap, FoldedMap, PatchMap, ProductMap
 from whence.gradients.product_layers import explicit
 from whence.gradients.widths import layer_shares, sides, widths
 
@@ -131,6 +131,26 @@ def test_a_convolution_of_few_outputs_is_projected_whole():
     found, _ = maps(coverage(nn.Sequential(nn.Conv2d(8, 3, 3, padding=1))), Compression(width=24)).by_layer["0"]
     assert isinstance(found, DenseMap)
     assert found.width == 24
+
+
+@pytest.mark.parametrize(("channels", "outputs", "kind"), [(1, 8, ProductMap), (8, 8, PatchMap), (9, 8, PatchMap)])
+def test_a_whole_convolution_takes_the_patches_of_its_smaller_side(channels, outputs, kind):
+    network = nn.Sequential(nn.Conv2d(channels, outputs, 3, padding=1))
+    found, _ = maps(coverage(network), Compression(kind="none")).by_layer["0"]
+    assert isinstance(found, kind)
+
+
+@pytest.mark.parametrize("positions", [1, 5])
+@pytest.mark.parametrize(("rows", "columns"), [(1, 1), (3, 4), (4, 8), (5, 9), (11, 9), (7, 16)])
+def test_folding_adds_up_the_signed_outputs(rows, columns, positions):
+    known = coverage(nn.Sequential(nn.Linear(20, 12))).layers["0"]
+    x, cotangent = torch.randn(6, positions, 20), torch.randn(6, positions, 12)
+    found = FoldedMap(ProductMap(known, None, torch.randn(1, 21, columns)), torch.randn(12, columns).sign(), rows)
+    product = found.whole.features(found.whole.prepare(x), cotangent).reshape(6, *found.signs.shape)
+    expected = torch.zeros(6, rows, found.signs.shape[1])
+    for o, signs in enumerate(found.signs):
+        expected[:, o % rows] += product[:, o] * signs
+    torch.testing.assert_close(found.features(found.prepare(x), cotangent), expected.flatten(1))
 
 
 def test_channels_are_mixed_first_where_there_are_many():

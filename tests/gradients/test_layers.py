@@ -67,7 +67,7 @@ def test_the_explicit_gradient_is_that_of_autograd(name):
     if isinstance(known, ProductLayer):
         found = known.by_parameter(explicit(known, x, cotangent))
     else:
-        found = known.by_parameter(known.explicit(known.normalised(x), cotangent))
+        found = known.by_parameter(known.explicit(known.prepare(x), cotangent))
     expected = _autograd(layer, x, cotangent)
     assert known.size == sum(parameter.numel() for parameter in layer.parameters())
     assert found.keys() == expected.keys()
@@ -104,6 +104,20 @@ def test_patches_of_the_cotangent_give_the_same_gradient(name):
     x += 1
     with pytest.raises(ModelError, match="'0' was changed in place"):
         found.features(prepared, cotangent)
+
+
+def test_a_group_normalisation_takes_the_mean_and_deviation_that_autograd_has():
+    layer, x, cotangent = _case("group norm")
+    known = _known(layer)
+    output = layer(x.requires_grad_())
+    prepared, computed = known.prepare(x.detach(), output), known.prepare(x.detach())
+    for found, expected in zip(prepared[1:], computed[1:], strict=True):
+        torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(known.explicit(prepared, cotangent), known.explicit(computed, cotangent))
+    with torch.no_grad():
+        x += 1
+    with pytest.raises(ModelError, match="'0' was changed in place"):
+        known.explicit(prepared, cotangent)
 
 
 class _Bare(nn.Module):

@@ -138,11 +138,14 @@ def _do(work: Work) -> object:
 def one_thread() -> Iterator[None]:
     """Compute with one thread and deterministic kernels, for the same last bits; restore the settings afterwards.
 
+    PyTorch doesn't fill memory that is about to be overwritten, as it does by default beside deterministic kernels.
     A GPU computes float32 as float32, without the 10 bits of TF32. Of a kernel that can't be deterministic there, torch
     says so in a warning.
     """
     threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     warned = torch.is_deterministic_algorithms_warn_only_enabled()
+    memory: Any = torch.utils.deterministic
+    filled = memory.fill_uninitialized_memory
     cudnn: Any = torch.backends.cudnn
     parts = (cudnn.conv, cudnn.rnn)
     precisions = [part.fp32_precision for part in parts]
@@ -150,12 +153,14 @@ def one_thread() -> Iterator[None]:
     _keep_memory()
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True, warn_only=True)
+    memory.fill_uninitialized_memory = False
     _set_precisions(parts, ["ieee"] * len(parts))
     try:
         yield
     finally:
         torch.set_num_threads(threads)
         torch.use_deterministic_algorithms(deterministic, warn_only=warned)
+        memory.fill_uninitialized_memory = filled
         _set_precisions(parts, precisions)
 
 

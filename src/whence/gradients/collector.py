@@ -12,7 +12,7 @@ the batch. So the code that makes features keeps both fixed.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -56,6 +56,7 @@ class Collector:
     def __init__(self, network: nn.Module, cover: Coverage, maps: Maps, autocast: bool = False) -> None:
         self.network, self.cover, self.maps, self.autocast = network, cover, maps, autocast
         self._features = torch.empty(0)
+        self._written: set[int] = set()
         self._batch = 0
 
     def __call__(
@@ -87,6 +88,7 @@ class Collector:
             detached = output.detach()
             for k, cotangent in enumerate(cotangents):
                 self._features = torch.zeros(len(x_t), self.maps.width, device=x_t.device)
+                self._written.clear()
                 torch.autograd.backward([output], [cotangent(detached)], retain_graph=k + 1 < len(cotangents))
                 results.append(self._features)
         self._features = torch.empty(0)
@@ -133,8 +135,9 @@ class Collector:
             )
         x = self._checked(name, inputs, output)
         layer_map, place = self.maps.by_layer[name]
-        with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
-            prepared = layer_map.prepare(x.detach().float() if x.is_floating_point() else x)
+        exact = torch.autocast(x.device.type, enabled=False) if self.autocast else nullcontext()
+        with torch.no_grad(), exact:
+            prepared = layer_map.prepare(x.detach().float() if x.is_floating_point() else x, output)
         if not output.requires_grad:
             output = output.detach().requires_grad_().clone()
         output.register_hook(partial(self._take, layer_map, place, prepared))  # type: ignore[no-untyped-call]
@@ -155,9 +158,14 @@ class Collector:
         return x
 
     def _take(self, layer_map: LayerMap, place: slice, prepared: Any, cotangent: Tensor) -> None:
-        """Multiply the two sides and add the product to the layer's columns."""
+        """Multiply the two sides, and write the product to the layer's columns or add it to what is there."""
         with torch.no_grad():
-            self._features[:, place] += layer_map.features(prepared, cotangent.float())
+            features, columns = layer_map.features(prepared, cotangent.float()), self._features[:, place]
+            if place.start in self._written:
+                columns += features
+            else:
+                columns.copy_(features)
+                self._written.add(place.start)
 
 
 def check(

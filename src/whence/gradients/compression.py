@@ -30,7 +30,7 @@ from whence.config import Count, Settings
 from whence.diffusion.philox import bits, keys, normals
 from whence.errors import ConfigError
 from whence.gradients.layers import Coverage, Layer, NormLayer
-from whence.gradients.maps import DenseMap, FoldedMap, LayerMap, Maps, NormMap, PatchMap, ProductMap
+from whence.gradients.maps import FEW, DenseMap, FoldedMap, LayerMap, Maps, NormMap, PatchMap, ProductMap
 from whence.gradients.product_layers import ConvolutionLayer, ProductLayer
 from whence.gradients.widths import sides, widths
 
@@ -124,7 +124,7 @@ def _used(layer: Layer, width: int) -> int:
 def _whole(layer: Layer, device: torch.device | None) -> ProductMap | PatchMap | NormMap:
     if isinstance(layer, NormLayer):
         return NormMap(layer, None)
-    if isinstance(layer, ConvolutionLayer) and layer.has_cotangent_patches:
+    if isinstance(layer, ConvolutionLayer) and layer.has_cotangent_patches and layer.outputs <= layer.channels:
         return PatchMap(layer)
     return ProductMap(layer, None, torch.eye(layer.inputs, device=device).expand(layer.groups, -1, -1))
 
@@ -159,7 +159,8 @@ def _two_sided(
     whole = ProductMap(layer, None, inputs[None].to(device), None if squeeze is None else squeeze.to(device))
     if k_o == layer.outputs:
         return whole
-    return FoldedMap(whole, compression.matrix(f"{name} outputs", layer.outputs, k_i).sign().to(device), k_o)
+    signs = compression.matrix(f"{name} outputs", layer.outputs, k_i).sign().to(device)
+    return FoldedMap(whole, signs.T.contiguous().T if k_i <= FEW else signs, k_o)
 
 
 def _has_few_outputs(layer: Layer) -> bool:

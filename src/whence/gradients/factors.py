@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -53,14 +54,14 @@ class FactorMap:
         self.outputs = torch.zeros(outputs, outputs, dtype=torch.float64, device=device)
         self.positions = 0
 
-    def prepare(self, x: Tensor) -> Tensor:
+    def prepare(self, x: Tensor, output: Tensor | None = None) -> Any:
         """Add the input side of the rows; return what is kept of it."""
         if isinstance(self._layer, NormLayer):
-            return self._layer.normalised(x)
+            return self._layer.prepare(x, output)
         self._add_inputs(self._layer.whole_input_side(x))
         return x.new_empty(0)
 
-    def features(self, prepared: Tensor, cotangent: Tensor) -> Tensor:
+    def features(self, prepared: Any, cotangent: Tensor) -> Tensor:
         """Add the output side of the rows; return their features, of which there are none, [n, 0]."""
         if isinstance(self._layer, NormLayer):
             self._add_inputs(self._layer.explicit(prepared, cotangent))

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from whence.diffusion.checkpoint import parameter_pattern
 from whence.errors import ModelError
+from whence.gradients.kept_input import KeptInput
 from whence.gradients.product_layers import ConvolutionLayer, EmbeddingLayer, LinearLayer, ProductLayer
 
 
@@ -31,12 +32,12 @@ class NormLayer(ABC):
         self.size = channels * (1 + int(bias))
 
     @abstractmethod
-    def normalised(self, x: Tensor) -> Tensor:
-        """x̂, in the shape of x."""
+    def prepare(self, x: Tensor, output: Tensor | None = None) -> Any:
+        """What the gradient needs of the input, from it and, if there, the layer's output: x̂, in the shape of x."""
 
-    def explicit(self, normalised: Tensor, cotangent: Tensor) -> Tensor:
+    def explicit(self, prepared: Any, cotangent: Tensor) -> Tensor:
         """The gradient of every row, γ first, [n, size]."""
-        inputs, outputs = (side.reshape(len(side), -1, self.channels) for side in (normalised, cotangent))
+        inputs, outputs = (side.reshape(len(side), -1, self.channels) for side in (prepared, cotangent))
         scale = (inputs * outputs).sum(1)
         return torch.cat([scale, outputs.sum(1)], 1) if self.bias else scale
 
@@ -47,25 +48,34 @@ class NormLayer(ABC):
 
 
 class GroupNormLayer(NormLayer):
-    """Group normalisation of [n, C, ...]."""
+    """Group normalisation of [n, C, ...]: x̂ = (x - μ) / σ, with μ and σ of a row's group of channels.
+
+    The input is kept with its μ and 1/σ, so x̂ is never formed: ∂f/∂γ_c = (Σ_s δ_cs x_cs - μ Σ_s δ_cs) / σ.
+    """
 
     def __init__(self, name: str, layer: nn.GroupNorm) -> None:
         super().__init__(name, layer.num_channels, layer.bias is not None)
         self._groups, self._epsilon = layer.num_groups, layer.eps
 
-    def normalised(self, x: Tensor) -> Tensor:
-        """The input normalised, without γ and β."""
-        return F.group_norm(x, self._groups, eps=self._epsilon)
+    def prepare(self, x: Tensor, output: Tensor | None = None) -> tuple[KeptInput, Tensor, Tensor]:
+        """The input, and μ and 1/σ, each [n, groups], which autograd has of the output."""
+        node = None if output is None else output.grad_fn
+        if node is not None and node.name() == "NativeGroupNormBackward0":
+            mean, scale = node._saved_result1, node._saved_result2  # type: ignore[attr-defined]
+        else:
+            shape = (len(x), self.channels, x[0, 0].numel(), self._groups)
+            _, mean, scale = torch.native_group_norm(x.contiguous(), None, None, *shape, self._epsilon)
+        return KeptInput.of(self.name, x), mean, scale
 
-    def explicit(self, normalised: Tensor, cotangent: Tensor) -> Tensor:
+    def explicit(self, prepared: tuple[KeptInput, Tensor, Tensor], cotangent: Tensor) -> Tensor:
         """The gradient of every row, γ first, [n, size]."""
         # PyTorch's backward pass of the normalisation takes both sums at once; with rows x channels as its channels,
-        # each a group of mean 0 and deviation 1, they are those of every row.
-        n = len(cotangent) * self.channels
-        inputs, outputs = (side.reshape(1, n, -1).contiguous() for side in (normalised, cotangent))
-        zeros, ones = inputs.new_zeros(1, n), inputs.new_ones(1, n)
+        # each a group of its own, they are those of every row.
+        n, each = len(cotangent) * self.channels, self.channels // self._groups
+        inputs, outputs = (side.reshape(1, n, -1).contiguous() for side in (prepared[0].unchanged(), cotangent))
+        mean, scale = (part[..., None].expand(-1, -1, each).reshape(1, n).to(inputs) for part in prepared[1:])
         how = (1, n, inputs.shape[2], n, [False, True, self.bias])
-        _, scale, shift = torch.ops.aten.native_group_norm_backward(outputs, inputs, zeros, ones, ones[0], *how)
+        _, scale, shift = torch.ops.aten.native_group_norm_backward(outputs, inputs, mean, scale, scale[0], *how)
         sums = [scale, shift] if self.bias else [scale]
         return torch.cat([part.reshape(-1, self.channels) for part in sums], 1)
 
@@ -77,7 +87,7 @@ class LayerNormLayer(NormLayer):
         super().__init__(name, layer.weight.numel(), getattr(layer, "bias", None) is not None)
         self._shape, self._epsilon = list(layer.weight.shape), layer.eps
 
-    def normalised(self, x: Tensor) -> Tensor:
+    def prepare(self, x: Tensor, output: Tensor | None = None) -> Tensor:
         """The input normalised, without γ and β."""
         return F.layer_norm(x, self._shape, eps=self._epsilon or 0.0)
 
@@ -90,7 +100,7 @@ class LayerNormLayer(NormLayer):
 class RMSNormLayer(LayerNormLayer):
     """Root-mean-square normalisation over the last dimensions; that of diffusers may have a shift."""
 
-    def normalised(self, x: Tensor) -> Tensor:
+    def prepare(self, x: Tensor, output: Tensor | None = None) -> Tensor:
         """The input divided by its root mean square."""
         return F.rms_norm(x, self._shape, eps=self._epsilon)
 
@@ -106,11 +116,10 @@ class TableLayer(NormLayer):
         self._shape = list(getattr(module, TABLE).shape)
         super().__init__(name, math.prod(self._shape), False)
 
-    def normalised(self, x: Tensor) -> Tensor:
-        """X itself, which the gradient does not depend on."""
-        return x
+    def prepare(self, x: Tensor, output: Tensor | None = None) -> None:
+        """Nothing, since the gradient does not depend on the input."""
 
-    def explicit(self, normalised: Tensor, cotangent: Tensor) -> Tensor:
+    def explicit(self, prepared: None, cotangent: Tensor) -> Tensor:
         """The gradient of every row, [n, size]."""
         return cotangent.flatten(1)
 

@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from whence.errors import ModelError
+from whence.gradients.kept_input import KeptInput
 from whence.gradients.layers import NormLayer
 from whence.gradients.product_layers import ConvolutionLayer, ProductLayer
+
+#: So few columns of an input side are faster as the rows of a product than as its columns.
+FEW = 8
 
 
 class LayerMap(Protocol):
@@ -23,8 +25,8 @@ class LayerMap(Protocol):
     @property
     def width(self) -> int: ...  # noqa: D102
 
-    def prepare(self, x: Tensor) -> Any:
-        """Return what is kept of the layer's input until its cotangent is known."""
+    def prepare(self, x: Tensor, output: Tensor | None = None) -> Any:
+        """Return what is kept of the layer's input until its cotangent is known; the output may save work."""
 
     def features(self, prepared: Any, cotangent: Tensor) -> Tensor:
         """Return the features of every row, [n, width]."""
@@ -50,7 +52,7 @@ class ProductMap:
         """Number of features."""
         return (self.layer.outputs if self.outputs is None else self.outputs.shape[1]) * self.inputs.shape[2]
 
-    def prepare(self, x: Tensor) -> Tensor:
+    def prepare(self, x: Tensor, output: Tensor | None = None) -> Tensor:
         """Return what is kept of the layer's input until its cotangent is known."""
         if self.squeeze is not None and isinstance(self.layer, ConvolutionLayer):
             x = self.layer.squeezed(x, self.squeeze)
@@ -58,7 +60,16 @@ class ProductMap:
 
     def features(self, prepared: Tensor, cotangent: Tensor) -> Tensor:
         """Return the features of every row, [n, width]."""
-        return torch.bmm(self.layer.output_side(cotangent, self.outputs).transpose(1, 2), prepared).flatten(1)
+        return self.product(prepared, cotangent).flatten(1)
+
+    def product(self, prepared: Tensor, cotangent: Tensor) -> Tensor:
+        """P_oᵀ ∇W P_i of every row, [n, k_o, k_i]."""
+        outputs = self.layer.output_side(cotangent, self.outputs).transpose(1, 2)
+        if outputs.shape[2] == 1:  # one position: an outer product, which is slow as a product of matrices
+            return outputs * prepared
+        if prepared.shape[2] <= FEW:
+            return torch.bmm(prepared.transpose(1, 2), outputs.transpose(1, 2)).transpose(1, 2)
+        return torch.bmm(outputs, prepared)
 
 
 @dataclass(frozen=True)
@@ -76,17 +87,14 @@ class PatchMap:
         """Number of features."""
         return self.layer.size
 
-    def prepare(self, x: Tensor) -> tuple[Tensor, int]:
-        """Return the input itself, and its version."""
-        return x, x._version
+    def prepare(self, x: Tensor, output: Tensor | None = None) -> KeptInput:
+        """Return the input itself."""
+        return KeptInput.of(self.layer.name, x)
 
-    def features(self, prepared: tuple[Tensor, int], cotangent: Tensor) -> Tensor:
+    def features(self, prepared: KeptInput, cotangent: Tensor) -> Tensor:
         """Return the features of every row, [n, width]."""
-        x, version = prepared
-        if x._version != version:
-            raise ModelError(f"The input of the layer {self.layer.name!r} was changed in place after its use.")
         patches = self.layer.cotangent_patches(cotangent)
-        products = torch.bmm(patches, x.flatten(2).transpose(1, 2))
+        products = torch.bmm(patches, prepared.unchanged().flatten(2).transpose(1, 2))
         weight = products.reshape(-1, self.layer.outputs, self.layer.taps, self.layer.channels)
         parts = [weight.transpose(2, 3).flatten(2)]
         if self.layer.bias:
@@ -106,11 +114,11 @@ class NormMap:
         """Number of features."""
         return self.layer.size if self.project is None else self.project.shape[1]
 
-    def prepare(self, x: Tensor) -> Tensor:
-        """Return the normalised input."""
-        return self.layer.normalised(x)
+    def prepare(self, x: Tensor, output: Tensor | None = None) -> Any:
+        """Return what the gradient needs of the input."""
+        return self.layer.prepare(x, output)
 
-    def features(self, prepared: Tensor, cotangent: Tensor) -> Tensor:
+    def features(self, prepared: Any, cotangent: Tensor) -> Tensor:
         """Return the features of every row, [n, width]."""
         gradient = self.layer.explicit(prepared, cotangent)
         return gradient if self.project is None else gradient @ self.project
@@ -128,9 +136,9 @@ class DenseMap:
         """Number of features."""
         return self.project.shape[1]
 
-    def prepare(self, x: Tensor) -> Any:
+    def prepare(self, x: Tensor, output: Tensor | None = None) -> Any:
         """Return what the whole gradient needs of the layer's input."""
-        return self.whole.prepare(x)
+        return self.whole.prepare(x, output)
 
     def features(self, prepared: Any, cotangent: Tensor) -> Tensor:
         """Return the features of every row, [n, width]."""
@@ -144,7 +152,8 @@ class FoldedMap:
         φ_ri = Σ_{o mod rows = r} σ_oi (∇W P_i)_oi,      σ = ±1, independent
 
     Every column of the input side has signs σ [O, k_i] of its own, so the error on the output side falls with the width
-    and not with the number of rows. The cotangent needs no projection before the product.
+    and not with the number of rows. The cotangent needs no projection before the product. Signs lie in memory as the
+    product does.
     """
 
     whole: ProductMap
@@ -156,16 +165,19 @@ class FoldedMap:
         """Number of features."""
         return self.rows * self.signs.shape[1]
 
-    def prepare(self, x: Tensor) -> Tensor:
+    def prepare(self, x: Tensor, output: Tensor | None = None) -> Tensor:
         """Return the input side."""
         return self.whole.prepare(x)
 
     def features(self, prepared: Tensor, cotangent: Tensor) -> Tensor:
         """Return the features of every row, [n, width]."""
-        signed = self.whole.features(prepared, cotangent).reshape(-1, *self.signs.shape) * self.signs
-        padding = -len(self.signs) % self.rows
-        signed = F.pad(signed, (0, 0, 0, padding)) if padding else signed
-        return signed.reshape(len(signed), -1, self.rows, signed.shape[2]).sum(1).flatten(1)
+        signed = self.whole.product(prepared, cotangent).mul_(self.signs)
+        folds, rest = divmod(len(self.signs), self.rows)
+        folded = signed[:, : folds * self.rows]
+        if folds > 1:
+            folded = folded.view(len(signed), folds, self.rows, -1).sum(1)
+        folded[:, :rest] += signed[:, folds * self.rows :]
+        return folded.flatten(1)
 
 
 @dataclass(frozen=True)
