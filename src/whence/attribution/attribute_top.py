@@ -70,10 +70,12 @@ def attribute_top(
 
     Example:
         >>> from whence.config import ModelConfig
+        >>> from whence.gradients.compression import Compression
         >>> model = DiffusionModel.new(ModelConfig(channels=(8,), attention=0), (1, 8, 8), seed=0)
         >>> digits = load("digits").select(range(9))
         >>> queries = Examples(("q",), digits.images([5]))
-        >>> ends = attribute_top(model, digits, queries, "trak", top=2, config=AttributionConfig(draws=8))
+        >>> config = AttributionConfig(draws=8, compression=Compression(width=512))
+        >>> ends = attribute_top(model, digits, queries, "trak", top=2, config=config)
         >>> ends["trak"].top("q", 1)[0][0] == digits.ids[5]
         True
     """
