@@ -30,7 +30,7 @@ CONFIG = (
     .updated("adapter", rank=4, alpha=6.0, target="attn2")
     .updated("training", caption_dropout=0.5)
 )
-FEW = AttributionConfig(draws=8, curvature_rows=24)
+FEW = AttributionConfig(draws=8, curvature_rows=24, compression={"width": 64})
 QUERIES = {"method": "ddim", "steps": 3, "prompts": Prompts(("picture 1",), guidance=2.0)}
 
 
