@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
     from whence.ensemble import Ensemble
     from whence.evaluation.bank import Bank
 
+#: All tests write some 40,000 files, most of them forced to the disk. Where memory has room, files live there.
+MEMORY, ROOM = Path("/dev/shm"), 4 * 2**30
+if "TMPDIR" not in os.environ and MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ROOM:
+    os.environ["TMPDIR"] = tempfile.tempdir = str(MEMORY)
 #: Processes of tests share the cores, so none of them computes with more than one thread.
 os.environ["OMP_NUM_THREADS"] = "1"
 
