@@ -48,8 +48,15 @@ TINY = Config(
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _one_thread():
+def _one_core():
+    """Work as on a machine of one core: the others are for other processes of tests, and starting workers takes seconds.
+
+    Tests of workers ask for a number of them.
+    """
     torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "sched_getaffinity", lambda _process: {0}, raising=False)
+        yield
 
 
 @pytest.fixture(scope="session")
