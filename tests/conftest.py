@@ -49,7 +49,7 @@ TINY = Config(
 
 @pytest.fixture(scope="session", autouse=True)
 def _one_core():
-    """Work as on a machine of one core: the others are for other processes of tests, and starting workers takes seconds.
+    """Work as on a machine of one core: the others are for other processes of tests, and workers start slowly.
 
     Tests of workers ask for a number of them.
     """
