@@ -1,3 +1,7 @@
+"""Fixtures of all tests. Slow imports are made at first use: the process that only starts xdist's workers has none."""
+
+from __future__ import annotations
+
 import contextlib
 import itertools
 import os
@@ -6,23 +10,33 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import HealthCheck, settings
 
+import whence
 from whence.config import Config, ModelConfig, SamplerConfig, TrainingConfig
-from whence.data import Dataset, load
 from whence.diffusion.prompts import Prompts
-from whence.diffusion.training import train
-from whence.engine import Engine
-from whence.ensemble import Ensemble, sample, train_ensemble
-from whence.evaluation.bank import Bank, BankConfig, PoolRequest, build_bank, build_pool, measure_references
+from whence.lazy import torch
+
+if TYPE_CHECKING:
+    from whence.data import Dataset
+    from whence.ensemble import Ensemble
+    from whence.evaluation.bank import Bank
+
+#: All tests write some 40,000 files, most of them forced to the disk. Where memory has room, files live there.
+MEMORY, ROOM = Path("/dev/shm"), 4 * 2**30
+if "TMPDIR" not in os.environ and MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ROOM:
+    os.environ["TMPDIR"] = tempfile.tempdir = str(MEMORY)
+#: Processes of tests share the cores, so none of them computes with more than one thread.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 settings.register_profile("busy machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy machine")
@@ -34,30 +48,36 @@ TINY = Config(
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _one_thread():
+def _one_core():
+    """Work as on a machine of one core: the others are for other processes of tests, and workers start slowly.
+
+    Tests of workers ask for a number of them.
+    """
     torch.set_num_threads(1)
-
-
-PIPELINES = runpy.run_path(str(Path(__file__).parent / "pipelines.py"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "sched_getaffinity", lambda _process: {0}, raising=False)
+        yield
 
 
 @pytest.fixture(scope="session")
 def pipelines() -> dict[str, Callable[..., Path]]:
     """What `pipelines.py` makes, by name."""
-    return PIPELINES
+    return runpy.run_path(str(Path(__file__).parent / "pipelines.py"))
 
 
 @pytest.fixture(scope="session")
-def stable_diffusion(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def stable_diffusion(pipelines: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of a small Stable Diffusion pipeline; only to be read. See `pipelines.py`."""
-    folder: Path = PIPELINES["stable_diffusion"](tmp_path_factory.mktemp("pipeline") / "sd")
+    folder: Path = pipelines["stable_diffusion"](tmp_path_factory.mktemp("pipeline") / "sd")
     return folder
 
 
 @pytest.fixture(scope="session")
-def latent_diffusion_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+def latent_diffusion_folder(
+    pipelines: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Path]:
     """Makes the folder of a small pipeline of latent diffusion, over an autoencoder of the kind ``vq`` or ``kl``."""
-    return lambda kind: PIPELINES["latent_diffusion"](tmp_path_factory.mktemp("pipeline") / kind, kind)
+    return lambda kind: pipelines["latent_diffusion"](tmp_path_factory.mktemp("pipeline") / kind, kind)
 
 
 @pytest.fixture(scope="session")
@@ -73,7 +93,7 @@ def tiny_config() -> Config:
 
 
 def _grouped(count: int, group: int) -> Dataset:
-    digits = load("digits").select(range(count))
+    digits = whence.load("digits").select(range(count))
     units = tuple((f"u{n % group}",) for n in range(count))
     return digits.with_fields(units=units)
 
@@ -88,15 +108,15 @@ def tiny_data() -> Dataset:
 def tiny_ensemble(tiny_data: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Ensemble:
     """Six members on `tiny_data`, with the pictures 0/0 ... 0/3; only to be read."""
     path = tmp_path_factory.mktemp("ensemble") / "ens"
-    ensemble = train_ensemble(tiny_data, path, members=6, config=TINY, engine=Engine(1))
-    sample(ensemble, count=4, engine=Engine(1))
+    ensemble = whence.train_ensemble(tiny_data, path, members=6, config=TINY, engine=whence.Engine(1))
+    whence.sample(ensemble, count=4, engine=whence.Engine(1))
     return ensemble
 
 
 @pytest.fixture
 def ensemble(tiny_ensemble: Ensemble, tmp_path: Path) -> Ensemble:
     """A copy of `tiny_ensemble` that a test may change."""
-    return Ensemble.open(shutil.copytree(tiny_ensemble.path, tmp_path / "ens"))
+    return whence.Ensemble.open(shutil.copytree(tiny_ensemble.path, tmp_path / "ens"))
 
 
 #: Adapters of rank 2 with four steps, and what two pictures of them are drawn from.
@@ -117,10 +137,12 @@ def tiny_adapters(stable_diffusion: Path, tmp_path_factory: pytest.TempPathFacto
     """
     pixels = np.random.default_rng(0).integers(0, 256, (12, 3, 16, 16), dtype=np.uint8)
     units, captions = (tuple((f"artist {n % 4}",) for n in range(12)), tuple(f"picture {n % 3}" for n in range(12)))
-    data, path = Dataset(tuple("lkjihgfedcba"), pixels, units, captions), tmp_path_factory.mktemp("adapters") / "ens"
-    ensemble = train_ensemble(data, path, members=6, config=TINY_ADAPTER, base=stable_diffusion, engine=Engine(1))
-    sample(ensemble, count=2, prompts=TINY_PROMPTS, engine=Engine(1))
-    sample(ensemble, count=2, seed=1, prompts=TINY_PROMPTS, combine="weights", engine=Engine(1))
+    data = whence.Dataset(tuple("lkjihgfedcba"), pixels, units, captions)
+    path = tmp_path_factory.mktemp("adapters") / "ens"
+    options = {"config": TINY_ADAPTER, "base": stable_diffusion, "engine": whence.Engine(1)}
+    ensemble = whence.train_ensemble(data, path, members=6, **options)
+    whence.sample(ensemble, count=2, prompts=TINY_PROMPTS, engine=whence.Engine(1))
+    whence.sample(ensemble, count=2, seed=1, prompts=TINY_PROMPTS, combine="weights", engine=whence.Engine(1))
     return ensemble
 
 
@@ -130,40 +152,41 @@ TINY_BANK = Config(
     training=TrainingConfig(steps=4, batch_size=6, learning_rate=2e-3, save_every=1, checkpoints=2, warmup=1),
     sampler=SamplerConfig(method="ddim", steps=3, batch_size=4),
 )
-TINY_QUERIES = BankConfig(models=2, held_out=3, drawn=3, draws=8)
-TINY_POOLS = (PoolRequest("test", 4, seeds=2), PoolRequest("deterministic-50%", 2, deterministic=True))
 
 
 @pytest.fixture(scope="session")
 def bank_data() -> Dataset:
     """24 digits: six of each of 0, 1, 2 and 3."""
-    digits = load("digits")
+    digits = whence.load("digits")
     rows = [n for digit in "0123" for n in [n for n, own in enumerate(digits.captions) if own == digit][:6]]
     return digits.select(sorted(rows))
 
 
 @pytest.fixture(scope="session")
 def tiny_bank(bank_data: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Bank:
-    """A bank of `bank_data` with two reference models, six queries, `TINY_POOLS`; only to be read."""
-    path = tmp_path_factory.mktemp("bank") / "bank"
-    bank = build_bank(bank_data, load("digits:test"), path, config=TINY_BANK, settings=TINY_QUERIES, engine=Engine(1))
+    """A bank of `bank_data` with two reference models, six queries and two pools; only to be read."""
+    from whence.evaluation.bank import BankConfig, PoolRequest, measure_references
+
+    path, engine = tmp_path_factory.mktemp("bank") / "bank", whence.Engine(1)
+    options = {"config": TINY_BANK, "settings": BankConfig(models=2, held_out=3, drawn=3, draws=8), "engine": engine}
+    bank = whence.build_bank(bank_data, whence.load("digits:test"), path, **options)
     measure_references(bank)
-    for request in TINY_POOLS:
-        build_pool(bank, request, engine=Engine(1))
-    return Bank.open(path)
+    for request in (PoolRequest("test", 4, seeds=2), PoolRequest("deterministic-50%", 2, deterministic=True)):
+        whence.build_pool(bank, request, engine=engine)
+    return whence.Bank.open(path)
 
 
 @pytest.fixture
 def bank(tiny_bank: Bank, tmp_path: Path) -> Bank:
     """A copy of `tiny_bank` that a test may change."""
-    return Bank.open(shutil.copytree(tiny_bank.path, tmp_path / "bank"))
+    return whence.Bank.open(shutil.copytree(tiny_bank.path, tmp_path / "bank"))
 
 
 @pytest.fixture
 def base(tiny_bank: Bank, tmp_path: Path) -> Bank:
     """A copy of `tiny_bank` without measurements."""
     leave_out = shutil.ignore_patterns("pools", "runs", "reference")
-    return Bank.open(shutil.copytree(tiny_bank.path, tmp_path / "base", ignore=leave_out))
+    return whence.Bank.open(shutil.copytree(tiny_bank.path, tmp_path / "base", ignore=leave_out))
 
 
 @pytest.fixture(scope="session")
@@ -190,7 +213,7 @@ def run_config(tiny_bank_config: Config) -> Config:
 def credited(owned_data: Dataset, run_config: Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The credited model, trained on `owned_data`; only to be read."""
     path = tmp_path_factory.mktemp("credited") / "run"
-    train(owned_data, path, run_config)
+    whence.train(owned_data, path, run_config)
     return path
 
 

@@ -30,7 +30,7 @@ CONFIG = (
     .updated("adapter", rank=4, alpha=6.0, target="attn2")
     .updated("training", caption_dropout=0.5)
 )
-FEW = AttributionConfig(draws=8, curvature_rows=24)
+FEW = AttributionConfig(draws=8, curvature_rows=24, compression={"width": 64})
 QUERIES = {"method": "ddim", "steps": 3, "prompts": Prompts(("picture 1",), guidance=2.0)}
 
 
@@ -94,8 +94,9 @@ def test_the_checkpoints_are_on_the_base(lora, data, stable_diffusion, over, cou
             assert all(torch.equal(p, weights[f"weights/{name}"]) for name, p in trained.items())
 
 
-def test_scores_of_drawn_pictures(lora, data, tmp_path):
-    target = Target.open(lora)
+def test_scores_of_drawn_pictures(data, stable_diffusion, tmp_path):
+    train(data, tmp_path / "lora", CONFIG.updated("training", steps=2, checkpoints=2), base=stable_diffusion)
+    target = Target.open(tmp_path / "lora")
     queries = target.queries("sample:2", **QUERIES)
     methods = ["d-trak", "tracin-cp", "tracin", "pixel", "ek-fac"]
     results = attribute(target, data, queries, methods, config=FEW, out=tmp_path / "scores", engine=Engine(1))

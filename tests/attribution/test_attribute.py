@@ -287,7 +287,7 @@ def test_examples_that_are_all_equal_differ_by_their_draws_alone(recorded_run, f
     model = DiffusionModel.load(recorded_run)
     one = Examples.of(few_digits)
     equal = Examples(one.ids, one.values[:1].expand(10, -1, -1, -1), one.conditions)
-    config = CONFIG.model_copy(update={"draws": 32, "damping": 10.0})
+    config = CONFIG.model_copy(update={"draws": 32, "damping": 10.0, "curvature_rows": 64})
     found = attribute(model, equal, drawn, name, config=config)[name]
     spread = (found.scores - found.scores.mean(1, keepdim=True)).abs()
     assert (spread < 6 * found.standard_error).float().mean() > 0.9

@@ -34,7 +34,7 @@ from whence.scores.stored import load_scores
 from whence.scores.table import to_table
 from whence.scores.unit_totals import Membership
 
-CONFIG = AttributionConfig(draws=8, compression=Compression(width=40))
+CONFIG = AttributionConfig(draws=8, curvature_rows=64, compression=Compression(width=40))
 NAMES = ["query", "rank", "example", "units", "opponent"]
 #: A method of every family; the recorded run has three checkpoints.
 OF_FAMILIES = [

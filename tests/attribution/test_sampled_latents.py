@@ -107,7 +107,7 @@ def test_gradients_at_samples_are_those_of_autograd(data, trained):
 
 
 def test_a_run_is_attributed_as_it_was_trained(data, trained, tmp_path):
-    sample, mode = trained(), trained(latents="mode", flip=False)
+    sample, mode = trained(checkpoints=2), trained(checkpoints=2, latents="mode", flip=False)
     methods, found = ["tangent", "tracin"], {}
     for name, run, choice in (
         ("sample", sample, None),

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 
 from whence import artefacts
 from whence.attribution.methods import METHODS
-from whence.config import Config, ModelConfig, TrainingConfig
+from whence.config import Config, ModelConfig, SamplerConfig, TrainingConfig
 from whence.data import load
 from whence.diffusion.model import DiffusionModel
 from whence.diffusion.training import train
@@ -24,6 +24,7 @@ from whence.scores.scores import Scores
 COMMAND = (sys.executable, "-c", "from whence.cli.app import main; main()")
 SMALL = ("--draws", 8, "--width", 200, "--workers", 1)
 TRAINING = TrainingConfig(steps=20, batch_size=40, save_every=20, checkpoints=2, warmup=2, learning_rate=1e-3)
+SAMPLER = SamplerConfig(method="ddim", steps=5)
 
 
 def files(path) -> set:
@@ -58,7 +59,7 @@ def place(tmp_path_factory):
         (root / folder).mkdir()
         if size:
             Image.new("L", (size, size)).save(root / folder / "a.png")
-    config = Config(model=ModelConfig(channels=(8,), groups=4, attention=0), training=TRAINING)
+    config = Config(model=ModelConfig(channels=(8,), groups=4, attention=0), training=TRAINING, sampler=SAMPLER)
     train(load(str(root / "images")), root / "run", config)
     return root
 

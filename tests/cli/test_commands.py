@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -23,6 +24,17 @@ checkpoints = 1
 steps = 2
 batch_size = 4
 """
+#: Runs the commands that its argument lists; each must end well.
+ALL = """
+import json, sys
+from whence.cli.app import main
+for words in json.loads(sys.argv[1]):
+    sys.argv = ["whence", *words]
+    try:
+        main()
+    except SystemExit as end:
+        assert not end.code
+"""
 
 
 @pytest.fixture(scope="module")
@@ -42,15 +54,12 @@ def workplace(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def trained(workplace) -> Path:
-    """An ensemble of four members trained by the command, with four samples."""
-    import subprocess
-
-    base = [sys.executable, "-c", "from whence.cli.app import main; main()", "ensemble"]
+    """An ensemble of four members trained by the commands, with four samples; both run in one process of their own."""
     out = workplace / "ens"
-    command = ["train", workplace / "images", "--unit-column", "artist", "--members", 4, "--steps", 4]
-    command += ["--config", workplace / "tiny.toml", "--out", out, "--workers", 1]
-    subprocess.run([*base, *map(str, command)], check=True, capture_output=True)
-    subprocess.run([*base, "sample", str(out), "--count", "4"], check=True, capture_output=True)
+    train = ["train", workplace / "images", "--unit-column", "artist", "--members", 4, "--steps", 4]
+    train += ["--config", workplace / "tiny.toml", "--out", out, "--workers", 1]
+    commands = [["ensemble", *map(str, words)] for words in (train, ["sample", out, "--count", 4])]
+    subprocess.run([sys.executable, "-c", ALL, json.dumps(commands)], check=True, capture_output=True)
     return out
 
 

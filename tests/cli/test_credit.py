@@ -13,7 +13,7 @@ from whence.data import load
 from whence.diffusion.training import train
 
 TRAINING = TrainingConfig(steps=20, batch_size=20, save_every=20, checkpoints=2, warmup=2, learning_rate=1e-3)
-SMALL = ("--workers", 1, "--pictures", 6, "--steps", 2)
+SMALL = ("--workers", 1, "--pictures", 6, "--steps", 2, "--sampler-steps", 5)
 
 
 @pytest.fixture(scope="module")

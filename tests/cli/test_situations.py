@@ -156,6 +156,8 @@ def test_a_long_command_ends_well_on_an_ascii_console_with_a_closed_pipe(place, 
         "8",
         "--width",
         "64",
+        "--workers",
+        "1",
         "--out",
         "scores",
     ]

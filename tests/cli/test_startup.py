@@ -18,14 +18,23 @@ from whence.scores.scores import Estimand, Scores
 
 HEAVY = ("torch", "diffusers", "transformers", "accelerate", "scipy.stats", "sklearn", "datasets", "matplotlib")
 CODE = """
-import json, sys
+import sys
 from whence.cli.app import main
 sys.argv = ["whence", *sys.argv[1:]]
-try:
-    main()
-except SystemExit as end:
-    code = end.code
-print(json.dumps([code, sorted(sys.modules)]), file=sys.stderr)
+main()
+"""
+#: Runs the commands that its argument lists, one after the other, and says of each how it ended and what is imported.
+ALL = """
+import contextlib, io, json, sys
+from whence.cli.app import main
+for words in json.loads(sys.argv[1]):
+    sys.argv, code = ["whence", *words], 0
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code
+    print(json.dumps([code, printed.getvalue(), sorted(sys.modules)]))
 """
 COMMANDS = {
     "help": ("--help",),
@@ -58,14 +67,20 @@ def folder(tmp_path_factory):
     return path
 
 
-@pytest.mark.parametrize("words", COMMANDS.values(), ids=COMMANDS)
-def test_commands_without_a_network_import_nothing_heavy(words, folder):
-    arguments = [str(word).format(folder=folder) for word in words]
-    done = subprocess.run([sys.executable, "-c", CODE, *arguments], capture_output=True, text=True, check=True)
-    code, modules = json.loads(done.stderr.splitlines()[-1])
-    assert not code, done.stderr
-    assert done.stdout
-    assert not [name for name in HEAVY if name in modules]
+@pytest.fixture(scope="module")
+def ended(folder):
+    """Exit code, output and imported modules after each command, of one process in which they follow each other."""
+    words = [[str(word).format(folder=folder) for word in words] for words in COMMANDS.values()]
+    done = subprocess.run([sys.executable, "-c", ALL, json.dumps(words)], capture_output=True, text=True, check=True)
+    return dict(zip(COMMANDS, map(json.loads, done.stdout.splitlines()), strict=True))
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_commands_without_a_network_import_nothing_heavy(name, ended):
+    code, printed, modules = ended[name]
+    assert not code
+    assert printed
+    assert not [heavy for heavy in HEAVY if heavy in modules]
 
 
 def test_the_version(whence):

@@ -12,9 +12,11 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+from whence.attribution.request import AttributionConfig
 from whence.config import Config
 from whence.diffusion.adapters.adapter_file import write_adapter
 from whence.diffusion.adapters.low_rank import AdapterWeights, LowRank
+from whence.gradients.compression import Compression
 from whence.scores.scores import Scores
 
 DRAWS = ("--draws", 8, "--width", 64)
@@ -280,12 +282,17 @@ def test_the_python_of_the_docs_runs(place):
     text = (Path(__file__).parents[2] / "docs" / "text-to-image.md").read_text("utf-8")
     [code] = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     small = {'"BASE"': '"sd"', "lora.safetensors": "lora", '"DATA"': '"data"', "1000": "4"}
+    small |= {
+        '"d-trak", out=': '"d-trak", config=FEW, out=',
+        '"sample:4", "tangent")': '"sample:4", "tangent", config=FEW)',
+    }
     small |= {'autoencoder="FOLDER", text_encoder="FOLDER2"': 'SMALL, autoencoder="sd", text_encoder="sd"'}
     for there, here in (small | {"members=16": "members=4", "artist 7": "anna"}).items():
         assert there in code
         code = code.replace(there, here)
     settings = Config().updated("model", channels=(8, 16), attention=8).updated("training", steps=2, batch_size=2)
-    names: dict[str, object] = {"SMALL": settings}
+    few = AttributionConfig(draws=8, compression=Compression(width=64))
+    names: dict[str, object] = {"SMALL": settings, "FEW": few}
     exec(code, names)
     assert names["scores"]["d-trak"].scores.shape == (4, 9)
 

@@ -35,9 +35,9 @@ def model(prediction="epsilon", schedule="squaredcos_cap_v2"):
     return DiffusionModel.new(config, (1, 8, 8), seed=0)
 
 
-def trained(made, x, steps):
+def trained(made, x, steps, batch=64):
     """A few steps of Adam on the model's own loss."""
-    source, batch = torch.Generator().manual_seed(0), 64
+    source = torch.Generator().manual_seed(0)
     optimiser = torch.optim.Adam(made.network.train().parameters(), lr=4e-3)
     for _ in range(steps):
         rows = torch.randint(0, len(x), (batch,), generator=source)
@@ -65,7 +65,7 @@ def test_a_model_of_pictures_in_0_1_is_refused(prediction, steps, digits):
 @pytest.mark.parametrize("steps", [0, 5, 60])
 @pytest.mark.parametrize("prediction", PREDICTIONS)
 def test_a_model_of_pictures_in_minus_1_1_passes_however_little_it_was_trained(prediction, steps, digits):
-    made = trained(model(prediction), digits, steps)
+    made = trained(model(prediction), digits, steps, batch=16)
     require_range(made, digits, IDS)
     require_range(made, -digits, IDS)
 
@@ -73,6 +73,7 @@ def test_a_model_of_pictures_in_minus_1_1_passes_however_little_it_was_trained(p
 @pytest.mark.parametrize("schedule", ["linear", "scaled_linear", "sigmoid"])
 @pytest.mark.parametrize("prediction", PREDICTIONS)
 def test_an_untrained_model_passes_whatever_the_pictures(prediction, schedule, digits):
+    digits = digits[:100]
     for x in (digits, -digits, sparse(), -sparse(), torch.zeros(8, 1, 8, 8), torch.ones(8, 1, 8, 8)):
         require_range(model(prediction, schedule), x, IDS[: len(x)])
 

@@ -21,6 +21,7 @@ def lines(text: str) -> list[str]:
 
 
 WHOLE = {(page, shlex.join(words)): words[1:] for page, text in PAGES.items() for words in lines(text)}
+COMMAND = typer.main.get_command(app)
 #: Commands inside sentences may lack arguments.
 INLINE = sorted(
     {
@@ -33,7 +34,7 @@ INLINE = sorted(
 
 def find(words: list[str]):
     """The command that words name, and the words behind it."""
-    command, left = typer.main.get_command(app), list(words)
+    command, left = COMMAND, list(words)
     while hasattr(command, "commands") and left and left[0] in command.commands:
         command = command.commands[left.pop(0)]
     return command, left

@@ -11,7 +11,7 @@ import torch
 
 from whence.attribution.attribute import attribute
 from whence.attribution.request import AttributionConfig
-from whence.config import Config, ModelConfig
+from whence.config import Config, ModelConfig, SamplerConfig
 from whence.credit.behaviours import behaviour
 from whence.credit.coalitions import CoalitionSampling
 from whence.credit.contributors import Contributors
@@ -83,7 +83,7 @@ def test_a_pool_of_a_bank(executor, base, tiny_bank, contents):
 
 
 def test_credit(executor, credited, owned_data, run_config, contents, tmp_path):
-    settings = StudyConfig(pictures=8, draws=2)
+    settings = StudyConfig(pictures=8, draws=2, sampler=SamplerConfig(method="ddim", steps=3))
     for name, engine in {"alone": Engine(1), "json": Engine(executor=executor)}.items():
         study = Study.begin(tmp_path / name, credited, owned_data, run_config, settings)
         contributors, sampling = Contributors.of_data(owned_data), CoalitionSampling(6, 1, 0)

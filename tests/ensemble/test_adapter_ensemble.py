@@ -311,7 +311,7 @@ def test_a_lower_rank_is_cut_and_its_error_is_said(made):
 
 
 def test_one_frozen_a(data, stable_diffusion, tmp_path):
-    config = CONFIG.updated("adapter", freeze_a=True)
+    config = CONFIG.updated("adapter", freeze_a=True).updated("training", checkpoints=1)
     ensemble = train_ensemble(data, tmp_path / "ens", members=4, config=config, base=stable_diffusion, engine=Engine(1))
     own = [opt_out_of_one(ensemble, m).network for m in range(4)]
     for name in own[0]:
@@ -319,10 +319,9 @@ def test_one_frozen_a(data, stable_diffusion, tmp_path):
         assert not torch.equal(own[0][name].B, own[1][name].B)
     made = opt_out(ensemble, [UNIT])
     assert (made.rank, made.error) == (2, 0.0)
-    scores = attribute(ensemble, data, "sample:1", "tracin-cp", config=AttributionConfig(draws=8), engine=Engine(1))[
-        "tracin-cp"
-    ]
-    assert torch.isfinite(scores.scores).all()
+    few = AttributionConfig(draws=8, compression={"width": 64})
+    scores = attribute(ensemble, data, "sample:1", "tracin-cp", config=few, engine=Engine(1))
+    assert torch.isfinite(scores["tracin-cp"].scores).all()
 
 
 def test_damaged_members_are_trained_again(ensemble, data, stable_diffusion, contents):

@@ -74,7 +74,7 @@ def test_more_weight_on_an_example_changes_the_loss_as_the_score_says(run, digit
     torch.testing.assert_close(scores.scores[:, 3].double(), measured, rtol=0.02, atol=1e-6)
 
 
-@pytest.mark.parametrize("at", [5, 60])
+@pytest.mark.parametrize("at", [pytest.param(5, marks=pytest.mark.slow), 60])
 def test_a_killed_command_continues_to_the_same_bytes(run, digits, attributed, tmp_path, at):
     script = [sys.executable, str(Path(__file__).parent / "kill_derivative.py"), str(run), str(tmp_path / "s"), str(at)]
     assert subprocess.run(script, check=False).returncode == -9

@@ -73,8 +73,8 @@ def attribute_top(
         >>> model = DiffusionModel.new(ModelConfig(channels=(8,), attention=0), (1, 8, 8), seed=0)
         >>> digits = load("digits").select(range(9))
         >>> queries = Examples(("q",), digits.images([5]))
-        >>> ends = attribute_top(model, digits, queries, "trak", top=2, config=AttributionConfig(draws=8))
-        >>> ends["trak"].top("q", 1)[0][0] == digits.ids[5]
+        >>> ends = attribute_top(model, digits, queries, "gradient-cosine", top=2, config=AttributionConfig(draws=8))
+        >>> ends["gradient-cosine"].top("q", 1)[0][0] == digits.ids[5]
         True
     """
     data, kept = load(str(data)) if isinstance(data, str | Path) else data, Path(out) / FOLDER if out else None
