@@ -1,3 +1,5 @@
+import gc
+
 import pytest
 import torch
 from torch import nn
@@ -5,6 +7,7 @@ from torch import nn
 from whence.errors import ModelError
 from whence.gradients.collector import Collector
 from whence.gradients.compression import Compression, maps
+from whence.gradients.kept_input import KeptInput
 from whence.gradients.layers import coverage
 from whence.gradients.maps import DenseMap, FoldedMap, PatchMap
 from whence.gradients.product_layers import ProductLayer
@@ -111,6 +114,15 @@ def test_features_do_not_depend_on_the_other_rows(case):
     assert torch.equal(features([0, 5, 2, 3, 1, 0])[2:4], expected[2:4])
     assert torch.equal(features([4, 4, 4, 2, 4, 5])[4:], expected[4:])
     _close(features([4, 5, 0, 1, 2, 3])[[2, 3, 4, 5, 0, 1]], expected)
+
+
+def test_nothing_of_a_batch_is_held_after_it(case):
+    """What a hook keeps may not hold the graph that the hook is on: no collector of garbage would find that circle."""
+    collector = Collector(case.network, case.cover, maps(case.cover, Compression(width=600)))
+    for _ in range(3):
+        collector(case.x_t, case.t, [torch.cos])
+    gc.collect()
+    assert not [one for one in gc.get_objects() if type(one) is KeptInput]
 
 
 def test_another_readout_does_not_change_a_readout(case):

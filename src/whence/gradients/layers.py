@@ -61,7 +61,7 @@ class GroupNormLayer(NormLayer):
         """The input, and μ and 1/σ, each [n, groups], which autograd has of the output."""
         node = None if output is None else output.grad_fn
         if node is not None and node.name() == "NativeGroupNormBackward0":
-            mean, scale = node._saved_result1, node._saved_result2  # type: ignore[attr-defined]
+            mean, scale = node._saved_result1.detach(), node._saved_result2.detach()  # type: ignore[attr-defined]
         else:
             shape = (len(x), self.channels, x[0, 0].numel(), self._groups)
             _, mean, scale = torch.native_group_norm(x.contiguous(), None, None, *shape, self._epsilon)
