@@ -138,8 +138,8 @@ def test_losses_of_a_region(whence, run, tmp_path):
     assert left.code == 0, left.err
     loss, part = (float(re.search(r"loss (\S+) by all", said.out)[1]) for said in (whole, left))
     assert 0 < part < loss
-    black = whence(*words, "--mask", tmp_path / "none.png")
-    assert (black.code, "does not exist" in black.err) == (2, True)
+    missing = whence(*words, "--mask", tmp_path / "none.png")
+    assert (missing.code, "does not exist" in missing.err) == (1, True)
 
 
 def test_landscape_and_who_mattered(whence, ensemble):

@@ -80,10 +80,11 @@ def test_losses_of_regions_equal_a_direct_evaluation_and_add_up(tiny_ensemble, e
     parts = [
         losses(ensemble, Examples(tuple(NAMES), foreign, focus=Focus(part)), draws=DRAWS) for part in (mask, 1 - mask)
     ]
-    sets = torch.rand(7, 8, generator=torch.Generator().manual_seed(side)) < 0.6
+    members = tiny_ensemble.codebook.members
+    sets = torch.rand(7, members, generator=torch.Generator().manual_seed(side)) < 0.6
     torch.testing.assert_close(sum(part.of(sets) for part in parts), measured.of(sets), rtol=1e-9, atol=0)
-    members = sets[side].nonzero().flatten().tolist()
-    expected = direct(tiny_ensemble, foreign[side], NAMES[side], members, mask=mask[side])
+    chosen = sets[side].nonzero().flatten().tolist()
+    expected = direct(tiny_ensemble, foreign[side], NAMES[side], chosen, mask=mask[side])
     torch.testing.assert_close(parts[0].of(sets)[side, side].item(), expected, rtol=1e-5, atol=0)
     assert parts[0].scores().estimand.behaviour == "denoising loss of the query within the mask, mean over draws"
 

@@ -58,8 +58,8 @@ def losses(
     from whence.ensemble.make_losses import check_queries, measured_sets
 
     ensemble = whence.Ensemble.open(run)
-    together = ensemble.codebook.in_order(unit) if unit else []
-    ensemble.codebook.survivors(together)  # Refused now rather than after all is measured.
+    if together := (ensemble.codebook.in_order(unit) if unit else []):
+        ensemble.codebook.survivors(together)  # Refused now rather than after all is measured.
     examples = focused(ensemble, whence.read_queries(ensemble, queries), mask)
     show_notes(examples.notes, of="the queries")
     check_queries(ensemble, examples, names := examples.ids, draws)
@@ -227,7 +227,8 @@ def show_radius(landscape: whence.Landscape) -> None:
     influence = landscape.influence()
     channels, height, width = landscape.factual.shape
     published = f"{influence.radius * published_scale((channels, height, width)):.1f} at 256x256x3"
-    text = f"Picture {landscape.sample}: radius {influence.radius:.3f} ({published}), {len(influence.units):,} units"
+    over = f"over {len(influence.units):,} units"
+    text = f"Picture {landscape.sample}: radius {influence.radius:.3f} ({published}) {over}"
     if len(influence.placebos):
         text += (
             f"; of {influence.matched_count:,} units {influence.matched_radius:.3f}, of as many placebos "
