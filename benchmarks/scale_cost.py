@@ -1,16 +1,16 @@
 """What attribution costs on one core, from 10,000 to 100 million images: python benchmarks/scale_cost.py.
 
-Three models: the UNet of 32x32 pictures of benchmarks/features_cost.py, and adapters of Stable Diffusion 1.5 and XL at
-latents of 64x64 places, those of pictures of 512x512 pixels, with random weights. Each cost is a count times a rate:
+Three models with random weights: a UNet of 4.4 million weights for 32x32 pictures, and adapters of Stable Diffusion
+1.5 and XL at latents of 64x64 places, those of pictures of 512x512 pixels. Each cost is a count times a rate:
 
     all          images x (encoding + draws x features)
     prefilter    images x (encoding + distance) + rows x draws x features, with the 2,000 images of the nearest latents
                  to one picture and as many random others as rows
 
-The rates are CPU seconds of one thread in float32. Those of features are read from docs/figures, where
-benchmarks/features_cost.py and benchmarks/adapter_features.py wrote them; those of encoding an image and its caption
-and of the distance of two examples are measured here. Scores are not counted. Writes docs/figures/scale-cost.json and
-prints the table of docs/scale.md.
+The rates are CPU seconds of one thread in float32. Those of the features of adapters are read from docs/figures, where
+benchmarks/adapter_features.py wrote them; the others are measured here: features of the UNet, encoding an image and its
+caption, and the distance of two examples. Scores are not counted. Writes docs/figures/scale-cost.json and prints the
+table of docs/scale.md.
 """
 
 from __future__ import annotations
@@ -24,15 +24,21 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
+from adapter_features import features
 from diffusers import AutoencoderKL
 from figures import FOLDER, write_figures
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
+from gpu import unet
 from whence.attribution.prefilter import nearest_latents
 from whence.diffusion.examples import Examples
 from whence.engine import one_thread
+from whence.gradients.collector import Collector
+from whence.gradients.compression import Compression, maps
+from whence.gradients.layers import coverage
 
-IMAGES, DRAWS, CANDIDATES, REPEATS, TOKENS = (10_000, 1_000_000, 100_000_000), (10, 32, 100), 2_000, 3, 77
+IMAGES, DRAWS, CANDIDATES, REPEATS = (10_000, 1_000_000, 100_000_000), (10, 32, 100), 2_000, 3
+TOKENS, BATCH = 77, 16
 #: The models, and the shape of what they denoise.
 MODELS = {
     "UNet of 32x32": (3, 32, 32),
@@ -63,11 +69,16 @@ def main() -> None:
 
 
 def features_seconds(name: str) -> float:
-    """Seconds of the features of an image at a draw, as measured by other benchmarks."""
+    """Seconds of the features of an image at a draw; those of adapters as another benchmark measured them."""
     if name in ADAPTERS:
         found = json.loads((FOLDER / "adapter-features.json").read_text("utf-8"))
         return float(found[ADAPTERS[name]]["seconds"]["features"]["value"])
-    return float(json.loads((FOLDER / "features-cost.json").read_text("utf-8"))["32x32"]["ms"]["features"]) / 1e3
+    model, _ = unet()
+    noise = torch.randn(BATCH, *model.size)
+    x, t = torch.randn_like(noise), model.process.draws(0)(["x"] * BATCH, range(BATCH), (1,))[0]
+    cover = coverage(model.network)
+    collector = Collector(model.network, cover, maps(cover, Compression()))
+    return seconds(lambda: features(model, collector, x, t, noise, {})) / BATCH
 
 
 def autoencoder_seconds() -> float:
@@ -80,7 +91,8 @@ def autoencoder_seconds() -> float:
         layers_per_block=2,
     ).eval()
     picture = torch.rand(1, 3, 512, 512)
-    return seconds(lambda: autoencoder.encode(picture).latent_dist.mean)
+    with torch.inference_mode():
+        return seconds(lambda: autoencoder.encode(picture).latent_dist.mean)
 
 
 def clip_l() -> list[torch.nn.Module]:
@@ -105,7 +117,8 @@ def both() -> list[torch.nn.Module]:
 def text_seconds(encoders: Callable[[], list[torch.nn.Module]]) -> float:
     """Seconds of encoding a caption."""
     tokens, networks = torch.randint(0, 49_000, (1, TOKENS)), encoders()
-    return seconds(lambda: [network(tokens, output_hidden_states=True) for network in networks])
+    with torch.inference_mode():
+        return seconds(lambda: [network(tokens, output_hidden_states=True) for network in networks])
 
 
 def distance_seconds(size: tuple[int, ...]) -> float:
@@ -119,11 +132,10 @@ def distance_seconds(size: tuple[int, ...]) -> float:
 def seconds(work: Callable[[], object]) -> float:
     """The median CPU seconds of a piece of work, after one that does not count."""
     times = []
-    with torch.inference_mode():
-        for _ in range(1 + REPEATS):
-            start = time.process_time()
-            work()
-            times.append(time.process_time() - start)
+    for _ in range(1 + REPEATS):
+        start = time.process_time()
+        work()
+        times.append(time.process_time() - start)
     return statistics.median(times[1:])
 
 
