@@ -36,13 +36,13 @@ def main() -> None:
     rows = {**halves(bank), **removed(bank, scores, read_deletion(bank, scores, store=asked.store))}
     sheet = np.concatenate([row(pixels) for pixels in rows.values()], 0)
     height = sheet.shape[0] // len(rows)
-    figure, axes = plt.subplots(figsize=(sheet.shape[1] / 40 + 3, sheet.shape[0] / 40), dpi=120, layout="constrained")
+    figure, axes = plt.subplots(figsize=(sheet.shape[1] / 40 + 2.4, sheet.shape[0] / 40), dpi=120, layout="constrained")
     axes.imshow(sheet, interpolation="nearest")
     axes.set_yticks([height * (n + 0.5) for n in range(len(rows))], list(rows))
     axes.tick_params(length=0)
     axes.set_xticks([])
     axes.spines[:].set_visible(False)
-    figure.savefig(asked.out)
+    figure.savefig(asked.out, bbox_inches="tight")
     print(asked.out)
 
 
@@ -62,7 +62,7 @@ def removed(bank: whence.Bank, scores: whence.Scores, deletion: Deletion) -> dic
         name = bank.queries[query]
         first = [place[example] for example, *_ in scores.top(name, COLUMNS - 3)]
         pictures = [bank.queries_data.pixels[query], *deletion.pictures[:, number - 1, 0], *images.pixels[first]]
-        label = f"{number}: all; without 5% named;\nwithout 5% random; named first"
+        label = f"{number}: all; without named;\nwithout random; named"
         rows[label] = np.stack(pictures)
     return rows
 
