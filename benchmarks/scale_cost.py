@@ -153,13 +153,14 @@ def costs(rate: dict[str, float]) -> dict[str, Any]:
 
 def table(hours: dict[str, Any]) -> str:
     """The rows of docs/scale.md, with the marks that say where each figure is."""
-    lines = ["| model | images | " + " | ".join(f"{draws} draws" for draws in DRAWS) + " |", "|---|---|---|---|---|"]
+    heads = ("model", "images", "gradients of", *(f"{draws} draws" for draws in DRAWS))
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for name, found in hours.items():
         for images, by_draws in found.items():
-            for kind, label in (("all", ""), ("prefilter", ", prefilter")):
+            for kind, rows in (("all", "all"), ("prefilter", f"`--prefilter latent:{CANDIDATES}`")):
                 at = f"scale-cost/hours/{name}/{images}"
                 cells = [f"{shown(by_draws[str(n)][kind])}<!-- figure: {at}/{n}/{kind} -->" for n in DRAWS]
-                lines.append(f"| {name} | {int(images):,}{label} | {' | '.join(cells)} |")
+                lines.append(f"| {name} | {int(images):,} | {rows} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from whence.attribution.attribute import with_pictures
 from whence.attribution.compute_top import compute_top
@@ -24,9 +23,6 @@ from whence.ensemble.model import Ensemble
 from whence.errors import ConfigError
 from whence.scores.ends import ScoreEnds
 from whence.similarity.top import similarity_top
-
-if TYPE_CHECKING:
-    pass
 
 
 def attribute_top(
