@@ -17,11 +17,12 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+from strips import strip
 
 import whence
 from whence.evaluation.deletion import Deletion, read_deletion
 
-COLUMNS, SUBSETS, GAP = 10, 3, 2
+COLUMNS, SUBSETS = 10, 3
 
 
 def main() -> None:
@@ -34,7 +35,7 @@ def main() -> None:
     asked = given.parse_args()
     bank, scores = whence.Bank.open(asked.bank), whence.Scores.read(asked.scores)
     rows = {**halves(bank), **removed(bank, scores, read_deletion(bank, scores, store=asked.store))}
-    sheet = np.concatenate([row(pixels) for pixels in rows.values()], 0)
+    sheet = np.concatenate([strip(pixels, 1) for pixels in rows.values()], 0)
     height = sheet.shape[0] // len(rows)
     figure, axes = plt.subplots(figsize=(sheet.shape[1] / 40 + 2.4, sheet.shape[0] / 40), dpi=120, layout="constrained")
     axes.imshow(sheet, interpolation="nearest")
@@ -65,12 +66,6 @@ def removed(bank: whence.Bank, scores: whence.Scores, deletion: Deletion) -> dic
         label = f"{number}: all; without named;\nwithout random; named"
         rows[label] = np.stack(pictures)
     return rows
-
-
-def row(pixels: np.ndarray) -> np.ndarray:
-    """Pictures [n, 3, H, W] beside each other, with white between them."""
-    padded = np.pad(pixels, ((0, 0), (0, 0), (GAP, GAP), (GAP, GAP)), constant_values=255)
-    return np.concatenate(list(padded.transpose(0, 2, 3, 1)), 1)
 
 
 if __name__ == "__main__":

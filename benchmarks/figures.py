@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from scipy.stats import binomtest
 
 from whence.statistics.statistic import Statistic
 
@@ -27,3 +30,9 @@ def interval(one: Statistic) -> dict[str, float]:
 def spread(values: list[float], middle: float) -> dict[str, float]:
     """The middle of some values with the smallest and the largest."""
     return {"value": middle, "low": min(values), "high": max(values)}
+
+
+def share(hits: Sequence[bool] | np.ndarray) -> dict[str, float]:
+    """The share of hits with its interval (95%, Wilson), and their number."""
+    interval = binomtest(int(np.sum(hits)), len(hits)).proportion_ci(method="wilson")
+    return {"value": float(np.mean(hits)), "low": interval.low, "high": interval.high, "count": len(hits)}

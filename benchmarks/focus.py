@@ -21,8 +21,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from figures import write_figures
-from scipy.stats import binomtest
+from figures import share, write_figures
 
 import whence
 from whence.attribution.target import Target
@@ -53,7 +52,7 @@ def main() -> None:
     for figure, found in exact_regions(collages).items():
         hits.setdefault(figure, {}).update(found)
     hits |= {"concepts": concepts(), "plain": concepts(plain=True)}
-    figures = {figure: shares(found) for figure, found in hits.items()}
+    figures = {figure: {name: share(own) for name, own in found.items()} for figure, found in hits.items()}
     print(figures)
     write_figures("focus", figures)
 
@@ -188,20 +187,6 @@ def firsts(sums: dict[str, list[whence.Scores]], right: list[str]) -> dict[str, 
         name: [max(row, key=row.__getitem__) == unit for row, unit in zip(rows_of(found), right, strict=True)]
         for name, found in sums.items()
     }
-
-
-def shares(hits: dict[str, list[bool]]) -> dict[str, Any]:
-    """The share of hits of each method, with its interval."""
-    rows = {}
-    for name, found in hits.items():
-        interval = binomtest(sum(found), len(found)).proportion_ci(method="wilson")
-        rows[name] = {
-            "value": float(np.mean(found)),
-            "low": float(interval.low),
-            "high": float(interval.high),
-            "count": len(found),
-        }
-    return rows
 
 
 if __name__ == "__main__":

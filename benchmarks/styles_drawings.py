@@ -14,7 +14,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 from sklearn.svm import SVC
-from styles_picture import column
+from strips import strip
 from styles_words import NUMERALS
 
 import whence
@@ -132,7 +132,7 @@ def _contrast(pixels: np.ndarray) -> np.ndarray:
 def write_sheet(file: Path, rows: Mapping[str, np.ndarray]) -> None:
     """Write rows of ten pictures, one of each numeral, with the names of the rows beside them."""
     pictures = np.stack(list(rows.values()), 1)
-    sheet = np.concatenate([column(one) for one in pictures], 1)
+    sheet = np.concatenate([strip(one, 0) for one in pictures], 1)
     height = len(sheet) / len(rows)
     figure, axes = plt.subplots(figsize=(sheet.shape[1] / 30 + 0.6, len(sheet) / 30), dpi=100, layout="constrained")
     axes.imshow(sheet, interpolation="nearest")

@@ -30,8 +30,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from figures import FOLDER, write_figures
-from scipy.stats import binomtest
+from figures import FOLDER, share, write_figures
 from styles_drawings import GUIDANCE, STEPS, read_styles, style_prompts
 from torch import Tensor
 
@@ -140,12 +139,12 @@ def naming(
     nearest = pixel(pictures, queries.ids, ensemble.data).by_unit()
     alike = [nearest.top(name, 1)[0][0] == style for name, style in zip(queries.ids, own, strict=True)]
     return {
-        "named first": rate(first),
-        "named at all": rate([style in r.influential for r, style in zip(readings, own, strict=True)]),
-        "largest effect": rate([r.units[r.order[0]] == style for r, style in zip(readings, own, strict=True)]),
-        "somebody named": rate(somebody),
-        "code words": rate([bool(fake.influential) for fake in fake_readings(ensemble, measured)]),
-        "pixels": rate(alike),
+        "named first": share(first),
+        "named at all": share([style in r.influential for r, style in zip(readings, own, strict=True)]),
+        "largest effect": share([r.units[r.order[0]] == style for r, style in zip(readings, own, strict=True)]),
+        "somebody named": share(somebody),
+        "code words": share([bool(fake.influential) for fake in fake_readings(ensemble, measured)]),
+        "pixels": share(alike),
     }
 
 
@@ -189,8 +188,8 @@ def kept(ensemble: whence.Ensemble, samples: Samples, own: Sequence[str], worker
             pictures[kind.name] = draw_trajectories(ensemble, trajectories, drawing, Path(scratch), engine)["pictures"]
     read = {name: read_styles(to_pixels(drawn)) == np.array(own) for name, drawn in pictures.items()}
     controls = np.concatenate([read[f"placebo {k}"] for k in range(PLACEBOS)])
-    rates = {name: rate(read[name]) for name in ("factual", "without", "base")}
-    return rates | {"placebos": rate(controls)}
+    rates = {name: share(read[name]) for name in ("factual", "without", "base")}
+    return rates | {"placebos": share(controls)}
 
 
 def kept_by_export(ensemble: whence.Ensemble, samples: Samples, own: Sequence[str]) -> dict[str, Any]:
@@ -206,14 +205,7 @@ def kept_by_export(ensemble: whence.Ensemble, samples: Samples, own: Sequence[st
             conditions, guidance = Encoders.of(model).prompted(drawing.prompts, names[rows])
             x = draw_pictures(model, drawing.sampler, names[rows], conditions=conditions, guidance=guidance)
             read += (read_styles(model.codec.decode(x)) == unit).tolist()
-    return {"without": rate(read)}
-
-
-def rate(hits: Sequence[bool] | np.ndarray) -> dict[str, float]:
-    """A share with its interval."""
-    count, hit = len(hits), int(np.sum(hits))
-    interval = binomtest(hit, count).proportion_ci(method="wilson")
-    return {"value": hit / count, "low": interval.low, "high": interval.high, "count": count}
+    return {"without": share(read)}
 
 
 def table(split: str, figures: dict[str, Any]) -> str:

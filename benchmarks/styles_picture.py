@@ -10,10 +10,11 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+from strips import strip
 
 import whence
 
-ROWS, GAP = 6, 2
+ROWS = 6
 
 
 def main() -> None:
@@ -23,8 +24,8 @@ def main() -> None:
     out = arguments.parse_args().out
     train, base = whence.load("styles", unit_column="contributor"), whence.load("styles:base")
     names = [f"style {number}" for number in range(1, 13)]
-    columns = [column(train.pixels[train.examples_of(name)[:ROWS]]) for name in names]
-    columns += [column(base.pixels[start : start + ROWS]) for start in (0, ROWS)]
+    columns = [strip(train.pixels[train.examples_of(name)[:ROWS]], 0) for name in names]
+    columns += [strip(base.pixels[start : start + ROWS], 0) for start in (0, ROWS)]
     sheet = np.concatenate(columns, 1)
     width = columns[0].shape[1]
     figure, axes = plt.subplots(figsize=(sheet.shape[1] / 30, sheet.shape[0] / 30 + 0.3), dpi=100, layout="constrained")
@@ -36,12 +37,6 @@ def main() -> None:
     axes.spines[:].set_visible(False)
     figure.savefig(out)
     print(out)
-
-
-def column(pixels: np.ndarray) -> np.ndarray:
-    """Pictures [n, 3, H, W] below each other, with white between them."""
-    padded = np.pad(pixels, ((0, 0), (0, 0), (GAP, GAP), (GAP, GAP)), constant_values=255)
-    return np.concatenate(list(padded.transpose(0, 2, 3, 1)), 0)
 
 
 if __name__ == "__main__":
