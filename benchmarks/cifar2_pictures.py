@@ -15,9 +15,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
-from strips import strip
+from sheets import write_sheet
 
 import whence
 from whence.evaluation.deletion import Deletion, read_deletion
@@ -35,15 +34,7 @@ def main() -> None:
     asked = given.parse_args()
     bank, scores = whence.Bank.open(asked.bank), whence.Scores.read(asked.scores)
     rows = {**halves(bank), **removed(bank, scores, read_deletion(bank, scores, store=asked.store))}
-    sheet = np.concatenate([strip(pixels, 1) for pixels in rows.values()], 0)
-    height = sheet.shape[0] // len(rows)
-    figure, axes = plt.subplots(figsize=(sheet.shape[1] / 40 + 2.4, sheet.shape[0] / 40), dpi=120, layout="constrained")
-    axes.imshow(sheet, interpolation="nearest")
-    axes.set_yticks([height * (n + 0.5) for n in range(len(rows))], list(rows))
-    axes.tick_params(length=0)
-    axes.set_xticks([])
-    axes.spines[:].set_visible(False)
-    figure.savefig(asked.out, bbox_inches="tight")
+    write_sheet(asked.out, rows)
     print(asked.out)
 
 

@@ -7,14 +7,13 @@ python benchmarks/styles_drawings.py --adapter runs/lora
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
+from sheets import write_sheet
 from sklearn.linear_model import LogisticRegression
 from sklearn.svm import SVC
-from strips import strip
 from styles_words import NUMERALS
 
 import whence
@@ -127,20 +126,6 @@ def _contrast(pixels: np.ndarray) -> np.ndarray:
     ground = np.median(pixels, axis=(2, 3), keepdims=True)
     distance = np.linalg.norm(pixels - ground, axis=1).reshape(len(pixels), -1)
     return distance / np.maximum(distance.max(1, keepdims=True), 1.0)
-
-
-def write_sheet(file: Path, rows: Mapping[str, np.ndarray]) -> None:
-    """Write rows of ten pictures, one of each numeral, with the names of the rows beside them."""
-    pictures = np.stack(list(rows.values()), 1)
-    sheet = np.concatenate([strip(one, 0) for one in pictures], 1)
-    height = len(sheet) / len(rows)
-    figure, axes = plt.subplots(figsize=(sheet.shape[1] / 30 + 0.6, len(sheet) / 30), dpi=100, layout="constrained")
-    axes.imshow(sheet, interpolation="nearest")
-    axes.set_yticks([height * (n + 0.5) for n in range(len(rows))], list(rows))
-    axes.set_xticks([])
-    axes.tick_params(length=0)
-    axes.spines[:].set_visible(False)
-    figure.savefig(file, bbox_inches="tight")
 
 
 if __name__ == "__main__":

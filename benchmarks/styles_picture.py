@@ -10,7 +10,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
-from strips import strip
+from sheets import column
 
 import whence
 
@@ -24,8 +24,8 @@ def main() -> None:
     out = arguments.parse_args().out
     train, base = whence.load("styles", unit_column="contributor"), whence.load("styles:base")
     names = [f"style {number}" for number in range(1, 13)]
-    columns = [strip(train.pixels[train.examples_of(name)[:ROWS]], 0) for name in names]
-    columns += [strip(base.pixels[start : start + ROWS], 0) for start in (0, ROWS)]
+    columns = [column(train.pixels[train.examples_of(name)[:ROWS]]) for name in names]
+    columns += [column(base.pixels[start : start + ROWS]) for start in (0, ROWS)]
     sheet = np.concatenate(columns, 1)
     width = columns[0].shape[1]
     figure, axes = plt.subplots(figsize=(sheet.shape[1] / 30, sheet.shape[0] / 30 + 0.3), dpi=100, layout="constrained")
