@@ -1,4 +1,7 @@
-"""Tasks that a worker process can import, and a run of them: python tasks.py SCENARIO FOLDER [ray]."""
+"""Tasks that a worker process can import, and runs of them: python tasks.py FOLDER SCENARIO... [ray].
+
+Every scenario has a folder of its name, and prints its name and how it ended.
+"""
 
 import os
 import signal
@@ -66,6 +69,7 @@ def place(file, engine=None):
     """Write the device of networks, and be busy so long that the other worker starts."""
     time.sleep(0.5)
     Path(file).write_text(str(engine.device))
+    engine.report(1, 1)
 
 
 def fill(size, engine=None):
@@ -80,28 +84,32 @@ def fill(size, engine=None):
 
 
 def main() -> None:
+    from whence.engine.ray_executor import Ray
+
     sys.path.insert(0, str(Path(__file__).parent))
+    folder, *scenarios = sys.argv[1:]
+    executor = Ray(workers=2) if scenarios[-1:] == ["ray"] else None
+    for scenario in scenarios[: -1 if executor else None]:
+        own = Path(folder) / scenario
+        own.mkdir()
+        print(f"{scenario}: {run(scenario, own, executor)}", flush=True)
+
+
+def run(scenario: str, folder: Path, executor) -> str:
+    """Run the tasks of a scenario, and say how they ended."""
     import tasks
 
     from whence.engine import Engine, Task
-    from whence.engine.ray_executor import Ray
     from whence.errors import WhenceError
 
-    scenario, folder = sys.argv[1], Path(sys.argv[2])
-    executor = Ray(workers=2) if sys.argv[3:] == ["ray"] else None
     if scenario == "apart":
         worker, before, peak = Engine(2).run_apart(Task("fill", tasks.fill, {"size": 3 * 10**8}))
-        print(worker != os.getpid(), round((peak.total - before.total) / 10**8))
-        return
-    if scenario == "devices":
-        engine = Engine(2)
-        vars(engine)["devices"] = ("cpu", "meta")
-        engine.run([Task(f"{k}", tasks.place, {"file": str(folder / f"{k}")}) for k in range(4)])
-        return
+        return f"{worker != os.getpid()}, {round((peak.total - before.total) / 10**8)}"
     some = [Task(f"mark {k}", tasks.mark, {"file": str(folder / f"{k}")}) for k in range(6)]
     hold = Task("hold", tasks.wait_long, {"file": str(folder / "hold")}, 6000)
     work = {
         "marks": some,
+        "devices": [Task(f"{k}", tasks.place, {"file": str(folder / f"{k}")}) for k in range(4)],
         "poison": [Task(f"bad {k}", tasks.poison, {"picture": f"{k}.png"}, 2) for k in range(2)] + some,
         "error": [Task("fail", tasks.fail, size=2), Task("chatter", tasks.chatter)],
         "loss": [Task("die once", tasks.die_once, {"file": str(folder / "lost")}), *some],
@@ -111,13 +119,15 @@ def main() -> None:
         "settings": [Task(f"s{k}", tasks.settings, {"file": str(folder / f"{k}")}) for k in range(2)],
     }[scenario]
     seen = []
+    engine = Engine(2, lambda done, total: seen.append((done, total)), executor=executor)
+    if scenario == "devices":
+        vars(engine)["devices"] = ("cpu", "meta")
     try:
-        Engine(2, lambda done, total: seen.append((done, total)), executor=executor).run(work)
+        engine.run(work)
     except (WhenceError, OSError) as error:
-        print(f"{type(error).__name__}: {error}")
-    else:
-        print("well", seen[-1])
-        assert seen == sorted(seen)
+        return f"{type(error).__name__}: {error}"
+    assert seen == sorted(seen)
+    return f"well {seen[-1]}"
 
 
 if __name__ == "__main__":

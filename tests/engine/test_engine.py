@@ -1,5 +1,7 @@
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import psutil
@@ -11,10 +13,24 @@ from whence.engine.failures import raise_failures
 from whence.errors import DataError, NotFiniteError, WhenceError
 
 SCRIPT = Path(__file__).parent / "tasks.py"
-POISONED = """DataError: 2 of 8 pieces of work failed. The others are done and kept: the same command goes on.
+POISONED = """poison: DataError: 2 of 8 pieces of work failed. The others are done and kept: the same command goes on.
   bad 0: 0.png can't be read.
   bad 1: 1.png can't be read.
 """
+
+
+#: Scenarios of `tasks.py` that one process runs one after the other, because importing torch takes seconds.
+TOGETHER = ("marks", "settings", "devices", "poison", "apart", "error", "death")
+
+
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory):
+    """The folder of some scenarios, and what they printed."""
+    folder = tmp_path_factory.mktemp("scenarios")
+    command = [sys.executable, str(SCRIPT), str(folder), *TOGETHER]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout
+    return folder, done.stdout
 
 
 def children_of(pid: int) -> list[psutil.Process]:
@@ -114,9 +130,8 @@ def test_tasks_compute_with_one_thread_and_the_settings_come_back():
         assert torch.are_deterministic_algorithms_enabled()
 
 
-def test_workers_take_the_devices_in_turn(tmp_path, run_script):
-    run_script(SCRIPT, "devices", tmp_path)
-    assert sorted(file.read_text() for file in tmp_path.iterdir()) == ["cpu", "cpu", "meta", "meta"]
+def test_workers_take_the_devices_in_turn(ended):
+    assert sorted(file.read_text() for file in (ended[0] / "devices").iterdir()) == ["cpu", "cpu", "meta", "meta"]
 
 
 def test_a_process_for_each_core_of_a_processor():
@@ -129,48 +144,47 @@ def test_cores_of_this_process():
     assert 1 <= cores() <= os.cpu_count()
 
 
-def test_processes_do_all_tasks(tmp_path, run_script):
-    assert run_script(SCRIPT, "marks", tmp_path) == "well (6, 6)\n"
-    files = sorted(tmp_path.iterdir())
+def test_processes_do_all_tasks(ended):
+    folder, printed = ended
+    assert "marks: well (6, 6)\n" in printed
+    files = sorted((folder / "marks").iterdir())
     assert [file.name for file in files] == list("012345")
     workers = {file.read_text().split()[1] for file in files}
     assert 1 <= len(workers) <= 2
     assert str(os.getpid()) not in workers
 
 
-def test_workers_compute_with_one_thread(tmp_path, run_script):
-    run_script(SCRIPT, "settings", tmp_path)
-    assert [file.read_text() for file in tmp_path.iterdir()] == ["1 True", "1 True"]
+def test_workers_compute_with_one_thread(ended):
+    assert [file.read_text() for file in (ended[0] / "settings").iterdir()] == ["1 True", "1 True"]
 
 
-def test_an_error_in_a_worker_propagates_as_itself_and_ends_the_others(tmp_path, run_script):
+def test_an_error_in_a_worker_propagates_as_itself_and_ends_the_others(ended):
     """The other worker reports all the time: ending it in the middle of that must not block the end."""
-    assert run_script(SCRIPT, "error", tmp_path) == "OSError: [Errno 28] No space left on device\n"
+    assert "error: OSError: [Errno 28] No space left on device\n" in ended[1]
 
 
-def test_poisoned_tasks_in_workers_leave_the_others_done_and_are_reported_together(tmp_path, run_script):
-    printed = run_script(SCRIPT, "poison", tmp_path)
-    assert printed == POISONED
-    assert sorted(file.name for file in tmp_path.iterdir()) == list("012345")
+def test_poisoned_tasks_in_workers_leave_the_others_done_and_are_reported_together(ended):
+    folder, printed = ended
+    assert POISONED in printed
+    assert sorted(file.name for file in (folder / "poison").iterdir()) == list("012345")
 
 
-def test_a_killed_worker_is_an_interrupted_run(tmp_path, run_script):
-    printed = run_script(SCRIPT, "death", tmp_path)
-    assert printed.startswith("InterruptedRunError: A worker process was killed or ran out of memory")
-    assert "run the same command again to continue, with fewer --workers" in printed
+def test_a_killed_worker_is_an_interrupted_run(ended):
+    assert "death: InterruptedRunError: A worker process was killed or ran out of memory" in ended[1]
+    assert "run the same command again to continue, with fewer --workers" in ended[1]
 
 
-def test_a_task_apart_returns_its_result_from_another_process_whose_peak_is_its_own(tmp_path, run_script):
+def test_a_task_apart_returns_its_result_from_another_process_whose_peak_is_its_own(ended):
     """It filled 3e8 bytes."""
-    assert run_script(SCRIPT, "apart", tmp_path) == "True 3\n"
+    assert "apart: True, 3\n" in ended[1]
 
 
 @pytest.mark.parametrize("scenario", ["busy", "idle"])
 def test_workers_end_when_their_parent_is_killed(tmp_path, start, wait_until, scenario):
     """Also the worker that waits for a task that will never come."""
     names = {"busy": ("hold", "also"), "idle": ("hold", "0", "1")}[scenario]
-    process = start(SCRIPT, scenario, tmp_path)
-    wait_until(lambda: all((tmp_path / name).exists() for name in names))
+    process = start(SCRIPT, tmp_path, scenario)
+    wait_until(lambda: all((tmp_path / scenario / name).exists() for name in names))
     workers = children_of(process.pid)
     assert len(workers) == 3
     os.kill(process.pid, signal.SIGKILL)

@@ -13,17 +13,17 @@ SCRIPT = Path(__file__).parent / "tasks.py"
 
 
 def test_ray_does_all_tasks_reports_and_starts_a_lost_one_again(tmp_path, run_script):
-    assert run_script(SCRIPT, "loss", tmp_path, "ray").endswith("well (7, 7)\n")
-    assert (tmp_path / "lost").read_text() == "done"
-    assert sorted(file.name for file in tmp_path.iterdir()) == [*"012345", "lost"]
+    assert run_script(SCRIPT, tmp_path, "loss", "ray").endswith("loss: well (7, 7)\n")
+    assert (tmp_path / "loss" / "lost").read_text() == "done"
+    assert sorted(file.name for file in (tmp_path / "loss").iterdir()) == [*"012345", "lost"]
 
 
 @pytest.mark.slow
 def test_poisoned_tasks_leave_the_others_done_and_any_other_error_ends_them(tmp_path, run_script):
-    printed = run_script(SCRIPT, "poison", tmp_path, "ray")
-    assert "DataError: 2 of 8 pieces of work failed." in printed
-    assert sorted(file.name for file in tmp_path.iterdir()) == list("012345")
-    assert run_script(SCRIPT, "error", tmp_path, "ray").endswith("OSError: [Errno 28] No space left on device\n")
+    printed = run_script(SCRIPT, tmp_path, "poison", "error", "ray")
+    assert "poison: DataError: 2 of 8 pieces of work failed." in printed
+    assert sorted(file.name for file in (tmp_path / "poison").iterdir()) == list("012345")
+    assert printed.endswith("error: OSError: [Errno 28] No space left on device\n")
 
 
 def test_a_cluster_has_its_own_number_of_workers():
