@@ -6,7 +6,7 @@ from torch import nn
 from whence.config import ModelConfig
 from whence.diffusion.model import DiffusionModel
 from whence.errors import ConfigError, NotFiniteError
-from whence.gradients.compression import Compression, maps
+from whence.gradients.compression import Compression, layer_widths, maps
 from whence.gradients.layers import coverage
 from whence.gradients.maps import DenseMap, FoldedMap, PatchMap, ProductMap
 from whence.gradients.product_layers import explicit
@@ -220,3 +220,12 @@ def test_sides_fit_the_width_and_the_layer(outputs, inputs, width):
     assert 1 <= k_o <= outputs
     assert 1 <= k_i <= inputs
     assert k_o * k_i <= width
+
+
+@pytest.mark.parametrize("kind", ["two-sided", "dense", "none"])
+@pytest.mark.parametrize("width", [60, 300, 2000])
+def test_widths_without_the_matrices_are_those_of_the_maps(kind, width):
+    layers = [CONVOLUTION, WIDE, GROUPED, nn.Conv2d(12, 3, 3), LINEAR, nn.LayerNorm(40), nn.Linear(200, 100)]
+    cover, compression = coverage(nn.Sequential(*layers)), Compression(kind=kind, width=width)
+    shares = {name: 1.0 + place for place, name in enumerate(cover.layers)}
+    assert layer_widths(cover, compression, shares) == maps(cover, compression, shares).widths

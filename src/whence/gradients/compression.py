@@ -93,8 +93,6 @@ def maps(
     if compression.kind == "none":
         layer_maps: list[LayerMap] = [_whole(layer, device) for layer in layers]
     else:
-        if width < len(layers):
-            raise ConfigError(f"{len(layers)} layers need as many features at least; width is {width}.")
         split = _split(cover, width, shares)
         layer_maps = [_small(layer, part, compression, device) for layer, part in zip(layers, split, strict=True)]
     ends = np.cumsum([part.width for part in layer_maps]).tolist()
@@ -102,9 +100,22 @@ def maps(
     return Maps(dict(zip(cover.layers, zip(layer_maps, places, strict=True), strict=True)), ends[-1])
 
 
+def layer_widths(cover: Coverage, compression: Compression, shares: Mapping[str, float] | None = None) -> list[int]:
+    """Return the `widths` of `maps`, whose random matrices are not made for that."""
+    layers = list(cover.layers.values())
+    if compression.kind == "dense":
+        return [compression.width]
+    if compression.kind == "none":
+        return [layer.size for layer in layers]
+    split = _split(cover, compression.width, shares)
+    return [_used(layer, part) for layer, part in zip(layers, split, strict=True)]
+
+
 def _split(cover: Coverage, width: int, shares: Mapping[str, float] | None) -> list[int]:
     """The features of each layer; features that the two sides leave unused are shared out again, if they fit."""
     layers = list(cover.layers.values())
+    if width < len(layers):
+        raise ConfigError(f"{len(layers)} layers need as many features at least; width is {width}.")
     share = [1.0 if shares is None else shares[layer.name] for layer in layers]
     sizes, free = [layer.size for layer in layers], [_has_few_outputs(layer) for layer in layers]
     first = widths(sizes, share, width, free)

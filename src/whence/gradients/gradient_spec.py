@@ -24,7 +24,7 @@ from whence.engine import DEFAULT, Engine, one_thread
 from whence.errors import MismatchError, NotFiniteError
 from whence.gradients.batch_rows import count_tokens, fastest_multiple, suitable_batch
 from whence.gradients.collector import Collector, check
-from whence.gradients.compression import VERSION, Compression, maps
+from whence.gradients.compression import VERSION, Compression, layer_widths, maps
 from whence.gradients.features import batch_shape
 from whence.gradients.layers import Coverage, coverage
 from whence.gradients.trial_batch import TrialBatch
@@ -142,7 +142,7 @@ def _measure(model: DiffusionModel, cover: Coverage, examples: Examples, compres
     with one_thread():
         most = max(examples.sorted().by_shape(), key=len)
         shares = _measure_shares(model, cover, most, compression)
-        measured: dict[str, Any] = {"shares": shares, "widths": maps(cover, compression, shares).widths}
+        measured: dict[str, Any] = {"shares": shares, "widths": layer_widths(cover, compression, shares)}
         if model.device.type == "cuda":
             collector = Collector(model.network, cover, maps(cover, compression, shares, model.device))
             measured["multiple"] = fastest_multiple(partial(_batch_seconds, model, collector, most, compression))
