@@ -5,6 +5,7 @@ from whence.artefacts.artefact import RESUME, begun, create, discard, ensure, ex
 from whence.artefacts.digest import digest, file_digest, tensor_digests
 from whence.artefacts.files import (
     copy_file,
+    count_rows,
     for_spreadsheets,
     read_json,
     read_row,
@@ -62,6 +63,7 @@ __all__ = [
     "read_arrays",
     "read_json",
     "read_manifest",
+    "count_rows",
     "read_row",
     "read_state",
     "read_table",

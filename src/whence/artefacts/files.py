@@ -27,6 +27,8 @@ from whence.lazy import torch
 
 #: What a user does about a damaged artefact.
 WAY_OUT = "Delete {} and run the command that makes it again."
+#: Rows of a table that are written together.
+GROUP = 2**14
 
 
 def read_json(path: Path) -> Any:
@@ -141,10 +143,9 @@ def read_row(path: Path, name: str, index: int) -> torch.Tensor:
 
 
 def write_table(path: Path, columns: Mapping[str, Any]) -> None:
-    """Write named columns as a Parquet file."""
-    sink = pa.BufferOutputStream()
-    pq.write_table(pa.table(dict(columns)), sink)
-    write_bytes(path, sink.getvalue().to_pybytes())
+    """Write named columns as a Parquet file, in groups of rows, each of which takes memory for a dictionary."""
+    with replacing(path) as temporary:
+        pq.write_table(pa.table(dict(columns)), temporary, row_group_size=GROUP)
 
 
 def write_csv(path: Path, columns: Mapping[str, Any]) -> None:
@@ -186,14 +187,27 @@ def read_table(path: Path) -> dict[str, list[Any]]:
     Raises:
         ArtefactError: The file is missing or damaged.
     """
+    with _reading(path), pq.ParquetFile(path) as file:
+        columns: dict[str, list[Any]] = file.read().to_pydict()
+    return columns
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Turn the errors of a Parquet file that is missing or damaged into an `ArtefactError`."""
     try:
-        with pq.ParquetFile(path) as file:
-            columns: dict[str, list[Any]] = file.read().to_pydict()
+        yield
     except FileNotFoundError:
         raise ArtefactError(f"{path} does not exist.") from None
     except (pa.ArrowException, OSError, ValueError) as error:
         raise ArtefactError(f"{path} is damaged: {error}.") from None
-    return columns
+
+
+def count_rows(path: Path) -> int:
+    """Return the number of rows of a Parquet file, from its metadata alone; errors are those of `read_table`."""
+    with _reading(path):
+        rows: int = pq.read_metadata(path).num_rows
+    return rows
 
 
 _DAMAGES = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)

@@ -195,6 +195,12 @@ class AttributionRequest:
         """Which training example is at each place of stored features, int64 [N]."""
         return canonical_order(self.examples)
 
+    @cached_property
+    def example_places(self) -> np.ndarray:
+        """Where each training example is among stored features, int64 [N]."""
+        order = self.example_order
+        return order if (order == range(len(order))).all() else np.argsort(order)
+
     @property
     def weights(self) -> dict[str, float]:
         """The weight of each training example in the loss, by id."""

@@ -203,7 +203,7 @@ def _norms(
 ) -> Iterator[tuple[float, float]]:
     """Yield timestep and norm ‖P g‖ before any normalisation, evenly spread over the examples."""
     features = store.features(plan, examples, kind)
-    step = -(-len(features.ids) * features.draws // PAIRS)
+    step = -(-features.count * features.draws // PAIRS)
     names, values = features.ids[::step], features.norms(step)
     for index in range(features.draws):
         t, _ = examples.source(names, np.full(len(names), index), (1,))

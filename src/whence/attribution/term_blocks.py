@@ -59,7 +59,7 @@ class TermBlocks:
     @cached_property
     def _units(self) -> dict[int | None, tuple[float, ...]]:
         """λ of every layer at the damping 1, for every group; empty tuples where it is no ridge of a training."""
-        features, count = self._features, len(self._features.examples.ids)
+        features, count = self._features, self._features.examples.count
         if features.ridge is None:
             return dict.fromkeys(self._groups, ())
         widths = features.examples.widths
@@ -72,7 +72,7 @@ class TermBlocks:
 
     def _blocks(self) -> Iterator[tuple[range, Sums]]:
         features = self._features.examples
-        for rows in row_blocks(len(features.ids), sum(features.widths)):
+        for rows in row_blocks(features.count, sum(features.widths)):
             yield rows, features.block(rows)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -24,12 +23,14 @@ class Order:
     Attributes:
         lines: Place of each query, Q.
         columns: Place of each example, N.
+        positions: The place in the request of each stored example, int64 [N].
         weights: What the scores of each example are multiplied by, float64 [N]: the weights of the checkpoint and of
             the example in the loss, and 0 where it was not trained on.
     """
 
     lines: Tensor
     columns: Tensor
+    positions: Tensor
     weights: Tensor
 
     @classmethod
@@ -40,24 +41,21 @@ class Order:
         request, trained = plan.request, term.checkpoint.trained
         ids, order = request.examples.ids, request.example_order
         if len(order) == len(examples) and all(ids[n] == name for n, name in zip(order, examples, strict=True)):
-            columns = torch.from_numpy(order).argsort()
+            columns, positions = torch.from_numpy(request.example_places), torch.from_numpy(order)
         else:
             columns = _places(examples, ids)
+            positions = columns.argsort()
         if trained is None:
             shares = torch.from_numpy(request.example_weights)
         else:
             of_run = dict(trained)
             shares = torch.tensor([of_run.get(name, 0.0) for name in ids], dtype=torch.float64)
-        return cls(_places(queries, query_ids), columns, term.checkpoint.weight * shares)
+        weights = shares if term.checkpoint.weight == 1 else term.checkpoint.weight * shares
+        return cls(_places(queries, query_ids), columns, positions, weights)
 
     def weighted(self, scores: Tensor) -> Tensor:
         """Return stored scores [Q, N] in the order of the request, times the weights."""
         return scores[self.lines][:, self.columns] * self.weights
-
-    @cached_property
-    def positions(self) -> Tensor:
-        """The place in the request of each stored example, int64 [N]."""
-        return self.columns.argsort()
 
     def weighted_rows(self, scores: Tensor, rows: range) -> Tensor:
         """Return stored scores [Q, n] of consecutive stored examples, with the queries of the request, times weights.
@@ -135,7 +133,7 @@ class TermFeatures:
         if self.ridge is None:
             return ()
         draws = int(outside(self.examples.draws, without).sum())
-        return self.ridge.units(squares, mean_loss, len(self.examples.ids), draws)
+        return self.ridge.units(squares, mean_loss, self.examples.count, draws)
 
 
 def layer_squares(examples: Tensor, widths: Sequence[int]) -> list[float]:

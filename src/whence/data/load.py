@@ -20,6 +20,7 @@ from whence.data.styles import read_styles
 from whence.data.trainer_file import read_trainer_file
 from whence.data.trainer_folder import PREFIX, read_trainer_folder
 from whence.data.webdataset import expand, is_pattern, read_tar_folder, read_tars, tar_files
+from whence.engine.processes import return_freed_memory
 from whence.errors import ArtefactError, ConfigError, DataError, join_names
 from whence.ragged import count_shapes
 
@@ -80,8 +81,11 @@ def load(
         return BUILT_IN[str(name)](split, options)
     path = path_of(str(name))
     if is_pattern(str(name)) and not path.exists():
-        return read_tars(expand(str(name)), str(name), split, options)
-    return _read_path(path, split, options)
+        found = read_tars(expand(str(name)), str(name), split, options)
+    else:
+        found = _read_path(path, split, options)
+    return_freed_memory()
+    return found
 
 
 def _read_path(path: Path, split: str | None, options: ReadOptions) -> Dataset:

@@ -67,7 +67,8 @@ class RawExamples:
         data = Dataset(pixels=images.pixels, weights=weights, recipe=self.recipe, framings=images.framings, **fields)
         text_notes = _composition_notes(data, given)
         notes = (*self.notes, *broken_notes(images.broken), *images.notes, *unit_notes, *text_notes)
-        return data.with_fields(notes=(*notes, *_duplicate_notes(data)))
+        vars(data)["notes"] = (*notes, *_duplicate_notes(data))
+        return data
 
     def _captions_and_classes(self, caption_column: str | None) -> tuple[Labels, Labels]:
         """The captions and the classes; a caption column that is named comes before `labels`."""

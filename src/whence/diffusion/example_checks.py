@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from whence.diffusion.examples import Examples
 from whence.diffusion.repeated import Repeated
 from whence.errors import DataError, NotFiniteError
 from whence.images import require_pictures, warn_of_range
+
+#: Rows that are checked together.
+ROWS = 4096
 
 
 def require_finite_values(examples: Examples) -> None:
@@ -24,8 +28,10 @@ def require_finite_values(examples: Examples) -> None:
 
 
 def _require_finite(name: str, tensor: Tensor, examples: Examples, rows: Tensor | None = None) -> None:
-    """Check a tensor, whose rows are those of the examples or, if given, the `rows` of each."""
-    bad = (~tensor.isfinite()).flatten(1).any(1) if tensor.dim() > 1 else ~tensor.isfinite()
+    """Check a tensor, whose rows are those of the examples or, if given, the `rows` of each; block by block."""
+    if not tensor.is_floating_point():
+        return
+    bad = torch.cat([~block.isfinite().reshape(len(block), -1).all(1) for block in tensor.split(ROWS)])
     bad = bad if rows is None else bad[rows]
     for n in bad.nonzero().flatten()[:1].tolist():
         raise NotFiniteError(

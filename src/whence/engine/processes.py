@@ -42,7 +42,7 @@ def run_in_processes(
     Raises:
         InterruptedRunError: A worker process died.
     """
-    _return_freed_memory()
+    return_freed_memory()
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)
     messages, places = context.Queue(), context.SimpleQueue()
@@ -182,7 +182,7 @@ def _keep_memory() -> None:
         return
 
 
-def _return_freed_memory() -> None:
+def return_freed_memory() -> None:
     """Give the memory that this process has freed back to the system, which `_keep_memory` would keep (glibc alone)."""
     with suppress(OSError, AttributeError, TypeError):
         ctypes.CDLL(None).malloc_trim(0)

@@ -21,6 +21,8 @@ from whence.errors import ArtefactError
 from whence.gradients.features import Feature, Sums, outside
 
 KIND = "features"
+#: The file of the ids.
+EXAMPLES = "examples.parquet"
 #: How the sums are kept on disk.
 Precision = Literal["float32", "float16"]
 
@@ -31,14 +33,14 @@ class StoredFeatures:
 
     Attributes:
         path: Their artefact.
-        ids: Example ids, N, in the order of the rows.
+        count: Number N of examples.
         draws: Number T of draws.
         widths: Number of features of every layer, in the order of the columns.
         files: The files of sums, in the order of the rows.
     """
 
     path: Path
-    ids: tuple[str, ...]
+    count: int
     draws: int
     widths: tuple[int, ...]
     files: tuple[Path, ...]
@@ -52,9 +54,14 @@ class StoredFeatures:
             raise ArtefactError(f"{folder} holds no features of {feature.name!r}. Make them with `whence attribute`.")
         path = features_path(folder, feature, counts[-1])
         manifest = artefacts.read_verified(path, KIND)
-        ids = tuple(artefacts.read_table(path / "examples.parquet")["id"])
+        count = artefacts.count_rows(path / EXAMPLES)
         files = tuple(path / name for name in sorted(manifest.files) if name.endswith(".safetensors"))
-        return cls(path, ids, counts[-1], tuple(manifest.made["compression"]["widths"]), files)
+        return cls(path, count, counts[-1], tuple(manifest.made["compression"]["widths"]), files)
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """Example ids, N, in the order of the rows; read anew each time, so that they stay in memory once."""
+        return tuple(artefacts.read_table(self.path / EXAMPLES)["id"])
 
     def shards(self) -> Iterator[Sums]:
         """Yield the sums of one batch of examples after the other."""
@@ -97,7 +104,7 @@ class StoredFeatures:
 
     def norms(self, step: int = 1) -> Tensor:
         """‖P g‖ of every example, or of every `step`-th one, and draw: float32 [n, T]."""
-        starts = range(0, len(self.ids), self._step)
+        starts = range(0, self.count, self._step)
         parts = zip(starts, self.shards(), strict=True)
         return torch.cat([shard.norms[-start % step :: step] for start, shard in parts])
 
