@@ -102,8 +102,7 @@ def attribute(folder: Path, count: int) -> dict[str, float]:
 
 def random_shard(job: FeatureJob, number: int, before: int, parts: Mapping[Feature, Path], engine: Engine) -> None:
     """Write random numbers as the features of a batch."""
-    count = len(make_features.examples_at(job.examples)) - number * job.batch
-    count = min(job.batch, count)
+    count = min(job.batch, job.count - number * job.batch)
     generator, width = torch.Generator().manual_seed(number), sum(job.spec.compression["widths"])
     for part in parts.values():
         numbers = torch.randn(GROUPS, count, width, generator=generator)

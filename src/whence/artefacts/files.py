@@ -181,14 +181,15 @@ def for_spreadsheets(table: pa.Table) -> pa.Table:
     return table
 
 
-def read_table(path: Path) -> dict[str, list[Any]]:
-    """Return the content of a Parquet file as named columns.
+def read_table(path: Path, rows: range | None = None) -> dict[str, list[Any]]:
+    """Return the content of a Parquet file as named columns, or consecutive rows of it.
 
     Raises:
         ArtefactError: The file is missing or damaged.
     """
     with _reading(path), pq.ParquetFile(path) as file:
-        columns: dict[str, list[Any]] = file.read().to_pydict()
+        table = file.read()
+        columns: dict[str, list[Any]] = (table if rows is None else table[rows.start : rows.stop]).to_pydict()
     return columns
 
 

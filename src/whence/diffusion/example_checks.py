@@ -31,7 +31,8 @@ def _require_finite(name: str, tensor: Tensor, examples: Examples, rows: Tensor 
     """Check a tensor, whose rows are those of the examples or, if given, the `rows` of each; block by block."""
     if not tensor.is_floating_point():
         return
-    bad = torch.cat([~block.isfinite().reshape(len(block), -1).all(1) for block in tensor.split(ROWS)])
+    blocks = (tensor[first : first + ROWS] for first in range(0, len(tensor), ROWS))
+    bad = torch.cat([~block.isfinite().reshape(len(block), -1).all(1) for block in blocks])
     bad = bad if rows is None else bad[rows]
     for n in bad.nonzero().flatten()[:1].tolist():
         raise NotFiniteError(

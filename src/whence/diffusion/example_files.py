@@ -74,8 +74,10 @@ def write_condition(folder: Path, name: str, values: Shards) -> None:
     write_shards(folder / name, len(values), lambda rows: {_VALUES: values[rows]})
 
 
-def read_example_files(folder: Path) -> tuple[tuple[str, ...], dict[str, Any], dict[str, Shards | Ragged]]:
-    """Return ids, conditions and other tensors by name, and latents by name, mapped from disk.
+def read_example_files(
+    folder: Path, rows: range | None = None
+) -> tuple[tuple[str, ...], dict[str, Any], dict[str, Shards | Ragged]]:
+    """Return ids, or those of some rows; conditions and other tensors by name, and latents by name, mapped from disk.
 
     Raises:
         ArtefactError: A file is missing or damaged.
@@ -84,4 +86,4 @@ def read_example_files(folder: Path) -> tuple[tuple[str, ...], dict[str, Any], d
     for place in sorted((folder / CONDITIONS).glob("*")):
         for name, one in read_shards(place).items():
             tensors[CONDITIONS + (place.name if name == _VALUES else name)] = one
-    return tuple(artefacts.read_table(folder / _TABLE)["id"]), tensors, read_latents(folder, tensors)
+    return tuple(artefacts.read_table(folder / _TABLE, rows)["id"]), tensors, read_latents(folder, tensors)

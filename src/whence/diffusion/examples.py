@@ -23,6 +23,7 @@ from whence.diffusion.example_files import (
     write_example_files,
 )
 from whence.diffusion.example_order import in_order
+from whence.diffusion.example_rows import place_of, select_rows
 from whence.diffusion.focus import Focus
 from whence.diffusion.latents import MEAN, Latents
 from whence.diffusion.origin import Origin
@@ -194,17 +195,10 @@ class Examples:
 
     def select(self, rows: Sequence[int]) -> Examples:
         """Return the examples of some rows, in their order."""
-        at = slice(rows.start, rows.stop) if isinstance(rows, range) and rows.step == 1 else torch.tensor(rows)
-        index = torch.tensor(rows)
-        conditions = {
-            name: condition.select(index) if isinstance(condition, Repeated) else condition[at]
-            for name, condition in self.conditions.items()
-        }
+        values, conditions, focus = select_rows(rows, self.values, self.conditions, self.focus)
         ids = tuple(self.ids[n] for n in rows)
-        pictures = None if self.pictures is None else self.pictures[at]
+        pictures = None if self.pictures is None else self.pictures[place_of(rows)]
         captions = tuple(self.captions[n] for n in rows) if self.captions else ()
-        values = self.values.select(index) if isinstance(self.values, Latents) else self.values[at]
-        focus = None if self.focus is None else self.focus.select(index)
         return Examples(ids, values, conditions, self.origin, self.notes, pictures, captions, focus)
 
     @cached_property
@@ -242,9 +236,13 @@ class Examples:
 
     @classmethod
     @artefacts.reader
-    def read_files(cls, folder: Path) -> Examples:
-        """The examples whose files are in a folder, mapped from disk; an `ArtefactError` if one is damaged."""
-        ids, tensors, latents = read_example_files(folder)
-        values = Latents(latents) if latents else rows_in(MEAN, tensors)
+    def read_files(cls, folder: Path, rows: range | None = None) -> Examples:
+        """The examples in the files of a folder, mapped from disk, or some rows; an `ArtefactError` if it is damaged."""
+        ids, tensors, latents = read_example_files(folder, rows)
+        values: Tensor | Ragged | Latents = Latents(latents) if latents else rows_in(MEAN, tensors)
+        conditions: Mapping[str, Tensor | Repeated] = conditions_in(tensors)
         of_focus = {name.removeprefix(FOCUS): one for name, one in tensors.items() if name.startswith(FOCUS)}
-        return cls(ids, values, conditions_in(tensors), focus=Focus.of_tensors(of_focus))
+        focus = Focus.of_tensors(of_focus)
+        if rows is not None:
+            values, conditions, focus = select_rows(rows, values, conditions, focus)
+        return cls(ids, values, conditions, focus=focus)

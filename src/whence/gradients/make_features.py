@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from whence import artefacts
-from whence.diffusion.examples import KIND as EXAMPLES
+from whence.diffusion.examples import KIND as EXAMPLE_KIND
 from whence.diffusion.examples import Examples
 from whence.engine import DEFAULT, Engine, Task, staged
 from whence.errors import ConfigError, MismatchError
@@ -23,6 +23,7 @@ from whence.gradients.draw_sources import DrawSource
 from whence.gradients.features import Feature, Sums, add_draws
 from whence.gradients.gradient_spec import GradientSpec
 from whence.gradients.stored_features import (
+    EXAMPLES,
     KIND,
     Precision,
     draw_counts,
@@ -64,6 +65,11 @@ class FeatureJob:
     batch: int
     precision: Precision = "float32"
     kept: bool = True
+
+    @cached_property
+    def count(self) -> int:
+        """Number of examples, which must be written."""
+        return artefacts.count_rows(self.examples / EXAMPLES)
 
     @property
     def inputs(self) -> dict[str, str]:
@@ -120,7 +126,7 @@ def missing_rows(jobs: Sequence[FeatureJob]) -> int:
 
 def _rows(job: FeatureJob, before: int) -> int:
     """Return the rows of a pass over the examples of a job, after the draws that are there."""
-    return len(examples_at(job.examples)) * (job.draws - before)
+    return job.count * (job.draws - before)
 
 
 def make_features(jobs: Sequence[FeatureJob], *, engine: Engine = DEFAULT) -> None:
@@ -147,41 +153,30 @@ def make_features(jobs: Sequence[FeatureJob], *, engine: Engine = DEFAULT) -> No
 
 def _tasks(stack: ExitStack, job: FeatureJob, before: int, kinds: Sequence[Feature]) -> list[Task]:
     """The tasks that fill the artefacts of some kinds of features in one pass; the stack closes the artefacts."""
-    ids = examples_at(job.examples).ids
     parts: dict[Feature, Path] = {}
     for feature in kinds:
         path, made = features_path(job.path, feature, job.draws), job.made(feature, job.draws)
         parts[feature] = stack.enter_context(artefacts.create(path, KIND, inputs=job.inputs, made=made))
-        artefacts.write_table(parts[feature] / "examples.parquet", {"id": list(ids)})
+        artefacts.copy_file(job.examples / EXAMPLES, parts[feature] / EXAMPLES)
     arguments: dict[str, Any] = {"job": job, "before": before, "parts": parts}
-    shards = range(-(-len(ids) // job.batch))
-    rows = [min(job.batch, len(ids) - number * job.batch) * (job.draws - before) for number in shards]
+    shards = range(-(-job.count // job.batch))
+    rows = [min(job.batch, job.count - number * job.batch) * (job.draws - before) for number in shards]
     return [
         Task(f"features {job.path} {before} {number}", make_shard, {**arguments, "number": number}, rows[number])
         for number in shards
     ]
 
 
-def examples_at(path: Path) -> Examples:
-    """Return the examples at a path, which are read once for many batches unless they change."""
-    return _read(path, artefacts.read_manifest(path, EXAMPLES).fingerprint)
-
-
-@lru_cache(maxsize=1)
-def _read(path: Path, _fingerprint: str) -> Examples:
-    return Examples.read(path)
-
-
 def make_shard(job: FeatureJob, number: int, before: int, parts: Mapping[Feature, Path], engine: Engine) -> None:
     """Make the features of one batch of examples, after the draws that are there, and write them into `parts`."""
     files = {feature: part / shard_name(number) for feature, part in parts.items()}
-    every = examples_at(job.examples)
-    rows = range(number * job.batch, min((number + 1) * job.batch, len(every)))
+    rows = range(number * job.batch, min((number + 1) * job.batch, job.count))
     draws = range(before, job.draws)
     total = len(rows) * len(draws)
     if not all(file.exists() for file in files.values()):
-        if every.fingerprint != job.fingerprint:
+        if artefacts.read_manifest(job.examples, EXAMPLE_KIND).inputs["examples"] != job.fingerprint:
             raise MismatchError(f"{job.examples} changed while features were made. Run the command again.")
+        examples = Examples.read_files(job.examples, rows)
         model, collector = job.spec.open(engine)
         sums = {
             feature: read_sums(features_path(job.path, feature, before) / shard_name(number))
@@ -190,7 +185,7 @@ def make_shard(job: FeatureJob, number: int, before: int, parts: Mapping[Feature
             for feature in parts
         }
         by_rows = engine.reporting(lambda done, _: engine.report(len(rows) * done, total))
-        add_draws(model, collector, every.block(rows), job.source, draws, sums, job.batch, by_rows)
+        add_draws(model, collector, examples, job.source, draws, sums, job.batch, by_rows)
         for feature, file in files.items():
             write_sums(file, sums[feature], job.precision)
     engine.report(total, total)
