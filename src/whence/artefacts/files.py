@@ -182,14 +182,14 @@ def for_spreadsheets(table: pa.Table) -> pa.Table:
 
 
 def read_table(path: Path, rows: range | None = None) -> dict[str, list[Any]]:
-    """Return the content of a Parquet file as named columns, or consecutive rows of it.
+    """Return the content of a Parquet file as named columns, or some rows of it.
 
     Raises:
         ArtefactError: The file is missing or damaged.
     """
     with _reading(path), pq.ParquetFile(path) as file:
         table = file.read()
-        columns: dict[str, list[Any]] = (table if rows is None else table[rows.start : rows.stop]).to_pydict()
+        columns: dict[str, list[Any]] = (table if rows is None else table.take(list(rows))).to_pydict()
     return columns
 
 

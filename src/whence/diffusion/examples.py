@@ -237,7 +237,7 @@ class Examples:
     @classmethod
     @artefacts.reader
     def read_files(cls, folder: Path, rows: range | None = None) -> Examples:
-        """The examples in the files of a folder, mapped from disk, or some rows; an `ArtefactError` if it is damaged."""
+        """The examples of files in a folder, mapped from disk, or some rows; an `ArtefactError` if one is damaged."""
         ids, tensors, latents = read_example_files(folder, rows)
         values: Tensor | Ragged | Latents = Latents(latents) if latents else rows_in(MEAN, tensors)
         conditions: Mapping[str, Tensor | Repeated] = conditions_in(tensors)

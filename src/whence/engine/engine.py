@@ -9,7 +9,7 @@ from functools import cached_property, partial
 from typing import Any, Protocol
 
 from whence.engine.failures import raise_failures
-from whence.engine.processes import Note, one_thread, run_in_processes, worker_device
+from whence.engine.processes import Note, one_thread, return_freed_memory, run_in_processes, worker_device
 from whence.errors import WhenceError
 from whence.lazy import torch
 
@@ -123,6 +123,7 @@ class Engine:
         """Run all tasks, and return the errors by task name."""
         if self.executor is not None and len(tasks) > 1:
             return self.executor.run(tasks, self.accelerator, note)
+        return_freed_memory()
         processes = self.processes(len(tasks))
         works = [(task.name, partial(run_task, task, self.accelerator)) for task in tasks]
         if processes > 1:

@@ -183,6 +183,11 @@ def _keep_memory() -> None:
 
 
 def return_freed_memory() -> None:
-    """Give the memory that this process has freed back to the system, which `_keep_memory` would keep (glibc alone)."""
+    """Give the memory that this process has freed back to the system.
+
+    `_keep_memory` would keep that of the C library (glibc alone), and Arrow its own.
+    """
+    if "pyarrow" in sys.modules:
+        sys.modules["pyarrow"].default_memory_pool().release_unused()
     with suppress(OSError, AttributeError, TypeError):
         ctypes.CDLL(None).malloc_trim(0)

@@ -63,6 +63,10 @@ class StoredFeatures:
         """Example ids, N, in the order of the rows; read anew each time, so that they stay in memory once."""
         return tuple(artefacts.read_table(self.path / EXAMPLES)["id"])
 
+    def some_ids(self, step: int) -> tuple[str, ...]:
+        """Return the id of every `step`-th example."""
+        return tuple(artefacts.read_table(self.path / EXAMPLES, range(0, self.count, step))["id"])
+
     def shards(self) -> Iterator[Sums]:
         """Yield the sums of one batch of examples after the other."""
         for file in self.files:
