@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from whence.data import pixel_rows
 from whence.diffusion.focus import Focus
 from whence.diffusion.latents import Latents
 from whence.diffusion.repeated import Repeated
@@ -33,5 +34,16 @@ def select_rows(
         name: condition.select(index) if isinstance(condition, Repeated) else condition[at]
         for name, condition in conditions.items()
     }
-    some = values.select(index) if isinstance(values, Latents) else values[at]
+    some = values.select(index) if isinstance(values, Latents) else _taken(values, at)
     return some, chosen, None if focus is None else focus.select(index)
+
+
+def _taken(values: Tensor | Ragged, at: slice | Tensor) -> Tensor | Ragged:
+    """Return some rows; many pixels are copied into a temporary file that is mapped, as when images are read."""
+    pixels = isinstance(values, Tensor) and values.dtype == torch.uint8
+    if not pixels or isinstance(at, slice) or len(at) * values[:1].numel() <= pixel_rows.LARGE:
+        return values[at]
+    rows = pixel_rows.PixelRows([tuple(values.shape[1:])] * len(at))
+    for n in at.tolist():
+        rows.add(values[n].numpy())
+    return torch.from_numpy(rows.array())
