@@ -5,8 +5,10 @@ import pytest
 import torch
 
 from whence.data import pixel_rows
+from whence.diffusion import example_checks
 from whence.diffusion.examples import Examples
 from whence.diffusion.repeated import Repeated
+from whence.errors import NotFiniteError
 
 
 @pytest.fixture
@@ -37,3 +39,19 @@ def test_a_block_on_disk_is_that_of_all(examples, tmp_path):
     assert np.array_equal(block.values, every.values[4:7])
     for name in ("own", "shared"):
         assert torch.equal(block.conditions_of(range(3))[name], every.conditions_of(range(4, 7))[name])
+
+
+@pytest.mark.parametrize("place", [0, 2, 6])
+def test_a_value_that_is_not_finite_is_found_in_every_block(monkeypatch, place):
+    monkeypatch.setattr(example_checks, "ROWS", 3)
+    values = torch.zeros(7, 1, 2, 2)
+    example_checks.require_finite_values(Examples(tuple("abcdefg"), values))
+    values[place, 0, 1, 1] = torch.nan
+    with pytest.raises(NotFiniteError, match=rf"values of '{'abcdefg'[place]}' are not finite \(1 of 7 examples\)"):
+        example_checks.require_finite_values(Examples(tuple("abcdefg"), values))
+
+
+def test_pixels_are_not_looked_at_for_nan(examples, monkeypatch):
+    """They can't be, and a copy of all of them might not fit into memory."""
+    monkeypatch.setattr(torch.Tensor, "isfinite", None)
+    example_checks.require_finite_values(Examples(examples.ids, examples.values))
