@@ -24,6 +24,10 @@ class LazyModule:
     def __getattr__(self, name: str) -> Any:
         return getattr(importlib.import_module(self._name), name)
 
+    def __reduce__(self) -> tuple[type[LazyModule], tuple[str]]:
+        """Go to another process as the name, as modules do with functions that Ray sends by their content."""
+        return LazyModule, (self._name,)
+
     def __repr__(self) -> str:
         return f"LazyModule({self._name!r})"
 

@@ -1,11 +1,15 @@
 """Ray on this machine, with two CPUs: the same tasks, errors and progress as in processes."""
 
+import copy
+import pickle
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 
+from whence import lazy
 from whence.engine.ray_executor import Ray
 from whence.errors import ConfigError
 
@@ -24,6 +28,12 @@ def test_poisoned_tasks_leave_the_others_done_and_any_other_error_ends_them(tmp_
     assert "poison: DataError: 2 of 8 pieces of work failed." in printed
     assert sorted(file.name for file in (tmp_path / "poison").iterdir()) == list("012345")
     assert printed.endswith("error: OSError: [Errno 28] No space left on device\n")
+
+
+def test_a_lazy_module_goes_to_another_process():
+    """Ray sends a bound method with its function, and a function with the modules that it uses."""
+    assert pickle.loads(pickle.dumps(lazy.torch)).float32 is torch.float32
+    assert repr(copy.deepcopy(lazy.torch)) == "LazyModule('torch')"
 
 
 def test_a_cluster_has_its_own_number_of_workers():
