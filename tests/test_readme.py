@@ -103,7 +103,6 @@ def test_the_python_of_the_credit_page_runs(run_plainly):
     for usual, small in {
         '"runs/single")\nwho': '"runs/single", whence.read_config(Path("tiny.toml")))\nwho',
         '"tangent")["tangent"]': '"tangent", config=whence.AttributionConfig(draws=8))["tangent"]',
-        "coalitions=60": "coalitions=30",
         'config.toml"))': 'config.toml")), whence.StudyConfig(pictures=6, draws=2, sampler=SAMPLER)',
     }.items():
         assert usual in code

@@ -99,7 +99,7 @@ def test_short_memory_is_a_message_with_a_way_out(error, monkeypatch, capsys):
     def fail() -> None:
         raise error
 
-    monkeypatch.setattr(app, "app", fail)
+    monkeypatch.setattr(app, "command_line", lambda: fail)
     monkeypatch.setattr(app, "protect_output", lambda: None)
     with pytest.raises(SystemExit) as ended:
         app.main()
@@ -134,7 +134,7 @@ def test_other_errors_are_not_hidden(monkeypatch):
     def fail() -> None:
         raise RuntimeError("something else")
 
-    monkeypatch.setattr(app, "app", fail)
+    monkeypatch.setattr(app, "command_line", lambda: fail)
     monkeypatch.setattr(app, "protect_output", lambda: None)
     with pytest.raises(RuntimeError, match="something else"):
         app.main()

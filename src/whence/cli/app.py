@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import sys
 from collections.abc import Callable, Mapping
@@ -175,11 +176,17 @@ def _options(
     pass
 
 
+@functools.cache
+def command_line() -> Callable[..., Any]:
+    """Return what runs the words of `sys.argv`, or those it is called with; all commands are made of functions once."""
+    return typer.main.get_command(app)
+
+
 def main() -> None:
     """Run the command line. An error that the user can act on is printed as one message, without a traceback."""
     protect_output()
     try:
-        app()
+        command_line()()
     except WhenceError as error:
         _end(f"Error: {error}", 1)
     except OSError as error:

@@ -122,14 +122,14 @@ def work(
 
 def _run(command: Command, shard: tuple[int, int]) -> None:
     """Run a recorded command in this process, in its folder."""
-    from whence.cli.app import TOGETHER, app
+    from whence.cli.app import TOGETHER, command_line
 
     if not any(" ".join(command.arguments).startswith(f"{name} ") for name in TOGETHER):
         raise ArtefactError(f"The recorded command is none of {', '.join(TOGETHER)}. Give it again.")
     os.chdir(command.folder)
     token = JOINED.set((command, shard))
     try:
-        code = app(list(command.arguments), standalone_mode=False)
+        code = command_line()(list(command.arguments), standalone_mode=False)
     finally:
         JOINED.reset(token)
     if code:
