@@ -144,6 +144,7 @@ def test_a_place_where_nothing_can_be_made_is_named(whence, place):
     assert "Traceback" not in refused.err
 
 
+@pytest.mark.slow  # Short commands on such consoles and with such pipes are in test_output.py.
 def test_a_long_command_ends_well_on_an_ascii_console_with_a_closed_pipe(place, run):
     environment = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     arguments = [

@@ -13,7 +13,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from whence.attribution.request import AttributionConfig
-from whence.config import Config
+from whence.config import Config, SamplerConfig
 from whence.diffusion.adapters.adapter_file import write_adapter
 from whence.diffusion.adapters.low_rank import AdapterWeights, LowRank
 from whence.gradients.compression import Compression
@@ -111,25 +111,18 @@ def test_attribution_of_drawn_pictures_to_an_adapters_images(whence, place):
     assert '<span class="line caption">“picture 0”</span>' in page
 
 
-def test_scores_depend_on_captions_and_prompts(whence, place):
-    def scores(out: str, *options: object) -> torch.Tensor:
-        command = ["attribute", "sd", "data", "--method", "gradient-dot", *FEW, "--out", out]
-        result = whence(*command, *options)
-        assert result.code == 0, result.err
-        return Scores.read(Path(out, "gradient-dot")).scores
-
-    pictures("one", ["picture 1"])
-    pictures("other", ["something else"])
-    first, other = scores("a", "--queries", "one"), scores("b", "--queries", "other")
-    assert not torch.equal(first, other)
-    assert torch.equal(first, scores("c", "--queries", "one"))
-
-
 def test_a_picture_with_its_prompt_is_the_same_as_a_table_of_captions(whence, place):
+    """And scores depend on the caption alone: another gives others, the same gives the same again."""
     pictures("asked", ["picture 2"])
+    pictures("other", ["something else"])
     shutil.copy("asked/0.png", "0.png")
-    shown = {}
-    for queries, options in (("asked", ()), ("asked/0.png", ()), ("0.png", ("--prompt", "picture 2"))):
+    shown, stored = {}, ("--store", "store")
+    for queries, *options in (
+        ("asked", *stored),
+        ("other", *stored),
+        ("asked/0.png", *stored),
+        ("0.png", "--prompt", "picture 2"),  # which makes all features again
+    ):
         options = ("--queries", queries, *options, "--unit-column", "artist", "--method", "gradient-dot", *FEW)
         result = whence("attribute", "sd", "data", *options, "--out", "scores")
         assert result.code == 0, result.err
@@ -141,6 +134,7 @@ def test_a_picture_with_its_prompt_is_the_same_as_a_table_of_captions(whence, pl
         shutil.rmtree("scores")
     assert torch.equal(shown["asked"], shown["asked/0.png"])
     assert torch.equal(shown["asked"], shown["0.png"])
+    assert not torch.equal(shown["asked"], shown["other"])
 
 
 def test_captions_of_a_column_that_is_named(whence, place):
@@ -160,25 +154,26 @@ def test_captions_of_a_column_that_is_named(whence, place):
 
 def test_pictures_without_captions_get_the_empty_one_and_it_is_said(whence, place):
     pictures("bare", ["a picture", None])
-    result = whence("attribute", "sd", "data", "--queries", "bare", *FEW, "--out", "scores")
+    explain = ("attribute", "sd", "data", *FEW, "--store", "store", "--queries")
+    result = whence(*explain, "bare", "--out", "scores")
     assert result.code == 0, result.err
     assert "Note on the queries: 1 of 2 pictures have no caption; they get the empty one: 1.png." in result.out
-    drawn = whence("attribute", "sd", "data", "--queries", "sample:1", "--sampler-steps", 2, *FEW, "--out", "drawn")
+    drawn = whence(*explain, "sample:1", "--sampler-steps", 2, "--out", "drawn")
     assert "No prompts were given; the pictures are drawn from the empty prompt." in drawn.out
 
 
-TRAIN = ("train", "data", "--base", "sd", "--rank", 4, "--steps", 4, "--out", "runs/lora")
+TRAIN = ("train", "data", "--base", "sd", "--rank", 4, "--steps", 2, "--out", "runs/lora")
 DRAW = ("--queries", "sample:2", "--prompt", "picture 1", "--guidance", 2, "--sampler-steps", 3)
 
 
 def test_an_adapter_is_trained_and_explained(whence, place):
     planned = whence(*TRAIN, "--plan")
     assert planned.code == 0, planned.err
-    assert "1 x 4 steps of " in planned.out
+    assert "1 x 2 steps of " in planned.out
     assert not Path("runs").exists()
     result = whence(*TRAIN)
     assert result.code == 0, result.err
-    assert "runs/lora is trained: 4 steps on 9 images." in result.out
+    assert "runs/lora is trained: 2 steps on 9 images." in result.out
     assert "It has 2,752 weights of an adapter on sd." in result.out
     assert 'StableDiffusionPipeline.from_pretrained("sd").load_lora_weights("runs/lora")' in result.out
     manifest = Path("runs/lora/manifest.json").read_bytes()
@@ -269,19 +264,19 @@ def test_pictures_of_another_size_name_the_way_out(whence, place):
     Image.new("RGB", (24, 24)).save("data/0.png")
     for n in range(1, 9):
         Image.new("RGB", (24, 24), (n, 0, 0)).save(f"data/{n}.png")
-    result = whence("attribute", "sd", "data", "--queries", "sample:1", "--sampler-steps", 2, *FEW, "--out", "scores")
+    command = ("attribute", "sd", "data", "--queries", "sample:1", "--sampler-steps", 2, *FEW, "--out", "scores")
+    result = whence(*command)
     assert result.code == 1
     assert "have 24x24 pixels; the model draws 16x16. Give --resolution 16, or --resolution 24" in result.err
-    command = ["attribute", "sd", "data", "--queries", "sample:1", "--sampler-steps", 2, *FEW, "--out", "scores"]
-    for resolution in (16, 24):
-        sized = whence(*command[:-1], f"scores{resolution}", "--resolution", resolution)
+    for out, resolution in {"16": ("--resolution", 16, "--plan"), "24": ("--resolution", 24)}.items():
+        sized = whence(*command[:-1], out, *resolution)
         assert sized.code == 0, sized.err
 
 
 def test_the_python_of_the_docs_runs(place):
     text = (Path(__file__).parents[2] / "docs" / "text-to-image.md").read_text("utf-8")
     [code] = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-    small = {'"BASE"': '"sd"', "lora.safetensors": "lora", '"DATA"': '"data"', "1000": "4"}
+    small = {'"BASE"': '"sd"', "lora.safetensors": "lora", '"DATA"': '"data"', "1000)": "2), sampler=STEPS"}
     small |= {
         '"d-trak", out=': '"d-trak", config=FEW, out=',
         '"sample:4", "tangent")': '"sample:4", "tangent", config=FEW)',
@@ -290,9 +285,10 @@ def test_the_python_of_the_docs_runs(place):
     for there, here in (small | {"members=16": "members=4", "artist 7": "anna"}).items():
         assert there in code
         code = code.replace(there, here)
+    small |= {'"sample:4", prompts': '"sample:4", steps=2, prompts'}
     settings = Config().updated("model", channels=(8, 16), attention=8).updated("training", steps=2, batch_size=2)
-    few = AttributionConfig(draws=8, compression=Compression(width=64))
-    names: dict[str, object] = {"SMALL": settings, "FEW": few}
+    few, steps = AttributionConfig(draws=8, compression=Compression(width=64)), SamplerConfig(method="ddim", steps=2)
+    names: dict[str, object] = {"SMALL": settings, "FEW": few, "STEPS": steps}
     exec(code, names)
     assert names["scores"]["d-trak"].scores.shape == (4, 9)
 
@@ -432,10 +428,19 @@ def unfinished_training(whence, monkeypatch, *command: object) -> Path:
     return Path(f"{command[-1]}.part")
 
 
+OF_ENSEMBLE = (*ENSEMBLE, "--steps", 1, "--workers", 1, "--out", "ens")
+
+
 @pytest.mark.parametrize(
-    "command", [TRAIN, (*ENSEMBLE, "--steps", 1, "--workers", 1, "--out", "ens")], ids=["run", "ensemble"]
+    ("command", "file"),
+    [
+        pytest.param(TRAIN, "latents/00000.safetensors", id="run, latents"),
+        pytest.param(OF_ENSEMBLE, "examples.parquet", id="ensemble, table"),
+        # Both files are opened in one place, for runs and for ensembles.
+        pytest.param(TRAIN, "examples.parquet", id="run, table", marks=pytest.mark.slow),
+        pytest.param(OF_ENSEMBLE, "latents/00000.safetensors", id="ensemble, latents", marks=pytest.mark.slow),
+    ],
 )
-@pytest.mark.parametrize("file", ["latents/00000.safetensors", "examples.parquet"])
 def test_an_encoding_that_was_cut_is_noticed_when_training_continues(whence, place, monkeypatch, command, file):
     encoding = unfinished_training(whence, monkeypatch, *command) / "encoding"
     whole = (encoding / file).read_bytes()
@@ -465,7 +470,7 @@ def test_a_region_and_a_concept_of_pictures(whence, place):
         assert result.code == 0, result.err
         return Scores.read(Path(out, "tangent"))
 
-    pictures("asked", ["picture 2"])
+    pictures("asked", ["picture 2", "picture 2"])
     parts = []
     for name, side in (("left", slice(0, 8)), ("right", slice(8, 16))):
         pixels = np.zeros((16, 16), np.uint8)
@@ -480,14 +485,14 @@ def test_a_region_and_a_concept_of_pictures(whence, place):
     concept = scores("concept", "--without-prompt", "picture", "--mask", "left.png")
     assert concept.estimand.behaviour.endswith("within the mask, minus that with the prompt 'picture'")
     facts = json.loads(Path("concept/pictures/manifest.json").read_text())["facts"]
-    assert facts["focus"] == {"mask": True, "without prompts": ["picture"]}
+    assert facts["focus"] == {"mask": True, "without prompts": ["picture"] * 2}
     assert concept.scores.any()
-    assert not scores("same", "--without-prompt", "picture 2").scores.any()
-    ahead = scores("ahead", "--without-prompt", "picture").scores
+    ahead, same = scores("ahead", "--without-prompt", "picture", "--without-prompt", "picture 2").scores
+    assert not same.any()
     pictures("turned", ["picture"])
     shutil.copy("asked/0.png", "turned/0.png")
     back = scores("back", "--queries", "turned", "--without-prompt", "picture 2").scores
-    torch.testing.assert_close(back, -ahead)
-    wrong = whence("attribute", "sd", "data", "--queries", "asked", *FEW, "--out", "s", *["--without-prompt", "a"] * 2)
+    torch.testing.assert_close(back, -ahead[None])
+    wrong = whence("attribute", "sd", "data", "--queries", "asked", *FEW, "--out", "s", *["--without-prompt", "a"] * 3)
     assert wrong.code == 1
-    assert "2 prompts without the concept for 1 pictures" in wrong.err
+    assert "3 prompts without the concept for 2 pictures" in wrong.err
