@@ -245,6 +245,20 @@ def browser():
         chromium.close()
 
 
+@pytest.fixture(scope="session")
+def looks():
+    """Show a tab in the width of a phone and of a desk, each in light and dark; yields (width, scheme)."""
+
+    def each(tab):
+        for width in (390, 1280):
+            tab.set_viewport_size({"width": width, "height": 900})
+            for scheme in ("light", "dark"):
+                tab.emulate_media(color_scheme=scheme)
+                yield width, scheme
+
+    return each
+
+
 @pytest.fixture
 def interrupted(monkeypatch):
     """Returns a context in which a function of a module works so many times, and is interrupted at the next call."""
@@ -389,14 +403,21 @@ def _contrast():
     return contrast
 
 
+#: Texts of a plot with their boxes, and the box of its figure.
+BOXES = """plot => [
+  [...plot.querySelectorAll("text")].map(one => [one.textContent, one.getBoundingClientRect().toJSON()]),
+  plot.parentElement.getBoundingClientRect().toJSON(),
+]"""
+
+
 def assert_no_text_overlaps(plot) -> None:
     """No two texts of a plot touch, and none leaves its figure at the sides or above."""
-    boxes = [(one.text_content(), one.bounding_box()) for one in plot.locator("text").all()]
+    boxes, outside = plot.evaluate(BOXES)
     assert len(boxes) >= 5
+    assert all(box["width"] for _, box in boxes), boxes
     for (_, a), (_, b) in itertools.combinations(boxes, 2):
         apart = a["x"] + a["width"] <= b["x"] or b["x"] + b["width"] <= a["x"]
         assert apart or a["y"] + a["height"] <= b["y"] or b["y"] + b["height"] <= a["y"], boxes
-    outside = plot.evaluate("e => e.parentElement.getBoundingClientRect().toJSON()")
     for _, box in boxes:
         assert outside["left"] - 1 <= box["x"]
         assert box["x"] + box["width"] <= outside["right"] + 1

@@ -104,27 +104,43 @@ def _write_landscape():
     return write_landscape
 
 
+@pytest.fixture(scope="session")
+def tab(browser):
+    """The tab of all tests of reports, which keep nothing in it; without network."""
+    context = browser.new_context(offline=True)
+    yield context.new_page()
+    context.close()
+
+
 @pytest.fixture
-def visit(browser, page):
+def visit(tab, page):
     """Open a report and return the tab; what the browser complained of or asked for must be nothing."""
-    contexts, complaints, asked, opened = [], [], [], set()
+    complaints, asked, opened = [], [], set()
+
+    def refuse(dialog) -> None:
+        complaints.append(dialog.message)
+        dialog.dismiss()
+
+    heard = {
+        "console": lambda message: complaints.append(message.text),
+        "pageerror": lambda error: complaints.append(str(error)),
+        "requestfailed": lambda call: complaints.append(f"failed: {call.url[:80]}"),
+        "request": lambda call: asked.append(call.url),
+        "dialog": refuse,
+    }
+    for event, hear in heard.items():
+        tab.on(event, hear)
 
     def open_page(width: int = 1280, scheme: str = "light", file=page):
-        context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, offline=True)
-        contexts.append(context)
-        tab = context.new_page()
-        tab.on("console", lambda message: complaints.append(message.text))
-        tab.on("pageerror", lambda error: complaints.append(str(error)))
-        tab.on("requestfailed", lambda call: complaints.append(f"failed: {call.url[:80]}"))
-        tab.on("request", lambda call: asked.append(call.url))
-        tab.on("dialog", lambda dialog: complaints.append(dialog.message))
         opened.add(file)
+        tab.set_viewport_size({"width": width, "height": 900})
+        tab.emulate_media(media="screen", color_scheme=scheme)
         tab.goto(file.as_uri())
         return tab
 
     yield open_page
-    for context in contexts:
-        context.close()
+    for event, hear in heard.items():
+        tab.remove_listener(event, hear)
     assert complaints == []
     assert {url.partition(":")[0] for url in asked} <= {"file", "data"}
     assert len({url for url in asked if url.startswith("file:")}) == len(opened)

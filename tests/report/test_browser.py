@@ -25,40 +25,31 @@ def page(full: Ensemble, tmp_path_factory: pytest.TempPathFactory):
     return write_report(full, tmp_path_factory.mktemp("page") / "report.html", beside=[other])
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [390, 1280])
-def test_it_fits_the_width_and_shows_every_picture(visit, tmp_path, width, scheme):
-    tab = visit(width, scheme)
+def test_it_fits_the_width_and_shows_every_picture(visit, looks):
+    tab = visit()
     tab.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
-    assert tab.evaluate("document.documentElement.scrollWidth") <= width
     overflowing = (
         "[...document.querySelectorAll('body *')].filter(e => e.getBoundingClientRect().right > innerWidth + 1)"
     )
-    assert tab.evaluate(f"{overflowing}.map(e => e.outerHTML.slice(0, 80))") == []
-    sizes = tab.evaluate("[...document.images].map(e => [e.complete, e.naturalWidth, e.width >= 60])")
-    assert len(sizes) > 40
-    assert all(complete and natural == 8 and large for complete, natural, large in sizes)
-    shot = tmp_path / f"{width}-{scheme}.png"
-    tab.screenshot(path=shot, full_page=True)
-    assert shot.stat().st_size > 10_000
+    for width, scheme in looks(tab):
+        assert tab.evaluate("document.documentElement.scrollWidth") <= width, (width, scheme)
+        assert tab.evaluate(f"{overflowing}.map(e => e.outerHTML.slice(0, 80))") == [], (width, scheme)
+        sizes = tab.evaluate("[...document.images].map(e => [e.complete, e.naturalWidth, e.width >= 60])")
+        assert len(sizes) > 40
+        assert all(complete and natural == 8 and large for complete, natural, large in sizes), (width, scheme)
+    assert len(tab.screenshot(full_page=True)) > 10_000
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_all_text_can_be_read(visit, contrasts, contrast, scheme):
-    tab = visit(scheme=scheme)
-    ratios = contrasts(tab)
-    assert len(ratios) > 10
-    assert {found: ratio for found, ratio in ratios.items() if ratio < 4.5} == {}
-    body = tab.evaluate("[getComputedStyle(document.body).color, getComputedStyle(document.body).backgroundColor]")
-    assert contrast(*body) >= 7
-
-
-def test_light_and_dark_differ(visit, luminance):
-    backgrounds = [
-        visit(scheme=scheme).evaluate("getComputedStyle(document.body).backgroundColor") for scheme in ("light", "dark")
-    ]
-    assert luminance(backgrounds[0]) > 0.8
-    assert luminance(backgrounds[1]) < 0.05
+def test_all_text_can_be_read_in_light_and_dark_which_differ(visit, contrasts, contrast, luminance):
+    tab = visit()
+    for scheme, dimmest, brightest in (("light", 0.8, 1.0), ("dark", 0.0, 0.05)):
+        tab.emulate_media(color_scheme=scheme)
+        ratios = contrasts(tab)
+        assert len(ratios) > 10
+        assert {found: ratio for found, ratio in ratios.items() if ratio < 4.5} == {}, scheme
+        body = tab.evaluate("[getComputedStyle(document.body).color, getComputedStyle(document.body).backgroundColor]")
+        assert contrast(*body) >= 7, scheme
+        assert dimmest <= luminance(body[1]) <= brightest, scheme
 
 
 def test_what_is_folded_opens_by_click(visit):
@@ -77,39 +68,47 @@ def test_a_picture_leads_to_its_card(visit):
 
 
 def test_the_pictures_of_a_comparison_stand_side_by_side(visit):
+    tab = visit()
     for width in (390, 1280):
-        boxes = [one.bounding_box() for one in visit(width).locator(".counterfactual").first.locator("img").all()]
+        tab.set_viewport_size({"width": width, "height": 900})
+        boxes = [one.bounding_box() for one in tab.locator(".counterfactual").first.locator("img").all()]
         assert len(boxes) == 3
         assert len({round(box["y"]) for box in boxes}) == 1
         assert all(a["x"] + a["width"] < b["x"] for a, b in zip(boxes, boxes[1:], strict=False))
 
 
-@pytest.mark.parametrize("width", [390, 1280])
-def test_no_text_of_a_plot_overlaps_another(visit, assert_no_text_overlaps, width):
-    tab = visit(width)
-    plots = tab.locator(".plot").all()
-    assert len(plots) == 5
-    for plot in plots:
-        assert_no_text_overlaps(plot)
+def test_no_text_of_a_plot_overlaps_another(visit, assert_no_text_overlaps):
+    tab = visit()
+    for width in (390, 1280):
+        tab.set_viewport_size({"width": width, "height": 900})
+        plots = tab.locator(".plot").all()
+        assert len(plots) == 5
+        for plot in plots:
+            assert_no_text_overlaps(plot)
 
 
-@pytest.mark.parametrize("width", [390, 1280])
-def test_no_text_overlaps_whatever_runs_are_compared(visit, page, tmp_path, assert_no_text_overlaps, width):
-    for k, sizes in enumerate([[128, 256, 256, 512, 1024, 1500], [1, 1_000_000], [40] * 6, [100, 101, 102, 103]]):
+def test_no_text_overlaps_whatever_runs_are_compared(visit, page, tmp_path, assert_no_text_overlaps):
+    """Their plots stand one below another in the place of the one of the page."""
+    compared = [[128, 256, 256, 512, 1024, 1500], [1, 1_000_000], [40] * 6, [100, 101, 102, 103]]
+    plots = []
+    for k, sizes in enumerate(compared):
         ensembles = [
             EnsembleRadii(chr(65 + n), "", size, "", 3.0 / (n + 1), None, 1e-3) for n, size in enumerate(sizes)
         ]
-        source = page.read_text("utf-8")
-        end = source.index("</svg>\n<figcaption>", source.index('aria-labelledby="beside-plot'))
-        start = source.rindex('<svg class="plot"', 0, end)
-        file = tmp_path / f"{k}.html"
-        file.write_text(source[:start] + str(radius_plot(ensembles, "runs", "Runs", "")) + source[end + 6 :], "utf-8")
-        context = visit(width, file=file)
-        assert_no_text_overlaps(context.get_by_role("img", name="Runs", exact=True))
+        plots.append(str(radius_plot(ensembles, f"runs-{k}", f"Runs {k}", "")))
+    source = page.read_text("utf-8")
+    end = source.index("</svg>\n<figcaption>", source.index('aria-labelledby="beside-plot'))
+    start = source.rindex('<svg class="plot"', 0, end)
+    file = tmp_path / "compared.html"
+    file.write_text(source[:start] + "\n".join(plots) + source[end + 6 :], "utf-8")
+    tab = visit(file=file)
+    for width in (390, 1280):
+        tab.set_viewport_size({"width": width, "height": 900})
+        for k in range(len(compared)):
+            assert_no_text_overlaps(tab.get_by_role("img", name=f"Runs {k}", exact=True))
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize(("width", "scheme"), [(390, "light"), (1280, "dark")])
 def test_named_units_stand_out_of_the_plot(visit, width, scheme):
     """Two dots of ten pixels in the colour of a hint; where nobody is named only the line of the threshold has it."""
     tab = visit(width, scheme)
