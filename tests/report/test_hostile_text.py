@@ -40,7 +40,7 @@ def pages(tmp_path_factory, tiny_config):
     queries = Examples(tuple(names), load("digits:test").images(range(9)))
     attribute(root / "run", data, queries, "trak", config=AttributionConfig(draws=8), out=root / "scores")
     write_score_credit(root / "scores", root / "credit", data)
-    ensemble = train_ensemble(data, root / "ens", members=10, config=tiny_config, engine=Engine(1))
+    ensemble = train_ensemble(data, root / "ens", members=6, config=tiny_config, engine=Engine(1))
     sample(ensemble, count=2, engine=Engine(1))
     landscape(ensemble, ["0/0"], placebos=3, engine=Engine(1))
     return {
