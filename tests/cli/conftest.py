@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import contextlib
+import io
 import sys
 
 import pytest
@@ -12,6 +14,25 @@ class Outcome:
 
     def __init__(self, code: int, out: str, err: str) -> None:
         self.code, self.out, self.err = code, out, err
+
+
+@pytest.fixture(scope="session")
+def printed_by():
+    """Run `whence ...` in this process, for fixtures that many tests share; it must end well. Returns what it says."""
+
+    def run(*words: object) -> str:
+        printed = io.TextIOWrapper(io.BytesIO(), "utf-8")
+        with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(printed):
+            patch.setattr(sys, "argv", ["whence", *map(str, words)])
+            try:
+                main()
+            except SystemExit as end:
+                if end.code:
+                    raise
+        printed.seek(0)
+        return printed.read()
+
+    return run
 
 
 @pytest.fixture

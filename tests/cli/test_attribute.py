@@ -86,12 +86,11 @@ def ask(whence, place):
 
 
 @pytest.fixture(scope="module")
-def whole(place):
-    """Two methods by the command, in a process of its own."""
+def whole(place, printed_by):
+    """Three methods by the command."""
     words = ["attribute", place / "run", place / "images", "--queries", "sample:2", "--out", place / "whole", *SMALL]
     words += ["--method", "d-trak", "--method", "tracin", "--method", "pixel"]
-    printed = subprocess.run([*COMMAND, *map(str, words)], check=True, capture_output=True, text=True).stdout
-    return place / "whole", printed
+    return place / "whole", printed_by(*words)
 
 
 def test_methods_are_readable_in_80_columns(whence):

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -24,17 +22,6 @@ checkpoints = 1
 steps = 2
 batch_size = 4
 """
-#: Runs the commands that its argument lists; each must end well.
-ALL = """
-import json, sys
-from whence.cli.app import main
-for words in json.loads(sys.argv[1]):
-    sys.argv = ["whence", *words]
-    try:
-        main()
-    except SystemExit as end:
-        assert not end.code
-"""
 
 
 @pytest.fixture(scope="module")
@@ -53,13 +40,13 @@ def workplace(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def trained(workplace) -> Path:
-    """An ensemble of four members trained by the commands, with four samples; both run in one process of their own."""
+def trained(workplace, printed_by) -> Path:
+    """An ensemble of four members trained by the commands, with four samples."""
     out = workplace / "ens"
     train = ["train", workplace / "images", "--unit-column", "artist", "--members", 4, "--steps", 4]
     train += ["--config", workplace / "tiny.toml", "--out", out, "--workers", 1]
-    commands = [["ensemble", *map(str, words)] for words in (train, ["sample", out, "--count", 4])]
-    subprocess.run([sys.executable, "-c", ALL, json.dumps(commands)], check=True, capture_output=True)
+    printed_by("ensemble", *train)
+    printed_by("ensemble", "sample", out, "--count", 4)
     return out
 
 

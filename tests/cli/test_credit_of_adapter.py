@@ -40,7 +40,7 @@ def lora(artists, stable_diffusion, tiny_adapters, tmp_path_factory):
 
 def test_shares_are_sums_of_the_scores_of_the_default_method(whence, lora, artists, tmp_path):
     out = tmp_path / "credit"
-    given = ("credit", "compute", lora, artists, "--unit-column", "artist", *DRAWN, "--draws", 16, "--out", out)
+    given = ("credit", "compute", lora, artists, "--unit-column", "artist", *DRAWN, "--draws", 8, "--out", out)
     planned = whence(*given, "--plan")
     assert planned.code == 0, planned.err
     assert not artefacts.of_kind(out, "credit")
@@ -48,7 +48,7 @@ def test_shares_are_sums_of_the_scores_of_the_default_method(whence, lora, artis
     assert first.code == 0, first.err
     assert "sum-tangent: 3 contributors" in first.out
     credit, scores = Credit.read(out / "sum-tangent"), Scores.read(out / "scores" / "tangent")
-    assert scores.draws == 16
+    assert scores.draws == 8
     assert credit.units == ("artist 0", "artist 1", "artist 2")
     for u, name in enumerate(credit.units):
         own = [n for n, units in enumerate(scores.units) if units == (name,)]
