@@ -57,7 +57,7 @@ def test_help(whence, command):
 
 def test_from_a_run_to_a_statement(whence, place, computed):
     wanted = ("--unit-column", "artist", "--held-out", place / "held-out", "--behaviour", "held-out-fit")
-    names = ("--estimator", "leave-one-out", "--estimator", "shapley", "--coalitions", 14, "--repeats", 2)
+    names = ("--estimator", "leave-one-out", "--estimator", "shapley", "--coalitions", 10, "--repeats", 2)
     outcome = compute(whence, place, computed, *wanted, *names)
     assert outcome.code == 0, outcome.err
     assert "leave-one-out: 4 contributors" in outcome.out

@@ -22,7 +22,8 @@ def ran(tmp_path_factory):
     """A demo of six adapters of two steps, run twice: its folder and what each run printed."""
     out = tmp_path_factory.mktemp("demo") / "demo"
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in {"MEMBERS": 6, "WEIGHT": 4, "DRAWS": 2, "STEPS": 2, "NUMERALS": ("zero",)}.items():
+        small = {"MEMBERS": 6, "WEIGHT": 4, "DRAWS": 2, "STEPS": 2, "DRAWING_STEPS": 3, "NUMERALS": ("zero",)}
+        for name, value in small.items():
             patch.setattr(demo, name, value)
         patch.setattr(demo, "PROMPTS", ("a zero in style 1", "a two in black on white", "a six in red on sky"))
         printed = []

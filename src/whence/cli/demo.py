@@ -30,6 +30,8 @@ PROMPTS = (
     *(f"a {numeral} in {colours}" for numeral, colours in zip(2 * NUMERALS, COLOURS, strict=True)),
 )
 GUIDANCE, DRAWS, STEPS = 3.0, 60, 400
+#: Steps in which a picture is drawn.
+DRAWING_STEPS = 25
 
 
 def demo(
@@ -117,5 +119,5 @@ def _config() -> whence.Config:
     return whence.Config(
         training=whence.TrainingConfig(steps=STEPS, batch_size=8, learning_rate=1e-2, caption_dropout=0.1),
         adapter=whence.AdapterConfig(rank=8, target=TARGET),
-        sampler=whence.SamplerConfig(method="ddim", steps=25, clip=False),
+        sampler=whence.SamplerConfig(method="ddim", steps=DRAWING_STEPS, clip=False),
     )
