@@ -21,7 +21,7 @@ from audit_models import digits, train
 from figures import write_figures
 
 import whence
-from whence.audit.membership_test import MembershipTest, group_chance
+from whence.audit.membership_test import MembershipTest, group_chances
 from whence.engine import one_thread
 from whence.statistics.statistic import Statistic, share
 
@@ -84,14 +84,14 @@ def style_pictures(name: str) -> tuple[whence.Dataset, whence.Dataset, whence.Da
 
 def of_test(test: MembershipTest, groups: list[np.ndarray]) -> dict[str, Any]:
     """Shares of training pictures and of groups of them that raise an alarm, and of controls of the second half."""
-    found = [group_chance(test.statistics[rows], test.first) <= LEVEL for rows in groups]
+    found = group_chances(test.statistics[np.stack(groups)], test.first) <= LEVEL
     first = MembershipTest(test.statistics[groups[0]], test.first, test.second, LEVEL)
     alarms = first.group_alarms
     return {
         "controls": len(test.first) + len(test.second),
         "one": figure(share(test.chances <= LEVEL)),
         "alarms": figure(test.alarms),
-        "group": figure(share(np.array(found))) | {"groups": len(groups)},
+        "group": figure(share(found)) | {"groups": len(groups)},
         "group alarms": None if alarms is None else figure(alarms) | {"groups": len(test.second) // SIZE},
     }
 

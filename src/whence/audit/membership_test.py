@@ -96,7 +96,7 @@ class MembershipTest:
     @cached_property
     def together(self) -> float:
         """The chance of all pictures together."""
-        return group_chance(self.statistics, self.first)
+        return float(group_chances(self.statistics[None], self.first)[0])
 
     @cached_property
     def alarms(self) -> Statistic:
@@ -107,10 +107,10 @@ class MembershipTest:
     def group_alarms(self) -> Statistic | None:
         """The same for groups of K controls of the second half; None where it has not K of them."""
         size = len(self.statistics)
-        groups = [self.second[start : start + size] for start in range(0, len(self.second) - size + 1, size)]
-        if not groups:
+        groups = self.second[: len(self.second) // size * size].reshape(-1, size)
+        if not len(groups):
             return None
-        return share(np.array([group_chance(group, self.first) <= self.level for group in groups]), self.level)
+        return share(group_chances(groups, self.first) <= self.level, self.level)
 
     @property
     def enough(self) -> bool:
@@ -134,23 +134,34 @@ class MembershipTest:
         return chances
 
 
-def group_chance(statistics: np.ndarray, controls: np.ndarray, groups: int = GROUPS, seed: int = 0) -> float:
-    """Return the chance that as many pictures at random among these and the controls have as large normal scores.
+def group_chances(pictures: np.ndarray, controls: np.ndarray, groups: int = GROUPS, seed: int = 0) -> np.ndarray:
+    """Return for each row of statistics the chance that as many pictures at random have as large normal scores.
 
-    It is (1 + groups with a mean at least as large) / (1 + groups), over groups drawn at random; equal statistics share
-    their ranks.
+    It is (1 + groups with a mean at least as large) / (1 + groups), over groups drawn at random among the pictures of
+    the row and the controls; equal statistics share their ranks. The places of the groups are the same for all rows.
+
+    Args:
+        pictures: Statistics of G times K pictures, float64 [G, K].
+        controls: Statistics of the controls, float64 [n].
+        groups: Groups drawn at random.
+        seed: Their seed.
+
+    Returns:
+        The chances, float64 [G].
 
     Example:
-        >>> group_chance(np.full(20, 1.0), np.zeros(100), groups=999)
-        0.001
+        >>> group_chances(np.full((1, 20), 1.0), np.zeros(100), groups=999).tolist()
+        [0.001]
     """
-    count, size = len(statistics) + len(controls), len(statistics)
-    ranks = stats.rankdata(np.concatenate([statistics, controls]))
-    scores = special.ndtri((ranks - 0.5) / count)
-    own, source, above = scores[:size].sum(), np.random.default_rng(seed), 0
+    size, above, source = pictures.shape[1], np.zeros(len(pictures), np.int64), np.random.default_rng(seed)
+    count = size + len(controls)
     step = max(1, HELD // count)
     for start in range(0, groups, step):
         keys = source.random((min(step, groups - start), count))
         chosen = np.argpartition(keys, size - 1, axis=1)[:, :size]
-        above += int((scores[chosen].sum(1) >= own - 1e-9).sum())
-    return (1 + above) / (1 + groups)
+        for row, statistics in enumerate(pictures):
+            ranks = stats.rankdata(np.concatenate([statistics, controls]))
+            scores = special.ndtri((ranks - 0.5) / count)
+            above[row] += (scores[chosen].sum(1) >= scores[:size].sum() - 1e-9).sum()
+    chances: np.ndarray = (1 + above) / (1 + groups)
+    return chances
