@@ -281,11 +281,11 @@ def test_the_python_of_the_docs_runs(place):
         '"d-trak", out=': '"d-trak", config=FEW, out=',
         '"sample:4", "tangent")': '"sample:4", "tangent", config=FEW)',
     }
+    small |= {'"sample:4", prompts': '"sample:4", steps=2, prompts', '"0/0-7"))': '"0/0-7"), draws=8)'}
     small |= {'autoencoder="FOLDER", text_encoder="FOLDER2"': 'SMALL, autoencoder="sd", text_encoder="sd"'}
     for there, here in (small | {"members=16": "members=4", "artist 7": "anna"}).items():
         assert there in code
         code = code.replace(there, here)
-    small |= {'"sample:4", prompts': '"sample:4", steps=2, prompts'}
     settings = Config().updated("model", channels=(8, 16), attention=8).updated("training", steps=2, batch_size=2)
     few, steps = AttributionConfig(draws=8, compression=Compression(width=64)), SamplerConfig(method="ddim", steps=2)
     names: dict[str, object] = {"SMALL": settings, "FEW": few, "STEPS": steps}
@@ -326,8 +326,11 @@ def test_an_ensemble_of_adapters_from_training_to_the_opt_out(whence, place):
     assert whence("check", "sd", "--adapter", "opt-out.safetensors").code == 0
 
 
+SMALL = "[model]\nchannels = [8, 16]\n[training]\nbatch_size = 4\ncheckpoints = 1\n[sampler]\nsteps = 3\n"
+
+
 def test_a_network_of_latents_is_trained_and_explained(whence, place):
-    Path("small.toml").write_text("[model]\nchannels = [8, 16]\n[training]\nbatch_size = 4\n[sampler]\nsteps = 3\n")
+    Path("small.toml").write_text(SMALL)
     train = ("train", "data", "--autoencoder", "sd", "--steps", 6, "--config", "small.toml", "--out", "ldm")
     planned = whence(*train, "--plan")
     assert planned.code == 0, planned.err
@@ -353,7 +356,7 @@ def test_a_network_of_latents_is_trained_and_explained(whence, place):
 
 
 def test_a_network_of_latents_with_captions_is_trained_and_explained(whence, place):
-    Path("small.toml").write_text("[model]\nchannels = [8, 16]\n[training]\nbatch_size = 4\n[sampler]\nsteps = 3\n")
+    Path("small.toml").write_text(SMALL)
     train = ("train", "data", "--autoencoder", "sd", "--text-encoder", "sd", "--caption-dropout", 0.5, "--steps", 6)
     train = (*train, "--config", "small.toml", "--out", "t2i")
     assert "1 x 6 steps" in whence(*train, "--plan").out
