@@ -86,13 +86,28 @@ def test_a_method_of_ones_own_and_a_network_of_ones_own_run_as_the_docs_say(tmp_
 EVALUATION = (Path(__file__).parent.parent / "docs" / "evaluation.md").read_text("utf-8")
 
 
-def test_the_python_of_the_evaluation_page_runs(capsys):
+def test_the_python_of_the_evaluation_page_runs(run_plainly, tiny_bank):
+    """On a bank of 24 images in place of the shipped one."""
+    found = evaluated(run_plainly, repr(str(tiny_bank.path)))
+    assert all(-1 <= value <= 1 for value in found.values())
+
+
+@pytest.mark.slow
+def test_the_python_of_the_evaluation_page_tells_a_good_method(run_plainly):
+    found = evaluated(run_plainly, '"digits"')
+    assert 0.5 < found["tangent"] < 1
+    assert 0.2 < found["pixel-cosine"] < 0.6
+
+
+def evaluated(run_plainly, bank: str) -> dict[str, float]:
+    """What the page's code prints of a bank."""
     code, _ = re.findall(r"```python\n(.*?)```", EVALUATION, re.DOTALL)
-    assert "draws=64" in code
-    exec(code.replace("draws=64", "draws=8"), {})
-    found = dict(line.split() for line in capsys.readouterr().out.splitlines())
-    assert 0.5 < float(found["tangent"]) < 1
-    assert 0.2 < float(found["pixel-cosine"]) < 0.6
+    for usual, small in {"draws=64": "draws=8", '"digits"': bank}.items():
+        assert usual in code
+        code = code.replace(usual, small)
+    found = {name: float(value) for name, value in map(str.split, run_plainly(code).splitlines())}
+    assert set(found) == {"tangent", "pixel-cosine"}
+    return found
 
 
 CREDIT = (Path(__file__).parent.parent / "docs" / "credit.md").read_text("utf-8")
@@ -101,6 +116,8 @@ CREDIT = (Path(__file__).parent.parent / "docs" / "credit.md").read_text("utf-8"
 def test_the_python_of_the_credit_page_runs(run_plainly):
     code, *_ = re.findall(r"```python\n(.*?)```", CREDIT, re.DOTALL)
     for usual, small in {
+        '"digits:test", unit_column="contributor")': '"digits:test", unit_column="label").select(range(100))',
+        "coalitions=60": "coalitions=30",
         '"runs/single")\nwho': '"runs/single", whence.read_config(Path("tiny.toml")))\nwho',
         '"tangent")["tangent"]': '"tangent", config=whence.AttributionConfig(draws=8))["tangent"]',
         'config.toml"))': 'config.toml")), whence.StudyConfig(pictures=6, draws=2, sampler=SAMPLER)',
@@ -108,7 +125,7 @@ def test_the_python_of_the_credit_page_runs(run_plainly):
         assert usual in code
         code = code.replace(usual, small)
     sampler = "\nSAMPLER = whence.SamplerConfig(method='ddim', steps=2, batch_size=8)\n"
-    assert "contributor 03" in run_plainly(code.replace("import whence\n", f"import whence\n{sampler}", 1))
+    assert "digit 3" in run_plainly(code.replace("import whence\n", f"import whence\n{sampler}", 1))
 
 
 EXTENDING = (Path(__file__).parent.parent / "docs" / "extending.md").read_text("utf-8")

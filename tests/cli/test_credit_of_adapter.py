@@ -38,10 +38,11 @@ def lora(artists, stable_diffusion, tiny_adapters, tmp_path_factory):
     return path
 
 
-def test_shares_are_sums_of_the_scores_of_the_default_method(whence, lora, artists, tmp_path):
-    out = tmp_path / "credit"
+def test_shares_are_sums_of_the_scores_of_the_default_method(whence, lora, artists, stable_diffusion, tmp_path):
+    """And the plan is of a base that has moved, and is named."""
+    out, moved = tmp_path / "credit", shutil.copytree(stable_diffusion, tmp_path / "elsewhere")
     given = ("credit", "compute", lora, artists, "--unit-column", "artist", *DRAWN, "--draws", 8, "--out", out)
-    planned = whence(*given, "--plan")
+    planned = whence(*given, "--base", moved, "--plan")
     assert planned.code == 0, planned.err
     assert not artefacts.of_kind(out, "credit")
     first = whence(*given)
@@ -80,12 +81,3 @@ def test_what_does_not_hold_for_an_adapter_is_refused(whence, lora, artists, tmp
     assert refused.code
     assert "--behaviour is not used where shares are computed from an adapter" in refused.err
     assert "Models of coalitions are of whole networks on pixels" in refused.err
-
-
-def test_a_base_that_moved_is_named(whence, lora, artists, stable_diffusion, tmp_path):
-    other = shutil.copytree(stable_diffusion, tmp_path / "elsewhere")
-    planned = whence(
-        *("credit", "compute", lora, artists, "--unit-column", "artist", *DRAWN, "--base", other),
-        *("--out", tmp_path / "out", "--plan"),
-    )
-    assert planned.code == 0, planned.err

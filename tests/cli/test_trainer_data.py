@@ -99,7 +99,9 @@ def test_a_file_of_the_trainer_is_trained_on_and_explained(whence, place):
     assert "cats.toml changes visits by caption_dropout_rate, shuffle_caption." in explained.out
 
 
-def test_buckets_of_the_trainer_are_trained_on_explained_and_shared_out(whence, place):
+@pytest.fixture
+def bucketed(whence, place) -> tuple[str, ...]:
+    """Pictures in buckets, and a run on them; the words that name both."""
     for n, size in enumerate(((30, 16), (16, 30))):
         picture(n).resize(size).save(f"data/{('3_sks cat', '1_dog')[n % 2]}/{n}.png")
     buckets = "enable_bucket = true\nmin_bucket_reso = 8\nmax_bucket_reso = 24\nbucket_reso_steps = 4\n"
@@ -107,13 +109,19 @@ def test_buckets_of_the_trainer_are_trained_on_explained_and_shared_out(whence, 
     trained = whence("train", "cats.toml", *TRAIN, "--out", "run")
     assert trained.code == 0, trained.err
     assert "Images were scaled and cropped to several shapes: " in trained.out
-    explained = whence("attribute", "run", "cats.toml", *DRAWS, "--unit-column", "subset", "--out", "scores")
+    return ("run", "cats.toml", "--unit-column", "subset")
+
+
+def test_buckets_of_the_trainer_are_trained_on_and_explained(whence, bucketed):
+    explained = whence("attribute", *bucketed, *DRAWS, "--out", "scores")
     assert explained.code == 0, explained.err
     assert whence("report", "scores").code == 0
+
+
+@pytest.mark.slow  # Shares of an adapter are sums of scores, and scores on buckets are above.
+def test_what_is_trained_on_buckets_is_shared_out(whence, bucketed):
     folder, few = ("--queries", "data/3_sks cat", "--resolution", 16, "--buckets", 4), ("--draws", 8)
-    credit = whence(
-        "credit", "compute", "run", "cats.toml", *folder, *few, "--unit-column", "subset", "--out", "credit"
-    )
+    credit = whence("credit", "compute", *bucketed, *folder, *few, "--out", "credit")
     assert credit.code == 0, credit.err
     assert whence("credit", "statement", "credit", "--unit", "1_dog").code == 0
     plain = whence("attribute", "sd", "data", *folder, *few, "--width", 64, "--parameters", "attn2", "--out", "plain")

@@ -90,7 +90,7 @@ def test_noise_of_models_is_inside_too(estimator):
 
 
 @fixed
-@pytest.mark.parametrize("repeats", [2, 3])
+@pytest.mark.parametrize("repeats", [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_repeats_show_the_noise_of_models(estimator, repeats):
     function = moebius(5, seed=2)
     exact = estimator.shares(play(estimator, function, 5, ALL))[0]

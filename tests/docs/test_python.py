@@ -40,12 +40,14 @@ def test_the_small_example_of_scores(capsys):
         assert f"**{number}**" in PAGES["docs/scores.md"]
 
 
-def test_a_method_of_ones_own_joins_a_comparison(tmp_path, monkeypatch):
+def test_a_method_of_ones_own_joins_a_comparison(tmp_path, monkeypatch, tiny_bank):
+    """On a bank of 24 images in place of the shipped one."""
     monkeypatch.chdir(tmp_path)
     [code] = blocks(PAGES["docs/examples.md"], "python")
     assert "draws=16" in code
+    assert 'Bank.open("digits")' in code
     names: dict = {}
-    exec(code.replace("draws=16", "draws=8"), names)
+    exec(code.replace("draws=16", "draws=8").replace('"digits"', repr(str(tiny_bank.path))), names)
     tables = bank_lds(names["bank"], read_scores([Path("compared")]))
     for table in tables.values():
         assert {row.name for row in table.rows} == {"own", "d-trak", "random"}
