@@ -90,19 +90,20 @@ def address(site):
 
 
 def test_pages_fit_and_ask_nothing_of_another_host(browser, address):
+    """Each page is loaded in each width: where the width changes, the navigation glides into its place."""
     context, asked, complaints = browser.new_context(), [], []
     tab = context.new_page()
     tab.on("request", lambda call: asked.append(call.url))
     # What was asked for when the next page was opened is aborted.
     tab.on("requestfailed", lambda call: call.failure == "net::ERR_ABORTED" or complaints.append(call.url))
     tab.on("pageerror", lambda error: complaints.append(str(error)))
-    for page in SHOWN:
-        tab.goto(f"{address}/{page}")
-        for width, scheme in ((390, "light"), (1280, "dark")):
-            tab.set_viewport_size({"width": width, "height": 900})
-            tab.emulate_media(color_scheme=scheme)
+    for width, scheme in ((390, "light"), (1280, "dark")):
+        tab.set_viewport_size({"width": width, "height": 900})
+        tab.emulate_media(color_scheme=scheme)
+        for page in SHOWN:
+            tab.goto(f"{address}/{page}")
             assert tab.evaluate("document.documentElement.scrollWidth") <= width, (page, width, scheme)
-        assert tab.evaluate("[...document.images].every(one => one.complete && one.naturalWidth > 0)"), page
+            assert tab.evaluate("[...document.images].every(one => one.complete && one.naturalWidth > 0)"), page
     context.close()
     assert complaints == []
     assert all(url.startswith((address, "data:")) for url in asked), asked
