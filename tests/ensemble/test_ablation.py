@@ -1,4 +1,5 @@
 import shutil
+from functools import cache
 
 import pytest
 import torch
@@ -36,12 +37,22 @@ def pairs_with_survivors(ensemble: Ensemble, keep_only: bool = False) -> list[li
     ]
 
 
+load = cache(DiffusionModel.load)
+
+
 def by_hand(ensemble: Ensemble, members: list[int], sampler: SamplerConfig, seed: int, index: int):
     """One picture from an ensemble that is made of these members alone, read from disk."""
-    models = [DiffusionModel.load(member_path(ensemble.path, m)) for m in members]
+    models = [load(member_path(ensemble.path, m)) for m in members]
     networks = {k: model.network for k, model in enumerate(models)}
     predict = MeanPrediction(NetworkMembers(networks), [tuple(networks)], sampler.batch_size)
     return draw(predict, models[0], sampler, [(seed, index)])[0]
+
+
+@pytest.fixture(scope="module")
+def every(tiny_ensemble, tmp_path_factory):
+    """An ensemble and the ablations of every unit from the picture 0/2; only to be read."""
+    ensemble = Ensemble.open(shutil.copytree(tiny_ensemble.path, tmp_path_factory.mktemp("every") / "ens"))
+    return ensemble, ablate_each(ensemble, [("0/2", [unit]) for unit in UNITS], engine=Engine(1))
 
 
 def test_no_survivor_ever_saw_the_unit_and_all_others_did(tiny_ensemble, tiny_data):
@@ -59,9 +70,9 @@ def test_no_survivor_ever_saw_the_unit_and_all_others_did(tiny_ensemble, tiny_da
                 assert images_of_unit <= seen[member]
 
 
-def test_a_counterfactual_is_drawn_by_an_ensemble_of_the_survivors_alone(ensemble):
+def test_a_counterfactual_is_drawn_by_an_ensemble_of_the_survivors_alone(every):
     """Bit for bit, for every unit, though all of them were drawn together."""
-    made = ablate_each(ensemble, [("0/2", [unit]) for unit in UNITS], engine=Engine(1))
+    ensemble, made = every
     samples = Samples.open(ensemble.path / "samples" / "0")
     for unit, one in zip(UNITS, made, strict=True):
         survivors = ensemble.codebook.survivors([unit])
@@ -72,12 +83,13 @@ def test_a_counterfactual_is_drawn_by_an_ensemble_of_the_survivors_alone(ensembl
         assert not torch.equal(one.pictures["counterfactual"], one.pictures["factual"])
 
 
-def test_a_placebo_is_drawn_by_as_many_members_and_removes_no_unit(ensemble):
-    for one in ablate_each(ensemble, [("0/1", [unit]) for unit in UNITS], engine=Engine(1)):
+def test_a_placebo_is_drawn_by_as_many_members_and_removes_no_unit(every):
+    ensemble, made = every
+    for one in made:
         placebo = one.manifest.made["placebo"]
         assert len(placebo) == len(one.survivors)
         assert placebo not in [ensemble.codebook.survivors([unit]) for unit in UNITS]
-        expected = by_hand(ensemble, placebo, SamplerConfig(steps=4, batch_size=4), 0, 1)
+        expected = by_hand(ensemble, placebo, SamplerConfig(steps=4, batch_size=4), 0, 2)
         assert torch.equal(one.pictures["placebo"], expected)
 
 
@@ -104,7 +116,7 @@ def test_keep_only_draws_with_the_members_that_saw_the_unit(ensemble):
 @pytest.mark.parametrize("keep_only", [False, True])
 def test_two_units_together(ensemble, keep_only):
     pairs = pairs_with_survivors(ensemble, keep_only)
-    for units in pairs[:3]:
+    for units in pairs[:2]:
         (one,) = ablate(ensemble, "0/0", units, keep_only=keep_only, engine=Engine(1))
         columns = [UNITS.index(unit) for unit in units]
         survivors = [m for m in range(6) if (ensemble.codebook.bits[m, columns] == keep_only).all()]
@@ -118,7 +130,9 @@ def test_two_units_together(ensemble, keep_only):
 
 
 def test_a_placebo_of_two_units_is_not_their_own_ablation(ensemble):
-    for one in ablate_each(ensemble, [("0/0", units) for units in pairs_with_survivors(ensemble)], engine=Engine(1)):
+    pairs = pairs_with_survivors(ensemble)[::5]
+    assert len(pairs) > 3
+    for one in ablate_each(ensemble, [("0/0", units) for units in pairs], engine=Engine(1)):
         assert one.manifest.made["placebo"] != one.survivors
 
 
@@ -130,9 +144,7 @@ def test_units_in_another_order_are_the_same_ablation(ensemble):
 
 
 def test_many_together_equal_one_by_one(ensemble, tiny_ensemble, tmp_path):
-    requests = [(f"0/{k % 4}", [unit]) for k, unit in enumerate(UNITS)] + [
-        ("0/1", units) for units in pairs_with_survivors(ensemble)[:2]
-    ]
+    requests = [("0/0", ["u0"]), ("0/1", ["u1"]), ("0/1", ["u2"]), ("0/1", pairs_with_survivors(ensemble)[0])]
     together = ablate_each(ensemble, requests, engine=Engine(1))
     alone = Ensemble.open(shutil.copytree(tiny_ensemble.path, tmp_path / "alone"))
     for one, (name, units) in zip(together, requests, strict=True):
@@ -182,7 +194,7 @@ def test_distances_against_the_pictures(ensemble):
 
 def test_ablations_lists_all_of_this_ensemble(ensemble):
     assert ablations(ensemble) == []
-    sample(ensemble, count=11, seed=2, engine=Engine(1))
+    sample(ensemble, count=11, seed=2, sampler=SamplerConfig(steps=1, batch_size=4), engine=Engine(1))
     requests = [("2/10", ["u1"]), ("0/1", ["u3"]), ("2/9", ["u1"]), ("0/1", ["u2"])]
     ablate_each(ensemble, requests, engine=Engine(1))
     listed = [(one.sample, one.units) for one in ablations(ensemble)]
@@ -227,11 +239,9 @@ def interrupted(ensemble: Ensemble, name: str) -> None:
         ablate_each(ensemble, [(name, [unit]) for unit in UNITS], engine=Engine(1, stop))
 
 
-def test_interrupted_ablations_continue(ensemble, tiny_ensemble, tmp_path):
-    whole = Ensemble.open(shutil.copytree(tiny_ensemble.path, tmp_path / "whole"))
-    requests = [("0/1", [unit]) for unit in UNITS]
-    expected = ablate_each(whole, requests, engine=Engine(1))
-    interrupted(ensemble, "0/1")
+def test_interrupted_ablations_continue(ensemble, every):
+    requests, (_, expected) = [("0/2", [unit]) for unit in UNITS], every
+    interrupted(ensemble, "0/2")
     finished = list((ensemble.path / "ablations").rglob("*.safetensors"))
     assert len(finished) == 1
     seen = []
@@ -245,10 +255,11 @@ def test_interrupted_ablations_continue(ensemble, tiny_ensemble, tmp_path):
 
 def test_parts_of_another_sampler_are_not_used(ensemble):
     """Interrupted, then the samples drawn again in another way: nothing of the old pictures may come back."""
-    sample(ensemble, count=1, seed=6, engine=Engine(1))
+    sampler = SamplerConfig(steps=2, batch_size=4)
+    sample(ensemble, count=1, seed=6, sampler=sampler, engine=Engine(1))
     interrupted(ensemble, "6/0")
     shutil.rmtree(ensemble.path / "samples" / "6")
-    sampler = SamplerConfig(steps=8, batch_size=4)
+    sampler = sampler.model_copy(update={"steps": 3})
     sample(ensemble, count=1, seed=6, sampler=sampler, engine=Engine(1))
     made = ablate_each(ensemble, [("6/0", [unit]) for unit in UNITS], engine=Engine(1))
     for one in made:
