@@ -50,6 +50,8 @@ CONFIG = (
     .updated("sampler", method="ddim", steps=3, batch_size=4, clip=False)
 )
 PROMPTS = Prompts(("picture 1", "picture 2"), "ugly", 2.0)
+#: One step of few layers.
+QUICK = CONFIG.updated("training", steps=1, warmup=0, checkpoints=1).updated("adapter", target="attn2")
 WEIGHTS = "pytorch_lora_weights.safetensors"
 UNIT = "artist 2"
 
@@ -254,7 +256,9 @@ def test_credit_of_the_artists(ensemble):
     assert credit.shares[:, place] == pytest.approx(measured.influence([UNIT]).numpy())
 
 
+@pytest.mark.slow
 def test_gradients_of_all_members(ensemble, data):
+    """Slow: `test_sampled_members.py` has gradients of an ensemble of fewer layers and members."""
     config = AttributionConfig(draws=8, compression={"width": 64})
     scores = attribute(ensemble, data, "0/0-1", "d-trak", config=config, engine=Engine(1))["d-trak"]
     assert scores.scores.shape == (2, 12)
@@ -311,7 +315,7 @@ def test_a_lower_rank_is_cut_and_its_error_is_said(made):
 
 
 def test_one_frozen_a(data, stable_diffusion, tmp_path):
-    config = CONFIG.updated("adapter", freeze_a=True).updated("training", checkpoints=1)
+    config = QUICK.updated("adapter", freeze_a=True).updated("training", steps=2)
     ensemble = train_ensemble(data, tmp_path / "ens", members=4, config=config, base=stable_diffusion, engine=Engine(1))
     own = [opt_out_of_one(ensemble, m).network for m in range(4)]
     for name in own[0]:
@@ -320,7 +324,8 @@ def test_one_frozen_a(data, stable_diffusion, tmp_path):
     made = opt_out(ensemble, [UNIT])
     assert (made.rank, made.error) == (2, 0.0)
     few = AttributionConfig(draws=8, compression={"width": 64})
-    scores = attribute(ensemble, data, "sample:1", "tracin-cp", config=few, engine=Engine(1))
+    train(data, tmp_path / "run", config, base=stable_diffusion)
+    scores = attribute(tmp_path / "run", data, "sample:1", "tracin-cp", config=few, engine=Engine(1))
     assert torch.isfinite(scores["tracin-cp"].scores).all()
 
 
@@ -333,7 +338,8 @@ def test_damaged_members_are_trained_again(ensemble, data, stable_diffusion, con
     assert contents(ensemble.path) == before
 
 
-def test_interrupted_it_continues_to_the_same_bytes(made, data, stable_diffusion, tmp_path, contents):
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_interrupted_it_continues_to_the_same_bytes(made, data, stable_diffusion, tmp_path, workers):
     seen: list[int] = []
 
     def stop(done: int, _total: int) -> None:
@@ -343,13 +349,14 @@ def test_interrupted_it_continues_to_the_same_bytes(made, data, stable_diffusion
 
     with pytest.raises(KeyboardInterrupt):
         train_ensemble(data, tmp_path / "ens", members=6, config=CONFIG, base=stable_diffusion, engine=Engine(1, stop))
-    ensemble = train_ensemble(data, tmp_path / "ens", members=6, config=CONFIG, base=stable_diffusion, engine=Engine(2))
+    engine = Engine(workers)
+    ensemble = train_ensemble(data, tmp_path / "ens", members=6, config=CONFIG, base=stable_diffusion, engine=engine)
     assert ensemble.manifest.fingerprint == made.manifest.fingerprint
 
 
 def test_the_base_must_be_the_one_that_it_was_trained_on(data, stable_diffusion, tmp_path):
     base = shutil.copytree(stable_diffusion, tmp_path / "sd")
-    train_ensemble(data, tmp_path / "ens", members=4, config=CONFIG, base=base, engine=Engine(1))
+    train_ensemble(data, tmp_path / "ens", members=4, config=QUICK, base=base, engine=Engine(1))
     base.rename(tmp_path / "moved")
     with pytest.raises(ArtefactError, match="Move it back, or make a link there"):
         Ensemble.open(tmp_path / "ens")
@@ -361,7 +368,7 @@ def test_the_base_must_be_the_one_that_it_was_trained_on(data, stable_diffusion,
     with pytest.raises(MismatchError, match="is another base than"):
         Ensemble.open(tmp_path / "ens")
     with pytest.raises(MismatchError, match="inputs.base.network"):
-        train_ensemble(data, tmp_path / "ens", members=4, config=CONFIG, base=base, engine=Engine(1))
+        train_ensemble(data, tmp_path / "ens", members=4, config=QUICK, base=base, engine=Engine(1))
 
 
 @pytest.mark.parametrize(

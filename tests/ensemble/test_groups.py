@@ -39,7 +39,7 @@ def artists(together, tiny_config, tmp_path_factory) -> Ensemble:
 def test_a_landscape_leaves_out_all_images_of_an_artist_and_those_with_others(artists, together):
     (one,) = landscape(artists, "0/1", placebos=5, engine=Engine(1))
     assert one.units == ARTISTS
-    for artist in ARTISTS:
+    for artist in ARTISTS[::2]:
         survivors = artists.codebook.survivors([artist])
         for member in survivors:
             seen = [together.ids.index(name) for name in Record(member_path(artists.path, member)).ids]

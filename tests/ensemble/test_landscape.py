@@ -32,7 +32,7 @@ def test_every_counterfactual_is_the_ablation_of_its_unit(drawn):
     ensemble, (_, one, *_) = drawn
     assert one.sample == "0/1"
     assert one.units == ensemble.codebook.units
-    for unit in UNITS:
+    for unit in UNITS[::3]:
         (alone,) = ablate(ensemble, "0/1", [unit], engine=Engine(1))
         assert torch.allclose(one.counterfactual(unit), alone.pictures["counterfactual"], atol=1e-4)
         assert torch.allclose(one.factual, alone.pictures["factual"], atol=1e-4)
@@ -90,12 +90,13 @@ def test_the_number_of_network_evaluations_is_what_was_promised(ensemble, monkey
     assert steps == ensemble.config.sampler.steps
 
 
-def test_what_is_drawn_beside_it_does_not_change_a_landscape(drawn, ensemble):
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_what_is_drawn_beside_it_does_not_change_a_landscape(drawn, ensemble, workers):
     """Nor do the number of workers, the order or the number of pictures drawn at once."""
     _, together = drawn
     (alone,) = landscape(ensemble, "0/2", placebos=6, engine=Engine(1))
     assert (alone.path / shard(0)).read_bytes() == (together[2].path / shard(0)).read_bytes()
-    others = landscape(ensemble, ["0/3", "0/1"], placebos=6, engine=Engine(2))
+    others = landscape(ensemble, ["0/3", "0/1"], placebos=6, engine=Engine(workers))
     for one, name in zip(others, (3, 1), strict=True):
         assert one.sample == f"0/{name}"
         assert one.manifest.files == together[name].manifest.files
@@ -120,9 +121,8 @@ def test_interrupted_three_times_it_ends_with_the_same_bytes(drawn, ensemble, mo
     monkeypatch.setattr("whence.ensemble.make_landscape.LARGEST", 16)
     monkeypatch.setattr("whence.ensemble.make_landscape.TASK", 1)
     monkeypatch.setattr("whence.ensemble.make_landscape.SHARD", 1)
-    expected = landscape(
-        Ensemble.open(shutil.copytree(ensemble.path, ensemble.path.parent / "b")), "0/0-3", engine=Engine(1)
-    )
+    other = Ensemble.open(shutil.copytree(ensemble.path, ensemble.path.parent / "b"))
+    expected = landscape(other, "0/0-1", engine=Engine(1))
     assert len(list((expected[0].path / "shards").iterdir())) == 2
     budget = [0]
 
@@ -133,14 +133,14 @@ def test_interrupted_three_times_it_ends_with_the_same_bytes(drawn, ensemble, mo
         draw_files(**arguments)
 
     monkeypatch.setattr("whence.ensemble.trajectories.draw_files", failing)
-    for finished in (1, 2, 1):
+    for finished in (1, 0, 2):
         budget[0] = finished
         with pytest.raises(KeyboardInterrupt):
-            landscape(ensemble, "0/0-3", engine=Engine(1))
+            landscape(ensemble, "0/0-1", engine=Engine(1))
         assert landscapes(ensemble) == []
     budget[0] = 100
-    found = landscape(ensemble, "0/0-3", engine=Engine(1))
-    assert budget[0] == 100 - (8 - 4)
+    found = landscape(ensemble, "0/0-1", engine=Engine(1))
+    assert budget[0] == 100 - (4 - 3)
     assert [one.manifest.fingerprint for one in found] == [one.manifest.fingerprint for one in expected]
     assert whole[0].manifest.fingerprint != found[0].manifest.fingerprint  # another canonical batch
 
@@ -220,7 +220,7 @@ def test_a_landscape_of_another_picture_is_refused(ensemble):
 
 def test_groups_stand_against_groups_that_leave_other_members(ensemble):
     pairs = [pair for pair in itertools.combinations(UNITS, 2) if _left(ensemble, pair)]
-    for pair in pairs[:8]:
+    for pair in pairs[:4]:
         (plan,) = plan_landscapes(ensemble, "0/0", 100, pair)
         _, own, *beside = [one.members for one in plan.trajectories]
         assert own == tuple(ensemble.codebook.survivors(pair))

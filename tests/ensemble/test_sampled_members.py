@@ -19,8 +19,8 @@ from whence.ensemble.training import member_config
 
 CONFIG = (
     Config()
-    .updated("training", steps=4, batch_size=3, warmup=0, checkpoints=2, save_every=2, latents="sample", flip=True)
-    .updated("adapter", rank=2)
+    .updated("training", steps=4, batch_size=3, warmup=0, checkpoints=1, save_every=2, latents="sample", flip=True)
+    .updated("adapter", rank=2, target="attn2")
 )
 WEIGHTS = "pytorch_lora_weights.safetensors"
 

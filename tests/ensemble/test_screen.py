@@ -100,11 +100,15 @@ def test_progress_counts_forward_mode_evaluations(screened):
     assert [one for one in seen if one[1] == total][-1] == (total, total)
 
 
-def test_one_alone_agrees_within_rounding(screened, ensemble):
+def test_one_alone_agrees_within_rounding_and_is_not_mixed_with_samples_drawn_in_another_way(screened, ensemble):
     expected = opened(screened[0], "0/2")
     screen(ensemble, "0/2", engine=Engine(1))
     for key, tensor in opened(ensemble, "0/2").tensors.items():
         assert torch.allclose(tensor, expected.tensors[key], atol=1e-5)
+    shutil.rmtree(ensemble.path / "samples" / "0")
+    sample(ensemble, count=3, sampler=SamplerConfig(steps=2, batch_size=4), engine=Engine(1))
+    with pytest.raises(MismatchError, match=r"sampler\.steps"):
+        screen(ensemble, ["0/2"], engine=Engine(1))
 
 
 def test_an_interrupted_screen_continues(screened, ensemble, monkeypatch, contents):
@@ -151,14 +155,6 @@ def test_bad_requests_leave_nothing_behind(ensemble, names, error, message):
     with pytest.raises(error, match=message):
         screen(ensemble, names, engine=Engine(1))
     assert not (ensemble.path / "screens").exists()
-
-
-def test_samples_drawn_in_another_way_are_not_mixed(ensemble):
-    screen(ensemble, ["0/0"], engine=Engine(1))
-    shutil.rmtree(ensemble.path / "samples" / "0")
-    sample(ensemble, count=1, sampler=SamplerConfig(steps=2, batch_size=4), engine=Engine(1))
-    with pytest.raises(MismatchError, match=r"sampler\.steps"):
-        screen(ensemble, ["0/0"], engine=Engine(1))
 
 
 def test_a_damaged_screen_is_refused(screened, tmp_path, flip_byte):

@@ -57,9 +57,15 @@ def relative(found, expected):
     return ((found - expected).norm() / expected.norm()).item()
 
 
-@pytest.mark.parametrize("attention", [0, 8])
-@pytest.mark.parametrize("method", ["ddpm", "ddim"])
-@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction", "sample"])
+#: What a network predicts and the sampler; and where it has attention, which changes the network alone.
+CASES = [
+    *((prediction, method, 0) for prediction in ("epsilon", "v_prediction", "sample") for method in ("ddpm", "ddim")),
+    ("v_prediction", "ddpm", 8),
+    *(pytest.param(*case, 8, marks=pytest.mark.slow) for case in (("epsilon", "ddim"), ("sample", "ddpm"))),
+]
+
+
+@pytest.mark.parametrize(("prediction", "method", "attention"), CASES)
 def test_against_float64_finite_differences(prediction, method, attention):
     """Central differences of the weights in float64; asked for is 1e-3, measured 1.4e-6, all of it float32's."""
     models, sampler, h = members(prediction, attention), SamplerConfig(method=method, steps=3), 1e-4
@@ -73,7 +79,7 @@ def test_against_float64_finite_differences(prediction, method, attention):
             assert relative(J[m], (up - down) / (2 * h)) < 1e-5
 
 
-@pytest.mark.parametrize("attention", [0, 8])
+@pytest.mark.parametrize("attention", [pytest.param(0, marks=pytest.mark.slow), 8])
 def test_float32_against_float64_forward_mode(attention):
     """The whole plain sampler differentiated forwards in float64, one weight after the other; measured 6e-7."""
     models, sampler = members(attention=attention), SamplerConfig(steps=3)

@@ -29,7 +29,7 @@ from whence.report.ensemble.landscape_card import loss_readings
 from whence.seeds import derived_seed
 
 UNIT, WEIGHTS = "artist 2", "pytorch_lora_weights.safetensors"
-DRAWS = 9
+DRAWS = 8
 #: All members, four artists, and the 16 words that are left of 20.
 SETS = 1 + 4 + 16
 
