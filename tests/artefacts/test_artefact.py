@@ -369,6 +369,9 @@ def test_tensors_and_tables_round_trip(tmp_path):
 def test_digest_is_of_the_canonical_json():
     assert artefacts.digest({"b": (1, 2), "a": "é"}) == artefacts.digest({"a": "é", "b": [1, 2]})
     assert artefacts.digest({"a": 1}) != artefacts.digest({"a": "1"})
+    nested = {"é": [1, {"b": None, "a": 0.1}], "d": {"y": True, "x": "\n"}, "c": {}, "e": {"k": {"2": [], "1": [[]]}}}
+    text = json.dumps(nested, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    assert artefacts.digest(nested) == artefacts.digest(text.encode())
     assert artefacts.digest(b"") == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
 

@@ -81,20 +81,33 @@ def test_what_was_not_checked_is_said(certificate, run):
     assert verify(certificate, run=run).verdict == f"{left}published root; retraining"
 
 
-def test_it_verifies_elsewhere_without_pictures_and_leaves_the_run_as_it_was(certificate, run, tmp_path):
+@pytest.fixture
+def elsewhere(certificate, run, tmp_path):
+    """The certificate's file and a copy of the run without pictures, which must be left as it was."""
     copy, file = shutil.copytree(run, tmp_path / "elsewhere"), tmp_path / "cert.json"
     for folder in ("samples", "ablations"):
         shutil.rmtree(copy / folder)
     certificate.write(file)
-    assert read_proof(file) == certificate
     before = {path: path.stat().st_mtime_ns for path in copy.rglob("*")}
+    yield file, copy
+    assert {path: path.stat().st_mtime_ns for path in copy.rglob("*")} == before
+
+
+def test_it_verifies_elsewhere_without_pictures(elsewhere, certificate):
+    file, copy = elsewhere
+    assert read_proof(file) == certificate
+    assert verify(file, run=copy, root=certificate.root, retrain_one=True).verdict == "VERIFIED"
+
+
+@pytest.mark.slow
+def test_it_verifies_in_a_process_of_its_own(elsewhere, certificate, tmp_path):
+    file, copy = elsewhere
     command = [sys.executable, "-c", "from whence.cli.app import main; main()", "verify", str(file)]
     command += ["--run", str(copy), "--root", certificate.root, "--retrain-one"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     ended = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert ended.stdout.splitlines()[-1] == "VERIFIED"
-    assert {path: path.stat().st_mtime_ns for path in copy.rglob("*")} == before
 
 
 def test_the_root_depends_on_nothing_but_the_ensemble(run, tmp_path):
@@ -155,7 +168,8 @@ def test_an_identical_image_that_remains_is_listed(tmp_path, tiny_data, tiny_con
     pixels = tiny_data.pixels.copy()
     pixels[2:10] = pixels[1]
     data = replace(tiny_data, pixels=pixels)
-    ensemble = train_ensemble(data, tmp_path / "ens", members=6, config=tiny_config, engine=Engine(1))
+    config = tiny_config.updated("training", steps=1)
+    ensemble = train_ensemble(data, tmp_path / "ens", members=6, config=config, engine=Engine(1))
     sample(ensemble, count=1, engine=Engine(1))
     made = certify(ensemble, "0/0", ["u1"], engine=Engine(1))
     seen = set().union(*(member_data(commit(ensemble), m).ids for m in made.members))

@@ -14,6 +14,7 @@ from whence.ensemble import Ensemble
 from whence.errors import ProofError, WhenceError
 from whence.proof import parse_proof, prove, read_proof, verify
 
+#: Of documents that no run has seen before: many runs try more than any of them.
 SETTINGS = settings(deadline=None, suppress_health_check=list(HealthCheck))
 JSON = st.recursive(
     st.none()
@@ -101,7 +102,7 @@ def documents(certificate, run, prompt_certificate, adapter_certificate) -> list
     return [certificate, *proofs, prompt_certificate, adapter_certificate]
 
 
-@settings(SETTINGS, max_examples=700)
+@settings(SETTINGS, max_examples=250)
 @given(data=st.data())
 def test_a_mutated_document_passes_only_if_it_means_the_same(documents, data):
     original = documents[data.draw(st.sampled_from([0, 0, 0, 1, 2, 3, 4]))]
@@ -113,7 +114,7 @@ def test_a_mutated_document_passes_only_if_it_means_the_same(documents, data):
         assert parse_proof(text) == original
 
 
-@settings(SETTINGS, max_examples=700)
+@settings(SETTINGS, max_examples=250)
 @given(data=st.data())
 def test_a_mutated_certificate_sealed_again_passes_only_with_claims_about_the_run(certificate, forge, data):
     text = forge(mutate(certificate.model_dump(mode="json"), data))
@@ -123,7 +124,7 @@ def test_a_mutated_certificate_sealed_again_passes_only_with_claims_about_the_ru
         assert changed <= set(CLAIMS)
 
 
-@settings(SETTINGS, max_examples=500)
+@settings(SETTINGS, max_examples=150)
 @given(data=st.data())
 def test_mutated_certificates_of_adapters_sealed_again_pass_only_with_claims(documents, forge, data):
     original = documents[data.draw(st.sampled_from([3, 4]))]
@@ -134,7 +135,7 @@ def test_mutated_certificates_of_adapters_sealed_again_pass_only_with_claims(doc
         assert changed <= set(ADAPTER_CLAIMS[original.kind])
 
 
-@settings(SETTINGS, max_examples=400)
+@settings(SETTINGS, max_examples=200)
 @given(data=st.data())
 def test_a_file_with_changed_bytes_passes_only_if_it_means_the_same(documents, tmp_path_factory, data):
     original = data.draw(st.sampled_from(documents))

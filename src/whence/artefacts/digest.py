@@ -10,8 +10,11 @@ from typing import Any, Protocol
 
 from whence.lazy import torch
 
-#: Entries of a list whose text is in memory at a time.
+#: Entries of a list or a mapping whose text is in memory at a time.
 PART = 4096
+PLAIN = frozenset({str, int, float, bool, type(None)})
+#: Made once: `json.dumps` with these settings makes one for each value.
+ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 def digest(value: Any) -> str:
@@ -29,7 +32,9 @@ def digest(value: Any) -> str:
 
 def _json(value: Any) -> Iterator[bytes]:
     """Yield the canonical JSON of a value, long lists and those in a table of texts a part at a time."""
-    if isinstance(value, Mapping) and all(isinstance(name, str) for name in value):
+    if type(value) in PLAIN or _is_small(value):
+        yield _dumped(value)
+    elif isinstance(value, Mapping) and all(isinstance(name, str) for name in value):
         for place, name in enumerate(sorted(value)):
             yield b"{" if place == 0 else b","
             yield from (_dumped(name), b":")
@@ -44,8 +49,18 @@ def _json(value: Any) -> Iterator[bytes]:
         yield _dumped(list(value) if isinstance(value, Sequence) and not isinstance(value, str) else value)
 
 
+def _is_small(value: Any) -> bool:
+    """Whether it is a dictionary of a few plain values, which needs no generator for each of them."""
+    return (
+        type(value) is dict
+        and len(value) <= PART
+        and PLAIN.issuperset(map(type, value.values()))
+        and all(type(name) is str for name in value)
+    )
+
+
 def _dumped(value: Any) -> bytes:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    return ENCODER.encode(value).encode()
 
 
 class Blocks(Protocol):
