@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -316,6 +317,46 @@ def run_script(start):
         return printed
 
     return run
+
+
+@pytest.fixture
+def fork_script(tmp_path_factory):
+    """Run a script in a child of this process, which has the slow imports; it must end well. Returns what it printed."""
+
+    def run(script: Path, *arguments: object) -> str:
+        words, printed = [str(script), *map(str, arguments)], tmp_path_factory.mktemp("script") / "printed.txt"
+        with printed.open("w") as stream:
+            child = os.fork()
+            if child == 0:
+                _end_as_script(words, stream.fileno())
+        try:
+            status = os.waitpid(child, 0)[1]
+        except BaseException:
+            os.killpg(child, signal.SIGKILL)
+            raise
+        assert status == 0, printed.read_text()
+        return printed.read_text()
+
+    return run
+
+
+def _end_as_script(words: list[str], output: int) -> None:
+    """Run a script with its arguments, and end this process."""
+    code = 1
+    try:
+        os.setsid()
+        for stream in (1, 2):
+            os.dup2(output, stream)
+        sys.stdout = sys.stderr = os.fdopen(os.dup(output), "w")
+        sys.argv = words
+        sys.path.insert(0, str(Path(words[0]).parent))
+        runpy.run_path(words[0], run_name="__main__")
+        code = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        os._exit(code)
 
 
 @pytest.fixture(scope="session")

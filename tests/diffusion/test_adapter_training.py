@@ -186,12 +186,12 @@ def test_the_same_seed_gives_the_same_bytes_and_another_one_does_not(run, data, 
 
 
 @pytest.mark.slow
-def test_killed_and_resumed_is_bit_identical(run, data, stable_diffusion, tmp_path, run_script, contents):
+def test_killed_and_resumed_is_bit_identical(run, data, stable_diffusion, tmp_path, fork_script, contents):
     """SIGKILL between steps, inside and between the files of encoding and saves, and while the run is sealed."""
     write(data, tmp_path / "data")
     (tmp_path / "config.toml").write_text(CONFIG.to_toml())
     script = Path(__file__).parent / "kill_training.py"
-    lines = run_script(script, tmp_path, tmp_path / "config.toml", stable_diffusion).splitlines()
+    lines = fork_script(script, tmp_path, tmp_path / "config.toml", stable_diffusion).splitlines()
     names = [line for line in lines if line.partition("-")[0] in ("step", "before", "after", "removed")]
     kinds = [name.partition("-")[0] for name in names]
     assert kinds.count("step") == 3

@@ -123,11 +123,11 @@ def test_no_more_than_a_shard_is_encoded_at_once(data, stable_diffusion, tmp_pat
 
 
 def test_killed_it_goes_on_after_the_last_whole_shard(
-    data, stable_diffusion, tmp_path, run_script, contents, small_shards, monkeypatch
+    data, stable_diffusion, tmp_path, fork_script, contents, small_shards, monkeypatch
 ):
     write(data, tmp_path / "data")
     script, encoders = Path(__file__).parent / "kill_encoding.py", Encoders.of(stable_diffusion)
-    names = run_script(script, tmp_path, stable_diffusion).split()
+    names = fork_script(script, tmp_path, stable_diffusion).split()
     assert len(names) > 1
     encoders.encode(data, tmp_path / "whole", BOTH)
     own, seen = type(encoders.codec).posterior, []

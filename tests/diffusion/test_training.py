@@ -146,11 +146,11 @@ def test_dropout_is_a_function_of_the_seed_too(tiny_data, tiny_config, tmp_path,
     assert contents(tmp_path / "a") == contents(tmp_path / "b")
 
 
-def test_killed_and_resumed_is_bit_identical(tiny_data, tiny_config, run, tmp_path, run_script, contents):
+def test_killed_and_resumed_is_bit_identical(tiny_data, tiny_config, run, tmp_path, fork_script, contents):
     """SIGKILL between steps, inside and between the files of a save, and while the run is sealed."""
     write(tiny_data, tmp_path / "data")
     (tmp_path / "config.toml").write_text(tiny_config.to_toml())
-    names = run_script(Path(__file__).parent / "kill_training.py", tmp_path, tmp_path / "config.toml").split()
+    names = fork_script(Path(__file__).parent / "kill_training.py", tmp_path, tmp_path / "config.toml").split()
     kinds = [name.partition("-")[0] for name in names]
     assert kinds.count("step") == 3
     assert min(kinds.count("before"), kinds.count("after")) >= 3
