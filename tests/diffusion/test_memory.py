@@ -80,14 +80,14 @@ def test_the_first_losses_are_those_of_the_step(tmp_path):
 
 
 def test_the_plan_promises_no_less_than_was_used():
-    cost = training_cost(images(32), Config().updated("model", channels=(16,)), engine=Engine(1))
+    config = Config().updated("model", channels=(16,)).updated("training", batch_size=32)
+    cost = training_cost(images(32), config, engine=Engine(1))
     assert cost.memory >= psutil.Process().memory_info().rss * 0.9
 
 
 def test_a_plan_counts_the_checkpoints_that_are_kept():
     """As many as there are steps, at most."""
-    disks = [
-        training_cost(images(8), Config().updated("training", steps=2, checkpoints=count), engine=Engine(1)).disk
-        for count in (1, 2, 9)
-    ]
+    config = Config().updated("model", channels=(8,)).updated("training", steps=2, batch_size=4)
+    counts = [config.updated("training", checkpoints=count) for count in (1, 2, 9)]
+    disks = [training_cost(images(8), each, engine=Engine(1)).disk for each in counts]
     assert disks[0] < disks[1] == disks[2]

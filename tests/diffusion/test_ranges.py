@@ -1,5 +1,7 @@
 """Pictures of another size or range than the model's are refused; models that know little are not."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -20,7 +22,7 @@ IDS = [f"image {n}" for n in range(400)]
 
 @pytest.fixture(scope="module")
 def digits():
-    return load("digits").images(np.arange(400))
+    return load("digits").images(np.arange(120))
 
 
 def sparse():
@@ -62,8 +64,11 @@ def test_a_model_of_pictures_in_0_1_is_refused(prediction, steps, digits):
         require_range(made, digits, IDS)
 
 
-@pytest.mark.parametrize("steps", [0, 5, 60])
-@pytest.mark.parametrize("prediction", PREDICTIONS)
+#: That the more a model was trained the surer it passes is shown by one of the three.
+LONGER = [("v_prediction", 60), *(pytest.param(one, 60, marks=pytest.mark.slow) for one in ("epsilon", "sample"))]
+
+
+@pytest.mark.parametrize(("prediction", "steps"), [*itertools.product(PREDICTIONS, [0, 5]), *LONGER])
 def test_a_model_of_pictures_in_minus_1_1_passes_however_little_it_was_trained(prediction, steps, digits):
     made = trained(model(prediction), digits, steps, batch=16)
     require_range(made, digits, IDS)
@@ -73,7 +78,7 @@ def test_a_model_of_pictures_in_minus_1_1_passes_however_little_it_was_trained(p
 @pytest.mark.parametrize("schedule", ["linear", "scaled_linear", "sigmoid"])
 @pytest.mark.parametrize("prediction", PREDICTIONS)
 def test_an_untrained_model_passes_whatever_the_pictures(prediction, schedule, digits):
-    digits = digits[:100]
+    digits = digits[:40]
     for x in (digits, -digits, sparse(), -sparse(), torch.zeros(8, 1, 8, 8), torch.ones(8, 1, 8, 8)):
         require_range(model(prediction, schedule), x, IDS[: len(x)])
 

@@ -394,7 +394,7 @@ def test_bfloat16_trains(tiny_data, tiny_config, run, tmp_path):
 
 
 def test_training_learns(tiny_data, tiny_config, tmp_path):
-    config = tiny_config.updated("training", steps=80, batch_size=16, save_every=80)
+    config = tiny_config.updated("training", steps=80, learning_rate=4e-3, save_every=80)
     train(tiny_data, tmp_path / "run", config)
     losses = Record(tmp_path / "run")["losses"]
     assert losses[-20:].mean() < 0.7 * losses[:5].mean()
