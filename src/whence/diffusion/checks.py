@@ -116,9 +116,11 @@ def require_range(model: DiffusionModel, x: Tensor, ids: Sequence[str], **condit
     conditions = {name: tensor[:EXAMPLES] for name, tensor in conditions.items()}
     if float(x.double().var(correction=0)) < CONTRAST:
         return
-    full, _ = relative_error(model, x, names, **conditions)
     half, ignorant = relative_error(model, (x + 1) / 2, names, **conditions)
-    if half < MARGIN * min(full, ignorant):
+    if half >= MARGIN * ignorant:
+        return
+    full, _ = relative_error(model, x, names, **conditions)
+    if half < MARGIN * full:
         raise DataError(
             f"The model seems to be trained on pictures with values in [0, 1]; given are values in [-1, 1]. Its "
             f"relative error is {full:.2f} on {len(x)} of the pictures as given and {half:.2f} on the same in [0, 1]. "
