@@ -95,7 +95,7 @@ def test_the_checkpoints_are_on_the_base(lora, data, stable_diffusion, over, cou
 
 
 def test_scores_of_drawn_pictures(data, stable_diffusion, tmp_path):
-    train(data, tmp_path / "lora", CONFIG.updated("training", steps=2, checkpoints=2), base=stable_diffusion)
+    train(data, tmp_path / "lora", CONFIG.updated("training", steps=2, checkpoints=1), base=stable_diffusion)
     target = Target.open(tmp_path / "lora")
     queries = target.queries("sample:2", **QUERIES)
     methods = ["d-trak", "tracin-cp", "tracin", "pixel", "ek-fac"]

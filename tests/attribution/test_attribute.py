@@ -47,18 +47,18 @@ def same(left: Scores, right: Scores) -> bool:
 
 @pytest.fixture(scope="module")
 def whole(recorded_run, few_digits, drawn, tmp_path_factory):
-    """Some methods at once with 24 draws: scores, and the folder."""
+    """Some methods at once with 16 draws: scores, and the folder."""
     out = tmp_path_factory.mktemp("attribution") / "scores"
-    config = CONFIG.model_copy(update={"draws": 24})
+    config = CONFIG.model_copy(update={"draws": 16})
     return attribute(recorded_run, few_digits, drawn, SOME, config=config, out=out), out
 
 
 def test_more_draws_and_methods_later_give_the_same_bits(recorded_run, few_digits, drawn, whole, tmp_path):
     expected, out = whole
-    for draws, methods in ((8, SOME[1:2]), (13, SOME[2:3]), (24, SOME[:2]), (24, SOME[2:])):
+    for draws, methods in ((8, SOME[1:2]), (11, SOME[2:3]), (16, SOME[:2]), (16, SOME[2:])):
         config = CONFIG.model_copy(update={"draws": draws})
         found = attribute(recorded_run, few_digits, drawn, methods, config=config, out=tmp_path)
-        if draws == 24:
+        if draws == 16:
             assert all(same(found[name], expected[name]) for name in methods)
     for name in SOME:
         assert same(Scores.read(tmp_path / name), expected[name])
@@ -69,7 +69,7 @@ def test_scores_do_not_depend_on_the_order(recorded_run, few_digits, drawn, whol
     rows = torch.randperm(len(few_digits), generator=torch.Generator().manual_seed(1)).tolist()
     shuffled = Examples.of(few_digits.select(rows))
     turned = Examples(drawn.ids[::-1], drawn.values.flip(0), origin=drawn.origin)
-    config = CONFIG.model_copy(update={"draws": 24})
+    config = CONFIG.model_copy(update={"draws": 16})
     found = attribute(recorded_run, shuffled, turned, SOME, config=config)
     for name in SOME:
         expected = whole[0][name]
@@ -82,14 +82,14 @@ def test_scores_do_not_depend_on_the_order(recorded_run, few_digits, drawn, whol
 
 @pytest.mark.slow
 def test_scores_do_not_depend_on_the_processes(recorded_run, few_digits, drawn, whole):
-    config = CONFIG.model_copy(update={"draws": 24})
+    config = CONFIG.model_copy(update={"draws": 16})
     found = attribute(recorded_run, few_digits, drawn, SOME, config=config, engine=Engine(2))
     assert all(same(found[name], whole[0][name]) for name in SOME)
 
 
 def test_the_same_again_changes_nothing(recorded_run, few_digits, drawn, whole, contents):
     _, out = whole
-    config, before = CONFIG.model_copy(update={"draws": 24}), contents(out)
+    config, before = CONFIG.model_copy(update={"draws": 16}), contents(out)
     attribute(recorded_run, few_digits, drawn, SOME, config=config, out=out)
     assert contents(out) == before
 
@@ -333,7 +333,7 @@ def test_conditions_that_only_one_side_has_are_refused():
 
 
 def test_intervals_of_the_draws_hold_the_scores_of_many_draws(recorded_run, few_digits, drawn):
-    """90% intervals of 64 draws (Student's t, 7 degrees of freedom) hold what four times as many other draws say."""
+    """90% intervals of 32 draws (Student's t, 7 degrees of freedom) hold what four times as many other draws say."""
     few, many = (
         attribute(
             recorded_run,
@@ -342,7 +342,7 @@ def test_intervals_of_the_draws_hold_the_scores_of_many_draws(recorded_run, few_
             "gradient-dot",
             config=CONFIG.model_copy(update={"draws": draws, "seed": seed}),
         )["gradient-dot"]
-        for draws, seed in ((64, 0), (256, 1))
+        for draws, seed in ((32, 0), (128, 1))
     )
     error = (few.standard_error.square() + many.standard_error.square()).sqrt()
     assert ((few.scores - many.scores).abs() < 1.895 * error).float().mean() > 0.75

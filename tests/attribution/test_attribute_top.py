@@ -89,8 +89,11 @@ def require_same(ends, whole, top, rel=1e-6):
     torch.testing.assert_close(ends.units.standard_error, units.standard_error, rtol=2e-3, atol=1e-12)
 
 
-@pytest.mark.parametrize("top", [1, 3, 99])
-@pytest.mark.parametrize("rows", [1024, 3], ids=["one block", "blocks of three"])
+@pytest.mark.parametrize(
+    ("rows", "top"),
+    [(1024, 3), (3, 1), (3, 99), *(pytest.param(*case, marks=pytest.mark.slow) for case in ((1024, 1), (3, 3)))],
+    ids=lambda number: f"{number}",
+)
 def test_all_families_against_the_whole_matrix(made, top, rows, monkeypatch):
     monkeypatch.setattr("whence.attribution.compute_top.row_blocks", partial(term_blocks.row_blocks, most=rows))
     plan, store, whole = made

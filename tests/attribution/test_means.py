@@ -28,8 +28,14 @@ def queries(few_digits):
     return whence.Examples(("q", "r"), few_digits.images([0, 1]))
 
 
-def _scores(model, data, queries, method="trak"):
-    return whence.attribute(model, data, queries, method, config=CONFIG)[method]
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    """The features of all models; each is made once."""
+    return tmp_path_factory.mktemp("means") / "features"
+
+
+def _scores(model, data, queries, method="trak", **options):
+    return whence.attribute(model, data, queries, method, config=CONFIG, **options)[method]
 
 
 @pytest.mark.slow
@@ -40,11 +46,11 @@ def test_several_models_are_averaged(recorded_run, second_run, few_digits, queri
     assert "the mean over 2 sets of weights" in found.estimand.process
 
 
-def test_a_method_is_averaged_over_checkpoints(recorded_run, few_digits, queries):
-    found = _scores(recorded_run, few_digits, queries, "trak-checkpoints")
+def test_a_method_is_averaged_over_checkpoints(recorded_run, few_digits, queries, store):
+    found = _scores(recorded_run, few_digits, queries, "trak-checkpoints", store=store)
     files = sorted((recorded_run / "checkpoints").glob("*.safetensors"))
     models = [Checkpoint(recorded_run, file).open() for file in files]
-    alone = torch.stack([_scores(model, few_digits, queries).scores for model in models])
+    alone = torch.stack([_scores(model, few_digits, queries, store=store).scores for model in models])
     torch.testing.assert_close(found.scores, alone.mean(0), rtol=1e-4, atol=1e-5 * float(alone.abs().max()))
 
 
@@ -72,17 +78,17 @@ def test_a_folder_with_other_things_in_it_is_refused(recorded_run, few_digits, q
     assert [path.name for path in tmp_path.iterdir()] == ["picture.png"]
 
 
-def test_a_damaged_checkpoint_matters_only_where_it_is_looked_at(recorded_run, few_digits, queries, tmp_path):
+def test_a_damaged_checkpoint_matters_only_where_it_is_looked_at(recorded_run, few_digits, queries, store, tmp_path):
     run = shutil.copytree(recorded_run, tmp_path / "run")
     file = sorted((run / "checkpoints").glob("*.safetensors"))[0]
     file.write_bytes(file.read_bytes()[:-1])
-    assert len(_scores(run, few_digits, queries).examples) == len(few_digits)
+    assert len(_scores(run, few_digits, queries, store=store).examples) == len(few_digits)
     with pytest.raises(ArtefactError, match="is damaged"):
         _scores(run, few_digits, queries, "tracin-cp")
 
 
-def test_a_data_set_can_be_asked_about(recorded_run, few_digits):
+def test_a_data_set_can_be_asked_about(recorded_run, few_digits, store):
     asked = few_digits.select(range(2))
-    found = _scores(recorded_run, few_digits, asked)
+    found = _scores(recorded_run, few_digits, asked, store=store)
     assert found.queries == asked.ids
     assert repr(found) == f"Scores(trak: 2 queries, {len(few_digits)} examples, 8 draws, positive is proponent)"

@@ -119,7 +119,7 @@ def _made(folder):
 
 def test_undoing_a_cluster_raises_its_own_loss(place, opened, tmp_path):
     """The images of a cluster are its queries: the step raises their mean loss more than that of the others."""
-    images = whence.Examples(tuple(f"q{n}" for n in range(20)), place.data.images(range(20)))
+    images = whence.Examples(tuple(f"q{n}" for n in range(8)), place.data.images(range(8)))
     request = AttributionRequest.of(place.target, place.data, images, "reverse-gradient", AttributionConfig(draws=8))
     sums = reverse_gradient(request, tmp_path, Engine(1)).by_unit().scores
     own = torch.tensor([sums[k::4, k].mean() for k in range(4)])

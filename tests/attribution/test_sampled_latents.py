@@ -107,7 +107,7 @@ def test_gradients_at_samples_are_those_of_autograd(data, trained):
 
 
 def test_a_run_is_attributed_as_it_was_trained(data, trained, tmp_path):
-    sample, mode = trained(checkpoints=2), trained(checkpoints=2, latents="mode", flip=False)
+    sample, mode = trained(checkpoints=1), trained(checkpoints=1, latents="mode", flip=False)
     methods, found = ["tangent", "tracin"], {}
     for name, run, choice in (
         ("sample", sample, None),
@@ -129,10 +129,9 @@ def test_a_run_is_attributed_as_it_was_trained(data, trained, tmp_path):
 
 
 def test_workers_and_order_change_no_bit(data, trained, contents, tmp_path):
+    run = trained(checkpoints=1)
     for workers in (1, 2):
-        attribute(
-            trained(), data, "sample:1", "tangent", config=FEW, out=tmp_path / f"{workers}", engine=Engine(workers)
-        )
+        attribute(run, data, "sample:1", "tangent", config=FEW, out=tmp_path / f"{workers}", engine=Engine(workers))
     assert contents(tmp_path / "1" / "tangent") == contents(tmp_path / "2" / "tangent")
 
 

@@ -15,6 +15,9 @@ from whence.errors import ModelError, WhenceWarning
 from whence.gradients.check import require_separate_rows
 
 
+CONFIG = AttributionConfig(draws=8, compression={"width": 256})
+
+
 class Small(nn.Module):
     """A convolutional network of two layers; `between` is what lies between them."""
 
@@ -42,7 +45,7 @@ def scores(network) -> torch.Tensor:
     data = load("digits").select(range(6))
     model = DiffusionModel(network, DDPMScheduler(), shape=(1, 8, 8))
     queries = Examples(("q",), data.images([3]))
-    return attribute(model, data, queries, "trak", config=AttributionConfig(draws=8))["trak"].scores
+    return attribute(model, data, queries, "trak", config=CONFIG)["trak"].scores
 
 
 def unet(**changes) -> UNet2DModel:

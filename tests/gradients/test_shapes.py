@@ -64,6 +64,12 @@ def made(path, spec, examples, source, batch=4) -> tuple[dict[str, dict[str, tor
     return found, job
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, spec, pictures):
+    """The features at own draws, and the job that made them; only to be read."""
+    return made(tmp_path_factory.mktemp("whole"), spec, pictures, OWN)
+
+
 @pytest.mark.parametrize("source", [OWN, SHARED], ids=["own draws", "shared draws"])
 def test_features_of_several_shapes_are_those_of_each_alone(tmp_path, pictures, spec, source):
     together, _ = made(tmp_path / "all", spec, pictures, source)
@@ -73,25 +79,25 @@ def test_features_of_several_shapes_are_those_of_each_alone(tmp_path, pictures, 
             assert torch.allclose(rows[name], alone[kind][name], rtol=2e-4, atol=2e-6), (kind, name)
 
 
-@pytest.mark.parametrize("batch", [1, 2, 8])
-def test_features_do_not_depend_on_the_size_of_batches(tmp_path, pictures, spec, batch):
-    expected, _ = made(tmp_path / "4", spec, pictures, OWN)
+@pytest.mark.parametrize("batch", [1, pytest.param(2, marks=pytest.mark.slow), 8])
+def test_features_do_not_depend_on_the_size_of_batches(tmp_path, pictures, spec, whole, batch):
+    expected, _ = whole
     found, _ = made(tmp_path / "other", spec, pictures, OWN, batch)
     for kind, rows in expected.items():
         for name, row in rows.items():
             assert torch.allclose(found[kind][name], row, rtol=2e-4, atol=2e-6)
 
 
-def test_the_order_of_examples_changes_no_bit(tmp_path, pictures, spec):
+def test_the_order_of_examples_changes_no_bit(tmp_path, pictures, spec, whole):
+    expected, _ = whole
     order = [7, 2, 9, 0, 5, 10, 1, 8, 3, 6, 4]
-    expected, _ = made(tmp_path / "one", spec, pictures, OWN)
     found, _ = made(tmp_path / "other", spec, pictures.select(order), OWN)
     assert pictures.select(order).fingerprint == pictures.fingerprint
     assert all(torch.equal(found[kind][name], row) for kind, rows in expected.items() for name, row in rows.items())
 
 
-def test_an_interrupted_pass_goes_on_to_the_same_bytes(tmp_path, pictures, spec, monkeypatch):
-    expected, _ = made(tmp_path / "whole", spec, pictures, OWN)
+def test_an_interrupted_pass_goes_on_to_the_same_bytes(tmp_path, pictures, spec, whole, monkeypatch):
+    expected, _ = whole
     pictures.write(tmp_path / "part" / "examples")
     job = FeatureJob(tmp_path / "part", spec, tmp_path / "part" / "examples", pictures.fingerprint, OWN, 12, KINDS, 4)
     write, left = module.write_sums, [4]
@@ -110,8 +116,8 @@ def test_an_interrupted_pass_goes_on_to_the_same_bytes(tmp_path, pictures, spec,
     assert all(torch.equal(found[kind][name], row) for kind, rows in expected.items() for name, row in rows.items())
 
 
-def test_more_draws_are_those_of_all_at_once(tmp_path, pictures, spec):
-    expected, job = made(tmp_path / "whole", spec, pictures, OWN)
+def test_more_draws_are_those_of_all_at_once(tmp_path, pictures, spec, whole):
+    expected, job = whole
     pictures.write(tmp_path / "part" / "examples")
     part = replace(job, path=tmp_path / "part", examples=tmp_path / "part" / "examples")
     make_features([replace(part, draws=8)], engine=Engine(1))

@@ -30,7 +30,7 @@ from whence.seeds import derived_seed
 CONFIG = (
     Config()
     .updated("training", steps=4, batch_size=3, warmup=1, checkpoints=2, save_every=2, learning_rate=3e-2)
-    .updated("adapter", rank=2)
+    .updated("adapter", rank=2, target="attn2")
     .updated("sampler", method="ddim", steps=3, batch_size=4, clip=False)
 )
 SETTINGS = BankConfig(models=2, held_out=3, drawn=2, draws=5)
