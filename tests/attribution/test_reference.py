@@ -2,8 +2,8 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
+from functools import cache, cached_property
 
 import numpy as np
 import pytest
@@ -52,13 +52,14 @@ def gradient(model, x, t, noise, readout, v=None) -> tuple[Tensor, float]:
     return torch.cat([part.flatten() for part in flat]).double(), (output - target).square().mean().item()
 
 
-@dataclass
+@dataclass(eq=False)
 class Slow:
-    """The same question, answered slowly."""
+    """The same question, answered slowly, but each part of it once."""
 
     run: object
     data: object
     queries: Examples
+    kept: dict[tuple, tuple[Tensor, Tensor]] = field(default_factory=dict)
 
     @cached_property
     def model(self) -> DiffusionModel:
@@ -108,12 +109,18 @@ class Slow:
         return self.data.images(range(len(self.data)))
 
     def examples(self, model, readout="loss", normalised=False):
-        return self.features(model, self.x, self.rows("examples", self.data.ids), readout, normalised)
+        return self.once("examples", self.data.ids, self.x, model, readout, normalised)
 
     def asked(self, model, readout="loss", normalised=False) -> Tensor:
-        rows = self.rows("queries", self.queries.ids)
-        return self.features(model, self.queries.values, rows, readout, normalised)[0]
+        return self.once("queries", self.queries.ids, self.queries.values, model, readout, normalised)[0]
 
+    def once(self, purpose, ids, pictures, model, readout, normalised) -> tuple[Tensor, Tensor]:
+        key = (purpose, id(model), readout, normalised)
+        if key not in self.kept:
+            self.kept[key] = self.features(model, pictures, self.rows(purpose, ids), readout, normalised)
+        return self.kept[key]
+
+    @cached_property
     def steps(self) -> Tensor:
         """Φ of the picture predicted at every step [Q, S, p], at that step's timestep."""
         timesteps, clean = predicted_clean(self.model, self.queries.origin.sampler, self.queries.ids)
@@ -164,6 +171,7 @@ def kernel(phi: Tensor, asked: Tensor) -> Tensor:
     return asked @ inverse(phi) @ phi.T
 
 
+@cache
 def tangent(slow):
     """Every draw's signs on output and features are made as the library makes them; the rest is autograd's."""
     draws, index = Draws(derived_seed(0, "shared"), 1000, shared=True), np.arange(DRAWS)
@@ -199,13 +207,14 @@ def trak(slow):
 
 
 def journey(slow):
-    return kernel(slow.examples(slow.model)[0], slow.steps().mean(1))
+    return kernel(slow.examples(slow.model)[0], slow.steps.mean(1))
 
 
 def journey_steps(slow):
-    return kernel(slow.examples(slow.model)[0], slow.steps().flatten(0, 1))
+    return kernel(slow.examples(slow.model)[0], slow.steps.flatten(0, 1))
 
 
+@cache
 def das(slow):
     phi, losses = slow.examples(slow.model, "mean", normalised=True)
     leverage = (phi @ inverse(phi) @ phi.T).diagonal()
@@ -232,10 +241,11 @@ def cosine(slow, model=None):
     return asked / asked.norm(dim=1, keepdim=True) @ (phi / phi.norm(dim=1, keepdim=True)).T
 
 
+@cache
 def pseudo_gradients(slow, stage):
     """What every layer sees at the rows of a stage: inputs [S, I] with a 1, cotangents [S, O], gradients."""
     model, draws = slow.model, Draws(derived_seed(0, stage), 1000)
-    ids, seed = sorted(slow.data.ids), derived_seed(0, f"targets of {stage}")
+    ids, seed, found = sorted(slow.data.ids), derived_seed(0, f"targets of {stage}"), []
     for row in range(ROWS):
         name, index = ids[row % len(ids)], row // len(ids)
         x, (t, noise) = slow.x[slow.data.ids.index(name)], draws([name], [index], model.size)
@@ -253,10 +263,16 @@ def pseudo_gradients(slow, stage):
             hook.remove()
         of_outputs = dict(zip(seen, cotangents, strict=False))
         by_parameter = dict(zip(chosen, cotangents[len(seen) :], strict=True))
-        yield {
-            layer: (*sides(module, seen[layer][0], of_outputs[layer]), *(by_parameter[p] for p in module.parameters()))
-            for layer, module in layers.items()
-        }
+        found.append(
+            {
+                layer: (
+                    *sides(module, seen[layer][0], of_outputs[layer]),
+                    *(by_parameter[p] for p in module.parameters()),
+                )
+                for layer, module in layers.items()
+            }
+        )
+    return found
 
 
 def sides(module, x, cotangent):
@@ -278,7 +294,7 @@ def matrix(weight, bias):
 def influence(slow, corrected: bool):
     """Σ_l ⟨Vᵀ g_q U / (Λ + λ), Vᵀ g_n U⟩ / N with explicit gradients and factors."""
     model, (phi, _), asked = slow.model, slow.examples(slow.model), slow.asked(slow.model)
-    factors, moments = list(pseudo_gradients(slow, "factors")), list(pseudo_gradients(slow, "eigenvalues"))
+    factors, moments = pseudo_gradients(slow, "factors"), pseudo_gradients(slow, "eigenvalues")
     total, first = 0.0, 0
     names = [name.rpartition(".")[0] for name, _ in model.network.named_parameters()]
     for layer in dict.fromkeys(name for name in names if name in LAYERS):

@@ -191,7 +191,7 @@ def test_attribution_uses_the_captions_that_training_gave(run, data, tmp_path):
         dropped = record["dropped"][step] | torch.tensor([data.captions[row] is None for row in rows])
         assert torch.equal((given == empty).flatten(1).all(1), dropped)
     queries = target.queries("sample:2", prompts=Prompts(("picture 1",), guidance=2.0))
-    config = AttributionConfig(draws=8)
+    config = AttributionConfig(draws=8, compression={"width": 64})
     options = {"config": config, "parameters": "attn2", "out": tmp_path / "scores", "engine": Engine(1)}
     found = attribute(run, data, queries, ["tangent", "pixel"], **options)
     for scores in found.values():

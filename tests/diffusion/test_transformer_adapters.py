@@ -195,7 +195,7 @@ def test_a_trained_adapter_is_recorded_attributed_and_opened_by_diffusers(base, 
     if kind is diffusers.FluxPipeline:
         return  # its texts of 512 tokens make batches of many small pictures slow
     queries = target.queries("sample:2", steps=2)
-    options = {"config": whence.AttributionConfig(draws=8), "out": tmp_path / "scores", "engine": whence.Engine(1)}
+    options = {"config": whence.AttributionConfig(draws=8, compression={"width": 256}), "out": tmp_path / "scores", "engine": whence.Engine(1)}
     scores = whence.attribute(target, data(), queries, ["tangent", "tracin"], **options)
     assert scores["tracin"].scores.shape == (2, 6)
     assert "weighting = cosmap" in scores["tangent"].estimand.process

@@ -47,10 +47,17 @@ def _exact(layer):
 SEEDS = 300
 
 
-@pytest.mark.parametrize("layer", [CONVOLUTION, WIDE, GROUPED, LINEAR], ids=["conv", "wide", "grouped", "linear"])
+LAYERS = {"conv": CONVOLUTION, "wide": WIDE, "grouped": GROUPED, "linear": LINEAR}
+#: Layers with each kind of entries: those of the one are drawn for all of them as those of the other.
+DRAWN = [(name, "rademacher") for name in LAYERS] + [
+    pytest.param(name, "gaussian", marks=() if name == "conv" else pytest.mark.slow) for name in LAYERS
+]
+
+
 @pytest.mark.parametrize("kind", ["two-sided", "dense"])
-@pytest.mark.parametrize("entries", ["rademacher", "gaussian"])
-def test_inner_products_are_unbiased(layer, kind, entries):
+@pytest.mark.parametrize(("name", "entries"), DRAWN)
+def test_inner_products_are_unbiased(name, kind, entries):
+    layer = LAYERS[name]
     exact, scale = _exact(layer)
     found = np.array(
         [_inner_products(layer, Compression(kind=kind, width=24, entries=entries, seed=s)) for s in range(SEEDS)]
