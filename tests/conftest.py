@@ -321,7 +321,7 @@ def run_script(start):
 
 @pytest.fixture
 def fork_script(tmp_path_factory):
-    """Run a script in a child of this process, which has the slow imports; it must end well. Returns what it printed."""
+    """Run a script in a child of this process, which has the imports; it must end well. Returns what it printed."""
 
     def run(script: Path, *arguments: object) -> str:
         words, printed = [str(script), *map(str, arguments)], tmp_path_factory.mktemp("script") / "printed.txt"

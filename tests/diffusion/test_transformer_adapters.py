@@ -165,7 +165,7 @@ def data() -> Dataset:
 
 CONFIG = (
     Config()
-    .updated("training", steps=4, batch_size=3, warmup=1, checkpoints=2, save_every=2, learning_rate=1e-2, seed=3)
+    .updated("training", steps=4, batch_size=3, warmup=1, checkpoints=1, save_every=2, learning_rate=1e-2, seed=3)
     .updated("adapter", rank=2, alpha=4.0, resolution=16)
 )
 
@@ -195,7 +195,8 @@ def test_a_trained_adapter_is_recorded_attributed_and_opened_by_diffusers(base, 
     if kind is diffusers.FluxPipeline:
         return  # its texts of 512 tokens make batches of many small pictures slow
     queries = target.queries("sample:2", steps=2)
-    options = {"config": whence.AttributionConfig(draws=8, compression={"width": 256}), "out": tmp_path / "scores", "engine": whence.Engine(1)}
+    few = whence.AttributionConfig(draws=8, compression={"width": 256})
+    options = {"config": few, "out": tmp_path / "scores", "engine": whence.Engine(1)}
     scores = whence.attribute(target, data(), queries, ["tangent", "tracin"], **options)
     assert scores["tracin"].scores.shape == (2, 6)
     assert "weighting = cosmap" in scores["tangent"].estimand.process

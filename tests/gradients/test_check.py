@@ -14,7 +14,6 @@ from whence.diffusion.model import DiffusionModel
 from whence.errors import ModelError, WhenceWarning
 from whence.gradients.check import require_separate_rows
 
-
 CONFIG = AttributionConfig(draws=8, compression={"width": 256})
 
 
