@@ -41,7 +41,8 @@ def _job(path, folder, order=None, compression=None, **changes):
     rows = list(range(19)) if order is None else order
     examples = Examples(tuple(IDS[n] for n in rows), X[rows])
     examples.write(path / "examples")
-    spec = make_gradient_spec(path, Checkpoint(folder), examples, compression or Compression(width=300))
+    place = path if compression else folder / "widths"
+    spec = make_gradient_spec(place, Checkpoint(folder), examples, compression or Compression(width=300))
     job = FeatureJob(path, spec, path / "examples", examples.fingerprint, OwnDraws(Draws(1)), 16, KINDS, batch=8)
     return replace(job, **changes)
 
@@ -173,7 +174,7 @@ def test_a_store_of_another_model_is_refused(tmp_path, folder):
 def test_a_store_of_other_examples_is_refused(tmp_path, folder):
     examples = _job(tmp_path, folder).examples
     with pytest.raises(MismatchError, match=r"inputs\.examples"):
-        make_gradient_spec(tmp_path, Checkpoint(folder), Examples(IDS[1:], X[1:]), Compression(width=300))
+        make_gradient_spec(folder / "widths", Checkpoint(folder), Examples(IDS[1:], X[1:]), Compression(width=300))
     assert examples.exists()
 
 
