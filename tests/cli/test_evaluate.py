@@ -1,18 +1,14 @@
 """`whence evaluate` on the tiny ensemble."""
 
-from functools import partial
-
 import pytest
 from typer.testing import CliRunner
 
 from whence import artefacts
-from whence.attribution.request import AttributionConfig
 from whence.cli.app import app
 from whence.cli.evaluate.false_attribution import result_lines
 from whence.engine import Engine
 from whence.errors import ArtefactError, ConfigError
 from whence.evaluation.false_rate import FalseAttribution, Trial
-from whence.gradients.compression import Compression
 
 
 def evaluate(ensemble, *words):
@@ -46,9 +42,7 @@ def test_options_reach_the_measurement(ensemble):
 
 
 @pytest.mark.slow
-def test_an_attributor_of_gradients(ensemble, tmp_path, monkeypatch):
-    few = partial(AttributionConfig, compression=Compression(width=60))
-    monkeypatch.setattr("whence.attribution.request.AttributionConfig", few)
+def test_an_attributor_of_gradients(ensemble, tmp_path):
     words = ["--attributor", "gradient-dot", "--samples", "0/0", "--draws", "8", "--workers", "1"]
     planned = evaluate(ensemble, *words, "--plan")
     assert planned.exit_code == 0, planned.output
