@@ -151,6 +151,8 @@ def start(work: Path, command: str, limit: int | None = None, bound: bool = Fals
         descriptor = os.open(output, os.O_WRONLY | os.O_CREAT)
         os.dup2(descriptor, 1)
         os.dup2(descriptor, 2)
+        # pytest has put files of its own in their place, into which the child's words would go.
+        sys.stdout, sys.stderr = (open(number, "w", encoding="utf-8", closefd=False) for number in (1, 2))  # noqa: SIM115
         os.chdir(work)
         if limit is not None:
             signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
