@@ -46,6 +46,7 @@ def test_scores_of_features_that_are_there(recorded_run, few_digits, drawn, tmp_
     assert plan.disk == sum(one.numel() * one.element_size() for one in tensors)
 
 
+@pytest.mark.slow  # `test_engine.py` has the memory of a task apart
 def test_the_memory_of_a_worker_is_measured_in_a_worker(recorded_run, few_digits, drawn, tmp_path):
     """What the planning process has used itself counts once, not once for each worker."""
     torch.ones(2**30, dtype=torch.uint8)

@@ -121,7 +121,7 @@ def test_a_picture_with_its_prompt_is_the_same_as_a_table_of_captions(whence, pl
         ("asked", *stored),
         ("other", *stored),
         ("asked/0.png", *stored),
-        ("0.png", "--prompt", "picture 2"),  # which makes all features again
+        ("0.png", "--prompt", "picture 2", *stored),
     ):
         options = ("--queries", queries, *options, "--unit-column", "artist", "--method", "gradient-dot", *FEW)
         result = whence("attribute", "sd", "data", *options, "--out", "scores")

@@ -60,9 +60,10 @@ def test_a_look_is_that_at_a_model_trained_by_hand(made, rows):
     assert not same(found[1], found[0])
 
 
-def test_neither_workers_nor_order_nor_what_else_is_asked_for_matter(begin, made, rows, shown, tmp_path):
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_neither_workers_nor_order_nor_what_else_is_asked_for_matter(begin, made, rows, shown, tmp_path, workers):
     study = begin(tmp_path / "study")
-    measure_coalitions(study, [rows[2], rows[0]], engine=Engine(2))
+    measure_coalitions(study, [rows[2], rows[0]], engine=Engine(workers))
     assert len(shown(study)) == 2
     measure_coalitions(study, rows[::-1], repeats=2, engine=Engine(1))
     assert shown(study) == shown(made)

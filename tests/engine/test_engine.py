@@ -179,9 +179,9 @@ def test_a_task_apart_returns_its_result_from_another_process_whose_peak_is_its_
     assert "apart: True, 3\n" in ended[1]
 
 
-@pytest.mark.parametrize("scenario", ["busy", "idle"])
+@pytest.mark.parametrize("scenario", [pytest.param("busy", marks=pytest.mark.slow), "idle"])
 def test_workers_end_when_their_parent_is_killed(tmp_path, start, wait_until, scenario):
-    """Also the worker that waits for a task that will never come."""
+    """Where it is idle, one of two workers is at work, the other waits for a task that will never come."""
     names = {"busy": ("hold", "also"), "idle": ("hold", "0", "1")}[scenario]
     process = start(SCRIPT, tmp_path, scenario)
     wait_until(lambda: all((tmp_path / scenario / name).exists() for name in names))

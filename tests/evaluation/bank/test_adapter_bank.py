@@ -83,6 +83,7 @@ def test_losses_of_a_retrained_adapter_by_hand(made, tmp_path):
     assert not np.allclose(pool.losses[0], pool.losses[1], rtol=1e-6)
 
 
+@pytest.mark.slow  # `test_latent_bank.py` has a network with captions
 def test_scores_of_its_model_are_taken_and_others_refused(made, tmp_path):
     config = AttributionConfig(draws=8, compression={"width": 64})
     given = {"config": config, "engine": Engine(1)}
@@ -107,6 +108,7 @@ def test_scores_at_samples_of_latents_are_taken_too(made, tmp_path):
     assert made.require(stored.scores, stored.manifest).examples == made.data.ids
 
 
+@pytest.mark.slow  # `test_deletion.py` has networks
 def test_deletion_retrains_adapters(made, stable_diffusion, tmp_path):
     bank = Bank.open(shutil.copytree(made.path, tmp_path / "bank"))
     config = AttributionConfig(draws=8, compression={"width": 64})
