@@ -91,13 +91,19 @@ def test_targets_are_mean_gradients_of_the_examples(opened):
     assert torch.allclose(few.targets()[-1, 0], (own[0] + own[1]) / 2, atol=1e-6)
 
 
-def test_scores_are_the_change_of_the_loss_shared_among_the_cluster(place, opened, tmp_path):
+@pytest.fixture(scope="module")
+def folder_of_all(tmp_path_factory):
+    """Where the elements of all clusters are, which do not depend on queries."""
+    return tmp_path_factory.mktemp("synset")
+
+
+def test_scores_are_the_change_of_the_loss_shared_among_the_cluster(place, opened, folder_of_all):
     replay, queries, matching = opened
-    scores = reverse_gradient(place, tmp_path, Engine(1))
+    scores = reverse_gradient(place, folder_of_all, Engine(1))
     for unit, rows in matching.clusters.items():
         values = scores.scores[:, rows]
         assert torch.equal(values, values[:, :1].expand_as(values)), unit
-    [folder] = tmp_path.glob("synset-*")
+    [folder] = folder_of_all.glob("synset-*")
     synset = make_synset(folder, matching, *_made(folder))
     theta = matching.weights[-1]
     scale = gradient_scale(replay, theta)
@@ -117,11 +123,11 @@ def _made(folder):
     return manifest.inputs, {name: value for name, value in manifest.made.items() if name != "steps"}
 
 
-def test_undoing_a_cluster_raises_its_own_loss(place, opened, tmp_path):
+def test_undoing_a_cluster_raises_its_own_loss(place, folder_of_all):
     """The images of a cluster are its queries: the step raises their mean loss more than that of the others."""
     images = whence.Examples(tuple(f"q{n}" for n in range(8)), place.data.images(range(8)))
     request = AttributionRequest.of(place.target, place.data, images, "reverse-gradient", AttributionConfig(draws=8))
-    sums = reverse_gradient(request, tmp_path, Engine(1)).by_unit().scores
+    sums = reverse_gradient(request, folder_of_all, Engine(1)).by_unit().scores
     own = torch.tensor([sums[k::4, k].mean() for k in range(4)])
     assert (own > 0).all()
 

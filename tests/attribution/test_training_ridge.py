@@ -65,8 +65,9 @@ def test_attribution_at_the_ridge(recorded_run, few_digits, tmp_path):
     torch.testing.assert_close(scores["tangent-squared"].scores, shares * shares.abs(), rtol=1e-4, atol=1e-9)
     assert scores["tangent"].standard_error is not None
     assert (tmp_path / "scores" / "tangent-damping-auto").is_dir()
-    usual = attribute(recorded_run, few_digits, "sample:2", "tangent", config=AttributionConfig(draws=8))["tangent"]
-    assert not torch.allclose(usual.scores, shares, rtol=1e-2)
+    usual = given | {"config": AttributionConfig(draws=8), "out": None, "store": tmp_path / "scores" / "features"}
+    found = attribute(recorded_run, few_digits, "sample:2", "tangent", **usual)["tangent"]
+    assert not torch.allclose(found.scores, shares, rtol=1e-2)
 
 
 @pytest.mark.parametrize("method", ["d-trak", "trak", "ek-fac"])

@@ -179,7 +179,7 @@ def test_an_adapter_is_trained_and_explained(whence, place):
     manifest = Path("runs/lora/manifest.json").read_bytes()
     assert whence(*TRAIN).code == 0
     assert Path("runs/lora/manifest.json").read_bytes() == manifest
-    command = ["attribute", "runs/lora", "data", *DRAW, *DRAWS, "--method", "tracin-cp", "--out", "scores"]
+    command = ["attribute", "runs/lora", "data", *DRAW, *DRAWS, "--method", "gradient-dot", "--out", "scores"]
     assert whence(*command).code == 0
     facts = json.loads(Path("scores/pictures/manifest.json").read_text())["facts"]
     assert facts["model"] == "lora"

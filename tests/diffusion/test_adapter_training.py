@@ -203,7 +203,7 @@ def test_killed_and_resumed_is_bit_identical(run, data, stable_diffusion, tmp_pa
         assert found == expected, name
 
 
-@pytest.mark.parametrize("step", [0, 1, 3, 5])
+@pytest.mark.parametrize("step", [0, 3, *(pytest.param(step, marks=pytest.mark.slow) for step in (1, 5))])
 def test_interrupted_it_goes_on_from_the_last_save(run, data, stable_diffusion, tmp_path, contents, step):
     with pytest.raises(KeyboardInterrupt):
         train(data, tmp_path / "lora", CONFIG, base=stable_diffusion, engine=Engine(report=interrupt_at(step)))

@@ -44,5 +44,5 @@ def test_a_member_is_the_adapter_that_train_makes_of_its_images(made, stable_dif
 def test_its_gradients_are_at_samples(made, tmp_path):
     assert isinstance(made.examples.values, Latents)
     config = AttributionConfig(draws=8, compression={"width": 64})
-    found = attribute(made, made.data, "sample:1", "tangent", config=config, engine=Engine(1))
-    assert found["tangent"].estimand.process.endswith("with a sample of the latents at each draw")
+    found = attribute(made, made.data, "sample:1", "gradient-dot", config=config, engine=Engine(1))
+    assert found["gradient-dot"].estimand.process.endswith("with a sample of the latents at each draw")

@@ -146,7 +146,7 @@ def test_units_together_are_measured_by_themselves(ensemble, queries, measured, 
         measured.expected(2)
 
 
-@pytest.mark.parametrize("batch", [4, 50])
+@pytest.mark.parametrize("batch", [4, pytest.param(50, marks=pytest.mark.slow)])
 def test_the_size_of_batches_changes_rounding_alone(ensemble, queries, measured, monkeypatch, batch):
     monkeypatch.setattr("whence.ensemble.make_losses.losses_batch", lambda _: batch)
     monkeypatch.setattr("whence.ensemble.make_weight_losses.losses_batch", lambda _: batch)
