@@ -17,6 +17,7 @@ import shutil
 import signal
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -153,6 +154,7 @@ def start(work: Path, command: str, limit: int | None = None, bound: bool = Fals
         os.dup2(descriptor, 2)
         # pytest has put files of its own in their place, into which the child's words would go.
         sys.stdout, sys.stderr = (open(number, "w", encoding="utf-8", closefd=False) for number in (1, 2))  # noqa: SIM115
+        warnings.resetwarnings()  # under pytest a warning is an error
         os.chdir(work)
         if limit is not None:
             signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
