@@ -144,3 +144,18 @@ def visit(tab, page):
     assert complaints == []
     assert {url.partition(":")[0] for url in asked} <= {"file", "data"}
     assert len({url for url in asked if url.startswith("file:")}) == len(opened)
+
+
+@pytest.fixture
+def assert_plots_can_be_read(assert_no_text_overlaps):
+    """A page has so many plots, and no text in them overlaps another, in the width of a phone and of a desk."""
+
+    def each(tab, count: int) -> None:
+        for width in (390, 1280):
+            tab.set_viewport_size({"width": width, "height": 900})
+            plots = tab.locator(".plot").all()
+            assert len(plots) == count
+            for plot in plots:
+                assert_no_text_overlaps(plot)
+
+    return each

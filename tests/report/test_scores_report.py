@@ -375,14 +375,8 @@ def test_it_fits_the_width_and_can_be_read(visit, contrasts, looks):
         assert min(sizes) >= 60, (width, scheme)
 
 
-def test_no_text_of_a_plot_overlaps(visit, assert_no_text_overlaps):
-    tab = visit()
-    for width in (390, 1280):
-        tab.set_viewport_size({"width": width, "height": 900})
-        plots = tab.locator(".plot").all()
-        assert len(plots) == 3
-        for plot in plots:
-            assert_no_text_overlaps(plot)
+def test_no_text_of_a_plot_overlaps(visit, assert_plots_can_be_read):
+    assert_plots_can_be_read(visit(), 3)
 
 
 def test_held_images_are_painted(visit):

@@ -199,7 +199,7 @@ class AttributionRequest:
     def example_places(self) -> np.ndarray:
         """Where each training example is among stored features, int64 [N]."""
         order = self.example_order
-        return order if (order == range(len(order))).all() else np.argsort(order)
+        return order if (order == np.arange(len(order))).all() else np.argsort(order)
 
     @property
     def weights(self) -> dict[str, float]:

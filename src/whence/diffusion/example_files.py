@@ -24,7 +24,7 @@ from whence.ragged import Ragged, groups_of, tensors_of
 #: Beginnings of the names of conditions, of the rows of those that examples share, and of what a focus has; and the
 #: folder of the conditions of captions among the others.
 CONDITIONS, ROWS, FOCUS, CAPTIONS = "conditions/", "rows/", "focus/", "captions"
-_TENSORS, _TABLE, _VALUES = "examples.safetensors", "examples.parquet", "values"
+_TENSORS, TABLE, _VALUES = "examples.safetensors", "examples.parquet", "values"
 
 
 def condition_tensors(conditions: Mapping[str, Tensor | Repeated]) -> dict[str, Any]:
@@ -64,7 +64,7 @@ def write_example_files(folder: Path, ids: Sequence[str], tensors: Mapping[str, 
         groups = groups_of(next(iter(latents.values())))
         plain |= write_latents(folder, groups, lambda rows: {name: one[rows] for name, one in latents.items()})
     artefacts.write_tensors(folder / _TENSORS, plain)
-    artefacts.write_table(folder / _TABLE, {"id": list(ids)})
+    artefacts.write_table(folder / TABLE, {"id": list(ids)})
     for name, one in shards.items():
         write_condition(folder, name, one)
 
@@ -86,4 +86,4 @@ def read_example_files(
     for place in sorted((folder / CONDITIONS).glob("*")):
         for name, one in read_shards(place).items():
             tensors[CONDITIONS + (place.name if name == _VALUES else name)] = one
-    return tuple(artefacts.read_table(folder / _TABLE, rows)["id"]), tensors, read_latents(folder, tensors)
+    return tuple(artefacts.read_table(folder / TABLE, rows)["id"]), tensors, read_latents(folder, tensors)

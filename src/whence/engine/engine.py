@@ -123,12 +123,12 @@ class Engine:
         """Run all tasks, and return the errors by task name."""
         if self.executor is not None and len(tasks) > 1:
             return self.executor.run(tasks, self.accelerator, note)
-        return_freed_memory()
         processes = self.processes(len(tasks))
         works = [(task.name, partial(run_task, task, self.accelerator)) for task in tasks]
         if processes > 1:
             errors = run_in_processes(works, processes, note, self.devices)
         else:
+            return_freed_memory()
             errors = [work(note) for _, work in works]
         return {name: error for (name, _), error in zip(works, errors, strict=True) if error is not None}
 

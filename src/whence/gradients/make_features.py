@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from whence import artefacts
+from whence.diffusion.example_files import TABLE
 from whence.diffusion.examples import KIND as EXAMPLE_KIND
 from whence.diffusion.examples import Examples
 from whence.engine import DEFAULT, Engine, Task, staged
@@ -23,7 +24,6 @@ from whence.gradients.draw_sources import DrawSource
 from whence.gradients.features import Feature, Sums, add_draws
 from whence.gradients.gradient_spec import GradientSpec
 from whence.gradients.stored_features import (
-    EXAMPLES,
     KIND,
     Precision,
     draw_counts,
@@ -69,7 +69,7 @@ class FeatureJob:
     @cached_property
     def count(self) -> int:
         """Number of examples, which must be written."""
-        return artefacts.count_rows(self.examples / EXAMPLES)
+        return artefacts.count_rows(self.examples / TABLE)
 
     @property
     def inputs(self) -> dict[str, str]:
@@ -157,7 +157,7 @@ def _tasks(stack: ExitStack, job: FeatureJob, before: int, kinds: Sequence[Featu
     for feature in kinds:
         path, made = features_path(job.path, feature, job.draws), job.made(feature, job.draws)
         parts[feature] = stack.enter_context(artefacts.create(path, KIND, inputs=job.inputs, made=made))
-        artefacts.copy_file(job.examples / EXAMPLES, parts[feature] / EXAMPLES)
+        artefacts.copy_file(job.examples / TABLE, parts[feature] / TABLE)
     arguments: dict[str, Any] = {"job": job, "before": before, "parts": parts}
     shards = range(-(-job.count // job.batch))
     rows = [min(job.batch, job.count - number * job.batch) * (job.draws - before) for number in shards]

@@ -17,12 +17,11 @@ import torch
 from torch import Tensor
 
 from whence import artefacts
+from whence.diffusion.example_files import TABLE
 from whence.errors import ArtefactError
 from whence.gradients.features import Feature, Sums, outside
 
 KIND = "features"
-#: The file of the ids.
-EXAMPLES = "examples.parquet"
 #: How the sums are kept on disk.
 Precision = Literal["float32", "float16"]
 
@@ -54,18 +53,18 @@ class StoredFeatures:
             raise ArtefactError(f"{folder} holds no features of {feature.name!r}. Make them with `whence attribute`.")
         path = features_path(folder, feature, counts[-1])
         manifest = artefacts.read_verified(path, KIND)
-        count = artefacts.count_rows(path / EXAMPLES)
+        count = artefacts.count_rows(path / TABLE)
         files = tuple(path / name for name in sorted(manifest.files) if name.endswith(".safetensors"))
         return cls(path, count, counts[-1], tuple(manifest.made["compression"]["widths"]), files)
 
     @property
     def ids(self) -> tuple[str, ...]:
         """Example ids, N, in the order of the rows; read anew each time, so that they stay in memory once."""
-        return tuple(artefacts.read_table(self.path / EXAMPLES)["id"])
+        return tuple(artefacts.read_table(self.path / TABLE)["id"])
 
     def some_ids(self, step: int) -> tuple[str, ...]:
         """Return the id of every `step`-th example."""
-        return tuple(artefacts.read_table(self.path / EXAMPLES, range(0, self.count, step))["id"])
+        return tuple(artefacts.read_table(self.path / TABLE, range(0, self.count, step))["id"])
 
     def shards(self) -> Iterator[Sums]:
         """Yield the sums of one batch of examples after the other."""
