@@ -28,12 +28,13 @@ from figures import write_figures
 from PIL import Image
 
 import whence
+from whence import artefacts
 from whence.attribution.target import Target
 from whence.engine import Engine
 from whence.gradients import make_features
 from whence.gradients.features import Feature, Sums
 from whence.gradients.make_features import FeatureJob
-from whence.gradients.stored_features import shard_name, write_sums
+from whence.gradients.stored_features import write_sums
 from whence.scores.jackknife import GROUPS
 
 #: Pictures of a tar, and their side.
@@ -107,7 +108,7 @@ def random_shard(job: FeatureJob, number: int, before: int, parts: Mapping[Featu
     for part in parts.values():
         numbers = torch.randn(GROUPS, count, width, generator=generator)
         each = torch.rand(count, job.draws, generator=generator)
-        write_sums(part / shard_name(number), Sums(numbers, each, each.clone()), job.precision)
+        write_sums(artefacts.numbered_file(part, number), Sums(numbers, each, each.clone()), job.precision)
 
 
 def write_model(folder: Path) -> None:

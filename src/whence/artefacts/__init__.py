@@ -5,20 +5,14 @@ from whence.artefacts.artefact import RESUME, begun, create, discard, ensure, ex
 from whence.artefacts.digest import digest, file_digest, tensor_digests
 from whence.artefacts.files import (
     copy_file,
-    count_rows,
-    for_spreadsheets,
     read_json,
     read_row,
-    read_table,
     read_tensors,
     reader,
     replacing,
-    to_csv,
     to_tensor,
     write_bytes,
-    write_csv,
     write_json,
-    write_table,
     write_tensors,
 )
 from whence.artefacts.lock import lock, lock_if_free
@@ -38,13 +32,24 @@ from whence.artefacts.manifest import (
     with_article,
     write_manifest,
 )
+from whence.artefacts.numbered import numbered_file, numbered_files
 from whence.artefacts.state import read_state, write_state
+from whence.artefacts.tables import (
+    TextColumn,
+    count_rows,
+    for_spreadsheets,
+    read_table,
+    to_csv,
+    write_csv,
+    write_table,
+)
 
 __all__ = [
     "MANIFEST",
     "RESUME",
     "Artefact",
     "Manifest",
+    "TextColumn",
     "begun",
     "copy_file",
     "count_rows",
@@ -60,6 +65,8 @@ __all__ = [
     "kinds_in",
     "lock",
     "lock_if_free",
+    "numbered_file",
+    "numbered_files",
     "of_kind",
     "read_arrays",
     "read_json",

@@ -1,4 +1,4 @@
-"""Files of artefacts: JSON, tensors and tables, each written whole or not at all."""
+"""Files of artefacts: JSON and tensors, each written whole or not at all."""
 
 from __future__ import annotations
 
@@ -16,10 +16,6 @@ from typing import Any, TypeVar, cast
 
 import numpy as np
 import psutil
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.csv as pacsv
-import pyarrow.parquet as pq
 from safetensors import SafetensorError, safe_open
 
 from whence.errors import ArtefactError, WhenceError
@@ -27,8 +23,6 @@ from whence.lazy import torch
 
 #: What a user does about a damaged artefact.
 WAY_OUT = "Delete {} and run the command that makes it again."
-#: Rows of a table that are written together.
-GROUP = 2**14
 
 
 def read_json(path: Path) -> Any:
@@ -140,75 +134,6 @@ def read_row(path: Path, name: str, index: int) -> torch.Tensor:
             return row
     except (OSError, SafetensorError) as error:
         raise ArtefactError(f"{path} can't be read: {error}. {WAY_OUT.format(path.parent)}") from None
-
-
-def write_table(path: Path, columns: Mapping[str, Any]) -> None:
-    """Write named columns as a Parquet file, in groups of rows, each of which takes memory for a dictionary."""
-    with replacing(path) as temporary:
-        pq.write_table(pa.table(dict(columns)), temporary, row_group_size=GROUP)
-
-
-def write_csv(path: Path, columns: Mapping[str, Any]) -> None:
-    """Write columns of equal length as a CSV file, for spreadsheets."""
-    write_bytes(path, to_csv(columns))
-
-
-def to_csv(columns: Mapping[str, Any]) -> bytes:
-    """Return columns of equal length as CSV, for spreadsheets.
-
-    Example:
-        >>> print(to_csv({"unit": ["anna", "=1"], "share": [0.5, None]}).decode().strip())
-        "unit","share"
-        "anna",0.5
-        "'=1",
-    """
-    sink = pa.BufferOutputStream()
-    pacsv.write_csv(for_spreadsheets(pa.table(dict(columns))), sink)
-    return bytes(sink.getvalue().to_pybytes())
-
-
-def for_spreadsheets(table: pa.Table) -> pa.Table:
-    """Return a table whose text a spreadsheet doesn't take for formulas: "'" comes before a leading =, +, - or @.
-
-    Example:
-        >>> for_spreadsheets(pa.table({"unit": ["=1+1", "anna"], "share": [-1, 2]})).to_pydict()
-        {'unit': ["'=1+1", 'anna'], 'share': [-1, 2]}
-    """
-    for place, name in enumerate(table.column_names):
-        if pa.types.is_string(table.schema.field(place).type):
-            text = pc.replace_substring_regex(table.column(place), r"^([=+\-@\t\r])", r"'\1")
-            table = table.set_column(place, name, text)
-    return table
-
-
-def read_table(path: Path, rows: range | None = None) -> dict[str, list[Any]]:
-    """Return the content of a Parquet file as named columns, or some rows of it.
-
-    Raises:
-        ArtefactError: The file is missing or damaged.
-    """
-    with _reading(path), pq.ParquetFile(path) as file:
-        table = file.read()
-        columns: dict[str, list[Any]] = (table if rows is None else table.take(list(rows))).to_pydict()
-    return columns
-
-
-@contextmanager
-def _reading(path: Path) -> Iterator[None]:
-    """Turn the errors of a Parquet file that is missing or damaged into an `ArtefactError`."""
-    try:
-        yield
-    except FileNotFoundError:
-        raise ArtefactError(f"{path} does not exist.") from None
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise ArtefactError(f"{path} is damaged: {error}.") from None
-
-
-def count_rows(path: Path) -> int:
-    """Return the number of rows of a Parquet file, from its metadata alone; errors are those of `read_table`."""
-    with _reading(path):
-        rows: int = pq.read_metadata(path).num_rows
-    return rows
 
 
 _DAMAGES = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)

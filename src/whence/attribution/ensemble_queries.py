@@ -16,6 +16,7 @@ from whence.attribution.pictures import pixels_of
 from whence.attribution.query_source import SAMPLE, fit_pictures, parse_sample_source, with_prompts
 from whence.config import SamplerConfig
 from whence.data import Dataset, load
+from whence.data.own_units import OwnUnits
 from whence.diffusion.examples import Examples
 from whence.diffusion.origin import Origin
 from whence.diffusion.prompts import Prompts
@@ -91,7 +92,7 @@ def encode_shown(ensemble: Ensemble, shown: Examples) -> Examples:
     if len(drawn) == len(places):
         return _of_drawn(ensemble, drawn)
     captions = tuple(shown.captions) or ("",) * len(shown)
-    return ensemble.encoders.encode_queries(Dataset(shown.ids, pixels, tuple((id,) for id in shown.ids), captions))
+    return ensemble.encoders.encode_queries(Dataset(shown.ids, pixels, OwnUnits(shown.ids), captions))
 
 
 def _place(ensemble: Ensemble, name: str, pixels: np.ndarray) -> tuple[Samples, int] | None:

@@ -7,6 +7,7 @@ FOLDER/MODEL/influence-REQUEST/   scores at some dampings; see `whence.attributi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -36,21 +37,22 @@ class StoredInfluence:
         examples: Ids of the training examples, N.
         queries: Ids of the queries, Q.
         dampings: The dampings, C.
-        files: Files of scores float32 [C, 1 (+ 8), Q, n] of SHARD examples each, the last of fewer: from all draws, and
-            without each group.
+        path: Their artefact. Its files have scores float32 [C, 1 (+ 8), Q, n] of SHARD examples each, the last of
+            fewer: from all draws, and without each group.
     """
 
     method: str
-    examples: tuple[str, ...]
+    examples: Sequence[str]
     queries: tuple[str, ...]
     dampings: tuple[float, ...]
-    files: tuple[Path, ...]
+    path: Path
 
     def at(self, damping: float, without: int | None, rows: range | None = None) -> Tensor:
         """Return scores float64 [Q, N] at a damping, from all draws or without those of a group; or of some rows."""
         rows = range(len(self.examples)) if rows is None else rows
         first, last = rows.start // SHARD, -(-rows.stop // SHARD)
-        parts = [artefacts.read_tensors(file)[self.method] for file in self.files[first:last]]
+        files = [artefacts.numbered_file(self.path, number) for number in range(first, last)]
+        parts = [artefacts.read_tensors(file)[self.method] for file in files]
         if damping not in self.dampings or (without is not None and parts[0].shape[1] == 1):
             raise ArtefactError(
                 f"There are no scores at damping {damping:g}{'' if without is None else ' with standard errors'}, only "
@@ -127,10 +129,9 @@ class InfluenceStore:
     def scores(self, plan: FeaturePlan, term: Term, method: Method) -> StoredInfluence:
         """Return scores of a plan that are there."""
         job = self.job(plan, term)
-        names = [name for name in sorted(artefacts.read_verified(job.path, KIND).files) if name.endswith("safetensors")]
-        ids = tuple(artefacts.read_table(job.path / "examples.parquet")["id"])
-        queries, files = term.queries.examples.sorted().ids, tuple(job.path / name for name in names)
-        return StoredInfluence(method.name, ids, queries, job.dampings[method], files)
+        artefacts.read_verified(job.path, KIND)
+        ids, queries = artefacts.TextColumn(job.path / "examples.parquet", "id"), term.queries.examples.sorted().ids
+        return StoredInfluence(method.name, ids, queries, job.dampings[method], job.path)
 
     def job(self, plan: FeaturePlan, term: Term, engine: Engine = DEFAULT) -> InfluenceJob:
         """Return the job of the scores of a term by all methods that have it."""

@@ -28,7 +28,7 @@ from whence.gradients.curvature import Curvature
 from whence.gradients.features import Feature, Sums, add_draws
 from whence.gradients.make_curvature import CurvatureJob
 from whence.gradients.make_features import FeatureJob
-from whence.gradients.stored_features import StoredFeatures, shard_name
+from whence.gradients.stored_features import StoredFeatures
 from whence.scores.jackknife import GROUPS
 
 KIND = "influence"
@@ -119,7 +119,7 @@ def make_influence(job: InfluenceJob, *, engine: Engine = DEFAULT) -> None:
         shards = [range(first, min(first + SHARD, len(ids))) for first in range(0, len(ids), SHARD)]
         tasks = []
         for number, rows in enumerate(shards):
-            arguments = {"job": job, "rows": rows, "file": part / shard_name(number)}
+            arguments = {"job": job, "rows": rows, "file": artefacts.numbered_file(part, number)}
             tasks.append(Task(f"{part} {number}", make_shard, arguments, len(rows) * job.examples.draws))
         engine.run(tasks)
 

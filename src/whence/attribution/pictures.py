@@ -7,7 +7,7 @@ images are kept that a report may show.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,7 +48,7 @@ class Pictures:
 
     queries: Examples
     examples: Examples
-    units: tuple[tuple[str, ...], ...]
+    units: Sequence[tuple[str, ...]]
 
     def __post_init__(self) -> None:
         for name, examples in (("queries", self.queries), ("examples", self.examples)):

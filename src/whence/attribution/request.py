@@ -24,6 +24,7 @@ from whence.attribution.target import Target
 from whence.attribution.training_examples import latents_of, training_examples
 from whence.config import Count, LatentChoice, Settings
 from whence.data import Dataset
+from whence.data.own_units import OwnUnits
 from whence.diffusion.example_order import canonical_order
 from whence.diffusion.examples import Examples
 from whence.diffusion.latents import Latents
@@ -93,7 +94,7 @@ class AttributionRequest:
     target: Target
     data: Dataset | None
     examples: Examples
-    units: tuple[tuple[str, ...], ...]
+    units: Sequence[tuple[str, ...]]
     queries: Examples
     methods: tuple[Method, ...]
     similarities: tuple[str, ...]
@@ -122,7 +123,7 @@ class AttributionRequest:
         target = model if isinstance(model, Target) else Target.open(model)
         config = config.model_copy(update={"latents": latents_of(target, config.latents)})
         examples = training_examples(target, data, encoding, config.latents)
-        units = data.units if isinstance(data, Dataset) else tuple((name,) for name in data.ids)
+        units = data.units if isinstance(data, Dataset) else OwnUnits(data.ids)
         names = dict.fromkeys([method] if isinstance(method, str | Method) else method)
         similarities = tuple(n for n in names if isinstance(n, str) and n not in METHODS and is_similarity(n))
         run_methods = tuple(RUN_METHODS[n] for n in names if isinstance(n, str) and n in RUN_METHODS)

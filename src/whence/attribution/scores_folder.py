@@ -204,7 +204,7 @@ def _norms(
     """Yield timestep and norm ‖P g‖ before any normalisation, evenly spread over the examples."""
     features = store.features(plan, examples, kind)
     step = -(-features.count * features.draws // PAIRS)
-    names, values = features.some_ids(step), features.norms(step)
+    names, values = features.ids[::step], features.norms(step)
     for index in range(features.draws):
         t, _ = examples.source(names, np.full(len(names), index), (1,))
         yield from zip(t.tolist(), values[:, index].tolist(), strict=True)

@@ -15,6 +15,7 @@ from whence.audit.fits import DRAWS, ModelFit
 from whence.audit.low_noise import LowNoiseDraws
 from whence.audit.membership import MembershipAudit
 from whence.data import Dataset
+from whence.data.own_units import OwnUnits
 from whence.diffusion.examples import Examples
 from whence.diffusion.model import DiffusionModel
 from whence.engine import DEFAULT, Engine, staged
@@ -183,7 +184,7 @@ def joined(target: Target, pictures: Dataset, controls: Dataset | None) -> tuple
     if target.encoders.text is not None and not all(captions):
         captions = (None,) * len(captions)
         notes.append("Not all pictures have a caption, so all are measured with the empty one.")
-    return Dataset(ids, pixels, tuple((id,) for id in ids), captions), notes
+    return Dataset(ids, pixels, OwnUnits(ids), captions), notes
 
 
 def _require_controls(target: Target, pictures: Dataset, controls: Dataset | None) -> None:

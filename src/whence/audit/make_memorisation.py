@@ -102,7 +102,7 @@ def _ablated(ensemble: Ensemble, comparison: Comparison, hits: list[Hit], engine
     data, clusters, few = comparison.data, comparison.clusters, []
     for hit in hits[:ABLATED]:
         rows = np.flatnonzero(clusters == clusters[data.index_of(hit.image)])
-        units = tuple(dict.fromkeys(unit for n in rows for unit in data.units[n]))
+        units = tuple(dict.fromkeys(unit for n in rows.tolist() for unit in data.units[n]))
         try:
             ensemble.codebook.survivors(units)
             few.append((hit, units))

@@ -22,6 +22,7 @@ from whence.data.dataset_checks import (
 )
 from whence.data.fingerprints import Fingerprints
 from whence.data.framing import Framing
+from whence.data.own_units import OwnUnits, composed_units
 from whence.data.recipe import Recipe
 from whence.errors import DataError
 from whence.images import from_pixels
@@ -41,7 +42,8 @@ class Dataset:
     Attributes:
         ids: N unique strings that never change.
         pixels: uint8 [N, C, H, W], or `Ragged` of several shapes; may be mapped from disk.
-        units: N tuples, none of them empty: the units that each training example belongs to, each once.
+        units: N tuples, none of them empty: the units that each training example belongs to, each once; `OwnUnits` if
+            the only unit of each is its id.
         captions: N captions: text that describes the image. None where there is no caption.
         classes: N names of classes, such as "cat"; None where the class is not known. Captions are not taken for
             classes. Not given: no class is known.
@@ -60,7 +62,7 @@ class Dataset:
 
     ids: tuple[str, ...]
     pixels: np.ndarray | Ragged
-    units: tuple[tuple[str, ...], ...]
+    units: Sequence[tuple[str, ...]]
     captions: Labels
     classes: Labels = field(default=(), kw_only=True)
     notes: tuple[str, ...] = ()
@@ -83,9 +85,11 @@ class Dataset:
                 raise DataError(f"There are {len(self.ids)} ids, but {len(getattr(self, name))} {name}.")
         require_texts(self)
         require_weights(self.weights)
-        ids, captions, classes = (tuple(map(_composed, texts)) for texts in (self.ids, self.captions, self.classes))
-        units = tuple(map(_composed_units, self.units))
+        ids = tuple(map(normalise, self.ids))
+        units = composed_units(self.units, ids)
+        captions, classes = _composed(self.captions), _composed(self.classes)
         weights = tuple(map(float, self.weights)) if set(self.weights) - {1} else ()
+        classes = captions if classes == captions else classes
         vars(self).update(ids=ids, units=units, captions=captions, classes=classes, weights=weights)
         require_unique(self.ids)
 
@@ -156,7 +160,7 @@ class Dataset:
     @cached_property
     def ungrouped(self) -> Dataset:
         """The same training examples, each a unit by itself, as they are read without a unit column."""
-        return self.with_fields(units=tuple((id,) for id in self.ids))
+        return self.with_fields(units=OwnUnits(self.ids))
 
     def with_fields(self, **changes: Any) -> Dataset:
         """The same images with other units, captions, classes or notes; the images are not hashed again."""
@@ -240,11 +244,5 @@ def class_inputs(**datasets: Dataset | None) -> dict[str, str]:
     }
 
 
-def _composed_units(names: Sequence[str]) -> tuple[str, ...]:
-    """Return the units of an example, each once; those that are so already are not copied."""
-    composed = tuple(dict.fromkeys(map(normalise, names)))
-    return names if isinstance(names, tuple) and names == composed else composed
-
-
-def _composed(text: str | None) -> str | None:
-    return text and normalise(text)
+def _composed(texts: Labels) -> Labels:
+    return tuple(text and normalise(text) for text in texts)

@@ -9,6 +9,8 @@ from typing import Any
 from whence import artefacts
 from whence.artefacts import Manifest
 from whence.data.dataset import Dataset
+from whence.data.fingerprints import Fingerprints
+from whence.data.own_units import compact
 from whence.data.recipe import Recipe
 from whence.errors import ArtefactError, DataError
 from whence.ragged import rows_in, tensors_of
@@ -77,10 +79,12 @@ def read(path: Path) -> Dataset:
             framings=tuple(map(tuple, table.get("framing", ()))),
         )
         # Names stay as they were written, composed or not: what was trained on them goes by them.
-        vars(dataset).update(ids=tuple(table["id"]), units=tuple(map(tuple, table["units"])))
-        vars(dataset).update(captions=tuple(table["caption"]), classes=tuple(table.get("class", table["caption"])))
-        vars(dataset)["fingerprints"] = tuple(table["fingerprint"])
-    except (KeyError, TypeError, DataError) as error:
+        ids, captions = tuple(table["id"]), tuple(table["caption"])
+        classes = tuple(table["class"]) if "class" in table else captions
+        units = compact(tuple(map(tuple, table["units"])), ids)
+        vars(dataset).update(ids=ids, units=units, captions=captions, classes=classes)
+        vars(dataset)["fingerprints"] = Fingerprints.of(table["fingerprint"])
+    except (KeyError, TypeError, ValueError, DataError) as error:
         raise ArtefactError(f"{path} is damaged: {error}") from None
     stated = manifest.inputs.get("data")
     if dataset.fingerprint != stated:

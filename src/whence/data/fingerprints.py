@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import mmap
+import tempfile
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from whence import artefacts
+from whence.data.temporary_space import temporary_space
 
 #: Bytes of a SHA-256.
 SIZE = 32
+#: From so many bytes on, they are kept in a temporary file.
+LARGE = 2**20
 
 
 class Fingerprints(Sequence[str]):
-    """SHA-256 of N images as text (hex), kept in 32 bytes each.
+    """SHA-256 of N images as text (hex), kept in 32 bytes each; many of them in a temporary file.
 
     Example:
         >>> prints = Fingerprints.of(["00" * 32, "ff" * 32, "00" * 32])
@@ -22,16 +27,25 @@ class Fingerprints(Sequence[str]):
         ('ffff', 3, [[0, 2]])
     """
 
-    def __init__(self, content: bytes) -> None:
+    def __init__(self, content: bytes | mmap.mmap) -> None:
         self._content = content
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Fingerprints, (bytes(self._content),)
 
     @classmethod
     def of(cls, texts: Iterable[str]) -> Fingerprints:
         """Return fingerprints from texts (hex)."""
-        content = bytearray()
-        for text in texts:
-            content += bytes.fromhex(text)
-        return cls(bytes(content))
+        with tempfile.SpooledTemporaryFile(LARGE) as file:
+            for text in texts:
+                with temporary_space("fingerprints of the images"):
+                    file.write(bytes.fromhex(text))
+            if file.tell() <= LARGE:
+                file.seek(0)
+                return cls(file.read())
+            with temporary_space("fingerprints of the images"):
+                file.flush()
+            return cls(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
     @classmethod
     def of_images(cls, images: Iterable[np.ndarray]) -> Fingerprints:
@@ -40,7 +54,7 @@ class Fingerprints(Sequence[str]):
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, Fingerprints):
-            return self._content == other._content
+            return np.array_equal(self._words, other._words)
         return isinstance(other, tuple) and tuple(self) == other
 
     def __hash__(self) -> int:
@@ -55,9 +69,13 @@ class Fingerprints(Sequence[str]):
         n = range(len(self))[n]
         return self._content[n * SIZE : (n + 1) * SIZE].hex()
 
+    @property
+    def _words(self) -> np.ndarray:
+        return np.frombuffer(self._content, np.uint64).reshape(-1, SIZE // 8)
+
     def repeated(self) -> list[np.ndarray]:
         """Return the positions of each fingerprint that occurs more than once, in order of first appearance."""
-        words = np.frombuffer(self._content, np.uint64).reshape(-1, SIZE // 8)
+        words = self._words
         order = np.lexsort(words.T)
         ordered = words[order]
         same = (ordered[1:] == ordered[:-1]).all(1)

@@ -10,7 +10,7 @@ from typing import IO
 
 import numpy as np
 
-from whence.errors import DataError
+from whence.data.temporary_space import temporary_space
 from whence.ragged import Ragged, join_groups, places_by_shape
 
 Shape = tuple[int, ...]
@@ -23,8 +23,7 @@ LARGE = 2**23
 class PixelRows:
     """Images that are added one after another: one array, or `Ragged` of several shapes.
 
-    A temporary file has no name, and its place is given back when the array is no longer used. Where temporary files
-    are, the environment variable ``TMPDIR`` says.
+    A temporary file has no name, and its place is given back when the array is no longer used. See `temporary_space`.
 
     Example:
         >>> rows = PixelRows([(1, 1, 2), (1, 1, 2)])
@@ -72,13 +71,8 @@ class _Part:
         if self._file is None:
             self._array[self._count] = image
         else:
-            try:
+            with temporary_space("pixels"):
                 self._file.write(np.ascontiguousarray(image).data)
-            except OSError as error:
-                raise DataError(
-                    f"The pixels don't fit into a temporary file in {tempfile.gettempdir()}: {error.strerror}. Name a "
-                    "folder with more space in the environment variable TMPDIR."
-                ) from None
         self._count += 1
 
     def array(self) -> np.ndarray:

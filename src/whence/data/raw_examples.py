@@ -10,6 +10,7 @@ from typing import Any
 from whence.data.columns import CAPTION_COLUMNS, CLASS_COLUMN, Columns, has_values, rename, texts
 from whence.data.dataset import NO_UNIT, Dataset, Labels
 from whence.data.image_files import Source
+from whence.data.own_units import OwnUnits
 from whence.data.read_options import ReadOptions
 from whence.data.recipe import Recipe
 from whence.data.stack import stack
@@ -63,7 +64,7 @@ class RawExamples:
         images = stack(self.names, self.sources, skip_broken=self.skip_broken or options.skip_bad, **size)
         given = [_rows_of(values, images.rows) for values in (self.ids, units, captions, classes)]
         weights = tuple(self.weights[n] for n in images.rows) if self.weights else ()
-        fields: dict[str, Any] = dict(zip(("ids", "units", "captions", "classes"), map(tuple, given), strict=True))
+        fields: dict[str, Any] = dict(zip(("ids", "units", "captions", "classes"), given, strict=True))
         data = Dataset(pixels=images.pixels, weights=weights, recipe=self.recipe, framings=images.framings, **fields)
         text_notes = _composition_notes(data, given)
         notes = (*self.notes, *broken_notes(images.broken), *images.notes, *unit_notes, *text_notes)
@@ -117,7 +118,7 @@ def _duplicate_notes(data: Dataset) -> list[str]:
 
 def units_of(
     ids: Sequence[str], columns: Columns, unit_column: str | None
-) -> tuple[tuple[tuple[str, ...], ...], list[str]]:
+) -> tuple[Sequence[tuple[str, ...]], list[str]]:
     """Return the units of every training example, and notes on missing values.
 
     Without `unit_column` each training example is its own unit. The column is known by its name in the file too. A list
@@ -132,7 +133,7 @@ def units_of(
         ["1 of 2 training examples have no value in 'artist' and belong to the unit (none)."])
     """
     if unit_column is None:
-        return tuple((id,) for id in ids), []
+        return OwnUnits(tuple(ids)), []
     unit_column = _name_in(columns, unit_column, "unit")
     entries = [value if isinstance(value, list) else [value] for value in columns[unit_column]]
     owners = [id for id, values in zip(ids, entries, strict=True) for _ in values]

@@ -86,4 +86,5 @@ def read_example_files(
     for place in sorted((folder / CONDITIONS).glob("*")):
         for name, one in read_shards(place).items():
             tensors[CONDITIONS + (place.name if name == _VALUES else name)] = one
-    return tuple(artefacts.read_table(folder / TABLE, rows)["id"]), tensors, read_latents(folder, tensors)
+    ids = artefacts.TextColumn(folder / TABLE, "id")
+    return tuple(ids if rows is None else ids[rows.start : rows.stop]), tensors, read_latents(folder, tensors)

@@ -84,12 +84,12 @@ def write_shards(folder: Path, count: int, make: Callable[[range], Mapping[str, 
         make: Returns the tensors of a range of rows by name; it has the rows of one shard in memory.
     """
     for number, first in enumerate(range(0, count, ROWS)):
-        file = folder / f"{number:05d}.safetensors"
+        file = artefacts.numbered_file(folder, number)
         if not file.exists():
             artefacts.write_tensors(file, make(range(first, min(first + ROWS, count))))
 
 
 def read_shards(folder: Path) -> dict[str, Shards]:
     """Return what `write_shards` wrote, by name, mapped from disk; nothing where the folder does not exist."""
-    files = [artefacts.read_tensors(file) for file in sorted(folder.glob("*.safetensors"))]
+    files = [artefacts.read_tensors(file) for file in artefacts.numbered_files(folder)]
     return {name: Shards(tuple(file[name] for file in files)) for name in (files[0] if files else ())}

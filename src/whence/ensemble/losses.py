@@ -19,6 +19,7 @@ from torch import Tensor
 
 from whence import artefacts
 from whence.artefacts import Manifest
+from whence.data.own_units import OwnUnits
 from whence.diffusion.examples import Examples
 from whence.ensemble.codebook import Codebook
 from whence.ensemble.drawing import Combine
@@ -162,7 +163,7 @@ class Losses:
             scores=loss_increases(self.sets, survivors).float(),
             queries=self.queries,
             examples=self.units,
-            units=tuple((unit,) for unit in self.units),
+            units=OwnUnits(self.units),
             method=METHOD,
             estimand=Estimand(
                 behaviour=self._behaviour,

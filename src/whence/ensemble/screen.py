@@ -20,6 +20,7 @@ from torch import Tensor
 from whence import artefacts
 from whence.artefacts import Artefact
 from whence.config import SamplerConfig
+from whence.data.own_units import OwnUnits
 from whence.diffusion.sampling import parse_name
 from whence.engine import DEFAULT, Engine, Task
 from whence.ensemble.codebook import Codebook
@@ -83,7 +84,7 @@ def screen(ensemble: Ensemble, samples: str | Sequence[str], *, engine: Engine =
         scores=torch.stack([Screen.open(request.path).distances(changes) for request in requests]).float(),
         queries=tuple(request.sample for request in requests),
         examples=units,
-        units=tuple((unit,) for unit in units),
+        units=OwnUnits(units),
         method="differential ablation",
         estimand=Estimand(
             "distance of the picture, first order in the members' weights, without clipping",

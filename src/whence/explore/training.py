@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -15,7 +16,7 @@ class Training:
     """N training images. Of scores, only some of their pixels were kept; of credit perhaps none."""
 
     ids: tuple[str, ...]  # N ids
-    units: tuple[tuple[str, ...], ...]  # the units of every image
+    units: Sequence[tuple[str, ...]]  # the units of every image
     kept: Dataset | None  # those whose pixels are there; None where none are
 
     @classmethod

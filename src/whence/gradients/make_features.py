@@ -29,7 +29,6 @@ from whence.gradients.stored_features import (
     draw_counts,
     features_path,
     read_sums,
-    shard_name,
     write_sums,
 )
 from whence.scores.jackknife import GROUPS
@@ -169,7 +168,7 @@ def _tasks(stack: ExitStack, job: FeatureJob, before: int, kinds: Sequence[Featu
 
 def make_shard(job: FeatureJob, number: int, before: int, parts: Mapping[Feature, Path], engine: Engine) -> None:
     """Make the features of one batch of examples, after the draws that are there, and write them into `parts`."""
-    files = {feature: part / shard_name(number) for feature, part in parts.items()}
+    files = {feature: artefacts.numbered_file(part, number) for feature, part in parts.items()}
     rows = range(number * job.batch, min((number + 1) * job.batch, job.count))
     draws = range(before, job.draws)
     total = len(rows) * len(draws)
@@ -179,7 +178,7 @@ def make_shard(job: FeatureJob, number: int, before: int, parts: Mapping[Feature
         examples = Examples.read_files(job.examples, rows)
         model, collector = job.spec.open(engine)
         sums = {
-            feature: read_sums(features_path(job.path, feature, before) / shard_name(number))
+            feature: read_sums(artefacts.numbered_file(features_path(job.path, feature, before), number))
             if before
             else Sums.empty(len(rows), collector.maps.width)
             for feature in parts

@@ -7,7 +7,7 @@ examples.parquet          ids in the order of the rows
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -35,14 +35,14 @@ class StoredFeatures:
         count: Number N of examples.
         draws: Number T of draws.
         widths: Number of features of every layer, in the order of the columns.
-        files: The files of sums, in the order of the rows.
+        file_count: Number of files of sums.
     """
 
     path: Path
     count: int
     draws: int
     widths: tuple[int, ...]
-    files: tuple[Path, ...]
+    file_count: int
 
     @classmethod
     @artefacts.reader
@@ -54,27 +54,26 @@ class StoredFeatures:
         path = features_path(folder, feature, counts[-1])
         manifest = artefacts.read_verified(path, KIND)
         count = artefacts.count_rows(path / TABLE)
-        files = tuple(path / name for name in sorted(manifest.files) if name.endswith(".safetensors"))
-        return cls(path, count, counts[-1], tuple(manifest.made["compression"]["widths"]), files)
+        file_count = sum(name.endswith(".safetensors") for name in manifest.files)
+        return cls(path, count, counts[-1], tuple(manifest.made["compression"]["widths"]), file_count)
 
     @property
-    def ids(self) -> tuple[str, ...]:
-        """Example ids, N, in the order of the rows; read anew each time, so that they stay in memory once."""
-        return tuple(artefacts.read_table(self.path / TABLE)["id"])
+    def ids(self) -> Sequence[str]:
+        """Example ids, N, in the order of the rows; read each time, so that they stay in memory once."""
+        return artefacts.TextColumn(self.path / TABLE, "id")
 
-    def some_ids(self, step: int) -> tuple[str, ...]:
-        """Return the id of every `step`-th example."""
-        return tuple(artefacts.read_table(self.path / TABLE, range(0, self.count, step))["id"])
+    def files(self, numbers: range | None = None) -> Iterator[Path]:
+        """Yield the files of sums, in the order of the rows, or those of some numbers."""
+        return (artefacts.numbered_file(self.path, k) for k in (range(self.file_count) if numbers is None else numbers))
 
     def shards(self) -> Iterator[Sums]:
         """Yield the sums of one batch of examples after the other."""
-        for file in self.files:
-            yield read_sums(file)
+        return map(read_sums, self.files())
 
     def block(self, rows: range) -> Sums:
         """Return the sums of consecutive examples; only the files that they are in are read."""
         first = rows.start // self._step
-        parts = [read_sums(file) for file in self.files[first : -(-rows.stop // self._step)]]
+        parts = [read_sums(file) for file in self.files(range(first, -(-rows.stop // self._step)))]
         at = slice(rows.start - first * self._step, rows.stop - first * self._step)
         sums = parts[0].sums if len(parts) == 1 else torch.cat([part.sums for part in parts], 1)
         norms, losses = (torch.cat([vars(part)[name] for part in parts]) for name in ("norms", "losses"))
@@ -83,11 +82,11 @@ class StoredFeatures:
     @cached_property
     def _step(self) -> int:
         """Examples of a file; the last one may have fewer."""
-        return len(artefacts.read_tensors(self.files[0])["losses"])
+        return len(artefacts.read_tensors(next(self.files()))["losses"])
 
     @cached_property
     def _losses(self) -> Tensor:
-        return torch.cat([artefacts.read_tensors(file)["losses"] for file in self.files])
+        return torch.cat([artefacts.read_tensors(file)["losses"] for file in self.files()])
 
     @cached_property
     def sums(self) -> Tensor:
@@ -98,7 +97,7 @@ class StoredFeatures:
         """φ_n, float32 [N, p]: the mean over the draws, or over the draws outside of one group."""
         if without is None:
             return self.sums / self.draws
-        rest = torch.cat([_read_group(file, without) for file in self.files]).neg_().add_(self.sums)
+        rest = torch.cat([_read_group(file, without) for file in self.files()]).neg_().add_(self.sums)
         return rest.div_(int(outside(self.draws, without).sum()))
 
     def loss(self, without: int | None = None) -> Tensor:
@@ -121,11 +120,6 @@ def draw_counts(path: Path) -> list[int]:
 def features_path(folder: Path, feature: Feature, draws: int) -> Path:
     """Return where the features of a kind are."""
     return folder / feature.name / f"draws-{draws:05d}"
-
-
-def shard_name(number: int) -> str:
-    """Return the name of the file of a batch of examples."""
-    return f"{number:05d}.safetensors"
 
 
 def write_sums(file: Path, sums: Sums, precision: Precision) -> None:

@@ -36,7 +36,7 @@ class ScoreArrays:
     scores: np.ndarray
     queries: tuple[str, ...]
     examples: tuple[str, ...]
-    units: tuple[tuple[str, ...], ...]
+    units: Sequence[tuple[str, ...]]
     method: str
     signed: bool
     standard_error: np.ndarray | None = None

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from whence.data.own_units import OwnUnits
 from whence.lazy import torch
 from whence.scores.ends import ScoreEnds
 from whence.scores.scores import Scores
@@ -89,7 +90,7 @@ def _unit_scores(tally: Tally, queries: Sequence[str], errors: Tensor | None, st
         scores=totals.values.float(),
         queries=tuple(queries),
         examples=names,
-        units=tuple((name,) for name in names),
+        units=OwnUnits(names),
         standard_error=None if errors is None else errors.float(),
         **stated | {"estimand": estimand},
     )

@@ -6,7 +6,7 @@ On disk: ``scores.safetensors`` (tensors ``scores`` and, where they are known, `
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -15,6 +15,7 @@ from markupsafe import Markup
 
 from whence import artefacts, notebook
 from whence.artefacts import Manifest
+from whence.data.own_units import OwnUnits
 from whence.errors import ArtefactError, DataError, MismatchError
 from whence.lazy import torch
 from whence.scores.arrays import ScoreArrays, require_consistent, stored_fields
@@ -66,7 +67,7 @@ class Scores:
     scores: Tensor  # float32 [Q, N]; float64 where dampings are compared
     queries: tuple[str, ...]  # ids, Q
     examples: tuple[str, ...]  # ids, N
-    units: tuple[tuple[str, ...], ...]  # units of every example, N
+    units: Sequence[tuple[str, ...]]  # units of every example, N
     method: str  # name of the method
     estimand: Estimand  # what the scores estimate
     sign: Literal["positive is proponent", "unsigned"]
@@ -155,7 +156,7 @@ class Scores:
             self,
             scores=scores,
             examples=names,
-            units=tuple((name,) for name in names),
+            units=OwnUnits(names),
             estimand=replace(self.estimand, units="unit"),
             standard_error=error,
             deviations=None,
@@ -189,7 +190,7 @@ class Scores:
             "values": artefacts.digest(self.scores.float().numpy().tobytes()),
             **(settings or {}),
         }
-        if self.units != tuple((name,) for name in self.examples):
+        if self.units != OwnUnits(self.examples):
             made["units"] = artefacts.digest(self.units)
         if self.recall is not None:
             made["recall"] = dict(self.recall)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
+from whence.data.own_units import OwnUnits
 from whence.lazy import torch
 
 if TYPE_CHECKING:
@@ -64,6 +65,8 @@ def are_examples(units: Sequence[Sequence[str]]) -> bool:
         >>> are_examples((("a",), ("b",))), are_examples((("a",), ("a",))), are_examples((("a", "b"),))
         (True, False, False)
     """
+    if isinstance(units, OwnUnits):
+        return True
     if any(len(names) != 1 for names in units):
         return False
     return len(set(chain.from_iterable(units))) == len(units)

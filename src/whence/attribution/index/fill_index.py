@@ -55,7 +55,7 @@ class IndexSource:
         units: From Σ_n ‖φ_ln‖² of each layer and the mean loss to λ_l at the damping 1; None for the mean eigenvalues.
     """
 
-    ids: tuple[str, ...]
+    ids: Sequence[str]
     widths: tuple[int, ...]
     blocks: Callable[[], Iterator[FeatureBlock]]
     queries: Tensor

@@ -40,7 +40,7 @@ def write_vectors(folder: Path, blocks: Iterable[torch.Tensor], width: int) -> n
     rows = shard_rows(width)
 
     def write(vectors: torch.Tensor) -> None:
-        artefacts.write_tensors(folder / f"{len(sums):05d}.safetensors", {"vectors": vectors})
+        artefacts.write_tensors(artefacts.numbered_file(folder, len(sums)), {"vectors": vectors})
         sums.append(check_sums(vectors.numpy()))
 
     for block in blocks:
@@ -71,7 +71,7 @@ class StoredVectors:
 
     @property
     def _files(self) -> list[Path]:
-        return sorted(self.folder.glob("*.safetensors"))
+        return artefacts.numbered_files(self.folder)
 
     @cached_property
     def _shards(self) -> list[np.ndarray]:

@@ -36,7 +36,7 @@ is as specific as can be and says nothing. Images that recur for unlike pictures
 gradients; for pictures that are alike it may be right."""
 
 #: Units of each of several images.
-Units = tuple[tuple[str, ...], ...]
+Units = Sequence[tuple[str, ...]]
 
 
 def specificity(
