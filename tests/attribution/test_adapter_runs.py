@@ -94,6 +94,7 @@ def test_the_checkpoints_are_on_the_base(lora, data, stable_diffusion, over, cou
             assert all(torch.equal(p, weights[f"weights/{name}"]) for name, p in trained.items())
 
 
+@pytest.mark.slow
 def test_scores_of_drawn_pictures(data, stable_diffusion, tmp_path):
     train(data, tmp_path / "lora", CONFIG.updated("training", steps=2, checkpoints=1), base=stable_diffusion)
     target = Target.open(tmp_path / "lora")

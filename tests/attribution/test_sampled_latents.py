@@ -128,6 +128,7 @@ def test_a_run_is_attributed_as_it_was_trained(data, trained, tmp_path):
         assert not torch.equal(found[one]["tangent"].scores, found[other]["tangent"].scores)
 
 
+@pytest.mark.slow
 def test_workers_and_order_change_no_bit(data, trained, contents, tmp_path):
     run = trained(checkpoints=1)
     for workers in (1, 2):

@@ -32,6 +32,7 @@ def build(whence, bank_data, tiny_bank, tiny_bank_config, tmp_path):
     return run
 
 
+@pytest.mark.slow
 def test_a_bank_in_parts(build, whence, base, tmp_path, tiny_bank):
     planned = build(base.path, *POOLS, "--plan")
     assert "0 reference and 2 retrained models: 4 steps of" in planned.out

@@ -38,6 +38,7 @@ def lora(artists, stable_diffusion, tiny_adapters, tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 def test_shares_are_sums_of_the_scores_of_the_default_method(whence, lora, artists, stable_diffusion, tmp_path):
     """And the plan is of a base that has moved, and is named."""
     out, moved = tmp_path / "credit", shutil.copytree(stable_diffusion, tmp_path / "elsewhere")

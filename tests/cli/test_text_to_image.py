@@ -62,6 +62,7 @@ def test_a_check_against_the_pipeline(whence, place, adapter):
     assert ("64 parameters" in result.out or "Adapters: " in result.out) == bool(adapter)
 
 
+@pytest.mark.slow
 def test_an_adapter_on_a_model_of_classes_without_names(whence, place, pipelines):
     pipelines["dit"](Path("dit"))
     pictures("insects", ["ant", "bee", "ant", "bee"])
@@ -90,6 +91,7 @@ def test_a_check_says_what_differs(whence, place, monkeypatch):
     assert "Whence and the pipeline differ in: latents" in result.err
 
 
+@pytest.mark.slow
 def test_attribution_of_drawn_pictures_to_an_adapters_images(whence, place):
     Path("prompts.txt").write_text("picture 1\n\n  picture 2  \n")
     command = ["attribute", "sd", "data", "--adapter", "lora", "--queries", "sample:3", "--prompts", "prompts.txt"]
@@ -137,6 +139,7 @@ def test_a_picture_with_its_prompt_is_the_same_as_a_table_of_captions(whence, pl
     assert not torch.equal(shown["asked"], shown["other"])
 
 
+@pytest.mark.slow
 def test_captions_of_a_column_that_is_named(whence, place):
     train = ("--base", "sd", "--rank", 1, "--steps", 2, "--caption-column", "artist", "--out", "lora-of-artists")
     assert whence("train", "data", *train).code == 0
@@ -273,6 +276,7 @@ def test_pictures_of_another_size_name_the_way_out(whence, place):
         assert sized.code == 0, sized.err
 
 
+@pytest.mark.slow
 def test_the_python_of_the_docs_runs(place):
     text = (Path(__file__).parents[2] / "docs" / "text-to-image.md").read_text("utf-8")
     [code] = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
@@ -329,6 +333,7 @@ def test_an_ensemble_of_adapters_from_training_to_the_opt_out(whence, place):
 SMALL = "[model]\nchannels = [8, 16]\n[training]\nbatch_size = 4\ncheckpoints = 1\n[sampler]\nsteps = 3\n"
 
 
+@pytest.mark.slow
 def test_a_network_of_latents_is_trained_and_explained(whence, place):
     Path("small.toml").write_text(SMALL)
     train = ("train", "data", "--autoencoder", "sd", "--steps", 6, "--config", "small.toml", "--out", "ldm")
@@ -457,6 +462,7 @@ def test_an_encoding_that_was_cut_is_noticed_when_training_continues(whence, pla
     assert whence(*command).code == 0
 
 
+@pytest.mark.slow
 def test_the_encoding_of_an_ensemble_is_made_again(whence, place):
     command = (*ENSEMBLE, "--steps", 1, "--workers", 1, "--out", "ens")
     assert whence(*command).code == 0
@@ -466,6 +472,7 @@ def test_the_encoding_of_an_ensemble_is_made_again(whence, place):
     assert Path("ens/encoding/manifest.json").read_bytes() == manifest
 
 
+@pytest.mark.slow
 def test_a_region_and_a_concept_of_pictures(whence, place):
     def scores(out: str, *options: object) -> Scores:
         command = ["attribute", "sd", "data", "--queries", "asked", "--method", "tangent", *FEW, "--out", out]

@@ -112,6 +112,7 @@ def bucketed(whence, place) -> tuple[str, ...]:
     return ("run", "cats.toml", "--unit-column", "subset")
 
 
+@pytest.mark.slow
 def test_buckets_of_the_trainer_are_trained_on_and_explained(whence, bucketed):
     explained = whence("attribute", *bucketed, *DRAWS, "--out", "scores")
     assert explained.code == 0, explained.err
@@ -152,6 +153,7 @@ def test_a_model_is_checked_at_the_shape_of_a_bucket(whence, place):
     assert "--resolution is one side or WIDTHxHEIGHT" in whence("check", "sd", "--resolution", "24by16").err
 
 
+@pytest.mark.slow
 def test_folders_of_the_trainer_by_name(whence, place):
     plain = ("--resolution", 16, *DRAWS, "--parameters", "attn2")
     result = whence("attribute", "sd", "kohya:data", *plain, "--out", "scores")

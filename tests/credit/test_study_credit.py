@@ -52,6 +52,7 @@ def shares(played, contributors, name: str, **effort) -> Credit:
     ]
 
 
+@pytest.mark.slow
 def test_leave_one_out_by_hand(played, contributors, worth):
     everybody = worth("anna", "ben", "cleo")
     expected = [everybody - worth(*pair) for pair in (("ben", "cleo"), ("anna", "cleo"), ("anna", "ben"))]

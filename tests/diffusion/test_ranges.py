@@ -54,7 +54,10 @@ def trained(made, x, steps, batch=64):
 
 @pytest.mark.parametrize(
     ("prediction", "steps"),
-    [pytest.param("epsilon", 150, marks=pytest.mark.slow), ("v_prediction", 60), ("sample", 30)],
+    [
+        *(pytest.param(*case, marks=pytest.mark.slow) for case in (("epsilon", 150), ("v_prediction", 60))),
+        ("sample", 30),
+    ],
 )
 def test_a_model_of_pictures_in_0_1_is_refused(prediction, steps, digits):
     made = trained(model(prediction, "linear"), (digits + 1) / 2, steps)
@@ -64,8 +67,7 @@ def test_a_model_of_pictures_in_0_1_is_refused(prediction, steps, digits):
         require_range(made, digits, IDS)
 
 
-#: That the more a model was trained the surer it passes is shown by one of the three.
-LONGER = [("v_prediction", 60), *(pytest.param(one, 60, marks=pytest.mark.slow) for one in ("epsilon", "sample"))]
+LONGER = [pytest.param(one, 60, marks=pytest.mark.slow) for one in PREDICTIONS]
 
 
 @pytest.mark.parametrize(("prediction", "steps"), [*itertools.product(PREDICTIONS, [0, 5]), *LONGER])

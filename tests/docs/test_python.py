@@ -57,6 +57,7 @@ def numbers(text: str) -> list[float]:
     return [float(number) for number in re.findall(r"-?\d+\.?\d*", text)]
 
 
+@pytest.mark.slow
 def test_the_example_of_scores_with_digits(capsys):
     """Numbers to the last digit that is shown, and what the text says about them."""
     _, code = blocks(PAGES["docs/scores.md"], "python")

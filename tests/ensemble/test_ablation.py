@@ -253,6 +253,7 @@ def test_interrupted_ablations_continue(ensemble, every):
     assert seen[0][0] > seen[0][1] / 2, "the finished part was used"
 
 
+@pytest.mark.slow
 def test_parts_of_another_sampler_are_not_used(ensemble):
     """Interrupted, then the samples drawn again in another way: nothing of the old pictures may come back."""
     sampler = SamplerConfig(steps=2, batch_size=4)

@@ -314,6 +314,7 @@ def test_a_lower_rank_is_cut_and_its_error_is_said(made):
     assert cut.error == pytest.approx((left / right) ** 0.5, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_one_frozen_a(data, stable_diffusion, tmp_path):
     config = QUICK.updated("adapter", freeze_a=True).updated("training", steps=2)
     ensemble = train_ensemble(data, tmp_path / "ens", members=4, config=config, base=stable_diffusion, engine=Engine(1))
@@ -354,6 +355,7 @@ def test_interrupted_it_continues_to_the_same_bytes(made, data, stable_diffusion
     assert ensemble.manifest.fingerprint == made.manifest.fingerprint
 
 
+@pytest.mark.slow
 def test_the_base_must_be_the_one_that_it_was_trained_on(data, stable_diffusion, tmp_path):
     base = shutil.copytree(stable_diffusion, tmp_path / "sd")
     train_ensemble(data, tmp_path / "ens", members=4, config=QUICK, base=base, engine=Engine(1))

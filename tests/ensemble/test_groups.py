@@ -36,6 +36,7 @@ def artists(together, tiny_config, tmp_path_factory) -> Ensemble:
     return ensemble
 
 
+@pytest.mark.slow
 def test_a_landscape_leaves_out_all_images_of_an_artist_and_those_with_others(artists, together):
     (one,) = landscape(artists, "0/1", placebos=5, engine=Engine(1))
     assert one.units == ARTISTS

@@ -41,6 +41,7 @@ def test_a_member_is_the_adapter_that_train_makes_of_its_images(made, stable_dif
     assert Record(folder)["flipped"].any()
 
 
+@pytest.mark.slow
 def test_its_gradients_are_at_samples(made, tmp_path):
     assert isinstance(made.examples.values, Latents)
     config = AttributionConfig(draws=8, compression={"width": 64})

@@ -217,6 +217,7 @@ def test_unfinished_pictures_of_other_settings_say_what_to_do(ensemble, change, 
     assert len(sample(ensemble, count=2, seed=4, engine=Engine(1)).names) == 2
 
 
+@pytest.mark.slow
 def test_interrupted_sampling_continues_with_the_parts_that_are_there(ensemble, monkeypatch):
     """20 pictures are two parts of 16 and 4; the second is interrupted, the first is not drawn again."""
     whole = sample(ensemble, count=20, seed=4, engine=Engine(1)).pictures.clone()

@@ -111,6 +111,7 @@ def test_one_alone_agrees_within_rounding_and_is_not_mixed_with_samples_drawn_in
         screen(ensemble, ["0/2"], engine=Engine(1))
 
 
+@pytest.mark.slow
 def test_an_interrupted_screen_continues(screened, ensemble, monkeypatch, contents):
     monkeypatch.setattr(screen_module, "TOGETHER", 2)
 

@@ -60,8 +60,10 @@ def relative(found, expected):
 #: What a network predicts and the sampler; and where it has attention, which changes the network alone.
 CASES = [
     *((prediction, method, 0) for prediction in ("epsilon", "v_prediction", "sample") for method in ("ddpm", "ddim")),
-    ("v_prediction", "ddpm", 8),
-    *(pytest.param(*case, 8, marks=pytest.mark.slow) for case in (("epsilon", "ddim"), ("sample", "ddpm"))),
+    *(
+        pytest.param(*case, 8, marks=pytest.mark.slow)
+        for case in (("v_prediction", "ddpm"), ("epsilon", "ddim"), ("sample", "ddpm"))
+    ),
 ]
 
 
@@ -198,7 +200,7 @@ class Convolutions(TorchDispatchMode):
         return function(*args, **(kwargs or {}))
 
 
-@pytest.mark.parametrize("attention", [0, 8])
+@pytest.mark.parametrize("attention", [0, pytest.param(8, marks=pytest.mark.slow)])
 def test_evaluations_counted(attention):
     """The primal is shared: for each picture and step M networks pass 1 + M rows through every convolution."""
     models, sampler = members(attention=attention), SamplerConfig(steps=2)

@@ -81,6 +81,7 @@ def test_the_mean_of_weights_is_another_network_than_the_mean_of_predictions(ens
     assert (by_predictions.combine, measured.combine) == ("predictions", "weights")
 
 
+@pytest.mark.slow
 def test_losses_of_regions_add_up(ensemble, queries, measured):
     mask = torch.rand(2, *queries.size[1:], generator=torch.Generator().manual_seed(0))
     parts = [

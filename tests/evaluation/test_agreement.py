@@ -63,6 +63,7 @@ def test_the_ceiling_is_the_agreement_of_two_landscapes(two):
     assert ceiling(two[1], two[0]).correlations == pytest.approx(found.correlations)
 
 
+@pytest.mark.slow
 def test_ensembles_that_share_code_words_or_not_their_data(two, tiny_data, tiny_config, tmp_path):
     with pytest.raises(MismatchError, match="same code words"):
         ceiling(two[0], two[0])

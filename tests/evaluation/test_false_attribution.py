@@ -179,6 +179,7 @@ class StoppedError(Exception):
     pass
 
 
+@pytest.mark.slow
 def test_interrupted_it_continues(ensemble, tiny_ensemble, tmp_path):
     """Four samples with five removals each are 20 pictures: a part of 16 is finished, the second is not."""
     whole = Ensemble.open(shutil.copytree(tiny_ensemble.path, tmp_path / "whole"))

@@ -83,6 +83,7 @@ def test_two_processes_give_what_one_gives(tmp_path, folder, reference):
     assert _same(tmp_path, reference)
 
 
+@pytest.mark.slow
 def test_few_stores_at_a_time_give_what_all_at_once_give(tmp_path, folder, reference, monkeypatch):
     monkeypatch.setattr(module, "AT_ONCE", 1)
     reports = []
@@ -102,6 +103,7 @@ def test_draws_that_are_added_give_what_all_at_once_give(tmp_path, folder, refer
     assert _same(tmp_path, reference)
 
 
+@pytest.mark.slow
 def test_a_kind_that_is_added_later_is_the_same(tmp_path, folder, reference):
     job = _job(tmp_path, folder)
     _make(job, KINDS[2:], 8, engine=Engine(1))

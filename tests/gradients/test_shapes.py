@@ -79,7 +79,7 @@ def test_features_of_several_shapes_are_those_of_each_alone(tmp_path, pictures, 
             assert torch.allclose(rows[name], alone[kind][name], rtol=2e-4, atol=2e-6), (kind, name)
 
 
-@pytest.mark.parametrize("batch", [1, pytest.param(2, marks=pytest.mark.slow), 8])
+@pytest.mark.parametrize("batch", [pytest.param(1, marks=pytest.mark.slow), 2, 8])
 def test_features_do_not_depend_on_the_size_of_batches(tmp_path, pictures, spec, whole, batch):
     expected, _ = whole
     found, _ = made(tmp_path / "other", spec, pictures, OWN, batch)

@@ -57,6 +57,7 @@ def attributed(run, digits, tmp_path_factory):
     return out
 
 
+@pytest.mark.slow
 def test_more_weight_on_an_example_changes_the_loss_as_the_score_says(run, digits, attributed, tmp_path):
     scores = whence.load_scores(attributed)
     assert scores.sign == "positive is proponent"

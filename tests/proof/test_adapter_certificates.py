@@ -455,6 +455,7 @@ def test_a_holder_who_published_a_false_run_is_refused(change, reason, changed_r
     assert re.search(reason, found.reasons[0]), found.reasons
 
 
+@pytest.mark.slow
 def test_a_holder_who_trained_on_the_encoding_of_other_images_is_refused(
     changed_run, reseal, monkeypatch, stable_diffusion, tiny_adapters, tmp_path
 ):

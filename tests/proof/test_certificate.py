@@ -121,6 +121,7 @@ def test_the_same_request_gives_the_same_certificate(certificate, run):
     assert certify(Ensemble.open(run), "0/2", ["u3", "u1", "u3"], engine=Engine(1)) == certificate
 
 
+@pytest.mark.slow
 def test_a_member_with_slightly_other_weights_is_likely_and_with_others_refused(
     run, tmp_path, certificate, reseal_all, issue
 ):
