@@ -113,6 +113,7 @@ def evaluated(run_plainly, bank: str) -> dict[str, float]:
 CREDIT = (Path(__file__).parent.parent / "docs" / "credit.md").read_text("utf-8")
 
 
+@pytest.mark.slow
 def test_the_python_of_the_credit_page_runs(run_plainly):
     code, *_ = re.findall(r"```python\n(.*?)```", CREDIT, re.DOTALL)
     for usual, small in {

@@ -78,7 +78,7 @@ def test_a_model_in_memory_is_planned_with_one_process(recorded_run, few_digits,
     assert plan.memory >= peak_memory() > 0
 
 
-@pytest.mark.parametrize("precision", ["float32", "float16"])
+@pytest.mark.parametrize("precision", ["float32", pytest.param("float16", marks=pytest.mark.slow)])
 def test_what_an_image_costs_is_what_all_cost_over_their_number(recorded_run, few_digits, drawn, tmp_path, precision):
     """One training image, without the queries and the scores."""
     config = CONFIG.model_copy(update={"precision": precision})

@@ -28,7 +28,7 @@ def colours(captions) -> Dataset:
     return Dataset(tuple("abcd"), pixels, tuple((id,) for id in "abcd"), captions)
 
 
-@pytest.mark.parametrize("name", CAPTIONS)
+@pytest.mark.parametrize("name", [pytest.param("stable_diffusion_xl", marks=pytest.mark.slow), "dit"])
 def test_scores_of_a_model_of_latents(pipelines, tmp_path, name):
     folder = pipelines[name](tmp_path / name)
     target, data = Target.open(folder), colours(CAPTIONS[name])

@@ -106,6 +106,7 @@ def test_gradients_at_samples_are_those_of_autograd(data, trained):
     torch.testing.assert_close(found @ found.T, expected @ expected.T, atol=1e-5, rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_a_run_is_attributed_as_it_was_trained(data, trained, tmp_path):
     sample, mode = trained(checkpoints=1), trained(checkpoints=1, latents="mode", flip=False)
     methods, found = ["tangent", "tracin"], {}

@@ -57,6 +57,7 @@ def test_a_bank_in_parts(build, whence, base, tmp_path, tiny_bank):
     assert np.array_equal(found.full, tiny_bank.full)
 
 
+@pytest.mark.slow
 def test_the_base_is_that_of_python(build, tiny_bank, tmp_path):
     planned = build(tmp_path / "new", "--subsets", 0, "--development", 0, "--plan")
     assert "2 reference and 0 retrained models: 8 steps of" in planned.out

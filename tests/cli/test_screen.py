@@ -11,6 +11,7 @@ def screen(ensemble, *words):
     return CliRunner().invoke(app, ["ensemble", "screen", str(ensemble.path), *words])
 
 
+@pytest.mark.slow
 def test_screen(ensemble):
     planned = screen(ensemble, "--sample", "0/0-1", "--plan")
     assert planned.exit_code == 0

@@ -113,6 +113,7 @@ def test_attribution_of_drawn_pictures_to_an_adapters_images(whence, place):
     assert '<span class="line caption">“picture 0”</span>' in page
 
 
+@pytest.mark.slow
 def test_a_picture_with_its_prompt_is_the_same_as_a_table_of_captions(whence, place):
     """And scores depend on the caption alone: another gives others, the same gives the same again."""
     pictures("asked", ["picture 2"])
@@ -263,6 +264,7 @@ def test_one_clear_sentence(whence, place, change, options, message):
     assert "Traceback" not in result.err
 
 
+@pytest.mark.slow
 def test_pictures_of_another_size_name_the_way_out(whence, place):
     Image.new("RGB", (24, 24)).save("data/0.png")
     for n in range(1, 9):

@@ -62,6 +62,7 @@ def test_leave_one_out_by_hand(played, contributors, worth):
     assert np.array_equal(found.none, worth())
 
 
+@pytest.mark.slow
 def test_add_one_in_by_hand(played, contributors, worth):
     expected = [worth(name) - worth() for name in contributors.names]
     assert np.array_equal(shares(played, contributors, "add-one-in").shares, np.transpose(expected))

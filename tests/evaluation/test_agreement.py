@@ -51,6 +51,7 @@ def test_shapes_that_cannot_be_compared(a, b):
         agreement(["q"], np.zeros(a), np.zeros(b))
 
 
+@pytest.mark.slow
 def test_the_ceiling_is_the_agreement_of_two_landscapes(two):
     mine = landscape(two[0], "0/0-1", placebos=2, engine=Engine(1))
     with pytest.raises(DataError, match="no landscape of the same picture"):

@@ -182,6 +182,7 @@ def test_scores_in_another_order_than_the_bank_are_refused(tiny_bank):
 # What is measured.
 
 
+@pytest.mark.slow
 def test_measurements_are_those_of_models_trained_plainly_without_the_examples(tiny_bank, measured, tmp_path):
     found, removal = measured[0], measured[0].removal
     for row, which, k in ((0, 0, 1), (1, 1, 0)):

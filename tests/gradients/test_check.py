@@ -70,7 +70,9 @@ def test_activations_in_place_change_nothing():
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-@pytest.mark.parametrize("wrap", [torch.compile, nn.DataParallel], ids=["compiled", "parallel"])
+@pytest.mark.parametrize(
+    "wrap", [pytest.param(torch.compile, marks=pytest.mark.slow), nn.DataParallel], ids=["compiled", "parallel"]
+)
 def test_wrappers_are_taken_off(wrap):
     inner = Small()
     expected = scores(inner)

@@ -106,6 +106,7 @@ def test_clipped_steps_are_counted_and_told(digits, tmp_path):
     assert "clipped in 100%" in scores["metagradient"].estimand.process
 
 
+@pytest.mark.slow
 def test_a_run_of_an_adapter_is_replayed(tmp_path):
     data = whence.load("styles").select(np.arange(4))
     training = TrainingConfig(steps=4, batch_size=2, warmup=1, caption_dropout=0.5, clip_norm=0)

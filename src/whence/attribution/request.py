@@ -186,10 +186,11 @@ class AttributionRequest:
         return () if self.data is None else self.target.encoders.captions(self.data)
 
     @cached_property
-    def example_weights(self) -> np.ndarray:
+    def example_weights(self) -> Tensor:
         """The weight of each training example in the loss, float64 [N]; that of the data, or else 1."""
         weights = self.data.weights if self.data is not None else ()
-        return np.array(weights) if weights else np.ones(len(self.examples))
+        one = torch.ones(1, dtype=torch.float64)
+        return torch.tensor(weights, dtype=torch.float64) if weights else one.expand(len(self.examples))
 
     @cached_property
     def example_order(self) -> np.ndarray:

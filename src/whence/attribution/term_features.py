@@ -46,7 +46,7 @@ class Order:
             columns = _places(examples, ids)
             positions = columns.argsort()
         if trained is None:
-            shares = torch.from_numpy(request.example_weights)
+            shares = request.example_weights
         else:
             of_run = dict(trained)
             shares = torch.tensor([of_run.get(name, 0.0) for name in ids], dtype=torch.float64)
@@ -96,7 +96,7 @@ class TermFeatures:
         queries = store.features(plan, term.queries, feature)
         steps, in_order = query_rows(queries.ids, query_ids), sorted(query_ids)
         order = Order.of(plan, term, query_ids, in_order, examples.ids)
-        known, population = torch.from_numpy(plan.request.example_weights), plan.request.population
+        known, population = plan.request.example_weights, plan.request.population
         if population is not None:
             known = known * torch.tensor([population.weights[name] for name in plan.request.examples.ids])
         weights = None if (known == 1).all() else known.float()[order.positions]

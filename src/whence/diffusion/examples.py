@@ -108,11 +108,15 @@ class Examples:
         """Shape of an example; a `DataError` if they have several."""
         return tuple(self.values.shape[1:])
 
-    @cached_property
+    @property
     def sizes(self) -> tuple[tuple[int, ...], ...]:
-        """Shape of each example."""
+        """Shape of each example; those of several shapes are kept."""
+        return self._shapes or (self.size,) * len(self)
+
+    @cached_property
+    def _shapes(self) -> tuple[tuple[int, ...], ...]:
         rows = self.values.tensors[MEAN] if isinstance(self.values, Latents) else self.values
-        return rows.shapes if isinstance(rows, Ragged) else (self.size,) * len(self)
+        return rows.shapes if isinstance(rows, Ragged) else ()
 
     def groups(self, rows: np.ndarray | None = None) -> list[np.ndarray]:
         """Return the positions of those of each shape, among all examples or some rows of them; shapes are sorted."""

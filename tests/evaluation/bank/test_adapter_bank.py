@@ -100,6 +100,7 @@ def test_scores_of_its_model_are_taken_and_others_refused(made, tmp_path):
         made.require(stored.scores, stored.manifest)
 
 
+@pytest.mark.slow
 def test_scores_at_samples_of_latents_are_taken_too(made, tmp_path):
     config = AttributionConfig(draws=8, compression={"width": 64}, latents="sample")
     queries = made.attribution_queries()

@@ -62,6 +62,7 @@ def measured(made_board, tmp_path_factory) -> Board:
     return board
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("section", COLUMNS)
 def test_columns(measured, section):
     found = read_sections(measured.work)[section]
@@ -70,6 +71,7 @@ def test_columns(measured, section):
     assert found.notes
 
 
+@pytest.mark.slow
 def test_curves(measured):
     found = read_sections(measured.work)
     assert {name: [one.x for one in points] for name, points in found["draws"].curves["lds over draws"].items()} == {
@@ -80,6 +82,7 @@ def test_curves(measured):
     assert [one.x for one in damped["trak"]] == [0.01, 1.0, 10.0]
 
 
+@pytest.mark.slow
 def test_scores_have_the_damping_of_the_board(measured):
     own = {one.name: one.damping for one in chosen_methods(measured) if one.damped}
     seen = develop(measured)[12].lds
@@ -89,6 +92,7 @@ def test_scores_have_the_damping_of_the_board(measured):
             assert own[one.name] == choose_damping(METHODS[one.name], seen[one.name])
 
 
+@pytest.mark.slow
 def test_what_is_there_is_not_measured_again(measured):
     before = {path: path.stat().st_mtime_ns for path in measured.work.glob("*.json")}
     again, told = Board(measured.bank, measured.work, measured.config, workers=1), []
@@ -99,17 +103,20 @@ def test_what_is_there_is_not_measured_again(measured):
     assert leaderboard_cost(again).seconds == 0
 
 
+@pytest.mark.slow
 def test_other_settings_are_measured(measured):
     config = measured.config.model_copy(update={"traced": 3})
     assert unmeasured_sections(Board(measured.bank, measured.work, config)) == list(MEASURED)
 
 
+@pytest.mark.slow
 def test_another_pool_is_measured(measured, tmp_path):
     bank = Bank.open(shutil.copytree(measured.bank.path, tmp_path / "bank"))
     shutil.rmtree(bank.path / "pools" / "deterministic-50%")
     assert unmeasured_sections(Board(Bank.open(bank.path), measured.work, measured.config)) == ["deterministic"]
 
 
+@pytest.mark.slow
 def test_another_bank_is_refused(measured, base, monkeypatch):
     monkeypatch.setitem(base.manifest.made, "seed", 1)
     with pytest.raises(MismatchError, match="leaderboard of another bank"):
@@ -166,6 +173,7 @@ def test_command(whole_bank, tmp_path):
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.slow
 def test_a_measure_of_ones_own_is_one_file_and_one_registration(measured, monkeypatch, tmp_path):
     docs = (Path(__file__).parents[3] / "docs" / "evaluation.md").read_text("utf-8")
     _, code = re.findall(r"```python\n(.*?)```", docs, re.DOTALL)

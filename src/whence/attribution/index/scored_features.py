@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import torch
 
 from whence import artefacts
 from whence.artefacts import Manifest
@@ -177,7 +177,8 @@ def _request(
     if "weights" in claimed.inputs:
         table = artefacts.read_table(out / "request" / "weights.parquet")
         known = dict(zip(table["id"], table["weight"], strict=True))
-        vars(request)["example_weights"] = np.array([known[name] for name in request.examples.ids])
+        weights = [known[name] for name in request.examples.ids]
+        vars(request)["example_weights"] = torch.tensor(weights, dtype=torch.float64)
     for name, recorded_as in claimed.inputs.items():
         found = artefacts.digest(request.weights) if name == "weights" else request.inputs[name]
         if found != recorded_as:
