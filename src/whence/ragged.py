@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NoReturn
 
 import numpy as np
@@ -42,7 +43,7 @@ class Ragged:
         """The type of the values."""
         return self.parts[0].dtype
 
-    @property
+    @cached_property
     def shapes(self) -> tuple[tuple[int, ...], ...]:
         """The shape of each row."""
         of_part = [tuple(part.shape[1:]) for part in self.parts]

@@ -38,6 +38,13 @@ def test_other_units_are_held():
     assert pictures(units).units != pictures(OwnUnits(("a", "b", "e\u0301"))).units
 
 
+def test_other_ids_leave_the_units_as_they_are():
+    data = pictures(OwnUnits(("a", "b", "e\u0301")))
+    renamed = data.with_fields(ids=("x", "b", "y"))
+    assert renamed.units == (("a",), ("b",), ("\u00e9",))
+    assert renamed.ungrouped.units == (("x",), ("b",), ("y",))
+
+
 def test_own_units_are_like_a_tuple_of_tuples():
     own, whole = OwnUnits(("a", "b", "c")), (("a",), ("b",), ("c",))
     assert (own, list(own), own[1:], own[-1], len(own), hash(own), repr(own)) == (

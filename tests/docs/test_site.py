@@ -89,6 +89,7 @@ def address(site):
         server.shutdown()
 
 
+@pytest.mark.slow
 def test_pages_fit_and_ask_nothing_of_another_host(browser, address):
     """Each page is loaded in each width: where the width changes, the navigation glides into its place."""
     context, asked, complaints = browser.new_context(), [], []

@@ -83,6 +83,7 @@ def test_a_click_draws_the_picture_without_a_contributor(visit, own):
     assert (own / "ablations/0-0/u4/manifest.json").exists()
 
 
+@pytest.mark.slow
 def test_a_training_image_leads_to_the_picture_without_its_units(visit, own):
     tab = visit(own, "/picture?name=0/1")
     name = tab.locator(".effect .id").first.text_content()
@@ -96,6 +97,7 @@ def test_a_training_image_leads_to_the_picture_without_its_units(visit, own):
     assert tab.get_by_text("What was removed").count() == 1
 
 
+@pytest.mark.slow
 def test_everything_works_by_keyboard(visit, own):
     tab = visit(own, "/picture?name=0/2")
     for _ in range(30):
@@ -111,6 +113,7 @@ def test_everything_works_by_keyboard(visit, own):
     assert tab.evaluate("document.activeElement.textContent") == "To the content"
 
 
+@pytest.mark.slow
 def test_without_script_the_page_follows_by_itself(visit, own):
     tab = visit(own, "/picture?name=0/3", script=False)
     tab.get_by_role("button", name="Compute exact losses").click()
@@ -140,6 +143,7 @@ def test_a_picture_of_ones_own_is_asked_about(visit, own, picture_file):
     assert tab.locator(".effect").count() > 3
 
 
+@pytest.mark.slow
 def test_a_search_leads_from_an_image_to_its_pictures(visit, scored, picture_file):
     tab = visit(scored, "/where")
     tab.get_by_label("Id, caption or contributor").fill("anna")
@@ -156,6 +160,7 @@ def test_a_search_leads_from_an_image_to_its_pictures(visit, scored, picture_fil
     tab.get_by_role("heading", name="Nearest by pixels").wait_for()
 
 
+@pytest.mark.slow
 def test_no_text_of_the_plot_overlaps_another(visit, measured, assert_no_text_overlaps):
     tab = visit(measured, "/picture?name=0/1", 390)
     assert_no_text_overlaps(tab.locator(".plot"))

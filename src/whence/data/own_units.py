@@ -18,20 +18,20 @@ class OwnUnits(Sequence[tuple[str, ...]]):
     """
 
     def __init__(self, ids: tuple[str, ...]) -> None:
-        self._ids = ids
+        self.ids = ids
 
     def __len__(self) -> int:
-        return len(self._ids)
+        return len(self.ids)
 
     def __iter__(self) -> Iterator[tuple[str, ...]]:
-        return ((name,) for name in self._ids)
+        return ((name,) for name in self.ids)
 
     def __getitem__(self, n: Any) -> Any:
-        return tuple((name,) for name in self._ids[n]) if isinstance(n, slice) else (self._ids[n],)
+        return tuple((name,) for name in self.ids[n]) if isinstance(n, slice) else (self.ids[n],)
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, OwnUnits):
-            return self._ids == other._ids
+            return self.ids == other.ids
         return isinstance(other, tuple) and len(other) == len(self) and all(map(tuple.__eq__, self, other))
 
     def __hash__(self) -> int:
@@ -49,7 +49,7 @@ def compact(units: tuple[tuple[str, ...], ...], ids: tuple[str, ...]) -> Sequenc
 
 def composed_units(units: Sequence[Sequence[str]], ids: tuple[str, ...]) -> Sequence[tuple[str, ...]]:
     """Return the units of examples with these ids, each once; those that are so already are not copied."""
-    if isinstance(units, OwnUnits):
+    if isinstance(units, OwnUnits) and tuple(map(normalise, units.ids)) == ids:
         return OwnUnits(ids)
     composed = (tuple(dict.fromkeys(map(normalise, names))) for names in units)
     return compact(

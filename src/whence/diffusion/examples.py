@@ -110,17 +110,13 @@ class Examples:
 
     @property
     def sizes(self) -> tuple[tuple[int, ...], ...]:
-        """Shape of each example; those of several shapes are kept."""
-        return self._shapes or (self.size,) * len(self)
-
-    @cached_property
-    def _shapes(self) -> tuple[tuple[int, ...], ...]:
-        rows = self.values.tensors[MEAN] if isinstance(self.values, Latents) else self.values
-        return rows.shapes if isinstance(rows, Ragged) else ()
+        """Shape of each example."""
+        rows = self._tensors[MEAN]
+        return rows.shapes if isinstance(rows, Ragged) else (self.size,) * len(self)
 
     def groups(self, rows: np.ndarray | None = None) -> list[np.ndarray]:
         """Return the positions of those of each shape, among all examples or some rows of them; shapes are sorted."""
-        return groups_of(self.values.tensors[MEAN] if isinstance(self.values, Latents) else self.values, rows)
+        return groups_of(self._tensors[MEAN], rows)
 
     def by_shape(self) -> list[Examples]:
         """Return the examples of each shape; all of them where there is one."""

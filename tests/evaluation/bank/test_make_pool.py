@@ -79,6 +79,7 @@ def test_parts_from_several_machines_make_the_same_pool(tiny_bank, base, tmp_pat
     assert TEST.missing(base.path) == ()
 
 
+@pytest.mark.slow
 def test_processes_make_the_same_pool(base, tmp_path):
     one, two = PoolRequest("test", 2), Bank.open(shutil.copytree(base.path, tmp_path / "two"))
     build_pool(base, one, engine=Engine(1))
