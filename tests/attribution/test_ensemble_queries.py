@@ -25,6 +25,7 @@ def coloured(tmp_path):
     return tmp_path / "coloured"
 
 
+@pytest.mark.slow
 def test_pictures_that_the_ensemble_drew(tiny_ensemble):
     drawn = artefacts.read_tensors(tiny_ensemble.path / "samples/0/pictures.safetensors")["pictures"]
     queries = read_queries(tiny_ensemble, "0/1-3")

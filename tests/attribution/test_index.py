@@ -67,7 +67,7 @@ def test_a_new_picture_has_the_scores_that_attribute_gives_it(recorded_run, few_
     assert found.milliseconds > 0
 
 
-@pytest.mark.parametrize(("weighted", "damping"), [(True, None), (False, "auto")])
+@pytest.mark.parametrize(("weighted", "damping"), [pytest.param(True, None, marks=pytest.mark.slow), (False, "auto")])
 def test_weights_of_the_data_and_the_ridge_of_the_training_are_in_the_scores(
     recorded_run, few_digits, tmp_path, weighted, damping
 ):

@@ -38,7 +38,7 @@ def whole(run, digits):
     return whence.attribute(run, digits, "sample:2", ["trak", "tangent"], config=config(), engine=ONE)
 
 
-@pytest.mark.parametrize("text", ["latent:60", "pixel:1000"])
+@pytest.mark.parametrize("text", [pytest.param("latent:60", marks=pytest.mark.slow), "pixel:1000"])
 def test_candidates_of_all_are_all(run, digits, whole, text):
     found = whence.attribute(run, digits, "sample:2", ["trak", "tangent"], config=config(text), engine=ONE)
     for name, scores in found.items():

@@ -65,6 +65,7 @@ def test_the_threshold_can_be_stated_or_come_from_training_images(repeated, run,
         audit_memorisation(target, repeated, drawn, tmp_path / "c", held_out=load("styles:test"))
 
 
+@pytest.mark.slow
 def test_copies_of_an_ensemble_are_drawn_again_without_their_units(ensemble, tmp_path):
     samples = sample(ensemble, count=3, seed=5, engine=Engine(1))
     drawn = Examples(tuple(samples.names), samples.pictures)

@@ -66,6 +66,7 @@ def test_shares_are_sums_of_the_scores_of_the_default_method(whence, lora, artis
     assert "a red tree" in (out / "statements" / "artist 1.html").read_text()
 
 
+@pytest.mark.slow
 def test_what_does_not_hold_for_an_adapter_is_refused(whence, lora, artists, tmp_path):
     refused = whence(
         "credit",

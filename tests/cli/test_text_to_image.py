@@ -156,6 +156,7 @@ def test_captions_of_a_column_that_is_named(whence, place):
     assert "There is no caption column 'poem'" in unknown.err
 
 
+@pytest.mark.slow
 def test_pictures_without_captions_get_the_empty_one_and_it_is_said(whence, place):
     pictures("bare", ["a picture", None])
     explain = ("attribute", "sd", "data", *FEW, "--store", "store", "--queries")
@@ -382,6 +383,7 @@ def test_a_network_of_latents_with_captions_is_trained_and_explained(whence, pla
     assert "give --autoencoder too" in alone.err
 
 
+@pytest.mark.slow
 def test_what_an_ensemble_of_adapters_refuses(whence, place):
     assert whence(*ENSEMBLE, "--steps", 1, "--workers", 1, "--out", "ens").code == 0
     silent = whence("ensemble", "sample", "ens", "--count", 1, "--steps", 2, "--workers", 1)

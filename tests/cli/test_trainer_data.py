@@ -164,6 +164,7 @@ def test_folders_of_the_trainer_by_name(whence, place):
     assert "Give kohya:data to read repeats" in whence("attribute", "sd", "data", *plain, "--out", "plain").out
 
 
+@pytest.mark.slow
 def test_the_claims_of_a_header_are_shown_and_used_only_where_they_are_trusted(whence, place):
     shown = whence("check", "sd", "--adapter", "style.safetensors")
     assert "The header of style.safetensors claims, and nobody has verified:" in shown.out

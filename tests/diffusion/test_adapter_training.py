@@ -256,6 +256,7 @@ def test_averaged_weights_are_those_of_a_plain_average(run, data, stable_diffusi
         torch.testing.assert_close(layer.B, 1.5 * average[f"{name}.lora_B.0.weight"], atol=1e-6, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_it_learns(data, stable_diffusion, tmp_path):
     config = CONFIG.updated("training", steps=30, batch_size=8, learning_rate=2e-2, save_every=30).updated(
         "adapter", target="conv"

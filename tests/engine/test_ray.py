@@ -16,6 +16,7 @@ from whence.errors import ConfigError
 SCRIPT = Path(__file__).parent / "tasks.py"
 
 
+@pytest.mark.slow
 def test_ray_does_all_tasks_reports_and_starts_a_lost_one_again(tmp_path, run_script):
     assert run_script(SCRIPT, tmp_path, "loss", "ray").endswith("loss: well (7, 7)\n")
     assert (tmp_path / "loss" / "lost").read_text() == "done"

@@ -65,6 +65,7 @@ def test_training_of_an_ensemble(executor, tiny_data, tiny_ensemble, tiny_config
     assert executor.functions == {"whence.ensemble.training.train_member"}
 
 
+@pytest.mark.slow
 def test_a_landscape(executor, tiny_ensemble, contents, tmp_path):
     for name, engine in {"alone": Engine(1), "json": Engine(2, executor=executor)}.items():
         copy = Ensemble.open(shutil.copytree(tiny_ensemble.path, tmp_path / name))
@@ -82,6 +83,7 @@ def test_a_pool_of_a_bank(executor, base, tiny_bank, contents):
     assert executor.functions == {"whence.retraining.retrain.train_and_measure"}
 
 
+@pytest.mark.slow
 def test_credit(executor, credited, owned_data, run_config, contents, tmp_path):
     settings = StudyConfig(pictures=8, draws=2, sampler=SamplerConfig(method="ddim", steps=3))
     for name, engine in {"alone": Engine(1), "json": Engine(executor=executor)}.items():

@@ -34,6 +34,7 @@ def made(stable_diffusion, tmp_path_factory) -> Ensemble:
     return train_ensemble(data, path, members=4, config=CONFIG, base=stable_diffusion, engine=Engine(1))
 
 
+@pytest.mark.slow
 def test_a_member_is_the_adapter_that_train_makes_of_its_images(made, stable_diffusion, tmp_path):
     rows, folder = made.codebook.examples(1, made.data), member_path(made.path, 1)
     train(made.data.select(rows), tmp_path / "alone", member_config(made.config, 1), base=stable_diffusion)

@@ -121,6 +121,7 @@ def test_without_script_the_page_follows_by_itself(visit, own):
     assert tab.locator("#answer").count() == 1
 
 
+@pytest.mark.slow
 def test_a_picture_is_drawn_from_a_prompt_and_opened(visit, styled, tmp_path):
     tab = visit(shutil.copytree(styled, tmp_path / "ens"))
     tab.get_by_label("Prompt", exact=True).fill("a two in style 1")

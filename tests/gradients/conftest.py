@@ -52,7 +52,7 @@ def _unet(attention: int) -> nn.Module:
 NETWORKS = {"plain": Plain, "unet": lambda: _unet(0), "unet with attention": lambda: _unet(8)}
 
 
-@pytest.fixture(scope="session", params=NETWORKS)
+@pytest.fixture(scope="session", params=["plain", pytest.param("unet", marks=pytest.mark.slow), "unet with attention"])
 def case(request) -> Case:
     """Six rows and a network whose biases and norms aren't trivial."""
     with torch.random.fork_rng():

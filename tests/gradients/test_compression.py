@@ -54,7 +54,7 @@ DRAWN = [(name, "rademacher") for name in LAYERS] + [
 ]
 
 
-@pytest.mark.parametrize("kind", ["two-sided", "dense"])
+@pytest.mark.parametrize("kind", ["two-sided", pytest.param("dense", marks=pytest.mark.slow)])
 @pytest.mark.parametrize(("name", "entries"), DRAWN)
 def test_inner_products_are_unbiased(name, kind, entries):
     layer = LAYERS[name]
@@ -230,7 +230,7 @@ def test_sides_fit_the_width_and_the_layer(outputs, inputs, width):
 
 
 @pytest.mark.parametrize("kind", ["two-sided", "dense", "none"])
-@pytest.mark.parametrize("width", [60, 300, 2000])
+@pytest.mark.parametrize("width", [60, 300, pytest.param(2000, marks=pytest.mark.slow)])
 def test_widths_without_the_matrices_are_those_of_the_maps(kind, width):
     layers = [CONVOLUTION, WIDE, GROUPED, nn.Conv2d(12, 3, 3), LINEAR, nn.LayerNorm(40), nn.Linear(200, 100)]
     cover, compression = coverage(nn.Sequential(*layers)), Compression(kind=kind, width=width)

@@ -78,6 +78,7 @@ def test_the_order_of_the_examples_does_not_matter(tmp_path, folder, reference):
     assert _same(tmp_path, reference)
 
 
+@pytest.mark.slow
 def test_two_processes_give_what_one_gives(tmp_path, folder, reference):
     _make(_job(tmp_path, folder), engine=Engine(2))
     assert _same(tmp_path, reference)

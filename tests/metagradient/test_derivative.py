@@ -48,9 +48,8 @@ def test_the_derivative_agrees_with_central_differences(make_replay, tmp_path, c
     assert ((measured - predicted).norm(dim=1) <= 1e-4 * measured.norm(dim=1)).all()
 
 
-@pytest.mark.parametrize(
-    "clipping", [CLIPPED, pytest.param(UNCLIPPED, marks=pytest.mark.slow)], ids=["clipped", "unclipped"]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("clipping", [CLIPPED, UNCLIPPED], ids=["clipped", "unclipped"])
 def test_both_modes_agree_on_a_network_with_attention(make_replay, tmp_path, clipping):
     replay, queries = make_replay(unet=True, steps=5, **clipping)
     derivative, _ = reverse(replay, queries, tmp_path)

@@ -87,7 +87,8 @@ def begin(run, digits, out, at):
     whence.attribute(run, digits, queries_of(digits), "metagradient", config=DRAWS, out=out, engine=engine)
 
 
-@pytest.mark.parametrize("at", [pytest.param(5, marks=pytest.mark.slow), 60])
+@pytest.mark.slow
+@pytest.mark.parametrize("at", [5, 60])
 def test_a_killed_command_continues_to_the_same_bytes(run, digits, attributed, tmp_path, at):
     process = multiprocessing.get_context("fork").Process(target=begin, args=(run, digits, tmp_path / "s", at))
     process.start()

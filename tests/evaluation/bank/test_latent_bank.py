@@ -32,7 +32,7 @@ def captioned(first: str, count: int, seed: int) -> Dataset:
     return Dataset(ids, pixels, tuple((name,) for name in ids), tuple(f"picture {n % 3}" for n in range(count)))
 
 
-@pytest.fixture(scope="module", params=["text", "plain"])
+@pytest.fixture(scope="module", params=["text", pytest.param("plain", marks=pytest.mark.slow)])
 def made(request, stable_diffusion, tmp_path_factory) -> Bank:
     """Twelve examples, a reference model, a pool of two subsets, and encoders that are gone; only to be read."""
     folder = tmp_path_factory.mktemp("bank")
