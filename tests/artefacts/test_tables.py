@@ -19,7 +19,16 @@ def column(tmp_path, monkeypatch) -> artefacts.TextColumn:
 def test_a_column_is_like_the_list_that_was_written(column):
     assert list(column) == NAMES == artefacts.read_table(column.path)["id"]
     assert len(column) == 50
-    for part in (slice(None), slice(3, 30), slice(1, None, 7), slice(-5, None), slice(60, 70)):
+    for part in (
+        slice(None),
+        slice(3, 30),
+        slice(1, None, 7),
+        slice(-5, None),
+        slice(60, 70),
+        slice(40, 3),
+        slice(30, 3, -2),
+        slice(8, 8),
+    ):
         assert column[part] == NAMES[part]
     assert [column[0], column[17], column[-1]] == [NAMES[0], NAMES[17], NAMES[-1]]
     with pytest.raises(IndexError):

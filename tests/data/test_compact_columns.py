@@ -1,7 +1,7 @@
 """What a data set of many images holds for each of them: units and fingerprints in few bytes or none."""
 
+import os
 import pickle
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -53,6 +53,7 @@ def test_own_units_are_like_a_tuple_of_tuples():
     assert own == OwnUnits(("a", "b", "c"))
     assert own != whole[:2]
     assert own != OwnUnits(("a", "b"))
+    assert own != (["x"], ["b"], ["c"])
     assert artefacts.digest(own) == artefacts.digest(whole)
     assert pickle.loads(pickle.dumps(own)) == whole
 
@@ -73,11 +74,12 @@ def test_fingerprints_are_those_that_were_given(prints):
     assert pickle.loads(pickle.dumps(prints)) == prints
 
 
-def test_fingerprints_that_do_not_fit_on_the_disk_are_an_error(monkeypatch):
+@pytest.mark.parametrize("buffering", [0, -1])
+def test_fingerprints_that_do_not_fit_on_the_disk_are_an_error(monkeypatch, buffering):
+    def full(_most):
+        return os.fdopen(os.open("/dev/full", os.O_WRONLY), "wb", buffering)
+
     monkeypatch.setattr(fingerprints, "LARGE", 64)
-    with Path("/dev/full").open("wb", 0) as full:
-        monkeypatch.setattr(fingerprints.tempfile, "SpooledTemporaryFile", lambda _: full)
-        with pytest.raises(
-            DataError, match="The fingerprints of the images don't fit into a temporary file in .*TMPDIR"
-        ):
-            Fingerprints.of(HEX)
+    monkeypatch.setattr(fingerprints.tempfile, "SpooledTemporaryFile", full)
+    with pytest.raises(DataError, match="The fingerprints of the images don't fit into a temporary file in .*TMPDIR"):
+        Fingerprints.of(HEX)

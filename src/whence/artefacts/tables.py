@@ -107,12 +107,22 @@ class TextColumn(Sequence[str]):
         return count_rows(self.path)
 
     def __iter__(self) -> Iterator[str]:
-        with _reading(self.path), pq.ParquetFile(self.path) as file:
-            for batch in file.iter_batches(GROUP, columns=[self.name]):
-                yield from batch.column(self.name).to_pylist()
+        return self._after(0)
 
     def __getitem__(self, n: Any) -> Any:
         if not isinstance(n, slice):
-            return next(islice(self, range(len(self))[n], None))
+            return next(self._after(range(len(self))[n]))
         rows = range(len(self))[n]
-        return list(islice(self, rows.start, rows.stop, rows.step))
+        if rows.step < 0:
+            return list(self)[n]
+        return list(islice(self._after(rows.start), 0, len(rows) and rows.stop - rows.start, rows.step))
+
+    def _after(self, skipped: int) -> Iterator[str]:
+        """Yield the values after so many; row groups before them are not read."""
+        with _reading(self.path), pq.ParquetFile(self.path) as file:
+            first = 0
+            while first < file.num_row_groups and skipped >= (count := file.metadata.row_group(first).num_rows):
+                first, skipped = first + 1, skipped - count
+            for batch in file.iter_batches(GROUP, list(range(first, file.num_row_groups)), [self.name]):
+                yield from batch.column(self.name).to_pylist()[skipped:]
+                skipped = max(0, skipped - len(batch))

@@ -83,9 +83,9 @@ def read(path: Path) -> Dataset:
         classes = tuple(table["class"]) if "class" in table else captions
         units = compact(tuple(map(tuple, table["units"])), ids)
         vars(dataset).update(ids=ids, units=units, captions=captions, classes=classes)
-        vars(dataset)["fingerprints"] = Fingerprints.of(table["fingerprint"])
-    except (KeyError, TypeError, ValueError, DataError) as error:
+    except (KeyError, TypeError, DataError) as error:
         raise ArtefactError(f"{path} is damaged: {error}") from None
+    vars(dataset)["fingerprints"] = Fingerprints.of(table["fingerprint"])
     stated = manifest.inputs.get("data")
     if dataset.fingerprint != stated:
         raise ArtefactError(

@@ -14,7 +14,7 @@ from whence.data.temporary_space import temporary_space
 
 #: Bytes of a SHA-256.
 SIZE = 32
-#: From so many bytes on, they are kept in a temporary file.
+#: Above so many bytes, they are kept in a temporary file.
 LARGE = 2**20
 
 
@@ -36,15 +36,13 @@ class Fingerprints(Sequence[str]):
     @classmethod
     def of(cls, texts: Iterable[str]) -> Fingerprints:
         """Return fingerprints from texts (hex)."""
-        with tempfile.SpooledTemporaryFile(LARGE) as file:
+        with temporary_space("fingerprints of the images"), tempfile.SpooledTemporaryFile(LARGE) as file:
             for text in texts:
-                with temporary_space("fingerprints of the images"):
-                    file.write(bytes.fromhex(text))
+                file.write(bytes.fromhex(text))
             if file.tell() <= LARGE:
                 file.seek(0)
                 return cls(file.read())
-            with temporary_space("fingerprints of the images"):
-                file.flush()
+            file.flush()
             return cls(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
     @classmethod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from operator import eq
 from typing import Any
 
 from whence.data.columns import normalise
@@ -32,7 +33,7 @@ class OwnUnits(Sequence[tuple[str, ...]]):
     def __eq__(self, other: object) -> bool:
         if isinstance(other, OwnUnits):
             return self.ids == other.ids
-        return isinstance(other, tuple) and len(other) == len(self) and all(map(tuple.__eq__, self, other))
+        return isinstance(other, tuple) and len(other) == len(self) and all(map(eq, self, other))
 
     def __hash__(self) -> int:
         return hash(tuple(self))

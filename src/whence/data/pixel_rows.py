@@ -79,7 +79,8 @@ class _Part:
         """Return the images that were added."""
         if self._file is None:
             return self._array[: self._count]
-        self._file.flush()
+        with temporary_space("pixels"):
+            self._file.flush()
         mapped = np.memmap(self._file, np.uint8, mode="c", shape=(self._count, *self._shape))
         self._file.close()
         return mapped.view(np.ndarray)

@@ -11,10 +11,12 @@ from whence.errors import DataError
 
 @contextmanager
 def temporary_space(content: str) -> Iterator[None]:
-    """Write a temporary file in this context. Where temporary files are, the environment variable ``TMPDIR`` says.
+    """Turn the errors of writing a temporary file into one that says what to do.
+
+    Where temporary files are, the environment variable ``TMPDIR`` says.
 
     Raises:
-        DataError: It can't be written, as on a full disk; the message names the content.
+        DataError: The file can't be written, as on a full disk; the message names the content.
     """
     try:
         yield

@@ -39,7 +39,8 @@ class Augmentation:
     def x(self, examples: Examples, rows: np.ndarray | Tensor, visits: np.ndarray) -> Tensor:
         """Return what these visits of some rows of one shape denoise, float32 [n, C, H, W]."""
         ids = [examples.ids[row] for row in rows.tolist()]
-        noise = posterior_noise(self.seed, ids, visits, examples.sizes[int(rows[0])]) if self.sampled else None
+        size = tuple(examples.x(rows[:1]).shape[1:]) if self.sampled else ()
+        noise = posterior_noise(self.seed, ids, visits, size) if self.sampled else None
         return examples.x(rows, self.flips(ids, visits) if self.flip else None, noise)
 
 

@@ -59,7 +59,7 @@ class StoredFeatures:
 
     @property
     def ids(self) -> Sequence[str]:
-        """Example ids, N, in the order of the rows; read each time, so that they stay in memory once."""
+        """Example ids, N, in the order of the rows; read each time, so that they are not held in memory."""
         return artefacts.TextColumn(self.path / TABLE, "id")
 
     def files(self, numbers: range | None = None) -> Iterator[Path]:

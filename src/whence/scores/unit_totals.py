@@ -65,7 +65,7 @@ def are_examples(units: Sequence[Sequence[str]]) -> bool:
         >>> are_examples((("a",), ("b",))), are_examples((("a",), ("a",))), are_examples((("a", "b"),))
         (True, False, False)
     """
-    if isinstance(units, OwnUnits):
+    if isinstance(units, OwnUnits):  # ids differ
         return True
     if any(len(names) != 1 for names in units):
         return False
