@@ -2,6 +2,8 @@ import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import psutil
@@ -10,7 +12,8 @@ import torch
 
 from whence.engine import Engine, Task, cores, one_thread
 from whence.engine.failures import raise_failures
-from whence.errors import DataError, NotFiniteError, WhenceError
+from whence.engine.processes import run_in_processes
+from whence.errors import DataError, InterruptedRunError, NotFiniteError, WhenceError
 
 SCRIPT = Path(__file__).parent / "tasks.py"
 POISONED = """poison: DataError: 2 of 8 pieces of work failed. The others are done and kept: the same command goes on.
@@ -177,6 +180,15 @@ def test_a_killed_worker_is_an_interrupted_run(ended):
 def test_a_task_apart_returns_its_result_from_another_process_whose_peak_is_its_own(ended):
     """It filled 3e8 bytes."""
     assert "apart: True, 3\n" in ended[1]
+
+
+def test_a_worker_that_dies_before_all_tasks_are_given_is_told(monkeypatch):
+    def broken(*_):
+        raise BrokenProcessPool("A child process terminated abruptly")
+
+    monkeypatch.setattr(ProcessPoolExecutor, "submit", broken)
+    with pytest.raises(InterruptedRunError, match=r"killed or ran out of memory \(around first\)"):
+        run_in_processes([("first", print), ("second", print)], 2, lambda *_: None)
 
 
 @pytest.mark.parametrize("scenario", [pytest.param("busy", marks=pytest.mark.slow), "idle"])

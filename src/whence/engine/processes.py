@@ -54,8 +54,7 @@ def run_in_processes(
     reader.start()
     try:
         with _without_main():
-            futures = {pool.submit(_do, work): name for name, work in works}
-            pool.submit(int)  # The pool watches a worker from the next call of submit on; this watches the last one.
+            futures = _submit(pool, works)
         return _results(futures)
     except BaseException:
         for process in list((pool._processes or {}).values()):
@@ -79,6 +78,18 @@ def _without_main() -> Iterator[None]:
         vars(main).update(hidden)
 
 
+def _submit(pool: ProcessPoolExecutor, works: Sequence[tuple[str, Work]]) -> dict[Future[Any], str]:
+    """Give the works to the workers, of which one may die before all are given."""
+    futures: dict[Future[Any], str] = {}
+    try:
+        for name, work in works:
+            futures[pool.submit(_do, work)] = name
+        pool.submit(int)  # The pool watches a worker from the next call of submit on; this watches the last one.
+    except BrokenProcessPool:
+        raise _lost_worker([name for future, name in futures.items() if not future.done()] or [works[0][0]]) from None
+    return futures
+
+
 def _results(futures: Mapping[Future[Any], str]) -> list[Any]:
     """Return the results of all works, or raise the first error."""
     done, pending = wait(futures, return_when=FIRST_EXCEPTION)
@@ -87,11 +98,15 @@ def _results(futures: Mapping[Future[Any], str]) -> list[Any]:
             future.result()
         return [future.result() for future in futures]
     except BrokenProcessPool:
-        names = sorted(futures[future] for future in (pending or done))
-        raise InterruptedRunError(
-            f"A worker process was killed or ran out of memory (around {names[0]}). What was finished is kept: "
-            "run the same command again to continue, with fewer --workers if memory was short."
-        ) from None
+        raise _lost_worker([futures[future] for future in (pending or done)]) from None
+
+
+def _lost_worker(names: Sequence[str]) -> InterruptedRunError:
+    """Return the error that a worker died, in one of some works."""
+    return InterruptedRunError(
+        f"A worker process was killed or ran out of memory (around {min(names)}). What was finished is kept: "
+        "run the same command again to continue, with fewer --workers if memory was short."
+    )
 
 
 def _forward(messages: Any, note: Note, ended: threading.Event) -> None:
