@@ -67,21 +67,21 @@ def read(path: Path) -> Dataset:
     table = artefacts.read_table(path / _EXAMPLES)
     arrays = artefacts.read_arrays(path / PIXELS)
     try:
+        ids, captions = tuple(table["id"]), tuple(table["caption"])
+        classes = tuple(table["class"]) if "class" in table else captions
+        units = compact(tuple(map(tuple, table["units"])), ids)
         dataset = Dataset(
-            ids=tuple(table["id"]),
+            ids=ids,
             pixels=rows_in("pixels", arrays),
-            units=tuple(map(tuple, table["units"])),
-            captions=tuple(table["caption"]),
-            classes=tuple(table.get("class", table["caption"])),
+            units=units,
+            captions=captions,
+            classes=classes,
             notes=tuple(manifest.facts.get("notes", ())),
             weights=tuple(table.get("weight", ())),
             recipe=_recipe(manifest.facts.get("recipe")),
             framings=tuple(map(tuple, table.get("framing", ()))),
         )
         # Names stay as they were written, composed or not: what was trained on them goes by them.
-        ids, captions = tuple(table["id"]), tuple(table["caption"])
-        classes = tuple(table["class"]) if "class" in table else captions
-        units = compact(tuple(map(tuple, table["units"])), ids)
         vars(dataset).update(ids=ids, units=units, captions=captions, classes=classes)
     except (KeyError, TypeError, DataError) as error:
         raise ArtefactError(f"{path} is damaged: {error}") from None

@@ -28,7 +28,7 @@ BLOCK = 16
 
 def write_grams(ensemble: Ensemble, part: Path, made: Mapping[str, Any], engine: Engine = DEFAULT) -> None:
     """Measure the Gram matrices of the pictures in an unfinished folder of losses, and write them there."""
-    files = [part / artefacts.RESUME / f"{k:05d}.safetensors" for k in range(-(-made["count"] // BLOCK))]
+    files = [artefacts.numbered_file(part / artefacts.RESUME, k) for k in range(-(-made["count"] // BLOCK))]
     engine.run([_task(ensemble, part, k, file, made) for k, file in enumerate(files)])
     grams = torch.cat([artefacts.read_tensors(file)["grams"] for file in files])
     artefacts.write_tensors(part / "grams.safetensors", {"grams": grams})

@@ -55,7 +55,7 @@ def draw_trajectories(
     """
     size = PART * drawing.sampler.batch_size
     parts = [list(trajectories[start : start + size]) for start in range(0, len(trajectories), size)]
-    files = [scratch / f"{k:05d}.safetensors" for k in range(len(parts))]
+    files = [artefacts.numbered_file(scratch, k) for k in range(len(parts))]
     tasks = [drawing_task(ensemble, [(file, part)], drawing) for file, part in zip(files, parts, strict=True)]
     engine.run(tasks)
     drawn = [artefacts.read_tensors(file) for file in files]

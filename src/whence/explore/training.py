@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from whence.data import Dataset
+from whence.data.own_units import OwnUnits
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +28,7 @@ class Training:
     @cached_property
     def grouped(self) -> bool:
         """Whether a unit is more than one image, so that pages speak of contributors."""
-        return any(own != (id,) for id, own in zip(self.ids, self.units, strict=True))
+        return self.units != OwnUnits(self.ids)
 
     @property
     def noun(self) -> str:
